@@ -1,0 +1,153 @@
+//! What the cluster remembers: clients, their channels, what is pending on them, who has them, and which
+//! connection-nodes are alive.
+//!
+//! One trait, two implementations, one suite ([`conformance`], with the feature of that name):
+//!
+//! * [`redis`]: a single server or a Redis Cluster, for many nodes;
+//! * [`embedded`]: redb in this process, for one node.
+//!
+//! Every method of [`Store`] is one atomic step and costs its caller one round trip. The sentences of its
+//! documentation are the names of the cases in the suite.
+
+use futures_util::future::BoxFuture;
+use std::{fmt, time::Duration};
+use types::{
+    channel_id::ChannelId,
+    presence::{NodeId, Presence},
+    step::{
+        Ack, AddChannel, AddChannelOutcome, Hello, HelloOutcome, NotOwner, PutOutcome, PutVersion, Snapshot,
+    },
+    uaid::Uaid,
+};
+
+/// How long a node's announcement is good for. Announced every [`ANNOUNCE_INTERVAL`].
+pub const LEASE: Duration = Duration::from_secs(10);
+
+/// How often a node announces itself.
+pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(3);
+
+/// The answer of the store, once it is there. Every step ends within the store's time limit, with
+/// [`StoreError::Unavailable`] if need be.
+pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
+
+/// The store did not perform a step.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The store cannot be reached, did not answer in time, or is not able to write. Whether the step was
+    /// performed is not known. The operator of the store can mend it; the caller may try again later.
+    #[error("store unavailable: {0}")]
+    Unavailable(String),
+    /// A record cannot be read: made by a newer version, or damaged. Nothing was changed.
+    #[error("store record unreadable: {0}")]
+    Unreadable(String),
+}
+
+/// A node that takes deliveries, as the others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeEntry {
+    /// This run of the node.
+    pub node: NodeId,
+    /// What operators call it.
+    pub name: String,
+    /// Where it takes gRPC, `host:port`. Empty in a standalone server.
+    pub grpc_address: String,
+    /// The WebSocket URL at which clients reach this very node, if it has one; SimplePush clients can be
+    /// redirected there.
+    pub ws_url: Option<String>,
+    /// Whether it has room for more clients: neither above its redirect threshold nor draining.
+    pub room: bool,
+}
+
+/// What a node learns when it announces itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announced {
+    /// All nodes with a lease, the announcing one among them.
+    pub nodes: Vec<NodeEntry>,
+    /// A random number that the store made when it was first used. Another number than before means that the
+    /// store has lost everything it knew, and that the clients have to say hello again.
+    pub epoch: u64,
+    /// Whether this node's lease was missing or had lapsed before this step (so too at its first
+    /// announcement): meanwhile others took its clients for offline and did not hand over what they stored.
+    pub lapsed: bool,
+}
+
+/// What the cluster remembers. Cheap to share; all methods may be called at the same time.
+///
+/// A step that is refused, or fails with [`StoreError::Unreadable`], changes nothing.
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Looks the UAID up, verifies the listed channels, claims presence and reads what is pending.
+    ///
+    /// * The dialect is the one named, else the one stored, else `otherwise`.
+    /// * A UAID stored for another dialect than the one named is [`HelloOutcome::Unknown`] and stays as it is.
+    /// * SimplePush without a list is [`HelloOutcome::ListMissing`]; this is looked at first.
+    /// * SimplePush without room is [`HelloOutcome::NoRoom`]; this is looked at second.
+    /// * A stored SimplePush UAID whose listed channels are all registered (an empty list always is) is
+    ///   claimed; channels that the list lacks are kept.
+    /// * A stored SimplePush UAID with a listed channel that is not registered, or an impossible list, is
+    ///   deleted with all its channels.
+    /// * A UAID that is not stored is claimed if `adopt` is set and, in SimplePush, the list is empty; else it
+    ///   is [`HelloOutcome::Unknown`].
+    /// * A claim returns the former presence, if there was one, even if it is the same socket's.
+    /// * A claim returns all channels with what is pending on them, and the sequence of the last write.
+    /// * A claim renews the time until the record expires (`uaid_idle`).
+    fn hello(&self, hello: Hello) -> Answer<HelloOutcome>;
+
+    /// Clears the presence, if it is still this one, and renews the time until the record expires.
+    ///
+    /// * A presence that a newer hello has claimed stays.
+    /// * The record of a client without channels is forgotten.
+    fn release(&self, uaid: Uaid, presence: Presence) -> Answer<()>;
+
+    /// Reads all channels and what is pending on them, and renews the time until the record expires.
+    ///
+    /// * A socket that does not own the UAID gets [`NotOwner`].
+    fn snapshot(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Snapshot, NotOwner>>;
+
+    /// Registers a channel.
+    ///
+    /// * A registered channel stays as it is but for its spelling: what is pending is untouched, and so is the
+    ///   key of its token.
+    /// * With `channels_max` channels a further one is [`AddChannelOutcome::Full`].
+    /// * A socket that does not own the UAID gets [`NotOwner`].
+    fn add_channel(&self, add: AddChannel) -> Answer<AddChannelOutcome>;
+
+    /// Unregisters a channel: it and what is pending on it are gone.
+    ///
+    /// * A channel that is not registered is no error.
+    /// * A socket that does not own the UAID gets [`NotOwner`].
+    fn remove_channel(
+        &self,
+        uaid: Uaid,
+        presence: Presence,
+        channel: ChannelId,
+    ) -> Answer<Result<(), NotOwner>>;
+
+    /// Stores a version as what is pending on a channel and reads who has the client.
+    ///
+    /// * It replaces what was pending, also a larger version.
+    /// * Each write has a higher sequence than all earlier ones to the same client.
+    /// * An unknown UAID, or a channel that is not registered to it, is [`PutOutcome::Gone`].
+    /// * When this returns, the version is as durable as the store makes anything.
+    fn put_version(&self, put: PutVersion) -> Answer<PutOutcome>;
+
+    /// Removes what is pending on the channels, where the acknowledged version equals it as an IEEE double, or
+    /// no version is named.
+    ///
+    /// * Another version, an unknown channel and an unknown UAID have no effect.
+    /// * Any socket may acknowledge, owner or not: the user agent has the update.
+    fn ack_versions(&self, uaid: Uaid, acks: Vec<Ack>) -> Answer<()>;
+
+    /// Announces a node for the next [`LEASE`] and reads the directory.
+    ///
+    /// * A node whose lease lapsed is not listed.
+    fn announce(&self, entry: NodeEntry) -> Answer<Announced>;
+
+    /// Ends a node's lease at once.
+    fn retire(&self, node: NodeId) -> Answer<()>;
+
+    /// The nodes that have a lease.
+    fn nodes(&self) -> Answer<Vec<NodeEntry>>;
+
+    /// Asks the store whether it can be written to, for health checks.
+    fn check(&self) -> Answer<()>;
+}

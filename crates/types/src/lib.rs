@@ -1,0 +1,20 @@
+//! The words of Beckon's domain, one word per file, without any input or output.
+//!
+//! * [`uuid_text`]: how a 16-byte identifier is spelled, and keeping a user agent's own spelling;
+//! * [`uaid`], [`channel_id`], [`version`], [`dialect`]: what a user agent calls things;
+//! * [`presence`]: which connection of which node holds a user agent;
+//! * [`notification`]: what is on its way to a socket;
+//! * [`step`]: the atomic steps that the nodes ask of the store, and their outcomes;
+//! * [`token`]: the opaque part of an endpoint URL;
+//! * [`moment`]: a point on a node's monotonic clock.
+
+pub mod channel_id;
+pub mod dialect;
+pub mod moment;
+pub mod notification;
+pub mod presence;
+pub mod step;
+pub mod token;
+pub mod uaid;
+pub mod uuid_text;
+pub mod version;
