@@ -1,0 +1,147 @@
+//! The cluster secret: both tiers prove that they belong to the same cluster.
+//!
+//! A call carries `authorization: Bearer <credential>`, where the credential is derived from the secret with
+//! SHA-256, so that a secret may have any characters and is not itself seen on the wire. Whoever reads the wire
+//! can still repeat the credential: across machines that others share, use TLS ([`crate::tls`]).
+
+use crate::status::Failure;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest as _, Sha256};
+use std::{fmt, str::FromStr};
+use subtle::ConstantTimeEq as _;
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::Interceptor,
+};
+
+/// Characters that a secret has at least.
+pub const SECRET_LEN_MIN: usize = 16;
+
+/// The metadata that carries the credential.
+const AUTHORIZATION: &str = "authorization";
+
+/// Keeps the credential apart from every other use of the same secret.
+const PURPOSE: &[u8] = b"beckon cluster secret 1\0";
+
+/// The secret is too short to be one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a cluster secret has {SECRET_LEN_MIN} characters or more")]
+pub struct SecretTooShort;
+
+/// What all nodes of a cluster know and nobody else does.
+#[derive(Clone)]
+pub struct ClusterSecret {
+    /// `Bearer`, a space and the credential.
+    header: MetadataValue<Ascii>,
+}
+
+impl FromStr for ClusterSecret {
+    type Err = SecretTooShort;
+
+    fn from_str(secret: &str) -> Result<Self, SecretTooShort> {
+        if secret.chars().count() < SECRET_LEN_MIN {
+            return Err(SecretTooShort);
+        }
+        let digest = Sha256::new().chain_update(PURPOSE).chain_update(secret).finalize();
+        let header = format!("Bearer {}", URL_SAFE_NO_PAD.encode(digest));
+        #[expect(clippy::expect_used, reason = "base64url is printable ASCII")]
+        let mut header = MetadataValue::try_from(header).expect("a header value");
+        header.set_sensitive(true);
+        Ok(Self { header })
+    }
+}
+
+impl fmt::Debug for ClusterSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClusterSecret(..)")
+    }
+}
+
+/// Two secrets are equal if they make the same credential.
+impl PartialEq for ClusterSecret {
+    fn eq(&self, other: &Self) -> bool {
+        self.header.as_encoded_bytes().ct_eq(other.header.as_encoded_bytes()).into()
+    }
+}
+
+impl Eq for ClusterSecret {}
+
+/// Adds the cluster secret to every call of a client. Without a secret, which is for loopback only, calls go out
+/// as they are.
+#[derive(Debug, Clone)]
+pub struct PresentSecret(pub Option<ClusterSecret>);
+
+impl Interceptor for PresentSecret {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(secret) = &self.0 {
+            request.metadata_mut().insert(AUTHORIZATION, secret.header.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// Refuses calls to a server without the cluster secret ([`Failure::SecretRefused`]). Without a secret, which is
+/// for loopback only, every call is let in.
+#[derive(Debug, Clone)]
+pub struct RequireSecret(pub Option<ClusterSecret>);
+
+impl Interceptor for RequireSecret {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        let Some(secret) = &self.0 else { return Ok(request) };
+        let presented =
+            request.metadata().get(AUTHORIZATION).map_or(&[][..], |value| value.as_encoded_bytes());
+        // In constant time, so that the credential cannot be found byte by byte.
+        if secret.header.as_encoded_bytes().ct_eq(presented).into() {
+            Ok(request)
+        } else {
+            Err(Failure::SecretRefused.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> Option<ClusterSecret> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn only_the_same_secret_is_let_in() {
+        let right = || secret("correct horse battery staple");
+        for (presented, required, let_in) in [
+            (right(), right(), true),
+            (None, None, true),
+            (right(), None, true),
+            (None, right(), false),
+            (secret("correct horse battery stable"), right(), false),
+            (secret("\u{1f40e} correct horse battery"), right(), false),
+            (secret("\u{1f40e} correct horse battery"), secret("\u{1f40e} correct horse battery"), true),
+        ] {
+            let call = PresentSecret(presented.clone()).call(Request::new(())).unwrap();
+            let answer = RequireSecret(required).call(call);
+            assert_eq!(answer.is_ok(), let_in, "{presented:?}");
+            if let Err(status) = answer {
+                assert_eq!(Failure::from(status), Failure::SecretRefused);
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_has_sixteen_characters_or_more() {
+        assert_eq!("fifteen letters".parse::<ClusterSecret>(), Err(SecretTooShort));
+        assert!("sixteen letters!".parse::<ClusterSecret>().is_ok());
+        assert_eq!("\u{e9}".repeat(15).parse::<ClusterSecret>(), Err(SecretTooShort));
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let call = PresentSecret(secret("correct horse battery staple")).call(Request::new(())).unwrap();
+        let header = call.metadata().get(AUTHORIZATION).unwrap();
+        assert!(!header.to_str().unwrap().contains("horse"), "the secret itself stays in the node");
+        assert_eq!(format!("{header:?}"), "Sensitive");
+        assert_eq!(format!("{:?}", secret("correct horse battery staple").unwrap()), "ClusterSecret(..)");
+    }
+}

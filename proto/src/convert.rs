@@ -1,0 +1,202 @@
+//! From the domain to the wire and back.
+//!
+//! What comes from the wire was written by another node, perhaps of another version: it is refused, by the name
+//! of the field, where the domain has no value for it.
+
+use crate::{
+    delivery::{Parcel, Receipt},
+    push_v1 as wire,
+};
+use bytes::Bytes;
+use std::sync::Arc;
+use types::{
+    channel_id::ChannelId,
+    notification::{Notification, Sequence, Update},
+    presence::{ConnectionId, NodeId, Presence},
+    version::Version,
+};
+
+/// A message from another node has a field that the domain has no value for. Its sender is to blame, or is
+/// newer than this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// `Update.channel_id` is not 16 bytes.
+    #[error("channel_id has {0} bytes instead of 16")]
+    ChannelId(usize),
+    /// `Update.version` is above 2^63-1.
+    #[error("version {0} is above 9223372036854775807")]
+    Version(u64),
+    /// `Parcel.notification` is absent, or of a kind that this node does not know.
+    #[error("notification is absent or of an unknown kind")]
+    Notification,
+    /// `Receipt.outcome` is unspecified, or one that this node does not know.
+    #[error("outcome {0} is unknown")]
+    Outcome(i32),
+}
+
+/// The parcel as it is sent, with the tag that its receipt will carry.
+pub fn parcel_to_wire(tag: u64, parcel: &Parcel) -> wire::Parcel {
+    let notification = match &parcel.notification {
+        Notification::Update(update) => wire::parcel::Notification::Update(update.into()),
+        Notification::Missed => wire::parcel::Notification::Missed(wire::Missed {}),
+    };
+    wire::Parcel {
+        tag,
+        node: parcel.to.node.0,
+        connection: parcel.to.connection.0,
+        notification: Some(notification),
+    }
+}
+
+/// Reads everything but the tag.
+impl TryFrom<wire::Parcel> for Parcel {
+    type Error = Malformed;
+
+    fn try_from(parcel: wire::Parcel) -> Result<Self, Malformed> {
+        let to = presence(parcel.node, parcel.connection);
+        let notification = match parcel.notification.ok_or(Malformed::Notification)? {
+            wire::parcel::Notification::Update(update) => Notification::Update(update.try_into()?),
+            wire::parcel::Notification::Missed(wire::Missed {}) => Notification::Missed,
+        };
+        Ok(Self { to, notification })
+    }
+}
+
+impl From<&Update> for wire::Update {
+    fn from(update: &Update) -> Self {
+        Self {
+            channel_id: Bytes::copy_from_slice(&update.channel.0),
+            version: update.version.number(),
+            sequence: update.sequence.0,
+            data: update.data.as_deref().map(str::to_owned).unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<wire::Update> for Update {
+    type Error = Malformed;
+
+    fn try_from(update: wire::Update) -> Result<Self, Malformed> {
+        let channel = <[u8; 16]>::try_from(update.channel_id.as_ref())
+            .map_err(|_| Malformed::ChannelId(update.channel_id.len()))?;
+        Ok(Self {
+            channel: ChannelId(channel),
+            version: Version::new(update.version).map_err(|_| Malformed::Version(update.version))?,
+            sequence: Sequence(update.sequence),
+            data: (!update.data.is_empty()).then(|| Arc::from(update.data)),
+        })
+    }
+}
+
+/// The receipt as it is sent, for the parcel with this tag.
+pub fn receipt_to_wire(tag: u64, receipt: Receipt) -> wire::Receipt {
+    let outcome = match receipt {
+        Receipt::Delivered => wire::Outcome::Delivered,
+        Receipt::NotHere => wire::Outcome::NotHere,
+        Receipt::Busy => wire::Outcome::Busy,
+    };
+    wire::Receipt { tag, outcome: outcome.into() }
+}
+
+/// Reads everything but the tag.
+impl TryFrom<wire::Receipt> for Receipt {
+    type Error = Malformed;
+
+    fn try_from(receipt: wire::Receipt) -> Result<Self, Malformed> {
+        let unknown = Malformed::Outcome(receipt.outcome);
+        match wire::Outcome::try_from(receipt.outcome).map_err(|_| unknown)? {
+            wire::Outcome::Delivered => Ok(Self::Delivered),
+            wire::Outcome::NotHere => Ok(Self::NotHere),
+            wire::Outcome::Busy => Ok(Self::Busy),
+            wire::Outcome::Unspecified => Err(unknown),
+        }
+    }
+}
+
+impl From<Presence> for wire::EvictRequest {
+    fn from(presence: Presence) -> Self {
+        Self { node: presence.node.0, connection: presence.connection.0 }
+    }
+}
+
+impl From<wire::EvictRequest> for Presence {
+    fn from(request: wire::EvictRequest) -> Self {
+        presence(request.node, request.connection)
+    }
+}
+
+fn presence(node: u64, connection: u64) -> Presence {
+    Presence { node: NodeId(node), connection: ConnectionId(connection) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parcel(notification: Notification) -> Parcel {
+        Parcel { to: presence(u64::MAX, 7), notification }
+    }
+
+    fn update(data: Option<&str>) -> Update {
+        Update {
+            channel: ChannelId(*b"0123456789abcdef"),
+            version: Version::new(Version::MAX).unwrap(),
+            sequence: Sequence(u64::MAX),
+            data: data.map(Arc::from),
+        }
+    }
+
+    #[test]
+    fn a_parcel_survives_the_wire() {
+        for notification in [
+            Notification::Missed,
+            Notification::Update(update(None)),
+            Notification::Update(update(Some("d\u{e4}ta"))),
+        ] {
+            let parcel = parcel(notification);
+            let wire = parcel_to_wire(3, &parcel);
+            assert_eq!(wire.tag, 3);
+            assert_eq!(Parcel::try_from(wire), Ok(parcel));
+        }
+    }
+
+    #[test]
+    fn a_malformed_parcel_is_refused_by_the_name_of_its_field() {
+        let good = parcel_to_wire(1, &parcel(Notification::Update(update(None))));
+        let with = |change: &dyn Fn(&mut wire::Update)| {
+            let mut wire = wire::Update::from(&update(None));
+            change(&mut wire);
+            wire::Parcel { notification: Some(wire::parcel::Notification::Update(wire)), ..good.clone() }
+        };
+        for (parcel, error) in [
+            (wire::Parcel { notification: None, ..good.clone() }, Malformed::Notification),
+            (with(&|update| update.channel_id = Bytes::from_static(b"short")), Malformed::ChannelId(5)),
+            (with(&|update| update.channel_id = Bytes::from_static(&[0; 17])), Malformed::ChannelId(17)),
+            (with(&|update| update.version = Version::MAX + 1), Malformed::Version(Version::MAX + 1)),
+        ] {
+            assert_eq!(Parcel::try_from(parcel), Err(error));
+        }
+    }
+
+    #[test]
+    fn a_receipt_survives_the_wire() {
+        for receipt in [Receipt::Delivered, Receipt::NotHere, Receipt::Busy] {
+            let wire = receipt_to_wire(9, receipt);
+            assert_eq!((wire.tag, Receipt::try_from(wire)), (9, Ok(receipt)));
+        }
+    }
+
+    #[test]
+    fn an_unknown_outcome_is_refused() {
+        for outcome in [0, 4, -1] {
+            let receipt = wire::Receipt { tag: 1, outcome };
+            assert_eq!(Receipt::try_from(receipt), Err(Malformed::Outcome(outcome)));
+        }
+    }
+
+    #[test]
+    fn an_eviction_names_the_same_connection_on_both_sides() {
+        let evicted = presence(1, 2);
+        assert_eq!(Presence::from(wire::EvictRequest::from(evicted)), evicted);
+    }
+}

@@ -1,0 +1,102 @@
+//! The only map between what goes wrong between two nodes and a gRPC status.
+
+use crate::convert::Malformed;
+use tonic::{Code, Status};
+
+/// Why a node ended a call, as the other one is told, and can tell from the status.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The caller did not present the cluster secret, or presented another one: an operator has to give both
+    /// nodes the same.
+    #[error("cluster secret missing or wrong")]
+    SecretRefused,
+    /// The caller sent what the node cannot read: the two do not speak the same version of the contract.
+    #[error("malformed message: {0}")]
+    Malformed(String),
+    /// The node is shutting down. Its clients will be connected elsewhere.
+    #[error("node is shutting down")]
+    Draining,
+    /// The node does not serve this method: it is older or is no connection-node.
+    #[error("method unknown to the node: {0}")]
+    Unsupported(String),
+    /// The node could not be reached, or the connection broke.
+    #[error("node unreachable: {0}")]
+    Unreachable(String),
+}
+
+/// What a node adds to `Unavailable` when it shuts down, so that it can be told from a broken connection.
+const DRAINING: &str = "node is shutting down";
+
+impl From<Malformed> for Failure {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed.to_string())
+    }
+}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::SecretRefused => Self::unauthenticated(failure.to_string()),
+            Failure::Malformed(reason) => Self::invalid_argument(reason),
+            Failure::Draining => Self::unavailable(DRAINING),
+            Failure::Unsupported(reason) => Self::unimplemented(reason),
+            Failure::Unreachable(reason) => Self::unavailable(reason),
+        }
+    }
+}
+
+impl From<Malformed> for Status {
+    fn from(malformed: Malformed) -> Self {
+        Failure::from(malformed).into()
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        let reason = || status.message().to_owned();
+        match status.code() {
+            Code::Unauthenticated | Code::PermissionDenied => Self::SecretRefused,
+            Code::InvalidArgument | Code::OutOfRange => Self::Malformed(reason()),
+            Code::Unimplemented => Self::Unsupported(reason()),
+            Code::Unavailable if status.message() == DRAINING => Self::Draining,
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::ResourceExhausted
+            | Code::FailedPrecondition
+            | Code::Aborted
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss => Self::Unreachable(reason()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_is_told_from_its_status() {
+        for failure in [
+            Failure::SecretRefused,
+            Failure::Malformed("version too large".into()),
+            Failure::Draining,
+            Failure::Unsupported("no such method".into()),
+            Failure::Unreachable("connection reset".into()),
+        ] {
+            assert_eq!(Failure::from(Status::from(failure.clone())), failure);
+        }
+    }
+
+    #[test]
+    fn a_status_of_the_transport_means_an_unreachable_node() {
+        for code in [Code::Unknown, Code::Internal, Code::Cancelled, Code::Unavailable] {
+            let failure = Failure::from(Status::new(code, "h2 protocol error"));
+            assert_eq!(failure, Failure::Unreachable("h2 protocol error".into()));
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The contract over real sockets, and the freshness of its generated code.
+
+#[path = "../../examples/generate/code.rs"]
+mod code;
+
+use std::{fs, path::Path};
+
+#[test]
+fn the_generated_code_is_that_of_the_contract() {
+    let committed = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(code::COMMITTED));
+    let fresh = committed.expect("the generated code is committed") == code::generated();
+    assert!(fresh, "{} is out of date: run `cargo run -p proto --example generate`", code::COMMITTED);
+}
