@@ -5,11 +5,12 @@
 //! * [`presence`]: which connection of which node holds a user agent;
 //! * [`notification`]: what is on its way to a socket;
 //! * [`step`]: the atomic steps that the nodes ask of the store, and their outcomes;
-//! * [`token`]: the opaque part of an endpoint URL;
+//! * [`token`], [`endpoint_url`]: what an endpoint URL is made of;
 //! * [`moment`]: a point on a node's monotonic clock.
 
 pub mod channel_id;
 pub mod dialect;
+pub mod endpoint_url;
 pub mod moment;
 pub mod notification;
 pub mod presence;
