@@ -55,8 +55,8 @@ impl FromStr for EndpointUrl {
     type Err = InvalidEndpointUrl;
 
     fn from_str(text: &str) -> Result<Self, InvalidEndpointUrl> {
-        let text = text.strip_suffix('/').unwrap_or(text);
         let (scheme, authority) = text.split_once("://").ok_or(InvalidEndpointUrl::Scheme)?;
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
         if !matches!(scheme, "http" | "https") {
             return Err(InvalidEndpointUrl::Scheme);
         }
@@ -88,7 +88,7 @@ impl FromStr for EndpointUrl {
         if text.len() > ENDPOINT_LEN_MAX - PATH_LEN_MAX {
             return Err(InvalidEndpointUrl::TooLong);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(format!("{scheme}://{authority}")))
     }
 }
 
@@ -115,8 +115,15 @@ mod tests {
             ("https://push.example.net/push", Err(InvalidEndpointUrl::Path)),
             ("https://push.example.net?x", Err(InvalidEndpointUrl::Path)),
         ] {
-            assert_eq!(text.parse::<EndpointUrl>().as_ref().map(EndpointUrl::as_str), result.as_ref().copied(), "{text}");
+            assert_eq!(
+                text.parse::<EndpointUrl>().as_ref().map(EndpointUrl::as_str),
+                result.as_ref().copied(),
+                "{text}"
+            );
         }
-        assert_eq!(format!("http://{}", "a".repeat(1000)).parse::<EndpointUrl>(), Err(InvalidEndpointUrl::TooLong));
+        assert_eq!(
+            format!("http://{}", "a".repeat(1000)).parse::<EndpointUrl>(),
+            Err(InvalidEndpointUrl::TooLong)
+        );
     }
 }
