@@ -1,1 +1,24 @@
-//! .
+//! What an operator touches in any node: settings, logs, metrics, health, shutdown. It knows nothing of push,
+//! and depends on nothing else of this repository.
+//!
+//! * [`config`]: settings from a file, the environment and flags, all errors at once.
+//! * [`exit`]: how a program ends, and with which code.
+//! * [`logging`]: text for people, JSON for machines.
+//! * [`clock`]: the only place that asks what time it is.
+//! * [`shutdown`]: one request to stop, one owner of all tasks, a bounded drain.
+//! * [`listener`]: binding a port and accepting connections without falling over.
+//! * [`http`]: an HTTP/1.1 server with limits, for warp filters and hyper services.
+//! * [`metrics`]: the Prometheus registry, and what the process says of itself.
+//! * [`process`]: limits and usage of this process, read from `/proc`.
+//! * [`admin`]: health, status, version and metrics over HTTP (PROTOCOL.md section 6).
+
+pub mod admin;
+pub mod clock;
+pub mod config;
+pub mod exit;
+pub mod http;
+pub mod listener;
+pub mod logging;
+pub mod metrics;
+pub mod process;
+pub mod shutdown;

@@ -1,0 +1,317 @@
+//! What monitors and load balancers ask over HTTP (PROTOCOL.md section 6): GET and HEAD, `Cache-Control:
+//! no-store`, JSON unless stated.
+//!
+//! | path | answer | public |
+//! | --- | --- | --- |
+//! | `/status`, `/status/` | 200, without asking the store | yes |
+//! | `/health` | 200, or 503 if the store does not answer | yes |
+//! | `/__lbheartbeat__` | 200 and empty; 503 while shutting down | yes |
+//! | `/__heartbeat__` | the same as `/health` | |
+//! | `/realstatus`, `/realstatus/` | 200 or 503, with capacities | |
+//! | `/__version__` | which build this is | |
+//! | `/metrics`, `/metrics/` | OpenMetrics text for Prometheus | |
+//!
+//! The public ones are also answered on the listener that clients use. [`Admin::serve`] is the admin listener.
+
+use crate::{clock::Clock, http, metrics, shutdown::Shutdown};
+use hyper::{
+    Method, Response, StatusCode,
+    body::Bytes,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+};
+use prometheus_client::registry::Registry;
+use serde::Serialize;
+use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::Mutex};
+use warp::Filter;
+
+/// How long the store may take to answer before it counts as down.
+const STORAGE_CHECK_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long an answer of the store is good for: many who ask at once cost one question.
+const STORAGE_CHECK_AGE_MS: u64 = 1000;
+
+/// Monitors and scrapers at a time. They are few, and must not be kept out by one that hangs.
+const CONNECTIONS_MAX: usize = 256;
+
+/// The answer of the store, or why there is none. The reason is logged, not shown.
+pub type StorageCheck<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+
+/// What a node knows of itself.
+pub trait Vitals: Send + Sync + 'static {
+    /// Connections of clients now.
+    fn clients(&self) -> u64;
+
+    /// Most connections of clients at a time.
+    fn clients_max(&self) -> u64;
+
+    /// Most connections of application servers at a time; 0 where none are accepted.
+    fn endpoint_connections_max(&self) -> u64;
+
+    /// Whether the node is shutting down, so that load balancers should use another.
+    fn draining(&self) -> bool;
+
+    /// Which node this is, for people.
+    fn instance(&self) -> &str;
+
+    /// Asks the store for a sign of life. It is given two seconds.
+    fn storage(&self) -> StorageCheck<'_>;
+}
+
+/// Which build this is; the answer of `/__version__`.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Build {
+    /// Where the source code is.
+    pub source: &'static str,
+    /// The version, from Cargo.
+    pub version: &'static str,
+    /// The commit, or empty if unknown.
+    pub commit: &'static str,
+    /// What built it: a link to the build or a date. Empty if unknown.
+    pub build: &'static str,
+}
+
+/// Answers what monitors ask.
+#[derive(Debug)]
+pub struct Admin<V> {
+    vitals: Arc<V>,
+    build: Build,
+    /// URL that error bodies point to.
+    more_info: String,
+    registry: Registry,
+    clock: Clock,
+    checked: Mutex<Option<Checked>>,
+}
+
+/// What the store said when it was last asked.
+#[derive(Debug, Clone, Copy)]
+struct Checked {
+    at_ms: u64,
+    is_ok: bool,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Anybody: only what load balancers need.
+    Public,
+    /// Those who reach the admin listener.
+    Operator,
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    status: &'a str,
+    clients: u64,
+    version: &'a str,
+}
+
+#[derive(Serialize)]
+struct Health<'a> {
+    status: &'a str,
+    version: &'a str,
+    connections: u64,
+    storage: StorageHealth<'a>,
+}
+
+#[derive(Serialize)]
+struct StorageHealth<'a> {
+    status: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RealStatus<'a> {
+    ok: bool,
+    client_count: u64,
+    max_clients: u64,
+    max_endpoint_conns: u64,
+    plugins: [Plugin<'a>; 1],
+    version: &'a str,
+    instance: &'a str,
+}
+
+#[derive(Serialize)]
+struct Plugin<'a> {
+    name: &'a str,
+    ok: bool,
+}
+
+/// The body of PROTOCOL.md section 5.8.
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    code: u16,
+    errno: Option<u16>,
+    error: &'a str,
+    message: &'a str,
+    more_info: &'a str,
+}
+
+impl<V: Vitals> Admin<V> {
+    /// `more_info` is the URL of a documentation page that error bodies point to.
+    pub fn new(vitals: Arc<V>, build: Build, more_info: String, registry: Registry, clock: Clock) -> Self {
+        Self { vitals, build, more_info, registry, clock, checked: Mutex::new(None) }
+    }
+
+    /// Serves all paths until `shutdown` is requested. That should be another one than the node's, requested
+    /// when the node has drained, so that monitors can watch the drain.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: Shutdown) {
+        let limits = http::Limits { connections_max: CONNECTIONS_MAX, ..http::Limits::default() };
+        http::serve(listener, http::warp_service(self.filter()), limits, shutdown).await;
+    }
+
+    /// The warp filter of the admin listener. It answers every request.
+    pub fn filter(
+        self: Arc<Self>,
+    ) -> impl Filter<Extract = (Response<Bytes>,), Error = Infallible, Future: Send> + Clone + Send {
+        let answer = move |method: Method, path: warp::path::FullPath| {
+            let admin = self.clone();
+            async move {
+                match admin.answer(Audience::Operator, &method, path.as_str()).await {
+                    Some(response) => response,
+                    None => admin.error(StatusCode::NOT_FOUND, "There is nothing at this path"),
+                }
+            }
+        };
+        warp::method().and(warp::path::full()).then(answer)
+    }
+
+    /// The answer to one request, `None` for a path that is not for this audience. For a HEAD the server that
+    /// sends the response leaves out the body.
+    pub async fn answer(&self, audience: Audience, method: &Method, path: &str) -> Option<Response<Bytes>> {
+        let what = Question::of(audience, path)?;
+        if method != Method::GET && method != Method::HEAD {
+            let mut response =
+                self.error(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return Some(response);
+        }
+        Some(match what {
+            Question::Status => self.status(),
+            Question::Health => self.health().await,
+            Question::LoadBalancer => self.load_balancer(),
+            Question::RealStatus => self.real_status().await,
+            Question::Version => json(StatusCode::OK, &self.build),
+            Question::Metrics => self.metrics(),
+        })
+    }
+
+    fn status(&self) -> Response<Bytes> {
+        let clients = self.vitals.clients();
+        json(StatusCode::OK, &Status { status: "OK", clients, version: self.build.version })
+    }
+
+    async fn health(&self) -> Response<Bytes> {
+        let (code, status) = match self.storage_is_ok().await {
+            true => (StatusCode::OK, "OK"),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "ERROR"),
+        };
+        let connections = self.vitals.clients();
+        let storage = StorageHealth { status };
+        json(code, &Health { status, version: self.build.version, connections, storage })
+    }
+
+    fn load_balancer(&self) -> Response<Bytes> {
+        let draining = self.vitals.draining();
+        let code = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        respond(code, None, Bytes::new())
+    }
+
+    async fn real_status(&self) -> Response<Bytes> {
+        let ok = self.storage_is_ok().await;
+        let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let body = RealStatus {
+            ok,
+            client_count: self.vitals.clients(),
+            max_clients: self.vitals.clients_max(),
+            max_endpoint_conns: self.vitals.endpoint_connections_max(),
+            plugins: [Plugin { name: "storage", ok }],
+            version: self.build.version,
+            instance: self.vitals.instance(),
+        };
+        json(code, &body)
+    }
+
+    fn metrics(&self) -> Response<Bytes> {
+        match metrics::encode(&self.registry) {
+            Ok(text) => respond(StatusCode::OK, Some(metrics::CONTENT_TYPE), text.into()),
+            Err(_) => self.error(StatusCode::INTERNAL_SERVER_ERROR, "The metrics could not be encoded"),
+        }
+    }
+
+    /// The body of PROTOCOL.md section 5.8, with errno null.
+    fn error(&self, code: StatusCode, message: &str) -> Response<Bytes> {
+        let error = code.canonical_reason().unwrap_or_default();
+        let more_info = &self.more_info;
+        json(code, &ErrorBody { code: code.as_u16(), errno: None, error, message, more_info })
+    }
+
+    /// Whether the store answers, asked at most once in [`STORAGE_CHECK_AGE_MS`]; who comes while it is being
+    /// asked waits for that answer. A change is logged.
+    async fn storage_is_ok(&self) -> bool {
+        let mut checked = self.checked.lock().await;
+        let before = *checked;
+        if let Some(recent) = before
+            && self.clock.now_ms().saturating_sub(recent.at_ms) < STORAGE_CHECK_AGE_MS
+        {
+            return recent.is_ok;
+        }
+        let answer = match tokio::time::timeout(STORAGE_CHECK_LIMIT, self.vitals.storage()).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!("no answer within {STORAGE_CHECK_LIMIT:?}")),
+        };
+        let was_ok = before.is_none_or(|before| before.is_ok);
+        match &answer {
+            Err(error) if was_ok => tracing::warn!(%error, "the store does not answer"),
+            Ok(()) if !was_ok => tracing::info!("the store answers again"),
+            Ok(()) | Err(_) => {}
+        }
+        let is_ok = answer.is_ok();
+        *checked = Some(Checked { at_ms: self.clock.now_ms(), is_ok });
+        is_ok
+    }
+}
+
+/// What a path asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Question {
+    Status,
+    Health,
+    LoadBalancer,
+    RealStatus,
+    Version,
+    Metrics,
+}
+
+impl Question {
+    /// The table of paths.
+    fn of(audience: Audience, path: &str) -> Option<Self> {
+        match (path, audience) {
+            ("/status" | "/status/", _) => Some(Self::Status),
+            ("/health", _) => Some(Self::Health),
+            ("/__lbheartbeat__", _) => Some(Self::LoadBalancer),
+            ("/__heartbeat__", Audience::Operator) => Some(Self::Health),
+            ("/realstatus" | "/realstatus/", Audience::Operator) => Some(Self::RealStatus),
+            ("/__version__", Audience::Operator) => Some(Self::Version),
+            ("/metrics" | "/metrics/", Audience::Operator) => Some(Self::Metrics),
+            _ => None,
+        }
+    }
+}
+
+fn json(code: StatusCode, body: &impl Serialize) -> Response<Bytes> {
+    // Structs of strings and numbers always have a JSON form.
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    respond(code, Some("application/json"), body.into())
+}
+
+fn respond(code: StatusCode, content_type: Option<&'static str>, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    response
+}

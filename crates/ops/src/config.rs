@@ -1,0 +1,119 @@
+//! Settings: a TOML file (`--config FILE`), over it the environment (`BECKON_WS_LISTEN`), over both the flags
+//! (`--ws-listen`). A part of a program declares what it wants with [`settings!`](crate::settings!); a
+//! [`Source`] is read by all parts of a program and then [finished](Source::finish), which tells all errors
+//! together: values that cannot be understood, settings that are missing, and names nobody knows.
+//!
+//! Error messages name the place and the key. They quote a value only if its type says that it cannot be a
+//! secret (a number, an address, a duration).
+//!
+//! ```
+//! use std::{net::SocketAddr, time::Duration};
+//!
+//! ops::settings! {
+//!     /// What an operator can set.
+//!     pub struct Settings {
+//!         /// Where WebSockets are accepted.
+//!         ws_listen: SocketAddr = "127.0.0.1:8080",
+//!         /// How long a client may take to say hello.
+//!         hello_timeout: Duration = "30s",
+//!         /// The shared store.
+//!         store: String,
+//!     }
+//! }
+//!
+//! let environment = [("BECKON_STORE", "redis://127.0.0.1")];
+//! let mut source = ops::config::Source::new(["--hello-timeout", "500ms"], environment);
+//! let settings = Settings::read(&mut source);
+//! source.finish().expect("nothing is wrong");
+//! let settings = settings.expect("so every setting has a value");
+//! assert_eq!(settings.hello_timeout, Duration::from_millis(500));
+//! assert_eq!(settings.ws_listen.port(), 8080);
+//! ```
+
+mod error;
+mod help;
+mod source;
+mod value;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use help::help;
+pub use source::{Request, Source, program_arguments};
+pub use value::{Secret, Value};
+
+/// What a setting is called and what it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// `ws_listen`: as in the file. The variable is `BECKON_WS_LISTEN`, the flag `--ws-listen`.
+    pub name: &'static str,
+    /// The text that stands for a setting that is not given; empty for "none". `None`: it has to be given.
+    pub default: Option<&'static str>,
+    /// The doc comment of the field.
+    pub help: &'static str,
+    /// A boolean: the flag alone means `true`.
+    pub switch: bool,
+}
+
+impl Field {
+    /// The flag: `--ws-listen`.
+    pub fn flag(&self) -> String {
+        source::flag_of(self.name)
+    }
+
+    /// The environment variable: `BECKON_WS_LISTEN`.
+    pub fn variable(&self) -> String {
+        source::variable_of(self.name)
+    }
+}
+
+/// Declares a struct of settings; see the [module](crate::config) for an example.
+///
+/// A field is `name: Type`, which has to be given, or `name: Type = "default"`. Its type implements
+/// [`Value`], or its parser, a `fn(&str) -> Result<Type, String>`, follows as `=> parser`; the reason that a
+/// parser returns is shown to the operator after the name of the setting, without the value.
+///
+/// The struct gets `FIELDS: &[Field]` and `read(&mut Source) -> Option<Self>`; `None` means that the source
+/// has an error to tell.
+#[macro_export]
+macro_rules! settings {
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident {
+            $( $(#[doc = $doc:literal])+ $field:ident : $type:ty $(= $default:literal)? $(=> $parse:path)? ),* $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone)]
+        $vis struct $name {
+            $( $(#[doc = $doc])+ pub $field: $type, )*
+        }
+
+        impl $name {
+            /// Every setting of this part, in the order in which help shows them.
+            pub const FIELDS: &'static [$crate::config::Field] = &[
+                $( $crate::config::Field {
+                    name: stringify!($field),
+                    default: $crate::settings!(@default $($default)?),
+                    help: concat!($($doc, "\n"),+),
+                    switch: $crate::settings!(@switch $type $(, $parse)?),
+                }, )*
+            ];
+
+            /// Reads this part from a source. `None`: the source collected at least one error.
+            #[must_use]
+            pub fn read(source: &mut $crate::config::Source) -> Option<Self> {
+                let mut fields = Self::FIELDS.iter();
+                // Every field is read before the first failure ends this, so that all errors are told.
+                $( let $field = fields
+                    .next()
+                    .and_then(|field| source.read(field, $crate::settings!(@parse $type $(, $parse)?))); )*
+                Some(Self { $( $field: $field?, )* })
+            }
+        }
+    };
+    (@default) => { None };
+    (@default $default:literal) => { Some($default) };
+    (@switch $type:ty) => { <$type as $crate::config::Value>::SWITCH };
+    (@switch $type:ty, $parse:path) => { false };
+    (@parse $type:ty) => { <$type as $crate::config::Value>::parse };
+    (@parse $type:ty, $parse:path) => { $parse };
+}

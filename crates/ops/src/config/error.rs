@@ -1,0 +1,42 @@
+//! What is wrong with the settings, said to the one who can put it right.
+
+use std::fmt;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Where it is: a flag, a variable, or a file and key.
+    pub place: String,
+    /// What is wrong, to be read after the place.
+    pub reason: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.reason)
+    }
+}
+
+/// Everything that is wrong, at least one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [error] => write!(f, "{error}"),
+            errors => {
+                write!(f, "{} settings are wrong", errors.len())?;
+                errors.iter().try_for_each(|error| write!(f, "\n  {error}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl From<ConfigErrors> for crate::exit::Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::usage(errors)
+    }
+}

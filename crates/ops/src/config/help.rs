@@ -1,0 +1,35 @@
+//! The text of `--help`.
+
+use super::Field;
+use std::fmt::Write as _;
+
+/// The part of a help text that lists settings. `defaults` replaces the defaults of fields, like
+/// [`Source::set_default`](super::Source::set_default) does. A field that occurs twice is listed once.
+#[must_use]
+pub fn help(parts: &[&[Field]], defaults: &[(&str, &str)]) -> String {
+    let mut text = String::from(
+        "Settings are read from a TOML file (key ws_listen), over it the environment (BECKON_WS_LISTEN), over\n\
+         both flags (--ws-listen).\n\n  --config FILE\n      The TOML file. [default: none]\n",
+    );
+    let mut listed: Vec<&str> = Vec::new();
+    for field in parts.iter().copied().flatten() {
+        if listed.contains(&field.name) {
+            continue;
+        }
+        listed.push(field.name);
+        let value = if field.switch { "[true|false]" } else { "VALUE" };
+        let _ = writeln!(text, "  {} {value}", field.flag());
+        for line in field.help.lines() {
+            let _ = writeln!(text, "      {}", line.trim());
+        }
+        let overridden = defaults.iter().find(|(name, _)| *name == field.name).map(|(_, default)| *default);
+        let default = match overridden.or(field.default) {
+            Some("") => "default: none".to_owned(),
+            Some(default) => format!("default: {default}"),
+            None => "required".to_owned(),
+        };
+        let _ = writeln!(text, "      [{}] [{default}]", field.variable());
+    }
+    text.push_str("  --help\n      This text.\n  --version\n      The version of this program.\n");
+    text
+}

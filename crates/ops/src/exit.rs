@@ -1,0 +1,56 @@
+//! How a program ends: one clear sentence on stderr, and a code of `sysexits.h` that scripts can tell apart.
+
+use std::{fmt::Display, process::ExitCode};
+
+/// Wrong flags or settings. Starting again without a change cannot help.
+pub const USAGE: u8 = 64;
+
+/// Something the program needs is not there: the store, a port. Starting again later can help.
+pub const UNAVAILABLE: u8 = 69;
+
+/// A bug in the program.
+pub const SOFTWARE: u8 = 70;
+
+/// Why the program ends before its time.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// The exit code: [`USAGE`], [`UNAVAILABLE`] or [`SOFTWARE`].
+    pub code: u8,
+    /// What is wrong, for the operator.
+    pub message: String,
+}
+
+impl Failure {
+    /// The operator asked for something that cannot be done.
+    pub fn usage(reason: impl Display) -> Self {
+        Self { code: USAGE, message: reason.to_string() }
+    }
+
+    /// Something the program needs is not there.
+    pub fn unavailable(reason: impl Display) -> Self {
+        Self { code: UNAVAILABLE, message: reason.to_string() }
+    }
+
+    /// The program is at fault.
+    pub fn software(reason: impl Display) -> Self {
+        Self { code: SOFTWARE, message: reason.to_string() }
+    }
+}
+
+/// Turns the result of a program into its exit code; a failure is told on stderr after the program's name.
+pub fn report(program: &str, result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&format!("{program}: {failure}"));
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Writes one message to stderr.
+#[expect(clippy::print_stderr, reason = "the last words of a program, when logging may not have started")]
+fn complain(message: &str) {
+    eprintln!("{message}");
+}

@@ -1,0 +1,105 @@
+//! Binding a port and accepting connections, without falling over when there are too many.
+
+use std::{io, net::SocketAddr, time::Duration};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// Connections the kernel keeps ready for us. More than this wait for the client's next SYN, one second later;
+/// the kernel lowers it to `net.core.somaxconn`.
+const BACKLOG: u32 = 4096;
+
+/// First and longest pause when no connection can be accepted, because there are no file descriptors left.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A port could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} (setting {setting}): {source}")]
+pub struct BindError {
+    /// Which setting holds the address.
+    pub setting: &'static str,
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl From<BindError> for crate::exit::Failure {
+    fn from(error: BindError) -> Self {
+        Self::unavailable(error)
+    }
+}
+
+/// Listens on an address; `setting` is its name in error messages. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// The address is taken, is not of this machine, or not allowed.
+pub fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
+    listen(address).map_err(|source| BindError { setting, address, source })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart need not wait for connections of the former process that are in TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// The next connection, with `TCP_NODELAY` set. Never fails: a connection that ended before it was accepted is
+/// passed over, and when file descriptors or memory are short this pauses, so that the connections there are
+/// can end. Cancel safe.
+pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    let mut pause = PAUSE_MIN;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Fails only if the connection is gone already, which its first read will tell.
+                let _ = stream.set_nodelay(true);
+                return (stream, peer);
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                if pause == PAUSE_MIN {
+                    tracing::warn!(%error, "cannot accept connections, pausing");
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+    }
+}
+
+/// The peer is to blame, and the next connection may be fine.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{accept, bind};
+    use tokio::net::TcpStream;
+
+    #[tokio::test]
+    async fn a_connection_is_accepted_without_delay() {
+        let listener = bind("ws_listen", ([127, 0, 0, 1], 0).into()).expect("a free port");
+        let address = listener.local_addr().expect("it has one");
+        let (client, (stream, peer)) = tokio::join!(TcpStream::connect(address), accept(&listener));
+        let client = client.expect("somebody listens");
+        assert_eq!(client.local_addr().ok(), Some(peer));
+        assert_eq!(stream.nodelay().ok(), Some(true));
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_names_the_setting() {
+        let listener = bind("ws_listen", ([127, 0, 0, 1], 0).into()).expect("a free port");
+        let address = listener.local_addr().expect("it has one");
+        let error = bind("http_listen", address).expect_err("it is taken").to_string();
+        assert!(error.starts_with(&format!("cannot listen on {address} (setting http_listen): ")), "{error}");
+    }
+}

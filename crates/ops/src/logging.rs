@@ -1,0 +1,79 @@
+//! Logs on stderr: text on a terminal, JSON otherwise, so that what a program prints on stdout stays clean.
+
+use std::{io, io::IsTerminal as _, str::FromStr};
+use tracing_subscriber::EnvFilter;
+
+crate::settings! {
+    /// What is logged, and how.
+    pub struct LogSettings {
+        /// Which events are logged: a level (error, warn, info, debug, trace), or a list like `info,store=debug`.
+        log: Filter = "info" => Filter::from_str,
+        /// How events are written: auto (text on a terminal, json otherwise), text, or json.
+        log_format: LogFormat = "auto" => LogFormat::from_str,
+    }
+}
+
+/// Which events are logged, in the words of `tracing_subscriber::EnvFilter`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter(String);
+
+impl FromStr for Filter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match EnvFilter::try_new(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(error) => Err(format!("is no list of levels like info,store=debug: {error}")),
+        }
+    }
+}
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text if stderr is a terminal, JSON otherwise.
+    Auto,
+    /// A line of text for each event.
+    Text,
+    /// A JSON object on a line for each event.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("is none of auto, text and json".to_owned()),
+        }
+    }
+}
+
+/// Logging was already started in this process.
+#[derive(Debug, thiserror::Error)]
+#[error("logging was already started in this process")]
+pub struct AlreadyStarted;
+
+/// Starts logging for the whole process.
+///
+/// # Errors
+/// It was started before.
+pub fn init(settings: &LogSettings) -> Result<(), AlreadyStarted> {
+    let terminal = io::stderr().is_terminal();
+    let json = match settings.log_format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let filter = EnvFilter::new(&settings.log.0);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let started = if json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder.with_ansi(terminal).try_init()
+    };
+    started.map_err(|_| AlreadyStarted)
+}

@@ -1,0 +1,75 @@
+//! Limits and usage of this process, read from `/proc`. On a system without it, every answer is `None`.
+
+use std::fs;
+
+/// The kernel's clock ticks per second in `/proc`: 100 on every architecture Linux has (`USER_HZ`).
+const TICKS_PER_SECOND: u64 = 100;
+
+/// How many files (and so sockets) this process may have open: the soft limit. `None` if unlimited or unknown.
+pub fn open_files_max() -> Option<u64> {
+    open_files_limit(&fs::read_to_string("/proc/self/limits").ok()?)
+}
+
+/// How many files this process has open.
+pub fn open_files() -> Option<u64> {
+    // The listing itself is one of them.
+    Some((fs::read_dir("/proc/self/fd").ok()?.count() as u64).saturating_sub(1))
+}
+
+/// Memory of this process that is in RAM, in bytes.
+pub fn resident_bytes() -> Option<u64> {
+    resident(&fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// CPU time this process has used, user and system, in seconds.
+pub fn cpu_seconds() -> Option<f64> {
+    cpu_ticks(&fs::read_to_string("/proc/self/stat").ok()?)
+        .map(|ticks| ticks as f64 / TICKS_PER_SECOND as f64)
+}
+
+fn open_files_limit(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+fn resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// Fields 14 and 15 of proc(5) stat. The second field is the program's name, which may contain spaces.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{cpu_ticks, open_files_limit, resident};
+
+    #[test]
+    fn proc_files_are_understood() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max processes             unlimited            unlimited            processes \n\
+                      Max open files            20000                1048576              files     \n";
+        assert_eq!(open_files_limit(limits), Some(20_000));
+        assert_eq!(open_files_limit("Max open files            unlimited unlimited files"), None);
+        assert_eq!(resident("Name:\tx\nVmRSS:\t    1234 kB\nThreads:\t3\n"), Some(1234 * 1024));
+        assert_eq!(resident("Name:\tx\n"), None);
+        let stat = "42 (a) b) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 4 0 1 1 1";
+        assert_eq!(cpu_ticks(stat), Some(300));
+        assert_eq!(cpu_ticks("nonsense"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_process_is_measured() {
+        assert!(super::open_files().is_some_and(|open| open >= 3));
+        assert!(super::resident_bytes().is_some_and(|bytes| bytes > 100_000));
+        assert!(super::cpu_seconds().is_some_and(|seconds| seconds >= 0.0));
+    }
+}
