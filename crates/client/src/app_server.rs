@@ -1,0 +1,194 @@
+//! The application server's side: PUT to an endpoint (PROTOCOL.md section 3).
+
+use crate::{error::retry_after, tls};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::ClientConfig;
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+/// The longest answer that is read, bytes. A longer one is [`SendError::Failed`].
+const ANSWER_MAX: usize = 64 * 1024;
+
+/// How to send.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Time limit from the first attempt to connect to the last byte of the answer. 30 s by default; then
+    /// [`SendError::TimedOut`].
+    pub limit: Duration,
+    /// How many idle connections to one host are kept for the next request. 32 by default.
+    pub idle_max: usize,
+    /// How long an idle connection is kept. 50 s by default, below the usual limits of servers.
+    pub idle_time: Duration,
+    /// Trust anchors for `https`. The system's by default.
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { limit: Duration::from_secs(30), idle_max: 32, idle_time: Duration::from_secs(50), tls: None }
+    }
+}
+
+/// What became of an update that the server accepted. It is kept in both cases until the user agent has
+/// acknowledged it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// 200: handed to a connected user agent.
+    Delivered,
+    /// 202: the user agent gets it when it connects.
+    Stored,
+}
+
+/// Why an update was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The caller gave an endpoint that cannot be used.
+    #[error("`{endpoint}` is not a usable http or https URL: {reason}")]
+    InvalidEndpoint {
+        /// What was given.
+        endpoint: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The server answered with another status than 200 or 202; PROTOCOL.md section 3 says what each means.
+    #[error("the server refused with HTTP status {status}: {reason}")]
+    Refused {
+        /// The status: 404 and 410 mean that the endpoint is of no use any more.
+        status: StatusCode,
+        /// The body, as text.
+        reason: String,
+        /// The server's wish when to try again (with 503).
+        retry_after: Option<Duration>,
+    },
+    /// There was no complete answer in time. The update may have been accepted.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// The connection could not be made, or broke. If it broke, the update may have been accepted.
+    #[error("the request failed: {0}")]
+    Failed(String),
+}
+
+/// Sends to endpoints over pooled keep-alive connections, http and https. Cheap to clone; clones share the
+/// pool.
+#[derive(Debug, Clone)]
+pub struct AppServer {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    limit: Duration,
+}
+
+impl Default for AppServer {
+    fn default() -> Self {
+        Self::new(Options::default())
+    }
+}
+
+impl AppServer {
+    /// An application server without connections.
+    pub fn new(options: Options) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        tcp.enforce_http(false);
+        let tls = options.tls.unwrap_or_else(tls::system);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config((*tls).clone())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(options.idle_max)
+            .pool_idle_timeout(options.idle_time)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Self { client, limit: options.limit }
+    }
+
+    /// Sends an update. Without `version` the server takes the current Unix time in seconds; `data` reaches the
+    /// user agent only if it is connected.
+    pub async fn put(
+        &self,
+        endpoint: &str,
+        version: Option<u64>,
+        data: Option<&str>,
+    ) -> Result<Accepted, SendError> {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        if let Some(version) = version {
+            form.append_pair("version", &version.to_string());
+        }
+        if let Some(data) = data {
+            form.append_pair("data", data);
+        }
+        let request = Request::builder()
+            .method(Method::PUT)
+            .uri(endpoint)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Bytes::from(form.finish()))
+            .map_err(|error| SendError::InvalidEndpoint {
+                endpoint: endpoint.to_owned(),
+                reason: error.to_string(),
+            })?;
+        let response = self.request(request).await?;
+        match response.status() {
+            StatusCode::OK => Ok(Accepted::Delivered),
+            StatusCode::ACCEPTED => Ok(Accepted::Stored),
+            status => Err(SendError::Refused {
+                status,
+                retry_after: retry_after(response.headers()),
+                reason: reason(response.body()),
+            }),
+        }
+    }
+
+    /// Sends any request and reads the whole answer, whatever its status.
+    pub async fn request(&self, request: Request<Bytes>) -> Result<Response<Bytes>, SendError> {
+        let uri = request.uri();
+        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
+            return Err(SendError::InvalidEndpoint {
+                endpoint: uri.to_string(),
+                reason: "it must begin with http:// or https:// and a host".to_owned(),
+            });
+        }
+        match timeout(self.limit, self.exchange(request)).await {
+            Ok(response) => response,
+            Err(_) => Err(SendError::TimedOut(self.limit)),
+        }
+    }
+
+    async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, SendError> {
+        let response = self
+            .client
+            .request(request.map(Full::new))
+            .await
+            .map_err(|error| SendError::Failed(with_causes(&error)))?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_MAX)
+            .collect()
+            .await
+            .map_err(|error| SendError::Failed(error.to_string()))?
+            .to_bytes();
+        Ok(Response::from_parts(head, body))
+    }
+}
+
+/// The text of an error body: a JSON string is unwrapped, anything else is shown as it is.
+fn reason(body: &Bytes) -> String {
+    serde_json::from_slice(body).unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned())
+}
+
+/// An error and what caused it: hyper's own text leaves out the interesting part.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,154 @@
+//! `beckon listen`: a user agent on the command line, to see notifications arrive.
+
+use client::{
+    error::Error,
+    message::Update,
+    raw,
+    user_agent::{Event, Options, UserAgent, new_channel},
+};
+use ops::exit::Failure;
+use std::io::{self, Write as _};
+
+/// Where a server listens that was started without settings.
+const DEFAULT_URL: &str = "ws://127.0.0.1:8080/";
+
+/// The text of `beckon listen --help`.
+pub(crate) const HELP: &str = "\
+beckon listen: connect as a user agent and print what arrives
+
+Usage: beckon listen [URL]
+
+  URL   WebSocket of the server, ws:// or wss:// [default: ws://127.0.0.1:8080/]
+
+Registers one channel, prints its endpoint, then one line for each notification, which is acknowledged.
+Reconnects by itself under the same UAID. Changes of the connection are told on stderr. Ends at Ctrl-C.
+";
+
+/// What the command line says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Arguments {
+    /// The server.
+    pub(crate) url: String,
+}
+
+impl Arguments {
+    /// Reads what follows `listen`; `None` if help is asked for.
+    pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
+        use lexopt::prelude::*;
+        let mut url = None;
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Short('h') | Long("help") => return Ok(None),
+                Value(value) if url.is_none() => url = Some(value.string()?),
+                Short(_) | Long(_) | Value(_) => return Err(argument.unexpected()),
+            }
+        }
+        Ok(Some(Self { url: url.unwrap_or_else(|| DEFAULT_URL.to_owned()) }))
+    }
+}
+
+/// Parses the command line that follows `listen` and does what it says. Returns at Ctrl-C, or when nobody reads
+/// stdout any more.
+pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
+    match Arguments::parse(parser).map_err(Failure::usage)? {
+        None => print(HELP).map_err(Failure::unavailable),
+        Some(arguments) => {
+            tokio::select! {
+                listened = listen(&arguments) => listened,
+                interrupt = tokio::signal::ctrl_c() => interrupt.map_err(Failure::software),
+            }
+        }
+    }
+}
+
+async fn listen(arguments: &Arguments) -> Result<(), Failure> {
+    let url = &arguments.url;
+    let mut agent = UserAgent::connect(url, Options::default()).await.map_err(failure)?;
+    tell(&format!("connected to {url} ({})", raw::SUBPROTOCOL));
+    let channel = new_channel();
+    let endpoint = agent.register(&channel).await.map_err(Failure::unavailable)?;
+    introduce(&endpoint).map_err(Failure::unavailable)?;
+    loop {
+        match agent.next_event().await {
+            Event::Notification(updates) => {
+                for update in &updates {
+                    // A closed pipe (`| head -1`) is the wish to end.
+                    if print(&line_of(update)).is_err() {
+                        return Ok(());
+                    }
+                }
+                if let Err(error) = agent.acknowledge(&updates).await {
+                    tell(&format!("not acknowledged, so it will come again: {error}"));
+                }
+            }
+            Event::Connected { new_uaid: false } => tell("connected again, same UAID, same endpoint"),
+            Event::Connected { new_uaid: true } => {
+                tell("connected again, but the server does not know us any more")
+            }
+            Event::NewEndpoint { endpoint, .. } => introduce(&endpoint).map_err(Failure::unavailable)?,
+            Event::Disconnected { error, retry_in } => {
+                tell(&format!("not connected: {error}; trying again in {:.1} s", retry_in.as_secs_f64()));
+            }
+        }
+    }
+}
+
+fn failure(error: Error) -> Failure {
+    if matches!(error, Error::InvalidUrl { .. }) {
+        Failure::usage(error)
+    } else {
+        Failure::unavailable(error)
+    }
+}
+
+/// Shows the endpoint and how to use it.
+fn introduce(endpoint: &str) -> io::Result<()> {
+    print(&format!("endpoint {endpoint}\ntry      curl -X PUT -d version=1 {endpoint}\n"))
+}
+
+/// One line for an update. `data` comes from a stranger, so control characters are escaped.
+fn line_of(update: &Update) -> String {
+    match &update.data {
+        None => format!("version {}\n", update.version),
+        Some(data) => format!("version {} data {data:?}\n", update.version),
+    }
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Tells about the connection, on stderr, where it does not mix with notifications.
+#[expect(clippy::print_stderr, reason = "a command for people; stdout is for notifications")]
+fn tell(text: &str) {
+    eprintln!("beckon listen: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Option<Arguments>, String> {
+        Arguments::parse(lexopt::Parser::from_args(arguments)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_url_is_optional() {
+        assert_eq!(parse(&[]), Ok(Some(Arguments { url: DEFAULT_URL.into() })));
+        assert_eq!(
+            parse(&["wss://push.example/"]),
+            Ok(Some(Arguments { url: "wss://push.example/".into() }))
+        );
+        assert_eq!(parse(&["ws://a/", "--help"]), Ok(None));
+        assert!(parse(&["ws://a/", "ws://b/"]).is_err());
+        assert!(parse(&["--loud"]).is_err());
+    }
+
+    #[test]
+    fn what_a_stranger_sends_cannot_steer_the_terminal() {
+        let update = Update { channel: String::new(), version: 7, data: Some("a\u{1b}[2J\nb".into()) };
+        assert_eq!(line_of(&update), "version 7 data \"a\\u{1b}[2J\\nb\"\n");
+    }
+}
