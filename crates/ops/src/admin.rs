@@ -240,7 +240,7 @@ impl<V: Vitals> Admin<V> {
     }
 
     /// The body of PROTOCOL.md section 5.8, with errno null.
-    fn error(&self, code: StatusCode, message: &str) -> Response<Bytes> {
+    pub fn error(&self, code: StatusCode, message: &str) -> Response<Bytes> {
         let error = code.canonical_reason().unwrap_or_default();
         let more_info = &self.more_info;
         json(code, &ErrorBody { code: code.as_u16(), errno: None, error, message, more_info })

@@ -10,6 +10,13 @@ pub fn open_files_max() -> Option<u64> {
     open_files_limit(&fs::read_to_string("/proc/self/limits").ok()?)
 }
 
+/// Raises the soft limit of open files to the hard one: every client is a file. Does nothing where it may not.
+pub fn raise_open_files_max() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// How many files this process has open.
 pub fn open_files() -> Option<u64> {
     // The listing itself is one of them.

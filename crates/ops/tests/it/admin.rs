@@ -1,0 +1,239 @@
+//! The health paths of PROTOCOL.md section 6, over a real socket.
+
+use crate::wire::{self, Answer};
+use hyper::Method;
+use ops::{
+    admin::{Admin, Audience, Build, StorageCheck, Vitals},
+    clock::Clock,
+    listener, metrics,
+    shutdown::Shutdown,
+};
+use serde_json::json;
+use std::{
+    future::pending,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+const BUILD: Build =
+    Build { source: "https://example.net/beckon", version: "1.2.3", commit: "abc", build: "today" };
+
+/// A node that does as it is told.
+#[derive(Debug, Default)]
+struct Node {
+    draining: AtomicBool,
+    storage_fails: AtomicBool,
+    storage_hangs: AtomicBool,
+    storage_checks: AtomicU64,
+}
+
+impl Vitals for Node {
+    fn clients(&self) -> u64 {
+        12
+    }
+
+    fn clients_max(&self) -> u64 {
+        1000
+    }
+
+    fn endpoint_connections_max(&self) -> u64 {
+        500
+    }
+
+    fn draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    fn instance(&self) -> &str {
+        "node-a"
+    }
+
+    fn storage(&self) -> StorageCheck<'_> {
+        Box::pin(async {
+            self.storage_checks.fetch_add(1, Ordering::SeqCst);
+            if self.storage_hangs.load(Ordering::SeqCst) {
+                pending::<()>().await;
+            }
+            if self.storage_fails.load(Ordering::SeqCst) { Err("refused".to_owned()) } else { Ok(()) }
+        })
+    }
+}
+
+fn admin() -> (Arc<Node>, Arc<Admin<Node>>) {
+    let node = Arc::new(Node::default());
+    let registry = metrics::registry("test", "1.2.3", "abc");
+    let more_info = "https://example.net/errors".to_owned();
+    (node.clone(), Arc::new(Admin::new(node, BUILD, more_info, registry, Clock::start())))
+}
+
+/// Runs the admin listener for one test.
+async fn served<T>(test: impl AsyncFnOnce(SocketAddr, &Node) -> T) -> T {
+    let (node, admin) = admin();
+    let shutdown = Shutdown::new();
+    let listener = listener::bind("admin_listen", ([127, 0, 0, 1], 0).into()).unwrap();
+    let address = listener.local_addr().unwrap();
+    shutdown.spawn(admin.serve(listener, shutdown.clone()));
+    let result = test(address, &node).await;
+    assert_eq!(shutdown.drain(Duration::from_secs(10)).await, ops::shutdown::Drained::Complete);
+    result
+}
+
+async fn get(address: SocketAddr, path: &str) -> Answer {
+    let answer = wire::request(address, "GET", path).await;
+    assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+    answer
+}
+
+#[tokio::test]
+async fn a_healthy_node_says_so() {
+    served(async |address, _| {
+        let health =
+            json!({"status": "OK", "version": "1.2.3", "connections": 12, "storage": {"status": "OK"}});
+        let real = json!({
+            "ok": true, "clientCount": 12, "maxClients": 1000, "maxEndpointConns": 500,
+            "plugins": [{"name": "storage", "ok": true}], "version": "1.2.3", "instance": "node-a"
+        });
+        let version = json!({
+            "source": "https://example.net/beckon", "version": "1.2.3", "commit": "abc", "build": "today"
+        });
+        let status = json!({"status": "OK", "clients": 12, "version": "1.2.3"});
+        for (path, expected) in [
+            ("/status", &status),
+            ("/status/", &status),
+            ("/health", &health),
+            ("/__heartbeat__", &health),
+            ("/realstatus", &real),
+            ("/realstatus/", &real),
+            ("/__version__", &version),
+        ] {
+            let answer = get(address, path).await;
+            assert_eq!((answer.status, &answer.json()), (200, expected), "{path}");
+            assert_eq!(answer.header("content-type"), Some("application/json"), "{path}");
+        }
+        let answer = get(address, "/__lbheartbeat__").await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+        for path in ["/metrics", "/metrics/"] {
+            let answer = get(address, path).await;
+            assert_eq!(answer.status, 200);
+            assert!(answer.body.contains("beckon_build_info{"), "{}", answer.body);
+            assert!(answer.body.ends_with("# EOF\n"), "{}", answer.body);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn head_is_get_without_the_body() {
+    served(async |address, _| {
+        for path in ["/status", "/health", "/__version__", "/metrics", "/nowhere"] {
+            let (get, head) = (get(address, path).await, wire::request(address, "HEAD", path).await);
+            assert_eq!(head.status, get.status, "{path}");
+            assert_eq!(head.body, "", "{path}");
+            assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_unhealthy_but_status_stays() {
+    served(async |address, node| {
+        node.storage_fails.store(true, Ordering::SeqCst);
+        let health = get(address, "/health").await;
+        assert_eq!(health.status, 503);
+        let expected =
+            json!({"status": "ERROR", "version": "1.2.3", "connections": 12, "storage": {"status": "ERROR"}});
+        assert_eq!(health.json(), expected);
+        let real = get(address, "/realstatus").await;
+        assert_eq!((real.status, &real.json()["ok"]), (503, &json!(false)));
+        assert_eq!(real.json()["plugins"][0]["ok"], false);
+        assert_eq!(get(address, "/status").await.status, 200);
+        assert_eq!(get(address, "/__lbheartbeat__").await.status, 200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_draining_node_sends_load_balancers_away() {
+    served(async |address, node| {
+        node.draining.store(true, Ordering::SeqCst);
+        let answer = get(address, "/__lbheartbeat__").await;
+        assert_eq!((answer.status, answer.body.as_str()), (503, ""));
+        assert_eq!(get(address, "/status").await.status, 200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn other_methods_and_paths_are_refused_in_json() {
+    served(async |address, _| {
+        for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+            let answer = wire::request(address, method, "/status").await;
+            assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{method}");
+            assert_eq!(answer.json()["code"], 405);
+        }
+        for path in ["/", "/nowhere", "/health/", "/status/x", "/__version__/"] {
+            let answer = get(address, path).await;
+            assert_eq!(answer.status, 404, "{path}");
+            let expected = json!({
+                "code": 404, "errno": null, "error": "Not Found", "message": "There is nothing at this path",
+                "more_info": "https://example.net/errors"
+            });
+            assert_eq!(answer.json(), expected, "{path}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_public_sees_only_what_load_balancers_need() {
+    let (_node, admin) = admin();
+    for (path, public) in [
+        ("/status", true),
+        ("/status/", true),
+        ("/health", true),
+        ("/__lbheartbeat__", true),
+        ("/__heartbeat__", false),
+        ("/realstatus", false),
+        ("/__version__", false),
+        ("/metrics", false),
+        ("/", false),
+    ] {
+        let answer = admin.answer(Audience::Public, &Method::GET, path).await;
+        assert_eq!(answer.is_some(), public, "{path}");
+    }
+    let refused = admin.answer(Audience::Public, &Method::POST, "/status").await.unwrap();
+    assert_eq!(refused.status(), 405);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_who_ask_cost_the_store_one_question() {
+    let (node, admin) = admin();
+    let health = async || admin.answer(Audience::Public, &Method::GET, "/health").await.unwrap().status();
+    let (first, second) = tokio::join!(health(), health());
+    assert_eq!((first.as_u16(), second.as_u16()), (200, 200));
+    assert_eq!(node.storage_checks.load(Ordering::SeqCst), 1);
+
+    node.storage_fails.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(health().await.as_u16(), 503);
+    assert_eq!(node.storage_checks.load(Ordering::SeqCst), 2);
+
+    node.storage_fails.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(health().await.as_u16(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_counts_as_down_after_two_seconds() {
+    let (node, admin) = admin();
+    node.storage_hangs.store(true, Ordering::SeqCst);
+    let clock = Clock::start();
+    let answer = admin.answer(Audience::Public, &Method::GET, "/health").await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert_eq!(clock.now_ms(), 2000);
+}

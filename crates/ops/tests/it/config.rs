@@ -1,0 +1,301 @@
+//! Settings: what wins, what is understood, and what is complained about.
+
+use ops::config::{Request, Secret, Source, help};
+use std::{fs, net::SocketAddr, time::Duration};
+
+ops::settings! {
+    /// A part with a setting of each kind.
+    pub struct Part {
+        /// Where clients connect.
+        ws_listen: SocketAddr = "127.0.0.1:8080",
+        /// The shared store.
+        store: String,
+        /// Scheme, host and port
+        /// of endpoints.
+        ws_advertise: Option<String> = "",
+        /// Web sites that may connect.
+        allowed_origins: Vec<String> = "",
+        /// How long a client may be silent.
+        hello_timeout: Duration = "30s",
+        /// Start without the store.
+        wait_for_store: bool = "false",
+        /// How many clients.
+        max_connections: u32 = "1000",
+        /// What nodes know each other by.
+        cluster_secret: Option<Secret> = "",
+        /// A level.
+        level: Level = "low" => parse_level,
+        /// Another level.
+        top_level: Level => parse_level,
+    }
+}
+
+ops::settings! {
+    /// A part that shares a setting with [`Part`].
+    pub struct Other {
+        /// The shared store.
+        store: String,
+        /// Where application servers connect.
+        http_listen: SocketAddr = "127.0.0.1:8081",
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    Low,
+    High,
+}
+
+fn parse_level(text: &str) -> Result<Level, String> {
+    match text {
+        "low" => Ok(Level::Low),
+        "high" => Ok(Level::High),
+        _ => Err("is neither low nor high".to_owned()),
+    }
+}
+
+/// What every source below needs, so that only what a test is about can be wrong.
+const REQUIRED: [(&str, &str); 2] = [("BECKON_STORE", "redis://a"), ("BECKON_TOP_LEVEL", "high")];
+
+fn read(flags: &[&str], variables: &[(&str, &str)]) -> Result<Part, String> {
+    let mut source = Source::new(flags, REQUIRED.iter().chain(variables).copied());
+    let part = Part::read(&mut source);
+    source.finish().map_err(|errors| errors.to_string())?;
+    Ok(part.unwrap())
+}
+
+fn check_error(flags: &[&str], variables: &[(&str, &str)], expected: &str) {
+    assert_eq!(read(flags, variables).unwrap_err(), expected);
+}
+
+/// A file of settings; it lives as long as the guard.
+fn file(text: &str) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("beckon.toml");
+    fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (dir, path)
+}
+
+#[test]
+fn defaults_stand_for_what_is_not_given() {
+    let part = read(&[], &[]).unwrap();
+    assert_eq!(part.ws_listen, SocketAddr::from(([127, 0, 0, 1], 8080)));
+    assert_eq!(part.store, "redis://a");
+    assert_eq!(part.ws_advertise, None);
+    assert!(part.allowed_origins.is_empty());
+    assert_eq!(part.hello_timeout, Duration::from_secs(30));
+    assert!(!part.wait_for_store);
+    assert_eq!(part.level, Level::Low);
+    assert_eq!(part.top_level, Level::High);
+}
+
+#[test]
+fn flags_win_over_variables_and_variables_over_the_file() {
+    let (_dir, path) =
+        file("hello_timeout = '1s'\nmax_connections = 1\nlevel = 'high'\nwait_for_store = true\n");
+    let variables =
+        [("BECKON_CONFIG", path.as_str()), ("BECKON_HELLO_TIMEOUT", "2s"), ("BECKON_MAX_CONNECTIONS", "2")];
+    let part = read(&["--max-connections", "3"], &variables).unwrap();
+    assert_eq!(part.level, Level::High);
+    assert!(part.wait_for_store);
+    assert_eq!(part.hello_timeout, Duration::from_secs(2));
+    assert_eq!(part.max_connections, 3);
+}
+
+#[test]
+fn both_forms_of_a_flag_are_understood() {
+    let flags = [
+        "--wait-for-store",
+        "--hello-timeout=5m",
+        "--allowed-origins",
+        "https://a, https://b",
+        "--level=high",
+    ];
+    let part = read(&flags, &[]).unwrap();
+    assert!(part.wait_for_store);
+    assert_eq!(part.hello_timeout, Duration::from_secs(300));
+    assert_eq!(part.allowed_origins, ["https://a", "https://b"]);
+    assert_eq!(part.level, Level::High);
+    assert!(!read(&["--wait-for-store", "false"], &[]).unwrap().wait_for_store);
+    assert!(!read(&["--wait-for-store=false"], &[]).unwrap().wait_for_store);
+}
+
+#[test]
+fn toml_values_keep_their_types() {
+    let (_dir, path) = file(
+        "store = 'redis://b'\nallowed_origins = ['https://a', 'https://b']\nmax_connections = 7\nws_advertise = ''\n",
+    );
+    let mut source = Source::new(["--config", &path, "--top-level", "low"], [("PATH", "/bin")]);
+    let part = Part::read(&mut source);
+    source.finish().unwrap();
+    let part = part.unwrap();
+    assert_eq!(part.store, "redis://b");
+    assert_eq!(part.allowed_origins, ["https://a", "https://b"]);
+    assert_eq!(part.max_connections, 7);
+    assert_eq!(part.ws_advertise, None);
+}
+
+#[test]
+fn a_setting_shared_by_two_parts_is_given_once() {
+    let mut source = Source::new(["--http-listen", "[::1]:1"], REQUIRED);
+    let (part, other) = (Part::read(&mut source), Other::read(&mut source));
+    source.finish().unwrap();
+    assert_eq!(part.unwrap().store, other.unwrap().store);
+
+    let mut source = Source::new(["--top-level", "low"], [("A", "")]);
+    assert!(Part::read(&mut source).is_none());
+    assert!(Other::read(&mut source).is_none());
+    let errors = source.finish().unwrap_err();
+    assert_eq!(errors.0.len(), 1, "what is missing is told once: {errors}");
+}
+
+#[test]
+fn a_program_may_have_other_defaults() {
+    let mut source = Source::new(["--level", "high"], [("A", "")]);
+    source.set_default("store", "embedded");
+    source.set_default("top_level", "high");
+    assert!(!source.is_given("store"));
+    assert!(source.is_given("level"));
+    let part = Part::read(&mut source);
+    source.finish().unwrap();
+    assert_eq!(part.unwrap().store, "embedded");
+}
+
+#[test]
+fn all_errors_are_told_together_with_their_places() {
+    let (_dir, path) = file("max_connections = 'many'\nlevels = 1\n");
+    let flags = ["--config", &path, "--ws-listen", "here", "--ws-lisen", "x"];
+    let mut source = Source::new(flags, [("BECKON_HELLO_TIMEOUT", "30"), ("BECKON_LEVEL", "7")]);
+    assert!(Part::read(&mut source).is_none());
+    let expected = format!(
+        "8 settings are wrong\n  \
+         --ws-listen: `here` is no IP address and port, like 127.0.0.1:8080 or [::]:8080\n  \
+         store: is required; give --store, BECKON_STORE, or store in the file\n  \
+         BECKON_HELLO_TIMEOUT: `30` is no duration, like 500ms, 30s, 5m, 12h, 90d, or 0\n  \
+         {path}: max_connections: `many` is no whole number from 0 to 4294967295\n  \
+         BECKON_LEVEL: is neither low nor high\n  \
+         top_level: is required; give --top-level, BECKON_TOP_LEVEL, or top_level in the file\n  \
+         --ws-lisen: no such setting; did you mean --ws-listen?\n  \
+         {path}: levels: no such setting; did you mean level?"
+    );
+    assert_eq!(source.finish().unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn unknown_names_are_errors() {
+    check_error(&["--colour", "red"], &[], "--colour: no such setting; --help lists all");
+    let near = "BECKON_STOR: no such setting; did you mean BECKON_STORE?";
+    check_error(&[], &[("BECKON_STOR", "x")], near);
+    let (_dir, path) = file("config = 'other.toml'\n");
+    let error = read(&["--config", &path], &[]).unwrap_err();
+    assert!(error.starts_with(&format!("{path}: config: no such setting")), "{error}");
+}
+
+#[test]
+fn mistakes_of_form_are_errors() {
+    check_error(&["--store"], &[], "--store: needs a value");
+    check_error(&["--store", "--level", "low"], &[], "--store: needs a value");
+    check_error(&["--level", "low", "--level=high"], &[], "--level: is given twice");
+    check_error(&["--store="], &[], "--store: must not be empty");
+    check_error(&["--wait-for-store", "yes"], &[], "--wait-for-store: `yes` is neither true nor false");
+    check_error(&["--config"], &[], "--config: needs the path of a TOML file");
+    let stray = "argument 3: unexpected after --level; settings are given as --name VALUE";
+    check_error(&["--level", "low", "high"], &[], stray);
+}
+
+#[test]
+fn mistakes_in_the_file_are_errors() {
+    let missing = read(&[], &[("BECKON_CONFIG", "/nowhere/beckon.toml")]).unwrap_err();
+    assert!(missing.starts_with("BECKON_CONFIG: /nowhere/beckon.toml cannot be read: "), "{missing}");
+    let (_dir, path) = file("level = 'low'\n[ws_advertise]\nhost = 'a'\n");
+    let table =
+        format!("{path}: ws_advertise: must be a string, a number, true, false, or a list of strings");
+    check_error(&["--config", &path], &[], &table);
+    let (_dir, path) = file("level = 'low'\ncluster_secret = 'my-secret\n");
+    let error = read(&["--config", &path], &[]).unwrap_err();
+    assert!(error.starts_with(&format!("{path}: line 2: ")), "{error}");
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let secret = "correct-horse-battery";
+    let (_dir, path) = file(&format!("cluster_secret = {secret}\n"));
+    for flags in [
+        &["--cluster-secret", "x", secret][..],
+        &["--top-level", secret],
+        &["--store", "", secret],
+        &[&format!("--cluster-secre={secret}")],
+        &["--config", &path],
+    ] {
+        let error = read(flags, &[]).unwrap_err();
+        assert!(!error.contains(secret), "{error}");
+    }
+    let part = read(&["--cluster-secret", secret], &[]).unwrap();
+    assert!(!format!("{part:?}").contains(secret));
+    assert_eq!(part.cluster_secret.as_ref().map(Secret::expose), Some(secret));
+}
+
+#[test]
+fn rules_between_settings_name_the_place() {
+    let mut source = Source::new(["--level", "high"], REQUIRED);
+    let part = Part::read(&mut source).unwrap();
+    assert_eq!(part.level, part.top_level);
+    source.reject("level", "must be below top_level");
+    source.reject("level", "is told once");
+    source.reject("hello_timeout", "is too long");
+    let told = "2 settings are wrong\n  --level: must be below top_level\n  hello_timeout: is too long";
+    assert_eq!(source.finish().unwrap_err().to_string(), told);
+}
+
+#[test]
+fn variables_that_are_no_settings_are_left_alone() {
+    let links = [
+        ("BECKON_SERVICE_HOST", "10.0.0.1"),
+        ("BECKON_SERVICE_PORT", "80"),
+        ("BECKON_SERVICE_PORT_HTTP", "80"),
+        ("BECKON_PORT", "tcp://10.0.0.1:80"),
+        ("BECKON_PORT_80_TCP", "tcp://10.0.0.1:80"),
+        ("BECKON_PORT_80_TCP_PROTO", "tcp"),
+        ("BECKON_REDIS_SERVICE_HOST", "10.0.0.2"),
+        ("HOME", "/root"),
+    ];
+    read(&[], &links).unwrap();
+    check_error(&[], &[("BECKON_PORT", "80")], "BECKON_PORT: no such setting; --help lists all");
+}
+
+#[test]
+fn settings_of_other_programs_may_be_shared_but_not_as_flags() {
+    let mut source =
+        Source::new(["--level", "low"], REQUIRED.into_iter().chain([("BECKON_HTTP_LISTEN", "[::]:1")]));
+    source.tolerate(Other::FIELDS);
+    assert!(Part::read(&mut source).is_some());
+    source.finish().unwrap();
+
+    let mut source = Source::new(["--http-listen", "[::]:1"], REQUIRED);
+    source.tolerate(Other::FIELDS);
+    assert!(Part::read(&mut source).is_some());
+    assert!(source.finish().unwrap_err().to_string().starts_with("--http-listen: no such setting"));
+}
+
+#[test]
+fn help_and_version_are_for_the_caller() {
+    let request = |flags: &[&str]| Source::new(flags, [("A", "")]).request();
+    assert_eq!(request(&["--help"]), Some(Request::Help));
+    assert_eq!(request(&["--level", "-h"]), Some(Request::Help));
+    assert_eq!(request(&["--version"]), Some(Request::Version));
+    assert_eq!(request(&["-V", "--help"]), Some(Request::Help));
+    assert_eq!(request(&["--level", "high"]), None);
+}
+
+#[test]
+fn help_lists_every_setting_once() {
+    let text = help(&[Part::FIELDS, Other::FIELDS], &[("store", "embedded")]);
+    assert_eq!(text.matches("--store VALUE").count(), 1, "{text}");
+    let entry = "  --ws-advertise VALUE\n      Scheme, host and port\n      of endpoints.\n      \
+                 [BECKON_WS_ADVERTISE] [default: none]\n";
+    assert!(text.contains(entry), "{text}");
+    assert!(text.contains("[BECKON_STORE] [default: embedded]"), "{text}");
+    assert!(text.contains("[BECKON_TOP_LEVEL] [required]"), "{text}");
+    assert!(text.contains("--wait-for-store [true|false]"), "{text}");
+}

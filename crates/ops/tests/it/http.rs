@@ -1,0 +1,164 @@
+//! The HTTP server: its limits, and how it ends.
+
+use crate::wire::Answer;
+use ops::{
+    http::{self, Limits},
+    listener,
+    shutdown::{Drained, Shutdown},
+};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::Notify,
+    time::timeout,
+};
+use warp::Filter;
+
+/// Longer than anything here takes on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+
+/// A server whose answer waits for a nudge.
+struct Server {
+    address: SocketAddr,
+    shutdown: Shutdown,
+    asked: Arc<Notify>,
+    nudge: Arc<Notify>,
+}
+
+fn start(limits: Limits) -> Server {
+    let (asked, nudge) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let shutdown = Shutdown::new();
+    let listener = listener::bind("http_listen", ([127, 0, 0, 1], 0).into()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (told, wait) = (asked.clone(), nudge.clone());
+    let answer = warp::any().then(move || {
+        let (told, wait) = (told.clone(), wait.clone());
+        async move {
+            told.notify_one();
+            wait.notified().await;
+            "answered"
+        }
+    });
+    fn infallible<F: Filter<Error = Infallible>>(filter: F) -> F {
+        filter
+    }
+    shutdown.spawn(http::serve(listener, http::warp_service(infallible(answer)), limits, shutdown.clone()));
+    Server { address, shutdown, asked, nudge }
+}
+
+/// Sends a request and waits until the server is working on it.
+async fn ask(server: &Server) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(REQUEST).await.unwrap();
+    timeout(PATIENCE, server.asked.notified()).await.unwrap();
+    stream
+}
+
+/// Reads one answer of [`start`]'s server.
+async fn answer(stream: &mut TcpStream) -> Answer {
+    let mut text = String::new();
+    while !text.ends_with("answered") {
+        let mut buffer = [0; 1024];
+        let len = timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap().unwrap();
+        assert_ne!(len, 0, "the connection ended after {text:?}");
+        text.push_str(std::str::from_utf8(&buffer[..len]).unwrap());
+    }
+    Answer::parse(&text)
+}
+
+/// Waits until the server ends the connection; what it said before.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut text)).await.unwrap().unwrap();
+    text
+}
+
+#[tokio::test]
+async fn connections_are_kept_alive() {
+    let server = start(Limits::default());
+    let mut stream = ask(&server).await;
+    for _ in 0..3 {
+        server.nudge.notify_one();
+        assert_eq!(answer(&mut stream).await.status, 200);
+        stream.write_all(REQUEST).await.unwrap();
+        timeout(PATIENCE, server.asked.notified()).await.unwrap();
+    }
+    server.nudge.notify_one();
+    answer(&mut stream).await;
+    assert_eq!(server.shutdown.drain(PATIENCE).await, Drained::Complete);
+}
+
+#[tokio::test]
+async fn a_drain_answers_what_was_asked_and_closes_the_idle() {
+    let server = start(Limits::default());
+    let mut idle = ask(&server).await;
+    server.nudge.notify_one();
+    answer(&mut idle).await;
+    let mut busy = ask(&server).await;
+
+    server.shutdown.trigger();
+    assert_eq!(rest(&mut idle).await, "");
+    let (drained, answered) = tokio::join!(server.shutdown.drain(PATIENCE), async {
+        server.nudge.notify_one();
+        answer(&mut busy).await
+    });
+    assert_eq!(drained, Drained::Complete);
+    assert_eq!(answered.status, 200);
+    assert_eq!(answered.header("connection"), Some("close"));
+    assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn a_drain_that_takes_too_long_says_so() {
+    let server = start(Limits::default());
+    let _busy = ask(&server).await;
+    let drained = server.shutdown.drain(Duration::from_millis(50)).await;
+    // The connection, and the server that waits for it.
+    assert_eq!(drained, Drained::CutShort { tasks: 2 });
+    server.nudge.notify_one();
+}
+
+#[tokio::test]
+async fn a_slow_head_and_an_idle_connection_are_cut_off() {
+    let limits = Limits { head_timeout: Duration::from_millis(100), ..Limits::default() };
+    let server = start(limits);
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nhost: te").await.unwrap();
+    let mut idle = ask(&server).await;
+    server.nudge.notify_one();
+    answer(&mut idle).await;
+    let said = rest(&mut slow).await;
+    assert!(said.is_empty() || said.starts_with("HTTP/1.1 408"), "{said}");
+    assert_eq!(rest(&mut idle).await, "");
+    server.shutdown.drain(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_for_their_turn() {
+    let server = start(Limits { connections_max: 1, ..Limits::default() });
+    let mut first = ask(&server).await;
+    let mut second = TcpStream::connect(server.address).await.unwrap();
+    second.write_all(REQUEST).await.unwrap();
+    assert!(timeout(Duration::from_millis(100), server.asked.notified()).await.is_err(), "one at a time");
+    server.nudge.notify_one();
+    answer(&mut first).await;
+    drop(first);
+    timeout(PATIENCE, server.asked.notified()).await.unwrap();
+    server.nudge.notify_one();
+    assert_eq!(answer(&mut second).await.status, 200);
+    drop(second);
+    assert_eq!(server.shutdown.drain(PATIENCE).await, Drained::Complete);
+}
+
+#[tokio::test]
+async fn too_many_header_fields_are_refused() {
+    let server = start(Limits::default());
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let fields = "a: b\r\n".repeat(65);
+    stream.write_all(format!("GET / HTTP/1.1\r\nhost: test\r\n{fields}\r\n").as_bytes()).await.unwrap();
+    assert!(rest(&mut stream).await.starts_with("HTTP/1.1 431"));
+    server.shutdown.drain(PATIENCE).await;
+}
