@@ -9,6 +9,12 @@
 //! Every method of [`Store`] is one atomic step and costs its caller one round trip. The sentences of its
 //! documentation are the names of the cases in the suite.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+#[cfg(feature = "conformance")]
+pub mod harness;
+pub mod redis;
+
 use futures_util::future::BoxFuture;
 use std::{fmt, time::Duration};
 use types::{
@@ -150,4 +156,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Asks the store whether it can be written to, for health checks.
     fn check(&self) -> Answer<()>;
+
+    /// Ends the steps under way and gives back what the store holds: connections, or the lock of the data
+    /// directory. Later steps fail with [`StoreError::Unavailable`].
+    fn close(&self) -> Answer<()>;
 }

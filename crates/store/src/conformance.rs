@@ -1,0 +1,102 @@
+//! The suite: every sentence of the documentation of [`Store`] is a case, written once and run on every
+//! implementation.
+//!
+//! Test support (feature `conformance`). A test crate names a function that makes a store, and gets one
+//! `#[tokio::test]` for each case:
+//!
+//! ```text
+//! mod embedded {
+//!     async fn fixture() -> store::conformance::Fixture { .. }
+//!     store::conformance_suite!(fixture);
+//! }
+//! ```
+//!
+//! Where a store takes seconds to start, [`run_all`] runs all cases on one: the cases use random identifiers
+//! and do not disturb each other.
+//!
+//! * [`hello`], [`channels`], [`pending`], [`directory`]: the cases, by what they are about;
+//! * [`model`]: random steps compared with a simple reference;
+//! * [`steps`]: short ways to write a step.
+
+pub mod channels;
+pub mod directory;
+pub mod hello;
+pub mod pending;
+pub mod steps;
+
+use crate::Store;
+use futures_util::future::BoxFuture;
+use std::{any::Any, fmt, sync::Arc};
+
+/// A store to run a case on, and what has to live as long, such as a server or a directory.
+pub struct Fixture {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Dropped after the case.
+    pub holds: Box<dyn Any + Send>,
+}
+
+impl fmt::Debug for Fixture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fixture").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+/// A case: its name and what it does.
+pub type Case = (&'static str, fn(Arc<dyn Store>) -> BoxFuture<'static, ()>);
+
+/// Runs all cases on one store, one after the other.
+///
+/// # Panics
+///
+/// With the names of the cases that failed.
+pub async fn run_all(store: &Arc<dyn Store>) {
+    let mut failed = Vec::new();
+    for (name, case) in [hello::CASES, channels::CASES, pending::CASES, directory::CASES].concat() {
+        // In a task, so that the other cases run although this one panics.
+        let mut task = tokio::task::JoinSet::new();
+        task.spawn(case(Arc::clone(store)));
+        if task.join_next().await.is_some_and(|outcome| outcome.is_err()) {
+            failed.push(name);
+        }
+    }
+    assert!(failed.is_empty(), "cases failed: {failed:?}");
+}
+
+/// One test for each case, on the store that `$fixture` makes.
+#[macro_export]
+macro_rules! conformance_suite {
+    ($fixture:path) => {
+        $crate::hello_cases!($fixture);
+        $crate::channel_cases!($fixture);
+        $crate::pending_cases!($fixture);
+        $crate::directory_cases!($fixture);
+    };
+}
+
+/// Defines the cases of a module, their list, and the macro that makes tests of them.
+///
+/// `$d` is a dollar sign, for the macro that this one writes.
+macro_rules! cases {
+    ($d:tt $module:ident $tests:ident: $($(#[doc = $sentence:literal])+ async fn $name:ident($store:ident) $body:block)*) => {
+        $($(#[doc = $sentence])+
+        pub async fn $name($store: std::sync::Arc<dyn $crate::Store>) $body)*
+
+        /// All cases of this module.
+        pub const CASES: &[$crate::conformance::Case] =
+            &[$((stringify!($name), |store| Box::pin($name(store)))),*];
+
+        /// One test for each case of a module of the suite.
+        #[macro_export]
+        macro_rules! $tests {
+            ($d fixture:path) => {
+                $(#[tokio::test]
+                async fn $name() {
+                    let fixture = $d fixture().await;
+                    ::store::conformance::$module::$name(fixture.store).await;
+                })*
+            };
+        }
+    };
+}
+use cases;

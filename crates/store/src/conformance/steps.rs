@@ -1,0 +1,184 @@
+//! Short ways to write a step. A step that the store does not perform fails the case.
+
+use crate::{NodeEntry, Store};
+use std::{collections::BTreeMap, sync::Arc};
+use types::{
+    channel_id::ChannelId,
+    dialect::Dialect,
+    notification::Sequence,
+    presence::{ConnectionId, NodeId, Presence},
+    step::{
+        Ack, AddChannel, AddChannelOutcome, Hello, HelloOutcome, Listed, PutOutcome, PutVersion, Snapshot,
+    },
+    token::KeyId,
+    uaid::Uaid,
+    uuid_text::Spelling,
+    version::Version,
+};
+
+/// A random number.
+pub fn random() -> u64 {
+    getrandom::u64().expect("randomness")
+}
+
+/// Sixteen random bytes.
+fn random_id() -> [u8; 16] {
+    (u128::from(random()) << 64 | u128::from(random())).to_be_bytes()
+}
+
+/// A UAID that nobody has used.
+pub fn new_uaid() -> Uaid {
+    Uaid(random_id())
+}
+
+/// A channel that nobody has used.
+pub fn new_channel() -> ChannelId {
+    ChannelId(random_id())
+}
+
+/// A socket that nobody has used.
+pub fn new_presence() -> Presence {
+    Presence { node: NodeId(random()), connection: ConnectionId(random()) }
+}
+
+/// A node that nobody has used.
+pub fn new_node() -> NodeEntry {
+    let ws_url = Some("ws://127.0.0.1:8080/".to_owned());
+    let grpc_address = "127.0.0.1:8082".to_owned();
+    NodeEntry { node: NodeId(random()), name: "node-1".to_owned(), grpc_address, ws_url, room: true }
+}
+
+/// A version.
+pub fn version(number: u64) -> Version {
+    Version::new(number).expect("a version")
+}
+
+/// A SimplePush hello with an empty list that adopts the UAID.
+pub fn simplepush(uaid: Uaid, presence: Presence) -> Hello {
+    let listed = Some(Listed::Channels(Vec::new()));
+    Hello { uaid, presence, named: None, otherwise: Dialect::SimplePush, listed, adopt: true, room: true }
+}
+
+/// A Web Push hello that does not adopt the UAID.
+pub fn webpush(uaid: Uaid, presence: Presence) -> Hello {
+    let named = Some(Dialect::WebPush);
+    Hello { uaid, presence, named, otherwise: Dialect::WebPush, listed: None, adopt: false, room: true }
+}
+
+/// A client that has said hello.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Its UAID.
+    pub uaid: Uaid,
+    /// Its socket.
+    pub presence: Presence,
+    /// Its channels, spelled [`Spelling::HYPHENATED`], with key 1.
+    pub channels: Vec<ChannelId>,
+}
+
+/// A connected SimplePush client with so many channels.
+pub async fn connected(store: &Arc<dyn Store>, channels: usize) -> Client {
+    let (uaid, presence) = (new_uaid(), new_presence());
+    claim(store, simplepush(uaid, presence)).await;
+    let mut client = Client { uaid, presence, channels: Vec::new() };
+    for _ in 0..channels {
+        let channel = new_channel();
+        register(store, &client, channel).await;
+        client.channels.push(channel);
+    }
+    client
+}
+
+/// A disconnected SimplePush client with so many channels.
+pub async fn offline(store: &Arc<dyn Store>, channels: usize) -> Client {
+    let client = connected(store, channels).await;
+    release(store, client.uaid, client.presence).await;
+    client
+}
+
+/// A hello of any outcome.
+pub async fn say(store: &Arc<dyn Store>, hello: Hello) -> HelloOutcome {
+    store.hello(hello).await.expect("hello")
+}
+
+/// A hello that claims the UAID: its dialect, the former presence and the snapshot.
+pub async fn claim(store: &Arc<dyn Store>, hello: Hello) -> (Dialect, Option<Presence>, Snapshot) {
+    match say(store, hello).await {
+        HelloOutcome::Claimed { dialect, former, snapshot } => (dialect, former, snapshot),
+        other @ (HelloOutcome::Unknown { .. }
+        | HelloOutcome::Deleted { .. }
+        | HelloOutcome::ListMissing
+        | HelloOutcome::NoRoom) => panic!("claimed expected, not {other:?}"),
+    }
+}
+
+/// Releases the presence.
+pub async fn release(store: &Arc<dyn Store>, uaid: Uaid, presence: Presence) {
+    store.release(uaid, presence).await.expect("release");
+}
+
+/// What `add_channel` is asked for a client: spelled [`Spelling::HYPHENATED`], with key 1, among 200.
+pub fn addition(client: &Client, channel: ChannelId) -> AddChannel {
+    let Client { uaid, presence, .. } = *client;
+    AddChannel { uaid, presence, channel, spelling: Spelling::HYPHENATED, key: KeyId(1), channels_max: 200 }
+}
+
+/// Any outcome of `add_channel`.
+pub async fn add(store: &Arc<dyn Store>, add: AddChannel) -> AddChannelOutcome {
+    store.add_channel(add).await.expect("add_channel")
+}
+
+/// Registers a channel: the last sequence before it.
+pub async fn register(store: &Arc<dyn Store>, client: &Client, channel: ChannelId) -> Sequence {
+    match add(store, addition(client, channel)).await {
+        AddChannelOutcome::Registered { sequence, .. } => sequence,
+        other @ (AddChannelOutcome::Full | AddChannelOutcome::NotOwner(_)) => {
+            panic!("registered expected, not {other:?}")
+        }
+    }
+}
+
+/// Unregisters a channel.
+pub async fn unregister(store: &Arc<dyn Store>, client: &Client, channel: ChannelId) {
+    let outcome = store.remove_channel(client.uaid, client.presence, channel).await.expect("remove_channel");
+    assert_eq!(outcome, Ok(()));
+}
+
+/// A put of any outcome.
+pub async fn put(store: &Arc<dyn Store>, uaid: Uaid, channel: ChannelId, number: u64) -> PutOutcome {
+    store.put_version(PutVersion { uaid, channel, version: version(number) }).await.expect("put_version")
+}
+
+/// A put that is stored: its sequence, and who has the client.
+pub async fn stored(
+    store: &Arc<dyn Store>,
+    uaid: Uaid,
+    channel: ChannelId,
+    number: u64,
+) -> (Sequence, Option<Presence>) {
+    match put(store, uaid, channel, number).await {
+        PutOutcome::Stored { sequence, presence } => (sequence, presence),
+        PutOutcome::Gone => panic!("stored expected, not gone"),
+    }
+}
+
+/// Acknowledges one channel.
+pub async fn ack(store: &Arc<dyn Store>, uaid: Uaid, channel: ChannelId, version: Option<f64>) {
+    store.ack_versions(uaid, vec![Ack { channel, version }]).await.expect("ack_versions");
+}
+
+/// What a snapshot says is pending, on each channel.
+pub fn pending(snapshot: &Snapshot) -> BTreeMap<ChannelId, Option<u64>> {
+    let pending = |version: Option<Version>| version.map(Version::number);
+    snapshot.channels.iter().map(|channel| (channel.id, pending(channel.pending))).collect()
+}
+
+/// The snapshot of a client that owns its UAID.
+pub async fn snapshot(store: &Arc<dyn Store>, client: &Client) -> Snapshot {
+    store.snapshot(client.uaid, client.presence).await.expect("snapshot").expect("the owner")
+}
+
+/// What is pending on one channel of a client that owns its UAID.
+pub async fn pending_on(store: &Arc<dyn Store>, client: &Client, channel: ChannelId) -> Option<u64> {
+    pending(&snapshot(store, client).await)[&channel]
+}

@@ -1,0 +1,382 @@
+//! The store in Redis: a single server or a Redis Cluster, shared by many nodes.
+//!
+//! * [`keys`]: the names of the keys; [`record`] and [`directory`]: what is in them;
+//! * [`script`]: one Lua script for each step, so that each is atomic and one round trip;
+//! * [`link`]: shared, pipelined connections and the limits on them;
+//! * [`address`]: the forms of the URL.
+//!
+//! A client without a heartbeat costs nothing between its messages: presence is part of its record, and
+//! whether the node that it names is alive is told by that node's lease in the directory.
+
+mod address;
+mod directory;
+mod keys;
+mod link;
+mod record;
+mod script;
+
+use crate::{ANNOUNCE_INTERVAL, Announced, Answer, LEASE, NodeEntry, Store, StoreError};
+use ::redis::{Cmd, ErrorKind, Value};
+use link::{Failure, Link};
+use record::Unreadable;
+use script::{SCRIPTS, Script};
+use std::time::Duration;
+use types::{
+    channel_id::ChannelId,
+    dialect::Dialect,
+    presence::{NodeId, Presence},
+    step::{
+        Ack, AddChannel, AddChannelOutcome, Hello, HelloOutcome, Listed, NotOwner, PutOutcome, PutVersion,
+        Snapshot,
+    },
+    uaid::Uaid,
+};
+
+/// What a store in Redis may take.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The record of a client that was not seen for so long expires (PROTOCOL.md section 1.10). Default 90
+    /// days, resolution 1 ms.
+    pub uaid_idle: Duration,
+    /// A step that takes longer fails with [`StoreError::Unavailable`]. Default 3 s.
+    pub step_timeout: Duration,
+    /// For `rediss` and `rediss-cluster`: the only certificate authority to trust, in PEM. Default: those of
+    /// the operating system.
+    pub root_certificate: Option<Vec<u8>>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            uaid_idle: Duration::from_secs(90 * 24 * 60 * 60),
+            step_timeout: Duration::from_secs(3),
+            root_certificate: None,
+        }
+    }
+}
+
+/// A store in Redis could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL, or what it asks for, is wrong: the operator's configuration has to change (exit code 64).
+    #[error("store URL: {0}")]
+    Configuration(String),
+    /// There is no usable Redis at the address now; trying again can help (exit code 69).
+    #[error("cannot use Redis at {address}: {reason}")]
+    Unreachable {
+        /// `host:port`, as the URL has it.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The store in Redis.
+#[derive(Debug)]
+pub struct RedisStore {
+    link: Link,
+    idle_ms: u64,
+}
+
+/// Connects to the Redis that a URL names and makes sure that it can be written to.
+///
+/// The URL is `redis://[[user]:password@]host[:port][/database]`, `rediss://…` for TLS, or
+/// `redis-cluster://[[user]:password@]host:port,host:port` (`rediss-cluster://…`). It takes one attempt, not
+/// longer than [`Limits::step_timeout`]; after [`ConnectError::Unreachable`] call it again.
+pub async fn connect(url: &str, limits: Limits) -> Result<RedisStore, ConnectError> {
+    let address = address::parse(url).map_err(|reason| ConnectError::Configuration(reason.into()))?;
+    // Another part of the process may have installed it, or another provider, already: either will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let refused = |failure: Failure| connect_error(&address.shown, &failure);
+    let link = Link::open(&address, &limits).await.map_err(refused)?;
+    link.ask(&check_command()).await.map_err(refused)?;
+    let idle_ms = u64::try_from(limits.uaid_idle.as_millis()).unwrap_or(u64::MAX).clamp(1, IDLE_MS_MAX);
+    Ok(RedisStore { link, idle_ms })
+}
+
+/// The longest time until expiry, a thousand years: Redis refuses more than fits beside the date.
+const IDLE_MS_MAX: u64 = 1000 * 365 * 24 * 60 * 60 * 1000;
+
+/// Who has to act on a failure to connect.
+fn connect_error(address: &str, failure: &Failure) -> ConnectError {
+    let reason = failure.to_string();
+    let Failure::Redis(error) = failure else {
+        return ConnectError::Unreachable { address: address.into(), reason };
+    };
+    let denied = error.kind() == ErrorKind::AuthenticationFailed
+        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
+    if denied {
+        ConnectError::Configuration(format!("Redis at {address} refuses the user or the password"))
+    } else if matches!(error.code(), Some("MOVED" | "ASK" | "CROSSSLOT")) {
+        ConnectError::Configuration(format!("{address} is part of a Redis Cluster: use redis-cluster://"))
+    } else if reason.contains("cluster support disabled") {
+        ConnectError::Configuration(format!("{address} is not part of a Redis Cluster: use redis://"))
+    } else if error.kind() == ErrorKind::InvalidClientConfig || reason.contains("DB index is out of range") {
+        ConnectError::Configuration(format!("Redis at {address}: {reason}"))
+    } else {
+        ConnectError::Unreachable { address: address.into(), reason }
+    }
+}
+
+/// Writes a key that expires: what a full, read-only or failing server refuses.
+fn check_command() -> Cmd {
+    let expiry_ms = ANNOUNCE_INTERVAL.as_millis() as u64;
+    ::redis::cmd("SET").arg(keys::CHECK).arg("1").arg("PX").arg(expiry_ms).take()
+}
+
+impl RedisStore {
+    /// Calls a script and reads its answer.
+    fn step<T: Send + 'static>(
+        &self,
+        script: &'static Script,
+        call: Cmd,
+        read: impl FnOnce(Value) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<T> {
+        let link = self.link.clone();
+        Box::pin(async move { read(link.call(script, &call).await?) })
+    }
+}
+
+impl Store for RedisStore {
+    fn hello(&self, hello: Hello) -> Answer<HelloOutcome> {
+        let listed: &[ChannelId] = match &hello.listed {
+            Some(Listed::Channels(channels)) => channels,
+            Some(Listed::Impossible) | None => &[],
+        };
+        let list = match &hello.listed {
+            None => "none",
+            Some(Listed::Impossible) => "impossible",
+            Some(Listed::Channels(_)) => "given",
+        };
+        let script = &SCRIPTS.hello;
+        let mut call = script.call(&[&keys::client(hello.uaid)], 7 + listed.len(), 64 + 16 * listed.len());
+        call.arg(hello.named.map_or(0, record::dialect_byte))
+            .arg(record::dialect_byte(hello.otherwise))
+            .arg(&record::presence_bytes(hello.presence)[..])
+            .arg(u8::from(hello.adopt))
+            .arg(u8::from(hello.room))
+            .arg(list)
+            .arg(self.idle_ms);
+        for channel in listed {
+            call.arg(&channel.0[..]);
+        }
+        self.step(script, call, hello_outcome)
+    }
+
+    fn release(&self, uaid: Uaid, presence: Presence) -> Answer<()> {
+        let script = &SCRIPTS.release;
+        let mut call = script.call(&[&keys::client(uaid)], 2, 32);
+        call.arg(&record::presence_bytes(presence)[..]).arg(self.idle_ms);
+        self.step(script, call, done)
+    }
+
+    fn snapshot(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Snapshot, NotOwner>> {
+        let script = &SCRIPTS.snapshot;
+        let mut call = script.call(&[&keys::client(uaid)], 2, 32);
+        call.arg(&record::presence_bytes(presence)[..]).arg(self.idle_ms);
+        self.step(script, call, |answer| match answer {
+            Value::Int(0) => Ok(Err(NotOwner)),
+            Value::Array(fields) => Ok(Ok(record::record(pairs(&fields))?.1)),
+            other => Err(unexpected(&other)),
+        })
+    }
+
+    fn add_channel(&self, add: AddChannel) -> Answer<AddChannelOutcome> {
+        let script = &SCRIPTS.add_channel;
+        let mut call = script.call(&[&keys::client(add.uaid)], 5, 64);
+        let mut spelling = Vec::with_capacity(5);
+        record::spelling_bytes(add.spelling, &mut spelling);
+        call.arg(&record::presence_bytes(add.presence)[..])
+            .arg(&add.channel.0[..])
+            .arg(&spelling[..])
+            .arg(&[add.key.0][..])
+            .arg(add.channels_max);
+        self.step(script, call, |answer| match answer {
+            Value::Int(0) => Ok(AddChannelOutcome::NotOwner(NotOwner)),
+            Value::Int(1) => Ok(AddChannelOutcome::Full),
+            Value::BulkString(bytes) => {
+                let (key, sequence) = record::key_and_sequence(&bytes)?;
+                Ok(AddChannelOutcome::Registered { key, sequence })
+            }
+            other => Err(unexpected(&other)),
+        })
+    }
+
+    fn remove_channel(
+        &self,
+        uaid: Uaid,
+        presence: Presence,
+        channel: ChannelId,
+    ) -> Answer<Result<(), NotOwner>> {
+        let script = &SCRIPTS.remove_channel;
+        let mut call = script.call(&[&keys::client(uaid)], 2, 32);
+        call.arg(&record::presence_bytes(presence)[..]).arg(&channel.0[..]);
+        self.step(script, call, |answer| match answer {
+            Value::Int(0) => Ok(Err(NotOwner)),
+            Value::Int(1) => Ok(Ok(())),
+            other => Err(unexpected(&other)),
+        })
+    }
+
+    fn put_version(&self, put: PutVersion) -> Answer<PutOutcome> {
+        let script = &SCRIPTS.put_version;
+        let mut call = script.call(&[&keys::client(put.uaid)], 2, 36);
+        call.arg(&put.channel.0[..]).arg(put.version.number());
+        self.step(script, call, |answer| match answer {
+            Value::Int(0) => Ok(PutOutcome::Gone),
+            Value::BulkString(bytes) => {
+                let (presence, sequence) = record::presence_and_sequence(&bytes)?;
+                Ok(PutOutcome::Stored { sequence, presence })
+            }
+            other => Err(unexpected(&other)),
+        })
+    }
+
+    fn ack_versions(&self, uaid: Uaid, acks: Vec<Ack>) -> Answer<()> {
+        let script = &SCRIPTS.ack_versions;
+        let mut call = script.call(&[&keys::client(uaid)], 2 * acks.len(), 40 * acks.len());
+        // No version equals a number that is not finite, and Lua would read its text as something else.
+        let meaningful = |ack: &&Ack| ack.version.is_none_or(f64::is_finite);
+        let mut none = true;
+        for ack in acks.iter().filter(meaningful) {
+            // The shortest text that is read back as this very double.
+            let version = ack.version.map(|version| format!("{version:e}")).unwrap_or_default();
+            call.arg(&ack.channel.0[..]).arg(version);
+            none = false;
+        }
+        if none {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        self.step(script, call, done)
+    }
+
+    fn announce(&self, entry: NodeEntry) -> Answer<Announced> {
+        let script = &SCRIPTS.announce;
+        let mut call = script.call(&[keys::NODES, keys::EPOCH], 4, 256);
+        // Drawn for each announcement: with the same number as before, a loss would not be noticed.
+        let epoch = match getrandom::u64() {
+            Ok(number) => number,
+            Err(error) => return failed(StoreError::Unavailable(format!("no randomness: {error}"))),
+        };
+        call.arg(&directory::field(entry.node)[..])
+            .arg(directory::encode(&entry))
+            .arg(LEASE.as_millis() as u64)
+            .arg(epoch);
+        self.step(script, call, |answer| match answer {
+            Value::Array(parts) => announced(&parts),
+            other => Err(unexpected(&other)),
+        })
+    }
+
+    fn retire(&self, node: NodeId) -> Answer<()> {
+        let link = self.link.clone();
+        Box::pin(async move {
+            let command = ::redis::cmd("HDEL").arg(keys::NODES).arg(&directory::field(node)[..]).take();
+            link.ask(&command).await?;
+            Ok(())
+        })
+    }
+
+    fn nodes(&self) -> Answer<Vec<NodeEntry>> {
+        let script = &SCRIPTS.nodes;
+        self.step(script, script.call(&[keys::NODES], 0, 0), |answer| match answer {
+            Value::Array(fields) => Ok(entries(&fields)),
+            other => Err(unexpected(&other)),
+        })
+    }
+
+    fn check(&self) -> Answer<()> {
+        let link = self.link.clone();
+        Box::pin(async move {
+            link.ask(&check_command()).await?;
+            Ok(())
+        })
+    }
+
+    fn close(&self) -> Answer<()> {
+        let link = self.link.clone();
+        Box::pin(async move {
+            link.close().await;
+            Ok(())
+        })
+    }
+}
+
+/// Reads the answer of the hello script.
+fn hello_outcome(answer: Value) -> Result<HelloOutcome, StoreError> {
+    match answer {
+        Value::Int(1) => Ok(HelloOutcome::ListMissing),
+        Value::Int(2) => Ok(HelloOutcome::NoRoom),
+        Value::Int(11) => Ok(HelloOutcome::Unknown { dialect: Dialect::SimplePush }),
+        Value::Int(12) => Ok(HelloOutcome::Unknown { dialect: Dialect::WebPush }),
+        Value::BulkString(former) => Ok(HelloOutcome::Deleted { former: record::presence(&former)? }),
+        Value::Array(fields) => {
+            let Some((&Value::Int(dialect), fields)) = fields.split_last() else {
+                return Err(StoreError::Unreadable("answer of hello without a dialect".into()));
+            };
+            let dialect = record::dialect(u8::try_from(dialect).unwrap_or(0))?;
+            let (head, snapshot) = record::record(pairs(fields))?;
+            Ok(HelloOutcome::Claimed { dialect, former: head.and_then(|head| head.presence), snapshot })
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Reads the answer of the announce script.
+fn announced(parts: &[Value]) -> Result<Announced, StoreError> {
+    let [Value::Int(lapsed), Value::BulkString(epoch), nodes @ ..] = parts else {
+        return Err(StoreError::Unreadable("answer of announce".into()));
+    };
+    let epoch = std::str::from_utf8(epoch)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| StoreError::Unreadable("epoch is not a number".into()))?;
+    Ok(Announced { nodes: entries(nodes), epoch, lapsed: *lapsed == 1 })
+}
+
+/// Reads directory entries. One that this version cannot read is left out: the others can still be used.
+fn entries(fields: &[Value]) -> Vec<NodeEntry> {
+    let read = |(field, value)| match directory::decode(field, value) {
+        Ok(entry) => Some(entry),
+        Err(error) => {
+            tracing::warn!(error = %error, "directory entry left out");
+            None
+        }
+    };
+    pairs(fields).filter_map(read).collect()
+}
+
+/// Fields and values, as a hash is listed.
+fn pairs(fields: &[Value]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    fields.chunks_exact(2).filter_map(|pair| match pair {
+        [Value::BulkString(field), Value::BulkString(value)] => Some((&field[..], &value[..])),
+        _ => None,
+    })
+}
+
+/// Reads the answer of a step without a result.
+fn done(answer: Value) -> Result<(), StoreError> {
+    match answer {
+        Value::Int(0) => Ok(()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Scripts answer -1 for a record that they cannot read.
+fn unexpected(answer: &Value) -> StoreError {
+    match answer {
+        Value::Int(-1) => StoreError::Unreadable("made by another version, or damaged".into()),
+        _ => StoreError::Unreadable("a script answered what it never answers".into()),
+    }
+}
+
+/// An answer that is there at once.
+fn failed<T: Send + 'static>(error: StoreError) -> Answer<T> {
+    Box::pin(std::future::ready(Err(error)))
+}
+
+impl From<Unreadable> for StoreError {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::Unreadable(unreadable.to_string())
+    }
+}

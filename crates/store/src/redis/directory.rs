@@ -1,0 +1,80 @@
+//! How a node is written in the directory, version 1.
+//!
+//! ```text
+//! version 0x01 | flags (bit 0 room, bit 1 has a WebSocket URL) | name | gRPC address | WebSocket URL, if any
+//! ```
+//!
+//! Each text is its length in four bytes, big-endian, and UTF-8. The script puts the end of the lease before it.
+
+use super::record::Unreadable;
+use crate::NodeEntry;
+use types::presence::NodeId;
+
+/// The version of the format that this file writes and reads.
+const VERSION: u8 = 1;
+
+/// Flag: the node has room.
+const ROOM: u8 = 1;
+
+/// Flag: there is a WebSocket URL.
+const WS_URL: u8 = 2;
+
+/// The field of a node.
+pub(super) fn field(node: NodeId) -> [u8; 8] {
+    node.0.to_be_bytes()
+}
+
+/// Writes an entry.
+pub(super) fn encode(entry: &NodeEntry) -> Vec<u8> {
+    let ws_url = if entry.ws_url.is_some() { WS_URL } else { 0 };
+    let mut out = vec![VERSION, u8::from(entry.room) * ROOM | ws_url];
+    for text in [Some(&entry.name), Some(&entry.grpc_address), entry.ws_url.as_ref()].into_iter().flatten() {
+        out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+        out.extend_from_slice(text.as_bytes());
+    }
+    out
+}
+
+/// Reads an entry.
+pub(super) fn decode(field: &[u8], value: &[u8]) -> Result<NodeEntry, Unreadable> {
+    let node = field.try_into().map(u64::from_be_bytes).map_err(|_| Unreadable("node is not 8 bytes"))?;
+    let (&[version, flags], mut rest) =
+        value.split_first_chunk().ok_or(Unreadable("directory entry is too short"))?;
+    if version != VERSION {
+        return Err(Unreadable("directory entry of another version"));
+    }
+    let name = text(&mut rest)?;
+    let grpc_address = text(&mut rest)?;
+    let ws_url = if flags & WS_URL != 0 { Some(text(&mut rest)?) } else { None };
+    Ok(NodeEntry { node: NodeId(node), name, grpc_address, ws_url, room: flags & ROOM != 0 })
+}
+
+/// Takes one text.
+fn text(rest: &mut &[u8]) -> Result<String, Unreadable> {
+    const SHORT: Unreadable = Unreadable("directory entry is too short");
+    let (len, after) = rest.split_first_chunk().ok_or(SHORT)?;
+    let (bytes, after) = after.split_at_checked(u32::from_be_bytes(*len) as usize).ok_or(SHORT)?;
+    *rest = after;
+    String::from_utf8(bytes.to_vec()).map_err(|_| Unreadable("directory entry is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_entry_survives(node: u64, name: String, grpc_address: String, ws_url: Option<String>, room: bool) {
+            let entry = NodeEntry { node: NodeId(node), name, grpc_address, ws_url, room };
+            prop_assert_eq!(decode(&field(entry.node), &encode(&entry)), Ok(entry));
+        }
+
+        #[test]
+        fn garbage_is_read_without_a_panic(mut value: Vec<u8>) {
+            let _ = decode(&[0; 8], &value);
+            value.insert(0, VERSION);
+            let _ = decode(&[0; 8], &value);
+        }
+    }
+}
