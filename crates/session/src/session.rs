@@ -1,6 +1,18 @@
 //! The state machine: what may come in, what goes out.
 
+mod ending;
+mod greeting;
+mod steps;
+mod timers;
+
+use crate::{
+    message::{EMPTY_OBJECT, Kind, Request, error_reply},
+    simplepush::SimplePush,
+    violation::Violation,
+};
 use std::time::Duration;
+pub(crate) use steps::{Job, Steps};
+use timers::Silence;
 use types::{
     channel_id::ChannelId,
     dialect::Dialect,
@@ -10,6 +22,7 @@ use types::{
     step::{Ack, AddChannel, AddChannelOutcome, Hello, HelloOutcome, NotOwner, Snapshot},
     token::KeyRing,
     uaid::Uaid,
+    uuid_text::Spelling,
 };
 
 /// What a conversation needs to know of the world at the moment of an input. Borrowed for one call, so that
@@ -207,43 +220,221 @@ pub enum Outcome {
 /// One client's conversation.
 #[derive(Debug)]
 pub struct Session {
-    _todo: (),
+    pub(crate) presence: Presence,
+    /// The UAID that this socket owns or is claiming. Whoever sees none here has nothing to release.
+    pub(crate) identity: Option<Identity>,
+    pub(crate) client: Client,
+    pub(crate) steps: Steps,
+    silence: Silence,
+    /// The last ping.
+    pinged: Option<Moment>,
+    phase: Phase,
+}
+
+/// A UAID as the user agent spells it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Identity {
+    pub(crate) uaid: Uaid,
+    pub(crate) spelling: Spelling,
+}
+
+/// Who is at the other end. The dialect that the first hello fixes is a variant here.
+#[derive(Debug)]
+pub(crate) enum Client {
+    /// Nobody has said hello with success.
+    Stranger {
+        /// When the socket was upgraded.
+        since: Moment,
+    },
+    /// A SimplePush user agent.
+    SimplePush(SimplePush),
+}
+
+impl Client {
+    /// The SimplePush user agent, if it is one.
+    pub(crate) fn simplepush(&mut self) -> Option<&mut SimplePush> {
+        match self {
+            Self::SimplePush(client) => Some(client),
+            Self::Stranger { .. } => None,
+        }
+    }
+}
+
+/// How far the conversation is from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It goes on.
+    Open,
+    /// Nothing is sent any more; the steps are finished.
+    Ending {
+        /// Whether this socket may still own the UAID.
+        release: bool,
+    },
+    /// [`Effect::End`] is out.
+    Over,
 }
 
 impl Session {
     /// A conversation on a socket that was upgraded just now.
-    pub fn new(_context: &Context<'_>, _presence: Presence) -> Self {
-        Self { _todo: () }
+    pub fn new(context: &Context<'_>, presence: Presence) -> Self {
+        Self {
+            presence,
+            identity: None,
+            client: Client::Stranger { since: context.now },
+            steps: Steps::default(),
+            silence: Silence::Heard(context.now),
+            pinged: None,
+            phase: Phase::Open,
+        }
     }
 
     /// Takes one input and appends what has to be done.
-    pub fn handle(&mut self, _context: &mut Context<'_>, _input: Input<'_>, _effects: &mut Vec<Effect>) {}
+    pub fn handle(&mut self, context: &mut Context<'_>, input: Input<'_>, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Store(outcome) => self.conclude(context, outcome, effects),
+            input if self.phase == Phase::Open => self.handle_open(context, input, effects),
+            // After the end nothing else matters.
+            Input::Text(_)
+            | Input::Binary(_)
+            | Input::Control
+            | Input::Update(_)
+            | Input::Missed
+            | Input::Timer
+            | Input::Evicted
+            | Input::Drain
+            | Input::Broken(_)
+            | Input::Disconnected => {}
+        }
+    }
 
-    /// When [`Input::Timer`] is wanted at the latest. `None` once the conversation is over.
-    pub fn deadline(&self, _settings: &Settings) -> Option<Moment> {
-        None
+    fn handle_open(&mut self, context: &mut Context<'_>, input: Input<'_>, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Text(text) => {
+                self.silence = Silence::Heard(context.now);
+                self.take_message(context, text, effects);
+            }
+            Input::Binary(bytes) => {
+                self.silence = Silence::Heard(context.now);
+                match std::str::from_utf8(bytes) {
+                    Ok(text) => self.take_message(context, text, effects),
+                    Err(_) => self.close(CloseCode::Invalid, effects),
+                }
+            }
+            Input::Control => self.silence = Silence::Heard(context.now),
+            Input::Update(update) => self.deliver(context.now, &update, effects),
+            Input::Missed => self.look(effects),
+            Input::Timer => self.check_time(context, effects),
+            Input::Evicted => self.close_disowned(effects),
+            Input::Drain => self.close(CloseCode::GoingAway, effects),
+            Input::Broken(code) => self.close(code, effects),
+            Input::Disconnected => self.wind_up(effects),
+            Input::Store(_) => {}
+        }
+    }
+
+    /// A message as it comes in. Pings and `purge` are answered at once; everything else waits while the first
+    /// hello is under way.
+    fn take_message(&mut self, context: &mut Context<'_>, text: &str, effects: &mut Vec<Effect>) {
+        if text.is_empty() {
+            return;
+        }
+        let Ok(request) = Request::parse(text) else {
+            self.close(CloseCode::Invalid, effects);
+            return;
+        };
+        match request.kind() {
+            Kind::Ping => self.ping(context, &request, effects),
+            Kind::Purge => effects.push(Effect::Send(EMPTY_OBJECT.into())),
+            Kind::Hello | Kind::Register | Kind::Unregister | Kind::Ack | Kind::Unknown
+                if self.steps.greets() =>
+            {
+                self.steps.hold(text);
+            }
+            kind @ (Kind::Hello | Kind::Register | Kind::Unregister | Kind::Ack | Kind::Unknown) => {
+                self.command(context, kind, &request, effects);
+            }
+        }
+    }
+
+    /// The messages that came while the hello was under way.
+    fn take_held(&mut self, context: &mut Context<'_>, effects: &mut Vec<Effect>) {
+        while self.phase == Phase::Open
+            && let Some(text) = self.steps.unhold()
+        {
+            self.take_message(context, &text, effects);
+        }
+    }
+
+    fn command(
+        &mut self,
+        context: &mut Context<'_>,
+        kind: Kind,
+        request: &Request<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        match (&self.client, kind) {
+            (_, Kind::Unknown | Kind::Ping | Kind::Purge) => {
+                self.refuse(request.text, Violation::UnknownType, effects);
+            }
+            (Client::Stranger { .. }, Kind::Hello) => self.greet(context, request, effects),
+            (Client::Stranger { .. }, Kind::Register | Kind::Unregister | Kind::Ack) => {
+                self.refuse(request.text, Violation::BeforeHello, effects);
+            }
+            (Client::SimplePush(_), Kind::Hello) => self.hello_again(context, request, effects),
+            (Client::SimplePush(_), Kind::Register) => self.register(context, request, effects),
+            (Client::SimplePush(_), Kind::Unregister) => self.unregister(request, effects),
+            (Client::SimplePush(_), Kind::Ack) => self.acknowledge(request, effects),
+        }
+    }
+
+    fn ping(&mut self, context: &Context<'_>, request: &Request<'_>, effects: &mut Vec<Effect>) {
+        let now = context.now;
+        if self.pinged.is_some_and(|last| now.since(last) < context.settings.ping_min_sp) {
+            self.refuse(request.text, Violation::PingTooEarly, effects);
+        } else {
+            self.pinged = Some(now);
+            effects.push(Effect::Send(EMPTY_OBJECT.into()));
+        }
+    }
+
+    /// Sends the error reply to a request that breaks the rules, and closes.
+    pub(crate) fn refuse(&mut self, request: &str, violation: Violation, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Send(error_reply(request, violation.reply(), &[])));
+        self.close(CloseCode::Policy, effects);
+    }
+
+    /// When [`Input::Timer`] is wanted at the latest. `None` once the conversation is closing or over: then
+    /// only the store and the socket are waited for.
+    pub fn deadline(&self, settings: &Settings) -> Option<Moment> {
+        match self.phase {
+            Phase::Open => self.next_deadline(settings),
+            Phase::Ending { .. } | Phase::Over => None,
+        }
     }
 
     /// Whether [`Input::Update`] and [`Input::Missed`] may be brought now. While a hello is under way they wait
-    /// in the mailbox, because its reply comes first.
+    /// in the mailbox, because its reply comes first. Before the hello, and from closing on, they are dropped.
     pub fn takes_notifications(&self) -> bool {
-        false
+        self.phase != Phase::Open || !self.steps.greets()
     }
 
-    /// Whether [`Input::Text`] and [`Input::Binary`] may be brought now. False while too many steps wait; then
-    /// the socket is not read, and TCP slows the peer down.
+    /// Whether [`Input::Text`] and [`Input::Binary`] may be brought now. False while too many steps wait, and
+    /// while a message waits for the hello before it; then the socket is not read, and TCP slows the peer down.
     pub fn takes_messages(&self) -> bool {
-        false
+        self.phase != Phase::Open || !self.steps.are_full()
     }
 
     /// Whether no step is under way or waiting. A peer that closes the socket gets its Close answered only
     /// then, so that a user agent that waits for it knows that its acknowledgements are stored.
     pub fn is_settled(&self) -> bool {
-        true
+        self.steps.are_done()
     }
 
     /// Whether a hello has succeeded, and in which dialect.
     pub fn dialect(&self) -> Option<Dialect> {
-        None
+        match self.client {
+            Client::Stranger { .. } => None,
+            Client::SimplePush(_) => Some(Dialect::SimplePush),
+        }
     }
 }

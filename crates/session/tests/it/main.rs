@@ -1,0 +1,12 @@
+//! The session as its connection sees it: inputs in, effects out. Rules of PROTOCOL.md section 10 are named in
+//! the comments.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod channels;
+mod delivery;
+mod ending;
+mod hello;
+mod messages;
+mod simulation;
+mod talk;

@@ -1,0 +1,283 @@
+//! A session with a clock, settings, and short ways to say things.
+
+use session::session::{
+    Admission, BareHello, CloseCode, Context, Effect, Input, InvalidUaid, Outcome, Session, Settings, Step,
+};
+use std::time::Duration;
+use types::{
+    channel_id::ChannelId,
+    dialect::Dialect,
+    moment::Moment,
+    notification::{Sequence, Update},
+    presence::{ConnectionId, NodeId, Presence},
+    step::{Ack, AddChannel, AddChannelOutcome, Channel, Hello, HelloOutcome, Listed, Snapshot},
+    token::{Endpoint, KeyRing},
+    uaid::Uaid,
+    version::Version,
+};
+
+pub(crate) const A: &str = "6fa1c3e2d40b4f5a8c7e9b1032a4d5f6";
+pub(crate) const B: &str = "11111111-2222-4333-8444-555555555555";
+pub(crate) const X: &str = "0d9f7b52-3c41-4e8a-9a57-51e0c2b7aa10";
+pub(crate) const Y: &str = "4f0c6a3e-8f55-4d0b-b7b4-2a9d11c0e6ff";
+pub(crate) const HELLO_A: &str =
+    r#"{"messageType":"hello","uaid":"6fa1c3e2d40b4f5a8c7e9b1032a4d5f6","channelIDs":[]}"#;
+pub(crate) const HELLO: &str = r#"{"messageType":"hello","channelIDs":[]}"#;
+
+pub(crate) const OWN: Presence = Presence { node: NodeId(1), connection: ConnectionId(1) };
+pub(crate) const OTHER: Presence = Presence { node: NodeId(2), connection: ConnectionId(9) };
+
+pub(crate) fn settings() -> Settings {
+    Settings {
+        keys: KeyRing::parse(&KeyRing::key_text(&[7; 32])).unwrap(),
+        endpoint_url: "https://push.example.net".into(),
+        hello_timeout: Duration::from_secs(30),
+        ping_min_sp: Duration::from_secs(20),
+        keepalive_interval: Duration::from_secs(300),
+        keepalive_timeout: Duration::from_secs(30),
+        channels_max_sp: 200,
+        sp_retry_interval: Duration::from_secs(60),
+        uaid_idle: Duration::from_secs(90 * 24 * 3600),
+        bare_hello: BareHello::WebPush,
+        invalid_uaid: InvalidUaid::New,
+    }
+}
+
+pub(crate) fn uaid(text: &str) -> Uaid {
+    Uaid::parse(text).unwrap().0
+}
+
+pub(crate) fn channel(text: &str) -> ChannelId {
+    ChannelId::parse(text).unwrap().0
+}
+
+pub(crate) fn version(number: u64) -> Version {
+    Version::new(number).unwrap()
+}
+
+/// The first, second, ... UAID that a [`Talk`] generates.
+pub(crate) fn generated(number: u8) -> Uaid {
+    Uaid::from_random([number; 16])
+}
+
+/// A session, its settings and its clock.
+#[derive(Debug)]
+pub(crate) struct Talk {
+    pub(crate) session: Session,
+    pub(crate) settings: Settings,
+    pub(crate) admission: Admission,
+    pub(crate) now: Moment,
+    generated: u8,
+}
+
+impl Talk {
+    /// A fresh socket.
+    pub(crate) fn new() -> Self {
+        Self::with(settings())
+    }
+
+    pub(crate) fn with(settings: Settings) -> Self {
+        let (now, admission) = (Moment(1_000_000), Admission::Open);
+        let context =
+            Context { now, settings: &settings, admission: &admission, new_uaid: &mut || generated(0) };
+        let session = Session::new(&context, OWN);
+        Self { session, settings, admission, now, generated: 0 }
+    }
+
+    /// A socket that has said hello as A, with these channels and what is pending on them, at sequence 10.
+    pub(crate) fn greeted(channels: &[(&str, Option<u64>)]) -> Self {
+        let mut talk = Self::new();
+        talk.handle(Input::Text(HELLO_A));
+        talk.handle(claimed(10, channels));
+        talk
+    }
+
+    pub(crate) fn wait(&mut self, seconds: u64) -> &mut Self {
+        self.now = self.now + Duration::from_secs(seconds);
+        self
+    }
+
+    pub(crate) fn handle(&mut self, input: Input<'_>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Self { session, settings, admission, now, generated: count } = self;
+        let mut new_uaid = || {
+            *count += 1;
+            generated(*count)
+        };
+        let mut context = Context { now: *now, settings, admission, new_uaid: &mut new_uaid };
+        session.handle(&mut context, input, &mut effects);
+        effects
+    }
+
+    /// Brings the inputs, and compares all their effects.
+    #[track_caller]
+    pub(crate) fn check(&mut self, inputs: &[Input<'_>], effects: &[Effect]) -> &mut Self {
+        let all: Vec<Effect> = inputs.iter().flat_map(|input| self.handle(input.clone())).collect();
+        assert_eq!(all, effects, "after {inputs:?}");
+        self
+    }
+
+    /// Seconds from now until the next deadline.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.session.deadline(&self.settings).map(|at| at.since(self.now).as_secs())
+    }
+}
+
+/// Inputs to a fresh socket and all their effects.
+#[track_caller]
+pub(crate) fn check(inputs: &[Input<'_>], effects: &[Effect]) {
+    Talk::new().check(inputs, effects);
+}
+
+pub(crate) fn text(message: &str) -> Input<'_> {
+    Input::Text(message)
+}
+
+pub(crate) fn send(message: &str) -> Effect {
+    Effect::Send(message.into())
+}
+
+pub(crate) fn close(code: CloseCode) -> Effect {
+    Effect::Close(code)
+}
+
+pub(crate) fn store(step: Step) -> Effect {
+    Effect::Store(step)
+}
+
+pub(crate) fn release() -> Effect {
+    store(Step::Release(uaid(A), OWN))
+}
+
+pub(crate) fn look() -> Effect {
+    store(Step::Snapshot(uaid(A), OWN))
+}
+
+pub(crate) fn outcome(outcome: Outcome) -> Input<'static> {
+    Input::Store(outcome)
+}
+
+/// The step of a hello without `use_webpush`, with this list, on a node with room.
+pub(crate) fn hello_step(id: &str, listed: &[&str]) -> Hello {
+    Hello {
+        uaid: uaid(id),
+        presence: OWN,
+        named: None,
+        otherwise: Dialect::SimplePush,
+        listed: Some(Listed::Channels(listed.iter().map(|id| channel(id)).collect())),
+        adopt: true,
+        room: true,
+    }
+}
+
+/// The step that claims a generated UAID.
+pub(crate) fn hello_new(id: Uaid) -> Hello {
+    Hello { uaid: id, named: Some(Dialect::SimplePush), ..hello_step(A, &[]) }
+}
+
+pub(crate) fn snapshot(sequence: u64, channels: &[(&str, Option<u64>)]) -> Snapshot {
+    let channels = channels.iter().map(|&(id, pending)| {
+        let (id, spelling) = ChannelId::parse(id).unwrap();
+        Channel { id, spelling, pending: pending.map(version) }
+    });
+    Snapshot { sequence: Sequence(sequence), channels: channels.collect() }
+}
+
+pub(crate) fn claimed(sequence: u64, channels: &[(&str, Option<u64>)]) -> Input<'static> {
+    claimed_from(None, sequence, channels)
+}
+
+pub(crate) fn claimed_from(
+    former: Option<Presence>,
+    sequence: u64,
+    channels: &[(&str, Option<u64>)],
+) -> Input<'static> {
+    let snapshot = snapshot(sequence, channels);
+    outcome(Outcome::Hello(HelloOutcome::Claimed { dialect: Dialect::SimplePush, former, snapshot }))
+}
+
+pub(crate) fn looked(sequence: u64, channels: &[(&str, Option<u64>)]) -> Input<'static> {
+    outcome(Outcome::Snapshot(Ok(snapshot(sequence, channels))))
+}
+
+pub(crate) fn registered(sequence: u64) -> Input<'static> {
+    let key = settings().keys.newest();
+    outcome(Outcome::AddChannel(AddChannelOutcome::Registered { key, sequence: Sequence(sequence) }))
+}
+
+pub(crate) fn removed() -> Input<'static> {
+    outcome(Outcome::RemoveChannel(Ok(())))
+}
+
+pub(crate) fn update(id: &str, number: u64, sequence: u64) -> Input<'static> {
+    Input::Update(Update {
+        channel: channel(id),
+        version: version(number),
+        sequence: Sequence(sequence),
+        data: None,
+    })
+}
+
+pub(crate) fn register_text(id: &str) -> String {
+    format!(r#"{{"messageType":"register","channelID":"{id}"}}"#)
+}
+
+pub(crate) fn unregister_text(id: &str) -> String {
+    format!(r#"{{"messageType":"unregister","channelID":"{id}"}}"#)
+}
+
+pub(crate) fn ack_text(id: &str, number: u64) -> String {
+    format!(r#"{{"messageType":"ack","updates":[{{"channelID":"{id}","version":{number}}}]}}"#)
+}
+
+pub(crate) fn add_step(id: &str) -> Effect {
+    let (channel, spelling) = ChannelId::parse(id).unwrap();
+    let key = settings().keys.newest();
+    store(Step::AddChannel(AddChannel {
+        uaid: uaid(A),
+        presence: OWN,
+        channel,
+        spelling,
+        key,
+        channels_max: 200,
+    }))
+}
+
+pub(crate) fn remove_step(id: &str) -> Effect {
+    store(Step::RemoveChannel(uaid(A), OWN, channel(id)))
+}
+
+pub(crate) fn ack_step(acks: &[(&str, Option<u64>)]) -> Effect {
+    let ack = |&(id, number): &(&str, Option<u64>)| Ack {
+        channel: channel(id),
+        version: number.map(|number| number as f64),
+    };
+    store(Step::Ack(uaid(A), acks.iter().map(ack).collect()))
+}
+
+pub(crate) fn push_endpoint(id: &str) -> String {
+    let keys = settings().keys;
+    let endpoint = Endpoint::SimplePush { uaid: uaid(A), channel: channel(id) };
+    format!("https://push.example.net/update/{}", keys.seal(keys.newest(), endpoint))
+}
+
+pub(crate) fn register_reply(id: &str) -> Effect {
+    let url = push_endpoint(id);
+    send(&format!(
+        r#"{{"messageType":"register","channelID":"{id}","status":200,"uaid":"{A}","pushEndpoint":"{url}"}}"#
+    ))
+}
+
+pub(crate) fn unregister_reply(id: &str) -> Effect {
+    send(&format!(r#"{{"messageType":"unregister","channelID":"{id}","status":200}}"#))
+}
+
+pub(crate) fn hello_reply(id: &str) -> Effect {
+    send(&format!(r#"{{"messageType":"hello","uaid":"{id}","status":200}}"#))
+}
+
+pub(crate) fn notified(updates: &[(&str, u64)]) -> Effect {
+    let entries: Vec<String> =
+        updates.iter().map(|(id, number)| format!(r#"{{"channelID":"{id}","version":{number}}}"#)).collect();
+    send(&format!(r#"{{"messageType":"notification","updates":[{}]}}"#, entries.join(",")))
+}
