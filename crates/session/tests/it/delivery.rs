@@ -1,1 +1,303 @@
+//! Notifications, acknowledgements and retries.
 
+use crate::talk::*;
+use session::session::{CloseCode, Effect, Input, Outcome};
+use std::time::Duration;
+use types::notification::{Sequence, Update};
+
+#[test]
+fn a_write_arrives_with_its_data() {
+    // SP-41
+    let update = Update {
+        channel: channel(X),
+        version: version(9_223_372_036_854_775_807),
+        sequence: Sequence(11),
+        data: Some("lo\"ok\n\u{1}\u{e9}".into()),
+    };
+    Talk::greeted(&[(X, None)]).check(
+        &[Input::Update(update)],
+        &[send(concat!(
+            r#"{"messageType":"notification","updates":[{"channelID":"0d9f7b52-3c41-4e8a-9a57-51e0c2b7aa10","#,
+            r#""version":9223372036854775807,"data":"lo\"ok\n\u0001"#,
+            "\u{e9}\"}]}"
+        ))],
+    );
+}
+
+#[test]
+fn what_was_written_offline_follows_the_hello_reply() {
+    // SP-42, SP-43, SP-44
+    let mut talk = Talk::new();
+    talk.handle(text(HELLO_A));
+    talk.check(&[claimed(7, &[(X, Some(1)), (Y, Some(0))])], &[hello_reply(A), notified(&[(X, 1), (Y, 0)])]);
+}
+
+#[test]
+fn no_notification_has_more_than_a_hundred_entries() {
+    let ids: Vec<String> = (0..201).map(|number| format!("{number:032x}")).collect();
+    let pending: Vec<(&str, Option<u64>)> = ids.iter().map(|id| (id.as_str(), Some(5))).collect();
+    let sent: Vec<(&str, u64)> = ids.iter().map(|id| (id.as_str(), 5)).collect();
+    let mut talk = Talk::new();
+    talk.handle(text(HELLO_A));
+    talk.check(
+        &[claimed(1, &pending)],
+        &[hello_reply(A), notified(&sent[..100]), notified(&sent[100..200]), notified(&sent[200..])],
+    );
+}
+
+#[test]
+fn late_repeated_and_foreign_deliveries_are_dropped() {
+    Talk::greeted(&[(X, None)])
+        .check(&[update(X, 1, 10), update(Y, 1, 11), update(X, 2, 12)], &[notified(&[(X, 2)])])
+        .check(&[update(X, 2, 12), update(X, 1, 11)], &[])
+        .check(&[update(X, 1, 13)], &[notified(&[(X, 1)])]);
+    Talk::new().check(&[update(X, 1, 1), Input::Missed], &[]);
+}
+
+#[test]
+fn what_is_not_acknowledged_is_sent_again_without_data() {
+    // SP-43, SP-45
+    let mut talk = Talk::greeted(&[(X, None), (Y, None)]);
+    let data = Some("once".into());
+    let update = Update { channel: channel(X), version: version(3), sequence: Sequence(11), data };
+    assert_eq!(talk.handle(Input::Update(update)).len(), 1);
+    for _ in 0..3 {
+        assert_eq!(talk.deadline(), Some(60));
+        talk.wait(59).check(&[Input::Timer], &[]);
+        talk.wait(1).check(&[Input::Timer, Input::Timer], &[look()]);
+        talk.check(&[looked(11, &[(X, Some(3)), (Y, None)])], &[notified(&[(X, 3)])]);
+    }
+    talk.check(&[text(&ack_text(X, 3))], &[ack_step(&[(X, Some(3))])]);
+    talk.check(&[outcome(Outcome::Ack)], &[]);
+    assert_eq!(talk.deadline(), Some(300), "only the keep-alive is left");
+}
+
+#[test]
+fn retries_can_be_turned_off() {
+    let mut settings = settings();
+    settings.sp_retry_interval = Duration::ZERO;
+    let mut talk = Talk::with(settings);
+    talk.handle(text(HELLO_A));
+    talk.check(&[claimed(7, &[(X, Some(1))])], &[hello_reply(A), notified(&[(X, 1)])]);
+    assert_eq!(talk.deadline(), Some(300));
+    talk.wait(70).check(&[Input::Timer], &[]);
+    talk.check(&[Input::Missed, looked(8, &[(X, Some(1))])], &[look()]);
+}
+
+#[test]
+fn retries_that_are_nearly_due_go_together() {
+    let mut talk = Talk::greeted(&[(X, Some(1)), (Y, None)]);
+    talk.wait(7).check(&[update(Y, 2, 11)], &[notified(&[(Y, 2)])]);
+    talk.wait(53).check(
+        &[Input::Timer, looked(11, &[(X, Some(1)), (Y, Some(2))])],
+        &[look(), notified(&[(X, 1), (Y, 2)])],
+    );
+    assert_eq!(talk.deadline(), Some(60));
+    let mut talk = Talk::greeted(&[(X, Some(1)), (Y, None)]);
+    talk.wait(30).check(&[update(Y, 2, 11)], &[notified(&[(Y, 2)])]);
+    talk.wait(30)
+        .check(&[Input::Timer, looked(11, &[(X, Some(1)), (Y, Some(2))])], &[look(), notified(&[(X, 1)])]);
+    assert_eq!(talk.deadline(), Some(30));
+}
+
+#[test]
+fn an_acknowledged_update_is_not_sent_again() {
+    // SP-46, SP-48
+    let mut talk = Talk::greeted(&[(X, Some(1)), (Y, Some(2))]);
+    talk.check(&[text(&ack_text(X, 1)), outcome(Outcome::Ack)], &[ack_step(&[(X, Some(1))])]);
+    talk.wait(60)
+        .check(&[Input::Timer, looked(10, &[(X, None), (Y, Some(2))])], &[look(), notified(&[(Y, 2)])]);
+}
+
+#[test]
+fn an_acknowledgement_counts_while_an_older_snapshot_is_under_way() {
+    let mut talk = Talk::greeted(&[(X, Some(1)), (Y, Some(2))]);
+    talk.wait(60).check(&[Input::Timer, text(&ack_text(X, 1))], &[look()]);
+    talk.check(
+        &[looked(10, &[(X, Some(1)), (Y, Some(2))])],
+        &[notified(&[(Y, 2)]), ack_step(&[(X, Some(1))])],
+    );
+    talk.check(&[outcome(Outcome::Ack)], &[]);
+}
+
+#[test]
+fn an_acknowledgement_of_another_version_leaves_the_update() {
+    // SP-47
+    let mut talk = Talk::greeted(&[(X, Some(1))]);
+    talk.check(
+        &[text(&ack_text(X, 2)), outcome(Outcome::Ack), text(&ack_text(Y, 1))],
+        &[ack_step(&[(X, Some(2))])],
+    );
+    assert_eq!(talk.deadline(), Some(60));
+}
+
+#[test]
+fn versions_are_compared_as_doubles() {
+    let mut talk = Talk::greeted(&[(X, Some(9_007_199_254_740_993))]);
+    talk.handle(text(&ack_text(X, 9_007_199_254_740_992)));
+    talk.handle(outcome(Outcome::Ack));
+    assert_eq!(talk.deadline(), Some(300));
+}
+
+#[test]
+fn an_ack_may_name_several_channels_expired_ones_and_no_version() {
+    for (lists, acks) in [
+        (format!(r#""updates":[{{"channelID":"{X}"}}]"#), vec![(X, None)]),
+        (
+            format!(
+                r#""updates":[{{"channelID":"{X}","version":1e0,"x":[]}},{{"channelID":"{Y}","version":-0.0}}]"#
+            ),
+            vec![(X, Some(1)), (Y, Some(0))],
+        ),
+        (format!(r#""expired":["{Y}","x"]"#), vec![(Y, None)]),
+        (format!(r#""updates":[],"expired":["{Y}"]"#), vec![(Y, None)]),
+        (
+            format!(r#""updates":[{{"channelID":"{X}","version":1}}],"expired":["{Y}"]"#),
+            vec![(X, Some(1)), (Y, None)],
+        ),
+        (format!(r#""updates":[{{"channelID":"{X}","version":1}}],"expired":null"#), vec![(X, Some(1))]),
+    ] {
+        let message = format!(r#"{{"messageType":"acK",{lists}}}"#);
+        Talk::greeted(&[(X, Some(1)), (Y, Some(0))])
+            .check(&[text(&message)], &[ack_step(&acks)])
+            .check(&[outcome(Outcome::Ack)], &[]);
+    }
+    let unknown = r#"{"messageType":"ack","updates":[{"channelID":"","version":1e999}]}"#;
+    Talk::greeted(&[(X, Some(1))]).check(&[text(unknown)], &[]);
+}
+
+#[test]
+fn an_ill_formed_ack_is_refused() {
+    // SP-49
+    for lists in [
+        String::new(),
+        r#","updates":[]"#.into(),
+        r#","updates":[],"expired":[]"#.into(),
+        r#","updates":{},"expired":["x"]"#.into(),
+        r#","updates":[1]"#.into(),
+        r#","updates":[{}]"#.into(),
+        r#","updates":[{"channelID":1}]"#.into(),
+        r#","expired":[1]"#.into(),
+        r#","expired":"x""#.into(),
+        format!(r#","updates":[{{"channelID":"{X}","version":"1"}}]"#),
+        format!(r#","updates":[{{"channelID":"{X}","version":null}}]"#),
+        format!(r#","updates":[{{"channelID":"{X}","version":1}},[]]"#),
+    ] {
+        let members = format!(r#"{{"messageType":"ack"{lists}"#);
+        Talk::greeted(&[(X, Some(1))]).check(
+            &[text(&format!("{members}}}"))],
+            &[
+                send(&format!(r#"{members},"status":401,"error":"Invalid Command"}}"#)),
+                close(CloseCode::Policy),
+                release(),
+            ],
+        );
+    }
+}
+
+#[test]
+fn acknowledgements_that_wait_go_together() {
+    let mut talk = Talk::greeted(&[(X, Some(1)), (Y, Some(2))]);
+    talk.check(&[text(&register_text(X)), text(&ack_text(X, 1)), text(&ack_text(Y, 2))], &[add_step(X)]);
+    talk.check(&[registered(10)], &[register_reply(X), ack_step(&[(X, Some(1)), (Y, Some(2))])]);
+}
+
+#[test]
+fn an_acknowledgement_that_was_not_stored_is_looked_up_and_sent_again() {
+    let mut talk = Talk::greeted(&[(X, Some(1))]);
+    talk.check(&[text(&ack_text(X, 1)), outcome(Outcome::Failed)], &[ack_step(&[(X, Some(1))])]);
+    assert_eq!(talk.deadline(), Some(10));
+    talk.wait(10).check(&[Input::Timer, looked(10, &[(X, Some(1))])], &[look(), notified(&[(X, 1)])]);
+    assert_eq!(talk.deadline(), Some(60));
+}
+
+#[test]
+fn what_was_missed_is_looked_up() {
+    let mut talk = Talk::greeted(&[(X, Some(1)), (Y, None)]);
+    talk.check(&[Input::Missed, looked(12, &[(X, Some(1)), (Y, Some(5))])], &[look(), notified(&[(Y, 5)])]);
+    talk.check(&[update(Y, 5, 12)], &[]);
+    talk.check(&[update(Y, 6, 13)], &[notified(&[(Y, 6)])]);
+}
+
+#[test]
+fn a_second_miss_during_a_look_needs_another_look() {
+    let mut talk = Talk::greeted(&[(X, None)]);
+    talk.check(&[Input::Missed, Input::Missed, Input::Missed], &[look()]);
+    talk.check(&[looked(10, &[(X, None)])], &[look()]);
+    talk.check(&[looked(11, &[(X, Some(1))])], &[notified(&[(X, 1)])]);
+}
+
+#[test]
+fn a_delivery_that_overtakes_a_snapshot_counts() {
+    let mut talk = Talk::greeted(&[(X, Some(1))]);
+    talk.check(&[Input::Missed, update(X, 3, 12)], &[look(), notified(&[(X, 3)])]);
+    talk.check(&[looked(11, &[(X, Some(2))]), update(X, 2, 11)], &[]);
+    // Included in the snapshot, so its delivery is not sent once more.
+    talk.check(&[Input::Missed, looked(13, &[(X, Some(4))])], &[look(), notified(&[(X, 4)])]);
+    talk.check(&[update(X, 4, 13)], &[]);
+}
+
+#[test]
+fn the_same_version_written_again_after_its_acknowledgement_is_sent_again() {
+    let mut talk = Talk::greeted(&[(X, Some(1))]);
+    talk.check(&[text(&ack_text(X, 1)), outcome(Outcome::Ack)], &[ack_step(&[(X, Some(1))])]);
+    talk.check(&[Input::Missed, looked(11, &[(X, Some(1))])], &[look(), notified(&[(X, 1)])]);
+}
+
+#[test]
+fn a_look_that_failed_is_repeated() {
+    let mut talk = Talk::greeted(&[(X, None)]);
+    talk.check(&[Input::Missed, outcome(Outcome::Failed), Input::Timer], &[look()]);
+    assert_eq!(talk.deadline(), Some(10));
+    talk.wait(10).check(&[Input::Timer, outcome(Outcome::Failed)], &[look()]);
+    assert_eq!(talk.deadline(), Some(10));
+    talk.wait(10).check(&[Input::Timer, looked(11, &[(X, Some(1))])], &[look(), notified(&[(X, 1)])]);
+}
+
+#[test]
+fn the_record_of_a_connected_client_is_renewed() {
+    let mut talk = Talk::with({
+        let mut settings = settings();
+        settings.uaid_idle = Duration::from_secs(300);
+        settings
+    });
+    talk.handle(text(HELLO_A));
+    talk.handle(claimed(0, &[]));
+    for _ in 0..2 {
+        assert_eq!(talk.deadline(), Some(100));
+        talk.wait(100).check(&[Input::Control, Input::Timer, looked(0, &[])], &[look()]);
+    }
+}
+
+#[test]
+fn a_silent_socket_is_asked_and_then_closed() {
+    // SP-8, SP-9
+    let mut talk = Talk::greeted(&[]);
+    talk.wait(299).check(&[Input::Timer], &[]);
+    talk.wait(1).check(&[Input::Timer, Input::Timer], &[Effect::Ping]);
+    assert_eq!(talk.deadline(), Some(30));
+    talk.wait(29).check(&[Input::Timer], &[]);
+    talk.wait(1).check(&[Input::Timer], &[close(CloseCode::Error), release()]);
+}
+
+#[test]
+fn any_sign_of_life_ends_the_silence() {
+    for sign in [Input::Control, text(""), text(r#"{"messageType":"purge"}"#)] {
+        let mut talk = Talk::greeted(&[]);
+        talk.wait(300).check(&[Input::Timer], &[Effect::Ping]);
+        talk.wait(29).handle(sign);
+        assert_eq!(talk.deadline(), Some(300));
+        talk.wait(1).check(&[Input::Timer], &[]);
+    }
+}
+
+#[test]
+fn a_socket_that_is_not_read_is_not_taken_for_silent() {
+    let mut talk = Talk::greeted(&[]);
+    for _ in 0..257 {
+        talk.handle(text(&unregister_text(X)));
+    }
+    assert!(!talk.session.takes_messages());
+    talk.wait(300).check(&[Input::Timer], &[]);
+    assert_eq!(talk.deadline(), Some(300));
+}
