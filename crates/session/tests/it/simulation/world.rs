@@ -1,0 +1,505 @@
+//! The world around the sessions of one user agent.
+
+use super::store::Store;
+use crate::talk::{A, X, Y, ack_text, channel, register_text, uaid, unregister_text};
+use serde_json::Value;
+use session::session::{Admission, Context, Effect, Input, Outcome, Session, Settings, Step};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+use types::{
+    channel_id::ChannelId,
+    moment::Moment,
+    notification::{Notification, Update},
+    presence::{ConnectionId, NodeId, Presence},
+    step::PutOutcome,
+    uaid::Uaid,
+    version::Version,
+};
+
+const CHANNELS: [&str; 3] = [X, Y, "00000000000040008000000000000abc"];
+
+/// Sockets of the user agent that may be open at once.
+const SOCKETS_MAX: usize = 3;
+
+/// Something that may happen next. The numbers choose among what there is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Action {
+    /// The user agent opens a socket and says hello, with the channels that it was told are registered.
+    Connect,
+    HelloAgain,
+    /// A socket ends.
+    Leave(usize),
+    Register(usize),
+    Unregister(usize),
+    /// An application server writes.
+    Write(usize),
+    /// The user agent acknowledges the last version it was sent for a channel.
+    Acknowledge(usize),
+    /// A session is brought a message of its socket.
+    Read(usize),
+    /// The store performs a step.
+    Perform(usize),
+    /// The outcome of a performed step comes back.
+    Answer(usize),
+    /// A step fails without having been performed.
+    FailBefore(usize),
+    /// A step is performed, but its outcome is lost.
+    FailAfter(usize),
+    /// A delivery reaches a mailbox.
+    Arrive(usize),
+    /// So does a copy of one.
+    Repeat(usize),
+    /// A delivery is lost, and a nudge sent in its place.
+    Lose(usize),
+    /// A session is brought what its mailbox has.
+    Mail(usize),
+    /// An eviction arrives.
+    Evict(usize),
+    /// Seconds pass.
+    Wait(u64),
+}
+
+/// What the user agent was told of a channel last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Registered,
+    Unregistered,
+    /// Nothing it could rely on: an error reply, or a request whose socket ended.
+    Nothing,
+}
+
+#[derive(Debug)]
+enum Work {
+    Asked(Step),
+    Performed(Outcome),
+}
+
+#[derive(Debug)]
+struct Socket {
+    session: Session,
+    presence: Presence,
+    work: Option<Work>,
+    inbox: VecDeque<String>,
+    mailbox: VecDeque<Notification>,
+    greeted: bool,
+    closed: bool,
+    ended: bool,
+    /// Channels that a register or unregister was sent for, which was not answered.
+    unanswered: Vec<ChannelId>,
+    /// The last version sent, per channel.
+    sent: BTreeMap<ChannelId, Version>,
+    acknowledged: BTreeSet<u64>,
+    an_ack_failed: bool,
+}
+
+/// Everything, and the assertions at every effect of a session.
+#[derive(Debug)]
+pub(crate) struct World {
+    settings: Settings,
+    now: Moment,
+    store: Store,
+    /// The newest is last; only that one is used by the user agent.
+    sockets: Vec<Socket>,
+    deliveries: Vec<(Presence, Notification)>,
+    evictions: Vec<Presence>,
+    told: BTreeMap<ChannelId, Told>,
+    /// Position of each write, by its version, which is unique.
+    writes: BTreeMap<u64, usize>,
+    received: BTreeSet<u64>,
+    connections: u64,
+}
+
+impl World {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            now: Moment(0),
+            store: Store::default(),
+            sockets: Vec::new(),
+            deliveries: Vec::new(),
+            evictions: Vec::new(),
+            told: CHANNELS.iter().map(|id| (channel(id), Told::Unregistered)).collect(),
+            writes: BTreeMap::new(),
+            received: BTreeSet::new(),
+            connections: 0,
+        }
+    }
+
+    pub(crate) fn act(&mut self, action: Action) {
+        let sockets = self.sockets.len();
+        let one = |number: usize| (sockets > 0).then(|| number % sockets.max(1));
+        match action {
+            Action::Connect => self.connect(),
+            Action::HelloAgain => self.say(r#"{"messageType":"hello","channelIDs":[]}"#.into()),
+            Action::Leave(n) => one(n).into_iter().for_each(|at| self.leave(at)),
+            Action::Register(n) => self.request(n, register_text),
+            Action::Unregister(n) => self.request(n, unregister_text),
+            Action::Write(n) => self.write(n),
+            Action::Acknowledge(n) => self.acknowledge(n),
+            Action::Read(n) => one(n).into_iter().for_each(|at| self.read(at)),
+            Action::Perform(n) => one(n).into_iter().for_each(|at| self.perform(at)),
+            Action::Answer(n) => one(n).into_iter().for_each(|at| self.answer(at)),
+            Action::FailBefore(n) => one(n).into_iter().for_each(|at| self.fail(at)),
+            Action::FailAfter(n) => one(n).into_iter().for_each(|at| {
+                self.perform(at);
+                self.fail(at);
+            }),
+            Action::Arrive(n) => self.arrive(n, false),
+            Action::Repeat(n) => self.arrive(n, true),
+            Action::Lose(n) => {
+                let at = n % self.deliveries.len().max(1);
+                if let Some((_, notification)) = self.deliveries.get_mut(at) {
+                    *notification = Notification::Missed;
+                }
+            }
+            Action::Mail(n) => one(n).into_iter().for_each(|at| self.mail(at)),
+            Action::Evict(n) => self.evict(n),
+            Action::Wait(seconds) => self.wait(seconds),
+        }
+        self.sockets.retain(|socket| !socket.ended);
+    }
+
+    fn connect(&mut self) {
+        if self.sockets.len() == SOCKETS_MAX {
+            self.leave(0);
+        }
+        self.doubt_unanswered();
+        self.connections += 1;
+        let presence = Presence { node: NodeId(1), connection: ConnectionId(self.connections) };
+        let admission = Admission::Open;
+        let mut new_uaid = || Uaid([9; 16]);
+        let context = Context {
+            now: self.now,
+            settings: &self.settings,
+            admission: &admission,
+            new_uaid: &mut new_uaid,
+        };
+        self.sockets.push(Socket {
+            session: Session::new(&context, presence),
+            presence,
+            work: None,
+            inbox: VecDeque::new(),
+            mailbox: VecDeque::new(),
+            greeted: false,
+            closed: false,
+            ended: false,
+            unanswered: Vec::new(),
+            sent: BTreeMap::new(),
+            acknowledged: BTreeSet::new(),
+            an_ack_failed: false,
+        });
+        let listed = CHANNELS.iter().filter(|id| self.told[&channel(id)] == Told::Registered);
+        let listed: Vec<String> = listed.map(|id| format!("\"{id}\"")).collect();
+        self.say(format!(r#"{{"messageType":"hello","uaid":"{A}","channelIDs":[{}]}}"#, listed.join(",")));
+    }
+
+    /// From now on the user agent does not know what became of its last requests.
+    fn doubt_unanswered(&mut self) {
+        for id in self.sockets.iter_mut().flat_map(|socket| socket.unanswered.drain(..)) {
+            self.told.insert(id, Told::Nothing);
+        }
+    }
+
+    fn leave(&mut self, at: usize) {
+        if self.is_newest(at) {
+            self.doubt_unanswered();
+        }
+        self.sockets[at].closed = true;
+        self.handle(at, Input::Disconnected);
+    }
+
+    fn is_newest(&self, at: usize) -> bool {
+        self.sockets[at].presence.connection == ConnectionId(self.connections)
+    }
+
+    /// The socket in use, if it is open.
+    fn current(&mut self) -> Option<&mut Socket> {
+        let newest = ConnectionId(self.connections);
+        self.sockets.last_mut().filter(|socket| !socket.closed && socket.presence.connection == newest)
+    }
+
+    fn say(&mut self, message: String) {
+        self.current().into_iter().for_each(|socket| socket.inbox.push_back(message.clone()));
+    }
+
+    fn request(&mut self, n: usize, text: fn(&str) -> String) {
+        let id = CHANNELS[n % CHANNELS.len()];
+        if let Some(socket) = self.current().filter(|socket| socket.greeted) {
+            socket.unanswered.push(channel(id));
+            socket.inbox.push_back(text(id));
+        }
+    }
+
+    fn acknowledge(&mut self, n: usize) {
+        let id = CHANNELS[n % CHANNELS.len()];
+        let Some(socket) = self.current() else { return };
+        if let Some(version) = socket.sent.get(&channel(id)) {
+            let message = ack_text(id, version.number());
+            socket.inbox.push_back(message);
+        }
+    }
+
+    fn write(&mut self, n: usize) {
+        let id = channel(CHANNELS[n % CHANNELS.len()]);
+        let position = self.writes.len();
+        // Unique, and not in the order of the writes.
+        let version = Version::new((position as u64 * 7919) % 10_007).unwrap();
+        if let PutOutcome::Stored { sequence, presence } = self.store.put(uaid(A), id, version) {
+            self.writes.insert(version.number(), position);
+            let update = Update { channel: id, version, sequence, data: Some("data".into()) };
+            self.deliveries.extend(presence.map(|presence| (presence, Notification::Update(update))));
+        }
+    }
+
+    fn read(&mut self, at: usize) {
+        let socket = &mut self.sockets[at];
+        if socket.closed || !socket.session.takes_messages() {
+            return;
+        }
+        let Some(message) = socket.inbox.pop_front() else { return };
+        let value: Value = serde_json::from_str(&message).unwrap();
+        if value["messageType"] == "ack" {
+            socket.acknowledged.insert(value["updates"][0]["version"].as_u64().unwrap());
+        }
+        self.handle(at, Input::Text(&message));
+    }
+
+    fn perform(&mut self, at: usize) {
+        match self.sockets[at].work.take() {
+            Some(Work::Asked(step)) => {
+                let outcome = self.store.perform(step);
+                self.sockets[at].work = Some(Work::Performed(outcome));
+                let unseen = self
+                    .store
+                    .acknowledged
+                    .drain(..)
+                    .find(|version| !self.received.contains(&version.number()));
+                assert_eq!(unseen, None, "removed without having been received");
+            }
+            done => self.sockets[at].work = done,
+        }
+    }
+
+    fn answer(&mut self, at: usize) {
+        match self.sockets[at].work.take() {
+            Some(Work::Performed(outcome)) => self.handle(at, Input::Store(outcome)),
+            other => self.sockets[at].work = other,
+        }
+    }
+
+    fn fail(&mut self, at: usize) {
+        let Some(work) = self.sockets[at].work.take() else { return };
+        if let Work::Asked(Step::Ack(..)) | Work::Performed(Outcome::Ack) = work {
+            self.sockets[at].an_ack_failed = true;
+        }
+        self.handle(at, Input::Store(Outcome::Failed));
+    }
+
+    fn arrive(&mut self, n: usize, keep: bool) {
+        if self.deliveries.is_empty() {
+            return;
+        }
+        let at = n % self.deliveries.len();
+        let (presence, notification) =
+            if keep { self.deliveries[at].clone() } else { self.deliveries.remove(at) };
+        let to = self.sockets.iter_mut().find(|socket| socket.presence == presence);
+        to.into_iter().for_each(|socket| socket.mailbox.push_back(notification.clone()));
+    }
+
+    fn mail(&mut self, at: usize) {
+        let socket = &mut self.sockets[at];
+        if !socket.session.takes_notifications() {
+            return;
+        }
+        match socket.mailbox.pop_front() {
+            Some(Notification::Update(update)) => self.handle(at, Input::Update(update)),
+            Some(Notification::Missed) => self.handle(at, Input::Missed),
+            None => {}
+        }
+    }
+
+    fn evict(&mut self, n: usize) {
+        if self.evictions.is_empty() {
+            return;
+        }
+        let presence = self.evictions.remove(n % self.evictions.len());
+        if let Some(at) = self.sockets.iter().position(|socket| socket.presence == presence) {
+            self.handle(at, Input::Evicted);
+        }
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        self.now = self.now + Duration::from_secs(seconds);
+        for at in 0..self.sockets.len() {
+            let deadline = self.sockets[at].session.deadline(&self.settings);
+            if deadline.is_some_and(|deadline| deadline <= self.now) {
+                self.handle(at, Input::Timer);
+            }
+        }
+    }
+
+    fn handle(&mut self, at: usize, input: Input<'_>) {
+        let (admission, mut new_uaid) = (Admission::Open, || Uaid([9; 16]));
+        let mut context = Context {
+            now: self.now,
+            settings: &self.settings,
+            admission: &admission,
+            new_uaid: &mut new_uaid,
+        };
+        let mut effects = Vec::new();
+        self.sockets[at].session.handle(&mut context, input, &mut effects);
+        for effect in effects {
+            assert!(!self.sockets[at].ended, "{effect:?} after the end");
+            self.observe(at, effect);
+        }
+    }
+
+    fn observe(&mut self, at: usize, effect: Effect) {
+        let newest = self.is_newest(at);
+        let socket = &mut self.sockets[at];
+        match effect {
+            Effect::Send(text) => {
+                assert!(!socket.closed, "{text} after the close");
+                self.receive(at, &text);
+            }
+            Effect::Ping => assert!(!socket.closed),
+            Effect::Close(_) => {
+                assert!(!socket.closed, "closed twice");
+                socket.closed = true;
+                if newest {
+                    self.doubt_unanswered();
+                }
+            }
+            Effect::Store(step) => {
+                assert!(socket.work.is_none(), "{step:?} while a step is under way");
+                socket.work = Some(Work::Asked(step));
+            }
+            Effect::Evict(presence) => self.evictions.push(presence),
+            Effect::End => {
+                assert!(socket.work.is_none() && socket.closed);
+                socket.ended = true;
+            }
+        }
+    }
+
+    fn receive(&mut self, at: usize, text: &str) {
+        let value: Value = serde_json::from_str(text).unwrap();
+        let (newest, socket) = (self.is_newest(at), &mut self.sockets[at]);
+        let kind = value["messageType"].as_str().unwrap();
+        match kind {
+            "hello" => {
+                assert_eq!((value["status"].as_u64(), value["uaid"].as_str()), (Some(200), Some(A)));
+                socket.greeted = true;
+            }
+            "notification" => {
+                assert!(socket.greeted);
+                for entry in value["updates"].as_array().unwrap() {
+                    self.receive_update(at, entry);
+                }
+            }
+            "register" | "unregister" if newest => {
+                let id = channel(value["channelID"].as_str().unwrap());
+                let answered = socket.unanswered.iter().position(|unanswered| *unanswered == id).unwrap();
+                socket.unanswered.remove(answered);
+                let told = match (value["status"].as_u64().unwrap(), kind) {
+                    (200, "register") => Told::Registered,
+                    (200, _) => Told::Unregistered,
+                    (status, _) => {
+                        assert_eq!(status, 500);
+                        Told::Nothing
+                    }
+                };
+                self.told.insert(id, told);
+            }
+            _ => assert!(!newest, "unexpected {text}"),
+        }
+    }
+
+    fn receive_update(&mut self, at: usize, entry: &Value) {
+        let id = channel(entry["channelID"].as_str().unwrap());
+        let number = entry["version"].as_u64().unwrap();
+        let socket = &mut self.sockets[at];
+        let before = socket.sent.insert(id, Version::new(number).unwrap());
+        if let Some(before) = before {
+            let (before, now) = (self.writes[&before.number()], self.writes[&number]);
+            assert!(before <= now, "write {before} of the channel was sent, then {now}");
+        }
+        if !socket.an_ack_failed {
+            assert!(!socket.acknowledged.contains(&number), "{number} sent again after its acknowledgement");
+        }
+        if self.is_newest(at) {
+            assert_ne!(self.told[&id], Told::Unregistered, "sent for an unregistered channel");
+        }
+        self.received.insert(number);
+    }
+
+    /// Lets everything happen that is on its way, without failures, while the user agent acknowledges what it
+    /// was sent; and what is due in the minutes after that.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..4 {
+            for _ in 0..100 {
+                for n in 0..SOCKETS_MAX {
+                    for action in [Action::Perform(n), Action::Answer(n), Action::Mail(n), Action::Read(n)] {
+                        self.act(action);
+                    }
+                    self.act(Action::Arrive(0));
+                    self.act(Action::Evict(0));
+                    self.acknowledge_pending(n);
+                }
+                if self.is_quiet() {
+                    break;
+                }
+            }
+            assert!(self.is_quiet(), "still busy: {self:?}");
+            self.act(Action::Wait(61));
+        }
+        for n in 0..SOCKETS_MAX {
+            self.act(Action::Perform(n));
+            self.act(Action::Answer(n));
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        let quiet = |socket: &Socket| {
+            socket.work.is_none()
+                && socket.mailbox.is_empty()
+                && (socket.closed || socket.inbox.is_empty() && socket.session.is_settled())
+        };
+        self.deliveries.is_empty() && self.evictions.is_empty() && self.sockets.iter().all(quiet)
+    }
+
+    /// Acknowledges what was sent for a channel, if it is pending.
+    fn acknowledge_pending(&mut self, n: usize) {
+        let id = channel(CHANNELS[n % CHANNELS.len()]);
+        let pending = self.pending().remove(&id);
+        let idle = self.current().filter(|socket| socket.inbox.is_empty() && socket.session.is_settled());
+        if pending.is_some() && idle.is_some_and(|socket| socket.sent.get(&id).copied() == pending) {
+            self.acknowledge(n);
+        }
+    }
+
+    fn pending(&self) -> BTreeMap<ChannelId, Version> {
+        let channels = self.store.records.values().flat_map(|record| &record.channels);
+        channels.filter_map(|(id, stored)| Some((*id, stored.pending?))).collect()
+    }
+
+    /// What is pending for channels that the user agent was told of has arrived and was acknowledged.
+    pub(crate) fn assert_channels_told_are_drained(&self) {
+        if self.sockets.last().is_some_and(|socket| !socket.closed && socket.greeted) {
+            let told = self.pending().into_keys().find(|id| self.told[id] == Told::Registered);
+            assert_eq!(told, None, "pending for a connected client: {self:?}");
+        }
+    }
+
+    pub(crate) fn assert_all_drained(&self) {
+        assert!(self.sockets.last().is_some_and(|socket| socket.greeted), "no hello: {self:?}");
+        assert!(self.pending().is_empty(), "still pending after a hello: {self:?}");
+    }
+
+    /// Of all sockets only the newest is left.
+    pub(crate) fn assert_former_sockets_ended(&self) {
+        assert_eq!(self.sockets.len(), 1, "{self:?}");
+    }
+}
