@@ -3,6 +3,8 @@
 //! [`Source`] is read by all parts of a program and then [finished](Source::finish), which tells all errors
 //! together: values that cannot be understood, settings that are missing, and names nobody knows.
 //!
+//! The programs of a cluster may share a file and an environment: each ignores the settings of the [others](FAMILY).
+//!
 //! Error messages name the place and the key. They quote a value only if its type says that it cannot be a
 //! secret (a number, an address, a duration).
 //!
@@ -31,14 +33,16 @@
 //! ```
 
 mod error;
+mod family;
 mod help;
 mod source;
 mod value;
 
 pub use error::{ConfigError, ConfigErrors};
+pub use family::FAMILY;
 pub use help::help;
 pub use source::{Request, Source, program_arguments};
-pub use value::{Secret, Value};
+pub use value::{Secret, Value, parsed, parsed_option, positive};
 
 /// What a setting is called and what it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

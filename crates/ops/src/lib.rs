@@ -10,6 +10,7 @@
 //! * [`http`]: an HTTP/1.1 server with limits, for warp filters and hyper services.
 //! * [`metrics`]: the Prometheus registry, and what the process says of itself.
 //! * [`process`]: limits and usage of this process, read from `/proc`.
+//! * [`program`]: what every `main` does the same way.
 //! * [`admin`]: health, status, version and metrics over HTTP (PROTOCOL.md section 6).
 
 pub mod admin;
@@ -21,4 +22,5 @@ pub mod listener;
 pub mod logging;
 pub mod metrics;
 pub mod process;
+pub mod program;
 pub mod shutdown;

@@ -1,6 +1,6 @@
 //! Where settings come from: flags, the environment, and a file.
 
-use super::{ConfigError, ConfigErrors, Field};
+use super::{ConfigError, ConfigErrors, FAMILY, Field};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
@@ -32,7 +32,7 @@ pub struct Source {
     /// The file's path as it was given, for error messages.
     file_path: String,
     defaults: BTreeMap<String, String>,
-    /// Names somebody asked for or tolerates, and whether the program itself has them.
+    /// Names of [`FAMILY`] and names somebody asked for, and whether the program itself has them.
     known: BTreeMap<String, bool>,
     /// Names whose error was already told: two parts may read the same field.
     complained: BTreeSet<String>,
@@ -63,7 +63,7 @@ impl Source {
             file: BTreeMap::new(),
             file_path: String::new(),
             defaults: BTreeMap::new(),
-            known: BTreeMap::from([(CONFIG.to_owned(), true)]),
+            known: family().collect(),
             complained: BTreeSet::new(),
             errors: Vec::new(),
             request: None,
@@ -97,14 +97,6 @@ impl Source {
     /// Whether a setting is given anywhere, so that its default does not count.
     pub fn is_given(&self, name: &str) -> bool {
         self.given(name).is_some()
-    }
-
-    /// Accepts settings of other programs in the environment and in the file, which programs may share. As
-    /// flags they are still unknown.
-    pub fn tolerate(&mut self, fields: &[Field]) {
-        for field in fields {
-            self.known.entry(field.name.to_owned()).or_insert(false);
-        }
     }
 
     /// Reads one setting; generated code of [`settings!`](crate::settings!) calls this. `None`: there is an
@@ -284,6 +276,12 @@ impl Source {
         let (distance, nearest) = own.map(|known| (edits(name, known), known)).min()?;
         (distance <= 1 + name.len() / 5).then_some(nearest)
     }
+}
+
+/// What is known before anybody has asked: that there are other programs, and `config`.
+fn family() -> impl Iterator<Item = (String, bool)> {
+    let others = FAMILY.iter().map(|name| ((*name).to_owned(), false));
+    others.chain([(CONFIG.to_owned(), true)])
 }
 
 /// The flag of a setting.

@@ -111,6 +111,32 @@ impl<T: Value> Value for Vec<T> {
     }
 }
 
+/// A parser for a type that knows how it is written; for the `=> parser` of a field of a type that this crate
+/// does not know.
+///
+/// # Errors
+/// The type's own reason.
+pub fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|reason: T::Err| reason.to_string())
+}
+
+/// As [`parsed`], where the empty text means none.
+///
+/// # Errors
+/// The type's own reason.
+pub fn parsed_option<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<Option<T>, String> {
+    if text.is_empty() { Ok(None) } else { parsed(text).map(Some) }
+}
+
+/// A parser for a duration that must not be zero.
+///
+/// # Errors
+/// It is zero, or no duration.
+pub fn positive(text: &str) -> Result<Duration, String> {
+    let duration = <Duration as Value>::parse(text)?;
+    if duration.is_zero() { Err("must be longer than 0".to_owned()) } else { Ok(duration) }
+}
+
 /// A text that must not be seen: it shows itself neither in logs nor in error messages.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);

@@ -265,17 +265,12 @@ fn variables_that_are_no_settings_are_left_alone() {
 }
 
 #[test]
-fn settings_of_other_programs_may_be_shared_but_not_as_flags() {
-    let mut source =
-        Source::new(["--level", "low"], REQUIRED.into_iter().chain([("BECKON_HTTP_LISTEN", "[::]:1")]));
-    source.tolerate(Other::FIELDS);
-    assert!(Part::read(&mut source).is_some());
-    source.finish().unwrap();
-
-    let mut source = Source::new(["--http-listen", "[::]:1"], REQUIRED);
-    source.tolerate(Other::FIELDS);
-    assert!(Part::read(&mut source).is_some());
-    assert!(source.finish().unwrap_err().to_string().starts_with("--http-listen: no such setting"));
+fn a_cluster_may_share_one_environment_and_one_file_but_not_flags() {
+    let (_dir, path) = file("http_listen = '[::]:1'\nlevel = 'high'\n");
+    let part = read(&["--config", &path], &[("BECKON_HTTP_LISTEN", "[::]:1")]).unwrap();
+    assert_eq!(part.level, Level::High);
+    let error = read(&["--http-listen", "[::]:1"], &[]).unwrap_err();
+    assert!(error.starts_with("--http-listen: no such setting"), "{error}");
 }
 
 #[test]
