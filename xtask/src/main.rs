@@ -1,2 +1,40 @@
-//! .
-fn main() {}
+//! Every routine task of this repository: `cargo xtask <task>`.
+#![expect(clippy::print_stderr, reason = "a tool for people at a terminal")]
+
+mod ci;
+mod packages;
+mod run;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <task>
+
+  test [ARGS]   all tests; ARGS go to `cargo test --workspace`
+  ci            what has to hold before a change is merged: format, lints, documentation, dependencies, tests
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["test", arguments @ ..] => test::test(arguments),
+        ["ci"] => ci::ci(),
+        [] | ["help" | "--help" | "-h"] => {
+            eprint!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(64);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Running other programs, showing what is run.
+
+use anyhow::{Context as _, Result, ensure};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
+
+/// The root of the repository.
+pub(crate) fn root() -> &'static Path {
+    // xtask is a folder of the root.
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// A command of cargo, in the root of the repository.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(arguments).current_dir(root());
+    command
+}
+
+/// Shows a command, runs it and wants it to succeed.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let line = line_of(command);
+    eprintln!("xtask: {line}");
+    let status = command.status().with_context(|| format!("cannot start {line}"))?;
+    ensure!(status.success(), "{line} failed: {status}");
+    Ok(())
+}
+
+/// Whether a command can be started and succeeds. What it prints is not shown.
+pub(crate) fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn line_of(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,74 @@
+//! The load balancers' configuration, as far as it has to agree with the rest.
+
+use crate::tree::read;
+
+/// One configuration file.
+#[derive(Debug)]
+pub(crate) struct Balancer {
+    lines: Vec<Vec<String>>,
+}
+
+impl Balancer {
+    pub(crate) fn read(path: &str) -> Self {
+        let text = read(path);
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default()).map(words);
+        Self { lines: lines.filter(|words| !words.is_empty()).collect() }
+    }
+
+    /// What follows a keyword, for every line that begins with it.
+    fn after<'a>(&'a self, keyword: &[&str]) -> Vec<&'a [String]> {
+        let begins =
+            |line: &&Vec<String>| line.len() > keyword.len() && line.iter().zip(keyword).all(|(a, b)| a == b);
+        self.lines.iter().filter(begins).map(|line| &line[keyword.len()..]).collect()
+    }
+
+    /// The port it accepts clients on.
+    pub(crate) fn port(&self) -> u16 {
+        let [bind] = self.after(&["bind"])[..] else { panic!("one bind line: {self:?}") };
+        bind[0].strip_prefix(':').unwrap().parse().unwrap()
+    }
+
+    /// Host and port of each server.
+    pub(crate) fn servers(&self) -> Vec<(String, u16)> {
+        let address = |words: &[String]| {
+            let (host, port) = words[1].split_once(':').unwrap();
+            (host.to_owned(), port.parse().unwrap())
+        };
+        self.after(&["server"]).into_iter().map(address).collect()
+    }
+
+    /// What it asks servers for, to see whether they take new clients.
+    pub(crate) fn check_path(&self) -> &str {
+        &self.after(&["option", "httpchk", "GET"])[0][0]
+    }
+
+    /// A time limit, in seconds.
+    pub(crate) fn timeout(&self, name: &str) -> Option<u64> {
+        let value = &self.after(&["timeout", name]).first()?[0];
+        let (number, seconds) = match value.split_at(value.len() - 1) {
+            (number, "s") => (number, 1),
+            (number, "m") => (number, 60),
+            (number, "h") => (number, 3600),
+            _ => panic!("a time with a unit: {value}"),
+        };
+        Some(number.parse::<u64>().unwrap() * seconds)
+    }
+}
+
+/// Longest silence on the socket of a client that is alive: `keepalive_interval` and `keepalive_timeout`.
+const SILENCE_MAX_SECONDS: u64 = 300 + 30;
+
+#[test]
+fn an_open_websocket_is_left_to_the_server() {
+    let balancer = Balancer::read("deploy/haproxy/websocket.cfg");
+    assert!(balancer.timeout("tunnel").unwrap() > SILENCE_MAX_SECONDS);
+    assert_eq!(balancer.timeout("tunne"), None);
+}
+
+#[test]
+fn a_node_that_shuts_down_gets_no_new_clients() {
+    for path in ["deploy/haproxy/websocket.cfg", "deploy/haproxy/endpoint.cfg"] {
+        assert_eq!(Balancer::read(path).check_path(), "/__lbheartbeat__", "{path}");
+    }
+}

@@ -1,0 +1,12 @@
+//! What has to hold for the repository as a whole, so that nobody has to remember it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod compose;
+mod crates;
+mod documents;
+mod haproxy;
+mod licence;
+mod packages;
+mod settings;
+mod sources;
+mod tree;
