@@ -1,1 +1,162 @@
-//! .
+//! A connection-node: holds WebSockets.
+//!
+//! * [`config`], [`metrics`]: what an operator sets and sees;
+//! * [`node`]: what all connections share;
+//! * [`listener`] accepts, [`handshake`] upgrades, [`socket`] frames, [`connection`] runs one conversation;
+//! * [`registry`] finds a connection's [`mailbox`] by its id, [`timers`] wakes connections;
+//! * [`presence`] keeps this node in the directory, [`peers`] reaches the other nodes;
+//! * [`delivery_service`] takes notifications from the endpoint tier.
+
+pub mod config;
+pub mod connection;
+pub mod delivery_service;
+pub mod handshake;
+pub mod listener;
+pub mod mailbox;
+pub mod metrics;
+pub mod node;
+pub mod peers;
+pub mod presence;
+pub mod registry;
+pub mod server;
+pub mod socket;
+pub mod timers;
+
+use config::Config;
+use ops::{
+    admin::{Admin, Build},
+    clock::Clock,
+    exit::Failure,
+    listener::BindError,
+    shutdown::Shutdown,
+};
+use presence::Announcement;
+use server::{Membership, NodeVitals, Server};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use store::{
+    Store,
+    open::{OpenError, OpenOptions},
+};
+use tokio::net::TcpListener;
+
+/// Which build this is.
+pub const BUILD: Build = Build {
+    source: env!("CARGO_PKG_NAME"),
+    version: env!("CARGO_PKG_VERSION"),
+    commit: match option_env!("BECKON_COMMIT") {
+        Some(commit) => commit,
+        None => "",
+    },
+    build: match option_env!("BECKON_BUILD") {
+        Some(build) => build,
+        None => "",
+    },
+};
+
+/// Where error bodies point to.
+pub const MORE_INFO: &str = "https://github.com/beckon/beckon/blob/main/docs/errors.md";
+
+/// Time for the admin listener to answer what it has begun, at the very end.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+
+/// The ports of a node, bound but not served yet.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For clients.
+    pub sockets: TcpListener,
+    /// For other nodes.
+    pub grpc: TcpListener,
+    /// For operators.
+    pub admin: TcpListener,
+}
+
+impl Listeners {
+    /// Binds the ports that the settings name. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// A port cannot be had.
+    pub fn bind(config: &Config) -> Result<Self, BindError> {
+        Ok(Self {
+            sockets: ops::listener::bind("ws_listen", config.sockets.ws_listen)?,
+            grpc: ops::listener::bind("grpc_listen", config.node.grpc_listen)?,
+            admin: ops::listener::bind("admin_listen", config.node.admin_listen)?,
+        })
+    }
+}
+
+/// Opens the store that the settings name, waiting for it if they say so. `None` if `shutdown` comes first.
+///
+/// # Errors
+/// The URL is wrong, or the store is not there.
+pub async fn open_store(
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<Option<Arc<dyn Store>>, Failure> {
+    let clock = Clock::start();
+    let options = OpenOptions {
+        data_dir: PathBuf::new(),
+        uaid_idle: config.sockets.uaid_idle,
+        step_timeout: config.sockets.store_timeout,
+        fsync: true,
+        clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
+    };
+    let opening = store::open::open(config.node.store.expose(), &options, config.node.wait_for_store);
+    tokio::select! {
+        store = opening => store.map(Some).map_err(|error| match error {
+            OpenError::Configuration(reason) => Failure::usage(reason),
+            OpenError::Unavailable(reason) => Failure::unavailable(reason),
+        }),
+        () = shutdown.requested() => Ok(None),
+    }
+}
+
+/// Runs a node of a cluster until `shutdown` is requested and the node has drained.
+///
+/// # Errors
+/// The store does not answer the first announcement, or the TLS configuration cannot be used.
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    store: Arc<dyn Store>,
+    shutdown: Shutdown,
+) -> Result<(), Failure> {
+    let clock = Clock::start();
+    let mut measured = ops::metrics::registry(env!("CARGO_PKG_NAME"), BUILD.version, BUILD.commit);
+    let grpc_address = match (&config.node.grpc_advertise, listeners.grpc.local_addr()) {
+        (Some(address), _) => address.clone(),
+        (None, Ok(address)) => address.to_string(),
+        (None, Err(error)) => return Err(Failure::unavailable(error)),
+    };
+    let membership = Membership {
+        name: config.node.node_name.clone().unwrap_or_else(|| grpc_address.clone()),
+        announcement: Announcement {
+            grpc_address,
+            ws_url: config.node.ws_advertise.clone(),
+            drain_window: config.sockets.drain_window,
+        },
+        secret: config.node.cluster_secret.clone(),
+        tls: config.tls.clone(),
+    };
+    let beckon = measured.sub_registry_with_prefix("beckon");
+    let server = Server::start(&config.sockets, membership, store, clock, beckon).await;
+    let server = server.map_err(Failure::unavailable)?;
+    let (secret, tls) = (config.node.cluster_secret.clone(), config.tls.as_ref());
+    server.serve_nodes(listeners.grpc, secret, tls).map_err(Failure::usage)?;
+    let vitals = Arc::new(NodeVitals(server.node().clone()));
+    let admin = Arc::new(Admin::new(vitals, BUILD, MORE_INFO.to_owned(), measured, clock));
+    // Ends after everything else, so that operators can watch the drain.
+    let admin_end = Shutdown::new();
+    admin_end.spawn(admin.clone().serve(listeners.admin, admin_end.clone()));
+    tracing::info!(
+        node.id = %server.node().id,
+        ws.listen = %config.sockets.ws_listen,
+        grpc.listen = %config.node.grpc_listen,
+        admin.listen = %config.node.admin_listen,
+        connections.max = server.node().limits.connections_max,
+        "serving websockets"
+    );
+    server.run(listeners.sockets, admin, &shutdown).await;
+    admin_end.drain(ADMIN_DRAIN).await;
+    tracing::info!("stopped");
+    Ok(())
+}

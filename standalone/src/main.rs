@@ -1,2 +1,41 @@
-//! .
-fn main() {}
+//! The program `beckon`: the whole server in one process, and the commands to try it with.
+
+mod genkey;
+mod listen;
+mod send;
+mod serve;
+
+use ops::{config::Source, exit::Failure};
+use std::{ffi::OsString, process::ExitCode};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    ops::exit::report("beckon", command(ops::config::program_arguments()))
+}
+
+fn command(mut arguments: Vec<OsString>) -> Result<(), Failure> {
+    let name = arguments.first().and_then(|first| first.to_str()).unwrap_or_default().to_owned();
+    let is_command = !name.is_empty() && !name.starts_with('-');
+    if is_command {
+        arguments.remove(0);
+    }
+    match name.as_str() {
+        _ if !is_command => serve::start(Source::from_environment(arguments)),
+        "serve" => serve::start(Source::from_environment(arguments)),
+        "listen" => user_command(listen::run(lexopt::Parser::from_args(arguments))),
+        "send" => user_command(send::run(lexopt::Parser::from_args(arguments))),
+        "genkey" => genkey::run(lexopt::Parser::from_args(arguments)),
+        "help" => serve::ABOUT.answer(ops::config::Request::Help),
+        _ => Err(Failure::usage(format!(
+            "there is no command {name}; there are serve (the default), listen, send, genkey and help"
+        ))),
+    }
+}
+
+/// Commands for people need no more than one thread.
+fn user_command(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Failure::unavailable)?.block_on(command)
+}

@@ -1,5 +1,7 @@
 //! An HTTP/1.1 server with limits. It takes any hyper service; [`warp_service`] makes one of a warp filter.
 
+mod stall;
+
 use crate::{listener, shutdown::Shutdown};
 use hyper::{
     Request,
@@ -28,6 +30,8 @@ pub struct Limits {
     /// How long the head of a request may take, from the end of the former response or from the accepted
     /// connection: a slow sender is cut off, and so is a kept-alive connection without requests.
     pub head_timeout: Duration,
+    /// How long a client may leave what is sent to it untaken; then the connection is closed.
+    pub write_timeout: Duration,
     /// Bytes a connection may have in its read buffer, and so the longest head of a request. At least 8192.
     pub buffer_bytes_max: usize,
     /// Header fields of a request; more are answered by 431.
@@ -41,6 +45,7 @@ impl Default for Limits {
         Self {
             connections_max: 10_000,
             head_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
             buffer_bytes_max: 64 * 1024,
             headers_max: 64,
             pipeline_flush: false,
@@ -85,7 +90,8 @@ where
             () = shutdown.requested() => break,
             accepted = accept(&listener, &permits) => accepted,
         };
-        let connection = builder.serve_connection(TokioIo::new(stream), service.clone());
+        let stream = Stall::new(TokioIo::new(stream), limits.write_timeout);
+        let connection = builder.serve_connection(stream, service.clone());
         let handle = shutdown.clone();
         shutdown.spawn(async move {
             let ended = until_closed(connection, &handle).await;
@@ -114,7 +120,7 @@ async fn accept(
 
 /// Drives a connection to its end; asks it to end after the current response when the shutdown is requested.
 async fn until_closed<S, B>(
-    connection: http1::Connection<TokioIo<TcpStream>, S>,
+    connection: http1::Connection<Stall<TokioIo<TcpStream>>, S>,
     shutdown: &Shutdown,
 ) -> hyper::Result<()>
 where

@@ -1,7 +1,7 @@
 //! Logs on stderr: text on a terminal, JSON otherwise, so that what a program prints on stdout stays clean.
 
 use std::{io, io::IsTerminal as _, str::FromStr};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 crate::settings! {
     /// What is logged, and how.
@@ -21,9 +21,15 @@ impl FromStr for Filter {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match EnvFilter::try_new(text) {
-            Ok(_) => Ok(Self(text.to_owned())),
-            Err(error) => Err(format!("is no list of levels like info,store=debug: {error}")),
+        let reason = "is no list of levels (error, warn, info, debug, trace, off), like info,store=debug";
+        // A word alone could also be the name of a crate, of which everything would be logged and of all others
+        // nothing: a mistyped level would silence the log.
+        let is_clear =
+            |word: &str| word.contains('=') || word.contains('[') || LevelFilter::from_str(word).is_ok();
+        if text.split(',').all(|word| is_clear(word.trim())) && EnvFilter::try_new(text).is_ok() {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(reason.to_owned())
         }
     }
 }
@@ -76,4 +82,26 @@ pub fn init(settings: &LogSettings) -> Result<(), AlreadyStarted> {
         builder.with_ansi(terminal).try_init()
     };
     started.map_err(|_| AlreadyStarted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Filter, LogFormat};
+    use std::str::FromStr as _;
+
+    #[test]
+    fn a_filter_names_levels() {
+        for text in ["info", "OFF", "info,store=debug", "warn, connection_node::handshake=trace"] {
+            assert!(Filter::from_str(text).is_ok(), "{text}");
+        }
+        for text in ["", "inof", "store", "info,store", "store=inof", "info,"] {
+            assert!(Filter::from_str(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_format_is_one_of_three() {
+        assert_eq!(LogFormat::from_str("json"), Ok(LogFormat::Json));
+        assert!(LogFormat::from_str("xml").is_err());
+    }
 }

@@ -4,16 +4,21 @@
 //! One trait, two implementations, one suite ([`conformance`], with the feature of that name):
 //!
 //! * [`redis`]: a single server or a Redis Cluster, for many nodes;
-//! * [`embedded`]: redb in this process, for one node.
+//! * [`embedded`]: redb in this process, for one node;
+//! * [`open`](mod@open): either of them, from the setting `BECKON_STORE`.
 //!
 //! Every method of [`Store`] is one atomic step and costs its caller one round trip. The sentences of its
 //! documentation are the names of the cases in the suite.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod embedded;
 #[cfg(feature = "conformance")]
 pub mod harness;
+pub mod open;
 pub mod redis;
+
+pub use open::{OpenError, OpenOptions, open};
 
 use futures_util::future::BoxFuture;
 use std::{fmt, time::Duration};

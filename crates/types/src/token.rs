@@ -8,7 +8,7 @@ use crate::{channel_id::ChannelId, uaid::Uaid};
 use aes_siv::{KeyInit as _, siv::Aes128Siv};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 /// Bytes of a token key: two AES-128 keys, as AES-SIV wants.
 pub const KEY_LEN: usize = 32;
@@ -146,6 +146,14 @@ impl KeyRing {
             }
             Some(_) | None => Err(InvalidToken),
         }
+    }
+}
+
+impl FromStr for KeyRing {
+    type Err = InvalidKeys;
+
+    fn from_str(list: &str) -> Result<Self, InvalidKeys> {
+        Self::parse(list)
     }
 }
 

@@ -162,3 +162,22 @@ async fn too_many_header_fields_are_refused() {
     assert!(rest(&mut stream).await.starts_with("HTTP/1.1 431"));
     server.shutdown.drain(PATIENCE).await;
 }
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_cut_off() {
+    let shutdown = Shutdown::new();
+    let listener = listener::bind("http_listen", ([127, 0, 0, 1], 0).into()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let body = "x".repeat(64 * 1024 * 1024);
+    let service = http::warp_service(warp::any().then(move || std::future::ready(body.clone())));
+    let limits = Limits { write_timeout: Duration::from_millis(200), ..Limits::default() };
+    shutdown.spawn(http::serve(listener, service, limits, shutdown.clone()));
+
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(REQUEST).await.unwrap();
+    // The server works on the request until it gives up on us, who have not read a byte.
+    assert_eq!(shutdown.drain(PATIENCE).await, Drained::Complete);
+    let mut received = Vec::new();
+    let _reset = stream.read_to_end(&mut received).await;
+    assert!(received.len() < 64 * 1024 * 1024, "the answer was cut off");
+}

@@ -1,0 +1,92 @@
+//! The gRPC service of a connection-node: deliver -> registry.
+
+use crate::{mailbox::Posted, node::Node};
+use futures_util::{
+    future::{BoxFuture, ready},
+    stream::{BoxStream, StreamExt as _, unfold},
+};
+use proto::{
+    convert::{Malformed, receipt_to_wire},
+    delivery::{Deliver, Parcel, Receipt, Undelivered},
+    push_v1::{
+        DeliverRequest, DeliverResponse, EvictRequest, EvictResponse,
+        delivery_server::Delivery,
+    },
+};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+use types::presence::Presence;
+
+/// Takes deliveries for the sockets of a node.
+#[derive(Debug, Clone)]
+pub struct DeliveryService {
+    node: Arc<Node>,
+    /// Ends the streams, when the last socket has gone.
+    stop: CancellationToken,
+}
+
+impl DeliveryService {
+    /// A service for the sockets of this node. Its streams end when `stop` is cancelled.
+    pub fn new(node: Arc<Node>, stop: CancellationToken) -> Self {
+        Self { node, stop }
+    }
+
+    fn hand_over(&self, parcel: Parcel) -> Receipt {
+        let receipt = if parcel.to.node == self.node.id {
+            match self.node.registry.deliver(parcel.to.connection, parcel.notification) {
+                Posted::Taken => Receipt::Delivered,
+                Posted::Full => Receipt::Busy,
+                Posted::Closed => Receipt::NotHere,
+            }
+        } else {
+            Receipt::NotHere
+        };
+        self.node.metrics.parcel(receipt);
+        receipt
+    }
+
+    fn hand_over_all(&self, request: DeliverRequest) -> Result<DeliverResponse, Malformed> {
+        let receipts = request.parcels.into_iter().map(|parcel| {
+            let tag = parcel.tag;
+            Ok(receipt_to_wire(tag, self.hand_over(parcel.try_into()?)))
+        });
+        Ok(DeliverResponse { receipts: receipts.collect::<Result<_, _>>()? })
+    }
+}
+
+/// In one process, a delivery is a function call.
+impl Deliver for DeliveryService {
+    fn deliver(&self, parcel: Parcel) -> BoxFuture<'static, Result<Receipt, Undelivered>> {
+        Box::pin(ready(Ok(self.hand_over(parcel))))
+    }
+}
+
+#[tonic::async_trait]
+impl Delivery for DeliveryService {
+    type DeliverStream = BoxStream<'static, Result<DeliverResponse, Status>>;
+
+    async fn deliver(
+        &self,
+        request: Request<Streaming<DeliverRequest>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        let answers = unfold((self.clone(), request.into_inner()), |(service, mut requests)| async move {
+            let message = service.stop.run_until_cancelled(requests.message()).await?;
+            let answer = match message {
+                Ok(Some(request)) => service.hand_over_all(request).map_err(Status::from),
+                Ok(None) => return None,
+                Err(status) => Err(status),
+            };
+            Some((answer, (service, requests)))
+        });
+        Ok(Response::new(answers.boxed()))
+    }
+
+    async fn evict(&self, request: Request<EvictRequest>) -> Result<Response<EvictResponse>, Status> {
+        let former = Presence::from(request.into_inner());
+        if former.node == self.node.id {
+            self.node.registry.evict(former.connection);
+        }
+        Ok(Response::new(EvictResponse {}))
+    }
+}

@@ -1,0 +1,202 @@
+//! From a TCP connection to a WebSocket: the upgrade, and the few plain requests that load balancers send to
+//! the same port.
+//!
+//! hyper serves the requests; once it has answered one with 101, the connection is taken back from it and
+//! nothing of it remains.
+
+use crate::{
+    metrics::Upgrade,
+    node::Node,
+    registry::Registration,
+    socket::Socket,
+};
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, CONTENT_TYPE, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE},
+};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use ops::admin::{Admin, Audience, Vitals};
+use parking_lot::Mutex;
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+
+/// Time from the TCP connection to the upgrade. Then the connection is dropped.
+pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Size of a request's head, in bytes, beyond which it is refused by 431.
+const HEAD_LEN_MAX: usize = 16 * 1024;
+
+/// The subprotocol that is selected if the user agent offers it.
+const SUBPROTOCOL: &str = "push-notification";
+
+/// What the handshake needs to know besides the node.
+#[derive(Debug)]
+pub struct Handshake<V> {
+    /// The node.
+    pub node: Arc<Node>,
+    /// Answers `/status`, `/health` and `/__lbheartbeat__`.
+    pub admin: Arc<Admin<V>>,
+    /// A second path for WebSockets besides `/` (`ws_path`).
+    pub ws_path: Option<String>,
+    /// Origins whose pages may connect; all may if it is empty (`allowed_origins`).
+    pub allowed_origins: Vec<Origin>,
+}
+
+/// Scheme, host and port, in lower case and without the scheme's own port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(String);
+
+impl std::str::FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim().to_ascii_lowercase();
+        let uri: http::Uri = text.parse().map_err(|_| "is not an origin such as https://example.net".to_owned())?;
+        let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
+            return Err("is not an origin such as https://example.net".into());
+        };
+        if uri.path() != "/" || text.ends_with('/') || uri.query().is_some() || text.contains('@') {
+            return Err("has more than scheme, host and port".into());
+        }
+        let own_port = match scheme {
+            "http" | "ws" => Some(80),
+            "https" | "wss" => Some(443),
+            _ => None,
+        };
+        Ok(Self(match uri.port_u16().filter(|port| Some(*port) != own_port) {
+            Some(port) => format!("{scheme}://{host}:{port}"),
+            None => format!("{scheme}://{host}"),
+        }))
+    }
+}
+
+/// A place that an accepted upgrade leaves behind for [`Handshake::upgrade`].
+type Accepted = Arc<Mutex<Option<(OnUpgrade, Registration)>>>;
+
+impl<V: Vitals> Handshake<V> {
+    /// Serves requests until one of them has been upgraded. `None` if the peer left, or took too long.
+    pub async fn upgrade(self: Arc<Self>, tcp: TcpStream) -> Option<(Socket, Registration)> {
+        let accepted = Accepted::default();
+        let (handshake, place) = (self.clone(), accepted.clone());
+        let service = service_fn(move |request| {
+            let (handshake, place) = (handshake.clone(), place.clone());
+            async move { Ok::<_, Infallible>(handshake.answer(request, &place).await) }
+        });
+        let serving = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(UPGRADE_TIMEOUT)
+            .max_buf_size(HEAD_LEN_MAX)
+            .serve_connection(TokioIo::new(tcp), service)
+            .with_upgrades();
+        tokio::time::timeout(UPGRADE_TIMEOUT, serving).await.ok()?.ok()?;
+        let (on_upgrade, registration) = accepted.lock().take()?;
+        let parts = on_upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+        let socket = Socket::new(parts.io.into_inner(), parts.read_buf, self.node.message_len_max);
+        Some((socket, registration))
+    }
+
+    async fn answer(&self, mut request: Request<Incoming>, place: &Accepted) -> Response<Full<Bytes>> {
+        let path = request.uri().path();
+        let is_websocket = path == "/" || self.ws_path.as_deref() == Some(path);
+        if !is_websocket {
+            let answer = self.admin.answer(Audience::Public, request.method(), path).await;
+            let not_found = || self.admin.error(StatusCode::NOT_FOUND, "There is nothing at this path");
+            return answer.unwrap_or_else(not_found).map(Full::new);
+        }
+        if request.method() != Method::GET {
+            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "this path takes WebSocket upgrades");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+            return response;
+        }
+        if !request.headers().contains_key(UPGRADE) {
+            let mut response = plain(StatusCode::UPGRADE_REQUIRED, "this path takes WebSocket upgrades");
+            response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+            return response;
+        }
+        let (outcome, response) = match self.accept(&mut request, place) {
+            Ok(response) => (Upgrade::Accepted, response),
+            Err(refusal) => refusal,
+        };
+        self.node.metrics.upgrade(outcome);
+        response
+    }
+
+    /// Checks an upgrade request in the order of PROTOCOL.md section 1.4.
+    fn accept(
+        &self,
+        request: &mut Request<Incoming>,
+        place: &Accepted,
+    ) -> Result<Response<Full<Bytes>>, (Upgrade, Response<Full<Bytes>>)> {
+        let mut response = create_response_with_body(request, Full::default).map_err(|error| {
+            let mut response = plain(StatusCode::BAD_REQUEST, &error.to_string());
+            response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            (Upgrade::Malformed, response)
+        })?;
+        if !self.allows_origin(request) {
+            return Err((Upgrade::ForeignOrigin, plain(StatusCode::FORBIDDEN, "origin not allowed")));
+        }
+        if self.node.is_draining() {
+            return Err((Upgrade::Draining, unavailable("this node is shutting down", "5")));
+        }
+        let registration = self.node.registry.enter(self.node.limits.connections_max);
+        let Some(registration) = registration else {
+            return Err((Upgrade::Full, unavailable("this node is full", "120")));
+        };
+        if offers_subprotocol(request) {
+            let selected = HeaderValue::from_static(SUBPROTOCOL);
+            response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, selected);
+        }
+        *place.lock() = Some((hyper::upgrade::on(request), registration));
+        Ok(response)
+    }
+
+    fn allows_origin(&self, request: &Request<Incoming>) -> bool {
+        if self.allowed_origins.is_empty() {
+            return true;
+        }
+        let mut origins = request.headers().get_all(ORIGIN).iter();
+        let Some(origin) = origins.next() else { return true };
+        let origin = origin.to_str().ok().and_then(|origin| origin.parse().ok());
+        origins.next().is_none() && origin.is_some_and(|origin| self.allowed_origins.contains(&origin))
+    }
+}
+
+fn offers_subprotocol(request: &Request<Incoming>) -> bool {
+    let offers = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
+    let mut offers = offers.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    offers.any(|offer| offer.trim() == SUBPROTOCOL)
+}
+
+fn unavailable(reason: &str, retry_after: &'static str) -> Response<Full<Bytes>> {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, reason);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(retry_after));
+    response
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(format!("{text}\n")));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_compared_by_scheme_host_and_port() {
+        let origin = |text: &str| text.parse::<Origin>();
+        assert_eq!(origin("https://Example.net:443"), origin("https://example.net"));
+        assert_ne!(origin("https://example.net:444"), origin("https://example.net"));
+        assert_ne!(origin("http://example.net"), origin("https://example.net"));
+        assert_eq!(origin("http://[::1]:8080").unwrap().0, "http://[::1]:8080");
+        for bad in ["", "example.net", "https://", "https://example.net/", "https://example.net/x", "null"] {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
+    }
+}

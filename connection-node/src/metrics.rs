@@ -1,0 +1,105 @@
+//! What is measured on a connection-node.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue},
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+use proto::delivery::Receipt;
+use session::session::CloseCode;
+
+/// The measurements of a connection-node. The number of open sockets is read from the registry of connections
+/// (`connections` in [`crate::admin`]).
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Upgrade requests by what became of them.
+    pub upgrades: Family<UpgradeLabels, Counter>,
+    /// Text messages queued to sockets.
+    pub messages_sent: Counter,
+    /// Notifications from endpoint-nodes by receipt.
+    parcels: Family<ParcelLabels, Counter>,
+    /// Sockets closed by this node, by close code.
+    closes: Family<CloseLabels, Counter>,
+    /// Sockets dropped without waiting any longer: the peer did not drain its socket or answer a Close frame.
+    pub sockets_dropped: Counter,
+    /// Older sockets, here or on another node, that a newer hello replaced.
+    pub evictions: Counter,
+    /// Store steps that failed.
+    pub steps_failed: Counter,
+}
+
+/// What became of an upgrade request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct UpgradeLabels {
+    /// The outcome.
+    pub outcome: Upgrade,
+}
+
+/// What became of an upgrade request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Upgrade {
+    Accepted,
+    Full,
+    Draining,
+    ForeignOrigin,
+    Malformed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ParcelLabels {
+    receipt: ReceiptLabel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+enum ReceiptLabel {
+    Delivered,
+    NotHere,
+    Busy,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CloseLabels {
+    code: u16,
+}
+
+impl Metrics {
+    /// Measurements that the registry knows of.
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let Self { upgrades, messages_sent, parcels, closes, sockets_dropped, evictions, steps_failed } =
+            &metrics;
+        registry.register("upgrades", "Upgrade requests by outcome", upgrades.clone());
+        registry.register("messages_sent", "Text messages queued to sockets", messages_sent.clone());
+        registry.register("parcels", "Notifications from endpoint-nodes by receipt", parcels.clone());
+        registry.register("closes", "Sockets closed by this node, by close code", closes.clone());
+        registry.register(
+            "sockets_dropped",
+            "Sockets dropped because the peer did not drain them or answer a Close frame",
+            sockets_dropped.clone(),
+        );
+        registry.register("evictions", "Older sockets that a newer hello replaced", evictions.clone());
+        registry.register("steps_failed", "Store steps that failed", steps_failed.clone());
+        metrics
+    }
+
+    /// Counts an upgrade request.
+    pub fn upgrade(&self, outcome: Upgrade) {
+        self.upgrades.get_or_create(&UpgradeLabels { outcome }).inc();
+    }
+
+    /// Counts a notification.
+    pub fn parcel(&self, receipt: Receipt) {
+        let receipt = match receipt {
+            Receipt::Delivered => ReceiptLabel::Delivered,
+            Receipt::NotHere => ReceiptLabel::NotHere,
+            Receipt::Busy => ReceiptLabel::Busy,
+        };
+        self.parcels.get_or_create(&ParcelLabels { receipt }).inc();
+    }
+
+    /// Counts a socket that this node closes.
+    pub fn closed(&self, code: CloseCode) {
+        self.closes.get_or_create(&CloseLabels { code: code.number() }).inc();
+    }
+}

@@ -1,0 +1,176 @@
+//! The registry: connection id -> mailbox, for the sockets of this node.
+//!
+//! There is no map from UAIDs. Whoever wants to reach a client has read its presence in the store, and that
+//! names the connection; so finding it is indexing into a slab, and a client costs one slot.
+
+use crate::mailbox::{Mailbox, Posted};
+use parking_lot::Mutex;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+use tokio::sync::oneshot;
+use types::{notification::Notification, presence::ConnectionId};
+
+/// Number of independently locked parts. A power of two.
+const SHARDS: usize = 32;
+
+/// The sockets of this node.
+#[derive(Debug)]
+pub struct Registry {
+    shards: [Mutex<Shard>; SHARDS],
+    /// Spreads new connections over the shards.
+    next: AtomicUsize,
+    open: AtomicU64,
+}
+
+/// A slab of mailboxes. A shard's lock is never held while a mailbox's is taken.
+#[derive(Debug, Default)]
+struct Shard {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    /// Counts the uses of the slot; part of the connection id, so that no id comes back.
+    generation: u32,
+    mailbox: Option<Arc<Mailbox>>,
+}
+
+/// A connection's place in the registry, given up when dropped.
+#[derive(Debug)]
+pub struct Registration {
+    /// The id of the connection.
+    pub id: ConnectionId,
+    /// What the connection gets from other tasks.
+    pub mailbox: Arc<Mailbox>,
+    registry: Arc<Registry>,
+}
+
+impl Registry {
+    /// An empty registry.
+    pub fn new() -> Self {
+        Self { shards: Default::default(), next: AtomicUsize::new(0), open: AtomicU64::new(0) }
+    }
+
+    /// How many connections there are.
+    pub fn open(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Enters a connection, unless there are `max` already.
+    pub fn enter(self: &Arc<Self>, max: u64) -> Option<Registration> {
+        self.open
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < max).then_some(open + 1))
+            .ok()?;
+        let shard_index = self.next.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        let mailbox = Arc::new(Mailbox::default());
+        let mut shard = self.shards[shard_index].lock();
+        let slot_index = shard.free.pop().unwrap_or_else(|| {
+            shard.slots.push(Slot { generation: 0, mailbox: None });
+            (shard.slots.len() - 1) as u32
+        });
+        let slot = &mut shard.slots[slot_index as usize];
+        slot.mailbox = Some(mailbox.clone());
+        let place = u64::from(slot_index) * SHARDS as u64 + shard_index as u64;
+        let id = ConnectionId(u64::from(slot.generation) << 32 | place);
+        drop(shard);
+        Some(Registration { id, mailbox, registry: self.clone() })
+    }
+
+    /// Hands a notification to a connection.
+    pub fn deliver(&self, id: ConnectionId, notification: Notification) -> Posted {
+        self.mailbox(id).map_or(Posted::Closed, |mailbox| mailbox.post(notification))
+    }
+
+    /// Evicts a connection, if it is here. The receiver ends when its Close frame is on its way.
+    pub fn evict(&self, id: ConnectionId) -> Option<oneshot::Receiver<()>> {
+        Some(self.mailbox(id)?.evict())
+    }
+
+    /// The mailbox of a connection, if it is here.
+    pub fn mailbox(&self, id: ConnectionId) -> Option<Arc<Mailbox>> {
+        let (shard, slot, generation) = place(id);
+        let shard = self.shards[shard].lock();
+        let slot = shard.slots.get(slot)?;
+        if slot.generation == generation { slot.mailbox.clone() } else { None }
+    }
+
+    /// The mailboxes of all connections that are here now.
+    pub fn all(&self) -> Vec<Arc<Mailbox>> {
+        let mut all = Vec::with_capacity(self.open() as usize);
+        for shard in &self.shards {
+            all.extend(shard.lock().slots.iter().filter_map(|slot| slot.mailbox.clone()));
+        }
+        all
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let (shard, slot_index, _) = place(self.id);
+        let mut shard = self.registry.shards[shard].lock();
+        let slot = &mut shard.slots[slot_index];
+        slot.mailbox = None;
+        slot.generation = slot.generation.wrapping_add(1);
+        shard.free.push(slot_index as u32);
+        drop(shard);
+        self.registry.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Shard, slot and generation of a connection id.
+fn place(id: ConnectionId) -> (usize, usize, u32) {
+    let place = id.0 as u32 as usize;
+    (place % SHARDS, place / SHARDS, (id.0 >> 32) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_connection_id_comes_back() {
+        let registry = Arc::new(Registry::new());
+        let mut seen = HashSet::new();
+        for _ in 0..3 {
+            let all: Vec<_> = (0..100).filter_map(|_| registry.enter(100)).collect();
+            assert_eq!(all.len(), 100);
+            assert!(registry.enter(100).is_none(), "no more than the maximum");
+            assert!(all.iter().all(|entered| seen.insert(entered.id)));
+            assert_eq!(registry.open(), 100);
+        }
+        assert_eq!(registry.open(), 0);
+    }
+
+    #[test]
+    fn a_connection_that_has_left_is_not_here() {
+        let registry = Arc::new(Registry::new());
+        let entered = registry.enter(1).unwrap();
+        let id = entered.id;
+        assert_eq!(registry.deliver(id, Notification::Missed), Posted::Taken);
+        drop(entered);
+        assert_eq!(registry.deliver(id, Notification::Missed), Posted::Closed);
+        assert!(registry.evict(id).is_none());
+        let _next = registry.enter(1).unwrap();
+        assert_eq!(registry.deliver(id, Notification::Missed), Posted::Closed);
+        assert_eq!(registry.deliver(ConnectionId(u64::MAX), Notification::Missed), Posted::Closed);
+    }
+
+    #[test]
+    fn all_connections_are_listed_once() {
+        let registry = Arc::new(Registry::new());
+        let mut entered: Vec<_> = (0..77).filter_map(|_| registry.enter(100)).collect();
+        assert_eq!(registry.all().len(), 77);
+        entered.truncate(40);
+        assert_eq!(registry.all().len(), 40);
+    }
+}

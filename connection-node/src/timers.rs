@@ -1,0 +1,122 @@
+//! One timer wheel for all connections of a node.
+//!
+//! A connection has a few deadlines, most of which move away before they come: a timer of its own for each
+//! would cost more memory than the connection. So the wheel only knows when to wake a connection next. What is
+//! due then, and when to wake it again, the connection finds out by itself; being woken too early is harmless.
+
+use crate::registry::Registry;
+use ops::clock::Clock;
+use parking_lot::Mutex;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use types::{moment::Moment, presence::ConnectionId};
+
+/// How exact the wheel is: a connection is woken up to this long after its deadline.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// Number of ticks that the wheel spans, 409.6 s. Who wants to sleep longer is woken once in between; the
+/// default keep-alive interval of 300 s is within.
+const SLOTS: u64 = 4096;
+
+/// The wheel.
+#[derive(Debug)]
+pub struct Timers {
+    wheel: Mutex<Wheel>,
+}
+
+#[derive(Debug)]
+struct Wheel {
+    slots: Vec<Vec<ConnectionId>>,
+    /// The tick that is due next, counted from the clock's beginning.
+    next: u64,
+}
+
+impl Timers {
+    /// A wheel without timers.
+    pub fn new(now: Moment) -> Self {
+        let slots = std::iter::repeat_with(Vec::new).take(SLOTS as usize).collect();
+        Self { wheel: Mutex::new(Wheel { slots, next: tick_of(now) }) }
+    }
+
+    /// Has the connection woken at that time at the latest plus one [`TICK`]; earlier if that time is beyond
+    /// the wheel.
+    pub fn arm(&self, id: ConnectionId, at: Moment) {
+        let mut wheel = self.wheel.lock();
+        // Rounded up, so that the deadline has come when the connection is woken.
+        let tick = (tick_of(at) + 1).clamp(wheel.next, wheel.next + SLOTS - 1);
+        wheel.slots[(tick % SLOTS) as usize].push(id);
+    }
+
+    /// Wakes connections as their time comes, until cancelled.
+    pub async fn run(&self, clock: &Clock, registry: &Registry, stop: &CancellationToken) {
+        let mut interval = tokio::time::interval(TICK);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(interval.tick()).await.is_some() {
+            self.advance(Moment(clock.now_ms()), |id| {
+                if let Some(mailbox) = registry.mailbox(id) {
+                    mailbox.timer();
+                }
+            });
+        }
+    }
+
+    /// Wakes whoever is due.
+    fn advance(&self, now: Moment, mut wake: impl FnMut(ConnectionId)) {
+        loop {
+            let mut wheel = self.wheel.lock();
+            if wheel.next > tick_of(now) {
+                return;
+            }
+            let slot = (wheel.next % SLOTS) as usize;
+            wheel.next += 1;
+            // Taken whole, so that a slot gives its memory back after a crowded moment.
+            let due = std::mem::take(&mut wheel.slots[slot]);
+            drop(wheel);
+            due.into_iter().for_each(&mut wake);
+        }
+    }
+}
+
+fn tick_of(moment: Moment) -> u64 {
+    moment.0 / TICK.as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(timers: &Timers, now: u64) -> Vec<u64> {
+        let mut woken = Vec::new();
+        timers.advance(Moment(now), |id| woken.push(id.0));
+        woken
+    }
+
+    #[test]
+    fn a_connection_is_woken_after_its_time_and_within_a_tick() {
+        let timers = Timers::new(Moment(1_000));
+        timers.arm(ConnectionId(1), Moment(1_050));
+        timers.arm(ConnectionId(2), Moment(1_100));
+        timers.arm(ConnectionId(3), Moment(2_000));
+        assert!(due(&timers, 1_099).is_empty());
+        assert_eq!(due(&timers, 1_100), [1]);
+        assert_eq!(due(&timers, 1_200), [2]);
+        assert!(due(&timers, 2_099).is_empty());
+        assert_eq!(due(&timers, 9_000), [3]);
+    }
+
+    #[test]
+    fn a_time_in_the_past_is_due_at_the_next_tick() {
+        let timers = Timers::new(Moment(5_000));
+        assert!(due(&timers, 5_000).is_empty());
+        timers.arm(ConnectionId(1), Moment(0));
+        assert_eq!(due(&timers, 5_100), [1]);
+    }
+
+    #[test]
+    fn a_time_beyond_the_wheel_wakes_early() {
+        let timers = Timers::new(Moment(0));
+        timers.arm(ConnectionId(1), Moment(u64::MAX));
+        assert!(due(&timers, 409_400).is_empty());
+        assert_eq!(due(&timers, 409_500), [1]);
+    }
+}

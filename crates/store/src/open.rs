@@ -1,0 +1,98 @@
+//! Opening the store that an operator names, and saying who can mend it if that fails.
+
+use crate::{
+    Store,
+    embedded::{self, Clock, EmbeddedStore},
+    redis::{self, ConnectError},
+};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+/// The name of the store in this process, in place of a URL.
+pub const EMBEDDED: &str = "embedded";
+
+/// How long to wait between attempts to open a store that is not there yet.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What opening a store depends on, besides its name.
+#[derive(Clone)]
+pub struct OpenOptions {
+    /// The data directory of the embedded store.
+    pub data_dir: PathBuf,
+    /// The record of a client that was not seen for so long expires.
+    pub uaid_idle: Duration,
+    /// A step that takes longer fails with [`crate::StoreError::Unavailable`].
+    pub step_timeout: Duration,
+    /// Embedded: whether what was accepted also survives a power failure.
+    pub fsync: bool,
+    /// Embedded: tells the time since the Unix epoch.
+    pub clock: Clock,
+}
+
+impl fmt::Debug for OpenOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { data_dir, uaid_idle, step_timeout, fsync, clock: _ } = self;
+        f.debug_struct("OpenOptions")
+            .field("data_dir", data_dir)
+            .field("uaid_idle", uaid_idle)
+            .field("step_timeout", step_timeout)
+            .field("fsync", fsync)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The store could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// What the operator asked for cannot work (exit code 64).
+    #[error("{0}")]
+    Configuration(String),
+    /// The store is not there now; trying again can help (exit code 69).
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Opens `embedded` or the Redis that a URL names ([`redis::connect`]). With `wait`, a store that is not there is
+/// waited for; otherwise there is one attempt.
+pub async fn open(name: &str, options: &OpenOptions, wait: bool) -> Result<Arc<dyn Store>, OpenError> {
+    let mut told = false;
+    loop {
+        match attempt(name, options).await {
+            Err(OpenError::Unavailable(reason)) if wait => {
+                if !told {
+                    tracing::warn!(reason, "waiting for the store");
+                    told = true;
+                }
+                tokio::time::sleep(RETRY_INTERVAL).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn attempt(name: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
+    if name == EMBEDDED {
+        let options = embedded::Options {
+            data_dir: options.data_dir.clone(),
+            uaid_idle: options.uaid_idle,
+            step_timeout: options.step_timeout,
+            fsync: options.fsync,
+            clock: options.clock.clone(),
+        };
+        let opening = tokio::task::spawn_blocking(move || EmbeddedStore::open(options));
+        return match opening.await {
+            Ok(Ok(store)) => Ok(Arc::new(store)),
+            Ok(Err(error)) => Err(OpenError::Unavailable(error.to_string())),
+            Err(error) => Err(OpenError::Unavailable(error.to_string())),
+        };
+    }
+    let limits = redis::Limits {
+        uaid_idle: options.uaid_idle,
+        step_timeout: options.step_timeout,
+        ..redis::Limits::default()
+    };
+    match redis::connect(name, limits).await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error @ ConnectError::Configuration(_)) => Err(OpenError::Configuration(error.to_string())),
+        Err(error @ ConnectError::Unreachable { .. }) => Err(OpenError::Unavailable(error.to_string())),
+    }
+}
