@@ -1,1 +1,197 @@
-//! .
+//! The endpoint-node: accepts notifications over HTTP, keeps nothing.
+//!
+//! A notification goes one way, and answers are return values:
+//!
+//! ```text
+//! http ──▶ delivery ──▶ store            kept first
+//!             └──────▶ connection_nodes ──▶ gRPC ──▶ the node that has the client
+//! ```
+//!
+//! * [`config`], [`metrics`]: this node's settings and measurements, a documented struct each;
+//! * `http`: the table of paths, and below it one file for each operation and one map to statuses;
+//! * `delivery`: the decision to hand over now or leave for later;
+//! * [`connection_nodes`]: who is alive, and a stream to each.
+//!
+//! [`run`] is a node of a cluster; [`serve`] is the part of it that a standalone server shares.
+
+pub mod config;
+pub mod connection_nodes;
+mod delivery;
+mod http;
+pub mod metrics;
+
+use config::{Config, HttpSettings};
+use connection_nodes::ConnectionNodes;
+use metrics::Metrics;
+use ops::{
+    admin::{Admin, Build, StorageCheck, Vitals},
+    clock::Clock,
+    http::Limits,
+    listener::BindError,
+    shutdown::{Drained, Shutdown},
+};
+use proto::delivery::Deliver;
+use std::{sync::Arc, time::Duration};
+use store::Store;
+use tokio::net::TcpListener;
+use types::token::KeyRing;
+
+/// Which build this is.
+pub const BUILD: Build = Build {
+    source: env!("CARGO_PKG_NAME"),
+    version: env!("CARGO_PKG_VERSION"),
+    commit: match option_env!("BECKON_COMMIT") {
+        Some(commit) => commit,
+        None => "",
+    },
+    build: match option_env!("BECKON_BUILD") {
+        Some(build) => build,
+        None => "",
+    },
+};
+
+/// Time for the admin listener to answer what it has begun, at the very end.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+
+/// The ports of a node, bound but not served yet.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For application servers.
+    pub http: TcpListener,
+    /// For operators.
+    pub admin: TcpListener,
+}
+
+impl Listeners {
+    /// Binds the ports that the settings name. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// A port cannot be had.
+    pub fn bind(config: &Config) -> Result<Self, BindError> {
+        Ok(Self {
+            http: ops::listener::bind("http_listen", config.http.http_listen)?,
+            admin: ops::listener::bind("admin_listen", config.node.admin_listen)?,
+        })
+    }
+}
+
+/// Runs a node of a cluster until `shutdown` is requested and requests have ended, or their time is over.
+pub async fn run(config: Config, listeners: Listeners, store: Arc<dyn Store>, shutdown: Shutdown) {
+    let clock = Clock::start();
+    let mut registry = ops::metrics::registry(env!("CARGO_PKG_NAME"), BUILD.version, BUILD.commit);
+    let metrics = Metrics::register(registry.sub_registry_with_prefix("beckon"));
+    let nodes = ConnectionNodes::start(store.clone(), config.connection_nodes(), metrics.clone(), clock);
+    let vitals = Arc::new(NodeVitals {
+        name: config.node.node_name.clone().unwrap_or_else(|| config.http.http_listen.to_string()),
+        connections_max: config.http.http_max_connections as u64,
+        store: store.clone(),
+        shutdown: shutdown.clone(),
+    });
+    let admin = Arc::new(Admin::new(vitals, BUILD, http::MORE_INFO.to_owned(), registry, clock));
+    // Ends after everything else, so that operators can watch the drain.
+    let admin_end = Shutdown::new();
+    admin_end.spawn(admin.clone().serve(listeners.admin, admin_end.clone()));
+    let endpoints = Endpoints {
+        store,
+        nodes: Arc::new(nodes.clone()),
+        keys: config.http.token_keys.clone(),
+        metrics,
+        clock,
+    };
+    tracing::info!(
+        http.listen = %config.http.http_listen,
+        admin.listen = %config.node.admin_listen,
+        endpoint.url = %config.node.endpoint_url,
+        "serving endpoints"
+    );
+    shutdown.spawn(serve(listeners.http, &config.http, endpoints, admin, shutdown.clone()));
+    shutdown.requested().await;
+    match shutdown.drain(config.node.drain_timeout).await {
+        Drained::Complete => tracing::info!("drained"),
+        Drained::CutShort { tasks } => tracing::warn!(tasks, "drain cut short, requests were dropped"),
+    }
+    nodes.close().await;
+    admin_end.drain(ADMIN_DRAIN).await;
+}
+
+/// What serving endpoints needs besides its settings.
+#[derive(Debug)]
+pub struct Endpoints {
+    /// Where notifications are kept.
+    pub store: Arc<dyn Store>,
+    /// The way to the nodes that have the clients.
+    pub nodes: Arc<dyn Deliver>,
+    /// Open the tokens of endpoints.
+    pub keys: KeyRing,
+    /// Where it is counted.
+    pub metrics: Metrics,
+    /// Tells the time of writes that have no version.
+    pub clock: Clock,
+}
+
+/// Serves endpoints, and what load balancers ask, until `shutdown` is requested and the last connection has
+/// ended; [`Shutdown::drain`] bounds that.
+pub fn serve<V: Vitals>(
+    listener: TcpListener,
+    settings: &HttpSettings,
+    endpoints: Endpoints,
+    admin: Arc<Admin<V>>,
+    shutdown: Shutdown,
+) -> impl Future<Output = ()> + Send + use<V> {
+    let limits = Limits {
+        connections_max: settings.http_max_connections,
+        head_timeout: settings.http_head_timeout,
+        ..Limits::default()
+    };
+    let Endpoints { store, nodes, keys, metrics, clock } = endpoints;
+    let endpoint = Arc::new(http::Endpoint {
+        delivery: delivery::Delivery::new(store, nodes, keys, metrics.clone()),
+        settings: http::EndpointSettings {
+            sp_max_data: settings.sp_max_data,
+            body_timeout: settings.http_body_timeout,
+        },
+        metrics,
+        clock,
+    });
+    async move {
+        let service = ops::http::warp_service(http::paths(endpoint.clone(), admin));
+        ops::http::serve(listener, service, limits, shutdown).await;
+        endpoint.delivery.finish().await;
+    }
+}
+
+/// What an endpoint-node says of itself. It has no clients of its own.
+#[derive(Debug)]
+struct NodeVitals {
+    name: String,
+    connections_max: u64,
+    store: Arc<dyn Store>,
+    shutdown: Shutdown,
+}
+
+impl Vitals for NodeVitals {
+    fn clients(&self) -> u64 {
+        0
+    }
+
+    fn clients_max(&self) -> u64 {
+        0
+    }
+
+    fn endpoint_connections_max(&self) -> u64 {
+        self.connections_max
+    }
+
+    fn draining(&self) -> bool {
+        self.shutdown.is_requested()
+    }
+
+    fn instance(&self) -> &str {
+        &self.name
+    }
+
+    fn storage(&self) -> StorageCheck<'_> {
+        let check = self.store.check();
+        Box::pin(async move { check.await.map_err(|error| error.to_string()) })
+    }
+}

@@ -1,0 +1,254 @@
+//! The way to the connection-nodes of a cluster: who is alive, and a stream to each that something was sent to.
+//!
+//! The directory is read from the store every [`store::ANNOUNCE_INTERVAL`], and at once when a presence names a
+//! node that is not in it, but not more often than every [`REFRESH_INTERVAL_MIN`]. A node that was not in it
+//! then either is offline until the next reading.
+//!
+//! A node that has left the directory is forgotten, unless its stream works: then the store is wrong about it
+//! (it may have been away itself), and its clients can still be reached.
+
+mod backoff;
+mod link;
+mod pending;
+
+use crate::metrics::Metrics;
+use futures_util::future::{BoxFuture, FutureExt as _};
+use link::Link;
+use ops::clock::Clock;
+use parking_lot::{Mutex, RwLock};
+use proto::{
+    auth::ClusterSecret,
+    delivery::{Deliver, Parcel, Receipt, Undelivered},
+    tls::Tls,
+};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+use store::{ANNOUNCE_INTERVAL, NodeEntry, Store};
+use tokio::{
+    sync::{Notify, watch},
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use types::{moment::Moment, presence::NodeId};
+
+/// The directory is not read more often than this, however many presences name a node that is not in it.
+pub const REFRESH_INTERVAL_MIN: Duration = Duration::from_millis(200);
+
+/// Missing nodes that are remembered until the next reading at most; for more, the directory is read again.
+const ABSENT_MAX: usize = 1024;
+
+/// How this node speaks to the connection-nodes.
+#[derive(Debug)]
+pub struct Settings {
+    /// Time from a notification being in the store until its sender is answered without a receipt.
+    pub delivery_timeout: Duration,
+    /// What all nodes of the cluster know; `None` on loopback only.
+    pub secret: Option<ClusterSecret>,
+    /// Mutual TLS, if configured.
+    pub tls: Option<Tls>,
+}
+
+/// What all links share.
+#[derive(Debug)]
+struct Context {
+    delivery_timeout: Duration,
+    secret: Option<ClusterSecret>,
+    tls: Option<Tls>,
+    metrics: Metrics,
+    clock: Clock,
+    tasks: TaskTracker,
+    closed: CancellationToken,
+}
+
+impl Context {
+    fn now(&self) -> Moment {
+        Moment(self.clock.now_ms())
+    }
+
+    fn deadline(&self) -> Moment {
+        self.now() + self.delivery_timeout
+    }
+
+    /// A random number for jitter. Without a source of randomness, there is none.
+    fn random(&self) -> u64 {
+        getrandom::u64().unwrap_or_default()
+    }
+}
+
+/// Hands notifications to the connection-nodes of a cluster. Clones share everything.
+#[derive(Clone)]
+pub struct ConnectionNodes {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<dyn Store>,
+    context: Arc<Context>,
+    links: RwLock<HashMap<NodeId, Arc<Link>>>,
+    /// Nodes that a presence named and that were not in the directory when it was last read.
+    absent: Mutex<HashSet<NodeId>>,
+    /// Asks for the directory to be read.
+    wanted: Notify,
+    /// How often reading the directory has begun, and has ended.
+    readings: watch::Sender<Readings>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Readings {
+    begun: u64,
+    ended: u64,
+}
+
+impl ConnectionNodes {
+    /// Starts reading the directory. Must be called inside a tokio runtime; [`ConnectionNodes::close`] ends it.
+    pub fn start(store: Arc<dyn Store>, settings: Settings, metrics: Metrics, clock: Clock) -> Self {
+        let context = Arc::new(Context {
+            delivery_timeout: settings.delivery_timeout,
+            secret: settings.secret,
+            tls: settings.tls,
+            metrics,
+            clock,
+            tasks: TaskTracker::new(),
+            closed: CancellationToken::new(),
+        });
+        let shared = Arc::new(Shared {
+            store,
+            context,
+            links: RwLock::default(),
+            absent: Mutex::default(),
+            wanted: Notify::new(),
+            readings: watch::Sender::default(),
+        });
+        shared.context.tasks.spawn(shared.clone().keep_reading());
+        Self { shared }
+    }
+
+    /// Closes all streams and waits for their tasks. Whoever still waits for a receipt gets none.
+    pub async fn close(&self) {
+        let context = &self.shared.context;
+        context.closed.cancel();
+        context.tasks.close();
+        context.tasks.wait().await;
+    }
+}
+
+impl fmt::Debug for ConnectionNodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionNodes")
+            .field("nodes", &self.shared.links.read().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Deliver for ConnectionNodes {
+    fn deliver(&self, parcel: Parcel) -> BoxFuture<'static, Result<Receipt, Undelivered>> {
+        match self.shared.link(parcel.to.node) {
+            Some(link) => hand_over(&link, parcel).boxed(),
+            None => self.shared.clone().find_and_deliver(parcel).boxed(),
+        }
+    }
+}
+
+/// Offers the parcel before the first poll; the future waits for the receipt. The link's own time limit
+/// bounds it.
+fn hand_over(
+    link: &Arc<Link>,
+    parcel: Parcel,
+) -> impl Future<Output = Result<Receipt, Undelivered>> + Send + use<> {
+    let offered = link.offer(parcel);
+    async move { offered?.await.unwrap_or(Err(Undelivered::Broken)) }
+}
+
+impl Shared {
+    fn link(&self, node: NodeId) -> Option<Arc<Link>> {
+        self.links.read().get(&node).cloned()
+    }
+
+    async fn find_and_deliver(self: Arc<Self>, parcel: Parcel) -> Result<Receipt, Undelivered> {
+        let node = parcel.to.node;
+        if self.absent.lock().contains(&node) {
+            return Err(Undelivered::NodeGone);
+        }
+        let read = timeout(self.context.delivery_timeout, self.fresh_reading()).await;
+        if let Some(link) = self.link(node) {
+            return hand_over(&link, parcel).await;
+        }
+        read.map_err(|_| Undelivered::TimedOut)?;
+        let mut absent = self.absent.lock();
+        if absent.len() < ABSENT_MAX {
+            absent.insert(node);
+        }
+        Err(Undelivered::NodeGone)
+    }
+
+    /// Waits until the directory has been read, from a beginning that is not before this call. All who wait
+    /// share one reading.
+    async fn fresh_reading(&self) {
+        let mut readings = self.readings.subscribe();
+        let fresh = readings.borrow().begun + 1;
+        self.wanted.notify_one();
+        // The sender lives as long as `self`.
+        let _ = readings.wait_for(|readings| readings.ended >= fresh).await;
+    }
+
+    /// Reads the directory again and again until this node shuts down; then closes all links.
+    async fn keep_reading(self: Arc<Self>) {
+        let mut failing = false;
+        while !self.context.closed.is_cancelled() {
+            tokio::select! {
+                () = self.context.closed.cancelled() => break,
+                () = self.read(&mut failing) => {}
+            }
+            let next = async {
+                sleep(REFRESH_INTERVAL_MIN).await;
+                let _ = timeout(ANNOUNCE_INTERVAL - REFRESH_INTERVAL_MIN, self.wanted.notified()).await;
+            };
+            tokio::select! {
+                () = self.context.closed.cancelled() => break,
+                () = next => {}
+            }
+        }
+        for (_, link) in self.links.write().drain() {
+            link.close();
+        }
+    }
+
+    async fn read(&self, failing: &mut bool) {
+        self.readings.send_modify(|readings| readings.begun += 1);
+        match self.store.nodes().await {
+            Ok(nodes) => {
+                if std::mem::take(failing) {
+                    tracing::info!("directory of nodes can be read again");
+                }
+                self.absent.lock().clear();
+                self.update(nodes);
+            }
+            Err(error) => {
+                if !std::mem::replace(failing, true) {
+                    tracing::warn!(%error, "directory of nodes cannot be read, going on with the last one");
+                }
+            }
+        }
+        self.readings.send_modify(|readings| readings.ended = readings.begun);
+    }
+
+    fn update(&self, nodes: Vec<NodeEntry>) {
+        let listed: HashSet<NodeId> = nodes.iter().map(|entry| entry.node).collect();
+        let mut links = self.links.write();
+        links.retain(|node, link| {
+            let keep = listed.contains(node) || link.is_open();
+            if !keep {
+                link.close();
+            }
+            keep
+        });
+        for entry in nodes.into_iter().filter(|entry| !entry.grpc_address.is_empty()) {
+            links.entry(entry.node).or_insert_with(|| Arc::new(Link::new(entry, self.context.clone())));
+        }
+        self.context.metrics.nodes.set(i64::try_from(links.len()).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,261 @@
+//! The stream to one connection-node: opened with the first parcel, opened again when it breaks, closed when
+//! the node is gone.
+
+use super::{
+    Context, backoff,
+    pending::{Pending, Phase, Settled, Superseded},
+};
+use futures_util::Stream;
+use parking_lot::Mutex;
+use proto::{
+    auth::PresentSecret,
+    convert::Malformed,
+    delivery::{Parcel, Receipt, Undelivered},
+    push_v1::{DeliverRequest, DeliverResponse, delivery_client::DeliveryClient},
+    status::Failure,
+    transport,
+};
+use std::{
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
+use store::NodeEntry;
+use tokio::{
+    sync::oneshot,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+/// How often parcels whose time is over are looked for, and so how much later than their time limit they can
+/// be given up.
+const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Time for a node to accept the stream once it is connected.
+const OPEN_TIMEOUT: Duration = transport::CONNECT_TIMEOUT;
+
+/// One connection-node, as this node reaches it.
+#[derive(Debug)]
+pub(super) struct Link {
+    entry: NodeEntry,
+    context: Arc<Context>,
+    pending: Mutex<Pending>,
+    /// Whether the task that keeps the stream has been started.
+    started: AtomicBool,
+    closed: CancellationToken,
+}
+
+impl Link {
+    /// The way to a node; nothing is opened yet.
+    pub(super) fn new(entry: NodeEntry, context: Arc<Context>) -> Self {
+        let pending = Mutex::new(Pending::new(entry.node, context.metrics.clone()));
+        let closed = context.closed.child_token();
+        Self { entry, context, pending, started: AtomicBool::new(false), closed }
+    }
+
+    /// Whether the node takes parcels now.
+    pub(super) fn is_open(&self) -> bool {
+        self.pending.lock().phase() == Phase::Open
+    }
+
+    /// Takes a parcel; the receipt comes through the channel, within the delivery time limit.
+    pub(super) fn offer(
+        self: &Arc<Self>,
+        parcel: Parcel,
+    ) -> Result<oneshot::Receiver<Result<Receipt, Undelivered>>, Undelivered> {
+        let (reply, receipt) = oneshot::channel();
+        let deadline = self.context.deadline();
+        let parked = self.pending.lock().offer(parcel, deadline, reply)?;
+        if let Some(stream) = parked {
+            stream.wake();
+        } else if !self.started.swap(true, Ordering::AcqRel) {
+            self.context.tasks.spawn(self.clone().run());
+        }
+        Ok(receipt)
+    }
+
+    /// Ends the stream and its task; whoever waits is told that the node is gone.
+    pub(super) fn close(&self) {
+        self.closed.cancel();
+        let mut settled = Vec::new();
+        let parked = self.pending.lock().close(&mut settled);
+        answer(&mut settled);
+        if let Some(stream) = parked {
+            stream.wake();
+        }
+    }
+
+    /// Keeps a stream to the node until it is closed.
+    async fn run(self: Arc<Self>) {
+        let mut expiry = interval(EXPIRY_INTERVAL);
+        expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut streams = pin!(self.keep_streaming());
+        let mut settled = Vec::new();
+        loop {
+            tokio::select! {
+                () = self.closed.cancelled() => break,
+                () = &mut streams => break,
+                _ = expiry.tick() => {
+                    self.pending.lock().expire(self.context.now(), &mut settled);
+                    answer(&mut settled);
+                }
+            }
+        }
+        self.close();
+    }
+
+    /// One stream after the other. Never ends by itself.
+    async fn keep_streaming(self: &Arc<Self>) {
+        let mut failures = 0;
+        loop {
+            let (worked, failure) = self.stream().await;
+            let mut settled = Vec::new();
+            self.pending.lock().broken(&mut settled);
+            answer(&mut settled);
+            failures = if worked { 1 } else { failures + 1 };
+            self.tell(failures, &failure);
+            tokio::time::sleep(backoff::wait(failures, self.context.random())).await;
+        }
+    }
+
+    /// Opens a stream and reads receipts until it breaks. Returns whether it worked at first, and how it ended.
+    async fn stream(self: &Arc<Self>) -> (bool, Failure) {
+        let mut receipts = match self.open().await {
+            Ok(receipts) => receipts,
+            Err(failure) => return (false, failure),
+        };
+        tracing::info!(node.id = %self.entry.node, node.name = self.entry.name, "stream to node open");
+        let _open = OpenStream::count(&self.context);
+        if let Some(stream) = self.pending.lock().opened() {
+            stream.wake();
+        }
+        let mut settled = Vec::new();
+        loop {
+            let ended = match receipts.message().await {
+                Ok(Some(response)) => self.settle(response, &mut settled).map_err(Failure::from),
+                // A node ends its streams when it shuts down.
+                Ok(None) => Err(Failure::Draining),
+                Err(status) => Err(status.into()),
+            };
+            if let Err(failure) = ended {
+                return (true, failure);
+            }
+        }
+    }
+
+    async fn open(self: &Arc<Self>) -> Result<tonic::Streaming<DeliverResponse>, Failure> {
+        let unreachable = |reason: String| Failure::Unreachable(reason);
+        let endpoint = transport::client(&self.entry.grpc_address, self.context.tls.as_ref())
+            .map_err(|error| unreachable(error.to_string()))?;
+        let too_slow = |_| unreachable("it did not answer in time".to_owned());
+        // Connecting has a time limit of its own; this one also bounds looking the host's name up.
+        let channel = timeout(transport::CONNECT_TIMEOUT, endpoint.connect())
+            .await
+            .map_err(too_slow)?
+            .map_err(|error| unreachable(transport::chain(&error)))?;
+        let secret = PresentSecret(self.context.secret.clone());
+        let mut client = DeliveryClient::with_interceptor(channel, secret)
+            .max_decoding_message_size(transport::MESSAGE_LEN_MAX);
+        let number = self.pending.lock().next_stream();
+        let parcels = Parcels { link: self.clone(), number };
+        let response = timeout(OPEN_TIMEOUT, client.deliver(parcels)).await.map_err(too_slow)?;
+        Ok(response.map_err(|status: Status| Failure::from(status))?.into_inner())
+    }
+
+    /// Hands receipts to those who wait for them.
+    fn settle(&self, response: DeliverResponse, settled: &mut Vec<Settled>) -> Result<(), Malformed> {
+        let mut pending = self.pending.lock();
+        for receipt in response.receipts {
+            pending.settle(receipt.tag, receipt.try_into()?, settled);
+        }
+        let parked = pending.wake();
+        drop(pending);
+        answer(settled);
+        if let Some(stream) = parked {
+            stream.wake();
+        }
+        Ok(())
+    }
+
+    /// Tells the operator once for each time that the node cannot be reached, and each time that it is the
+    /// operator who has to do something.
+    fn tell(&self, failures: u32, failure: &Failure) {
+        let (id, name) = (self.entry.node, &self.entry.name);
+        match failure {
+            Failure::SecretRefused => {
+                tracing::error!(
+                    node.id = %id,
+                    node.name = name,
+                    "node refuses the cluster secret: give all nodes the same one"
+                );
+            }
+            Failure::Malformed(_) | Failure::Unsupported(_) => {
+                tracing::error!(node.id = %id, node.name = name, error = %failure, "node speaks another version");
+            }
+            Failure::Draining => tracing::info!(node.id = %id, node.name = name, "node is shutting down"),
+            Failure::Unreachable(_) if failures == 1 => {
+                tracing::warn!(
+                    node.id = %id,
+                    node.name = name,
+                    error = %failure,
+                    "node unreachable, notifications for its clients wait in the store"
+                );
+            }
+            Failure::Unreachable(_) => {
+                tracing::debug!(node.id = %id, node.name = name, error = %failure, "node still unreachable");
+            }
+        }
+    }
+}
+
+/// Gives the answers that are due. Whoever no longer waits has lost its HTTP connection.
+fn answer(settled: &mut Vec<Settled>) {
+    for (reply, receipt) in settled.drain(..) {
+        let _ = reply.send(receipt);
+    }
+}
+
+/// Counts a stream as open while it lives.
+struct OpenStream<'a>(&'a Context);
+
+impl<'a> OpenStream<'a> {
+    fn count(context: &'a Context) -> Self {
+        context.metrics.streams_open.inc();
+        Self(context)
+    }
+}
+
+impl Drop for OpenStream<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.streams_open.dec();
+    }
+}
+
+/// What goes out on one stream. The HTTP/2 connection itself takes from the link whatever is ready, so a parcel
+/// passes through no other task on its way.
+struct Parcels {
+    link: Arc<Link>,
+    number: u64,
+}
+
+impl Stream for Parcels {
+    type Item = DeliverRequest;
+
+    fn poll_next(self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Option<DeliverRequest>> {
+        let nudge_deadline = self.link.context.deadline();
+        let mut pending = self.link.pending.lock();
+        match pending.take_request(self.number, nudge_deadline) {
+            Ok(Some(request)) => Poll::Ready(Some(request)),
+            Ok(None) => {
+                pending.park(task.waker());
+                Poll::Pending
+            }
+            Err(Superseded) => Poll::Ready(None),
+        }
+    }
+}

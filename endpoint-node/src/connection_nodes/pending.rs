@@ -1,0 +1,281 @@
+//! What is on its way to one connection-node, and which of its connections missed something.
+//!
+//! Pure: time comes in, replies go out. One lock of its [`Link`](super::link::Link) holds it.
+
+use crate::metrics::Metrics;
+use proto::{
+    convert,
+    delivery::{Parcel, Receipt, Undelivered},
+    push_v1 as wire,
+    transport::PARCELS_MAX,
+};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    task::Waker,
+};
+use tokio::sync::oneshot;
+use types::{
+    moment::Moment,
+    notification::Notification,
+    presence::{ConnectionId, NodeId, Presence},
+};
+
+/// Parcels that wait to be sent to a node at most; one more is [`Undelivered::Overloaded`].
+pub(super) const OUTBOX_MAX: usize = 16_384;
+
+/// Parcels that are sent and wait for their receipt at most; more stay in the outbox.
+pub(super) const IN_FLIGHT_MAX: usize = 16_384;
+
+/// Connections of a node that are remembered at most. One more is not told to look into the store: its client
+/// gets what it missed with the next nudge for another notification, or at its next hello.
+pub(super) const MISSED_MAX: usize = 65_536;
+
+/// Bytes of data in one request, about; the parcel that goes beyond is the request's last.
+const REQUEST_DATA_MAX: usize = 1024 * 1024;
+
+/// What the sender of a parcel waits for.
+pub(super) type Reply = oneshot::Sender<Result<Receipt, Undelivered>>;
+
+/// An answer that is due, to be given when the lock is no longer held.
+pub(super) type Settled = (Reply, Result<Receipt, Undelivered>);
+
+/// A parcel that waits to be sent.
+#[derive(Debug)]
+struct Waiting {
+    parcel: Parcel,
+    deadline: Moment,
+    reply: Reply,
+}
+
+/// A parcel that is sent.
+#[derive(Debug)]
+struct Sent {
+    connection: ConnectionId,
+    deadline: Moment,
+    /// `None` for a nudge, which nobody waits for.
+    reply: Option<Reply>,
+}
+
+/// How the node can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The first stream is being opened: parcels wait for it.
+    Opening,
+    /// The stream works.
+    Open,
+    /// The last attempt failed, or the stream broke: parcels are refused until a stream works.
+    Down,
+    /// The node is gone, or this one shuts down.
+    Closed,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Pending {
+    node: NodeId,
+    phase: Phase,
+    /// Which stream may take parcels: an older one that still lingers may not.
+    stream: u64,
+    outbox: VecDeque<Waiting>,
+    /// Sent parcels in the order of their tags; those that have their receipt are `None`. The first is not.
+    in_flight: VecDeque<Option<Sent>>,
+    /// The tag of the first entry of `in_flight`.
+    first_tag: u64,
+    /// Connections that have to look into the store and have not been told yet.
+    missed: BTreeSet<ConnectionId>,
+    /// A parcel timed out and nothing has come from the node since. While this is so, nudges go out one at a
+    /// time: enough to find out that the node is back.
+    silent: bool,
+    /// Wakes the stream that had nothing to send.
+    waker: Option<Waker>,
+    metrics: Metrics,
+}
+
+impl Pending {
+    /// Nothing pending for a node that no stream was opened to yet.
+    pub(super) fn new(node: NodeId, metrics: Metrics) -> Self {
+        Self {
+            node,
+            phase: Phase::Opening,
+            stream: 0,
+            outbox: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            first_tag: 0,
+            missed: BTreeSet::new(),
+            silent: false,
+            waker: None,
+            metrics,
+        }
+    }
+
+    /// How the node can be reached.
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Takes a parcel to be sent, or says why not; a connection that may live is then remembered.
+    pub(super) fn offer(
+        &mut self,
+        parcel: Parcel,
+        deadline: Moment,
+        reply: Reply,
+    ) -> Result<Option<Waker>, Undelivered> {
+        let refused = match self.phase {
+            Phase::Opening | Phase::Open if self.outbox.len() < OUTBOX_MAX => None,
+            Phase::Opening | Phase::Open => Some(Undelivered::Overloaded),
+            Phase::Down => Some(Undelivered::Broken),
+            Phase::Closed => return Err(Undelivered::NodeGone),
+        };
+        if let Some(undelivered) = refused {
+            self.remember(parcel.to.connection);
+            return Err(undelivered);
+        }
+        self.outbox.push_back(Waiting { parcel, deadline, reply });
+        Ok(self.waker.take())
+    }
+
+    /// A new stream is being opened; parcels go out on it alone. Returns its number.
+    pub(super) fn next_stream(&mut self) -> u64 {
+        self.stream += 1;
+        self.stream
+    }
+
+    /// The stream works: what was missed can be told.
+    pub(super) fn opened(&mut self) -> Option<Waker> {
+        if self.phase != Phase::Closed {
+            self.phase = Phase::Open;
+        }
+        self.silent = false;
+        self.waker.take()
+    }
+
+    /// The next request for the stream of this number. `Err` if that stream has had its day.
+    pub(super) fn take_request(
+        &mut self,
+        stream: u64,
+        nudge_deadline: Moment,
+    ) -> Result<Option<wire::DeliverRequest>, Superseded> {
+        if stream != self.stream || self.phase == Phase::Closed {
+            return Err(Superseded);
+        }
+        let room = PARCELS_MAX.min(IN_FLIGHT_MAX.saturating_sub(self.in_flight.len()));
+        let mut parcels = Vec::with_capacity(room.min(self.outbox.len()));
+        let mut data_len = 0;
+        while parcels.len() < room && data_len < REQUEST_DATA_MAX {
+            let Some(Waiting { parcel, deadline, reply }) = self.outbox.pop_front() else { break };
+            if let Notification::Update(update) = &parcel.notification {
+                data_len += update.data.as_deref().map_or(0, str::len);
+            }
+            parcels.push(convert::parcel_to_wire(self.next_tag(), &parcel));
+            let connection = parcel.to.connection;
+            self.in_flight.push_back(Some(Sent { connection, deadline, reply: Some(reply) }));
+        }
+        while parcels.len() < room && self.may_nudge() {
+            let Some(connection) = self.missed.pop_first() else { break };
+            self.metrics.nudges_pending.dec();
+            let to = Presence { node: self.node, connection };
+            let nudge = Parcel { to, notification: Notification::Missed };
+            parcels.push(convert::parcel_to_wire(self.next_tag(), &nudge));
+            self.in_flight.push_back(Some(Sent { connection, deadline: nudge_deadline, reply: None }));
+        }
+        Ok((!parcels.is_empty()).then_some(wire::DeliverRequest { parcels }))
+    }
+
+    fn next_tag(&self) -> u64 {
+        self.first_tag.wrapping_add(self.in_flight.len() as u64)
+    }
+
+    fn may_nudge(&self) -> bool {
+        self.phase == Phase::Open && (!self.silent || self.in_flight.is_empty())
+    }
+
+    /// Leaves the waker of a stream that has nothing to send.
+    pub(super) fn park(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(parked) => parked.clone_from(waker),
+            None => self.waker = Some(waker.clone()),
+        }
+    }
+
+    /// A receipt came. One that nobody waits for (any more) is passed over.
+    pub(super) fn settle(&mut self, tag: u64, receipt: Receipt, settled: &mut Vec<Settled>) {
+        self.silent = false;
+        let index = usize::try_from(tag.wrapping_sub(self.first_tag)).unwrap_or(usize::MAX);
+        if let Some(sent) = self.in_flight.get_mut(index).and_then(Option::take) {
+            settled.extend(sent.reply.map(|reply| (reply, Ok(receipt))));
+        }
+        self.trim();
+    }
+
+    /// The stream's waker, if it was waiting and there is something for it now.
+    pub(super) fn wake(&mut self) -> Option<Waker> {
+        let ready = !self.outbox.is_empty() || (!self.missed.is_empty() && self.may_nudge());
+        if ready { self.waker.take() } else { None }
+    }
+
+    /// Gives up on parcels whose time is over.
+    pub(super) fn expire(&mut self, now: Moment, settled: &mut Vec<Settled>) {
+        while let Some(late) = self.in_flight.front_mut().and_then(|sent| sent.take_if(|s| s.deadline <= now))
+        {
+            self.silent = true;
+            self.remember(late.connection);
+            settled.extend(late.reply.map(|reply| (reply, Err(Undelivered::TimedOut))));
+            self.trim();
+        }
+        while self.outbox.front().is_some_and(|waiting| waiting.deadline <= now) {
+            let Some(late) = self.outbox.pop_front() else { break };
+            self.remember(late.parcel.to.connection);
+            settled.push((late.reply, Err(Undelivered::TimedOut)));
+        }
+    }
+
+    /// The stream broke, or could not be opened.
+    pub(super) fn broken(&mut self, settled: &mut Vec<Settled>) {
+        if self.phase != Phase::Closed {
+            self.phase = Phase::Down;
+        }
+        self.stream += 1;
+        self.abandon(Undelivered::Broken, settled);
+    }
+
+    /// The node is gone, or this one shuts down: nothing is sent to it any more.
+    pub(super) fn close(&mut self, settled: &mut Vec<Settled>) -> Option<Waker> {
+        self.phase = Phase::Closed;
+        self.abandon(Undelivered::NodeGone, settled);
+        self.metrics.nudges_pending.dec_by(i64::try_from(self.missed.len()).unwrap_or(i64::MAX));
+        self.missed.clear();
+        self.waker.take()
+    }
+
+    fn abandon(&mut self, why: Undelivered, settled: &mut Vec<Settled>) {
+        self.first_tag = self.next_tag();
+        for sent in std::mem::take(&mut self.in_flight).into_iter().flatten() {
+            self.remember(sent.connection);
+            settled.extend(sent.reply.map(|reply| (reply, Err(why))));
+        }
+        for waiting in std::mem::take(&mut self.outbox) {
+            self.remember(waiting.parcel.to.connection);
+            settled.push((waiting.reply, Err(why)));
+        }
+    }
+
+    fn remember(&mut self, connection: ConnectionId) {
+        if self.missed.len() >= MISSED_MAX && !self.missed.contains(&connection) {
+            self.metrics.nudges_dropped.inc();
+        } else if self.missed.insert(connection) {
+            self.metrics.nudges_pending.inc();
+        }
+    }
+
+    /// Forgets the receipts at the front, so that the first entry is one that is waited for.
+    fn trim(&mut self) {
+        while let Some(None) = self.in_flight.front() {
+            self.in_flight.pop_front();
+            self.first_tag = self.first_tag.wrapping_add(1);
+        }
+    }
+}
+
+/// A stream was replaced by a newer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Superseded;

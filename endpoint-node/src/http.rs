@@ -1,0 +1,107 @@
+//! The table of paths.
+//!
+//! | path | method | answered by |
+//! | --- | --- | --- |
+//! | `/update/<token>` | PUT, OPTIONS | [`simplepush`] |
+//! | `/status`, `/status/`, `/health`, `/__lbheartbeat__` | GET, HEAD | [`ops::admin`] |
+//! | anything else | any | [`reject::unknown_path`] |
+//!
+//! How long a request takes is bounded: its head by the server's limits, its body by `body_timeout`, the rest by
+//! the time limits of the store and of [`proto::delivery::Deliver`].
+
+mod body;
+mod parameters;
+mod reject;
+mod simplepush;
+
+pub(crate) use body::BODY_LEN_MAX;
+pub(crate) use reject::MORE_INFO;
+
+use crate::{delivery::Delivery, metrics::Metrics};
+use ops::{
+    admin::{Admin, Audience, Vitals},
+    clock::Clock,
+};
+use parameters::BodyKind;
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use warp::{
+    Filter, Rejection,
+    http::{HeaderValue, Method},
+    path::{FullPath, Tail},
+    reply::Response,
+};
+
+/// The content type of bodies.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What an operator sets of the endpoints.
+#[derive(Debug, Clone)]
+pub(crate) struct EndpointSettings {
+    /// Bytes of `data` at most, after decoding.
+    pub(crate) sp_max_data: usize,
+    /// Time for a request body to arrive.
+    pub(crate) body_timeout: Duration,
+}
+
+/// What answers a request for an endpoint needs.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) delivery: Delivery,
+    pub(crate) settings: EndpointSettings,
+    pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
+}
+
+/// The filter of the public listener. It answers every request.
+pub(crate) fn paths<V: Vitals>(
+    endpoint: Arc<Endpoint>,
+    admin: Arc<Admin<V>>,
+) -> impl Filter<Extract = (Response,), Error = Infallible, Future: Send> + Clone + Send {
+    // First, and without a rejection on its way: nearly all requests are for endpoints.
+    update(endpoint).or(others(admin)).unify()
+}
+
+/// `/update/<token>`, whatever the method.
+fn update(
+    endpoint: Arc<Endpoint>,
+) -> impl Filter<Extract = (Response,), Error = Rejection, Future: Send> + Clone + Send {
+    // A value that is not ASCII is a type like any other that is not a form's.
+    let body_kind = warp::header::optional("content-type")
+        .map(|kind: Option<BodyKind>| kind.unwrap_or(BodyKind::Form))
+        .or(warp::any().map(|| BodyKind::Other))
+        .unify();
+    // The HTTP server has refused what is not a number.
+    let body_len = warp::header::optional::<u64>("content-length").or(warp::any().map(|| None)).unify();
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    let head =
+        warp::method().and(query).and(body_kind).and(body_len).map(|method, query, body_kind, body_len| {
+            simplepush::Head { method, query, body_kind, body_len }
+        });
+    warp::path("update").and(warp::path::tail()).and(head).and(warp::body::stream()).then(
+        move |token: Tail, head, body| {
+            let endpoint = endpoint.clone();
+            async move {
+                let token = token.as_str();
+                if token.is_empty() || token.contains('/') {
+                    return reject::unknown_path();
+                }
+                simplepush::respond(&endpoint, token, head, body).await
+            }
+        },
+    )
+}
+
+/// What load balancers ask, and everything there is not.
+fn others<V: Vitals>(
+    admin: Arc<Admin<V>>,
+) -> impl Filter<Extract = (Response,), Error = Infallible, Future: Send> + Clone + Send {
+    warp::method().and(warp::path::full()).then(move |method: Method, path: FullPath| {
+        let admin = admin.clone();
+        async move {
+            match admin.answer(Audience::Public, &method, path.as_str()).await {
+                Some(response) => response.map(Into::into),
+                None => reject::unknown_path(),
+            }
+        }
+    })
+}

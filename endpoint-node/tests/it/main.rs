@@ -1,0 +1,10 @@
+//! The node over real sockets: HTTP from application servers, a real Redis behind it, and connection-nodes that
+//! speak real gRPC.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod http_client;
+mod node_server;
+mod streams;
+mod test_node;
+mod update;

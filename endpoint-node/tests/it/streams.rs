@@ -1,0 +1,197 @@
+//! Handing notifications over to connection-nodes, and what happens when that fails.
+
+use crate::{
+    node_server::{Manner, NodeServer},
+    test_node::{TestNode, connected_to},
+};
+use proto::delivery::Receipt;
+use std::time::Duration;
+use types::{
+    channel_id::ChannelId,
+    notification::Notification,
+    presence::NodeId,
+    step::{PutOutcome, PutVersion},
+    uaid::Uaid,
+    version::Version,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs a test with a bound, so that a wait for something that never comes is a failure.
+async fn within<T>(test: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, test).await.expect("it did not happen in time")
+}
+
+#[tokio::test]
+async fn a_connected_client_gets_what_was_sent() {
+    let node = TestNode::start().await;
+    let server = NodeServer::start(11, None, None);
+    server.announce(&node.store).await;
+    let path = node.register(1, connected_to(server.node, 1)).await;
+    let answer = node.put(&path, "version=7&data=hello").await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "{}"));
+    let taken = within(server.until_taken(|taken| !taken.is_empty())).await;
+    assert_eq!(taken[0].to, connected_to(server.node, 1));
+    let Notification::Update(update) = &taken[0].notification else { panic!("{taken:?}") };
+    assert_eq!(update.channel, ChannelId([1; 16]));
+    assert_eq!(update.version.number(), 7);
+    assert_eq!(update.data.as_deref(), Some("hello"));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn many_notifications_share_one_stream() {
+    let node = TestNode::start().await;
+    let server = NodeServer::start(12, None, None);
+    server.announce(&node.store).await;
+    let path = node.register(1, connected_to(server.node, 1)).await;
+    let puts = (0..200).map(|version| {
+        let (node, path) = (&node, &path);
+        async move { node.put(path, &format!("version={version}")).await.status }
+    });
+    let statuses = within(futures_util::future::join_all(puts)).await;
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    let taken = within(server.until_taken(|taken| taken.len() == 200)).await;
+    let mut versions: Vec<u64> = taken
+        .iter()
+        .filter_map(|parcel| match &parcel.notification {
+            Notification::Update(update) => Some(update.version.number()),
+            Notification::Missed => None,
+        })
+        .collect();
+    versions.sort_unstable();
+    assert_eq!(versions, (0..200).collect::<Vec<_>>());
+    assert_eq!(server.streams(), 1);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_stale_presence_is_released() {
+    let node = TestNode::start().await;
+    let server = NodeServer::start(13, None, None);
+    server.announce(&node.store).await;
+    server.behave(Manner::Answer(Receipt::NotHere));
+    let path = node.register(1, connected_to(server.node, 1)).await;
+    assert_eq!(node.put(&path, "version=1").await.status, 202);
+    let released = async {
+        while presence_is_stored(&node).await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(released).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_busy_client_keeps_its_presence() {
+    let node = TestNode::start().await;
+    let server = NodeServer::start(14, None, None);
+    server.announce(&node.store).await;
+    server.behave(Manner::Answer(Receipt::Busy));
+    let path = node.register(1, connected_to(server.node, 1)).await;
+    assert_eq!(node.put(&path, "version=1").await.status, 202);
+    assert!(presence_is_stored(&node).await);
+    node.stop().await;
+}
+
+/// Whether the store says that client 1 is connected.
+async fn presence_is_stored(node: &TestNode) -> bool {
+    let version = Version::new(1).unwrap();
+    let put = PutVersion { uaid: Uaid([1; 16]), channel: ChannelId([1; 16]), version };
+    match node.store.put_version(put).await.unwrap() {
+        PutOutcome::Stored { presence, .. } => presence.is_some(),
+        PutOutcome::Gone => panic!("client 1 is registered"),
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_in_the_directory_is_looked_up_at_once() {
+    let node = TestNode::start_with(&[("BECKON_DELIVERY_TIMEOUT", "10s")]).await;
+    let gone = node.register(1, connected_to(NodeId(404), 1)).await;
+    // The directory has been read by now, without the node that comes next.
+    assert_eq!(node.put(&gone, "version=1").await.status, 202);
+    let server = NodeServer::start(15, None, None);
+    server.announce(&node.store).await;
+    let path = node.register(2, connected_to(server.node, 2)).await;
+    assert_eq!(node.put(&path, "version=1").await.status, 200);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_node_is_nudged_when_it_speaks_again() {
+    let node = TestNode::start_with(&[("BECKON_DELIVERY_TIMEOUT", "500ms")]).await;
+    let server = NodeServer::start(16, None, None);
+    server.announce(&node.store).await;
+    let first = node.register(1, connected_to(server.node, 1)).await;
+    let second = node.register(2, connected_to(server.node, 2)).await;
+    assert_eq!(node.put(&first, "version=1").await.status, 200);
+    server.behave(Manner::Silent);
+    assert_eq!(node.put(&first, "version=2").await.status, 202);
+    server.behave(Manner::Answer(Receipt::Delivered));
+    assert_eq!(node.put(&second, "version=1").await.status, 200);
+    let nudged = |taken: &Vec<proto::delivery::Parcel>| {
+        taken.iter().any(|parcel| {
+            parcel.notification == Notification::Missed && parcel.to == connected_to(server.node, 1)
+        })
+    };
+    within(server.until_taken(nudged)).await;
+    assert_eq!(server.streams(), 1, "a node that is only slow keeps its stream");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_broken_stream_is_opened_again_and_tells_what_was_missed() {
+    let node = TestNode::start().await;
+    let mut server = NodeServer::start(17, None, None);
+    server.announce(&node.store).await;
+    let first = node.register(1, connected_to(server.node, 1)).await;
+    let second = node.register(2, connected_to(server.node, 2)).await;
+    assert_eq!(node.put(&first, "version=1").await.status, 200);
+    server.kill();
+    assert_eq!(within(node.put(&first, "version=2")).await.status, 202);
+    assert_eq!(within(node.put(&second, "version=2")).await.status, 202);
+    server.restart();
+    for client in [1, 2] {
+        let nudged = |taken: &Vec<proto::delivery::Parcel>| {
+            taken.iter().any(|parcel| {
+                parcel.notification == Notification::Missed && parcel.to == connected_to(server.node, client)
+            })
+        };
+        within(server.until_taken(nudged)).await;
+    }
+    assert_eq!(within(node.put(&first, "version=3")).await.status, 200);
+    assert_eq!(server.streams(), 2);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_with_another_secret_gets_nothing() {
+    let secret = ("BECKON_CLUSTER_SECRET", "the secret of this cluster");
+    let node = TestNode::start_with(&[secret]).await;
+    let friend = NodeServer::start(18, Some(secret.1), None);
+    let stranger = NodeServer::start(19, Some("the secret of another cluster"), None);
+    friend.announce(&node.store).await;
+    stranger.announce(&node.store).await;
+    let path = node.register(1, connected_to(friend.node, 1)).await;
+    assert_eq!(node.put(&path, "version=1").await.status, 200);
+    let path = node.register(2, connected_to(stranger.node, 2)).await;
+    assert_eq!(within(node.put(&path, "version=1")).await.status, 202);
+    assert_eq!(stranger.streams(), 0);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_silent_nodes() {
+    let node = TestNode::start_with(&[("BECKON_DELIVERY_TIMEOUT", "300ms")]).await;
+    let server = NodeServer::start(20, None, None);
+    server.announce(&node.store).await;
+    server.behave(Manner::Silent);
+    let path = node.register(1, connected_to(server.node, 1)).await;
+    let shutdown = node.shutdown.clone();
+    let (answer, ()) = tokio::join!(node.put(&path, "version=1"), async {
+        server.until_taken(|taken| !taken.is_empty()).await;
+        shutdown.trigger();
+    });
+    assert_eq!(answer.status, 202, "a request that has begun is answered");
+    within(node.stop()).await;
+}

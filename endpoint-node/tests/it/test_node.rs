@@ -1,0 +1,106 @@
+//! An endpoint-node in this process, over a Redis of its own.
+
+use crate::http_client::{self, Answer};
+use endpoint_node::{Listeners, config::Config};
+use ops::{config::Source, shutdown::Shutdown};
+use std::{net::SocketAddr, sync::Arc};
+use store::{Store, harness::RedisServer};
+use tokio::task::JoinHandle;
+use types::{
+    channel_id::ChannelId,
+    dialect::Dialect,
+    presence::{ConnectionId, NodeId, Presence},
+    step::{AddChannel, AddChannelOutcome, Hello, HelloOutcome, Listed},
+    token::{Endpoint, KeyRing},
+    uaid::Uaid,
+    uuid_text::Spelling,
+};
+
+/// An endpoint-node and what it needs.
+#[derive(Debug)]
+pub(crate) struct TestNode {
+    pub(crate) http: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) redis: RedisServer,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) keys: KeyRing,
+    run: JoinHandle<()>,
+}
+
+impl TestNode {
+    /// Starts a node with the defaults.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts a node with further settings.
+    pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let redis = RedisServer::start();
+        let limits = store::redis::Limits::default();
+        let store: Arc<dyn Store> = Arc::new(store::redis::connect(&redis.url(), limits).await.unwrap());
+        let (key, url) = (KeyRing::key_text(&[7; 32]), redis.url());
+        let mut all = vec![
+            ("BECKON_HTTP_LISTEN", "127.0.0.1:0"),
+            ("BECKON_ADMIN_LISTEN", "127.0.0.1:0"),
+            ("BECKON_ENDPOINT_URL", "http://push.example.net"),
+            ("BECKON_STORE", &url),
+            ("BECKON_TOKEN_KEYS", &key),
+        ];
+        all.extend(settings);
+        let config = Config::read(Source::new(std::iter::empty::<&str>(), all)).unwrap();
+        let listeners = Listeners::bind(&config).unwrap();
+        let (http, admin) = (listeners.http.local_addr().unwrap(), listeners.admin.local_addr().unwrap());
+        let shutdown = Shutdown::new();
+        let keys = config.http.token_keys.clone();
+        #[expect(clippy::disallowed_methods, reason = "the handle is kept, and waited for by `stop`")]
+        let run = tokio::spawn(endpoint_node::run(config, listeners, store.clone(), shutdown.clone()));
+        Self { http, admin, redis, store, shutdown, keys, run }
+    }
+
+    /// Stops the node and waits until it has.
+    pub(crate) async fn stop(self) {
+        self.shutdown.trigger();
+        self.run.await.unwrap();
+    }
+
+    /// Registers a channel for a client connected to this node and connection, and returns its endpoint's path.
+    pub(crate) async fn register(&self, client: u8, presence: Presence) -> String {
+        let (uaid, channel) = (Uaid([client; 16]), ChannelId([client; 16]));
+        let hello = Hello {
+            uaid,
+            presence,
+            named: Some(Dialect::SimplePush),
+            otherwise: Dialect::SimplePush,
+            listed: Some(Listed::Channels(Vec::new())),
+            adopt: true,
+            room: true,
+        };
+        let claimed = self.store.hello(hello).await.unwrap();
+        assert!(matches!(claimed, HelloOutcome::Claimed { .. }), "{claimed:?}");
+        let spelling = Spelling::HYPHENATED;
+        let key = self.keys.newest();
+        let add = AddChannel { uaid, presence, channel, spelling, key, channels_max: 10 };
+        let added = self.store.add_channel(add).await.unwrap();
+        assert!(matches!(added, AddChannelOutcome::Registered { .. }), "{added:?}");
+        format!("/update/{}", self.keys.seal(key, Endpoint::SimplePush { uaid, channel }))
+    }
+
+    /// Registers a channel for a client that is not connected.
+    pub(crate) async fn register_offline(&self, client: u8) -> String {
+        let presence = connected_to(NodeId(1), client);
+        let path = self.register(client, presence).await;
+        self.store.release(Uaid([client; 16]), presence).await.unwrap();
+        path
+    }
+
+    /// A PUT of a form to this node.
+    pub(crate) async fn put(&self, path: &str, form: &str) -> Answer {
+        http_client::put(self.http, path, form).await
+    }
+}
+
+/// The presence of a client on a connection of the same number.
+pub(crate) fn connected_to(node: NodeId, connection: u8) -> Presence {
+    Presence { node, connection: ConnectionId(connection.into()) }
+}
