@@ -1,0 +1,184 @@
+//! One test's view of a fleet.
+
+use crate::{
+    PATIENCE,
+    fleet::{Fleet, Profile, Shape},
+    node::Node,
+    plan::Plan,
+    talk::Client,
+};
+use bytes::Bytes;
+use client::app_server::{AppServer, Options};
+use http::{HeaderMap, Method, Request, Response};
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// A fleet, used in turn: each connection goes to the next node that holds WebSockets, each request to the next
+/// one that takes PUTs. So in a cluster a reconnect is always a move to another node.
+///
+/// Shows the logs of the programs if the test panics.
+#[derive(Debug)]
+pub struct Stage {
+    fleet: Arc<Fleet>,
+    app_server: AppServer,
+    connections: AtomicUsize,
+    requests: AtomicUsize,
+}
+
+impl Stage {
+    /// A view of the fleet that all tests of this profile share.
+    pub fn shared(shape: Shape, profile: Profile) -> Self {
+        Self::of(Fleet::shared(shape, profile))
+    }
+
+    /// A fleet of the test's own, which it may break.
+    pub fn own(plan: Plan) -> Self {
+        Self::of(Arc::new(plan.start()))
+    }
+
+    fn of(fleet: Arc<Fleet>) -> Self {
+        let app_server = app_server();
+        Self { fleet, app_server, connections: AtomicUsize::new(0), requests: AtomicUsize::new(0) }
+    }
+
+    /// Connects to the next node.
+    pub async fn connect(&self) -> Client {
+        Self::client_of(self.next_connection_node()).await
+    }
+
+    /// The node that the next connection goes to.
+    pub fn next_connection_node(&self) -> &Node {
+        let nodes = self.fleet.connection_nodes();
+        nodes[self.connections.fetch_add(1, Ordering::Relaxed) % nodes.len()]
+    }
+
+    /// Connects to one node.
+    pub async fn client_of(node: &Node) -> Client {
+        Client::connect(&node.ws_url()).await
+    }
+
+    /// A client with a new UAID and one registered channel: itself, UAID, channel, endpoint.
+    pub async fn registered(&self) -> Registered {
+        let mut client = self.connect().await;
+        let uaid = client.hello().await;
+        let channel = crate::talk::new_channel();
+        let endpoint = client.register(&channel).await;
+        Registered { client, uaid, channel, endpoint }
+    }
+
+    /// PUTs a version through the next node and returns the status.
+    pub async fn put(&self, endpoint: &str, version: u64) -> u16 {
+        self.put_form(endpoint, &format!("version={version}")).await
+    }
+
+    /// PUTs a version with data and returns the status.
+    pub async fn put_data(&self, endpoint: &str, version: u64, data: &str) -> u16 {
+        self.put_form(endpoint, &format!("version={version}&data={data}")).await
+    }
+
+    /// PUTs a literal form and returns the status.
+    pub async fn put_form(&self, endpoint: &str, form: &str) -> u16 {
+        let answer = self.request(Method::PUT, endpoint, &[FORM], form.to_owned()).await;
+        answer.status().as_u16()
+    }
+
+    /// Sends a request through the next node.
+    pub async fn request(
+        &self,
+        method: Method,
+        endpoint: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Response<Bytes> {
+        let nodes = self.fleet.endpoint_nodes();
+        let node = nodes[self.requests.fetch_add(1, Ordering::Relaxed) % nodes.len()];
+        send(&self.app_server, method, &through(node, endpoint), headers, body.into()).await
+    }
+
+    /// PUTs a version through this node and returns the status.
+    pub async fn put_through(node: &Node, endpoint: &str, version: u64) -> u16 {
+        let form = format!("version={version}");
+        let url = through(node, endpoint);
+        send(&app_server(), Method::PUT, &url, &[FORM], form.into()).await.status().as_u16()
+    }
+
+    /// GETs a URL, whoever serves it.
+    pub async fn get(&self, url: &str) -> Response<Bytes> {
+        send(&self.app_server, Method::GET, url, &[], Bytes::new()).await
+    }
+
+    /// HEADs a URL, whoever serves it.
+    pub async fn head(&self, url: &str) -> Response<Bytes> {
+        send(&self.app_server, Method::HEAD, url, &[], Bytes::new()).await
+    }
+}
+
+/// What [`Stage::registered`] returns.
+#[derive(Debug)]
+pub struct Registered {
+    /// The connected client.
+    pub client: Client,
+    /// Its UAID.
+    pub uaid: String,
+    /// Its channel.
+    pub channel: String,
+    /// The endpoint of the channel.
+    pub endpoint: String,
+}
+
+/// The header of a form body.
+pub const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+
+impl Deref for Stage {
+    type Target = Fleet;
+
+    fn deref(&self) -> &Fleet {
+        &self.fleet
+    }
+}
+
+impl Drop for Stage {
+    #[expect(clippy::print_stderr, reason = "shown with the panic of the test, and only then")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.fleet.logs());
+        }
+    }
+}
+
+/// A PUT is never sent twice by itself here, so what a test counts is what it sent.
+fn app_server() -> AppServer {
+    AppServer::new(Options { limit: PATIENCE, ..Options::default() })
+}
+
+/// The same endpoint at another node.
+pub fn through(node: &Node, endpoint: &str) -> String {
+    let address = node.addresses().http.expect("a node that takes PUTs");
+    let path =
+        endpoint.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+    format!("http://{address}/{path}")
+}
+
+async fn send(
+    app_server: &AppServer,
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> Response<Bytes> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = url.parse().unwrap_or_else(|error| panic!("{url}: {error}"));
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let name = http::HeaderName::try_from(*name).expect("a header name");
+        map.append(name, value.parse().expect("a header value"));
+    }
+    *request.headers_mut() = map;
+    app_server.request(request).await.unwrap_or_else(|error| panic!("{url}: {error}"))
+}

@@ -1,0 +1,72 @@
+//! No item of the checklist is left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The items of PROTOCOL.md section 10 that this suite answers for: prefix, first, last.
+const ITEMS: [(&str, u32, u32); 3] = [("SP", 1, 51), ("HTTP", 1, 12), ("HTTP", 38, 40)];
+
+/// The document that says which test covers what.
+const DOCUMENT: &str = include_str!("../../../../docs/protocol-coverage.md");
+
+fn tests() -> BTreeSet<&'static str> {
+    let files = [
+        crate::http_endpoint::NAMES,
+        crate::http_health::NAMES,
+        crate::sp_ack::NAMES,
+        crate::sp_delivery::NAMES,
+        crate::sp_hello::NAMES,
+        crate::sp_register::NAMES,
+        crate::sp_socket::NAMES,
+        crate::sp_socket_limits::NAMES,
+    ];
+    files.into_iter().flatten().copied().collect()
+}
+
+/// `sp_27_…` is a test of SP-27.
+fn item_of(test: &str) -> Option<String> {
+    let mut words = test.split('_');
+    let (prefix, number) = (words.next()?, words.next()?);
+    number.parse::<u32>().ok().map(|number| format!("{}-{number}", prefix.to_uppercase()))
+}
+
+/// The rows `| SP-27 | what covers it |` of the document.
+fn rows() -> BTreeMap<&'static str, &'static str> {
+    let cells = |line: &'static str| {
+        let mut cells = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ");
+        Some((cells.next()?, cells.next()?))
+            .filter(|(item, _)| item.contains(|letter: char| letter.is_ascii_digit()))
+    };
+    DOCUMENT.lines().filter_map(cells).collect()
+}
+
+#[test]
+fn every_item_has_a_row_that_names_its_tests_or_a_reason() {
+    let rows = rows();
+    let tests = tests();
+    for (prefix, first, last) in ITEMS {
+        for number in first..=last {
+            let item = format!("{prefix}-{number}");
+            let covered = rows.get(&*item).unwrap_or_else(|| panic!("{item} is not in the document"));
+            let own: Vec<_> = tests.iter().filter(|test| item_of(test).as_deref() == Some(&item)).collect();
+            if own.is_empty() {
+                assert!(
+                    covered.starts_with("not tested: "),
+                    "{item} has neither a test nor a reason: {covered}"
+                );
+            }
+            for test in own {
+                assert!(covered.contains(&format!("`{test}`")), "the row of {item} does not name {test}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_document_names_exists() {
+    let tests = tests();
+    for (item, covered) in rows() {
+        for name in covered.split('`').skip(1).step_by(2) {
+            assert!(tests.contains(name), "{item} names {name}, which does not exist");
+        }
+    }
+}

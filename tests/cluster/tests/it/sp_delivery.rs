@@ -1,0 +1,181 @@
+//! SP-41 to SP-45, SP-50 and SP-51: notifications, live and stored.
+
+use cluster_tests::{
+    fleet::{Profile, Shape},
+    plan::Plan,
+    stage::{Registered, Stage},
+    talk::{new_channel, update},
+};
+use serde_json::json;
+use std::time::Duration;
+
+on_both_shapes![
+    sp_41_a_put_arrives_live_with_its_data,
+    sp_42_an_update_written_while_offline_follows_the_hello,
+    sp_43_an_unacknowledged_update_comes_again_without_data,
+    sp_44_of_several_writes_the_last_one_counts,
+    sp_45_an_unacknowledged_update_is_sent_again_by_timer,
+    sp_50_purge_is_answered_and_changes_nothing,
+    sp_51_a_graceful_shutdown_loses_nothing,
+];
+
+async fn sp_41_a_put_arrives_live_with_its_data(shape: Shape) {
+    let stage = Stage::shared(shape, Profile::Defaults);
+    let Registered { mut client, channel, endpoint, .. } = stage.registered().await;
+    let second = new_channel();
+    let second_endpoint = client.register(&second).await;
+    for (form, expected) in [
+        ("version=1", json!({"channelID": channel, "version": 1})),
+        ("version=2&data=look", json!({"channelID": channel, "version": 2, "data": "look"})),
+        ("version=3&data=", json!({"channelID": channel, "version": 3})),
+        (
+            "version=4&data=%22%C3%A9%F0%9F%98%80%5C%00+%0A",
+            json!({"channelID": channel, "version": 4, "data": "\"\u{e9}\u{1f600}\\\u{0} \n"}),
+        ),
+        (
+            "version=9223372036854775807",
+            json!({"channelID": channel, "version": 9_223_372_036_854_775_807_u64}),
+        ),
+    ] {
+        assert_eq!(stage.put_form(&endpoint, form).await, 200, "{form}");
+        // One notification with that one update, whatever else is not acknowledged.
+        assert_eq!(client.updates().await, [expected], "{form}");
+    }
+    assert_eq!(stage.put(&second_endpoint, 1).await, 200);
+    client.expect_update(&second, 1).await;
+    // The same version again is an update all the same.
+    assert_eq!(stage.put(&second_endpoint, 1).await, 200);
+    client.expect_update(&second, 1).await;
+    client.expect_nothing().await;
+}
+
+async fn sp_42_an_update_written_while_offline_follows_the_hello(shape: Shape) {
+    let stage = Stage::shared(shape, Profile::Defaults);
+    let Registered { mut client, uaid, channel, endpoint } = stage.registered().await;
+    let second = new_channel();
+    let second_endpoint = client.register(&second).await;
+    client.leave().await;
+    assert_eq!(stage.put_data(&endpoint, 7, "look").await, 202);
+    assert_eq!(stage.put_data(&second_endpoint, 8, "look").await, 202);
+    // On any node, until acknowledged.
+    for _ in 0..3 {
+        let mut client = stage.connect().await;
+        client.resume(&uaid, &[&channel]).await;
+        client.expect_updates(&[(&channel, 7), (&second, 8)]).await;
+        client.expect_nothing().await;
+        client.leave().await;
+    }
+}
+
+async fn sp_43_an_unacknowledged_update_comes_again_without_data(shape: Shape) {
+    let stage = Stage::shared(shape, Profile::Defaults);
+    let Registered { mut client, uaid, channel, endpoint } = stage.registered().await;
+    assert_eq!(stage.put_data(&endpoint, 7, "look").await, 200);
+    assert_eq!(client.updates().await, [json!({"channelID": channel, "version": 7, "data": "look"})]);
+    client.leave().await;
+    let mut client = stage.connect().await;
+    client.resume(&uaid, &[]).await;
+    client.expect_update(&channel, 7).await;
+    // The same after a lost network.
+    drop(client);
+    let mut client = stage.connect().await;
+    client.resume(&uaid, &[]).await;
+    client.expect_update(&channel, 7).await;
+}
+
+async fn sp_44_of_several_writes_the_last_one_counts(shape: Shape) {
+    let stage = Stage::shared(shape, Profile::Defaults);
+    let Registered { client, uaid, channel, endpoint } = stage.registered().await;
+    client.leave().await;
+    for version in [3, 12_345_789, 0, 1] {
+        assert_eq!(stage.put(&endpoint, version).await, 202);
+    }
+    let mut client = stage.connect().await;
+    client.resume(&uaid, &[]).await;
+    client.expect_update(&channel, 1).await;
+    client.expect_nothing().await;
+    // Of those that were sent and not acknowledged, too.
+    for version in [9, 2] {
+        assert_eq!(stage.put(&endpoint, version).await, 200);
+        client.expect_update(&channel, version).await;
+    }
+    drop(client);
+    let mut client = stage.connect().await;
+    client.resume(&uaid, &[]).await;
+    client.expect_update(&channel, 2).await;
+    client.expect_nothing().await;
+}
+
+async fn sp_45_an_unacknowledged_update_is_sent_again_by_timer(shape: Shape) {
+    let stage = Stage::shared(shape, Profile::ShortTimes);
+    let Registered { mut client, uaid, channel, endpoint } = stage.registered().await;
+    assert_eq!(stage.put_data(&endpoint, 7, "look").await, 200);
+    assert_eq!(client.updates().await, [json!({"channelID": channel, "version": 7, "data": "look"})]);
+    client.expect_nothing_for(Duration::from_millis(500)).await;
+    for _ in 0..3 {
+        client.expect_update(&channel, 7).await;
+    }
+    // Also what was never sent with data, but read from the store.
+    client.leave().await;
+    let mut client = stage.connect().await;
+    client.resume(&uaid, &[]).await;
+    for _ in 0..3 {
+        client.expect_update(&channel, 7).await;
+    }
+}
+
+async fn sp_50_purge_is_answered_and_changes_nothing(shape: Shape) {
+    let stage = Stage::shared(shape, Profile::Defaults);
+    let mut client = stage.connect().await;
+    for _ in 0..20 {
+        client.expect_nothing().await;
+    }
+    let uaid = client.hello().await;
+    let channel = new_channel();
+    let endpoint = client.register(&channel).await;
+    assert_eq!(stage.put(&endpoint, 7).await, 200);
+    client.expect_update(&channel, 7).await;
+    for purge in [json!({"messageType": "purge"}), json!({"messageType": "PURGE", "uaid": uaid, "x": [1]})] {
+        for _ in 0..20 {
+            assert_eq!(client.ask(&purge).await, json!({}));
+        }
+    }
+    // It is no ping either: the first ping is still allowed.
+    assert_eq!(client.ask(&json!({})).await, json!({}));
+    client.resume(&uaid, &[&channel]).await;
+    client.expect_update(&channel, 7).await;
+}
+
+async fn sp_51_a_graceful_shutdown_loses_nothing(shape: Shape) {
+    let stage = Stage::own(Plan::new(shape).sockets("BECKON_DRAIN_WINDOW", "500ms"));
+    let Registered { mut client, uaid, channel, endpoint } = stage.registered().await;
+    let second = new_channel();
+    let second_endpoint = client.register(&second).await;
+    let mut silent = stage.connect().await;
+    assert_eq!(stage.put(&endpoint, 7).await, 200);
+    client.expect_update(&channel, 7).await;
+    for node in stage.connection_nodes() {
+        node.signal(cluster_tests::process::Signal::TERM);
+    }
+    client.expect_close(1001).await;
+    silent.expect_close(1001).await;
+    for node in stage.connection_nodes() {
+        assert_eq!(node.wait().code(), Some(0), "{}", node.log());
+    }
+    if shape == Shape::Cluster {
+        assert_eq!(stage.put(&second_endpoint, 8).await, 202);
+    }
+    for node in stage.connection_nodes() {
+        node.start();
+    }
+    let mut client = stage.connect().await;
+    client.resume(&uaid, &[&channel, &second]).await;
+    let mut expected = vec![update(&channel, 7)];
+    if shape == Shape::Cluster {
+        expected.push(update(&second, 8));
+    }
+    let mut updates = client.updates().await;
+    updates.sort_by_key(|update| update["version"].as_u64());
+    assert_eq!(updates, expected);
+    assert_eq!(client.register(&channel).await, endpoint);
+}
