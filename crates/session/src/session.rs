@@ -61,7 +61,7 @@ pub struct Settings {
     pub hello_timeout: Duration,
     /// Shortest time between two pings, before hello and in SimplePush.
     pub ping_min_sp: Duration,
-    /// Inbound silence after which the server sends a Ping frame.
+    /// Inbound silence after which the server sends a Ping frame; zero for never.
     pub keepalive_interval: Duration,
     /// Time from that Ping frame until the socket is closed, if nothing comes in.
     pub keepalive_timeout: Duration,

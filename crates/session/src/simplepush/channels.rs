@@ -206,3 +206,19 @@ impl Row {
 fn removes(ack: &Ack, version: Version) -> bool {
     ack.version.is_none_or(|number| version.equals_double(number))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_is_small_and_the_first_one_takes_no_more_room_than_it_needs() {
+        assert!(size_of::<Row>() <= 56, "{} bytes", size_of::<Row>());
+        let mut channels = Channels::new(Moment(0), Snapshot::default()).0;
+        for count in 1..=GROWN_SINGLY_MAX {
+            let id = ChannelId([u8::try_from(count).unwrap(); 16]);
+            channels.register(id, Spelling::PLAIN, Sequence(0));
+            assert_eq!(channels.0.capacity(), count);
+        }
+    }
+}

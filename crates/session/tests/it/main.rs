@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod channels;
+mod chaos;
 mod delivery;
 mod ending;
 mod hello;

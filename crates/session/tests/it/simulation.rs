@@ -34,8 +34,6 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
-
     /// The invariants are asserted at every effect; see [`World`].
     #[test]
     fn nothing_is_lost_repeated_out_of_order_or_sent_to_a_closed_socket(actions in actions()) {

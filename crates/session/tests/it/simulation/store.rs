@@ -57,7 +57,8 @@ impl Store {
             Step::AddChannel(add) => Outcome::AddChannel(self.add(add)),
             Step::RemoveChannel(uaid, presence, channel) => {
                 let owned = self.owned(uaid, presence);
-                Outcome::RemoveChannel(owned.map(|record| drop(record.channels.remove(&channel))))
+                let removed = owned.map(|record| record.channels.remove(&channel));
+                Outcome::RemoveChannel(removed.map(|_| ()))
             }
             Step::Ack(uaid, acks) => {
                 self.ack(uaid, &acks);
@@ -89,7 +90,8 @@ impl Store {
             return HelloOutcome::NoRoom;
         }
         let empty = *listed == Listed::Channels(Vec::new());
-        if !self.records.contains_key(&hello.uaid) && !(hello.adopt && empty) {
+        let adopted = hello.adopt && empty;
+        if !adopted && !self.records.contains_key(&hello.uaid) {
             return HelloOutcome::Unknown { dialect };
         }
         let record = self.records.entry(hello.uaid).or_default();
