@@ -13,6 +13,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use stall::Stall;
 use std::{
     convert::Infallible, error::Error, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration,
 };

@@ -169,13 +169,19 @@ async fn a_client_that_never_reads_is_cut_off() {
     let listener = listener::bind("http_listen", ([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
     let body = "x".repeat(64 * 1024 * 1024);
-    let service = http::warp_service(warp::any().then(move || std::future::ready(body.clone())));
+    let asked = Arc::new(Notify::new());
+    let told = asked.clone();
+    let service = http::warp_service(warp::any().then(move || {
+        told.notify_one();
+        std::future::ready(body.clone())
+    }));
     let limits = Limits { write_timeout: Duration::from_millis(200), ..Limits::default() };
     shutdown.spawn(http::serve(listener, service, limits, shutdown.clone()));
 
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(REQUEST).await.unwrap();
-    // The server works on the request until it gives up on us, who have not read a byte.
+    timeout(PATIENCE, asked.notified()).await.unwrap();
+    // The server is at work until it gives up on us, who have not read a byte.
     assert_eq!(shutdown.drain(PATIENCE).await, Drained::Complete);
     let mut received = Vec::new();
     let _reset = stream.read_to_end(&mut received).await;
