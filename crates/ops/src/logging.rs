@@ -24,9 +24,12 @@ impl FromStr for Filter {
         let reason = "is no list of levels (error, warn, info, debug, trace, off), like info,store=debug";
         // A word alone could also be the name of a crate, of which everything would be logged and of all others
         // nothing: a mistyped level would silence the log.
-        let is_clear =
-            |word: &str| word.contains('=') || word.contains('[') || LevelFilter::from_str(word).is_ok();
-        if text.split(',').all(|word| is_clear(word)) && EnvFilter::try_new(text).is_ok() {
+        let is_clear = |word: &str| {
+            // An empty word would be a level too.
+            let is_level = !word.is_empty() && LevelFilter::from_str(word).is_ok();
+            is_level || word.contains('=') || word.contains('[')
+        };
+        if text.split(',').all(is_clear) && EnvFilter::try_new(text).is_ok() {
             Ok(Self(text.to_owned()))
         } else {
             Err(reason.to_owned())
