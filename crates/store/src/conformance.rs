@@ -21,6 +21,7 @@
 pub mod channels;
 pub mod directory;
 pub mod hello;
+pub mod model;
 pub mod pending;
 pub mod steps;
 

@@ -107,7 +107,7 @@ impl RedisServer {
 
     /// The URL for [`crate::open`], with the password.
     pub fn url(&self) -> String {
-        let password = self.options.password.as_ref().map(|word| format!(":{word}@")).unwrap_or_default();
+        let password = user_part(&self.options);
         let scheme = if self.options.tls { "rediss" } else { "redis" };
         format!("{scheme}://{password}127.0.0.1:{}", self.ports.client)
     }
@@ -265,8 +265,7 @@ impl RedisCluster {
 
     /// The URL for [`crate::open`], with the password, naming all masters.
     pub fn url(&self) -> String {
-        let password = self.nodes.first().and_then(|node| node.options.password.as_ref());
-        let password = password.map(|word| format!(":{word}@")).unwrap_or_default();
+        let password = self.nodes.first().map(|node| user_part(&node.options)).unwrap_or_default();
         let hosts: Vec<_> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
         format!("redis-cluster://{password}{}", hosts.join(","))
     }
@@ -294,6 +293,13 @@ impl RedisCluster {
         }
         panic!("the nodes of the Redis Cluster do not agree");
     }
+}
+
+/// The password as it is written in a URL, with an `@` after it.
+fn user_part(options: &Options) -> String {
+    let Some(password) = &options.password else { return String::new() };
+    let encoded: String = password.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    format!(":{encoded}@")
 }
 
 /// A port that was free a moment ago.

@@ -40,7 +40,7 @@ impl fmt::Debug for OpenOptions {
     }
 }
 
-/// The store could not be opened.
+/// The store could not be opened. The text never contains a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// What the operator asked for cannot work (exit code 64).
@@ -78,10 +78,16 @@ async fn attempt(name: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, Op
             fsync: options.fsync,
             clock: options.clock.clone(),
         };
+        // Opening reads the disk, after a crash all of the database.
         let opening = tokio::task::spawn_blocking(move || EmbeddedStore::open(options));
         return match opening.await {
             Ok(Ok(store)) => Ok(Arc::new(store)),
-            Ok(Err(error)) => Err(OpenError::Unavailable(error.to_string())),
+            Ok(Err(error @ (embedded::OpenError::Directory { .. } | embedded::OpenError::Newer(_)))) => {
+                Err(OpenError::Configuration(error.to_string()))
+            }
+            Ok(Err(error @ (embedded::OpenError::InUse(_) | embedded::OpenError::Database { .. }))) => {
+                Err(OpenError::Unavailable(error.to_string()))
+            }
             Err(error) => Err(OpenError::Unavailable(error.to_string())),
         };
     }

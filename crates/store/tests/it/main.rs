@@ -1,4 +1,45 @@
 //! The store against real servers and real files.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod embedded;
+mod outage;
+mod random_steps;
 mod redis;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// A clock that tests set. It starts in November 2023.
+#[derive(Debug, Clone)]
+struct SetClock(Arc<AtomicU64>);
+
+impl SetClock {
+    fn new() -> Self {
+        Self(Arc::new(AtomicU64::new(1_700_000_000)))
+    }
+
+    fn advance(&self, by: Duration) {
+        self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
+    }
+
+    fn clock(&self) -> store::embedded::Clock {
+        let seconds = Arc::clone(&self.0);
+        Arc::new(move || Duration::from_secs(seconds.load(Ordering::SeqCst)))
+    }
+}
+
+/// What the embedded store and Redis are opened with by their setting.
+fn open_options(data_dir: std::path::PathBuf) -> store::OpenOptions {
+    store::OpenOptions {
+        data_dir,
+        uaid_idle: Duration::from_secs(3600),
+        step_timeout: Duration::from_secs(3),
+        fsync: true,
+        clock: SetClock::new().clock(),
+    }
+}

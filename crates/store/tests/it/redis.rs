@@ -1,12 +1,13 @@
 //! The suite on Redis, and what only Redis has.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use store::{
-    Store,
-    conformance::{Fixture, run_all},
-    harness::{RedisCluster, RedisServer},
-    redis::{Limits, connect},
+    OpenError, Store, StoreError,
+    conformance::{Fixture, run_all, steps::*},
+    harness::{Options, RedisCluster, RedisServer},
+    redis::{ConnectError, Limits, connect},
 };
+use types::step::{Hello, HelloOutcome, PutOutcome};
 
 async fn single() -> Fixture {
     let server = RedisServer::start();
@@ -18,9 +19,258 @@ mod conformance {
     store::conformance_suite!(super::single);
 }
 
+async fn open(server: &RedisServer, limits: Limits) -> Arc<dyn Store> {
+    Arc::new(connect(&server.url(), limits).await.unwrap())
+}
+
+fn number(value: &redis::Value) -> i64 {
+    match value {
+        redis::Value::Int(number) => *number,
+        other => panic!("a number expected, not {other:?}"),
+    }
+}
+
+/// The key of the only client.
+fn only_client(server: &RedisServer) -> String {
+    let redis::Value::Array(keys) = server.command(&["KEYS", "c{*"]) else { panic!("keys expected") };
+    let [redis::Value::BulkString(key)] = &keys[..] else { panic!("one key expected: {keys:?}") };
+    String::from_utf8(key.clone()).unwrap()
+}
+
 #[tokio::test]
 async fn a_cluster_of_three_masters_passes_the_suite() {
     let cluster = RedisCluster::start(3);
     let store: Arc<dyn Store> = Arc::new(connect(&cluster.url(), Limits::default()).await.unwrap());
     run_all(&store).await;
+}
+
+/// The budget of DESIGN.md section 4.
+#[tokio::test]
+async fn a_connected_client_with_one_channel_takes_at_most_300_bytes() {
+    let server = RedisServer::start();
+    let store = open(&server, Limits::default()).await;
+    let client = connected(&store, 1).await;
+    let usage = || number(&server.command(&["MEMORY", "USAGE", &only_client(&server)]));
+    let idle = usage();
+    stored(&store, client.uaid, client.channels[0], types::version::Version::MAX).await;
+    let pending = usage();
+    println!("MEMORY USAGE of a client: {idle} bytes, with a pending version {pending} bytes");
+    assert!(idle <= 300, "{idle} bytes");
+    assert!(pending <= 300, "{pending} bytes with a pending version");
+}
+
+#[tokio::test]
+async fn hello_release_and_snapshot_renew_the_time_until_a_record_expires() {
+    let server = RedisServer::start();
+    let idle = Duration::from_secs(1000);
+    let store = open(&server, Limits { uaid_idle: idle, ..Limits::default() }).await;
+    let client = connected(&store, 1).await;
+    let key = only_client(&server);
+    let left = || number(&server.command(&["PTTL", &key]));
+    let age = || server.command(&["PEXPIRE", &key, "500000"]);
+    let renewed = 900_000..=1_000_000;
+    assert!(renewed.contains(&left()), "hello");
+    age();
+    stored(&store, client.uaid, client.channels[0], 1).await;
+    ack(&store, client.uaid, client.channels[0], None).await;
+    assert!(!renewed.contains(&left()), "neither a put nor an acknowledgement is a sign of life");
+    snapshot(&store, &client).await;
+    assert!(renewed.contains(&left()), "snapshot");
+    age();
+    release(&store, client.uaid, client.presence).await;
+    assert!(renewed.contains(&left()), "release");
+    age();
+    claim(&store, simplepush(client.uaid, client.presence)).await;
+    assert!(renewed.contains(&left()), "hello again");
+}
+
+#[tokio::test]
+async fn an_expired_client_is_gone() {
+    let server = RedisServer::start();
+    let store = open(&server, Limits { uaid_idle: Duration::from_millis(300), ..Limits::default() }).await;
+    let client = connected(&store, 1).await;
+    let mut polls = 0;
+    while put(&store, client.uaid, client.channels[0], 1).await != PutOutcome::Gone {
+        polls += 1;
+        assert!(polls < 1000, "the record does not expire");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let hello = Hello { adopt: false, ..simplepush(client.uaid, new_presence()) };
+    assert!(matches!(say(&store, hello).await, HelloOutcome::Unknown { .. }));
+}
+
+#[tokio::test]
+async fn a_lapsed_lease_is_not_listed_and_is_told_to_the_node() {
+    let server = RedisServer::start();
+    let store = open(&server, Limits::default()).await;
+    let (node, other) = (new_node(), new_node());
+    store.announce(node.clone()).await.unwrap();
+    // Ten seconds pass for the leases.
+    const LAPSE: &str = "for i, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+        local value = redis.call('HGET', KEYS[1], field)
+        local expiry, entry = string.match(value, '^(%d+) (.*)$')
+        redis.call('HSET', KEYS[1], field, string.format('%.0f', expiry - 10000) .. ' ' .. entry)
+        end";
+    server.command(&["EVAL", LAPSE, "1", "{beckon}nodes"]);
+    assert_eq!(store.nodes().await.unwrap(), []);
+    assert_eq!(store.announce(other.clone()).await.unwrap().nodes, [other]);
+    assert_eq!(number(&server.command(&["HLEN", "{beckon}nodes"])), 1, "lapsed leases are removed");
+    let announced = store.announce(node).await.unwrap();
+    assert!(announced.lapsed);
+    assert_eq!(announced.nodes.len(), 2);
+}
+
+#[tokio::test]
+async fn a_directory_entry_of_a_newer_version_is_left_out() {
+    let server = RedisServer::start();
+    let store = open(&server, Limits::default()).await;
+    let node = new_node();
+    store.announce(node.clone()).await.unwrap();
+    server.command(&["HSET", "{beckon}nodes", "12345678", "99999999999999 \u{2}newer"]);
+    server.command(&["HSET", "{beckon}nodes", "short", "99999999999999 \u{1}"]);
+    assert_eq!(store.nodes().await.unwrap(), std::slice::from_ref(&node));
+    assert_eq!(store.announce(node.clone()).await.unwrap().nodes, [node]);
+}
+
+#[tokio::test]
+async fn an_unreadable_record_is_told_and_stays() {
+    let server = RedisServer::start();
+    let store = open(&server, Limits::default()).await;
+    let client = connected(&store, 1).await;
+    let key = only_client(&server);
+    const DAMAGE: &str = "for i, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+        if (field == 'm') == (ARGV[1] == 'head') then redis.call('HSET', KEYS[1], field, ARGV[2]) end
+        end";
+    for (part, value) in
+        [("head", "\u{2}\u{1}a newer version of this"), ("head", "\u{1}"), ("channel", "\u{9}")]
+    {
+        claim(&store, simplepush(client.uaid, client.presence)).await;
+        server.command(&["EVAL", DAMAGE, "1", &key, part, value]);
+        let before = server.command(&["DUMP", &key]);
+        let hello = store.hello(simplepush(client.uaid, new_presence())).await;
+        assert!(matches!(hello, Err(StoreError::Unreadable(_))), "{hello:?}");
+        let put =
+            types::step::PutVersion { uaid: client.uaid, channel: client.channels[0], version: version(1) };
+        let put = store.put_version(put).await;
+        assert!(matches!(put, Err(StoreError::Unreadable(_))), "{put:?}");
+        let ack = types::step::Ack { channel: client.channels[0], version: None };
+        let ack = store.ack_versions(client.uaid, vec![ack]).await;
+        assert!(
+            part == "head" && value.len() < 2 || matches!(ack, Err(StoreError::Unreadable(_))),
+            "{ack:?}"
+        );
+        assert_eq!(server.command(&["DUMP", &key]), before, "nothing was changed");
+        server.command(&["DEL", &key]);
+        claim(&store, simplepush(client.uaid, client.presence)).await;
+        register(&store, &client, client.channels[0]).await;
+    }
+    server.command(&["DEL", &key]);
+    server.command(&["SET", &key, "somebody else's"]);
+    let hello = store.hello(simplepush(client.uaid, new_presence())).await;
+    assert!(matches!(hello, Err(StoreError::Unreadable(_))), "{hello:?}");
+}
+
+#[tokio::test]
+async fn password_and_database_of_the_url_are_used() {
+    let server =
+        RedisServer::start_with(Options { password: Some("hunt/er@2".into()), ..Options::default() });
+    let url = format!("redis://:hunt%2Fer%402@127.0.0.1:{}", server.port());
+    let store: Arc<dyn Store> = Arc::new(connect(&format!("{url}/3"), Limits::default()).await.unwrap());
+    let client = connected(&store, 1).await;
+    let elsewhere: Arc<dyn Store> = Arc::new(connect(&url, Limits::default()).await.unwrap());
+    assert_eq!(put(&elsewhere, client.uaid, client.channels[0], 1).await, PutOutcome::Gone);
+    stored(&store, client.uaid, client.channels[0], 1).await;
+    for wrong in ["redis://:hunter3@", "redis://"] {
+        let error =
+            connect(&format!("{wrong}127.0.0.1:{}", server.port()), Limits::default()).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Configuration(_)), "{error:?}");
+        assert!(!error.to_string().contains("hunt"), "{error}");
+    }
+    let error = connect(&format!("{url}/99"), Limits::default()).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Configuration(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_cluster_takes_a_password_and_is_not_taken_for_a_single_server() {
+    let cluster =
+        RedisCluster::start_with(3, Options { password: Some("hunter2".into()), ..Options::default() });
+    let store: Arc<dyn Store> = Arc::new(connect(&cluster.url(), Limits::default()).await.unwrap());
+    let clients = futures_util::future::join_all((0..8).map(|_| connected(&store, 1))).await;
+    for client in &clients {
+        stored(&store, client.uaid, client.channels[0], 1).await;
+    }
+    let (user, hosts) = cluster
+        .url()
+        .replace("redis-cluster", "redis")
+        .rsplit_once('@')
+        .map(|(user, hosts)| (user.to_owned(), hosts.to_owned()))
+        .unwrap();
+    let mut errors = Vec::new();
+    for host in hosts.split(',') {
+        if let Err(error) = connect(&format!("{user}@{host}"), Limits::default()).await {
+            errors.push(error);
+        }
+    }
+    assert_eq!(errors.len(), 2, "the third has the slot of the check");
+    assert!(errors.iter().all(|error| error.to_string().contains("use redis-cluster://")), "{errors:?}");
+}
+
+#[tokio::test]
+async fn tls_is_used_and_the_certificate_is_looked_at() {
+    let server = RedisServer::start_with(Options { tls: true, ..Options::default() });
+    let root_certificate = Some(server.root_certificate());
+    let store: Arc<dyn Store> = open(&server, Limits { root_certificate, ..Limits::default() }).await;
+    let client = connected(&store, 1).await;
+    stored(&store, client.uaid, client.channels[0], 1).await;
+    let error = connect(&server.url(), Limits::default()).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_redis_that_cannot_write_fails_the_check_and_the_steps() {
+    let server = RedisServer::start();
+    let store = open(&server, Limits::default()).await;
+    let client = connected(&store, 1).await;
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert!(matches!(store.check().await, Err(StoreError::Unavailable(_))));
+    let put = types::step::PutVersion { uaid: client.uaid, channel: client.channels[0], version: version(1) };
+    assert!(matches!(store.put_version(put).await, Err(StoreError::Unavailable(_))));
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(store.check().await, Ok(()));
+    assert_eq!(pending_on(&store, &client, client.channels[0]).await, None);
+}
+
+#[tokio::test]
+async fn scripts_that_redis_has_forgotten_are_sent_again() {
+    let server = RedisServer::start();
+    let store = open(&server, Limits::default()).await;
+    let client = connected(&store, 1).await;
+    server.command(&["SCRIPT", "FLUSH"]);
+    stored(&store, client.uaid, client.channels[0], 1).await;
+    assert_eq!(pending_on(&store, &client, client.channels[0]).await, Some(1));
+}
+
+#[tokio::test]
+async fn a_closed_store_is_unavailable() {
+    let server = RedisServer::start();
+    let store = open(&server, Limits::default()).await;
+    store.close().await.unwrap();
+    assert!(matches!(store.check().await, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn the_setting_names_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = crate::open_options(directory.path().join("data"));
+    let embedded = store::open("embedded", &options, false).await.unwrap();
+    assert_eq!(embedded.check().await, Ok(()));
+    let in_use = store::open("embedded", &options, false).await;
+    assert!(matches!(in_use, Err(OpenError::Unavailable(_))), "{in_use:?}");
+    let server = RedisServer::start();
+    assert_eq!(store::open(&server.url(), &options, false).await.unwrap().check().await, Ok(()));
+    let wrong = store::open("memcached://store", &options, true).await;
+    assert!(matches!(wrong, Err(OpenError::Configuration(_))), "{wrong:?}");
+    let nowhere = crate::open_options("/proc/nowhere/data".into());
+    let nowhere = store::open("embedded", &nowhere, true).await;
+    assert!(matches!(nowhere, Err(OpenError::Configuration(_))), "{nowhere:?}");
 }

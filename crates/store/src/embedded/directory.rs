@@ -1,0 +1,30 @@
+//! The directory of a single process: in memory, since its nodes end with it.
+
+use crate::{LEASE, NodeEntry};
+use std::{collections::BTreeMap, time::Duration};
+use types::presence::NodeId;
+
+/// The nodes that announced themselves, and until when their lease is.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    leases: BTreeMap<NodeId, (NodeEntry, Duration)>,
+}
+
+impl Directory {
+    /// Announces a node, and tells whether its lease was missing or had lapsed.
+    pub(super) fn announce(&mut self, now: Duration, entry: NodeEntry) -> bool {
+        self.leases.retain(|_, (_, end)| *end > now);
+        self.leases.insert(entry.node, (entry, now + LEASE)).is_none()
+    }
+
+    /// Ends a lease.
+    pub(super) fn retire(&mut self, node: NodeId) {
+        self.leases.remove(&node);
+    }
+
+    /// The nodes that have a lease.
+    pub(super) fn nodes(&self, now: Duration) -> Vec<NodeEntry> {
+        let alive = self.leases.values().filter(|(_, end)| *end > now);
+        alive.map(|(entry, _)| entry.clone()).collect()
+    }
+}

@@ -1,0 +1,229 @@
+//! The suite on the embedded store, and what only it has.
+
+use crate::SetClock;
+use std::{path::Path, sync::Arc, time::Duration};
+use store::{
+    Store, StoreError,
+    conformance::{Fixture, steps::*},
+    embedded::{EmbeddedStore, OpenError, Options},
+};
+use types::step::{HelloOutcome, PutOutcome};
+
+const IDLE: Duration = Duration::from_secs(64 * 60);
+
+fn options(data_dir: &Path, clock: &SetClock) -> Options {
+    Options {
+        data_dir: data_dir.to_owned(),
+        uaid_idle: IDLE,
+        step_timeout: Duration::from_secs(10),
+        fsync: false,
+        clock: clock.clock(),
+    }
+}
+
+pub(crate) fn open(data_dir: &Path, clock: &SetClock) -> EmbeddedStore {
+    EmbeddedStore::open(options(data_dir, clock)).unwrap()
+}
+
+fn shared(data_dir: &Path, clock: &SetClock) -> Arc<dyn Store> {
+    Arc::new(open(data_dir, clock))
+}
+
+async fn fixture() -> Fixture {
+    let directory = tempfile::tempdir().unwrap();
+    let store = shared(directory.path(), &SetClock::new());
+    Fixture { store, holds: Box::new(directory) }
+}
+
+mod conformance {
+    store::conformance_suite!(super::fixture);
+}
+
+#[tokio::test]
+async fn what_was_stored_is_there_after_a_restart_and_nobody_is_connected() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    for fsync in [true, false] {
+        let options = Options { fsync, ..options(directory.path(), &clock) };
+        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(options).unwrap());
+        let client = connected(&store, 2).await;
+        let (sequence, _) = stored(&store, client.uaid, client.channels[0], 7).await;
+        let epoch = store.announce(new_node()).await.unwrap().epoch;
+        drop(store);
+
+        let store = shared(directory.path(), &clock);
+        let announced = store.announce(new_node()).await.unwrap();
+        assert_eq!(announced.epoch, epoch);
+        assert_eq!(announced.nodes.len(), 1, "the nodes of the former process are gone");
+        let (_, former, snapshot) = claim(&store, simplepush(client.uaid, new_presence())).await;
+        assert_eq!(former, None);
+        assert_eq!(snapshot.sequence, sequence);
+        assert_eq!(pending(&snapshot), [(client.channels[0], Some(7)), (client.channels[1], None)].into());
+    }
+}
+
+/// What the operating system has of the file when a put is answered is what is left after `kill -9`.
+#[tokio::test]
+async fn an_answered_put_survives_the_death_of_the_process_also_without_fsync() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = shared(directory.path(), &clock);
+    let client = connected(&store, 1).await;
+    for number in 0..20 {
+        stored(&store, client.uaid, client.channels[0], number).await;
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::copy(directory.path().join("store.redb"), copy.path().join("store.redb")).unwrap();
+        let left = shared(copy.path(), &clock);
+        let (_, _, snapshot) = claim(&left, simplepush(client.uaid, new_presence())).await;
+        assert_eq!(pending(&snapshot), [(client.channels[0], Some(number))].into());
+    }
+}
+
+#[tokio::test]
+async fn a_data_directory_is_for_one_process() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = open(directory.path(), &clock);
+    for fsync in [true, false] {
+        let error = EmbeddedStore::open(Options { fsync, ..options(directory.path(), &clock) }).unwrap_err();
+        assert!(matches!(error, OpenError::InUse(_)), "{error:?}");
+        assert!(error.to_string().contains(&directory.path().display().to_string()), "{error}");
+    }
+    store.close().await.unwrap();
+    open(directory.path(), &clock);
+}
+
+#[tokio::test]
+async fn a_closed_store_is_unavailable() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), &SetClock::new());
+    store.close().await.unwrap();
+    store.close().await.unwrap();
+    assert!(matches!(store.check().await, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_made_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = EmbeddedStore::open(options(&file.join("data"), &SetClock::new())).unwrap_err();
+    assert!(matches!(error, OpenError::Directory { .. }), "{error:?}");
+    assert!(error.to_string().contains("file/data"), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_that_is_not_seen_expires_and_is_not_found_again() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = shared(directory.path(), &clock);
+    let client = offline(&store, 1).await;
+    clock.advance(IDLE - Duration::from_secs(1));
+    stored(&store, client.uaid, client.channels[0], 1).await;
+    clock.advance(IDLE / 32 + Duration::from_secs(4));
+    assert_eq!(put(&store, client.uaid, client.channels[0], 2).await, PutOutcome::Gone);
+    let (_, _, snapshot) = claim(&store, simplepush(client.uaid, new_presence())).await;
+    assert_eq!(snapshot, Default::default());
+}
+
+#[tokio::test]
+async fn hello_release_and_snapshot_renew_the_time() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = shared(directory.path(), &clock);
+    let client = offline(&store, 1).await;
+    let step = IDLE - Duration::from_secs(60);
+    clock.advance(step);
+    claim(&store, simplepush(client.uaid, client.presence)).await;
+    clock.advance(step);
+    snapshot(&store, &client).await;
+    clock.advance(step);
+    release(&store, client.uaid, client.presence).await;
+    clock.advance(step);
+    stored(&store, client.uaid, client.channels[0], 1).await;
+}
+
+#[tokio::test]
+async fn a_connected_client_never_expires_and_is_still_seen_after_a_crash() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = shared(directory.path(), &clock);
+    let client = connected(&store, 1).await;
+    clock.advance(IDLE * 10);
+    stored(&store, client.uaid, client.channels[0], 1).await;
+    // Any step lets the sweep pass, which notes that the client is seen. No release is written.
+    drop(store);
+    clock.advance(IDLE / 2);
+    let store = shared(directory.path(), &clock);
+    stored(&store, client.uaid, client.channels[0], 1).await;
+}
+
+#[tokio::test]
+async fn expired_records_are_swept_from_the_disk() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = shared(directory.path(), &clock);
+    let client = offline(&store, 1).await;
+    clock.advance(IDLE * 2);
+    store.nodes().await.unwrap();
+    drop(store);
+    // The clock goes back: what is still on the disk would be found.
+    let store = shared(directory.path(), &SetClock::new());
+    assert_eq!(put(&store, client.uaid, client.channels[0], 1).await, PutOutcome::Gone);
+}
+
+#[tokio::test]
+async fn a_lease_lapses() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = shared(directory.path(), &clock);
+    let (node, other) = (new_node(), new_node());
+    store.announce(node.clone()).await.unwrap();
+    clock.advance(store::LEASE - Duration::from_secs(1));
+    assert_eq!(store.nodes().await.unwrap(), std::slice::from_ref(&node));
+    assert!(!store.announce(node.clone()).await.unwrap().lapsed);
+    clock.advance(store::LEASE);
+    assert_eq!(store.nodes().await.unwrap(), []);
+    assert_eq!(store.announce(other.clone()).await.unwrap().nodes, [other]);
+    assert!(store.announce(node).await.unwrap().lapsed);
+}
+
+#[tokio::test]
+async fn an_unreadable_record_is_told_and_stays() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = shared(directory.path(), &clock);
+    let client = offline(&store, 1).await;
+    drop(store);
+    let bytes = std::fs::read(directory.path().join("store.redb")).unwrap();
+    let clients: redb::TableDefinition<'_, &[u8; 16], &[u8]> = redb::TableDefinition::new("clients");
+    let newer: &[u8] = &[2, 1, 0];
+    {
+        let database = redb::Database::open(directory.path().join("store.redb")).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(clients).unwrap().insert(&client.uaid.0, newer).unwrap();
+        transaction.commit().unwrap();
+    }
+    assert_ne!(std::fs::read(directory.path().join("store.redb")).unwrap(), bytes);
+    let store = shared(directory.path(), &clock);
+    let unreadable = |error: &StoreError| matches!(error, StoreError::Unreadable(_));
+    let put = types::step::PutVersion { uaid: client.uaid, channel: client.channels[0], version: version(1) };
+    assert!(unreadable(&store.hello(simplepush(client.uaid, new_presence())).await.unwrap_err()));
+    assert!(unreadable(&store.put_version(put).await.unwrap_err()));
+    let ack = types::step::Ack { channel: client.channels[0], version: None };
+    assert!(unreadable(&store.ack_versions(client.uaid, vec![ack]).await.unwrap_err()));
+    clock.advance(IDLE * 2);
+    store.nodes().await.unwrap();
+    drop(store);
+    let database = redb::Database::open(directory.path().join("store.redb")).unwrap();
+    let kept = redb::ReadableDatabase::begin_read(&database).unwrap().open_table(clients).unwrap();
+    assert_eq!(kept.get(&client.uaid.0).unwrap().unwrap().value(), newer);
+}
+
+#[tokio::test]
+async fn puts_at_once_share_commits_and_are_all_kept() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let synced = Options { fsync: true, ..options(directory.path(), &clock) };
+    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(synced).unwrap());
+    let client = connected(&store, 1).await;
+    let puts = (0..500).map(|number| stored(&store, client.uaid, client.channels[0], number));
+    futures_util::future::join_all(puts).await;
+    drop(store);
+    let store = shared(directory.path(), &clock);
+    let HelloOutcome::Claimed { snapshot, .. } = say(&store, simplepush(client.uaid, new_presence())).await
+    else {
+        panic!("claimed expected")
+    };
+    assert_eq!(snapshot.sequence.0, 500);
+}

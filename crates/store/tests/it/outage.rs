@@ -1,0 +1,156 @@
+//! Redis goes away and comes back.
+
+use futures_util::future::join_all;
+use std::{sync::Arc, time::Duration};
+use store::{
+    Store, StoreError,
+    conformance::steps::*,
+    harness::{Options, RedisCluster, RedisServer},
+    redis::{Limits, RedisStore, connect},
+};
+
+const STEP_TIMEOUT: Duration = Duration::from_millis(600);
+
+/// A step ends soon after its time limit on a busy machine.
+const STEP_END: Duration = Duration::from_secs(5);
+
+/// Attempts until a store must have recovered. Each takes at most [`STEP_TIMEOUT`].
+const RECOVERY_STEPS_MAX: u32 = 100;
+
+async fn open(url: &str) -> RedisStore {
+    connect(url, Limits { step_timeout: STEP_TIMEOUT, ..Limits::default() }).await.unwrap()
+}
+
+/// Waits until the store performs steps again, all by itself.
+async fn recovers(store: &Arc<dyn Store>) {
+    for _ in 0..RECOVERY_STEPS_MAX {
+        if store.check().await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the store does not recover");
+}
+
+/// All kinds of steps fail within their time limit, and say so.
+async fn all_steps_fail(store: &Arc<dyn Store>, client: &Client) {
+    let unavailable = |error: StoreError| assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    let put = types::step::PutVersion { uaid: client.uaid, channel: client.channels[0], version: version(9) };
+    let ack = types::step::Ack { channel: client.channels[0], version: None };
+    let steps = async {
+        unavailable(store.hello(simplepush(client.uaid, client.presence)).await.unwrap_err());
+        unavailable(store.put_version(put).await.unwrap_err());
+        unavailable(store.ack_versions(client.uaid, vec![ack]).await.unwrap_err());
+        unavailable(store.announce(new_node()).await.unwrap_err());
+        unavailable(store.check().await.unwrap_err());
+    };
+    tokio::time::timeout(STEP_END, steps).await.expect("every step ends");
+}
+
+#[tokio::test]
+async fn steps_fail_while_redis_is_gone_and_work_again_when_it_is_back() {
+    let mut server = RedisServer::start_with(Options { appendonly: true, ..Options::default() });
+    let store: Arc<dyn Store> = Arc::new(open(&server.url()).await);
+    let client = connected(&store, 1).await;
+    stored(&store, client.uaid, client.channels[0], 7).await;
+    let epoch = store.announce(new_node()).await.unwrap().epoch;
+    for _ in 0..2 {
+        server.kill();
+        all_steps_fail(&store, &client).await;
+        server.restart();
+        recovers(&store).await;
+        assert_eq!(pending_on(&store, &client, client.channels[0]).await, Some(7), "nothing was lost");
+        assert_eq!(store.announce(new_node()).await.unwrap().epoch, epoch);
+    }
+}
+
+#[tokio::test]
+async fn a_step_ends_in_time_while_redis_is_paused() {
+    let server = RedisServer::start();
+    let store: Arc<dyn Store> = Arc::new(open(&server.url()).await);
+    let client = connected(&store, 1).await;
+    server.pause();
+    all_steps_fail(&store, &client).await;
+    server.resume();
+    recovers(&store).await;
+    stored(&store, client.uaid, client.channels[0], 1).await;
+}
+
+/// More steps than may be under way, on a server that answers nothing: all of them end, and the store works
+/// afterwards.
+#[tokio::test]
+async fn a_crowd_of_steps_ends_in_time_while_redis_is_paused() {
+    let server = RedisServer::start();
+    let store: Arc<dyn Store> = Arc::new(open(&server.url()).await);
+    let client = connected(&store, 1).await;
+    server.pause();
+    let steps = join_all((0..10_000).map(|_| store.snapshot(client.uaid, client.presence)));
+    let outcomes = tokio::time::timeout(STEP_END, steps).await.expect("every step ends");
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(StoreError::Unavailable(_)))));
+    server.resume();
+    recovers(&store).await;
+}
+
+#[tokio::test]
+async fn an_emptied_redis_has_another_epoch() {
+    let mut server = RedisServer::start();
+    let store: Arc<dyn Store> = Arc::new(open(&server.url()).await);
+    let node = new_node();
+    let mut epochs = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let announced = store.announce(node.clone()).await.unwrap();
+        assert!(announced.lapsed, "the lease was lost too");
+        epochs.insert(announced.epoch);
+        server.restart();
+        recovers(&store).await;
+    }
+    server.command(&["FLUSHALL"]);
+    epochs.insert(store.announce(node).await.unwrap().epoch);
+    assert_eq!(epochs.len(), 4);
+}
+
+#[tokio::test]
+async fn a_cluster_recovers_when_a_master_comes_back() {
+    let options = Options { appendonly: true, ..Options::default() };
+    let mut cluster = RedisCluster::start_with(3, options);
+    let store: Arc<dyn Store> = Arc::new(open(&cluster.url()).await);
+    let clients = join_all((0..12).map(|_| connected(&store, 1))).await;
+    cluster.nodes()[1].kill();
+    let put = |client: &Client| {
+        let (uaid, channel) = (client.uaid, client.channels[0]);
+        store.put_version(types::step::PutVersion { uaid, channel, version: version(1) })
+    };
+    let outcomes =
+        tokio::time::timeout(STEP_END, join_all(clients.iter().map(put))).await.expect("steps end");
+    assert!(outcomes.iter().any(Result::is_err), "one master has some of twelve clients");
+    cluster.nodes()[1].restart();
+    cluster.wait_until_all_agree();
+    for client in &clients {
+        let mut attempts = 0;
+        while put(client).await.is_err() {
+            attempts += 1;
+            assert!(attempts < RECOVERY_STEPS_MAX, "the store does not recover");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(pending_on(&store, client, client.channels[0]).await, Some(1));
+    }
+}
+
+#[tokio::test]
+async fn opening_waits_for_a_store_that_is_not_there_yet() {
+    let mut server = RedisServer::start();
+    let url = server.url();
+    server.kill();
+    let options = crate::open_options(Default::default());
+    let refused = store::open(&url, &options, false).await;
+    assert!(matches!(refused, Err(store::OpenError::Unavailable(_))), "{refused:?}");
+    let opening = store::open(&url, &options, true);
+    let starting = tokio::task::spawn_blocking(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        server.restart();
+        server
+    });
+    let (store, server) = futures_util::future::join(opening, starting).await;
+    assert_eq!(store.unwrap().check().await, Ok(()));
+    drop(server.unwrap());
+}

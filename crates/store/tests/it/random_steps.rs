@@ -1,0 +1,101 @@
+//! Random steps have the same outcomes on every store as on the reference.
+
+use crate::SetClock;
+use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::TestRunner};
+use std::sync::Arc;
+use store::{
+    Store,
+    conformance::model::{CHANNELS, CLIENTS, Model, Names, SOCKETS, Step, perform},
+    harness::RedisServer,
+};
+use types::{dialect::Dialect, uuid_text::Spelling, version::Version};
+
+/// Runs of steps, on each store.
+const RUNS: u32 = 48;
+
+fn dialect() -> impl Strategy<Value = Dialect> {
+    // Mostly SimplePush, which has more rules.
+    select(vec![Dialect::SimplePush, Dialect::SimplePush, Dialect::WebPush])
+}
+
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        0..3_u64,
+        (1_u64 << 53) - 1..(1 << 53) + 3,
+        Version::MAX - 600..=Version::MAX,
+        0..=Version::MAX
+    ]
+}
+
+fn spelling() -> impl Strategy<Value = Spelling> {
+    (any::<bool>(), prop_oneof![Just(0), any::<u32>()])
+        .prop_map(|(hyphens, upper)| Spelling { hyphens, upper })
+}
+
+fn hello() -> impl Strategy<Value = Step> {
+    let listed = option::weighted(0.9, option::weighted(0.9, vec(0..CHANNELS, 0..3)));
+    let flags = (proptest::bool::weighted(0.8), proptest::bool::weighted(0.9));
+    let who = (0..CLIENTS, 0..SOCKETS);
+    (who, option::weighted(0.3, dialect()), dialect(), listed, flags).prop_map(
+        |((client, socket), named, otherwise, listed, (adopt, room))| Step::Hello {
+            client,
+            socket,
+            named,
+            otherwise,
+            listed,
+            adopt,
+            room,
+        },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let who = || (0..CLIENTS, 0..SOCKETS);
+    let acks = vec((0..CHANNELS, option::of(number().prop_map(|number| number as f64))), 0..4);
+    prop_oneof![
+        3 => hello(),
+        1 => who().prop_map(|(client, socket)| Step::Release { client, socket }),
+        1 => who().prop_map(|(client, socket)| Step::Snapshot { client, socket }),
+        4 => (who(), 0..CHANNELS, spelling(), any::<u8>(), 1..=CHANNELS as u32).prop_map(
+            |((client, socket), channel, spelling, key, channels_max)| Step::Add {
+                client, socket, channel, spelling, key, channels_max
+            }
+        ),
+        1 => (who(), 0..CHANNELS)
+            .prop_map(|((client, socket), channel)| Step::Remove { client, socket, channel }),
+        4 => (0..CLIENTS, 0..CHANNELS, number())
+            .prop_map(|(client, channel, version)| Step::Put { client, channel, version }),
+        3 => (0..CLIENTS, acks).prop_map(|(client, acks)| Step::Ack { client, acks }),
+    ]
+}
+
+/// Runs random steps on a store and on the reference.
+async fn check(store: Arc<dyn Store>) {
+    let handle = tokio::runtime::Handle::current();
+    let config = ProptestConfig { cases: RUNS, failure_persistence: None, ..ProptestConfig::default() };
+    let run = move || {
+        TestRunner::new(config).run(&vec(step(), 1..60), |steps| {
+            let (names, mut model) = (Names::default(), Model::default());
+            for step in &steps {
+                let expected = model.perform(&names, step);
+                prop_assert_eq!(handle.block_on(perform(&store, &names, step)), expected, "{:?}", step);
+            }
+            Ok(())
+        })
+    };
+    tokio::task::spawn_blocking(run).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn random_steps_on_the_embedded_store_do_what_the_reference_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = crate::embedded::open(directory.path(), &SetClock::new());
+    check(Arc::new(store)).await;
+}
+
+#[tokio::test]
+async fn random_steps_on_redis_do_what_the_reference_does() {
+    let server = RedisServer::start();
+    let store = store::redis::connect(&server.url(), Default::default()).await.unwrap();
+    check(Arc::new(store)).await;
+}
