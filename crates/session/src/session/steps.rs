@@ -132,9 +132,13 @@ impl Steps {
         self.0.get_or_insert_default().under_way = Some(Job::Greet(greeting));
     }
 
-    /// Appends a job. Acknowledgements join those at the end of the queue.
-    fn push(&mut self, job: Job) {
+    /// Puts a job under way and returns it, or has it wait behind the others. Acknowledgements join those at
+    /// the end of the queue.
+    fn push(&mut self, job: Job) -> Option<&mut Job> {
         let queue = self.0.get_or_insert_default();
+        if queue.under_way.is_none() && queue.waiting.is_empty() {
+            return Some(queue.under_way.insert(job));
+        }
         queue.waiting_bytes += job.heap_bytes();
         match (queue.waiting.back_mut(), job) {
             (Some(Job::Acknowledge(last)), Job::Acknowledge(acks))
@@ -144,6 +148,7 @@ impl Steps {
             }
             (_, job) => queue.waiting.push_back(job),
         }
+        None
     }
 
     /// Moves the next job under way, unless one is.
@@ -242,8 +247,10 @@ impl Steps {
 impl Session {
     /// Has a step done, now or when those before it are done.
     pub(crate) fn ask(&mut self, job: Job, effects: &mut Vec<Effect>) {
-        self.steps.push(job);
-        self.start_next(effects);
+        let Some(identity) = self.identity else { return };
+        if let Some(job) = self.steps.push(job) {
+            effects.push(Effect::Store(job.step(identity.uaid, self.presence)));
+        }
     }
 
     /// Starts the next waiting step, unless one is under way. False if none waits.
