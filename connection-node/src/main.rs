@@ -29,8 +29,9 @@ fn start(source: Source) -> Result<(), Failure> {
     ops::program::runtime()?.block_on(async {
         let shutdown = Shutdown::new();
         shutdown.on_signal().map_err(Failure::unavailable)?;
-        let listeners = Listeners::bind(&config)?;
         let Some(store) = connection_node::open_store(&config, &shutdown).await? else { return Ok(()) };
+        // Bound when there is something behind the ports: until then load balancers are refused, not kept waiting.
+        let listeners = Listeners::bind(&config)?;
         connection_node::run(config, listeners, store, shutdown).await
     })
 }

@@ -125,9 +125,6 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let Config { sockets, http, process, .. } = &config;
     let shutdown = Shutdown::new();
     shutdown.on_signal().map_err(Failure::unavailable)?;
-    let ws_listener = ops::listener::bind("ws_listen", sockets.ws_listen)?;
-    let http_listener = ops::listener::bind("http_listen", http.http_listen)?;
-    let admin_listener = ops::listener::bind("admin_listen", process.admin_listen)?;
     let clock = Clock::start();
     let options = OpenOptions {
         data_dir: process.data_dir.clone(),
@@ -141,6 +138,9 @@ async fn serve(config: Config) -> Result<(), Failure> {
         store = opening => store.map_err(failure)?,
         () = shutdown.requested() => return Ok(()),
     };
+    let ws_listener = ops::listener::bind("ws_listen", sockets.ws_listen)?;
+    let http_listener = ops::listener::bind("http_listen", http.http_listen)?;
+    let admin_listener = ops::listener::bind("admin_listen", process.admin_listen)?;
     run(&config, store, [ws_listener, http_listener, admin_listener], &shutdown).await
 }
 

@@ -39,6 +39,7 @@ pub const FAMILY: &[&str] = &[
     "sp_max_data",
     "sp_retry_interval",
     "store",
+    "store_timeout",
     "token_keys",
     "uaid_idle",
     "wait_for_store",
