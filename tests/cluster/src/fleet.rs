@@ -82,7 +82,8 @@ impl Fleet {
         }))
     }
 
-    pub(crate) fn start(plan: Plan) -> Self {
+    /// Starts all programs without waiting for anything.
+    pub fn launch(plan: Plan) -> Self {
         let Plan { shape, programs, mut store } = plan;
         let redis = (shape == Shape::Cluster && store.is_none()).then(redis_of_launcher);
         if let Some(redis) = &redis {
@@ -106,9 +107,7 @@ impl Fleet {
         for node in &nodes {
             node.launch();
         }
-        let fleet = Self { shape, nodes, _redis: redis, directory };
-        fleet.wait_until_ready();
-        fleet
+        Self { shape, nodes, _redis: redis, directory }
     }
 
     /// How it is run.

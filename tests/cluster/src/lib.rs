@@ -39,7 +39,7 @@ pub const POLL: Duration = Duration::from_millis(20);
 ///
 /// # Panics
 /// If it does not, naming `what`.
-pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut done: impl FnMut() -> F) -> T {
+pub async fn until<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
     let search = async {
         loop {
             if let Some(found) = done().await {

@@ -88,6 +88,11 @@ impl Plan {
         self
     }
 
+    /// The environment of each program, for tests that start one alone.
+    pub fn into_settings(self) -> Vec<(Program, Vec<(String, String)>)> {
+        self.programs.into_iter().map(|node| (node.program, node.settings.into_iter().collect())).collect()
+    }
+
     /// One program, by name.
     pub fn node(&mut self, name: &str) -> &mut Planned {
         let node = self.programs.iter_mut().find(|node| node.name == name);
@@ -96,7 +101,18 @@ impl Plan {
 
     /// Starts all programs and waits until PUTs reach clients by every way.
     pub fn start(self) -> Fleet {
-        Fleet::start(self)
+        let fleet = Fleet::launch(self);
+        fleet.wait_until_ready();
+        fleet
+    }
+
+    /// Starts all programs and waits until each is ready, whether or not they find each other.
+    pub fn start_apart(self) -> Fleet {
+        let fleet = Fleet::launch(self);
+        for node in fleet.nodes() {
+            node.wait_until_ready();
+        }
+        fleet
     }
 }
 

@@ -41,6 +41,11 @@ impl Stage {
         Self::of(Arc::new(plan.start()))
     }
 
+    /// A fleet of the test's own, whose nodes need not find each other.
+    pub fn apart(plan: Plan) -> Self {
+        Self::of(Arc::new(plan.start_apart()))
+    }
+
     fn of(fleet: Arc<Fleet>) -> Self {
         let app_server = app_server();
         Self { fleet, app_server, connections: AtomicUsize::new(0), requests: AtomicUsize::new(0) }

@@ -27,9 +27,13 @@ macro_rules! on_both_shapes {
     };
 }
 
+mod between_nodes;
 mod coverage;
+mod crash;
 mod http_endpoint;
 mod http_health;
+mod programs;
+mod redis_faults;
 mod sp_ack;
 mod sp_delivery;
 mod sp_hello;

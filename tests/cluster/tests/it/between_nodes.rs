@@ -1,0 +1,89 @@
+//! gRPC between the tiers: who may speak, and what happens when nobody can.
+
+use cluster_tests::{
+    fleet::Shape,
+    plan::Plan,
+    process,
+    programs::Program,
+    proxy::Proxy,
+    stage::{Registered, Stage},
+    until,
+};
+use store::harness::RedisServer;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_between_the_tiers_delays_and_loses_nothing() {
+    let mut plan = Plan::new(Shape::Cluster);
+    let proxy = Proxy::start(plan.node("c0").addresses.grpc.unwrap()).await;
+    plan.node("c0").set("BECKON_GRPC_ADVERTISE", &proxy.address().to_string());
+    let stage = Stage::own(plan);
+    let mut client = Stage::client_of(stage.node("c0")).await;
+    let uaid = client.hello().await;
+    let channel = cluster_tests::talk::new_channel();
+    let endpoint = client.register(&channel).await;
+    for round in 1..=2 {
+        let (live, cut, healed) = (round * 10, round * 10 + 1, round * 10 + 2);
+        assert_eq!(stage.put(&endpoint, live).await, 200);
+        client.expect_update(&channel, live).await;
+        client.ack(&channel, live).await;
+        proxy.cut();
+        // Through both endpoint-nodes; the second write replaces the first.
+        assert_eq!(stage.put(&endpoint, live).await, 202);
+        assert_eq!(stage.put(&endpoint, cut).await, 202);
+        client.expect_nothing().await;
+        proxy.heal();
+        // On the same socket, without a hello.
+        client.expect_update(&channel, cut).await;
+        let put = async || (stage.put(&endpoint, healed).await == 200).then_some(());
+        until("PUTs are delivered again", put).await;
+        until("the last version arrives", async || {
+            let updates = client.updates().await;
+            (updates.last().unwrap()["version"] == healed).then_some(())
+        })
+        .await;
+        client.ack(&channel, healed).await;
+        client.resume(&uaid, &[]).await;
+        // Each endpoint-node has its own stream; let both be back before the next cut.
+        stage.wait_until_ready();
+    }
+}
+
+#[tokio::test]
+async fn a_node_with_another_secret_is_refused() {
+    let mut plan = Plan::new(Shape::Cluster);
+    plan.node("e1").set("BECKON_CLUSTER_SECRET", "not the secret of the others");
+    let stage = Stage::apart(plan);
+    let Registered { mut client, uaid, channel, endpoint } = stage.registered().await;
+    let right = async || (Stage::put_through(stage.node("e0"), &endpoint, 1).await == 200).then_some(());
+    until("the node with the right secret delivers", right).await;
+    client.expect_update(&channel, 1).await;
+    // It is believed by the store, so it may store; but nobody listens to it.
+    assert_eq!(Stage::put_through(stage.node("e1"), &endpoint, 2).await, 202);
+    client.expect_nothing().await;
+    client.resume(&uaid, &[]).await;
+    client.expect_update(&channel, 2).await;
+}
+
+#[tokio::test]
+async fn the_internal_port_is_not_opened_to_others_without_a_secret() {
+    let redis = RedisServer::start();
+    let [ws, admin] = std::array::from_fn(|_| cluster_tests::ports::free().to_string());
+    let grpc = format!("0.0.0.0:{}", cluster_tests::ports::free().port());
+    let settings = [
+        ("BECKON_WS_LISTEN", &*ws),
+        ("BECKON_ADMIN_LISTEN", &admin),
+        ("BECKON_GRPC_LISTEN", &grpc),
+        ("BECKON_GRPC_ADVERTISE", "127.0.0.1:1"),
+        ("BECKON_STORE", &redis.url()),
+        ("BECKON_ENDPOINT_URL", "http://127.0.0.1:1"),
+        ("BECKON_TOKEN_KEYS", &cluster_tests::plan::key(1)),
+    ];
+    let (status, output) = process::run(&Program::ConnectionNode.path(), &[], &settings);
+    assert_eq!(status.code(), Some(64), "{output}");
+    assert!(output.to_lowercase().contains("cluster_secret"), "{output}");
+    // Too short is as bad as none, and is not shown.
+    let short = [&settings[..], &[("BECKON_CLUSTER_SECRET", "tooshort")]].concat();
+    let (status, output) = process::run(&Program::ConnectionNode.path(), &[], &short);
+    assert_eq!(status.code(), Some(64), "{output}");
+    assert!(output.contains("BECKON_CLUSTER_SECRET") && !output.contains("tooshort"), "{output}");
+}

@@ -1,0 +1,309 @@
+//! The programs as an operator and a newcomer meet them: settings, exit codes, signals, the command line.
+
+use client::user_agent::{self, Event, UserAgent};
+use cluster_tests::{
+    PATIENCE,
+    fleet::{Fleet, Shape},
+    node::Node,
+    plan::{Plan, key},
+    ports,
+    process::{self, Process, Signal},
+    programs::Program,
+    stage::Stage,
+    until,
+};
+use std::time::Duration;
+use store::harness::RedisServer;
+
+/// The program of every plan, with settings that are all right.
+fn complete_settings(store: &str) -> Vec<(Program, Vec<(String, String)>)> {
+    let plans = [Plan::new(Shape::Cluster), Plan::new(Shape::Standalone)];
+    let all = plans.into_iter().flat_map(Plan::into_settings);
+    all.map(|(program, mut settings)| {
+        settings.push(("BECKON_STORE".to_owned(), store.to_owned()));
+        (program, settings)
+    })
+    .collect()
+}
+
+fn run_with(
+    program: Program,
+    settings: &[(String, String)],
+    change: &[(&str, &str)],
+) -> (Option<i32>, String) {
+    let kept = settings.iter().filter(|(name, _)| change.iter().all(|(changed, _)| changed != name));
+    let mut settings: Vec<_> = kept.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    settings.extend(change);
+    let (status, output) = process::run(&program.path(), &[], &settings);
+    (status.code(), output)
+}
+
+#[test]
+fn a_bad_setting_is_named_with_its_source() {
+    for (program, settings) in complete_settings("redis://127.0.0.1:1") {
+        let two = [("BECKON_ADMIN_LISTEN", "nowhere"), ("BECKON_NO_SUCH_THING", "1")];
+        let (code, output) = run_with(program, &settings, &two);
+        assert_eq!(code, Some(64), "{}: {output}", program.name());
+        for (name, _) in two {
+            assert!(output.contains(name), "{} does not name {name}: {output}", program.name());
+        }
+        let (code, output) = run_with(program, &settings, &[("BECKON_TOKEN_KEYS", "a-secret-not-a-key")]);
+        assert_eq!(code, Some(64), "{}: {output}", program.name());
+        assert!(output.contains("BECKON_TOKEN_KEYS"), "{output}");
+        assert!(!output.contains("a-secret-not-a-key"), "{output}");
+        // In a file and as a flag.
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("beckon.toml");
+        std::fs::write(&file, "admin_listen = \"nowhere\"\n").unwrap();
+        let arguments = ["--config", file.to_str().unwrap(), "--no-such-flag", "1"];
+        let none = [];
+        let (status, output) = process::run(&program.path(), &arguments, &none);
+        assert_eq!(status.code(), Some(64), "{output}");
+        for name in ["beckon.toml", "admin_listen", "--no-such-flag"] {
+            assert!(output.contains(name), "{} does not name {name}: {output}", program.name());
+        }
+    }
+}
+
+#[test]
+fn nodes_name_what_is_missing() {
+    for (program, missing) in [
+        (Program::ConnectionNode, &["store", "endpoint_url", "token_keys"][..]),
+        (Program::EndpointNode, &["store", "endpoint_url", "token_keys"]),
+    ] {
+        let (status, output) = process::run(&program.path(), &[], &[]);
+        assert_eq!(status.code(), Some(64), "{output}");
+        for name in missing {
+            assert!(
+                output.to_lowercase().contains(name),
+                "{} does not name {name}: {output}",
+                program.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_store_that_is_not_there_is_exit_code_69() {
+    let nowhere = format!("redis://{}", ports::free());
+    for (program, settings) in complete_settings(&nowhere) {
+        let (code, output) = run_with(program, &settings, &[]);
+        assert_eq!(code, Some(69), "{}: {output}", program.name());
+        assert!(output.contains("store"), "{output}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_exit_code_69() {
+    let redis = RedisServer::start();
+    for (program, settings) in complete_settings(&redis.url()) {
+        let address = ports::free();
+        let _listener = std::net::TcpListener::bind(address).unwrap();
+        let (code, output) = run_with(program, &settings, &[("BECKON_ADMIN_LISTEN", &address.to_string())]);
+        assert_eq!(code, Some(69), "{}: {output}", program.name());
+        assert!(output.contains(&address.to_string()), "{output}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_can_wait_for_its_store() {
+    let mut redis = RedisServer::start();
+    redis.kill();
+    let plan = Plan::new(Shape::Cluster).store(redis.url()).all("BECKON_WAIT_FOR_STORE", "true");
+    let nodes = Fleet::launch(plan);
+    // They have had as much time as a node takes that gives up.
+    let (code, _) = run_with(Program::EndpointNode, &complete_settings(&redis.url())[0].1, &[]);
+    assert_eq!(code, Some(69));
+    for node in nodes.nodes() {
+        assert_eq!(node.ended(), None, "{}", node.log());
+    }
+    redis.restart();
+    nodes.wait_until_ready();
+}
+
+#[tokio::test]
+async fn signals_end_every_program_in_good_order() {
+    for signal in [Signal::TERM, Signal::INT] {
+        for shape in [Shape::Standalone, Shape::Cluster] {
+            let stage = Stage::own(Plan::new(shape).sockets("BECKON_DRAIN_WINDOW", "200ms"));
+            for node in stage.nodes() {
+                node.signal(signal);
+                assert_eq!(node.wait().code(), Some(0), "{}: {}", node.name(), node.log());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_drain_is_bounded_and_spares_a_cluster_the_loss() {
+    let stage = Stage::own(Plan::new(Shape::Cluster).sockets("BECKON_DRAIN_WINDOW", "1s"));
+    let first = stage.node("c0");
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = Stage::client_of(first).await;
+        let uaid = client.hello().await;
+        let channel = cluster_tests::talk::new_channel();
+        let endpoint = client.register(&channel).await;
+        clients.push((client, uaid, channel, endpoint));
+    }
+    first.signal(Signal::TERM);
+    for (mut client, uaid, channel, endpoint) in clients {
+        client.expect_close(1001).await;
+        // Nobody waits for the node to be gone.
+        let mut client = Stage::client_of(stage.node("c1")).await;
+        client.resume(&uaid, &[&channel]).await;
+        assert_eq!(stage.put(&endpoint, 1).await, 200);
+        client.expect_update(&channel, 1).await;
+    }
+    assert_eq!(first.wait().code(), Some(0), "{}", first.log());
+}
+
+#[tokio::test]
+async fn the_command_line_shows_a_notification() {
+    let stage = Stage::own(Plan::new(Shape::Standalone));
+    let server = &stage.nodes()[0];
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("listen.log");
+    let program = Program::Beckon.path();
+    let listener = Process::start(&program, &["listen", &server.ws_url()], &[], &log);
+    let shows = async |text: String| {
+        until(&text.clone(), async || listener.log().contains(&text).then(|| listener.log())).await
+    };
+    let shown = shows("curl -X PUT -d version=1 http://".to_owned()).await;
+    let endpoint = shown.split_whitespace().last().unwrap().to_owned();
+    let send = |arguments: &[&str]| {
+        let (status, output) = process::run(&program, &[&["send"], arguments].concat(), &[]);
+        (status.code(), output)
+    };
+    let delivered = (Some(0), "delivered to a connected client (200)\n".to_owned());
+    assert_eq!(send(&[&endpoint, "--version", "7", "--data", "look here"]), delivered);
+    shows("version 7 data \"look here\"\n".to_owned()).await;
+    // It comes back by itself, with the same endpoint; what it acknowledged does not.
+    server.kill();
+    let (code, output) = send(&[&endpoint]);
+    assert_eq!(code, Some(69), "{output}");
+    server.start();
+    shows("connected again, same UAID, same endpoint".to_owned()).await;
+    assert_eq!(send(&[&endpoint, "--version=8"]), delivered);
+    let shown = shows("version 8\n".to_owned()).await;
+    assert_eq!(shown.matches("version 7").count(), 1, "{shown}");
+    drop(listener);
+    until("the client is offline", async || (stage.put(&endpoint, 9).await == 202).then_some(())).await;
+    assert_eq!(send(&[&endpoint]), (Some(0), "stored, client offline (202)\n".to_owned()));
+    for (arguments, code, told) in [
+        (vec![&*format!("{endpoint}x")], 1, "Invalid Token"),
+        (vec!["ftp://x/"], 64, "http"),
+        (vec![], 64, "ENDPOINT"),
+        (vec![&endpoint, "--version", "-1"], 64, "-1"),
+        (vec!["http://127.0.0.1:1/update/x"], 69, "refused"),
+    ] {
+        let (status, output) = send(&arguments);
+        assert_eq!(status, Some(code), "{arguments:?}: {output}");
+        assert!(output.contains(told), "{arguments:?}: {output}");
+    }
+    let (status, output) = process::run(&program, &["listen", "ws://127.0.0.1:1/"], &[]);
+    assert_eq!(status.code(), Some(69), "{output}");
+    let (status, output) = process::run(&program, &["listen", "http://127.0.0.1:1/"], &[]);
+    assert_eq!(status.code(), Some(64), "{output}");
+}
+
+#[tokio::test]
+async fn genkey_makes_keys_that_nodes_take() {
+    let genkey = || process::run(&Program::Beckon.path(), &["genkey"], &[]);
+    let (status, first) = genkey();
+    let (_, second) = genkey();
+    assert_eq!(status.code(), Some(0), "{first}");
+    assert_ne!(first, second);
+    assert_eq!(first.trim().len(), key(1).len(), "{first}");
+    let keys = format!("{},{}", first.trim(), second.trim());
+    let stage = Stage::own(Plan::new(Shape::Cluster).all("BECKON_TOKEN_KEYS", &keys));
+    stage.registered().await;
+}
+
+#[tokio::test]
+async fn every_program_helps() {
+    for program in [Program::ConnectionNode, Program::EndpointNode, Program::Beckon] {
+        let (status, output) = process::run(&program.path(), &["--help"], &[]);
+        assert_eq!(status.code(), Some(0), "{output}");
+        assert!(output.contains("--admin-listen") && output.contains("BECKON_ADMIN_LISTEN"), "{output}");
+        let (status, output) = process::run(&program.path(), &["--version"], &[]);
+        assert_eq!(status.code(), Some(0), "{output}");
+    }
+    for command in ["listen", "send"] {
+        let (status, output) = process::run(&Program::Beckon.path(), &[command, "--help"], &[]);
+        assert_eq!(status.code(), Some(0), "{output}");
+        assert!(output.contains(&format!("beckon {command}")), "{output}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_agent_comes_back_by_itself() {
+    let stage = Stage::own(Plan::new(Shape::Standalone));
+    let server: &Node = &stage.nodes()[0];
+    let options = user_agent::Options {
+        backoff: client::backoff::Backoff {
+            first: Duration::from_millis(50),
+            longest: Duration::from_millis(500),
+        },
+        ..user_agent::Options::default()
+    };
+    let mut agent = UserAgent::connect(&server.ws_url(), options).await.unwrap();
+    let (kept, given_up) = (user_agent::new_channel(), user_agent::new_channel());
+    let endpoint = agent.register(&kept).await.unwrap();
+    let given_up_endpoint = agent.register(&given_up).await.unwrap();
+    agent.ping().await.unwrap();
+    assert_eq!(stage.put_data(&endpoint, 1, "look").await, 200);
+    let Event::Notification(updates) = agent.next_event().await else { panic!("a notification comes first") };
+    assert_eq!((updates[0].version, updates[0].data.as_deref()), (1, Some("look")));
+    agent.acknowledge(&updates).await.unwrap();
+    assert_eq!(stage.put(&endpoint, 2).await, 200);
+    agent.unregister(&given_up).await.unwrap();
+    assert_eq!(stage.put(&given_up_endpoint, 1).await, 410);
+    let uaid = agent.uaid().to_owned();
+    server.kill();
+    server.start();
+    let mut disconnected = false;
+    let versions = tokio::time::timeout(PATIENCE, async {
+        let (mut connected, mut versions) = (false, Vec::new());
+        while !(connected && versions.last() == Some(&2)) {
+            match agent.next_event().await {
+                Event::Disconnected { .. } => disconnected = true,
+                Event::Connected { new_uaid } => {
+                    assert!(!new_uaid);
+                    (connected, versions) = (true, Vec::new());
+                }
+                Event::Notification(updates) => versions.extend(updates.iter().map(|update| update.version)),
+                Event::NewEndpoint { .. } => panic!("the endpoint is the same"),
+            }
+        }
+        versions
+    })
+    .await
+    .unwrap();
+    assert_eq!((disconnected, versions), (true, vec![2]));
+    assert_eq!((agent.uaid(), agent.channels()), (&*uaid, &[kept.clone()][..]));
+    assert_eq!(agent.register(&kept).await.unwrap(), endpoint);
+    agent.close().await;
+    assert_eq!(stage.put(&endpoint, 3).await, 202);
+}
+
+#[tokio::test]
+async fn logs_tell_no_secrets() {
+    for shape in [Shape::Standalone, Shape::Cluster] {
+        let stage = Stage::own(Plan::new(shape).all("BECKON_LOG", "trace"));
+        let mut known = stage.registered().await;
+        assert_eq!(stage.put_data(&known.endpoint, 7, "a-payload-nobody-logs").await, 200);
+        known.client.updates().await;
+        known.client.send_text("{\"messageType\":\"a-type-nobody-logs\"}").await;
+        known.client.receive().await;
+        known.client.expect_close(1008).await;
+        for node in stage.nodes() {
+            let log = node.log();
+            let token = known.endpoint.rsplit('/').next().unwrap();
+            for secret in [&known.uaid, &known.channel, token, "a-payload-nobody-logs"] {
+                assert!(!log.contains(secret), "{} logs {secret}", node.name());
+            }
+            assert!(!log.contains(cluster_tests::plan::SECRET), "{} logs the cluster secret", node.name());
+        }
+    }
+}
