@@ -1,3 +1,5 @@
+//! The parser: each message as it comes, each mistake as it is told, and anything at all.
+
 use super::*;
 use crate::violation::INTERNAL_ERROR;
 use proptest::prelude::*;
