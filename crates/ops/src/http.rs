@@ -77,7 +77,9 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let permits = Arc::new(Semaphore::new(limits.connections_max));
+    // More permits than that cannot be waited for at the end, nor can a machine have so many connections.
+    let connections_max = u32::try_from(limits.connections_max).unwrap_or(u32::MAX);
+    let permits = Arc::new(Semaphore::new(connections_max as usize));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -103,9 +105,8 @@ where
         });
     }
     drop(listener);
-    let all = u32::try_from(limits.connections_max).unwrap_or(u32::MAX);
     // Every permit is back when the last connection has ended.
-    let _ = permits.acquire_many(all).await;
+    let _ = permits.acquire_many(connections_max).await;
 }
 
 /// The next connection, as soon as there may be one more. Cancel safe.

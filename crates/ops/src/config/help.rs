@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 pub fn help(parts: &[&[Field]], defaults: &[(&str, &str)]) -> String {
     let mut text = String::from(
         "Settings are read from a TOML file (key ws_listen), over it the environment (BECKON_WS_LISTEN), over\n\
-         both flags (--ws-listen).\n\n  --config FILE\n      The TOML file. [default: none]\n",
+         both flags (--ws-listen).\n\n  --config FILE\n      The TOML file.\n      [BECKON_CONFIG] [default: none]\n",
     );
     let mut listed: Vec<&str> = Vec::new();
     for field in parts.iter().copied().flatten() {
