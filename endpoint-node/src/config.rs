@@ -41,6 +41,10 @@ ops::settings! {
         store: Secret => parse_store,
         /// Wait for the store at start instead of ending with exit code 69.
         wait_for_store: bool = "false",
+        /// Time that the store has for one step; then it counts as unavailable.
+        store_timeout: Duration = "3s" => parse_positive,
+        /// Time after which a client that has not been connected is forgotten; the same for all nodes.
+        uaid_idle: Duration = "90d" => parse_idle,
         /// Scheme, host and port of the endpoints that are given out, as application servers reach them.
         endpoint_url: EndpointUrl => parse_endpoint_url,
         /// What the nodes of a cluster know and nobody else: 16 characters or more. Required by every
@@ -161,6 +165,11 @@ fn parse_data_len(text: &str) -> Result<usize, String> {
 fn parse_connections(text: &str) -> Result<usize, String> {
     let connections = text.parse().ok().filter(|connections| (1..=1_000_000).contains(connections));
     connections.ok_or_else(|| "is no whole number from 1 to 1000000".to_owned())
+}
+
+fn parse_idle(text: &str) -> Result<Duration, String> {
+    let idle = <Duration as ops::config::Value>::parse(text)?;
+    if idle < Duration::from_secs(1) { Err("must be 1s or more".to_owned()) } else { Ok(idle) }
 }
 
 fn parse_positive(text: &str) -> Result<Duration, String> {

@@ -26,13 +26,14 @@ use metrics::Metrics;
 use ops::{
     admin::{Admin, Build, StorageCheck, Vitals},
     clock::Clock,
+    exit::Failure,
     http::Limits,
     listener::BindError,
     shutdown::{Drained, Shutdown},
 };
 use proto::delivery::Deliver;
-use std::{sync::Arc, time::Duration};
-use store::Store;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use store::{OpenError, OpenOptions, Store};
 use tokio::net::TcpListener;
 use types::token::KeyRing;
 
@@ -75,6 +76,30 @@ impl Listeners {
     }
 }
 
+/// Opens the store that the settings name, and waits for it if they say so. `None` if the node is to stop before.
+///
+/// # Errors
+/// The store is not there, or cannot be what the settings say.
+pub async fn open_store(config: &Config, shutdown: &Shutdown) -> Result<Option<Arc<dyn Store>>, Failure> {
+    let clock = Clock::start();
+    let options = OpenOptions {
+        data_dir: PathBuf::new(),
+        uaid_idle: config.node.uaid_idle,
+        step_timeout: config.node.store_timeout,
+        fsync: true,
+        clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
+    };
+    tokio::select! {
+        opened = store::open(config.node.store.expose(), &options, config.node.wait_for_store) => {
+            opened.map(Some).map_err(|error| match error {
+                OpenError::Configuration(reason) => Failure::usage(reason),
+                OpenError::Unavailable(reason) => Failure::unavailable(reason),
+            })
+        }
+        () = shutdown.requested() => Ok(None),
+    }
+}
+
 /// Runs a node of a cluster until `shutdown` is requested and requests have ended, or their time is over.
 pub async fn run(config: Config, listeners: Listeners, store: Arc<dyn Store>, shutdown: Shutdown) {
     let clock = Clock::start();
@@ -82,7 +107,7 @@ pub async fn run(config: Config, listeners: Listeners, store: Arc<dyn Store>, sh
     let metrics = Metrics::register(registry.sub_registry_with_prefix("beckon"));
     let nodes = ConnectionNodes::start(store.clone(), config.connection_nodes(), metrics.clone(), clock);
     let vitals = Arc::new(NodeVitals {
-        name: config.node.node_name.clone().unwrap_or_else(|| config.http.http_listen.to_string()),
+        name: config.node.node_name.clone().unwrap_or_else(|| local(&listeners.http)),
         connections_max: config.http.http_max_connections as u64,
         store: store.clone(),
         shutdown: shutdown.clone(),
@@ -90,7 +115,6 @@ pub async fn run(config: Config, listeners: Listeners, store: Arc<dyn Store>, sh
     let admin = Arc::new(Admin::new(vitals, BUILD, http::MORE_INFO.to_owned(), registry, clock));
     // Ends after everything else, so that operators can watch the drain.
     let admin_end = Shutdown::new();
-    admin_end.spawn(admin.clone().serve(listeners.admin, admin_end.clone()));
     let endpoints = Endpoints {
         store,
         nodes: Arc::new(nodes.clone()),
@@ -99,11 +123,12 @@ pub async fn run(config: Config, listeners: Listeners, store: Arc<dyn Store>, sh
         clock,
     };
     tracing::info!(
-        http.listen = %config.http.http_listen,
-        admin.listen = %config.node.admin_listen,
+        http.listen = local(&listeners.http),
+        admin.listen = local(&listeners.admin),
         endpoint.url = %config.node.endpoint_url,
         "serving endpoints"
     );
+    admin_end.spawn(admin.clone().serve(listeners.admin, admin_end.clone()));
     shutdown.spawn(serve(listeners.http, &config.http, endpoints, admin, shutdown.clone()));
     shutdown.requested().await;
     match shutdown.drain(config.node.drain_timeout).await {
@@ -112,6 +137,11 @@ pub async fn run(config: Config, listeners: Listeners, store: Arc<dyn Store>, sh
     }
     nodes.close().await;
     admin_end.drain(ADMIN_DRAIN).await;
+}
+
+/// The address that a listener has got, which is not that of the settings if they leave the port to the system.
+fn local(listener: &TcpListener) -> String {
+    listener.local_addr().map_or_else(|_| "unknown".to_owned(), |address| address.to_string())
 }
 
 /// What serving endpoints needs besides its settings.

@@ -5,6 +5,7 @@
 
 mod http_client;
 mod node_server;
+mod program;
 mod streams;
 mod test_node;
 mod update;
