@@ -294,6 +294,7 @@ fn make_directory(data_dir: &Path) -> io::Result<()> {
 }
 
 /// Says who can do something about it.
+#[expect(clippy::wildcard_enum_match_arm, reason = "redb has many errors, and may have more")]
 fn blame(data_dir: PathBuf, error: redb::Error) -> OpenError {
     match error {
         redb::Error::DatabaseAlreadyOpen => OpenError::InUse(data_dir),

@@ -8,6 +8,11 @@
 //! A client without a heartbeat costs nothing between its messages: presence is part of its record, and
 //! whether the node that it names is alive is told by that node's lease in the directory.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "`Value` is whatever any Redis may say; a script says one of two or three things"
+)]
+
 mod address;
 mod directory;
 mod keys;
@@ -225,7 +230,7 @@ impl Store for RedisStore {
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(PutOutcome::Gone),
             Value::BulkString(bytes) => {
-                let (presence, sequence) = record::presence_and_sequence(&bytes)?;
+                let record::Head { sequence, presence, .. } = record::head(&bytes)?;
                 Ok(PutOutcome::Stored { sequence, presence })
             }
             other => Err(unexpected(&other)),

@@ -64,8 +64,11 @@ impl Memory {
 /// What the steps of one batch work on.
 #[derive(Debug)]
 pub(super) struct Batch<'txn, 'm> {
-    /// The records.
-    pub(super) table: Table<'txn, &'static [u8; 16], &'static [u8]>,
+    /// The records as they were before the batch.
+    table: Table<'txn, &'static [u8; 16], &'static [u8]>,
+    /// What the batch makes of them; `None` is removed. Written at its end, so that many steps on one client
+    /// write its record once.
+    written: HashMap<Uaid, Option<Record>>,
     /// The rest.
     pub(super) memory: &'m mut Memory,
     /// The time of the batch, since the Unix epoch.
@@ -74,7 +77,27 @@ pub(super) struct Batch<'txn, 'm> {
     pub(super) changed: bool,
 }
 
-impl Batch<'_, '_> {
+impl<'txn, 'm> Batch<'txn, 'm> {
+    /// Nothing has changed yet.
+    pub(super) fn new(
+        table: Table<'txn, &'static [u8; 16], &'static [u8]>,
+        memory: &'m mut Memory,
+        now: Duration,
+    ) -> Self {
+        Self { table, written: HashMap::new(), memory, now, changed: false }
+    }
+
+    /// Writes what has changed into the transaction, and tells whether there is something to commit.
+    pub(super) fn finish(mut self) -> Result<bool, StoreError> {
+        for (uaid, record) in self.written {
+            match record {
+                Some(record) => drop(self.table.insert(&uaid.0, &record.encode()[..]).map_err(failed)?),
+                None => drop(self.table.remove(&uaid.0).map_err(failed)?),
+            }
+        }
+        Ok(self.changed)
+    }
+
     /// See [`crate::Store::hello`].
     pub(super) fn hello(&mut self, hello: &Hello) -> Result<HelloOutcome, StoreError> {
         let record = self.load(hello.uaid)?;
@@ -93,7 +116,9 @@ impl Batch<'_, '_> {
         match stored {
             Some(stored) if stored != dialect => return Ok(HelloOutcome::Unknown { dialect }),
             Some(Dialect::SimplePush) if !all_registered(hello.listed.as_ref(), record.as_ref()) => {
-                self.remove(hello.uaid)?;
+                if record.is_some() {
+                    self.remove(hello.uaid);
+                }
                 self.memory.seats.remove(&hello.uaid);
                 return Ok(HelloOutcome::Deleted { former });
             }
@@ -106,7 +131,7 @@ impl Batch<'_, '_> {
             }
         }
         let snapshot = record.as_ref().map(Record::snapshot).unwrap_or_default();
-        self.renew(hello.uaid, record)?;
+        self.renew(hello.uaid, record);
         self.memory.seats.insert(hello.uaid, Seat { presence: hello.presence, dialect });
         Ok(HelloOutcome::Claimed { dialect, former, snapshot })
     }
@@ -117,8 +142,8 @@ impl Batch<'_, '_> {
             return Ok(());
         }
         match self.load(uaid)? {
-            Some(record) if record.channels.is_empty() => self.remove(uaid)?,
-            record => self.renew(uaid, record)?,
+            Some(record) if record.channels.is_empty() => self.remove(uaid),
+            record => self.renew(uaid, record),
         }
         self.memory.seats.remove(&uaid);
         Ok(())
@@ -135,7 +160,7 @@ impl Batch<'_, '_> {
         }
         let record = self.load(uaid)?;
         let snapshot = record.as_ref().map(Record::snapshot).unwrap_or_default();
-        self.renew(uaid, record)?;
+        self.renew(uaid, record);
         Ok(Ok(snapshot))
     }
 
@@ -156,7 +181,7 @@ impl Batch<'_, '_> {
             let key = registration.key;
             if registration.channel.spelling != add.spelling {
                 registration.channel.spelling = add.spelling;
-                self.save(add.uaid, &record)?;
+                self.save(add.uaid, record);
             }
             return Ok(AddChannelOutcome::Registered { key, sequence });
         }
@@ -165,7 +190,7 @@ impl Batch<'_, '_> {
         }
         let channel = Channel { id: add.channel, spelling: add.spelling, pending: None };
         record.channels.push(Registration { channel, key: add.key });
-        self.save(add.uaid, &record)?;
+        self.save(add.uaid, record);
         Ok(AddChannelOutcome::Registered { key: add.key, sequence })
     }
 
@@ -184,7 +209,7 @@ impl Batch<'_, '_> {
             let before = record.channels.len();
             record.channels.retain(|registration| registration.channel.id != channel);
             if record.channels.len() < before {
-                self.save(uaid, &record)?;
+                self.save(uaid, record);
             }
         }
         Ok(Ok(()))
@@ -197,7 +222,7 @@ impl Batch<'_, '_> {
         let Some(registration) = record.channel_mut(put.channel) else { return Ok(PutOutcome::Gone) };
         registration.channel.pending = Some(put.version);
         record.sequence = sequence;
-        self.save(put.uaid, &record)?;
+        self.save(put.uaid, record);
         let presence = self.memory.seats.get(&put.uaid).map(|seat| seat.presence);
         Ok(PutOutcome::Stored { sequence, presence })
     }
@@ -214,7 +239,10 @@ impl Batch<'_, '_> {
                 changed = true;
             }
         }
-        if changed { self.save(uaid, &record) } else { Ok(()) }
+        if changed {
+            self.save(uaid, record);
+        }
+        Ok(())
     }
 
     /// Removes records that have expired, a bounded number at a time, and notes that connected clients are
@@ -233,7 +261,7 @@ impl Batch<'_, '_> {
         self.memory.swept = if uaids.len() < SWEEP_LEN_MAX { None } else { uaids.last().copied() };
         for uaid in uaids {
             match self.load(uaid) {
-                Ok(record) if self.memory.seats.contains_key(&uaid) => self.renew(uaid, record)?,
+                Ok(record) if self.memory.seats.contains_key(&uaid) => self.renew(uaid, record),
                 // Loading removes what has expired. A record of a newer version is not ours to remove.
                 Ok(_) | Err(StoreError::Unreadable(_)) => {}
                 Err(error @ StoreError::Unavailable(_)) => return Err(error),
@@ -249,6 +277,9 @@ impl Batch<'_, '_> {
 
     /// Reads a record. One that has expired is removed: nobody may see it again, also after a new hello.
     fn load(&mut self, uaid: Uaid) -> Result<Option<Record>, StoreError> {
+        if let Some(record) = self.written.get(&uaid) {
+            return Ok(record.clone());
+        }
         let record = match self.table.get(&uaid.0).map_err(failed)? {
             None => return Ok(None),
             Some(bytes) => Record::decode(bytes.value())
@@ -257,34 +288,31 @@ impl Batch<'_, '_> {
         let idle = self.memory.idle + 2 * (self.memory.idle / LAST_SEEN_PARTS) + Duration::from_secs(1);
         let unseen = self.now.saturating_sub(Duration::from_secs(record.last_seen));
         if unseen > idle && !self.memory.seats.contains_key(&uaid) {
-            self.remove(uaid)?;
+            self.remove(uaid);
             return Ok(None);
         }
         Ok(Some(record))
     }
 
     /// Notes that a client is seen now, if the record does not say about so already.
-    fn renew(&mut self, uaid: Uaid, record: Option<Record>) -> Result<(), StoreError> {
-        let Some(mut record) = record else { return Ok(()) };
+    fn renew(&mut self, uaid: Uaid, record: Option<Record>) {
+        let Some(mut record) = record else { return };
         let unseen = self.now.abs_diff(Duration::from_secs(record.last_seen));
         if unseen > self.memory.idle / LAST_SEEN_PARTS {
             record.last_seen = self.now.as_secs();
-            self.save(uaid, &record)?;
+            self.save(uaid, record);
         }
-        Ok(())
     }
 
-    fn save(&mut self, uaid: Uaid, record: &Record) -> Result<(), StoreError> {
+    fn save(&mut self, uaid: Uaid, record: Record) {
         self.changed = true;
-        self.table.insert(&uaid.0, &record.encode()[..]).map_err(failed)?;
-        Ok(())
+        self.written.insert(uaid, Some(record));
     }
 
-    fn remove(&mut self, uaid: Uaid) -> Result<(), StoreError> {
-        if self.table.remove(&uaid.0).map_err(failed)?.is_some() {
-            self.changed = true;
-        }
-        Ok(())
+    /// Removes a record that has been loaded, or is not there.
+    fn remove(&mut self, uaid: Uaid) {
+        self.changed = true;
+        self.written.insert(uaid, None);
     }
 }
 

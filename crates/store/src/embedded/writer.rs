@@ -76,15 +76,13 @@ impl Writer {
         let transaction = self.database.begin_write().map_err(|error| unavailable(&error))?;
         let table = transaction.open_table(CLIENTS).map_err(|error| unavailable(&error))?;
         let now = (self.clock)();
-        let mut batch = Batch { table, memory: &mut self.memory, now, changed: false };
+        let mut batch = Batch::new(table, &mut self.memory, now);
         let replies: Vec<_> = steps.into_iter().map(|step| step(&mut batch)).collect();
         let swept = batch.sweep();
-        let changed = batch.changed;
-        drop(batch);
-        let ended = if changed {
-            transaction.commit().map_err(|error| unavailable(&error))
-        } else {
-            transaction.abort().map_err(failed)
+        let ended = match batch.finish() {
+            Ok(true) => transaction.commit().map_err(|error| unavailable(&error)),
+            Ok(false) => transaction.abort().map_err(failed),
+            Err(error) => Err(error),
         };
         for reply in replies {
             reply(ended.clone());

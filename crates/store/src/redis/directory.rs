@@ -26,8 +26,9 @@ pub(super) fn field(node: NodeId) -> [u8; 8] {
 
 /// Writes an entry.
 pub(super) fn encode(entry: &NodeEntry) -> Vec<u8> {
+    let room = if entry.room { ROOM } else { 0 };
     let ws_url = if entry.ws_url.is_some() { WS_URL } else { 0 };
-    let mut out = vec![VERSION, u8::from(entry.room) * ROOM | ws_url];
+    let mut out = vec![VERSION, room | ws_url];
     for text in [Some(&entry.name), Some(&entry.grpc_address), entry.ws_url.as_ref()].into_iter().flatten() {
         out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
         out.extend_from_slice(text.as_bytes());

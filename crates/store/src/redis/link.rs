@@ -206,6 +206,13 @@ impl From<Failure> for StoreError {
             Failure::Redis(error) if error.code() == Some("WRONGTYPE") => {
                 Self::Unreadable("not a client's record".into())
             }
+            // A script fails by itself only on what it cannot count or compare.
+            Failure::Redis(error)
+                if error.code() == Some("ERR")
+                    && error.detail().is_some_and(|detail| detail.contains("user_script")) =>
+            {
+                Self::Unreadable(failure.to_string())
+            }
             Failure::Redis(_) | Failure::Elapsed(_) | Failure::Closed => {
                 Self::Unavailable(failure.to_string())
             }

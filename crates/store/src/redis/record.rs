@@ -82,12 +82,6 @@ pub(super) fn presence(bytes: &[u8]) -> Result<Option<Presence>, Unreadable> {
         .then_some(Presence { node: NodeId((number >> 64) as u64), connection: ConnectionId(number as u64) }))
 }
 
-/// Reads what `put_version` answers: a presence and the sequence.
-pub(super) fn presence_and_sequence(bytes: &[u8]) -> Result<(Option<Presence>, Sequence), Unreadable> {
-    let (who, digits) = bytes.split_at_checked(PRESENCE_LEN).ok_or(Unreadable("answer is too short"))?;
-    Ok((presence(who)?, sequence(digits)?))
-}
-
 /// Reads what `add_channel` answers: a key and the sequence.
 pub(super) fn key_and_sequence(bytes: &[u8]) -> Result<(KeyId, Sequence), Unreadable> {
     let (&key, digits) = bytes.split_first().ok_or(Unreadable("answer is too short"))?;
@@ -232,7 +226,6 @@ mod tests {
             let _ = head(&value);
             let _ = channel(&field, &value);
             let _ = channel(&[0; 16], &value);
-            let _ = presence_and_sequence(&value);
             let _ = key_and_sequence(&value);
             let _ = record([(HEAD, &value[..]), (&field[..], &value[..])].into_iter());
         }

@@ -1,30 +1,47 @@
 -- KEYS[1] record  ARGV: channel, version or '' for any, channel, version, ...
 -- Both versions become doubles, which is how they have to be compared.
--- All is read before anything is written; in pieces, because Lua unpacks no more than some thousand values.
-local cleared = {}
-for first = 1, #ARGV, 1000 do
-  local last = math.min(first + 999, #ARGV)
-  local fields = { 'm' }
-  for i = first, last, 2 do fields[#fields + 1] = ARGV[i] end
-  local found = redis.call('HMGET', KEYS[1], unpack(fields))
+local key, call, sub = KEYS[1], redis.call, string.sub
+
+-- A channel without what is pending on it; false if that is not acknowledged, nil if it cannot be read.
+local function cleared(value, acknowledged)
+  local form = sub(value, 1, 1)
+  local prefix = (form == '\0' or form == '\1') and 2 or (form == '\2' or form == '\3') and 6 or 0
+  if prefix == 0 or #value < prefix then return nil end
+  if #value == prefix then return false end
+  if acknowledged ~= '' and tonumber(sub(value, prefix + 1)) ~= tonumber(acknowledged) then return false end
+  return sub(value, 1, prefix)
+end
+
+-- One channel is what nearly every user agent acknowledges at a time.
+if #ARGV == 2 then
+  local found = call('HMGET', key, 'm', ARGV[1])
   if not found[1] then return 0 end
-  if string.byte(found[1], 1) ~= 1 then return -1 end
+  if sub(found[1], 1, 1) ~= '\1' then return -1 end
+  if not found[2] then return 0 end
+  local value = cleared(found[2], ARGV[2])
+  if value == nil then return -1 end
+  if value then call('HSET', key, ARGV[1], value) end
+  return 0
+end
+
+-- All is read before anything is written; in pieces, because Lua unpacks no more than some thousand values.
+local writes = {}
+for first = 1, #ARGV, 1000 do
+  local fields = { 'm' }
+  for i = first, math.min(first + 999, #ARGV), 2 do fields[#fields + 1] = ARGV[i] end
+  local found = call('HMGET', key, unpack(fields))
+  if not found[1] then return 0 end
+  if sub(found[1], 1, 1) ~= '\1' then return -1 end
   for i = 2, #found do
-    local value = found[i]
+    local value = found[i] and cleared(found[i], ARGV[first + 2 * (i - 2) + 1])
+    if value == nil then return -1 end
     if value then
-      local form = string.byte(value, 1)
-      local prefix = form == 0 and 2 or form == 1 and 2 or form == 2 and 6 or form == 3 and 6 or 0
-      if prefix == 0 or #value < prefix then return -1 end
-      local acknowledged = ARGV[first + 2 * (i - 2) + 1]
-      if #value > prefix
-        and (acknowledged == '' or tonumber(string.sub(value, prefix + 1)) == tonumber(acknowledged)) then
-        cleared[#cleared + 1] = fields[i]
-        cleared[#cleared + 1] = string.sub(value, 1, prefix)
-      end
+      writes[#writes + 1] = fields[i]
+      writes[#writes + 1] = value
     end
   end
 end
-for first = 1, #cleared, 1000 do
-  redis.call('HSET', KEYS[1], unpack(cleared, first, math.min(first + 999, #cleared)))
+for first = 1, #writes, 1000 do
+  call('HSET', key, unpack(writes, first, math.min(first + 999, #writes)))
 end
 return 0
