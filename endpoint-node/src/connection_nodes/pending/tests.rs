@@ -1,0 +1,230 @@
+//! What is pending for a node, driven by hand: no socket, no clock.
+
+use super::*;
+use std::{sync::Arc, task::Wake};
+use tokio::sync::oneshot::Receiver;
+use types::{
+    channel_id::ChannelId,
+    notification::{Sequence, Update},
+    version::Version,
+};
+
+const NODE: NodeId = NodeId(7);
+const LATE: Moment = Moment(1000);
+
+type Answer = Receiver<Result<Receipt, Undelivered>>;
+
+/// What is pending for a node, driven by hand.
+struct Bench {
+    pending: Pending,
+    stream: u64,
+    metrics: Metrics,
+}
+
+impl Bench {
+    /// A stream that is being opened.
+    fn opening() -> Self {
+        let metrics = Metrics::default();
+        let mut pending = Pending::new(NODE, metrics.clone());
+        let stream = pending.next_stream();
+        Self { pending, stream, metrics }
+    }
+
+    /// A stream that works.
+    fn open() -> Self {
+        let mut bench = Self::opening();
+        bench.pending.opened();
+        bench
+    }
+
+    fn offer(&mut self, connection: u64) -> Result<Answer, Undelivered> {
+        self.offer_data(connection, None)
+    }
+
+    fn offer_data(&mut self, connection: u64, data: Option<Arc<str>>) -> Result<Answer, Undelivered> {
+        let update = Update {
+            channel: ChannelId([1; 16]),
+            version: Version::new(1).unwrap(),
+            sequence: Sequence(1),
+            data,
+        };
+        let to = Presence { node: NODE, connection: ConnectionId(connection) };
+        let parcel = Parcel { to, notification: Notification::Update(update) };
+        let (reply, answer) = oneshot::channel();
+        self.pending.offer(parcel, LATE, reply).map(|_| answer)
+    }
+
+    /// The tags, connections and kinds (`u` or `m`) of the next request.
+    fn take(&mut self) -> Vec<(u64, u64, char)> {
+        let request = self.pending.take_request(self.stream, LATE).unwrap();
+        let kind = |parcel: &wire::Parcel| match parcel.notification {
+            Some(wire::parcel::Notification::Update(_)) => 'u',
+            Some(wire::parcel::Notification::Missed(_)) => 'm',
+            None => '?',
+        };
+        let parcels = request.map(|request| request.parcels).unwrap_or_default();
+        parcels.iter().map(|parcel| (parcel.tag, parcel.connection, kind(parcel))).collect()
+    }
+
+    /// What is answered when this is done.
+    fn settled(
+        &mut self,
+        act: impl FnOnce(&mut Pending, &mut Vec<Settled>),
+    ) -> Vec<Result<Receipt, Undelivered>> {
+        let mut settled = Vec::new();
+        act(&mut self.pending, &mut settled);
+        settled
+            .into_iter()
+            .map(|(reply, receipt)| {
+                reply.send(receipt).ok();
+                receipt
+            })
+            .collect()
+    }
+
+    fn settle(&mut self, tag: u64) -> Vec<Result<Receipt, Undelivered>> {
+        self.settled(|pending, settled| pending.settle(tag, Receipt::Delivered, settled))
+    }
+
+    fn expire(&mut self) -> Vec<Result<Receipt, Undelivered>> {
+        self.settled(|pending, settled| pending.expire(LATE, settled))
+    }
+}
+
+#[test]
+fn receipts_in_any_order_find_who_waits_for_them() {
+    let mut bench = Bench::open();
+    let mut answers: Vec<Answer> = (0..3).map(|connection| bench.offer(connection).unwrap()).collect();
+    assert_eq!(bench.take(), [(0, 0, 'u'), (1, 1, 'u'), (2, 2, 'u')]);
+    for tag in [1, 0, 2] {
+        assert_eq!(bench.settle(tag), [Ok(Receipt::Delivered)]);
+        assert_eq!(answers[usize::try_from(tag).unwrap()].try_recv(), Ok(Ok(Receipt::Delivered)));
+        assert_eq!(bench.settle(tag), [], "the same receipt again");
+    }
+    assert_eq!(bench.settle(99), [], "a receipt for nothing");
+    assert!(bench.pending.in_flight.is_empty());
+    let _waiting = bench.offer(3).unwrap();
+    assert_eq!(bench.take(), [(3, 3, 'u')], "tags go on");
+}
+
+#[test]
+fn what_waits_goes_out_together_within_limits() {
+    let mut bench = Bench::open();
+    let mut answers = Vec::new();
+    for connection in 0..=PARCELS_MAX as u64 {
+        answers.push(bench.offer(connection).unwrap());
+    }
+    assert_eq!(bench.take().len(), PARCELS_MAX);
+    assert_eq!(bench.take().len(), 1);
+    assert_eq!(bench.take().len(), 0);
+    let large: Arc<str> = "x".repeat(REQUEST_DATA_MAX / 2).into();
+    for connection in 0..3 {
+        answers.push(bench.offer_data(connection, Some(large.clone())).unwrap());
+    }
+    assert_eq!(bench.take().len(), 2);
+    assert_eq!(bench.take().len(), 1);
+}
+
+#[test]
+fn no_more_is_kept_than_the_limits_say() {
+    let mut bench = Bench::open();
+    let mut answers = Vec::new();
+    for connection in 0..(IN_FLIGHT_MAX + OUTBOX_MAX) as u64 {
+        answers.push(bench.offer(connection).unwrap());
+        if bench.pending.in_flight.len() < IN_FLIGHT_MAX {
+            bench.take();
+        }
+    }
+    assert_eq!(bench.take().len(), 0, "too many receipts are due");
+    assert_eq!(bench.offer(0).err(), Some(Undelivered::Overloaded));
+    assert_eq!(bench.metrics.nudges_pending.get(), 1);
+    bench.settle(0);
+    assert_eq!(bench.take().len(), 1, "a receipt makes room");
+    for connection in 0..=MISSED_MAX as u64 {
+        bench.pending.remember(ConnectionId(connection));
+    }
+    assert_eq!(bench.metrics.nudges_pending.get(), MISSED_MAX as i64);
+    assert_eq!(bench.metrics.nudges_dropped.get(), 1);
+}
+
+#[test]
+fn a_parcel_that_gets_no_receipt_is_nudged_once_the_node_speaks() {
+    let mut bench = Bench::open();
+    let _first = bench.offer(1).unwrap();
+    let _second = bench.offer(2).unwrap();
+    bench.take();
+    assert_eq!(bench.expire(), [Err(Undelivered::TimedOut), Err(Undelivered::TimedOut)]);
+    assert_eq!(bench.take(), [(2, 1, 'm')], "one, to find out whether the node is back");
+    assert_eq!(bench.take(), []);
+    bench.settle(2);
+    assert_eq!(bench.take(), [(3, 2, 'm')]);
+    bench.settle(3);
+    assert_eq!(bench.metrics.nudges_pending.get(), 0);
+    assert_eq!(bench.take(), []);
+}
+
+#[test]
+fn a_nudge_without_a_receipt_is_tried_again() {
+    let mut bench = Bench::open();
+    bench.pending.remember(ConnectionId(1));
+    assert_eq!(bench.take(), [(0, 1, 'm')]);
+    assert_eq!(bench.expire(), [], "nobody waits for a nudge");
+    assert_eq!(bench.take(), [(1, 1, 'm')]);
+}
+
+#[test]
+fn a_broken_stream_answers_all_and_the_next_one_tells_what_was_missed() {
+    let mut bench = Bench::open();
+    let _sent = bench.offer(1).unwrap();
+    bench.take();
+    let _waiting = bench.offer(2).unwrap();
+    let broken = bench.settled(|pending, settled| pending.broken(settled));
+    assert_eq!(broken, [Err(Undelivered::Broken), Err(Undelivered::Broken)]);
+    assert_eq!(bench.pending.take_request(bench.stream, LATE), Err(Superseded), "the old stream is over");
+    assert_eq!(bench.offer(3).err(), Some(Undelivered::Broken));
+    bench.stream = bench.pending.next_stream();
+    assert_eq!(bench.take(), [], "the new stream has not worked yet");
+    bench.pending.opened();
+    let nudged: Vec<u64> = bench.take().into_iter().map(|(_, connection, _)| connection).collect();
+    assert_eq!(nudged, [1, 2, 3]);
+    assert_eq!(bench.settle(0), [], "a receipt of the old stream");
+}
+
+#[test]
+fn parcels_wait_for_the_first_stream_but_not_for_long() {
+    let mut bench = Bench::opening();
+    let _answer = bench.offer(1).unwrap();
+    assert_eq!(bench.expire(), [Err(Undelivered::TimedOut)]);
+    let _answer = bench.offer(2).unwrap();
+    assert_eq!(bench.take(), [(0, 2, 'u')], "nudges wait until the stream works");
+}
+
+#[test]
+fn a_closed_link_takes_and_remembers_nothing() {
+    let mut bench = Bench::open();
+    let _answer = bench.offer(1).unwrap();
+    let closed = bench.settled(|pending, settled| {
+        pending.close(settled);
+    });
+    assert_eq!(closed, [Err(Undelivered::NodeGone)]);
+    assert_eq!(bench.offer(2).err(), Some(Undelivered::NodeGone));
+    assert_eq!(bench.metrics.nudges_pending.get(), 0);
+    assert_eq!(bench.pending.take_request(bench.stream, LATE), Err(Superseded));
+    bench.pending.opened();
+    assert_eq!(bench.pending.phase(), Phase::Closed);
+}
+
+#[test]
+fn a_parked_stream_is_woken_by_what_it_can_send() {
+    struct Nothing;
+    impl Wake for Nothing {
+        fn wake(self: Arc<Self>) {}
+    }
+    let waker = Waker::from(Arc::new(Nothing));
+    let mut bench = Bench::open();
+    bench.pending.park(&waker);
+    assert!(bench.pending.wake().is_none(), "there is nothing to send");
+    bench.pending.remember(ConnectionId(1));
+    assert!(bench.pending.wake().is_some_and(|woken| woken.will_wake(&waker)));
+    assert!(bench.pending.wake().is_none(), "it is awake");
+}
