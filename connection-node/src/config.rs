@@ -191,11 +191,13 @@ impl NodeSettings {
     /// What is wrong with settings that fit each for itself, with the name of the one to blame.
     pub fn conflict(&self) -> Option<(&'static str, String)> {
         if self.cluster_secret.is_none() && !self.grpc_listen.ip().is_loopback() {
-            let reason = format!("is required, because grpc_listen {} is not a loopback address", self.grpc_listen);
+            let reason =
+                format!("is required, because grpc_listen {} is not a loopback address", self.grpc_listen);
             return Some(("cluster_secret", reason));
         }
         if self.grpc_advertise.is_none() && self.grpc_listen.ip().is_unspecified() {
-            let reason = format!("is required, because nobody can connect to grpc_listen {}", self.grpc_listen);
+            let reason =
+                format!("is required, because nobody can connect to grpc_listen {}", self.grpc_listen);
             return Some(("grpc_advertise", reason));
         }
         None
@@ -302,9 +304,14 @@ mod tests {
             "--ws-advertise=http://x",
         ];
         let errors = read(&arguments).unwrap_err();
-        for name in
-            ["redirect-threshold", "ws-path", "allowed-origins", "keepalive-interval", "ws-advertise", "store"]
-        {
+        for name in [
+            "redirect-threshold",
+            "ws-path",
+            "allowed-origins",
+            "keepalive-interval",
+            "ws-advertise",
+            "store",
+        ] {
             assert!(errors.contains(name), "{name} in {errors}");
         }
     }

@@ -160,7 +160,8 @@ impl Connection {
 
     fn poll_mailbox(&mut self, context: &mut Context<'_>) -> bool {
         let takes = self.held.is_none() && !self.socket.is_congested() && self.session.takes_notifications();
-        let Poll::Ready((signals, notifications)) = self.registration.mailbox.poll_take(context, takes) else {
+        let Poll::Ready((signals, notifications)) = self.registration.mailbox.poll_take(context, takes)
+        else {
             return false;
         };
         for notification in notifications {
@@ -350,9 +351,7 @@ impl Node {
                     store.remove_channel(uaid, presence, channel).await.map(Outcome::RemoveChannel)
                 }
                 Step::Ack(uaid, acks) => store.ack_versions(uaid, acks).await.map(|()| Outcome::Ack),
-                Step::Snapshot(uaid, presence) => {
-                    store.snapshot(uaid, presence).await.map(Outcome::Snapshot)
-                }
+                Step::Snapshot(uaid, presence) => store.snapshot(uaid, presence).await.map(Outcome::Snapshot),
                 Step::Release(uaid, presence) => {
                     store.release(uaid, presence).await.map(|()| Outcome::Release)
                 }

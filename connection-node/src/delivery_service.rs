@@ -8,10 +8,7 @@ use futures_util::{
 use proto::{
     convert::{Malformed, receipt_to_wire},
     delivery::{Deliver, Parcel, Receipt, Undelivered},
-    push_v1::{
-        DeliverRequest, DeliverResponse, EvictRequest, EvictResponse,
-        delivery_server::Delivery,
-    },
+    push_v1::{DeliverRequest, DeliverResponse, EvictRequest, EvictResponse, delivery_server::Delivery},
 };
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;

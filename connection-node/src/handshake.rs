@@ -4,16 +4,13 @@
 //! hyper serves the requests; once it has answered one with 101, the connection is taken back from it and
 //! nothing of it remains.
 
-use crate::{
-    metrics::Upgrade,
-    node::Node,
-    registry::Registration,
-    socket::Socket,
-};
+use crate::{metrics::Upgrade, node::Node, registry::Registration, socket::Socket};
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CONTENT_TYPE, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE},
+    header::{
+        ALLOW, CONTENT_TYPE, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    },
 };
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
@@ -55,7 +52,8 @@ impl std::str::FromStr for Origin {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim().to_ascii_lowercase();
-        let uri: http::Uri = text.parse().map_err(|_| "is not an origin such as https://example.net".to_owned())?;
+        let uri: http::Uri =
+            text.parse().map_err(|_| "is not an origin such as https://example.net".to_owned())?;
         let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
             return Err("is not an origin such as https://example.net".into());
         };
@@ -117,12 +115,16 @@ impl<V: Vitals> Handshake<V> {
             response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
             return response;
         }
-        let (outcome, response) = match self.accept(&mut request, place) {
-            Ok(response) => (Upgrade::Accepted, response),
-            Err(refusal) => refusal,
-        };
-        self.node.metrics.upgrade(outcome);
-        response
+        match self.accept(&mut request, place) {
+            Ok(response) => {
+                self.node.metrics.upgrade(Upgrade::Accepted);
+                response
+            }
+            Err(refusal) => {
+                self.node.metrics.upgrade(refusal.label());
+                refusal.response()
+            }
+        }
     }
 
     /// Checks an upgrade request in the order of PROTOCOL.md section 1.4.
@@ -130,22 +132,16 @@ impl<V: Vitals> Handshake<V> {
         &self,
         request: &mut Request<Incoming>,
         place: &Accepted,
-    ) -> Result<Response<Full<Bytes>>, (Upgrade, Response<Full<Bytes>>)> {
-        let mut response = create_response_with_body(request, Full::default).map_err(|error| {
-            let mut response = plain(StatusCode::BAD_REQUEST, &error.to_string());
-            response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            (Upgrade::Malformed, response)
-        })?;
+    ) -> Result<Response<Full<Bytes>>, Refusal> {
+        let response = create_response_with_body(request, Full::default);
+        let mut response = response.map_err(|error| Refusal::Malformed(error.to_string()))?;
         if !self.allows_origin(request) {
-            return Err((Upgrade::ForeignOrigin, plain(StatusCode::FORBIDDEN, "origin not allowed")));
+            return Err(Refusal::ForeignOrigin);
         }
         if self.node.is_draining() {
-            return Err((Upgrade::Draining, unavailable("this node is shutting down", "5")));
+            return Err(Refusal::Draining);
         }
-        let registration = self.node.registry.enter(self.node.limits.connections_max);
-        let Some(registration) = registration else {
-            return Err((Upgrade::Full, unavailable("this node is full", "120")));
-        };
+        let registration = self.node.registry.enter(self.node.limits.connections_max).ok_or(Refusal::Full)?;
         if offers_subprotocol(request) {
             let selected = HeaderValue::from_static(SUBPROTOCOL);
             response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, selected);
@@ -171,10 +167,43 @@ fn offers_subprotocol(request: &Request<Incoming>) -> bool {
     offers.any(|offer| offer.trim() == SUBPROTOCOL)
 }
 
-fn unavailable(reason: &str, retry_after: &'static str) -> Response<Full<Bytes>> {
-    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, reason);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(retry_after));
-    response
+/// Why a request is not upgraded.
+enum Refusal {
+    /// It is not a WebSocket upgrade as RFC 6455 has it.
+    Malformed(String),
+    ForeignOrigin,
+    Draining,
+    Full,
+}
+
+impl Refusal {
+    fn label(&self) -> Upgrade {
+        match self {
+            Self::Malformed(_) => Upgrade::Malformed,
+            Self::ForeignOrigin => Upgrade::ForeignOrigin,
+            Self::Draining => Upgrade::Draining,
+            Self::Full => Upgrade::Full,
+        }
+    }
+
+    /// The one map to statuses (PROTOCOL.md section 1.4).
+    fn response(&self) -> Response<Full<Bytes>> {
+        let (status, reason, header) = match self {
+            Self::Malformed(reason) => {
+                (StatusCode::BAD_REQUEST, reason.as_str(), Some((SEC_WEBSOCKET_VERSION, "13")))
+            }
+            Self::ForeignOrigin => (StatusCode::FORBIDDEN, "origin not allowed", None),
+            Self::Draining => {
+                (StatusCode::SERVICE_UNAVAILABLE, "this node is shutting down", Some((RETRY_AFTER, "5")))
+            }
+            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "this node is full", Some((RETRY_AFTER, "120"))),
+        };
+        let mut response = plain(status, reason);
+        if let Some((name, value)) = header {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
 }
 
 fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {

@@ -88,10 +88,7 @@ impl Listeners {
 ///
 /// # Errors
 /// The URL is wrong, or the store is not there.
-pub async fn open_store(
-    config: &Config,
-    shutdown: &Shutdown,
-) -> Result<Option<Arc<dyn Store>>, Failure> {
+pub async fn open_store(config: &Config, shutdown: &Shutdown) -> Result<Option<Arc<dyn Store>>, Failure> {
     let clock = Clock::start();
     let options = OpenOptions {
         data_dir: PathBuf::new(),

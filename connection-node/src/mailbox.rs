@@ -12,6 +12,10 @@ use types::notification::Notification;
 /// store, and the connection looks there once it has emptied its mailbox.
 pub const MAILBOX_LEN_MAX: usize = 64;
 
+/// Who waits for an eviction. Nearly always nobody, so a mailbox has no more than a pointer for them.
+#[derive(Debug, Default)]
+struct Evictors(Vec<oneshot::Sender<()>>);
+
 /// What became of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Posted {
@@ -56,7 +60,7 @@ struct State {
     signals: Signals,
     closed: bool,
     /// Dropped when the Close frame of an evicted socket is on its way, for the hello that waits for it.
-    evictors: Option<Box<Vec<oneshot::Sender<()>>>>,
+    evictors: Option<Box<Evictors>>,
 }
 
 impl Mailbox {
@@ -106,7 +110,7 @@ impl Mailbox {
         let mut state = self.state.lock();
         if !state.closed {
             state.signals.evicted = true;
-            state.evictors.get_or_insert_default().push(sender);
+            state.evictors.get_or_insert_default().0.push(sender);
             state.wake();
         }
         receiver

@@ -59,10 +59,7 @@ pub async fn keep_lease(
 }
 
 /// Announces the node once and keeps the directory.
-pub async fn announce(
-    node: &Arc<Node>,
-    announcement: &Announcement,
-) -> Result<Announced, store::StoreError> {
+pub async fn announce(node: &Arc<Node>, announcement: &Announcement) -> Result<Announced, store::StoreError> {
     let announced = node
         .store
         .announce(NodeEntry {

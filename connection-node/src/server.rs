@@ -129,10 +129,8 @@ impl Server {
         let service = DeliveryServer::new(self.delivery())
             .max_decoding_message_size(transport::MESSAGE_LEN_MAX)
             .max_encoding_message_size(transport::MESSAGE_LEN_MAX);
-        let service = tonic::service::interceptor::InterceptedService::new(
-            service,
-            proto::auth::RequireSecret(secret),
-        );
+        let service =
+            tonic::service::interceptor::InterceptedService::new(service, proto::auth::RequireSecret(secret));
         let server = transport::server(tls)?;
         let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
         let stop = self.stop.clone();

@@ -220,7 +220,7 @@ impl Inbound {
     }
 }
 
-/// The Close code for what the peer did wrong, or `None` if the connection is beyond telling.
+/// The Close code for what went wrong, or `None` if the connection is beyond telling.
 fn blame(error: &Error) -> Option<session::session::CloseCode> {
     use session::session::CloseCode;
     match error {
@@ -228,7 +228,11 @@ fn blame(error: &Error) -> Option<session::session::CloseCode> {
         Error::ConnectionClosed | Error::AlreadyClosed => None,
         Error::Capacity(CapacityError::MessageTooLong { .. }) => Some(CloseCode::TooBig),
         Error::Utf8(_) => Some(CloseCode::Invalid),
-        _ => Some(CloseCode::Protocol),
+        Error::Protocol(_) | Error::Capacity(_) | Error::AttackAttempt => Some(CloseCode::Protocol),
+        Error::WriteBufferFull(_) | Error::Tls(_) | Error::Url(_) | Error::Http(_) | Error::HttpFormat(_) => {
+            // Not of this side of an upgraded socket without a limit on writing.
+            Some(CloseCode::Error)
+        }
     }
 }
 
@@ -324,7 +328,8 @@ impl Boundary {
     fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.payload_left > 0 {
-                let skipped = usize::try_from(self.payload_left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                let skipped =
+                    usize::try_from(self.payload_left).map_or(bytes.len(), |left| left.min(bytes.len()));
                 self.payload_left -= skipped as u64;
                 bytes = &bytes[skipped..];
                 continue;

@@ -1,0 +1,6 @@
+//! A node in this process, over a real store, spoken to in bytes over real sockets.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod node;
+mod sockets;
+mod wire;

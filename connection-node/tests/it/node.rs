@@ -1,0 +1,89 @@
+//! A connection-node on a free port.
+
+use connection_node::{
+    BUILD,
+    config::SocketSettings,
+    delivery_service::DeliveryService,
+    presence::Announcement,
+    server::{Membership, NodeVitals, Server},
+};
+use ops::{admin::Admin, clock::Clock, config::Source, shutdown::Shutdown};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use store::{
+    Store,
+    open::{OpenOptions, open},
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use types::token::{KEY_LEN, KeyRing};
+
+pub(crate) struct TestNode {
+    pub(crate) address: SocketAddr,
+    pub(crate) delivery: DeliveryService,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) node: Arc<connection_node::node::Node>,
+    pub(crate) shutdown: Shutdown,
+    running: JoinHandle<()>,
+    _data: tempfile::TempDir,
+}
+
+impl TestNode {
+    /// A node with these settings, the others by default.
+    pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let clock = Clock::start();
+        let options = OpenOptions {
+            data_dir: data.path().to_owned(),
+            uaid_idle: Duration::from_secs(1000),
+            step_timeout: Duration::from_secs(10),
+            fsync: false,
+            clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
+        };
+        let store = open("embedded", &options, false).await.unwrap();
+        let key = KeyRing::key_text(&[1; KEY_LEN]);
+        let mut variables =
+            vec![("BECKON_ENDPOINT_URL", "http://push.example"), ("BECKON_TOKEN_KEYS", key.as_str())];
+        variables.extend(settings);
+        let mut source = Source::new(std::iter::empty::<&str>(), variables);
+        let settings = SocketSettings::read(&mut source).unwrap();
+        source.finish().unwrap();
+        let membership = Membership {
+            name: "test".into(),
+            announcement: Announcement {
+                grpc_address: String::new(),
+                ws_url: None,
+                drain_window: settings.drain_window,
+            },
+            secret: None,
+            tls: None,
+        };
+        let mut measured = ops::metrics::registry("test", BUILD.version, BUILD.commit);
+        let server = Server::start(&settings, membership, store.clone(), clock, &mut measured).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (delivery, node) = (server.delivery(), server.node().clone());
+        let vitals = Arc::new(NodeVitals(node.clone()));
+        let admin = Arc::new(Admin::new(vitals, BUILD, String::new(), measured, clock));
+        let shutdown = Shutdown::new();
+        let running = {
+            let shutdown = shutdown.clone();
+            shutdown.clone().spawn(async move { server.run(listener, admin, &shutdown).await })
+        };
+        Self { address, delivery, store, node, shutdown, running, _data: data }
+    }
+
+    /// Stops the node and waits until it has drained.
+    pub(crate) async fn stop(self) {
+        self.shutdown.trigger();
+        self.running.await.unwrap();
+    }
+}
+
+/// Waits until something has come true.
+pub(crate) async fn until(mut is_true: impl FnMut() -> bool) {
+    let waiting = async {
+        while !is_true() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it does not come true");
+}

@@ -1,0 +1,297 @@
+//! What a socket does with bytes.
+
+use crate::{
+    node::{TestNode, until},
+    wire::{CLOSE, HELLO, PING, PONG, TEXT, UPGRADE, Wire, frame},
+};
+use proto::delivery::{Deliver as _, Parcel, Receipt};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    task::JoinSet,
+};
+use types::{
+    channel_id::ChannelId,
+    notification::Notification,
+    presence::{ConnectionId, NodeId, Presence},
+    step::PutOutcome,
+    step::PutVersion,
+    uaid::Uaid,
+    version::Version,
+};
+
+const CHANNEL: &str = "0d9f7b52-3c41-4e8a-9a57-51e0c2b7aa10";
+const UAID: &str = "6fa1c3e2d40b4f5a8c7e9b1032a4d5f6";
+
+fn uaid() -> Uaid {
+    Uaid::parse(UAID).unwrap().0
+}
+
+fn channel() -> ChannelId {
+    ChannelId::parse(CHANNEL).unwrap().0
+}
+
+fn hello_as(channels: &str) -> String {
+    format!(r#"{{"messageType":"hello","use_webpush":false,"uaid":"{UAID}","channelIDs":[{channels}]}}"#)
+}
+
+/// A socket of a known client with one registered channel.
+async fn registered(node: &TestNode) -> Wire {
+    let mut wire = Wire::upgraded(node.address).await;
+    wire.send(TEXT, hello_as("").as_bytes()).await;
+    wire.text().await;
+    let register = format!(r#"{{"messageType":"register","channelID":"{CHANNEL}"}}"#);
+    wire.send(TEXT, register.as_bytes()).await;
+    assert!(wire.text().await.contains("pushEndpoint"));
+    wire
+}
+
+/// Writes a version and hands it over, as an endpoint-node does.
+async fn put(node: &TestNode, number: u64) -> Option<Receipt> {
+    put_with_data(node, number, None).await
+}
+
+async fn put_with_data(node: &TestNode, number: u64, data: Option<Arc<str>>) -> Option<Receipt> {
+    let version = Version::new(number).unwrap();
+    let put = PutVersion { uaid: uaid(), channel: channel(), version };
+    match node.store.put_version(put).await.unwrap() {
+        PutOutcome::Stored { sequence, presence: Some(to) } => {
+            let update = types::notification::Update { channel: channel(), version, sequence, data };
+            let parcel = Parcel { to, notification: Notification::Update(update) };
+            Some(node.delivery.deliver(parcel).await.unwrap())
+        }
+        PutOutcome::Stored { presence: None, .. } => None,
+        PutOutcome::Gone => panic!("the channel is registered"),
+    }
+}
+
+#[tokio::test]
+async fn a_message_may_come_in_any_pieces() {
+    let node = TestNode::start(&[]).await;
+    let bytes = frame(TEXT, HELLO.as_bytes());
+    for pieces in [1, 2, 5, 40] {
+        let mut wire = Wire::upgraded(node.address).await;
+        for piece in bytes.chunks(pieces) {
+            wire.0.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        assert!(wire.text().await.contains("\"status\":200"), "{pieces}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_may_come_with_the_upgrade() {
+    let node = TestNode::start(&[]).await;
+    let mut bytes = UPGRADE.as_bytes().to_vec();
+    bytes.extend(frame(TEXT, b"{}"));
+    bytes.extend(frame(TEXT, HELLO.as_bytes()));
+    let mut wire = Wire::open(node.address, &bytes).await;
+    assert!(wire.head().await.starts_with("HTTP/1.1 101 "));
+    assert_eq!(wire.text().await, "{}");
+    assert!(wire.text().await.contains("\"status\":200"));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_in_fragments_is_put_together_around_a_ping() {
+    let node = TestNode::start(&[]).await;
+    let mut wire = Wire::upgraded(node.address).await;
+    let (head, tail) = HELLO.split_at(20);
+    wire.send(0x01, head.as_bytes()).await;
+    wire.send(PING, b"are you there").await;
+    assert_eq!(wire.next().await, Some((PONG, b"are you there".to_vec())));
+    wire.send(0x00, b"").await;
+    wire.send(0x80, tail.as_bytes()).await;
+    assert!(wire.text().await.contains("\"status\":200"));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn many_messages_at_once_are_all_answered() {
+    let node = TestNode::start(&[]).await;
+    let mut wire = Wire::greeted(node.address).await;
+    let mut bytes = Vec::new();
+    for number in 0..200 {
+        let register = format!(
+            r#"{{"messageType":"register","channelID":"{number:032x}","padding":"{}"}}"#,
+            "x".repeat(number * 7)
+        );
+        bytes.extend(frame(TEXT, register.as_bytes()));
+    }
+    wire.0.write_all(&bytes).await.unwrap();
+    for _ in 0..200 {
+        let reply = wire.text().await;
+        assert!(reply.contains("\"status\":200") && reply.contains("pushEndpoint"), "{reply}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_broken_protocol_is_told_and_the_stream_ends() {
+    let node = TestNode::start(&[]).await;
+    let mut unmasked = frame(TEXT, b"");
+    unmasked = vec![unmasked[0], 0];
+    for (bytes, code) in [
+        (unmasked, 1002),
+        (frame(0xc1, b"{}"), 1002),
+        (frame(0x83, b"{}"), 1002),
+        (frame(0x80, b"{}"), 1002),
+        (frame(0x09, b""), 1002),
+        (frame(TEXT, b"\xff"), 1007),
+        (frame(TEXT, b"[]"), 1007),
+        (frame(TEXT, &vec![b' '; 262_145]), 1009),
+    ] {
+        let mut wire = Wire::upgraded(node.address).await;
+        wire.0.write_all(&bytes).await.unwrap();
+        assert_eq!(wire.close_code().await, code, "{:?}", &bytes[..2]);
+        if code != 1007 {
+            assert_eq!(wire.next().await, None, "the stream ends");
+        }
+    }
+    until(|| node.node.registry.open() == 0 || node.node.registry.open() == 1).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn the_upgrade_says_what_is_wrong_with_it() {
+    let node = TestNode::start(&[("BECKON_WS_PATH", "/push")]).await;
+    for (request, status, header) in [
+        (UPGRADE.replace("GET /", "GET /push"), "101", "sec-websocket-accept: "),
+        (UPGRADE.replace("GET /", "GET /elsewhere"), "404", "content-type: application/json"),
+        (UPGRADE.replace("GET /", "POST /"), "405", "allow: GET"),
+        (UPGRADE.replace("Version: 13", "Version: 8"), "400", "sec-websocket-version: 13"),
+        (UPGRADE.replace("AAAA==", "AA"), "400", "sec-websocket-version: 13"),
+        ("GET / HTTP/1.1\r\nHost: h\r\n\r\n".into(), "426", "upgrade: websocket"),
+        ("GET /status HTTP/1.1\r\nHost: h\r\n\r\n".into(), "200", "cache-control: no-store"),
+        ("GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n".into(), "404", "content-type: application/json"),
+    ] {
+        let head = Wire::open(node.address, request.as_bytes()).await.head().await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{request}{head}");
+        assert!(head.to_lowercase().contains(&header.to_lowercase()), "{request}{head}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn the_closing_handshake_ends_after_the_acknowledgement_is_stored() {
+    let node = TestNode::start(&[]).await;
+    let mut wire = registered(&node).await;
+    for round in 1..20 {
+        assert_eq!(put(&node, round).await, Some(Receipt::Delivered));
+        assert!(wire.text().await.contains("notification"));
+        let ack =
+            format!(r#"{{"messageType":"ack","updates":[{{"channelID":"{CHANNEL}","version":{round}}}]}}"#);
+        wire.send(TEXT, ack.as_bytes()).await;
+        wire.send(CLOSE, &1000_u16.to_be_bytes()).await;
+        assert_eq!(wire.close_code().await, 1000);
+        assert_eq!(wire.next().await, None);
+        assert_eq!(put(&node, 1000 + round).await, None, "nobody has the client");
+        wire = Wire::upgraded(node.address).await;
+        wire.send(TEXT, hello_as(&format!("\"{CHANNEL}\"")).as_bytes()).await;
+        wire.text().await;
+        let notification = wire.text().await;
+        assert!(notification.contains(&format!("\"version\":{}", 1000 + round)), "{notification}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_reset_socket_leaves_nothing_behind() {
+    let node = TestNode::start(&[]).await;
+    let wire = registered(&node).await;
+    assert_eq!(node.node.registry.open(), 1);
+    wire.0.set_zero_linger().unwrap();
+    drop(wire);
+    until(|| node.node.registry.open() == 0).await;
+    assert_eq!(put(&node, 1).await, None);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn an_older_socket_is_closed_before_the_new_one_is_answered() {
+    let node = TestNode::start(&[]).await;
+    let mut older = registered(&node).await;
+    for _ in 0..20 {
+        let mut newer = Wire::upgraded(node.address).await;
+        newer.send(TEXT, hello_as("").as_bytes()).await;
+        assert!(newer.text().await.contains("\"status\":200"));
+        // The Close frame was handed to the kernel before the reply, so it is there without waiting.
+        let mut bytes = [0; 4];
+        assert_eq!(older.0.try_read(&mut bytes).unwrap(), 4);
+        assert_eq!(bytes, [CLOSE, 2, 3, 0xe8]);
+        older = newer;
+    }
+    assert_eq!(put(&node, 7).await, Some(Receipt::Delivered));
+    assert!(older.text().await.contains("\"version\":7"));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_parcel_for_nobody_is_not_here() {
+    let node = TestNode::start(&[]).await;
+    let here = node.node.id;
+    for to in [
+        Presence { node: here, connection: ConnectionId(7) },
+        Presence { node: NodeId(here.0 ^ 1), connection: ConnectionId(0) },
+    ] {
+        let parcel = Parcel { to, notification: Notification::Missed };
+        assert_eq!(node.delivery.deliver(parcel).await, Ok(Receipt::NotHere));
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_gets_everything_later() {
+    let node = TestNode::start(&[]).await;
+    let mut wire = registered(&node).await;
+    let mut busy = 0;
+    let data: Arc<str> = "x".repeat(60_000).into();
+    for number in 1..=2000 {
+        match put_with_data(&node, number, Some(data.clone())).await {
+            Some(Receipt::Delivered) => {}
+            Some(Receipt::Busy) => busy += 1,
+            other => panic!("{other:?}"),
+        }
+        if busy > 3 {
+            break;
+        }
+    }
+    assert!(busy > 0, "the socket's buffers are larger than this test thinks");
+    assert_eq!(put(&node, 4_000_000).await, Some(Receipt::Busy));
+    // What did not fit is read from the store, once there is room.
+    let mut seen = 0;
+    while seen != 4_000_000 {
+        let text = wire.text().await;
+        let (_, version) = text.split_once("\"version\":").unwrap();
+        let version: u64 = version.split([',', '}']).next().unwrap().parse().unwrap();
+        assert!(version > seen, "{version} after {seen}");
+        seen = version;
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_drain_closes_all_sockets_and_refuses_new_ones() {
+    let node = TestNode::start(&[("BECKON_DRAIN_WINDOW", "1s")]).await;
+    let mut wires = Vec::new();
+    for _ in 0..50 {
+        wires.push(Wire::greeted(node.address).await);
+    }
+    let address = node.address;
+    let mut stopping = JoinSet::new();
+    stopping.spawn(node.stop());
+    for wire in &mut wires {
+        assert_eq!(wire.close_code().await, 1001);
+    }
+    let refused = Wire::open(address, UPGRADE.as_bytes()).await.head().await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 5"), "{refused}");
+    for mut wire in wires {
+        wire.send(CLOSE, &1001_u16.to_be_bytes()).await;
+        let mut rest = Vec::new();
+        wire.0.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"");
+    }
+    let stopped = tokio::time::timeout(Duration::from_secs(20), stopping.join_next()).await;
+    stopped.expect("in time").unwrap().unwrap();
+}
