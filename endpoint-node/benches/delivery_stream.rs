@@ -1,2 +1,147 @@
-//! Placeholder.
-fn main(){ divan::main(); }
+//! What it costs to hand a notification to another node and get its receipt: both ends of the stream, in this
+//! process, over a real socket on loopback.
+//!
+//! A line is the time until all parcels of a batch, offered at once, have their receipts; the items per second are
+//! parcels. The connection-node's side reads and answers every parcel as a node does, and has no sockets behind it.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has to stop")]
+
+use divan::{Bencher, counter::ItemsCount};
+use endpoint_node::{
+    connection_nodes::{ConnectionNodes, Settings},
+    metrics::Metrics,
+};
+use futures_util::{StreamExt as _, future::join_all, stream::BoxStream};
+use ops::clock::Clock;
+use proto::{
+    convert::receipt_to_wire,
+    delivery::{Deliver as _, Parcel, Receipt},
+    push_v1::{
+        DeliverRequest, DeliverResponse, EvictRequest, EvictResponse,
+        delivery_server::{Delivery, DeliveryServer},
+    },
+    transport,
+};
+use std::{hint::black_box, sync::Arc, time::Duration};
+use store::{NodeEntry, Store, harness::RedisServer, redis::Limits};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+    task::JoinSet,
+};
+use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
+use types::{
+    channel_id::ChannelId,
+    notification::{Notification, Sequence, Update},
+    presence::{ConnectionId, NodeId, Presence},
+    version::Version,
+};
+
+const NODE: NodeId = NodeId(7);
+
+fn main() {
+    divan::main();
+}
+
+/// Takes every parcel.
+#[derive(Debug, Clone, Copy)]
+struct Taker;
+
+impl Taker {
+    fn take(request: DeliverRequest) -> Result<DeliverResponse, Status> {
+        let take = |parcel: proto::push_v1::Parcel| {
+            let tag = parcel.tag;
+            black_box(Parcel::try_from(parcel)?);
+            Ok(receipt_to_wire(tag, Receipt::Delivered))
+        };
+        let receipts: Result<Vec<_>, proto::convert::Malformed> =
+            request.parcels.into_iter().map(take).collect();
+        Ok(DeliverResponse { receipts: receipts? })
+    }
+}
+
+#[tonic::async_trait]
+impl Delivery for Taker {
+    type DeliverStream = BoxStream<'static, Result<DeliverResponse, Status>>;
+
+    async fn deliver(
+        &self,
+        request: Request<Streaming<DeliverRequest>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        Ok(Response::new(request.into_inner().map(|request| Self::take(request?)).boxed()))
+    }
+
+    async fn evict(&self, _: Request<EvictRequest>) -> Result<Response<EvictResponse>, Status> {
+        Err(Status::unimplemented("nobody is evicted here"))
+    }
+}
+
+/// A node that takes parcels, and the way to it.
+struct Bed {
+    nodes: ConnectionNodes,
+    /// Ends when dropped.
+    _server: JoinSet<Result<(), tonic::transport::Error>>,
+    runtime: Runtime,
+    _redis: RedisServer,
+}
+
+impl Bed {
+    /// Both ends on one thread, so that a line is about the work and not about the scheduling of threads.
+    fn make() -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let redis = RedisServer::start();
+        let (nodes, server) = runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let entry = NodeEntry {
+                node: NODE,
+                name: "bench".to_owned(),
+                grpc_address: listener.local_addr().unwrap().to_string(),
+                ws_url: None,
+                room: true,
+            };
+            let mut server = JoinSet::new();
+            let incoming = TcpIncoming::from(listener);
+            let serving = transport::server(None).unwrap();
+            server.spawn(serving.serve_with_incoming(DeliveryServer::new(Taker), incoming));
+            let store = store::redis::connect(&redis.url(), Limits::default()).await.unwrap();
+            store.announce(entry).await.unwrap();
+            let settings = Settings { delivery_timeout: Duration::from_secs(10), secret: None, tls: None };
+            let (metrics, clock) = (Metrics::default(), Clock::start());
+            (ConnectionNodes::start(Arc::new(store), settings, metrics, clock), server)
+        });
+        Self { nodes, _server: server, runtime, _redis: redis }
+    }
+
+    /// Hands over so many parcels at once and waits for their receipts.
+    fn deliver(&self, parcels: usize, data: Option<&Arc<str>>) {
+        let offered = (0..parcels as u64).map(|number| self.nodes.deliver(parcel(number, data)));
+        let receipts = self.runtime.block_on(join_all(offered));
+        assert!(receipts.iter().all(|receipt| *receipt == Ok(Receipt::Delivered)), "{receipts:?}");
+    }
+}
+
+fn parcel(number: u64, data: Option<&Arc<str>>) -> Parcel {
+    let update = Update {
+        channel: ChannelId([9; 16]),
+        version: Version::new(1_700_000_000_000).unwrap(),
+        sequence: Sequence(number),
+        data: data.cloned(),
+    };
+    let to = Presence { node: NODE, connection: ConnectionId(number) };
+    Parcel { to, notification: Notification::Update(update) }
+}
+
+/// Parcels in a batch.
+#[divan::bench(args = [1, 64], sample_count = 200, sample_size = 16)]
+fn parcels(bencher: Bencher<'_, '_>, batch: usize) {
+    let bed = Bed::make();
+    bencher.counter(ItemsCount::new(batch)).bench_local(|| bed.deliver(batch, None));
+}
+
+/// The same with 1 KiB of data in each.
+#[divan::bench(args = [1, 64], sample_count = 200, sample_size = 16)]
+fn parcels_with_data(bencher: Bencher<'_, '_>, batch: usize) {
+    let bed = Bed::make();
+    let data: Arc<str> = "d".repeat(1024).into();
+    bencher.counter(ItemsCount::new(batch)).bench_local(|| bed.deliver(batch, Some(&data)));
+}

@@ -1,6 +1,7 @@
 //! The decision: a notification is stored, then handed over now, or left for later.
 
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::{Metrics, Outcome, seconds};
+use ops::clock::Clock;
 use proto::delivery::{Deliver, Parcel, Receipt};
 use std::sync::Arc;
 use store::{Store, StoreError};
@@ -46,6 +47,7 @@ pub(crate) struct Delivery {
     nodes: Arc<dyn Deliver>,
     keys: KeyRing,
     metrics: Metrics,
+    clock: Clock,
     releases: TaskTracker,
     release_permits: Arc<Semaphore>,
 }
@@ -57,9 +59,10 @@ impl Delivery {
         nodes: Arc<dyn Deliver>,
         keys: KeyRing,
         metrics: Metrics,
+        clock: Clock,
     ) -> Self {
         let release_permits = Arc::new(Semaphore::new(RELEASES_MAX));
-        Self { store, nodes, keys, metrics, releases: TaskTracker::new(), release_permits }
+        Self { store, nodes, keys, metrics, clock, releases: TaskTracker::new(), release_permits }
     }
 
     /// Stores a version, then hands it over if its client is connected. How long this takes is bounded by the
@@ -73,7 +76,10 @@ impl Delivery {
         let Endpoint::SimplePush { uaid, channel } =
             self.keys.open(token).map_err(|_| Refused::InvalidToken)?;
         // Kept before it is handed over or answered: a crash from here on must not lose it.
+        let began_us = self.clock.now_us();
         let stored = self.store.put_version(PutVersion { uaid, channel, version }).await;
+        let stored_us = self.clock.now_us();
+        self.metrics.store_duration.observe(seconds(began_us, stored_us));
         let (sequence, presence) = match stored.map_err(Refused::Storage)? {
             PutOutcome::Stored { sequence, presence } => (sequence, presence),
             PutOutcome::Gone => return Err(Refused::Gone),
@@ -83,7 +89,9 @@ impl Delivery {
             return Ok(Accepted::Kept);
         };
         let update = Update { channel, version, sequence, data };
-        Ok(self.hand_over(uaid, presence, update).await)
+        let accepted = self.hand_over(uaid, presence, update).await;
+        self.metrics.delivery_duration.observe(seconds(stored_us, self.clock.now_us()));
+        Ok(accepted)
     }
 
     async fn hand_over(&self, uaid: Uaid, presence: Presence, update: Update) -> Accepted {

@@ -175,7 +175,7 @@ pub fn serve<V: Vitals>(
     };
     let Endpoints { store, nodes, keys, metrics, clock } = endpoints;
     let endpoint = Arc::new(http::Endpoint {
-        delivery: delivery::Delivery::new(store, nodes, keys, metrics.clone()),
+        delivery: delivery::Delivery::new(store, nodes, keys, metrics.clone(), clock),
         settings: http::EndpointSettings {
             sp_max_data: settings.sp_max_data,
             body_timeout: settings.http_body_timeout,

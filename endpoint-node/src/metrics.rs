@@ -1,19 +1,36 @@
 //! What this node measures. The doc comment of a field is its help text.
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
     registry::Registry,
 };
 use proto::delivery::{Receipt, Undelivered};
+use std::fmt;
+
+/// The upper bound of the first bucket of a duration, in seconds; each further one doubles it, up to 3.3 s.
+const FIRST_BUCKET: f64 = 0.000_1;
+
+/// The number of buckets of a duration.
+const BUCKETS: u16 = 16;
 
 /// The measurements of an endpoint-node. Clones are the same measurements.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Metrics {
     /// `endpoint_requests_total["status"]`: answered requests for endpoints, by HTTP status.
     pub(crate) requests: Family<StatusLabel, Counter>,
     /// `endpoint_notifications_total["outcome"]`: notifications stored, by what came of handing them over.
     pub(crate) notifications: Family<OutcomeLabel, Counter>,
+    /// `endpoint_store_duration_seconds`: time for the store to take a notification, or to fail.
+    pub(crate) store_duration: Histogram,
+    /// `endpoint_delivery_duration_seconds`: time from a notification being stored until the receipt of the node
+    /// that has its client, or until that is given up.
+    pub(crate) delivery_duration: Histogram,
     /// `endpoint_streams_open`: connection-nodes to which a stream is open.
     pub(crate) streams_open: Gauge,
     /// `endpoint_nodes`: connection-nodes known.
@@ -39,7 +56,7 @@ pub(crate) struct OutcomeLabel {
 }
 
 /// What came of handing a stored notification over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
     /// A connection has taken it.
     Delivered,
@@ -59,6 +76,22 @@ pub(crate) enum Outcome {
     Overloaded,
 }
 
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let text = match self {
+            Self::Delivered => "delivered",
+            Self::NotHere => "not_here",
+            Self::Busy => "busy",
+            Self::Offline => "offline",
+            Self::NodeGone => "node_gone",
+            Self::TimedOut => "timed_out",
+            Self::Broken => "broken",
+            Self::Overloaded => "overloaded",
+        };
+        text.encode(encoder)
+    }
+}
+
 impl From<Result<Receipt, Undelivered>> for Outcome {
     fn from(receipt: Result<Receipt, Undelivered>) -> Self {
         match receipt {
@@ -69,6 +102,23 @@ impl From<Result<Receipt, Undelivered>> for Outcome {
             Err(Undelivered::TimedOut) => Self::TimedOut,
             Err(Undelivered::Broken) => Self::Broken,
             Err(Undelivered::Overloaded) => Self::Overloaded,
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let duration = || Histogram::new(exponential_buckets(FIRST_BUCKET, 2.0, BUCKETS));
+        Self {
+            requests: Family::default(),
+            notifications: Family::default(),
+            store_duration: duration(),
+            delivery_duration: duration(),
+            streams_open: Gauge::default(),
+            nodes: Gauge::default(),
+            nudges_pending: Gauge::default(),
+            nudges_dropped: Counter::default(),
+            releases_skipped: Counter::default(),
         }
     }
 }
@@ -87,6 +137,16 @@ impl Metrics {
             "notifications",
             "Notifications stored, by what came of handing them over",
             metrics.notifications.clone(),
+        );
+        registry.register(
+            "store_duration_seconds",
+            "Time for the store to take a notification, or to fail",
+            metrics.store_duration.clone(),
+        );
+        registry.register(
+            "delivery_duration_seconds",
+            "Time from a notification being stored until the receipt of its client's node, or until that is given up",
+            metrics.delivery_duration.clone(),
         );
         registry.register(
             "streams_open",
@@ -116,4 +176,9 @@ impl Metrics {
     pub(crate) fn count_notification(&self, outcome: Outcome) {
         self.notifications.get_or_create(&OutcomeLabel { outcome }).inc();
     }
+}
+
+/// The time between two readings of a clock in microseconds, in seconds.
+pub(crate) fn seconds(from_us: u64, until_us: u64) -> f64 {
+    until_us.saturating_sub(from_us) as f64 / 1e6
 }

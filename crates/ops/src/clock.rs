@@ -23,6 +23,12 @@ impl Clock {
         u64::try_from(Instant::now().saturating_duration_since(self.start).as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Microseconds since the clock was started, for measurements.
+    #[expect(clippy::disallowed_methods, reason = "this is the edge that reads the time for all others")]
+    pub fn now_us(&self) -> u64 {
+        u64::try_from(Instant::now().saturating_duration_since(self.start).as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// The moment at which [`Clock::now_ms`] reads `at_ms`, for `tokio::time::sleep_until`.
     pub fn instant(&self, at_ms: u64) -> Instant {
         self.start + std::time::Duration::from_millis(at_ms)
@@ -53,6 +59,7 @@ mod tests {
         assert_eq!(clock.now_ms(), 0);
         tokio::time::sleep(Duration::from_millis(1500)).await;
         assert_eq!(clock.now_ms(), 1500);
+        assert_eq!(clock.now_us(), 1_500_000);
         tokio::time::sleep_until(clock.instant(4000)).await;
         assert_eq!(clock.now_ms(), 4000);
     }

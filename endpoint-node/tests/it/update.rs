@@ -209,6 +209,26 @@ async fn load_balancers_are_answered_on_both_ports() {
 }
 
 #[tokio::test]
+async fn what_is_done_is_counted_and_timed() {
+    let node = TestNode::start().await;
+    let path = node.register_offline(1).await;
+    for form in ["version=1", "version=2", "version=x"] {
+        node.put(&path, form).await;
+    }
+    let metrics = send(node.admin, "GET", "/metrics", "", b"").await.body;
+    for line in [
+        r#"beckon_endpoint_requests_total{status="202"} 2"#,
+        r#"beckon_endpoint_requests_total{status="400"} 1"#,
+        r#"beckon_endpoint_notifications_total{outcome="offline"} 2"#,
+        "beckon_endpoint_store_duration_seconds_count 2",
+        "beckon_endpoint_delivery_duration_seconds_count 0",
+    ] {
+        assert!(metrics.lines().any(|got| got == line), "{line} in {metrics}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn without_a_store_nothing_is_accepted_until_it_is_back() {
     let node = TestNode::start().await;
     let path = node.register_offline(1).await;
