@@ -164,6 +164,7 @@ fn hex(digit: u8) -> Option<u8> {
 mod tests {
     use super::*;
     use futures_util::FutureExt as _;
+    use proptest::prelude::*;
 
     const FORM: &str = "application/x-www-form-urlencoded";
     const MULTIPART: &str = "multipart/form-data; boundary=X";
@@ -280,12 +281,24 @@ mod tests {
         assert_eq!(parse(MULTIPART, &format!("{version}--X--\r\n"), "version=5"), Ok((Some(7), None)));
     }
 
-    #[test]
-    fn any_form_is_read_without_a_panic() {
-        for body in [&b"%"[..], b"%4", b"=%=%&%&&", b"\xff=\xff", b"version=%f", b"data=%%%"] {
+    proptest! {
+        #[test]
+        fn any_form_is_read_without_a_panic(
+            body in prop::collection::vec(any::<u8>(), 0..200),
+            form in "[=&%+a-fversiondata0-9]{0,60}",
+            query in ".{0,40}",
+        ) {
             for content_type in [FORM, MULTIPART, "multipart/form-data; boundary="] {
-                let _ = parse_bytes(content_type, body, "%&%=%");
+                let _ = parse_bytes(content_type, &body, &query);
+                let _ = parse(content_type, &form, &form);
             }
+        }
+
+        #[test]
+        fn data_is_what_was_escaped(data in ".{1,2}", version: u32) {
+            let escaped: String = data.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let form = format!("data={escaped}&version={version}");
+            prop_assert_eq!(parse(FORM, &form, ""), Ok((Some(version.into()), Some(data))));
         }
     }
 }
