@@ -1,0 +1,196 @@
+//! What a conversation costs without its socket and its store: each message in and out of the state machine.
+//!
+//! The outcomes of store steps are made here, and their making is measured with them; it is a few bytes to copy.
+//! Allocations are counted too: a line without them allocates nothing.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has to stop")]
+
+use divan::{AllocProfiler, Bencher, black_box};
+use session::session::{
+    Admission, BareHello, Context, Effect, Input, InvalidUaid, Outcome, Session, Settings, Step,
+};
+use std::{sync::Arc, time::Duration};
+use types::{
+    channel_id::ChannelId,
+    dialect::Dialect,
+    moment::Moment,
+    notification::{Sequence, Update},
+    presence::{ConnectionId, NodeId, Presence},
+    step::{AddChannelOutcome, HelloOutcome, Snapshot},
+    token::{KeyId, KeyRing},
+    uaid::Uaid,
+    version::Version,
+};
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
+
+const PRESENCE: Presence = Presence { node: NodeId(1), connection: ConnectionId(1) };
+const HELLO: &str = r#"{"messageType":"hello","uaid":"6fa1c3e2d40b4f5a8c7e9b1032a4d5f6","channelIDs":[]}"#;
+const CHANNEL: &str = "0d9f7b52-3c41-4e8a-9a57-51e0c2b7aa10";
+
+fn main() {
+    divan::main();
+}
+
+/// A session and what it is told of the world.
+struct Talk {
+    session: Session,
+    settings: Settings,
+    effects: Vec<Effect>,
+    sequence: u64,
+}
+
+fn settings() -> Settings {
+    Settings {
+        keys: KeyRing::parse(&KeyRing::key_text(&[7; 32])).unwrap(),
+        endpoint_url: "https://push.example.net".into(),
+        hello_timeout: Duration::from_secs(30),
+        ping_min_sp: Duration::from_secs(20),
+        keepalive_interval: Duration::from_secs(300),
+        keepalive_timeout: Duration::from_secs(30),
+        channels_max_sp: 200,
+        sp_retry_interval: Duration::from_secs(60),
+        uaid_idle: Duration::from_secs(90 * 24 * 3600),
+        bare_hello: BareHello::WebPush,
+        invalid_uaid: InvalidUaid::New,
+    }
+}
+
+fn with_context<T>(settings: &Settings, act: impl FnOnce(&mut Context<'_>) -> T) -> T {
+    act(&mut Context {
+        now: Moment(1_000_000),
+        settings,
+        admission: &Admission::Open,
+        new_uaid: &mut || Uaid::from_random([1; 16]),
+    })
+}
+
+impl Talk {
+    /// A fresh socket.
+    fn new() -> Self {
+        let settings = settings();
+        let session = with_context(&settings, |context| Session::new(context, PRESENCE));
+        Self { session, settings, effects: Vec::with_capacity(4), sequence: 0 }
+    }
+
+    /// A client with so many channels, the first of them [`CHANNEL`].
+    fn greeted(channels: u8) -> Self {
+        let mut talk = Self::new();
+        talk.hello();
+        for number in 0..channels {
+            let mut id = ChannelId::parse(CHANNEL).unwrap().0;
+            id.0[15] = id.0[15].wrapping_add(number);
+            talk.register(&register(id));
+        }
+        talk
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        self.effects.clear();
+        let Self { session, settings, effects, .. } = self;
+        with_context(settings, |context| session.handle(context, input, effects));
+    }
+
+    fn hello(&mut self) {
+        self.handle(Input::Text(black_box(HELLO)));
+        assert!(matches!(self.effects[..], [Effect::Store(Step::Hello(_))]));
+        let snapshot = Snapshot { sequence: Sequence(0), channels: Vec::new() };
+        let outcome = HelloOutcome::Claimed { dialect: Dialect::SimplePush, former: None, snapshot };
+        self.handle(Input::Store(Outcome::Hello(outcome)));
+        assert!(matches!(self.effects[..], [Effect::Send(_)]));
+    }
+
+    fn register(&mut self, request: &str) {
+        self.handle(Input::Text(black_box(request)));
+        assert!(matches!(self.effects[..], [Effect::Store(Step::AddChannel(_))]));
+        let outcome = AddChannelOutcome::Registered { key: KeyId(0), sequence: Sequence(self.sequence) };
+        self.handle(Input::Store(Outcome::AddChannel(outcome)));
+        assert!(matches!(self.effects[..], [Effect::Send(_)]));
+    }
+
+    fn deliver(&mut self, channel: ChannelId, data: Option<&Arc<str>>) {
+        self.sequence += 1;
+        let update = Update {
+            channel,
+            version: Version::new(1_700_000_000_000 + self.sequence).unwrap(),
+            sequence: Sequence(self.sequence),
+            data: data.cloned(),
+        };
+        self.handle(Input::Update(black_box(update)));
+        assert!(matches!(self.effects[..], [Effect::Send(_)]));
+    }
+
+    fn acknowledge(&mut self, request: &str) {
+        self.handle(Input::Text(black_box(request)));
+        assert!(matches!(self.effects[..], [Effect::Store(Step::Ack(..))]));
+        self.handle(Input::Store(Outcome::Ack));
+        assert!(self.effects.is_empty());
+    }
+}
+
+fn register(channel: ChannelId) -> String {
+    let id = channel.to_text(types::uuid_text::Spelling::HYPHENATED);
+    format!(r#"{{"messageType":"register","channelID":"{id}"}}"#)
+}
+
+fn ack(version: u64) -> String {
+    format!(
+        r#"{{"messageType":"ack","updates":[{{"channelID":"{CHANNEL}","version":{version}}}],"expired":[]}}"#
+    )
+}
+
+/// Read an ack, ask for its step, take the outcome.
+#[divan::bench(args = [1, 200])]
+fn ack_and_its_outcome(bencher: Bencher<'_, '_>, channels: u8) {
+    let mut talk = Talk::greeted(channels);
+    let request = ack(1_700_000_000_001);
+    bencher.bench_local(|| talk.acknowledge(&request));
+}
+
+/// Find the channel and write the message.
+#[divan::bench(args = [1, 200])]
+fn deliver(bencher: Bencher<'_, '_>, channels: u8) {
+    let mut talk = Talk::greeted(channels);
+    let channel = ChannelId::parse(CHANNEL).unwrap().0;
+    bencher.bench_local(|| talk.deliver(channel, None));
+}
+
+/// The same with data to be escaped, of so many bytes.
+#[divan::bench(args = [100, 4096])]
+fn deliver_data(bencher: Bencher<'_, '_>, bytes: usize) {
+    let mut talk = Talk::greeted(1);
+    let channel = ChannelId::parse(CHANNEL).unwrap().0;
+    let data: Arc<str> = r#"{"subject":"hi"} "#.repeat(bytes / 17 + 1)[..bytes].into();
+    bencher.bench_local(|| talk.deliver(channel, Some(&data)));
+}
+
+/// A notification's whole way through the session.
+#[divan::bench]
+fn deliver_and_ack(bencher: Bencher<'_, '_>) {
+    let mut talk = Talk::greeted(1);
+    let channel = ChannelId::parse(CHANNEL).unwrap().0;
+    let request = ack(1_700_000_000_001);
+    bencher.bench_local(|| {
+        talk.deliver(channel, None);
+        talk.acknowledge(&request);
+    });
+}
+
+/// A new socket's first two exchanges: hello and one register, with the sealing of its token.
+#[divan::bench]
+fn hello_and_register(bencher: Bencher<'_, '_>) {
+    let request = register(ChannelId::parse(CHANNEL).unwrap().0);
+    bencher.with_inputs(Talk::new).bench_local_values(|mut talk| {
+        talk.hello();
+        talk.register(&request);
+        talk
+    });
+}
+
+/// What a client sends most after acks.
+#[divan::bench]
+fn control_frame(bencher: Bencher<'_, '_>) {
+    let mut talk = Talk::greeted(1);
+    bencher.bench_local(|| talk.handle(Input::Control));
+}
