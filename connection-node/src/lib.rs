@@ -53,9 +53,6 @@ pub const BUILD: Build = Build {
     },
 };
 
-/// Where error bodies point to.
-pub const MORE_INFO: &str = "https://github.com/beckon/beckon/blob/main/docs/errors.md";
-
 /// Time for the admin listener to answer what it has begun, at the very end.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
@@ -140,7 +137,7 @@ pub async fn run(
     let (secret, tls) = (config.node.cluster_secret.clone(), config.tls.as_ref());
     server.serve_nodes(listeners.grpc, secret, tls).map_err(Failure::usage)?;
     let vitals = Arc::new(NodeVitals(server.node().clone()));
-    let admin = Arc::new(Admin::new(vitals, BUILD, MORE_INFO.to_owned(), measured, clock));
+    let admin = Arc::new(Admin::new(vitals, BUILD, types::ERRORS_PAGE.to_owned(), measured, clock));
     // Ends after everything else, so that operators can watch the drain.
     let admin_end = Shutdown::new();
     admin_end.spawn(admin.clone().serve(listeners.admin, admin_end.clone()));

@@ -1,12 +1,13 @@
 //! What is measured on a connection-node.
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
 use proto::delivery::Receipt;
 use session::session::CloseCode;
+use std::fmt;
 
 /// The measurements of a connection-node. The number of open sockets is read from the registry of connections
 /// (`connections` in [`crate::admin`]).
@@ -36,7 +37,7 @@ pub struct UpgradeLabels {
 }
 
 /// What became of an upgrade request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Upgrade {
     Accepted,
@@ -46,16 +47,36 @@ pub enum Upgrade {
     Malformed,
 }
 
+impl EncodeLabelValue for Upgrade {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let text = match self {
+            Self::Accepted => "accepted",
+            Self::Full => "full",
+            Self::Draining => "draining",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::Malformed => "malformed",
+        };
+        text.encode(encoder)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ParcelLabels {
     receipt: ReceiptLabel,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-enum ReceiptLabel {
-    Delivered,
-    NotHere,
-    Busy,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct ReceiptLabel(Receipt);
+
+impl EncodeLabelValue for ReceiptLabel {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let text = match self.0 {
+            Receipt::Delivered => "delivered",
+            Receipt::NotHere => "not_here",
+            Receipt::Busy => "busy",
+        };
+        text.encode(encoder)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -90,12 +111,7 @@ impl Metrics {
 
     /// Counts a notification.
     pub fn parcel(&self, receipt: Receipt) {
-        let receipt = match receipt {
-            Receipt::Delivered => ReceiptLabel::Delivered,
-            Receipt::NotHere => ReceiptLabel::NotHere,
-            Receipt::Busy => ReceiptLabel::Busy,
-        };
-        self.parcels.get_or_create(&ParcelLabels { receipt }).inc();
+        self.parcels.get_or_create(&ParcelLabels { receipt: ReceiptLabel(receipt) }).inc();
     }
 
     /// Counts a socket that this node closes.

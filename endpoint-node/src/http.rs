@@ -15,7 +15,6 @@ mod reject;
 mod simplepush;
 
 pub(crate) use body::BODY_LEN_MAX;
-pub(crate) use reject::MORE_INFO;
 
 use crate::{delivery::Delivery, metrics::Metrics};
 use ops::{

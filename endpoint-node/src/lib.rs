@@ -112,7 +112,7 @@ pub async fn run(config: Config, listeners: Listeners, store: Arc<dyn Store>, sh
         store: store.clone(),
         shutdown: shutdown.clone(),
     });
-    let admin = Arc::new(Admin::new(vitals, BUILD, http::MORE_INFO.to_owned(), registry, clock));
+    let admin = Arc::new(Admin::new(vitals, BUILD, types::ERRORS_PAGE.to_owned(), registry, clock));
     // Ends after everything else, so that operators can watch the drain.
     let admin_end = Shutdown::new();
     let endpoints = Endpoints {

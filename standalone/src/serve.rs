@@ -171,7 +171,7 @@ async fn run(
         node: connection_node::server::NodeVitals(server.node().clone()),
         endpoint_connections_max: http.http_max_connections as u64,
     });
-    let admin = Arc::new(Admin::new(vitals, BUILD, connection_node::MORE_INFO.to_owned(), measured, clock));
+    let admin = Arc::new(Admin::new(vitals, BUILD, types::ERRORS_PAGE.to_owned(), measured, clock));
     // Ends after everything else, so that operators can watch the drain.
     let admin_end = Shutdown::new();
     admin_end.spawn(admin.clone().serve(admin_listener, admin_end.clone()));

@@ -19,3 +19,6 @@ pub mod token;
 pub mod uaid;
 pub mod uuid_text;
 pub mod version;
+
+/// A page that explains the members of error bodies and the numbers in `errno` (PROTOCOL.md section 5.8).
+pub const ERRORS_PAGE: &str = "https://mozilla-services.github.io/autopush-rs/http.html#error-codes";

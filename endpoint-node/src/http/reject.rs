@@ -20,9 +20,6 @@ use warp::{
 /// Seconds after which a request that the store did not take is worth repeating.
 const RETRY_AFTER_STORAGE: HeaderValue = HeaderValue::from_static("120");
 
-/// A page that explains the members of [`ErrorBody`], and the numbers in `errno`.
-pub(crate) const MORE_INFO: &str = "https://mozilla-services.github.io/autopush-rs/http.html#error-codes";
-
 /// Why a SimplePush request is not accepted: the rows of PROTOCOL.md section 3, in their order.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Rejection {
@@ -89,7 +86,7 @@ pub(crate) fn unknown_path() -> Response {
         errno: None,
         error: "Not Found",
         message: "There is nothing at this path",
-        more_info: MORE_INFO,
+        more_info: types::ERRORS_PAGE,
     };
     // A struct of strings and numbers always has a JSON form.
     let mut response = Response::new(serde_json::to_vec(&body).unwrap_or_default().into());
