@@ -1,0 +1,515 @@
+//! All clients of a run. One that waits is a socket and a row here: no task, no timer, no buffer.
+
+use crate::{
+    book::Book,
+    dialect::{self, Dialect, Said, UaidText},
+    frame::{self, Frame},
+    http, place,
+    place::{Server, Sources},
+    schedule::Dice,
+    settings::Settings,
+};
+use mio::{Interest, Registry, Token, event::Event, net::TcpStream};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    collections::VecDeque,
+    io::{self, ErrorKind, Read as _, Write as _},
+    net::{IpAddr, SocketAddr},
+};
+
+/// Time for a connection to give a client all its endpoints.
+const CONNECT_LIMIT_US: u64 = 30_000_000;
+
+/// Time that a client whose connection failed waits.
+const RETRY_US: u64 = 1_000_000;
+
+/// How many connections may be begun at once to make up for a pause.
+const BURST_US: u64 = 10_000;
+
+/// Bytes read from a socket at a time, into a buffer that all share.
+const READ_MAX: usize = 64 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Not connected.
+    Away,
+    /// TCP is being connected.
+    Connecting,
+    /// The upgrade was sent.
+    Upgrading,
+    /// The hello was sent.
+    Greeting,
+    /// A register was sent.
+    Registering,
+    /// All channels have their endpoints.
+    Ready,
+}
+
+#[derive(Debug)]
+struct Client {
+    stream: Option<TcpStream>,
+    state: State,
+    /// It has been ready before.
+    is_back: bool,
+    uaid: Option<UaidText>,
+    /// Paths of the endpoints, by channel.
+    endpoints: Vec<Box<str>>,
+    /// The beginning of a frame whose end has not come.
+    unread: Vec<u8>,
+    /// What the socket did not take.
+    unsent: Vec<u8>,
+    began_us: u64,
+    greeted_us: u64,
+}
+
+/// All clients, by number.
+#[derive(Debug)]
+pub struct Clients {
+    clients: Vec<Client>,
+    dialect: Dialect,
+    channels: u32,
+    acknowledges: bool,
+    servers: Vec<(Server, String)>,
+    sources: Vec<Sources>,
+    /// Endpoints may name any server: others are used.
+    takes_any_authority: bool,
+    /// The server that the endpoints name.
+    authority: Option<String>,
+    /// How many may connect; those from `begun` on have not yet.
+    admitted: usize,
+    begun: usize,
+    returning: VecDeque<(u64, u32)>,
+    connecting: usize,
+    connecting_max: usize,
+    ready: usize,
+    begin_interval_us: f64,
+    begin_at_us: f64,
+    dice: Dice,
+    buffer: Vec<u8>,
+    output: Vec<u8>,
+}
+
+/// Why a connection ended.
+type Reason = String;
+
+impl Clients {
+    /// Clients of which none is connected yet.
+    pub fn new(settings: &Settings) -> Self {
+        let client = || Client {
+            stream: None,
+            state: State::Away,
+            is_back: false,
+            uaid: None,
+            endpoints: Vec::new(),
+            unread: Vec::new(),
+            unsent: Vec::new(),
+            began_us: 0,
+            greeted_us: 0,
+        };
+        let upgrade = |server: &Server| dialect::upgrade(&server.authority, &server.path);
+        Self {
+            clients: (0..settings.clients).map(|_| client()).collect(),
+            dialect: settings.dialect,
+            channels: settings.channels,
+            acknowledges: settings.ack,
+            servers: settings.ws.iter().map(|server| (server.clone(), upgrade(server))).collect(),
+            sources: settings.source.clone(),
+            takes_any_authority: !settings.http.is_empty(),
+            authority: None,
+            admitted: 0,
+            begun: 0,
+            returning: VecDeque::new(),
+            connecting: 0,
+            connecting_max: settings.connecting_max as usize,
+            ready: 0,
+            begin_interval_us: if settings.connect_rate > 0.0 { 1e6 / settings.connect_rate } else { 0.0 },
+            begin_at_us: 0.0,
+            dice: Dice::new(u64::from(settings.clients)),
+            buffer: vec![0; READ_MAX],
+            output: Vec::new(),
+        }
+    }
+
+    /// Lets clients up to this number connect.
+    pub fn admit(&mut self, count: u32) {
+        self.admitted = (count as usize).min(self.clients.len());
+    }
+
+    /// Clients with all their endpoints.
+    pub fn ready(&self) -> usize {
+        self.ready
+    }
+
+    /// Whether all that may connect are ready.
+    pub fn are_ready(&self) -> bool {
+        self.ready == self.admitted
+    }
+
+    /// The server that the endpoints name, and the path of one.
+    pub fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
+    }
+
+    /// The path of the endpoint of a slot. `None`: it has none.
+    pub fn path(&self, slot: u32) -> Option<&str> {
+        let (client, channel) = (slot / self.channels, slot % self.channels);
+        self.clients.get(client as usize)?.endpoints.get(channel as usize).map(AsRef::as_ref)
+    }
+
+    /// When the next connection is to be begun. `None`: not before something else happens.
+    pub fn due_us(&self, now_us: u64) -> Option<u64> {
+        if self.connecting >= self.connecting_max {
+            return None;
+        }
+        let someone_us =
+            if self.begun < self.admitted { now_us } else { self.returning.front().map(|(at, _)| *at)? };
+        Some(someone_us.max(self.begin_at_us as u64))
+    }
+
+    /// Begins the connections that are due.
+    pub fn begin_due(&mut self, registry: &Registry, now_us: u64, book: &mut Book) {
+        while self.due_us(now_us).is_some_and(|due_us| due_us <= now_us) {
+            let number = match self.returning.front() {
+                Some((at_us, number)) if *at_us <= now_us => {
+                    let number = *number as usize;
+                    self.returning.pop_front();
+                    number
+                }
+                Some(_) | None => {
+                    self.begun += 1;
+                    self.begun - 1
+                }
+            };
+            let earliest_us = now_us.saturating_sub(BURST_US) as f64;
+            self.begin_at_us = self.begin_at_us.max(earliest_us) + self.begin_interval_us;
+            self.begin(number, registry, now_us, book);
+        }
+    }
+
+    fn begin(&mut self, number: usize, registry: &Registry, now_us: u64, book: &mut Book) {
+        let (server, _) = &self.servers[number % self.servers.len()];
+        let source = match self.sources.len() {
+            0 => None,
+            count => Some(self.sources[number % count].of(number / count)),
+        };
+        let opened = open(server.address, source.map(IpAddr::from)).and_then(|mut stream| {
+            registry.register(&mut stream, Token(number), Interest::READABLE | Interest::WRITABLE)?;
+            Ok(stream)
+        });
+        let client = &mut self.clients[number];
+        match opened {
+            Ok(stream) => {
+                client.stream = Some(stream);
+                client.state = State::Connecting;
+                client.began_us = now_us;
+                self.connecting += 1;
+            }
+            Err(error) => {
+                book.stats.failure(&format!("connect: {}", error.kind()));
+                self.come_back(number, now_us + RETRY_US);
+            }
+        }
+    }
+
+    /// Deals with what has happened to a socket.
+    pub fn event(&mut self, event: &Event, now_us: u64, book: &mut Book) {
+        let number = event.token().0;
+        if !self.clients.get(number).is_some_and(|client| client.stream.is_some()) {
+            return;
+        }
+        let result = if event.is_writable() { self.writable(number) } else { Ok(()) };
+        let is_writable_alone =
+            !(event.is_readable() || event.is_read_closed() || event.is_error() || event.is_write_closed());
+        let result = match result {
+            Ok(()) if is_writable_alone => Ok(()),
+            Ok(()) => self.readable(number, event.is_read_closed(), now_us, book),
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = result {
+            book.stats.failure(&reason);
+            self.end(number, now_us + RETRY_US);
+        }
+    }
+
+    fn writable(&mut self, number: usize) -> Result<(), Reason> {
+        let client = &mut self.clients[number];
+        if client.state == State::Connecting {
+            let Some(stream) = &client.stream else { return Ok(()) };
+            if let Ok(Some(error)) | Err(error) = stream.take_error() {
+                return Err(format!("connect: {}", error.kind()));
+            }
+            match stream.peer_addr() {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(()),
+                Err(error) => return Err(format!("connect: {}", error.kind())),
+            }
+            client.state = State::Upgrading;
+            let (_, upgrade) = &self.servers[number % self.servers.len()];
+            return client.send(upgrade.as_bytes());
+        }
+        let unsent = std::mem::take(&mut client.unsent);
+        if unsent.is_empty() { Ok(()) } else { client.send(&unsent) }
+    }
+
+    fn readable(
+        &mut self,
+        number: usize,
+        until_end: bool,
+        now_us: u64,
+        book: &mut Book,
+    ) -> Result<(), Reason> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let result = loop {
+            let Some(stream) = &mut self.clients[number].stream else { break Ok(()) };
+            match stream.read(&mut buffer) {
+                Ok(0) => break Err("closed without a Close".to_owned()),
+                Ok(length) => {
+                    if let Err(reason) = self.take(number, &buffer[..length], now_us, book) {
+                        break Err(reason);
+                    }
+                    // A read that does not fill the buffer has emptied the socket; what comes later is an event.
+                    if length < buffer.len() && !until_end {
+                        break Ok(());
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break Err(format!("read: {}", error.kind())),
+            }
+        };
+        self.buffer = buffer;
+        result
+    }
+
+    /// Takes bytes from a socket, with those that were left over before.
+    fn take(&mut self, number: usize, bytes: &[u8], now_us: u64, book: &mut Book) -> Result<(), Reason> {
+        let mut unread = std::mem::take(&mut self.clients[number].unread);
+        if unread.is_empty() {
+            let taken = self.digest(number, bytes, now_us, book)?;
+            unread.extend_from_slice(&bytes[taken..]);
+        } else {
+            unread.extend_from_slice(bytes);
+            let taken = self.digest(number, &unread, now_us, book)?;
+            unread.drain(..taken);
+        }
+        if !unread.is_empty() {
+            self.clients[number].unread = unread;
+        }
+        Ok(())
+    }
+
+    /// Takes everything that is complete, and returns how many bytes that was.
+    fn digest(&mut self, number: usize, bytes: &[u8], now_us: u64, book: &mut Book) -> Result<usize, Reason> {
+        let mut taken = 0;
+        if self.clients[number].state == State::Upgrading {
+            let Some(head) = http::head(bytes).map_err(|error| error.to_string())? else { return Ok(0) };
+            if head.status != 101 || !head.accepts {
+                return Err(format!("upgrade answered by {}", head.status));
+            }
+            taken = head.length;
+            self.greet(number, now_us)?;
+        }
+        while let Some((frame, length)) = frame::read(&bytes[taken..]).map_err(|error| error.to_string())? {
+            taken += length;
+            match frame {
+                Frame::Message(message) => self.message(number, message, now_us, book)?,
+                Frame::Ping(payload) => self.send(number, Frame::Pong(payload))?,
+                Frame::Pong(_) => {}
+                Frame::Close(code) => {
+                    // The server waits for the answer; it may be gone already.
+                    let _ = self.send(number, Frame::Close(code));
+                    return Err(format!("closed with {code}"));
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    fn greet(&mut self, number: usize, now_us: u64) -> Result<(), Reason> {
+        let client = &mut self.clients[number];
+        client.state = State::Greeting;
+        client.greeted_us = now_us;
+        let text = self.dialect.hello(number as u32, client.uaid, client.endpoints.len() as u32);
+        self.send(number, Frame::Message(text.as_bytes()))
+    }
+
+    fn message(&mut self, number: usize, message: &[u8], now_us: u64, book: &mut Book) -> Result<(), Reason> {
+        let client = &mut self.clients[number];
+        match self.dialect.understand(number as u32, message) {
+            Said::Hello(uaid) => {
+                book.stats.hello.record(now_us.saturating_sub(client.greeted_us));
+                if client.uaid.replace(uaid).is_some_and(|former| former != uaid) {
+                    book.stats.renamed += 1;
+                    client.endpoints.clear();
+                }
+                self.register_next(number, now_us, book)
+            }
+            Said::Registered { channel, endpoint } => {
+                if channel as usize == client.endpoints.len() {
+                    let path = self.path_of(&endpoint)?;
+                    self.clients[number].endpoints.push(path);
+                }
+                self.register_next(number, now_us, book)
+            }
+            Said::Notified(notified) => {
+                for (channel, version) in &notified {
+                    let slot = number as u32 * self.channels + channel;
+                    let delivery = book.ledger.delivered(*version, slot, now_us);
+                    book.stats.delivery(delivery);
+                }
+                if !self.acknowledges || notified.is_empty() {
+                    return Ok(());
+                }
+                let ack = self.dialect.ack(number as u32, &notified);
+                self.send(number, Frame::Message(ack.as_bytes()))
+            }
+            Said::Nothing => Ok(()),
+            Said::Refused(reason) => Err(reason),
+        }
+    }
+
+    /// Registers the next channel; with none left, the client is ready.
+    fn register_next(&mut self, number: usize, now_us: u64, book: &mut Book) -> Result<(), Reason> {
+        let client = &mut self.clients[number];
+        let next = client.endpoints.len() as u32;
+        if next < self.channels {
+            client.state = State::Registering;
+            let text = self.dialect.register(number as u32, next);
+            return self.send(number, Frame::Message(text.as_bytes()));
+        }
+        if client.state != State::Ready {
+            client.state = State::Ready;
+            client.endpoints.shrink_to_fit();
+            let times = if client.is_back { &mut book.stats.reconnect } else { &mut book.stats.connect };
+            times.record(now_us.saturating_sub(client.began_us));
+            client.is_back = true;
+            self.connecting -= 1;
+            self.ready += 1;
+        }
+        Ok(())
+    }
+
+    /// The path of an endpoint. All endpoints name one server, unless others are used anyway.
+    fn path_of(&mut self, endpoint: &str) -> Result<Box<str>, Reason> {
+        let parts = place::split(endpoint, "http").or_else(|| place::split(endpoint, "https"));
+        let (authority, path) = parts.ok_or_else(|| "an endpoint that is no URL".to_owned())?;
+        let known = self.authority.get_or_insert_with(|| authority.to_owned());
+        if known != authority && !self.takes_any_authority {
+            return Err("endpoints name several servers; --http says which to use".to_owned());
+        }
+        Ok(path.into())
+    }
+
+    fn send(&mut self, number: usize, frame: Frame<'_>) -> Result<(), Reason> {
+        let mut output = std::mem::take(&mut self.output);
+        output.clear();
+        frame::write(&mut output, frame, self.dice.mask());
+        let result = self.clients[number].send(&output);
+        self.output = output;
+        result
+    }
+
+    /// Drops the connection of a client, which then comes back at `back_us`. Whether there was one.
+    pub fn end(&mut self, number: usize, back_us: u64) -> bool {
+        let client = &mut self.clients[number];
+        match client.state {
+            State::Away => return false,
+            State::Ready => self.ready -= 1,
+            State::Connecting | State::Upgrading | State::Greeting | State::Registering => {
+                self.connecting -= 1;
+            }
+        }
+        client.state = State::Away;
+        // The event queue forgets a socket that is closed.
+        client.stream = None;
+        client.unread = Vec::new();
+        client.unsent = Vec::new();
+        self.come_back(number, back_us);
+        true
+    }
+
+    /// Whoever comes back at once goes before those that have to wait.
+    fn come_back(&mut self, number: usize, at_us: u64) {
+        match self.returning.front() {
+            Some((first_us, _)) if at_us < *first_us => self.returning.push_front((at_us, number as u32)),
+            Some(_) | None => self.returning.push_back((at_us, number as u32)),
+        }
+    }
+
+    /// Drops the connection of one ready client, whichever.
+    pub fn drop_one(&mut self, now_us: u64, book: &mut Book) {
+        // With nearly all of them ready, a few tries find one.
+        for _ in 0..8 {
+            let number = self.dice.below(self.clients.len());
+            if self.clients[number].state == State::Ready {
+                book.stats.dropped += u64::from(self.end(number, now_us));
+                return;
+            }
+        }
+    }
+
+    /// Drops the connections of the first `count` clients.
+    pub fn drop_many(&mut self, count: usize, now_us: u64, book: &mut Book) {
+        for number in 0..count.min(self.clients.len()) {
+            book.stats.dropped += u64::from(self.end(number, now_us));
+        }
+    }
+
+    /// Gives connections up that take too long. To be called now and then.
+    pub fn end_late(&mut self, now_us: u64, book: &mut Book) {
+        if self.connecting == 0 {
+            return;
+        }
+        for number in 0..self.begun {
+            let client = &self.clients[number];
+            let is_late = now_us.saturating_sub(client.began_us) > CONNECT_LIMIT_US;
+            if is_late && !matches!(client.state, State::Ready | State::Away) {
+                book.stats.failure(&format!("no answer while {:?}", client.state));
+                self.end(number, now_us + RETRY_US);
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Sends bytes; what the socket does not take waits.
+    fn send(&mut self, bytes: &[u8]) -> Result<(), Reason> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let sent = if self.unsent.is_empty() { write(stream, bytes) } else { Ok(0) };
+        let sent = sent.map_err(|error| format!("write: {}", error.kind()))?;
+        self.unsent.extend_from_slice(&bytes[sent..]);
+        Ok(())
+    }
+}
+
+/// Writes as much as a socket takes now.
+pub fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match stream.write(&bytes[sent..]) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(length) => sent += length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sent)
+}
+
+/// Begins to connect.
+pub fn open(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    // Messages are small and somebody measures how long each takes.
+    socket.set_tcp_nodelay(true)?;
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+    }
+    match socket.connect(&address.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(TcpStream::from_std(socket.into()))
+}

@@ -1,0 +1,195 @@
+//! What became of each notification. Its number is in the notification itself, so that a delivery is matched
+//! with its send exactly: latency, loss and duplicates are counted, not estimated.
+
+/// Notifications of one run; each takes 24 bytes. Sending stops there.
+pub const SENDS_MAX: usize = 1 << 26;
+
+/// Nothing was sent to the channel before.
+const NONE: u32 = u32::MAX;
+
+/// No answer has come yet, or none will come.
+const UNANSWERED: u16 = 0;
+
+#[derive(Debug, Clone, Copy)]
+struct Send {
+    /// When it was due (open loop) or sent (closed loop).
+    at_us: u64,
+    /// Which channel of which client.
+    slot: u32,
+    /// The send to the same channel before it.
+    before: u32,
+    /// Of the answer.
+    status: u16,
+    fate: Fate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Waiting,
+    Delivered,
+    /// A newer one was delivered instead, as SimplePush has it.
+    Replaced,
+}
+
+/// What a delivery turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// The first of this notification.
+    First {
+        /// Since it was due.
+        latency_us: u64,
+    },
+    /// A further one.
+    Duplicate,
+    /// After a newer one of the same channel: the server must not do that.
+    Disordered,
+    /// Of another run, or for another channel than it was sent to.
+    Foreign,
+}
+
+/// All notifications of a run.
+#[derive(Debug)]
+pub struct Ledger {
+    /// What the number of the first is; later runs have higher ones.
+    base: u64,
+    sends: Vec<Send>,
+    /// By slot.
+    last: Vec<u32>,
+    /// Accepted, and neither delivered nor replaced.
+    missing: u64,
+}
+
+impl Ledger {
+    /// An empty one for so many channels.
+    pub fn new(base: u64, slots: usize) -> Self {
+        Self { base, sends: Vec::new(), last: vec![NONE; slots], missing: 0 }
+    }
+
+    /// Writes a send down and gives it its number. `None`: the run has sent [`SENDS_MAX`].
+    pub fn sent(&mut self, slot: u32, at_us: u64) -> Option<u64> {
+        if self.sends.len() >= SENDS_MAX {
+            return None;
+        }
+        let index = self.sends.len();
+        let last = self.last.get_mut(slot as usize)?;
+        let before = std::mem::replace(last, index as u32);
+        self.sends.push(Send { at_us, slot, before, status: UNANSWERED, fate: Fate::Waiting });
+        Some(self.base + index as u64)
+    }
+
+    /// Writes the answer of the server down and returns the time since the send was due. 200, 201 and 202 are
+    /// promises.
+    pub fn answered(&mut self, number: u64, status: u16, now_us: u64) -> u64 {
+        let Some(send) = number.checked_sub(self.base).and_then(|index| self.sends.get_mut(index as usize))
+        else {
+            return 0;
+        };
+        send.status = status;
+        if is_promise(status) && send.fate == Fate::Waiting {
+            self.missing += 1;
+        }
+        now_us.saturating_sub(send.at_us)
+    }
+
+    /// Writes a delivery down.
+    pub fn delivered(&mut self, number: u64, slot: u32, now_us: u64) -> Delivery {
+        let index = number.checked_sub(self.base).map_or(usize::MAX, |index| index as usize);
+        let Some(send) = self.sends.get_mut(index).filter(|send| send.slot == slot) else {
+            return Delivery::Foreign;
+        };
+        let former = std::mem::replace(&mut send.fate, Fate::Delivered);
+        let latency_us = now_us.saturating_sub(send.at_us);
+        match former {
+            Fate::Delivered => return Delivery::Duplicate,
+            Fate::Replaced => return Delivery::Disordered,
+            Fate::Waiting => {}
+        }
+        self.missing -= u64::from(is_promise(send.status));
+        let mut before = send.before;
+        while let Some(older) = self.sends.get_mut(before as usize) {
+            if older.fate != Fate::Waiting {
+                break;
+            }
+            older.fate = Fate::Replaced;
+            self.missing -= u64::from(is_promise(older.status));
+            before = older.before;
+        }
+        Delivery::First { latency_us }
+    }
+
+    /// How many were sent.
+    pub fn len(&self) -> u64 {
+        self.sends.len() as u64
+    }
+
+    /// Whether none was sent.
+    pub fn is_empty(&self) -> bool {
+        self.sends.is_empty()
+    }
+
+    /// How many were accepted and have not arrived: at the end of a run, they are lost.
+    pub fn missing(&self) -> u64 {
+        self.missing
+    }
+
+    /// How many did not arrive because a newer one did.
+    pub fn replaced(&self) -> u64 {
+        self.sends.iter().filter(|send| send.fate == Fate::Replaced).count() as u64
+    }
+}
+
+fn is_promise(status: u16) -> bool {
+    matches!(status, 200..=202)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promise_that_is_not_kept_is_missing() {
+        let mut ledger = Ledger::new(1_000, 2);
+        assert_eq!(ledger.sent(0, 10), Some(1_000));
+        assert_eq!(ledger.sent(1, 20), Some(1_001));
+        assert_eq!(ledger.missing(), 0, "nothing is promised yet");
+        assert_eq!(ledger.answered(1_000, 202, 15), 5);
+        assert_eq!(ledger.answered(1_001, 503, 25), 5);
+        assert_eq!(ledger.missing(), 1);
+        assert_eq!(ledger.delivered(1_000, 0, 40), Delivery::First { latency_us: 30 });
+        assert_eq!(ledger.missing(), 0);
+        assert_eq!(ledger.delivered(1_000, 0, 50), Delivery::Duplicate);
+    }
+
+    #[test]
+    fn a_delivery_may_come_before_the_answer() {
+        let mut ledger = Ledger::new(0, 1);
+        ledger.sent(0, 0);
+        assert_eq!(ledger.delivered(0, 0, 1), Delivery::First { latency_us: 1 });
+        ledger.answered(0, 200, 2);
+        assert_eq!(ledger.missing(), 0);
+    }
+
+    #[test]
+    fn a_newer_one_replaces_those_before_it() {
+        let mut ledger = Ledger::new(0, 1);
+        for at_us in 0..3 {
+            ledger.sent(0, at_us);
+            ledger.answered(at_us, 202, at_us);
+        }
+        assert_eq!(ledger.missing(), 3);
+        assert_eq!(ledger.delivered(1, 0, 9), Delivery::First { latency_us: 8 });
+        assert_eq!((ledger.missing(), ledger.replaced()), (1, 1));
+        assert_eq!(ledger.delivered(0, 0, 9), Delivery::Disordered);
+        assert_eq!((ledger.missing(), ledger.replaced()), (1, 0));
+    }
+
+    #[test]
+    fn what_was_not_sent_here_is_foreign() {
+        let mut ledger = Ledger::new(100, 2);
+        ledger.sent(0, 0);
+        for (number, slot) in [(99, 0), (101, 0), (100, 1)] {
+            assert_eq!(ledger.delivered(number, slot, 1), Delivery::Foreign, "{number} {slot}");
+        }
+        assert_eq!(ledger.sent(2, 0), None, "there is no such slot");
+    }
+}

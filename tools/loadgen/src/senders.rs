@@ -1,0 +1,295 @@
+//! The application servers of a run: connections that are kept, each with one request at a time.
+
+use crate::{
+    book::Book,
+    clients::{self, Clients},
+    dialect::Dialect,
+    http,
+    place::Server,
+    schedule::{Schedule, Turns},
+    settings::Settings,
+};
+use mio::{Interest, Registry, Token, event::Event, net::TcpStream};
+use std::io::{ErrorKind, Read as _};
+
+/// Time that a server has to answer; then the request counts as unanswered.
+const ANSWER_LIMIT_US: u64 = 10_000_000;
+
+/// Time that a sender whose connection failed waits.
+const RETRY_US: u64 = 100_000;
+
+/// Bytes of an answer that are read at a time.
+const READ_MAX: usize = 4096;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Not connected; to be connected at that time.
+    Away { until_us: u64 },
+    /// TCP is being connected.
+    Connecting,
+    /// Connected, nothing to do.
+    Idle,
+    /// Waits for the answer to a notification.
+    Busy { number: u64, since_us: u64 },
+}
+
+#[derive(Debug)]
+struct Sender {
+    stream: Option<TcpStream>,
+    state: State,
+    /// The beginning of an answer whose end has not come.
+    unread: Vec<u8>,
+    /// What the socket did not take.
+    unsent: Vec<u8>,
+}
+
+/// All senders, by number.
+#[derive(Debug)]
+pub struct Senders {
+    senders: Vec<Sender>,
+    idle: Vec<usize>,
+    dialect: Dialect,
+    servers: Vec<Server>,
+    turns: Turns,
+    /// `None`: each sender sends the next one when it has its answer.
+    schedule: Option<Schedule>,
+    /// How many may still be sent.
+    left: u64,
+    /// The token of the first.
+    first_token: usize,
+    busy: usize,
+    buffer: Vec<u8>,
+    output: Vec<u8>,
+}
+
+impl Senders {
+    /// Senders that begin at `now_us`, none connected yet. Their tokens begin with `first_token`.
+    pub fn new(settings: &Settings, servers: Vec<Server>, first_token: usize, now_us: u64) -> Self {
+        let sender = |_| Sender {
+            stream: None,
+            state: State::Away { until_us: now_us },
+            unread: Vec::new(),
+            unsent: Vec::new(),
+        };
+        let slots = u64::from(settings.clients) * u64::from(settings.channels);
+        Self {
+            senders: (0..settings.senders).map(sender).collect(),
+            idle: Vec::new(),
+            dialect: settings.dialect,
+            servers,
+            turns: Turns::new(slots),
+            schedule: (settings.rate > 0.0).then(|| Schedule::new(now_us, settings.rate)),
+            left: if settings.sends == 0 { u64::MAX } else { settings.sends },
+            first_token,
+            busy: 0,
+            buffer: vec![0; READ_MAX],
+            output: Vec::new(),
+        }
+    }
+
+    /// Sends nothing more; answers are still taken.
+    pub fn stop(&mut self) {
+        self.left = 0;
+    }
+
+    /// Whether everything that was to be sent has been.
+    pub fn are_done(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Whether no answer is awaited.
+    pub fn are_idle(&self) -> bool {
+        self.busy == 0
+    }
+
+    /// When something is to be sent by a sender that is idle now. `None`: not before something else happens.
+    pub fn due_us(&self) -> Option<u64> {
+        if self.left == 0 || self.idle.is_empty() {
+            return None;
+        }
+        match &self.schedule {
+            Some(schedule) => schedule.due_us(),
+            None => Some(0),
+        }
+    }
+
+    /// Connects senders that are not, and gives requests up that take too long. To be called now and then.
+    pub fn look_after(&mut self, registry: &Registry, now_us: u64, book: &mut Book) {
+        for number in 0..self.senders.len() {
+            match self.senders[number].state {
+                State::Away { until_us } if until_us <= now_us && self.left > 0 => {
+                    self.connect(number, registry, now_us, book);
+                }
+                State::Busy { since_us, .. } if now_us.saturating_sub(since_us) > ANSWER_LIMIT_US => {
+                    self.end(number, "request: no answer", now_us, book);
+                }
+                State::Away { .. } | State::Connecting | State::Idle | State::Busy { .. } => {}
+            }
+        }
+    }
+
+    fn connect(&mut self, number: usize, registry: &Registry, now_us: u64, book: &mut Book) {
+        let address = self.servers[number % self.servers.len()].address;
+        let token = Token(self.first_token + number);
+        let opened = clients::open(address, None).and_then(|mut stream| {
+            registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            Ok(stream)
+        });
+        match opened {
+            Ok(stream) => {
+                self.senders[number].stream = Some(stream);
+                self.senders[number].state = State::Connecting;
+            }
+            Err(error) => self.end(number, &format!("sender: {}", error.kind()), now_us, book),
+        }
+    }
+
+    /// Sends what is due, as far as senders are idle.
+    pub fn send_due(&mut self, clients: &Clients, now_us: u64, book: &mut Book) {
+        while self.due_us().is_some_and(|due_us| due_us <= now_us) {
+            let Some(slot) = self.next_slot(clients) else { return self.stop() };
+            let due_us = self.schedule.as_mut().and_then(|schedule| schedule.take(now_us)).unwrap_or(now_us);
+            let Some(number) = book.ledger.sent(slot, due_us) else { return self.stop() };
+            let (Some(sender), Some(path)) = (self.idle.pop(), clients.path(slot)) else { return };
+            book.stats.lateness.record(now_us.saturating_sub(due_us));
+            self.left -= 1;
+            self.send(sender, path, number, now_us, book);
+        }
+    }
+
+    /// The next slot that has an endpoint. `None`: there is none.
+    fn next_slot(&mut self, clients: &Clients) -> Option<u32> {
+        (0..self.turns.count()).find_map(|_| {
+            let slot = u32::try_from(self.turns.take()?).ok()?;
+            clients.path(slot).map(|_| slot)
+        })
+    }
+
+    fn send(&mut self, index: usize, path: &str, number: u64, now_us: u64, book: &mut Book) {
+        let server = &self.servers[index % self.servers.len()];
+        self.output.clear();
+        self.dialect.notify(&mut self.output, &server.authority, path, number);
+        let sender = &mut self.senders[index];
+        sender.state = State::Busy { number, since_us: now_us };
+        self.busy += 1;
+        let Some(stream) = &mut sender.stream else { return };
+        match clients::write(stream, &self.output) {
+            Ok(sent) => sender.unsent.extend_from_slice(&self.output[sent..]),
+            Err(error) => self.end(index, &format!("request: {}", error.kind()), now_us, book),
+        }
+    }
+
+    /// Deals with what has happened to a socket.
+    pub fn event(&mut self, event: &Event, now_us: u64, book: &mut Book) {
+        let number = event.token().0 - self.first_token;
+        if !self.senders.get(number).is_some_and(|sender| sender.stream.is_some()) {
+            return;
+        }
+        let result = if event.is_writable() { self.writable(number) } else { Ok(()) };
+        let result = match result {
+            Ok(()) if event.is_readable() || event.is_read_closed() || event.is_error() => {
+                self.readable(number, event.is_read_closed(), now_us, book)
+            }
+            Ok(()) => Ok(()),
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = result {
+            self.end(number, &reason, now_us, book);
+        }
+    }
+
+    fn writable(&mut self, number: usize) -> Result<(), String> {
+        let sender = &mut self.senders[number];
+        let Some(stream) = &mut sender.stream else { return Ok(()) };
+        if sender.state == State::Connecting {
+            if let Ok(Some(error)) | Err(error) = stream.take_error() {
+                return Err(format!("sender: {}", error.kind()));
+            }
+            if stream.peer_addr().is_ok() {
+                sender.state = State::Idle;
+                self.idle.push(number);
+            }
+            return Ok(());
+        }
+        if !sender.unsent.is_empty() {
+            let sent = clients::write(stream, &sender.unsent);
+            let sent = sent.map_err(|error| format!("request: {}", error.kind()))?;
+            sender.unsent.drain(..sent);
+        }
+        Ok(())
+    }
+
+    fn readable(
+        &mut self,
+        number: usize,
+        until_end: bool,
+        now_us: u64,
+        book: &mut Book,
+    ) -> Result<(), String> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let result = loop {
+            let Some(stream) = &mut self.senders[number].stream else { break Ok(()) };
+            match stream.read(&mut buffer) {
+                Ok(0) => break Err("request: connection closed".to_owned()),
+                Ok(length) => {
+                    if let Err(reason) = self.take(number, &buffer[..length], now_us, book) {
+                        break Err(reason);
+                    }
+                    if length < buffer.len() && !until_end {
+                        break Ok(());
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break Err(format!("request: {}", error.kind())),
+            }
+        };
+        self.buffer = buffer;
+        result
+    }
+
+    fn take(&mut self, index: usize, bytes: &[u8], now_us: u64, book: &mut Book) -> Result<(), String> {
+        let sender = &mut self.senders[index];
+        let whole = if sender.unread.is_empty() {
+            bytes
+        } else {
+            sender.unread.extend_from_slice(bytes);
+            &sender.unread
+        };
+        let head = http::head(whole).map_err(|error| error.to_string())?;
+        let Some(head) = head.filter(|head| whole.len() >= head.length + head.body) else {
+            if sender.unread.is_empty() {
+                sender.unread.extend_from_slice(bytes);
+            }
+            return Ok(());
+        };
+        sender.unread.clear();
+        let State::Busy { number, .. } = sender.state else {
+            return Err("an answer that nobody asked for".to_owned());
+        };
+        sender.state = State::Idle;
+        self.busy -= 1;
+        let took_us = book.ledger.answered(number, head.status, now_us);
+        book.stats.answer.record(took_us);
+        *book.stats.answers.entry(head.status).or_default() += 1;
+        if head.closes {
+            return Err("the server keeps no connections".to_owned());
+        }
+        self.idle.push(index);
+        Ok(())
+    }
+
+    fn end(&mut self, number: usize, reason: &str, now_us: u64, book: &mut Book) {
+        let sender = &mut self.senders[number];
+        if matches!(sender.state, State::Busy { .. }) {
+            self.busy -= 1;
+            book.stats.unanswered += 1;
+        }
+        book.stats.failure(reason);
+        self.idle.retain(|idle| *idle != number);
+        sender.stream = None;
+        sender.unread.clear();
+        sender.unsent.clear();
+        sender.state = State::Away { until_us: now_us + RETRY_US };
+    }
+}

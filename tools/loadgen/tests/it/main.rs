@@ -1,0 +1,1 @@
+//! Loadgen against a real server.
