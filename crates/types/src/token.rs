@@ -5,7 +5,10 @@
 //! authenticated, so an altered token is rejected without asking the store; and it hides the UAID.
 
 use crate::{channel_id::ChannelId, uaid::Uaid};
-use aes_siv::{KeyInit as _, siv::Aes128Siv};
+use aes_siv::{
+    KeyInit as _, Tag,
+    siv::{Aes128Siv, IV_SIZE},
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 use std::{fmt, str::FromStr};
@@ -24,6 +27,12 @@ const SIMPLEPUSH: u8 = 1;
 
 /// Sealed text of a SimplePush endpoint: its kind, UAID and channelID.
 const SIMPLEPUSH_LEN: usize = 1 + 16 + 16;
+
+/// Sealed bytes: the synthetic initialization vector, then the encrypted text.
+const SEALED_LEN: usize = IV_SIZE + SIMPLEPUSH_LEN;
+
+/// Characters of a token: [`SEALED_LEN`] bytes in base64url without padding. All tokens have as many.
+const TOKEN_LEN: usize = (SEALED_LEN * 8).div_ceil(6);
 
 /// What an endpoint token stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,32 +129,42 @@ impl KeyRing {
         let named = self.keys.iter().find(|(id, _)| *id == key);
         let (_, key) = named.unwrap_or(&self.keys[0]);
         let Endpoint::SimplePush { uaid, channel } = endpoint;
-        let mut text = [0; SIMPLEPUSH_LEN];
+        let mut sealed = [0; SEALED_LEN];
+        let (vector, text) = sealed.split_at_mut(IV_SIZE);
         text[0] = SIMPLEPUSH;
         text[1..17].copy_from_slice(&uaid.0);
         text[17..].copy_from_slice(&channel.0);
+        let tag = Aes128Siv::new(&(*key).into()).encrypt_inout_detached([ASSOCIATED_DATA], text.into());
         #[expect(clippy::expect_used, reason = "AES-SIV fails only on more than 126 headers")]
-        let sealed = Aes128Siv::new(&(*key).into()).encrypt([ASSOCIATED_DATA], &text).expect("one header");
+        vector.copy_from_slice(&tag.expect("one header"));
         URL_SAFE_NO_PAD.encode(sealed)
     }
 
-    /// What a token stands for.
+    /// What a token stands for. One of another length costs no decryption.
     pub fn open(&self, token: &str) -> Result<Endpoint, InvalidToken> {
-        let sealed = URL_SAFE_NO_PAD.decode(token).map_err(|_| InvalidToken)?;
-        let text = self
-            .keys
-            .iter()
-            .find_map(|(_, key)| Aes128Siv::new(&(*key).into()).decrypt([ASSOCIATED_DATA], &sealed).ok())
-            .ok_or(InvalidToken)?;
-        match text.split_first() {
-            Some((&SIMPLEPUSH, ids)) if text.len() == SIMPLEPUSH_LEN => {
-                let (mut uaid, mut channel) = ([0; 16], [0; 16]);
-                uaid.copy_from_slice(&ids[..16]);
-                channel.copy_from_slice(&ids[16..]);
-                Ok(Endpoint::SimplePush { uaid: Uaid(uaid), channel: ChannelId(channel) })
-            }
-            Some(_) | None => Err(InvalidToken),
+        if token.len() != TOKEN_LEN {
+            return Err(InvalidToken);
         }
+        // The decoder wants more room than it uses.
+        let mut decoded = [0; TOKEN_LEN];
+        let len = URL_SAFE_NO_PAD.decode_slice(token, &mut decoded).map_err(|_| InvalidToken)?;
+        let (vector, sealed) = decoded[..len].split_first_chunk().ok_or(InvalidToken)?;
+        let vector = Tag::from(*vector);
+        let sealed: [u8; SIMPLEPUSH_LEN] = sealed.try_into().map_err(|_| InvalidToken)?;
+        let unseal = |key: &[u8; KEY_LEN]| {
+            let mut text = sealed;
+            let mut cipher = Aes128Siv::new(&(*key).into());
+            let opened = cipher.decrypt_inout_detached([ASSOCIATED_DATA], (&mut text[..]).into(), &vector);
+            opened.ok().map(|()| text)
+        };
+        let text = self.keys.iter().find_map(|(_, key)| unseal(key)).ok_or(InvalidToken)?;
+        if text[0] != SIMPLEPUSH {
+            return Err(InvalidToken);
+        }
+        let (mut uaid, mut channel) = ([0; 16], [0; 16]);
+        uaid.copy_from_slice(&text[1..17]);
+        channel.copy_from_slice(&text[17..]);
+        Ok(Endpoint::SimplePush { uaid: Uaid(uaid), channel: ChannelId(channel) })
     }
 }
 
@@ -181,6 +200,15 @@ mod tests {
         let ring = KeyRing::parse(&key(1)).unwrap();
         assert_eq!(ring.seal(ring.newest(), endpoint()), ring.seal(ring.newest(), endpoint()));
         assert!(ring.seal(ring.newest(), endpoint()).len() < 100);
+    }
+
+    #[test]
+    fn a_token_is_what_another_implementation_of_aes_siv_makes() {
+        // By pyca/cryptography, AESSIV(key).encrypt(kind + UAID + channelID, [associated data]).
+        let token = "grzmR8Wpc74KyzzDzWpxcXCyyJ1dN4JlQl8PLQt6ZVH1RlfKMpTxIaB7RYXMyKfMow";
+        let ring = KeyRing::parse(&key(1)).unwrap();
+        assert_eq!(ring.seal(ring.newest(), endpoint()), token);
+        assert_eq!(ring.open(token), Ok(endpoint()));
     }
 
     #[test]
