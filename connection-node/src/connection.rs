@@ -136,9 +136,8 @@ impl Connection {
 
     /// Goes on with the effects that waited for an eviction.
     fn poll_held(&mut self, context: &mut Context<'_>) -> bool {
-        let now = self.node.now();
         let Some(held) = &mut self.held else { return false };
-        if Pin::new(&mut held.eviction).poll(context).is_pending() && now < held.until {
+        if Pin::new(&mut held.eviction).poll(context).is_pending() && self.node.now() < held.until {
             return false;
         }
         if let Some(held) = self.held.take() {

@@ -92,6 +92,12 @@ impl Socket {
 
     /// The next message, if one is there. `Pending` registers the context's task to be woken.
     pub fn poll_next(&mut self, context: &mut Context<'_>, message_len_max: usize) -> Poll<Incoming> {
+        // Nothing is made for a socket that only may have something to read.
+        if self.inbound.is_none()
+            && let Poll::Pending = self.tcp.poll_read_ready(context)
+        {
+            return Poll::Pending;
+        }
         let inbound =
             self.inbound.get_or_insert_with(|| Box::new(Inbound::new(Bytes::new(), message_len_max)));
         if inbound.stage == Stage::Failed {
