@@ -90,6 +90,7 @@ async fn a_message_may_come_with_the_upgrade() {
     assert!(wire.head().await.starts_with("HTTP/1.1 101 "));
     assert_eq!(wire.text().await, "{}");
     assert!(wire.text().await.contains("\"status\":200"));
+    drop(wire);
     node.stop().await;
 }
 
@@ -104,6 +105,7 @@ async fn a_message_in_fragments_is_put_together_around_a_ping() {
     wire.send(0x00, b"").await;
     wire.send(0x80, tail.as_bytes()).await;
     assert!(wire.text().await.contains("\"status\":200"));
+    drop(wire);
     node.stop().await;
 }
 
@@ -124,6 +126,7 @@ async fn many_messages_at_once_are_all_answered() {
         let reply = wire.text().await;
         assert!(reply.contains("\"status\":200") && reply.contains("pushEndpoint"), "{reply}");
     }
+    drop(wire);
     node.stop().await;
 }
 
@@ -193,6 +196,7 @@ async fn the_closing_handshake_ends_after_the_acknowledgement_is_stored() {
         let notification = wire.text().await;
         assert!(notification.contains(&format!("\"version\":{}", 1000 + round)), "{notification}");
     }
+    drop(wire);
     node.stop().await;
 }
 
@@ -224,6 +228,7 @@ async fn an_older_socket_is_closed_before_the_new_one_is_answered() {
     }
     assert_eq!(put(&node, 7).await, Some(Receipt::Delivered));
     assert!(older.text().await.contains("\"version\":7"));
+    drop(older);
     node.stop().await;
 }
 
@@ -268,6 +273,7 @@ async fn a_peer_that_does_not_read_gets_everything_later() {
         assert!(version > seen, "{version} after {seen}");
         seen = version;
     }
+    drop(wire);
     node.stop().await;
 }
 
