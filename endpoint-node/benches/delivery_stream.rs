@@ -100,7 +100,7 @@ impl Bed {
                 room: true,
             };
             let mut server = JoinSet::new();
-            let incoming = TcpIncoming::from(listener);
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             let serving = transport::server(None).unwrap();
             server.spawn(serving.serve_with_incoming(DeliveryServer::new(Taker), incoming));
             let store = store::redis::connect(&redis.url(), Limits::default()).await.unwrap();
