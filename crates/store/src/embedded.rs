@@ -1,8 +1,8 @@
 //! The store in this process: one file in a data directory, for one node.
 //!
-//! * [`writer`]: the thread that has the database, and group commit;
-//! * [`clients`]: the steps on clients; [`record`]: how a client is written;
-//! * [`directory`]: the nodes of this process; [`file`](mod@file): the file without fsync.
+//! * `writer`: the thread that has the database, and group commit;
+//! * `clients`: the steps on clients; `record`: how a client is written;
+//! * `directory`: the nodes of this process; `file`: the file without fsync.
 //!
 //! Who is connected is in memory only: with the process its sockets end too.
 

@@ -1,9 +1,9 @@
 //! The store in Redis: a single server or a Redis Cluster, shared by many nodes.
 //!
-//! * [`keys`]: the names of the keys; [`record`] and [`directory`]: what is in them;
-//! * [`script`]: one Lua script for each step, so that each is atomic and one round trip;
-//! * [`link`]: shared, pipelined connections and the limits on them;
-//! * [`address`]: the forms of the URL.
+//! * `keys`: the names of the keys; `record` and `directory`: what is in them;
+//! * `script`: one Lua script for each step, so that each is atomic and one round trip;
+//! * `link`: shared, pipelined connections and the limits on them;
+//! * `address`: the forms of the URL.
 //!
 //! A client without a heartbeat costs nothing between its messages: presence is part of its record, and
 //! whether the node that it names is alive is told by that node's lease in the directory.
@@ -14,6 +14,7 @@
 )]
 
 mod address;
+mod batch;
 mod directory;
 mod keys;
 mod link;
@@ -95,8 +96,29 @@ pub async fn connect(url: &str, limits: Limits) -> Result<RedisStore, ConnectErr
     let refused = |failure: Failure| connect_error(&address.shown, &failure);
     let link = Link::open(&address, &limits).await.map_err(refused)?;
     link.ask(&check_command()).await.map_err(refused)?;
+    warn_of_eviction(&link, &address.shown).await;
     let idle_ms = u64::try_from(limits.uaid_idle.as_millis()).unwrap_or(u64::MAX).clamp(1, IDLE_MS_MAX);
     Ok(RedisStore { link, idle_ms })
+}
+
+/// Tells the operator if Redis may throw clients away when its memory is full. Not every user may ask.
+async fn warn_of_eviction(link: &Link, address: &str) {
+    let info = link.memory_info().await.unwrap_or_default();
+    if info.iter().any(|info| evicts(info)) {
+        tracing::warn!(
+            store.address = address,
+            "Redis evicts keys when its memory is full, and with them clients and what is pending: \
+             set maxmemory-policy to noeviction"
+        );
+    }
+}
+
+/// Whether `INFO memory` says that keys are evicted. All keys of clients have a time to live, so the policies
+/// that look at those only are no better.
+fn evicts(info: &str) -> bool {
+    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let limited = field("maxmemory").is_some_and(|bytes| bytes.trim() != "0");
+    limited && field("maxmemory_policy").is_some_and(|policy| policy.trim() != "noeviction")
 }
 
 /// The longest time until expiry, a thousand years: Redis refuses more than fits beside the date.
@@ -383,5 +405,21 @@ fn failed<T: Send + 'static>(error: StoreError) -> Answer<T> {
 impl From<Unreadable> for StoreError {
     fn from(unreadable: Unreadable) -> Self {
         Self::Unreadable(unreadable.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_with_another_policy_than_noeviction_evicts() {
+        for (maxmemory, policy, expected) in
+            [("0", "allkeys-lru", false), ("1", "noeviction", false), ("1", "volatile-ttl", true)]
+        {
+            let info = format!("# Memory\r\nmaxmemory:{maxmemory}\r\nmaxmemory_policy:{policy}\r\n");
+            assert_eq!(evicts(&info), expected, "{info}");
+        }
+        assert!(!evicts(""));
     }
 }

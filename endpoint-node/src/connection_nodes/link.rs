@@ -162,7 +162,7 @@ impl Link {
         let mut client = DeliveryClient::with_interceptor(channel, secret)
             .max_decoding_message_size(transport::MESSAGE_LEN_MAX);
         let number = self.pending.lock().next_stream();
-        let parcels = Parcels { link: self.clone(), number };
+        let parcels = Parcels { link: self.clone(), number, yielded: false };
         let response = timeout(OPEN_TIMEOUT, client.deliver(parcels)).await.map_err(too_slow)?;
         Ok(response.map_err(|status: Status| Failure::from(status))?.into_inner())
     }
@@ -241,18 +241,28 @@ impl Drop for OpenStream<'_> {
 struct Parcels {
     link: Arc<Link>,
     number: u64,
+    /// Whether tasks that are ready have been let run, so that their parcels go out together with the first.
+    yielded: bool,
 }
 
 impl Stream for Parcels {
     type Item = DeliverRequest;
 
-    fn poll_next(self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Option<DeliverRequest>> {
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Option<DeliverRequest>> {
+        // A system call and a frame for each parcel cost more than the parcel. Nothing is waited for but tasks
+        // that are ready, so a lone parcel is not delayed.
+        if !std::mem::replace(&mut self.yielded, true) {
+            task.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let nudge_deadline = self.link.context.deadline();
         let mut pending = self.link.pending.lock();
         match pending.take_request(self.number, nudge_deadline) {
             Ok(Some(request)) => Poll::Ready(Some(request)),
             Ok(None) => {
                 pending.park(task.waker());
+                drop(pending);
+                self.yielded = false;
                 Poll::Pending
             }
             Err(Superseded) => Poll::Ready(None),

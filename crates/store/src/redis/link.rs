@@ -6,6 +6,7 @@
 use super::{
     Limits,
     address::{Address, Kind},
+    batch::Batcher,
     script::Script,
 };
 use crate::StoreError;
@@ -14,6 +15,7 @@ use redis::{
     aio::{ConnectionLike as _, ConnectionManager, ConnectionManagerConfig},
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
+    io::tcp::TcpSettings,
 };
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
@@ -39,6 +41,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Bytes that the other side has not acknowledged for so long mean that the connection is dead, although
 /// nobody has closed it (TCP_USER_TIMEOUT).
+#[cfg(target_os = "linux")]
 const DEAD_AFTER: Duration = Duration::from_secs(10);
 
 /// Redirections and retries of one command in a cluster.
@@ -56,7 +59,7 @@ struct Shared {
 }
 
 enum Wire {
-    Server(ConnectionManager),
+    Server(Batcher),
     Cluster(ClusterConnection),
 }
 
@@ -75,13 +78,15 @@ impl Link {
     /// Prepares a link. A single server is connected to with the first command.
     pub(super) async fn open(address: &Address, limits: &Limits) -> Result<Self, Failure> {
         let wire = match &address.kind {
-            Kind::Server(info) => Wire::Server(server(info, limits)?),
+            Kind::Server(info) => {
+                Wire::Server(Batcher::start(server(info, limits)?, limits.step_timeout))
+            }
             Kind::Cluster(nodes, tls) => {
                 let mut builder = ClusterClient::builder(nodes.clone())
                     .use_protocol(redis::ProtocolVersion::RESP3)
                     .connection_timeout(CONNECT_TIMEOUT)
                     .response_timeout(limits.step_timeout)
-                    .tcp_settings(redis::io::tcp::TcpSettings::default().set_user_timeout(DEAD_AFTER))
+                    .tcp_settings(tcp_settings())
                     .retries(CLUSTER_RETRIES)
                     .min_retry_wait(millis(RECONNECT_PAUSE_MIN))
                     .max_retry_wait(millis(RECONNECT_PAUSE_MAX));
@@ -136,10 +141,23 @@ impl Link {
         let Shared { wire, permits, .. } = &*self.0;
         let _permit = permits.acquire().await.map_err(|_| Failure::Closed)?;
         let answer = match wire {
-            Wire::Server(manager) => manager.clone().send_packed_command(command).await,
+            Wire::Server(batcher) => batcher.send(command.clone()).await,
             Wire::Cluster(cluster) => cluster.clone().req_packed_command(command).await,
         };
         answer.and_then(Value::extract_error).map_err(Failure::Redis)
+    }
+
+    /// What `INFO memory` says: of the server, or of each node of the cluster.
+    pub(super) async fn memory_info(&self) -> Result<Vec<String>, Failure> {
+        let answer = self.ask(redis::cmd("INFO").arg("memory")).await?;
+        let texts = match answer {
+            Value::Map(nodes) => nodes.into_iter().map(|(_, text)| text).collect(),
+            text => vec![text],
+        };
+        texts
+            .into_iter()
+            .map(|text| redis::from_redis_value(text).map_err(|error| Failure::Redis(error.into())))
+            .collect()
     }
 
     /// Lets the commands under way end, within the time limit, and refuses further ones.
@@ -153,8 +171,7 @@ impl Link {
 
 /// The connection to a single server.
 fn server(info: &redis::ConnectionInfo, limits: &Limits) -> Result<ConnectionManager, Failure> {
-    let tcp = info.tcp_settings().clone().set_user_timeout(DEAD_AFTER);
-    let info = info.clone().set_tcp_settings(tcp);
+    let info = info.clone().set_tcp_settings(tcp_settings());
     let encrypted = matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. });
     let client = if encrypted {
         redis::Client::build_with_tls(info, certificates(limits))
@@ -172,6 +189,14 @@ fn server(info: &redis::ConnectionInfo, limits: &Limits) -> Result<ConnectionMan
         .set_response_timeout(None);
     let manager = client.and_then(|client| ConnectionManager::new_lazy_with_config(client, config));
     manager.map_err(Failure::Redis)
+}
+
+/// No waiting for more to send, and no endless wait for an answer from a machine that is gone.
+fn tcp_settings() -> TcpSettings {
+    let settings = TcpSettings::default().set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(DEAD_AFTER);
+    settings
 }
 
 /// Which certificates are trusted: the system's, or the one that the operator gives.

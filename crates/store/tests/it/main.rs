@@ -34,8 +34,8 @@ impl SetClock {
 }
 
 /// What the embedded store and Redis are opened with by their setting.
-fn open_options(data_dir: std::path::PathBuf) -> store::OpenOptions {
-    store::OpenOptions {
+fn open_options(data_dir: std::path::PathBuf) -> store::open::OpenOptions {
+    store::open::OpenOptions {
         data_dir,
         uaid_idle: Duration::from_secs(3600),
         step_timeout: Duration::from_secs(3),

@@ -145,9 +145,9 @@ async fn opening_waits_for_a_store_that_is_not_there_yet() {
     let url = server.url();
     server.kill();
     let options = crate::open_options(Default::default());
-    let refused = store::open(&url, &options, false).await;
-    assert!(matches!(refused, Err(store::OpenError::Unavailable(_))), "{refused:?}");
-    let opening = store::open(&url, &options, true);
+    let refused = store::open::open(&url, &options, false).await;
+    assert!(matches!(refused, Err(store::open::OpenError::Unavailable(_))), "{refused:?}");
+    let opening = store::open::open(&url, &options, true);
     let starting = tokio::task::spawn_blocking(move || {
         std::thread::sleep(Duration::from_millis(300));
         server.restart();

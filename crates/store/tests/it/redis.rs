@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 use store::{
-    OpenError, Store, StoreError,
+    Store, StoreError,
     conformance::{Fixture, run_all, steps::*},
     harness::{Options, RedisCluster, RedisServer},
+    open::OpenError,
     redis::{ConnectError, Limits, connect},
 };
 use types::step::{Hello, HelloOutcome, PutOutcome};
@@ -263,15 +264,15 @@ async fn a_closed_store_is_unavailable() {
 async fn the_setting_names_the_store() {
     let directory = tempfile::tempdir().unwrap();
     let options = crate::open_options(directory.path().join("data"));
-    let embedded = store::open("embedded", &options, false).await.unwrap();
+    let embedded = store::open::open("embedded", &options, false).await.unwrap();
     assert_eq!(embedded.check().await, Ok(()));
-    let in_use = store::open("embedded", &options, false).await;
+    let in_use = store::open::open("embedded", &options, false).await;
     assert!(matches!(in_use, Err(OpenError::Unavailable(_))), "{in_use:?}");
     let server = RedisServer::start();
-    assert_eq!(store::open(&server.url(), &options, false).await.unwrap().check().await, Ok(()));
-    let wrong = store::open("memcached://store", &options, true).await;
+    assert_eq!(store::open::open(&server.url(), &options, false).await.unwrap().check().await, Ok(()));
+    let wrong = store::open::open("memcached://store", &options, true).await;
     assert!(matches!(wrong, Err(OpenError::Configuration(_))), "{wrong:?}");
     let nowhere = crate::open_options("/proc/nowhere/data".into());
-    let nowhere = store::open("embedded", &nowhere, true).await;
+    let nowhere = store::open::open("embedded", &nowhere, true).await;
     assert!(matches!(nowhere, Err(OpenError::Configuration(_))), "{nowhere:?}");
 }
