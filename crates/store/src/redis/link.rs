@@ -78,9 +78,7 @@ impl Link {
     /// Prepares a link. A single server is connected to with the first command.
     pub(super) async fn open(address: &Address, limits: &Limits) -> Result<Self, Failure> {
         let wire = match &address.kind {
-            Kind::Server(info) => {
-                Wire::Server(Batcher::start(server(info, limits)?, limits.step_timeout))
-            }
+            Kind::Server(info) => Wire::Server(Batcher::start(server(info, limits)?, limits.step_timeout)),
             Kind::Cluster(nodes, tls) => {
                 let mut builder = ClusterClient::builder(nodes.clone())
                     .use_protocol(redis::ProtocolVersion::RESP3)
