@@ -183,6 +183,9 @@ impl Connection {
         if signals.drain {
             self.bring(Input::Drain);
         }
+        if signals.store_lost {
+            self.bring(Input::StoreLost);
+        }
         true
     }
 

@@ -34,8 +34,10 @@ pub struct Signals {
     pub timer: bool,
     /// A newer hello has claimed the UAID.
     pub evicted: bool,
-    /// The node shuts down, or the store has lost its memory.
+    /// The node shuts down.
     pub drain: bool,
+    /// The store has lost its memory.
+    pub store_lost: bool,
     /// Something was stored and not handed over.
     pub missed: bool,
 }
@@ -93,9 +95,14 @@ impl Mailbox {
         self.signal(|signals| signals.timer = true);
     }
 
-    /// The socket has to be closed: the node shuts down, or the store has lost its memory.
+    /// The node shuts down.
     pub fn drain(&self) {
         self.signal(|signals| signals.drain = true);
+    }
+
+    /// The store has lost its memory.
+    pub fn store_lost(&self) {
+        self.signal(|signals| signals.store_lost = true);
     }
 
     /// Something was stored for the client and not handed over.

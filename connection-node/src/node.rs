@@ -37,7 +37,7 @@ pub struct Node {
     /// When to wake them.
     pub timers: Timers,
     /// The other nodes.
-    pub peers: Peers,
+    pub peers: Arc<Peers>,
     /// What is measured.
     pub metrics: Metrics,
     /// The directory as of the last announcement.
@@ -96,10 +96,7 @@ impl Node {
         if former.node == self.id {
             return self.registry.evict(former.connection);
         }
-        let address = self.directory.read().iter().find(|entry| entry.node == former.node).cloned();
-        if let Some(entry) = address {
-            self.peers.evict(former, &entry.grpc_address);
-        }
+        self.peers.evict(former, self.directory.read().clone(), self.store.clone());
         None
     }
 }

@@ -3,11 +3,13 @@
 use parking_lot::Mutex;
 use proto::{
     auth::{ClusterSecret, PresentSecret},
-    push_v1::delivery_client::DeliveryClient,
+    push_v1::{EvictRequest, delivery_client::DeliveryClient},
+    status::Failure,
     tls::Tls,
     transport,
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
+use store::{NodeEntry, Store};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
@@ -19,6 +21,12 @@ pub const EVICTIONS_MAX: usize = 1024;
 
 /// How long the other node may take.
 const EVICT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often an eviction is tried.
+const ATTEMPTS: usize = 3;
+
+/// Pause between two attempts.
+const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The other connection-nodes.
 #[derive(Debug)]
@@ -38,26 +46,43 @@ impl Peers {
         Self { secret, tls, channels: Mutex::default(), permits, tasks }
     }
 
-    /// Has another node close a socket, in the background.
-    pub fn evict(&self, former: Presence, address: &str) {
-        let Some(channel) = self.channel(address) else { return };
+    /// Has another node close a socket, in the background. A node that is not in the directory as this node knows
+    /// it may have come since, so the store is asked for it.
+    pub fn evict(self: &Arc<Self>, former: Presence, directory: Arc<Vec<NodeEntry>>, store: Arc<dyn Store>) {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             tracing::warn!(node.id = %former.node, "too many evictions under way, one is not sent");
             return;
         };
-        let mut client = DeliveryClient::with_interceptor(channel, PresentSecret(self.secret.clone()));
+        let peers = self.clone();
         self.tasks.spawn(async move {
             let _permit = permit;
-            let answer = tokio::time::timeout(EVICT_TIMEOUT, client.evict(tonic_request(former))).await;
-            match answer {
-                Ok(Ok(_)) => {}
-                Ok(Err(status)) => {
-                    let error = proto::status::Failure::from(status);
-                    tracing::debug!(node.id = %former.node, error = %error, "socket not evicted");
+            for _ in 0..ATTEMPTS {
+                let entry = match entry_of(former, &directory) {
+                    Some(entry) => Some(entry),
+                    None => entry_of(former, &store.nodes().await.unwrap_or_default()),
+                };
+                // A node without a lease has no sockets, or finds out by itself that it was away.
+                let Some(entry) = entry else { return };
+                match peers.attempt(former, &entry.grpc_address).await {
+                    Ok(()) => return,
+                    Err(reason) => {
+                        tracing::debug!(node.id = %former.node, reason, "socket not evicted");
+                        tokio::time::sleep(ATTEMPT_INTERVAL).await;
+                    }
                 }
-                Err(_) => tracing::debug!(node.id = %former.node, "socket not evicted in time"),
             }
         });
+    }
+
+    async fn attempt(&self, former: Presence, address: &str) -> Result<(), String> {
+        let channel = self.channel(address).ok_or("its address is unusable")?;
+        let mut client = DeliveryClient::with_interceptor(channel, PresentSecret(self.secret.clone()));
+        let request = tonic::Request::new(EvictRequest::from(former));
+        match tokio::time::timeout(EVICT_TIMEOUT, client.evict(request)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(status)) => Err(Failure::from(status).to_string()),
+            Err(_) => Err(format!("no answer within {EVICT_TIMEOUT:?}")),
+        }
     }
 
     /// Forgets channels to addresses that are not in the directory any more.
@@ -84,6 +109,6 @@ impl Peers {
     }
 }
 
-fn tonic_request(former: Presence) -> tonic::Request<proto::push_v1::EvictRequest> {
-    tonic::Request::new(former.into())
+fn entry_of(presence: Presence, directory: &[NodeEntry]) -> Option<NodeEntry> {
+    directory.iter().find(|entry| entry.node == presence.node).cloned()
 }

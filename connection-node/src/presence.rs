@@ -43,7 +43,7 @@ pub async fn keep_lease(
                 epoch = announced.epoch;
                 tracing::warn!("the store has lost its memory, all sockets are closed");
                 let (all, window) = (node.registry.all(), announcement.drain_window);
-                tasks.spawn(pace(all, window, stop.clone(), Mailbox::drain));
+                tasks.spawn(pace(all, window, stop.clone(), Mailbox::store_lost));
             }
             Ok(announced) if announced.lapsed => {
                 tracing::warn!("the lease had lapsed, all connections look into the store");

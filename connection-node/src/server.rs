@@ -89,7 +89,7 @@ impl Server {
             store,
             registry: Arc::new(Registry::new()),
             timers: Timers::new(Moment(clock.now_ms())),
-            peers: Peers::new(secret, tls, tasks.clone()),
+            peers: Arc::new(Peers::new(secret, tls, tasks.clone())),
             metrics: Metrics::new(measured),
             directory: RwLock::default(),
             draining: AtomicBool::new(false),

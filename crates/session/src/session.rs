@@ -114,8 +114,10 @@ pub enum Input<'a> {
     Timer,
     /// A newer hello has claimed the UAID.
     Evicted,
-    /// The node shuts down, or the store has lost its memory.
+    /// The node shuts down.
     Drain,
+    /// The store has lost what it knew of this client.
+    StoreLost,
     /// The socket broke the WebSocket protocol, and is to be closed with this code (1002, 1007 or 1009).
     Broken(CloseCode),
     /// The socket has ended (closed by the peer, reset, or dropped for slowness). Nothing can be sent any more.
@@ -302,6 +304,7 @@ impl Session {
             | Input::Timer
             | Input::Evicted
             | Input::Drain
+            | Input::StoreLost
             | Input::Broken(_)
             | Input::Disconnected => {}
         }
@@ -326,6 +329,7 @@ impl Session {
             Input::Timer => self.check_time(context, effects),
             Input::Evicted => self.close_disowned(effects),
             Input::Drain => self.close(CloseCode::GoingAway, effects),
+            Input::StoreLost => self.close(CloseCode::Error, effects),
             Input::Broken(code) => self.close(code, effects),
             Input::Disconnected => self.wind_up(effects),
             Input::Store(_) => {}

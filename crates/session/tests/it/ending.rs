@@ -24,6 +24,7 @@ fn a_drained_socket_is_told_and_released() {
     // SP-51
     let mut talk = Talk::greeted(&[]);
     talk.check(&[Input::Drain], &[close(CloseCode::GoingAway), release()]);
+    check(&[Input::StoreLost], &[close(CloseCode::Error), Effect::End]);
     assert_eq!(talk.deadline(), None);
     talk.check(&[Input::Disconnected, Input::Missed, released(), released()], &[Effect::End]);
     check(&[Input::Drain], &[close(CloseCode::GoingAway), Effect::End]);
