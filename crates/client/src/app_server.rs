@@ -161,11 +161,13 @@ impl AppServer {
     }
 
     async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, SendError> {
-        let response = self
-            .client
-            .request(request.map(Full::new))
-            .await
-            .map_err(|error| SendError::Failed(with_causes(&error)))?;
+        let request = request.map(Full::new);
+        // A kept-alive connection may end just when it is used again. What is sent here may be sent twice.
+        let response = match self.client.request(request.clone()).await {
+            Err(error) if !error.is_connect() => self.client.request(request).await,
+            response => response,
+        };
+        let response = response.map_err(|error| SendError::Failed(with_causes(&error)))?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, ANSWER_MAX)
             .collect()

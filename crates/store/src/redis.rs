@@ -68,7 +68,7 @@ pub enum ConnectError {
     #[error("store URL: {0}")]
     Configuration(String),
     /// There is no usable Redis at the address now; trying again can help (exit code 69).
-    #[error("cannot use Redis at {address}: {reason}")]
+    #[error("store not usable: Redis at {address}: {reason}")]
     Unreachable {
         /// `host:port`, as the URL has it.
         address: String,

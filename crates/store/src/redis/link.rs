@@ -139,7 +139,12 @@ impl Link {
         let Shared { wire, permits, .. } = &*self.0;
         let _permit = permits.acquire().await.map_err(|_| Failure::Closed)?;
         let answer = match wire {
-            Wire::Server(batcher) => batcher.send(command.clone()).await,
+            // After an outage the first command finds a broken connection, and the next one a new one. Every step
+            // may be performed twice, so that first command need not fail.
+            Wire::Server(batcher) => match batcher.send(command.clone()).await {
+                Err(error) if error.is_io_error() => batcher.send(command.clone()).await,
+                answer => answer,
+            },
             Wire::Cluster(cluster) => cluster.clone().req_packed_command(command).await,
         };
         answer.and_then(Value::extract_error).map_err(Failure::Redis)
