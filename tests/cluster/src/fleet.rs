@@ -171,7 +171,6 @@ impl Fleet {
                 })
                 .await;
             }
-            client.unregister(&channel).await;
             client.leave().await;
         }
     }

@@ -63,6 +63,8 @@ impl Process {
             .env_clear()
             .env("RUST_BACKTRACE", "1")
             .envs(settings.iter().map(|(name, value)| (name, value)))
+            // What a program makes where it was started goes with its log.
+            .current_dir(log.parent().expect("a log is in a directory"))
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors);
