@@ -214,7 +214,7 @@ impl Clients {
     /// Deals with what has happened to a socket.
     pub fn event(&mut self, event: &Event, now_us: u64, book: &mut Book) {
         let number = event.token().0;
-        if !self.clients.get(number).is_some_and(|client| client.stream.is_some()) {
+        if self.clients.get(number).is_none_or(|client| client.stream.is_none()) {
             return;
         }
         let result = if event.is_writable() { self.writable(number) } else { Ok(()) };

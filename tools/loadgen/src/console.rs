@@ -16,6 +16,12 @@ pub struct Console {
     phase: &'static str,
 }
 
+impl Default for Console {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Console {
     /// A console that has shown nothing yet.
     pub fn new() -> Self {

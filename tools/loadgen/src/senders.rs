@@ -182,7 +182,7 @@ impl Senders {
     /// Deals with what has happened to a socket.
     pub fn event(&mut self, event: &Event, now_us: u64, book: &mut Book) {
         let number = event.token().0 - self.first_token;
-        if !self.senders.get(number).is_some_and(|sender| sender.stream.is_some()) {
+        if self.senders.get(number).is_none_or(|sender| sender.stream.is_none()) {
             return;
         }
         let result = if event.is_writable() { self.writable(number) } else { Ok(()) };
