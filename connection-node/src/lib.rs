@@ -132,7 +132,7 @@ pub async fn run(
         tls: config.tls.clone(),
     };
     let beckon = measured.sub_registry_with_prefix("beckon");
-    let server = Server::start(&config.sockets, membership, store, clock, beckon).await;
+    let server = Server::start(&config.sockets, membership, store.clone(), clock, beckon).await;
     let server = server.map_err(Failure::unavailable)?;
     let (secret, tls) = (config.node.cluster_secret.clone(), config.tls.as_ref());
     server.serve_nodes(listeners.grpc, secret, tls).map_err(Failure::usage)?;
@@ -151,6 +151,9 @@ pub async fn run(
     );
     server.run(listeners.sockets, admin, &shutdown).await;
     admin_end.drain(ADMIN_DRAIN).await;
+    if let Err(error) = store.close().await {
+        tracing::warn!(%error, "store not closed");
+    }
     tracing::info!("stopped");
     Ok(())
 }

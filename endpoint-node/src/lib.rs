@@ -116,7 +116,7 @@ pub async fn run(config: Config, listeners: Listeners, store: Arc<dyn Store>, sh
     // Ends after everything else, so that operators can watch the drain.
     let admin_end = Shutdown::new();
     let endpoints = Endpoints {
-        store,
+        store: store.clone(),
         nodes: Arc::new(nodes.clone()),
         keys: config.http.token_keys.clone(),
         metrics,
@@ -137,6 +137,9 @@ pub async fn run(config: Config, listeners: Listeners, store: Arc<dyn Store>, sh
     }
     nodes.close().await;
     admin_end.drain(ADMIN_DRAIN).await;
+    if let Err(error) = store.close().await {
+        tracing::warn!(%error, "store not closed");
+    }
 }
 
 /// The address that a listener has got, which is not that of the settings if they leave the port to the system.

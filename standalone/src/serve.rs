@@ -176,7 +176,7 @@ async fn run(
     let admin_end = Shutdown::new();
     admin_end.spawn(admin.clone().serve(admin_listener, admin_end.clone()));
     let endpoints = Endpoints {
-        store,
+        store: store.clone(),
         nodes: Arc::new(server.delivery()),
         keys: http.token_keys.clone(),
         metrics,
@@ -187,6 +187,10 @@ async fn run(
     server.run(ws_listener, admin, shutdown).await;
     shutdown.drain(HTTP_DRAIN).await;
     admin_end.drain(ADMIN_DRAIN).await;
+    // The embedded store's last acknowledgements reach the disk.
+    if let Err(error) = store.close().await {
+        tracing::warn!(%error, "store not closed");
+    }
     tracing::info!("stopped");
     Ok(())
 }
