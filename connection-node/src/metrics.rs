@@ -1,16 +1,17 @@
 //! What is measured on a connection-node.
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
-    metrics::{counter::Counter, family::Family},
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _, LabelValueEncoder},
+    metrics::{counter::Counter, family::Family, gauge::ConstGauge},
     registry::Registry,
 };
 use proto::delivery::Receipt;
 use session::session::CloseCode;
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-/// The measurements of a connection-node. The number of open sockets is read from the registry of connections
-/// (`connections` in [`crate::admin`]).
+/// The measurements of a connection-node. The number of open sockets is not among them: it is read from the
+/// registry at each scrape ([`Open`]).
 #[derive(Debug, Default)]
 pub struct Metrics {
     /// Upgrade requests by what became of them.
@@ -27,6 +28,18 @@ pub struct Metrics {
     pub evictions: Counter,
     /// Store steps that failed.
     pub steps_failed: Counter,
+}
+
+/// `connections`: the sockets that are open now.
+#[derive(Debug)]
+pub struct Open(pub Arc<crate::registry::Registry>);
+
+impl Collector for Open {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let open = ConstGauge::new(i64::try_from(self.0.open()).unwrap_or(i64::MAX));
+        let help = "WebSockets that are open now";
+        open.encode(encoder.encode_descriptor("connections", help, None, open.metric_type())?)
+    }
 }
 
 /// What became of an upgrade request.

@@ -7,7 +7,7 @@ use crate::{
     handshake::Handshake,
     listener,
     mailbox::Mailbox,
-    metrics::Metrics,
+    metrics::{Metrics, Open},
     node::Node,
     peers::Peers,
     presence::{self, Announcement},
@@ -79,6 +79,8 @@ impl Server {
     ) -> Result<Self, StoreError> {
         let tasks = TaskTracker::new();
         let Membership { name, announcement, secret, tls } = membership;
+        let registry = Arc::new(Registry::new());
+        measured.register_collector(Box::new(Open(registry.clone())));
         let node = Arc::new(Node {
             id: new_node_id(),
             name,
@@ -87,7 +89,7 @@ impl Server {
             message_len_max: settings.message_len_max(),
             clock,
             store,
-            registry: Arc::new(Registry::new()),
+            registry,
             timers: Timers::new(Moment(clock.now_ms())),
             peers: Arc::new(Peers::new(secret, tls, tasks.clone())),
             metrics: Metrics::new(measured),

@@ -3,7 +3,7 @@
 //! tungstenite's [`WebSocketContext`] does the protocol. It is made when bytes arrive and dropped when they
 //! have been dealt with; it is kept only in the midst of a message, while its caller is not taking messages,
 //! and while the socket is closing. Whether it can be dropped is known from the frame boundaries of the bytes
-//! that went through ([`Boundary`]). What is written goes to one buffer that is given back once the kernel has
+//! that went through (`Boundary`). What is written goes to one buffer that is given back once the kernel has
 //! taken it all.
 
 use bytes::Bytes;
