@@ -145,7 +145,9 @@ impl AppServer {
         }
     }
 
-    /// Sends any request and reads the whole answer, whatever its status.
+    /// Sends any request and reads the whole answer, whatever its status. If the connection breaks before there
+    /// is an answer, the request is sent once more, on another connection: an endpoint takes the same update
+    /// twice without harm.
     pub async fn request(&self, request: Request<Bytes>) -> Result<Response<Bytes>, SendError> {
         let uri = request.uri();
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
@@ -162,7 +164,7 @@ impl AppServer {
 
     async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, SendError> {
         let request = request.map(Full::new);
-        // A kept-alive connection may end just when it is used again. What is sent here may be sent twice.
+        // A kept-alive connection may end just when it is used again.
         let response = match self.client.request(request.clone()).await {
             Err(error) if !error.is_connect() => self.client.request(request).await,
             response => response,

@@ -275,7 +275,7 @@ impl UserAgent {
     }
 
     /// Opens a socket, says hello, and registers the channels again if the UAID is another one, which is
-    /// returned. An attempt that does not come to its end changes nothing but `redirected`.
+    /// returned. An attempt that does not come to its end changes nothing but where to go next.
     async fn open(&mut self) -> Result<bool, Error> {
         let limit = self.options.reply_limit;
         let url = self.redirected.take().unwrap_or_else(|| self.url.clone());
@@ -288,10 +288,10 @@ impl UserAgent {
         let uaid = match reply_within(limit, &mut socket, &mut events, is_hello).await? {
             Reply::Hello { status: 200, uaid, .. } => uaid,
             Reply::Hello { status, redirect, .. } => {
-                if self.redirects < REDIRECTS_MAX {
-                    self.redirected = redirect;
-                    self.redirects += 1;
-                }
+                (self.redirected, self.redirects) = match redirect {
+                    Some(url) if self.redirects < REDIRECTS_MAX => (Some(url), self.redirects + 1),
+                    Some(_) | None => (None, 0),
+                };
                 return Err(Error::Rejected { status, error: "go to another node".to_owned() });
             }
             other @ (Reply::Pong

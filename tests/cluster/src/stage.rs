@@ -156,7 +156,7 @@ impl Drop for Stage {
     }
 }
 
-/// A PUT is never sent twice by itself here, so what a test counts is what it sent.
+/// Has more patience than the server, whose time limits are what a test is about.
 fn app_server() -> AppServer {
     AppServer::new(Options { limit: PATIENCE, ..Options::default() })
 }

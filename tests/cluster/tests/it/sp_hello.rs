@@ -1,5 +1,6 @@
 //! SP-19 to SP-30: hello, and who owns a UAID.
 
+use client::user_agent::{self, UserAgent};
 use cluster_tests::{
     PATIENCE,
     fleet::{Profile, Shape},
@@ -243,6 +244,9 @@ async fn sp_30_a_node_without_room_sends_clients_away(shape: Shape) {
         let mut client = Client::connect(expected["redirect"].as_str().unwrap()).await;
         client.resume(&uaid, &[&channel]).await;
         client.leave().await;
+        // A user agent follows by itself.
+        let agent = UserAgent::connect(&nodes[0].ws_url(), user_agent::Options::default()).await.unwrap();
+        agent.close().await;
         fillers.extend(fill(&stage, 1).await);
     }
     let expected = json!({"messageType": "hello", "uaid": uaid, "status": 429});
