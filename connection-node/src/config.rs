@@ -11,7 +11,7 @@ use proto::{
 };
 use session::session::{BareHello, InvalidUaid, Settings};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
-use types::{endpoint_url::EndpointUrl, token::KeyRing};
+use types::{endpoint_url::EndpointUrl, key_ring::KeyRing};
 
 /// Part of the process's open files that sockets may take by default; the rest is for the store, other nodes,
 /// and sockets that are still being upgraded.
@@ -152,6 +152,9 @@ impl SocketSettings {
             endpoint_url: self.endpoint_url.as_str().to_owned(),
             hello_timeout: self.hello_timeout,
             ping_min_sp: self.ping_min_sp,
+            ping_min_wp: Duration::from_secs(45),
+            channels_max_wp: 2000,
+            batch_size: 10,
             keepalive_interval: self.keepalive_interval,
             keepalive_timeout: self.keepalive_timeout,
             channels_max_sp: self.max_channels_sp,

@@ -21,7 +21,9 @@ use std::{
     time::Duration,
 };
 use tokio::sync::oneshot;
-use types::{moment::Moment, notification::Notification, presence::Presence, uaid::Uaid};
+use types::{
+    broadcast::Broadcasts, moment::Moment, notification::Notification, presence::Presence, uaid::Uaid,
+};
 
 /// Time for the peer to answer a Close frame, or for the store to be told that the socket has ended. After
 /// that TCP is dropped (PROTOCOL.md section 1.7).
@@ -166,6 +168,7 @@ impl Connection {
         for notification in notifications {
             match notification {
                 Notification::Update(update) => self.bring(Input::Update(update)),
+                Notification::Message(message) => self.bring(Input::Message(message)),
                 Notification::Missed => self.bring(Input::Missed),
             }
         }
@@ -310,6 +313,7 @@ impl Connection {
                         return;
                     }
                 }
+                Effect::Subscribed | Effect::Told(_) => todo!(),
                 Effect::End => self.over = true,
             }
         }
@@ -353,6 +357,10 @@ impl Node {
                     store.remove_channel(uaid, presence, channel).await.map(Outcome::RemoveChannel)
                 }
                 Step::Ack(uaid, acks) => store.ack_versions(uaid, acks).await.map(|()| Outcome::Ack),
+                Step::RemoveMessages(uaid, places) => {
+                    store.remove_messages(uaid, places).await.map(|()| Outcome::RemoveMessages)
+                }
+                Step::Fetch(fetch) => store.fetch(fetch).await.map(Outcome::Fetch),
                 Step::Snapshot(uaid, presence) => store.snapshot(uaid, presence).await.map(Outcome::Snapshot),
                 Step::Release(uaid, presence) => {
                     store.release(uaid, presence).await.map(|()| Outcome::Release)
@@ -374,6 +382,7 @@ fn with_context<T>(node: &Node, call: impl FnOnce(&mut SessionContext<'_>) -> T)
         now: node.now(),
         settings: &node.settings,
         admission: &admission,
+        broadcasts: &Broadcasts::default(),
         new_uaid: &mut new_uaid,
     })
 }

@@ -77,11 +77,13 @@ impl Mailbox {
                 state.signals.missed = true;
                 Posted::Taken
             }
-            Notification::Update(_) if state.notifications.len() >= MAILBOX_LEN_MAX => {
+            Notification::Update(_) | Notification::Message(_)
+                if state.notifications.len() >= MAILBOX_LEN_MAX =>
+            {
                 state.signals.missed = true;
                 Posted::Full
             }
-            Notification::Update(_) => {
+            Notification::Update(_) | Notification::Message(_) => {
                 state.notifications.push(notification);
                 Posted::Taken
             }

@@ -10,7 +10,7 @@ use proto::{
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use types::{
     endpoint_url::{EndpointUrl, InvalidEndpointUrl},
-    token::KeyRing,
+    key_ring::KeyRing,
 };
 
 ops::settings! {

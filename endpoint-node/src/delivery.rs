@@ -8,10 +8,11 @@ use store::{Store, StoreError};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use types::{
+    key_ring::KeyRing,
     notification::{Notification, Update},
     presence::Presence,
     step::{PutOutcome, PutVersion},
-    token::{Endpoint, KeyRing},
+    token::Endpoint,
     uaid::Uaid,
     version::Version,
 };
@@ -73,8 +74,9 @@ impl Delivery {
         version: Version,
         data: Option<Arc<str>>,
     ) -> Result<Accepted, Refused> {
-        let Endpoint::SimplePush { uaid, channel } =
-            self.keys.open(token).map_err(|_| Refused::InvalidToken)?;
+        let Ok(Endpoint::SimplePush { uaid, channel }) = self.keys.open(token) else {
+            return Err(Refused::InvalidToken);
+        };
         // Kept before it is handed over or answered: a crash from here on must not lose it.
         let began_us = self.clock.now_us();
         let stored = self.store.put_version(PutVersion { uaid, channel, version }).await;

@@ -35,7 +35,7 @@ use proto::delivery::Deliver;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use store::{OpenError, OpenOptions, Store};
 use tokio::net::TcpListener;
-use types::token::KeyRing;
+use types::key_ring::KeyRing;
 
 /// Which build this is.
 pub const BUILD: Build = Build {

@@ -38,6 +38,7 @@ pub enum Malformed {
 pub fn parcel_to_wire(tag: u64, parcel: &Parcel) -> wire::Parcel {
     let notification = match &parcel.notification {
         Notification::Update(update) => wire::parcel::Notification::Update(update.into()),
+        Notification::Message(_) => todo!(),
         Notification::Missed => wire::parcel::Notification::Missed(wire::Missed {}),
     };
     wire::Parcel {

@@ -1,7 +1,7 @@
 //! `beckon genkey`: a key for endpoint tokens.
 
 use ops::exit::Failure;
-use types::token::{KEY_LEN, KeyRing};
+use types::key_ring::{KEY_LEN, KeyRing};
 
 const HELP: &str = "\
 beckon genkey: print a new key for BECKON_TOKEN_KEYS

@@ -31,7 +31,7 @@ use store::{
     open::{OpenError, OpenOptions},
 };
 use tokio::net::TcpListener;
-use types::token::KeyRing;
+use types::key_ring::KeyRing;
 
 /// The file in the data directory that has the keys of endpoint tokens.
 const KEYS_FILE: &str = "token-keys";
@@ -103,7 +103,7 @@ pub(crate) fn start(source: Source) -> Result<(), Failure> {
 fn read(mut source: Source) -> Result<Config, ConfigErrors> {
     let keys_given = source.is_given("token_keys");
     // Replaced by those of the data directory, once nothing else is wrong.
-    source.set_default("token_keys", KeyRing::key_text(&[0; types::token::KEY_LEN]));
+    source.set_default("token_keys", KeyRing::key_text(&[0; types::key_ring::KEY_LEN]));
     let http = HttpSettings::read(&mut source);
     if let Some(http) = &http {
         source.set_default("endpoint_url", format!("http://{}", reachable(http.http_listen)));

@@ -14,7 +14,7 @@ use store::{
     open::{OpenOptions, open},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
-use types::token::{KEY_LEN, KeyRing};
+use types::key_ring::{KEY_LEN, KeyRing};
 
 pub(crate) struct TestNode {
     pub(crate) address: SocketAddr,

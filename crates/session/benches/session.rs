@@ -13,11 +13,11 @@ use std::{sync::Arc, time::Duration};
 use types::{
     channel_id::ChannelId,
     dialect::Dialect,
+    key_ring::{KeyId, KeyRing},
     moment::Moment,
     notification::{Sequence, Update},
     presence::{ConnectionId, NodeId, Presence},
     step::{AddChannelOutcome, HelloOutcome, Snapshot},
-    token::{KeyId, KeyRing},
     uaid::Uaid,
     version::Version,
 };

@@ -14,13 +14,15 @@ use std::time::Duration;
 pub(crate) use steps::{Job, Steps};
 use timers::Silence;
 use types::{
+    broadcast::Broadcasts,
     channel_id::ChannelId,
     dialect::Dialect,
+    key_ring::KeyRing,
+    message::{Message, Place},
     moment::Moment,
     notification::Update,
     presence::Presence,
-    step::{Ack, AddChannel, AddChannelOutcome, Hello, HelloOutcome, NotOwner, Snapshot},
-    token::KeyRing,
+    step::{Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, Hello, HelloOutcome, NotOwner, Snapshot},
     uaid::Uaid,
     uuid_text::Spelling,
 };
@@ -35,6 +37,8 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
     /// Whether this node takes SimplePush clients.
     pub admission: &'a Admission,
+    /// The broadcasts, as the node knows them.
+    pub broadcasts: &'a Broadcasts,
     /// A UAID from a secure random source.
     pub new_uaid: &'a mut dyn FnMut() -> Uaid,
 }
@@ -61,12 +65,18 @@ pub struct Settings {
     pub hello_timeout: Duration,
     /// Shortest time between two pings, before hello and in SimplePush.
     pub ping_min_sp: Duration,
+    /// Shortest time between two pings, in Web Push.
+    pub ping_min_wp: Duration,
     /// Inbound silence after which the server sends a Ping frame; zero for never.
     pub keepalive_interval: Duration,
     /// Time from that Ping frame until the socket is closed, if nothing comes in.
     pub keepalive_timeout: Duration,
     /// How many channels a SimplePush client may have.
     pub channels_max_sp: u32,
+    /// How many channels a Web Push client may have.
+    pub channels_max_wp: u32,
+    /// Web Push: how many stored messages are sent before one is acknowledged. At least 1.
+    pub batch_size: usize,
     /// Time after a transmission until an unacknowledged update is sent again; zero for never.
     pub sp_retry_interval: Duration,
     /// Time after which the record of a client that is not connected expires. A connected session renews it.
@@ -106,8 +116,12 @@ pub enum Input<'a> {
     Control,
     /// The outcome of the step that the session asked for last.
     Store(Outcome),
-    /// A notification for this client.
+    /// A notification for this client, in SimplePush.
     Update(Update),
+    /// A notification for this client, in Web Push.
+    Message(Message),
+    /// [`Context::broadcasts`] has changed since the inputs before.
+    Broadcasts,
     /// Something was stored for this client and could not be handed over.
     Missed,
     /// The deadline of [`Session::deadline`] may have come. Too early is harmless.
@@ -138,9 +152,40 @@ pub enum Effect {
     /// Close the socket that owned the UAID before, on whatever node it is; if it is on this node, before the
     /// effects that follow.
     Evict(Presence),
+    /// Web Push: from now on this session wants [`Input::Broadcasts`] whenever they change. Comes once at most.
+    Subscribed,
+    /// Web Push: count what the user agent told.
+    Told(Told),
     /// The conversation is over and the store knows. Always the last effect; comes after
     /// [`Input::Disconnected`] or after [`Effect::Close`].
     End,
+}
+
+/// What a Web Push user agent tells for the operator's eyes only (PROTOCOL.md sections 4.4 and 4.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Told {
+    /// `ack`, code 100, another one, or none: a message was delivered.
+    Delivered,
+    /// `ack`, code 101: a message could not be decrypted.
+    NotDecrypted,
+    /// `ack`, code 102: there is no receiver for a message.
+    NoReceiver,
+    /// `nack`, code 301: the push handler threw.
+    HandlerThrew,
+    /// `nack`, code 302: the promise of the push handler was rejected.
+    HandlerRejected,
+    /// `nack`, code 303: another failure.
+    OtherFailure,
+    /// `nack`, another code, or none.
+    UnknownFailure,
+    /// `unregister`, code 200, or none: by the user or the application.
+    Unregistered,
+    /// `unregister`, code 201: the quota is used up.
+    QuotaExceeded,
+    /// `unregister`, code 202: the user has withdrawn the permission.
+    PermissionRevoked,
+    /// `unregister`, another code.
+    UnregisteredOtherwise,
 }
 
 /// Why a socket is closed, as RFC 6455 section 7.4 and PROTOCOL.md section 1.7 number it.
@@ -194,6 +239,10 @@ pub enum Step {
     RemoveChannel(Uaid, Presence, ChannelId),
     /// Acknowledge updates.
     Ack(Uaid, Vec<Ack>),
+    /// Acknowledge messages.
+    RemoveMessages(Uaid, Vec<Place>),
+    /// Read the next stored messages, and renew the record.
+    Fetch(Fetch),
     /// Read what is pending, and renew the record.
     Snapshot(Uaid, Presence),
     /// Give the UAID up.
@@ -211,6 +260,10 @@ pub enum Outcome {
     RemoveChannel(Result<(), NotOwner>),
     /// Of [`Step::Ack`].
     Ack,
+    /// Of [`Step::RemoveMessages`].
+    RemoveMessages,
+    /// Of [`Step::Fetch`].
+    Fetch(Result<Backlog, NotOwner>),
     /// Of [`Step::Snapshot`].
     Snapshot(Result<Snapshot, NotOwner>),
     /// Of [`Step::Release`].
@@ -300,6 +353,8 @@ impl Session {
             | Input::Binary(_)
             | Input::Control
             | Input::Update(_)
+            | Input::Message(_)
+            | Input::Broadcasts
             | Input::Missed
             | Input::Timer
             | Input::Evicted
@@ -325,6 +380,7 @@ impl Session {
             }
             Input::Control => self.silence = Silence::Heard(context.now),
             Input::Update(update) => self.deliver(context.now, &update, effects),
+            Input::Message(_) | Input::Broadcasts => todo!(),
             Input::Missed => self.look(effects),
             Input::Timer => self.check_time(context, effects),
             Input::Evicted => self.close_disowned(effects),

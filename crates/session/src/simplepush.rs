@@ -100,6 +100,7 @@ impl Session {
             presence: self.presence,
             channel,
             spelling,
+            restricted: None,
             key: context.settings.keys.newest(),
             channels_max: context.settings.channels_max_sp,
         };

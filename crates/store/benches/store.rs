@@ -20,9 +20,9 @@ use tokio::runtime::{Builder, Runtime};
 use types::{
     channel_id::ChannelId,
     dialect::Dialect,
+    key_ring::KeyId,
     presence::{ConnectionId, NodeId, Presence},
     step::{Ack, AddChannel, AddChannelOutcome, Hello, HelloOutcome, Listed, PutOutcome, PutVersion},
-    token::KeyId,
     uaid::Uaid,
     uuid_text::Spelling,
     version::Version,

@@ -25,10 +25,13 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 use types::{
+    broadcast::{BroadcastId, BroadcastVersion, Broadcasts},
     channel_id::ChannelId,
+    message::Place,
     presence::{NodeId, Presence},
     step::{
-        Ack, AddChannel, AddChannelOutcome, Hello, HelloOutcome, NotOwner, PutOutcome, PutVersion, Snapshot,
+        Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, Hello, HelloOutcome, NotOwner, PutMessage,
+        PutMessageOutcome, PutOutcome, PutVersion, Snapshot, TooManyBroadcasts,
     },
     uaid::Uaid,
 };
@@ -185,6 +188,34 @@ impl Store for EmbeddedStore {
 
     fn ack_versions(&self, uaid: Uaid, acks: Vec<Ack>) -> Answer<()> {
         self.submit(move |batch| batch.ack_versions(uaid, &acks))
+    }
+
+    fn put_message(&self, _put: PutMessage) -> Answer<PutMessageOutcome> {
+        todo!()
+    }
+
+    fn fetch(&self, _fetch: Fetch) -> Answer<Result<Backlog, NotOwner>> {
+        todo!()
+    }
+
+    fn remove_messages(&self, _uaid: Uaid, _places: Vec<Place>) -> Answer<()> {
+        todo!()
+    }
+
+    fn set_broadcast(
+        &self,
+        _id: BroadcastId,
+        _version: BroadcastVersion,
+    ) -> Answer<Result<(), TooManyBroadcasts>> {
+        todo!()
+    }
+
+    fn remove_broadcast(&self, _id: BroadcastId) -> Answer<bool> {
+        todo!()
+    }
+
+    fn broadcasts(&self, _known: u64) -> Answer<Option<Broadcasts>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     fn announce(&self, entry: NodeEntry) -> Answer<Announced> {

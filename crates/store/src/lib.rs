@@ -23,10 +23,13 @@ pub use open::{OpenError, OpenOptions, open};
 use futures_util::future::BoxFuture;
 use std::{fmt, time::Duration};
 use types::{
+    broadcast::{BroadcastId, BroadcastVersion, Broadcasts},
     channel_id::ChannelId,
+    message::Place,
     presence::{NodeId, Presence},
     step::{
-        Ack, AddChannel, AddChannelOutcome, Hello, HelloOutcome, NotOwner, PutOutcome, PutVersion, Snapshot,
+        Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, Hello, HelloOutcome, NotOwner, PutMessage,
+        PutMessageOutcome, PutOutcome, PutVersion, Snapshot, TooManyBroadcasts,
     },
     uaid::Uaid,
 };
@@ -100,6 +103,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///   is [`HelloOutcome::Unknown`].
     /// * A claim returns the former presence, if there was one, even if it is the same socket's.
     /// * A claim returns all channels with what is pending on them, and the sequence of the last write.
+    /// * A Web Push claim returns the first `backlog_max` stored messages, as [`Store::fetch`] does.
     /// * A claim renews the time until the record expires (`uaid_idle`).
     fn hello(&self, hello: Hello) -> Answer<HelloOutcome>;
 
@@ -116,13 +120,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Registers a channel.
     ///
-    /// * A registered channel stays as it is but for its spelling: what is pending is untouched, and so is the
-    ///   key of its token.
+    /// * A registered channel stays as it is but for its spelling and the key that it is restricted to: what is
+    ///   pending is untouched, and so is the key of its token.
     /// * With `channels_max` channels a further one is [`AddChannelOutcome::Full`].
     /// * A socket that does not own the UAID gets [`NotOwner`].
     fn add_channel(&self, add: AddChannel) -> Answer<AddChannelOutcome>;
 
-    /// Unregisters a channel: it and what is pending on it are gone.
+    /// Unregisters a channel: it and what is pending on it, versions and messages, are gone.
     ///
     /// * A channel that is not registered is no error.
     /// * A socket that does not own the UAID gets [`NotOwner`].
@@ -147,6 +151,51 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// * Another version, an unknown channel and an unknown UAID have no effect.
     /// * Any socket may acknowledge, owner or not: the user agent has the update.
     fn ack_versions(&self, uaid: Uaid, acks: Vec<Ack>) -> Answer<()>;
+
+    /// Stores a message, if its `ttl` is not zero, and reads who has the client.
+    ///
+    /// * An unknown UAID is [`PutMessageOutcome::UaidGone`]; this is looked at first.
+    /// * A channel that is not registered to it, or is registered with another key than `restricted` (or with one,
+    ///   or without one), is [`PutMessageOutcome::ChannelGone`]; this is looked at second.
+    /// * With `messages_max` stored messages that have not expired a further one is [`PutMessageOutcome::Full`],
+    ///   unless its `ttl` is zero or it replaces a stored one.
+    /// * A message with a topic takes the place of the stored message with that topic.
+    /// * A message whose `ttl` is zero is not stored, but it has a sequence; one with a topic still removes the
+    ///   stored message with that topic.
+    /// * Each write has a higher sequence than all earlier ones to the same client.
+    /// * When this returns, the message is as durable as the store makes anything.
+    fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome>;
+
+    /// Reads stored messages, and renews the time until the record expires.
+    ///
+    /// * They come in the order of their positions: those with a topic first, oldest first in each group.
+    /// * A message is not returned from the moment on at which its `ttl` has passed since it was stored.
+    /// * Messages that have expired do not count: there are fewer than `max` only if there are no others behind.
+    /// * Each comes with what is left of its `ttl`, more than zero.
+    /// * A socket that does not own the UAID gets [`NotOwner`].
+    fn fetch(&self, fetch: Fetch) -> Answer<Result<Backlog, NotOwner>>;
+
+    /// Removes stored messages: acknowledged by the user agent, or cancelled by the application server.
+    ///
+    /// * An unknown UAID, and a place where no message is, or another one, have no effect.
+    /// * Any socket may acknowledge, owner or not: the user agent has the message.
+    fn remove_messages(&self, uaid: Uaid, places: Vec<Place>) -> Answer<()>;
+
+    /// Sets the version of a broadcast, and makes the broadcast if there is none of that id.
+    ///
+    /// * The revision grows, unless the broadcast has that version already.
+    /// * With [`types::broadcast::BROADCASTS_MAX`] broadcasts a further one is [`TooManyBroadcasts`].
+    fn set_broadcast(
+        &self,
+        id: BroadcastId,
+        version: BroadcastVersion,
+    ) -> Answer<Result<(), TooManyBroadcasts>>;
+
+    /// Removes a broadcast; false if there is none of that id. The revision grows if there was.
+    fn remove_broadcast(&self, id: BroadcastId) -> Answer<bool>;
+
+    /// All broadcasts, or nothing if their revision is still `known`.
+    fn broadcasts(&self, known: u64) -> Answer<Option<Broadcasts>>;
 
     /// Announces a node for the next [`LEASE`] and reads the directory.
     ///

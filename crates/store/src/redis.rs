@@ -28,12 +28,14 @@ use record::Unreadable;
 use script::{SCRIPTS, Script};
 use std::time::Duration;
 use types::{
+    broadcast::{BroadcastId, BroadcastVersion, Broadcasts},
     channel_id::ChannelId,
     dialect::Dialect,
+    message::Place,
     presence::{NodeId, Presence},
     step::{
-        Ack, AddChannel, AddChannelOutcome, Hello, HelloOutcome, Listed, NotOwner, PutOutcome, PutVersion,
-        Snapshot,
+        Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, Hello, HelloOutcome, Listed, NotOwner,
+        PutMessage, PutMessageOutcome, PutOutcome, PutVersion, Snapshot, TooManyBroadcasts,
     },
     uaid::Uaid,
 };
@@ -277,6 +279,34 @@ impl Store for RedisStore {
         self.step(script, call, done)
     }
 
+    fn put_message(&self, _put: PutMessage) -> Answer<PutMessageOutcome> {
+        todo!()
+    }
+
+    fn fetch(&self, _fetch: Fetch) -> Answer<Result<Backlog, NotOwner>> {
+        todo!()
+    }
+
+    fn remove_messages(&self, _uaid: Uaid, _places: Vec<Place>) -> Answer<()> {
+        todo!()
+    }
+
+    fn set_broadcast(
+        &self,
+        _id: BroadcastId,
+        _version: BroadcastVersion,
+    ) -> Answer<Result<(), TooManyBroadcasts>> {
+        todo!()
+    }
+
+    fn remove_broadcast(&self, _id: BroadcastId) -> Answer<bool> {
+        todo!()
+    }
+
+    fn broadcasts(&self, _known: u64) -> Answer<Option<Broadcasts>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     fn announce(&self, entry: NodeEntry) -> Answer<Announced> {
         let script = &SCRIPTS.announce;
         let mut call = script.call(&[keys::NODES, keys::EPOCH], 4, 256);
@@ -343,7 +373,8 @@ fn hello_outcome(answer: Value) -> Result<HelloOutcome, StoreError> {
             };
             let dialect = record::dialect(u8::try_from(dialect).unwrap_or(0))?;
             let (head, snapshot) = record::record(pairs(fields))?;
-            Ok(HelloOutcome::Claimed { dialect, former: head.and_then(|head| head.presence), snapshot })
+            let former = head.and_then(|head| head.presence);
+            Ok(HelloOutcome::Claimed { dialect, former, snapshot, backlog: Backlog::default() })
         }
         other => Err(unexpected(&other)),
     }

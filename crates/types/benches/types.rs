@@ -7,7 +7,8 @@
 use divan::{AllocProfiler, Bencher, black_box};
 use types::{
     channel_id::ChannelId,
-    token::{Endpoint, KEY_LEN, KeyRing},
+    key_ring::{KEY_LEN, KeyRing},
+    token::Endpoint,
     uaid::Uaid,
     uuid_text::{self, Spelling},
 };

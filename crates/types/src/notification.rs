@@ -1,6 +1,6 @@
 //! What is on its way from an application server to a socket.
 
-use crate::{channel_id::ChannelId, version::Version};
+use crate::{channel_id::ChannelId, message::Message, version::Version};
 use std::sync::Arc;
 
 /// The position of a write among all writes to one client's record, given by the store. It only grows while
@@ -27,6 +27,8 @@ pub struct Update {
 pub enum Notification {
     /// A SimplePush write.
     Update(Update),
+    /// A Web Push message.
+    Message(Message),
     /// Something was stored for this client and could not be handed over: look into the store.
     Missed,
 }

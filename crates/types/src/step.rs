@@ -4,9 +4,20 @@
 //! for a step, the store performs it, and the node carries one to the other.
 
 use crate::{
-    channel_id::ChannelId, dialect::Dialect, notification::Sequence, presence::Presence, token::KeyId,
-    uaid::Uaid, uuid_text::Spelling, version::Version,
+    channel_id::ChannelId,
+    dialect::Dialect,
+    key_ring::KeyId,
+    message::{Message, Payload, Position},
+    notification::Sequence,
+    presence::Presence,
+    topic::TopicTag,
+    uaid::Uaid,
+    urgency::Urgency,
+    uuid_text::Spelling,
+    vapid_key::KeyHash,
+    version::Version,
 };
+use std::time::Duration;
 
 /// Look a UAID up, verify the listed channels, claim presence, and read what is pending: one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +37,8 @@ pub struct Hello {
     pub adopt: bool,
     /// Whether this node has room for a SimplePush user agent.
     pub room: bool,
+    /// Web Push: how many stored messages the outcome may bring.
+    pub backlog_max: usize,
 }
 
 /// The list of channels in a SimplePush hello.
@@ -47,8 +60,10 @@ pub enum HelloOutcome {
         dialect: Dialect,
         /// The socket that owned the UAID before, if it was not released. It has to be closed.
         former: Option<Presence>,
-        /// The UAID's channels and what is pending on them.
+        /// The UAID's channels and, in SimplePush, what is pending on them.
         snapshot: Snapshot,
+        /// Web Push: the first of the stored messages. Empty in SimplePush.
+        backlog: Backlog,
     },
     /// The UAID is unknown, or it is stored for the other dialect: the user agent needs a new one.
     Unknown {
@@ -103,6 +118,8 @@ pub struct AddChannel {
     pub channel: ChannelId,
     /// How this register spells it.
     pub spelling: Spelling,
+    /// Web Push: the application server's key to which this register restricts the channel.
+    pub restricted: Option<KeyHash>,
     /// The key for a new channel's token: the newest of the ring.
     pub key: KeyId,
     /// How many channels the client may have.
@@ -159,3 +176,72 @@ pub struct Ack {
     /// pending (`None`).
     pub version: Option<f64>,
 }
+
+/// Store a Web Push message, and read who has the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutMessage {
+    /// The client.
+    pub uaid: Uaid,
+    /// The channel.
+    pub channel: ChannelId,
+    /// The key that the endpoint is restricted to. An endpoint whose key is not that of the latest register is
+    /// superseded.
+    pub restricted: Option<KeyHash>,
+    /// The key that seals the message's id.
+    pub key: KeyId,
+    /// The topic, if it has one: it replaces a stored message of the same topic.
+    pub topic: Option<TopicTag>,
+    /// How soon it matters.
+    pub urgency: Urgency,
+    /// How long it is stored; zero: not at all.
+    pub ttl: Duration,
+    /// What was sent; `None` for an empty body.
+    pub payload: Option<Payload>,
+    /// How many stored messages the client may have.
+    pub messages_max: u32,
+}
+
+/// What came of a [`PutMessage`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutMessageOutcome {
+    /// The message is stored, or needs not be.
+    Accepted {
+        /// The position of this write.
+        sequence: Sequence,
+        /// The socket that owns the UAID, if one does. Its node may be dead.
+        presence: Option<Presence>,
+    },
+    /// The UAID is not stored.
+    UaidGone,
+    /// The channel is not registered, or another register has superseded the endpoint.
+    ChannelGone,
+    /// The client has `messages_max` stored messages, and this one would be one more.
+    Full,
+}
+
+/// Read the next of a client's stored messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fetch {
+    /// The client.
+    pub uaid: Uaid,
+    /// The socket that asks.
+    pub presence: Presence,
+    /// Those behind this position; `None`: from the beginning.
+    pub after: Option<Position>,
+    /// How many at most.
+    pub max: usize,
+}
+
+/// Some of a client's stored messages, in the order of their [`Position`]s.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// The messages. None has expired.
+    pub messages: Vec<Message>,
+    /// Whether there may be others behind them. If there are no messages, there are no others either.
+    pub more: bool,
+}
+
+/// There are as many broadcasts as there may be ([`crate::broadcast::BROADCASTS_MAX`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there are as many broadcasts as there may be")]
+pub struct TooManyBroadcasts;

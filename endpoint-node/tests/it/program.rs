@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, ExitStatus, Output, Stdio},
 };
 use store::harness::RedisServer;
-use types::token::KeyRing;
+use types::key_ring::KeyRing;
 
 /// The program, with what it needs but for a store, and nothing of this test's own environment.
 fn program() -> Command {

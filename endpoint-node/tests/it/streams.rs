@@ -57,7 +57,7 @@ async fn many_notifications_share_one_stream() {
         .iter()
         .filter_map(|parcel| match &parcel.notification {
             Notification::Update(update) => Some(update.version.number()),
-            Notification::Missed => None,
+            Notification::Message(_) | Notification::Missed => None,
         })
         .collect();
     versions.sort_unstable();

@@ -9,9 +9,10 @@ use tokio::task::JoinHandle;
 use types::{
     channel_id::ChannelId,
     dialect::Dialect,
+    key_ring::KeyRing,
     presence::{ConnectionId, NodeId, Presence},
     step::{AddChannel, AddChannelOutcome, Hello, HelloOutcome, Listed},
-    token::{Endpoint, KeyRing},
+    token::Endpoint,
     uaid::Uaid,
     uuid_text::Spelling,
 };
@@ -75,12 +76,13 @@ impl TestNode {
             listed: Some(Listed::Channels(Vec::new())),
             adopt: true,
             room: true,
+            backlog_max: 0,
         };
         let claimed = self.store.hello(hello).await.unwrap();
         assert!(matches!(claimed, HelloOutcome::Claimed { .. }), "{claimed:?}");
         let spelling = Spelling::HYPHENATED;
         let key = self.keys.newest();
-        let add = AddChannel { uaid, presence, channel, spelling, key, channels_max: 10 };
+        let add = AddChannel { uaid, presence, channel, spelling, key, channels_max: 10, restricted: None };
         let added = self.store.add_channel(add).await.unwrap();
         assert!(matches!(added, AddChannelOutcome::Registered { .. }), "{added:?}");
         format!("/update/{}", self.keys.seal(key, Endpoint::SimplePush { uaid, channel }))

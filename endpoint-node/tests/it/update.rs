@@ -128,6 +128,7 @@ async fn pending(node: &TestNode) -> u64 {
         listed: Some(types::step::Listed::Channels(Vec::new())),
         adopt: true,
         room: true,
+        backlog_max: 0,
     };
     let HelloOutcome::Claimed { snapshot, .. } = node.store.hello(hello).await.unwrap() else {
         panic!("client 1 is known");

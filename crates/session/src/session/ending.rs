@@ -93,6 +93,8 @@ impl Session {
             Outcome::AddChannel(_)
             | Outcome::RemoveChannel(Ok(()))
             | Outcome::Ack
+            | Outcome::RemoveMessages
+            | Outcome::Fetch(_)
             | Outcome::Snapshot(Ok(_))
             | Outcome::Release => {}
         }

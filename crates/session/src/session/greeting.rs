@@ -55,7 +55,16 @@ impl Session {
             NamedUaid::Valid(uaid, spelling) => {
                 let adopt = named.unwrap_or(otherwise) == Dialect::SimplePush;
                 let room = *context.admission == Admission::Open;
-                let hello = Hello { uaid, presence: self.presence, named, otherwise, listed, adopt, room };
+                let hello = Hello {
+                    uaid,
+                    presence: self.presence,
+                    named,
+                    otherwise,
+                    listed,
+                    adopt,
+                    room,
+                    backlog_max: settings.batch_size,
+                };
                 let greeting = Greeting { request: request.text.into(), generated: false };
                 self.claim(hello, spelling, greeting, effects);
             }
@@ -75,6 +84,7 @@ impl Session {
             listed: Some(Listed::Channels(Vec::new())),
             adopt: true,
             room: *context.admission == Admission::Open,
+            backlog_max: context.settings.batch_size,
         };
         self.claim(hello, Spelling::PLAIN, Greeting { request, generated: true }, effects);
     }
@@ -95,7 +105,7 @@ impl Session {
     ) {
         let Greeting { request, generated } = greeting;
         match outcome {
-            HelloOutcome::Claimed { dialect, former, snapshot } => {
+            HelloOutcome::Claimed { dialect, former, snapshot, backlog: _ } => {
                 self.evict(former, effects);
                 match dialect {
                     Dialect::SimplePush => {

@@ -7,11 +7,12 @@ use std::time::Duration;
 use types::{
     channel_id::ChannelId,
     dialect::Dialect,
+    key_ring::KeyRing,
     moment::Moment,
     notification::{Sequence, Update},
     presence::{ConnectionId, NodeId, Presence},
     step::{Ack, AddChannel, AddChannelOutcome, Channel, Hello, HelloOutcome, Listed, Snapshot},
-    token::{Endpoint, KeyRing},
+    token::Endpoint,
     uaid::Uaid,
     version::Version,
 };

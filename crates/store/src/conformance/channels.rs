@@ -2,8 +2,8 @@
 
 use super::{cases, steps::*};
 use types::{
+    key_ring::KeyId,
     step::{AddChannel, AddChannelOutcome, NotOwner, PutOutcome},
-    token::KeyId,
     uuid_text::Spelling,
 };
 

@@ -3,8 +3,8 @@
 use super::{cases, steps::*};
 use types::{
     dialect::Dialect,
+    key_ring::KeyId,
     step::{Hello, HelloOutcome, Listed, NotOwner, PutOutcome, Snapshot},
-    token::KeyId,
     uuid_text::Spelling,
 };
 

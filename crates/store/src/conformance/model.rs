@@ -8,13 +8,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use types::{
     channel_id::ChannelId,
     dialect::Dialect,
+    key_ring::KeyId,
     notification::Sequence,
     presence::Presence,
     step::{
-        Ack, AddChannel, AddChannelOutcome, Channel, Hello, HelloOutcome, Listed, NotOwner, PutOutcome,
-        PutVersion, Snapshot,
+        Ack, AddChannel, AddChannelOutcome, Backlog, Channel, Hello, HelloOutcome, Listed, NotOwner,
+        PutOutcome, PutVersion, Snapshot,
     },
-    token::KeyId,
     uaid::Uaid,
     uuid_text::Spelling,
 };
@@ -113,7 +113,7 @@ pub async fn perform(store: &Arc<dyn Store>, names: &Names, step: &Step) -> Outc
                 None => Listed::Impossible,
             });
             let (uaid, presence) = (clients[client], sockets[socket]);
-            let hello = Hello { uaid, presence, named, otherwise, listed, adopt, room };
+            let hello = Hello { uaid, presence, named, otherwise, listed, adopt, room, backlog_max: 10 };
             let mut outcome = store.hello(hello).await.expect(PERFORMED);
             if let HelloOutcome::Claimed { snapshot, .. } = &mut outcome {
                 snapshot.channels.sort_by_key(|channel| channel.id);
@@ -133,7 +133,15 @@ pub async fn perform(store: &Arc<dyn Store>, names: &Names, step: &Step) -> Outc
         }
         Step::Add { client, socket, channel, spelling, key, channels_max } => {
             let (uaid, presence, channel) = (clients[client], sockets[socket], channels[channel]);
-            let add = AddChannel { uaid, presence, channel, spelling, key: KeyId(key), channels_max };
+            let add = AddChannel {
+                uaid,
+                presence,
+                channel,
+                spelling,
+                restricted: None,
+                key: KeyId(key),
+                channels_max,
+            };
             Outcome::Added(store.add_channel(add).await.expect(PERFORMED))
         }
         Step::Remove { client, socket, channel } => Outcome::Removed(
@@ -267,7 +275,12 @@ impl Model {
         let new = || Client { dialect, owner: None, sequence: 0, channels: BTreeMap::new() };
         let claimed = self.clients.entry(client).or_insert_with(new);
         claimed.owner = Some(socket);
-        HelloOutcome::Claimed { dialect, former, snapshot: claimed.snapshot(names) }
+        HelloOutcome::Claimed {
+            dialect,
+            former,
+            snapshot: claimed.snapshot(names),
+            backlog: Backlog::default(),
+        }
     }
 
     fn put(&mut self, names: &Names, client: usize, channel: usize, version: u64) -> PutOutcome {

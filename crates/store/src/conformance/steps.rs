@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use types::{
     channel_id::ChannelId,
     dialect::Dialect,
+    key_ring::KeyId,
     notification::Sequence,
     presence::{ConnectionId, NodeId, Presence},
     step::{
         Ack, AddChannel, AddChannelOutcome, Hello, HelloOutcome, Listed, PutOutcome, PutVersion, Snapshot,
     },
-    token::KeyId,
     uaid::Uaid,
     uuid_text::Spelling,
     version::Version,
@@ -56,13 +56,31 @@ pub fn version(number: u64) -> Version {
 /// A SimplePush hello with an empty list that adopts the UAID.
 pub fn simplepush(uaid: Uaid, presence: Presence) -> Hello {
     let listed = Some(Listed::Channels(Vec::new()));
-    Hello { uaid, presence, named: None, otherwise: Dialect::SimplePush, listed, adopt: true, room: true }
+    Hello {
+        uaid,
+        presence,
+        named: None,
+        otherwise: Dialect::SimplePush,
+        listed,
+        adopt: true,
+        room: true,
+        backlog_max: 10,
+    }
 }
 
 /// A Web Push hello that does not adopt the UAID.
 pub fn webpush(uaid: Uaid, presence: Presence) -> Hello {
     let named = Some(Dialect::WebPush);
-    Hello { uaid, presence, named, otherwise: Dialect::WebPush, listed: None, adopt: false, room: true }
+    Hello {
+        uaid,
+        presence,
+        named,
+        otherwise: Dialect::WebPush,
+        listed: None,
+        adopt: false,
+        room: true,
+        backlog_max: 10,
+    }
 }
 
 /// A client that has said hello.
@@ -104,7 +122,7 @@ pub async fn say(store: &Arc<dyn Store>, hello: Hello) -> HelloOutcome {
 /// A hello that claims the UAID: its dialect, the former presence and the snapshot.
 pub async fn claim(store: &Arc<dyn Store>, hello: Hello) -> (Dialect, Option<Presence>, Snapshot) {
     match say(store, hello).await {
-        HelloOutcome::Claimed { dialect, former, snapshot } => (dialect, former, snapshot),
+        HelloOutcome::Claimed { dialect, former, snapshot, backlog: _ } => (dialect, former, snapshot),
         other @ (HelloOutcome::Unknown { .. }
         | HelloOutcome::Deleted { .. }
         | HelloOutcome::ListMissing
@@ -120,7 +138,15 @@ pub async fn release(store: &Arc<dyn Store>, uaid: Uaid, presence: Presence) {
 /// What `add_channel` is asked for a client: spelled [`Spelling::HYPHENATED`], with key 1, among 200.
 pub fn addition(client: &Client, channel: ChannelId) -> AddChannel {
     let Client { uaid, presence, .. } = *client;
-    AddChannel { uaid, presence, channel, spelling: Spelling::HYPHENATED, key: KeyId(1), channels_max: 200 }
+    AddChannel {
+        uaid,
+        presence,
+        channel,
+        spelling: Spelling::HYPHENATED,
+        restricted: None,
+        key: KeyId(1),
+        channels_max: 200,
+    }
 }
 
 /// Any outcome of `add_channel`.

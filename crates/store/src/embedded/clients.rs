@@ -16,8 +16,8 @@ use types::{
     notification::Sequence,
     presence::Presence,
     step::{
-        Ack, AddChannel, AddChannelOutcome, Channel, Hello, HelloOutcome, Listed, NotOwner, PutOutcome,
-        PutVersion, Snapshot,
+        Ack, AddChannel, AddChannelOutcome, Backlog, Channel, Hello, HelloOutcome, Listed, NotOwner,
+        PutOutcome, PutVersion, Snapshot,
     },
     uaid::Uaid,
 };
@@ -133,7 +133,7 @@ impl<'txn, 'm> Batch<'txn, 'm> {
         let snapshot = record.as_ref().map(Record::snapshot).unwrap_or_default();
         self.renew(hello.uaid, record);
         self.memory.seats.insert(hello.uaid, Seat { presence: hello.presence, dialect });
-        Ok(HelloOutcome::Claimed { dialect, former, snapshot })
+        Ok(HelloOutcome::Claimed { dialect, former, snapshot, backlog: Backlog::default() })
     }
 
     /// See [`crate::Store::release`].

@@ -13,9 +13,9 @@
 use types::{
     channel_id::ChannelId,
     dialect::Dialect,
+    key_ring::KeyId,
     notification::Sequence,
     step::{Channel, Snapshot},
-    token::KeyId,
     uuid_text::Spelling,
     version::Version,
 };

@@ -13,10 +13,10 @@
 use types::{
     channel_id::ChannelId,
     dialect::Dialect,
+    key_ring::KeyId,
     notification::Sequence,
     presence::{ConnectionId, NodeId, Presence},
     step::{Channel, Snapshot},
-    token::KeyId,
     uuid_text::Spelling,
     version::Version,
 };

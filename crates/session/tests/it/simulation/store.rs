@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use types::{
     channel_id::ChannelId,
     dialect::Dialect,
+    key_ring::KeyId,
     notification::Sequence,
     presence::Presence,
     step::{
         Ack, AddChannel, AddChannelOutcome, Channel, Hello, HelloOutcome, Listed, NotOwner, PutOutcome,
         Snapshot,
     },
-    token::KeyId,
     uaid::Uaid,
     uuid_text::Spelling,
     version::Version,

@@ -1,0 +1,187 @@
+//! The key ring: what seals the opaque texts that are given out, and opens them again.
+//!
+//! Texts are sealed with AES-SIV (RFC 5297) and written in base64url. The scheme is deterministic, so the same
+//! content always has the same text and the store need not keep it; it is authenticated, so an altered text is
+//! rejected without asking the store; and it hides what it says.
+
+use aes_siv::{
+    KeyInit as _, Tag,
+    siv::{Aes128Siv, IV_SIZE},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest as _, Sha256};
+use std::{fmt, str::FromStr};
+
+/// Bytes of a key: two AES-128 keys, as AES-SIV wants.
+pub const KEY_LEN: usize = 32;
+
+/// How many keys a ring may hold. An invalid text costs one trial decryption for each of them.
+pub const KEYS_MAX: usize = 16;
+
+/// The longest content that is sealed, in bytes.
+const CONTENT_LEN_MAX: usize = 72;
+
+/// The longest text, in characters.
+const TEXT_LEN_MAX: usize = text_len(CONTENT_LEN_MAX);
+
+/// Characters of the text for so many bytes of content: the synthetic initialization vector and the encrypted
+/// content, in base64url without padding.
+pub(crate) const fn text_len(content_len: usize) -> usize {
+    ((IV_SIZE + content_len) * 8).div_ceil(6)
+}
+
+/// Names a key of the ring: the first byte of its SHA-256. Kept with each channel and each message, so that they
+/// keep their URLs when a newer key is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyId(pub u8);
+
+/// A list of token keys is unusable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidKeys {
+    /// There is no key in the list.
+    #[error("no key given; `beckon genkey` prints one")]
+    Empty,
+    /// One of the keys is not 32 bytes in base64url.
+    #[error("key {position} is not {KEY_LEN} bytes in base64url; `beckon genkey` prints one")]
+    Malformed {
+        /// Its place in the list, from 1.
+        position: usize,
+    },
+    /// Two of the keys have the same [`KeyId`] (or are the same), so a channel could not name its key.
+    #[error("keys {first} and {second} are the same or have the same short name; replace one of them")]
+    Clash {
+        /// Place of the earlier one, from 1.
+        first: usize,
+        /// Place of the later one, from 1.
+        second: usize,
+    },
+    /// The list is too long.
+    #[error("more than {KEYS_MAX} keys")]
+    TooMany,
+}
+
+/// The keys of a cluster: the newest makes tokens, all open them.
+#[derive(Clone)]
+pub struct KeyRing {
+    /// Newest first, at least one. The ciphers are not shared between calls: expanding a key costs 0.2 µs.
+    keys: Vec<(KeyId, [u8; KEY_LEN])>,
+}
+
+impl KeyRing {
+    /// Reads a comma-separated list of base64url keys of 32 bytes, newest first. Padding and space around a
+    /// key are tolerated.
+    pub fn parse(list: &str) -> Result<Self, InvalidKeys> {
+        let mut keys: Vec<(KeyId, [u8; KEY_LEN])> = Vec::new();
+        if list.trim().is_empty() {
+            return Err(InvalidKeys::Empty);
+        }
+        for (index, text) in list.split(',').enumerate() {
+            if index == KEYS_MAX {
+                return Err(InvalidKeys::TooMany);
+            }
+            let position = index + 1;
+            let malformed = InvalidKeys::Malformed { position };
+            let bytes =
+                URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('=')).map_err(|_| malformed.clone())?;
+            let bytes: [u8; KEY_LEN] = bytes.try_into().map_err(|_| malformed)?;
+            let id = KeyId(Sha256::digest(bytes)[0]);
+            if let Some(first) = keys.iter().position(|(other, _)| *other == id) {
+                return Err(InvalidKeys::Clash { first: first + 1, second: position });
+            }
+            keys.push((id, bytes));
+        }
+        Ok(Self { keys })
+    }
+
+    /// A key as it is written in a list, made of 32 bytes from a secure random source.
+    pub fn key_text(bytes: &[u8; KEY_LEN]) -> String {
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The key that makes the token of a new channel.
+    pub fn newest(&self) -> KeyId {
+        self.keys[0].0
+    }
+
+    /// Seals content with the named key, or with the newest if that key has left the ring. `purpose` names the
+    /// kind of text and its format, so that neither is taken for another.
+    pub(crate) fn seal_content(&self, key: KeyId, purpose: &[u8], content: &[u8]) -> String {
+        let named = self.keys.iter().find(|(id, _)| *id == key);
+        let (_, key) = named.unwrap_or(&self.keys[0]);
+        let mut sealed = [0; IV_SIZE + CONTENT_LEN_MAX];
+        let sealed = &mut sealed[..IV_SIZE + content.len()];
+        let (vector, text) = sealed.split_at_mut(IV_SIZE);
+        text.copy_from_slice(content);
+        let tag = Aes128Siv::new(&(*key).into()).encrypt_inout_detached([purpose], text.into());
+        #[expect(clippy::expect_used, reason = "AES-SIV fails only on more than 126 headers")]
+        vector.copy_from_slice(&tag.expect("one header"));
+        URL_SAFE_NO_PAD.encode(sealed)
+    }
+
+    /// The content of a text that was sealed for `purpose`, with whatever key of the ring. A text that is not as
+    /// long as `LEN` bytes of content make it costs no decryption.
+    pub(crate) fn open_content<const LEN: usize>(&self, purpose: &[u8], text: &str) -> Option<[u8; LEN]> {
+        if text.len() != text_len(LEN) {
+            return None;
+        }
+        // The decoder wants more room than it uses.
+        let mut decoded = [0; TEXT_LEN_MAX];
+        let len = URL_SAFE_NO_PAD.decode_slice(text, &mut decoded).ok()?;
+        let (vector, sealed) = decoded[..len].split_first_chunk()?;
+        let vector = Tag::from(*vector);
+        let sealed: [u8; LEN] = sealed.try_into().ok()?;
+        let unseal = |key: &[u8; KEY_LEN]| {
+            let mut content = sealed;
+            let mut cipher = Aes128Siv::new(&(*key).into());
+            let opened = cipher.decrypt_inout_detached([purpose], (&mut content[..]).into(), &vector);
+            opened.ok().map(|()| content)
+        };
+        self.keys.iter().find_map(|(_, key)| unseal(key))
+    }
+}
+
+impl FromStr for KeyRing {
+    type Err = InvalidKeys;
+
+    fn from_str(list: &str) -> Result<Self, InvalidKeys> {
+        Self::parse(list)
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys.iter().map(|(id, _)| id)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> String {
+        KeyRing::key_text(&[byte; KEY_LEN])
+    }
+
+    #[test]
+    fn an_unusable_list_of_keys_says_which_key_is_wrong() {
+        for (list, error) in [
+            (String::new(), InvalidKeys::Empty),
+            (" ".into(), InvalidKeys::Empty),
+            (format!("{},", key(1)), InvalidKeys::Malformed { position: 2 }),
+            ("c2hvcnQ".into(), InvalidKeys::Malformed { position: 1 }),
+            (format!("{},{}", key(1), key(1)), InvalidKeys::Clash { first: 1, second: 2 }),
+        ] {
+            assert_eq!(KeyRing::parse(&list).unwrap_err(), error, "{list}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_opened_for_its_purpose_only() {
+        let ring = KeyRing::parse(&key(1)).unwrap();
+        let text = ring.seal_content(ring.newest(), b"one", &[7; 5]);
+        assert_eq!(text.len(), text_len(5));
+        assert_eq!(ring.open_content(b"one", &text), Some([7; 5]));
+        assert_eq!(ring.open_content::<5>(b"another", &text), None);
+        assert_eq!(ring.open_content::<6>(b"one", &text), None);
+    }
+}

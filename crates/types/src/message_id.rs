@@ -1,0 +1,126 @@
+//! The message id: the opaque part of a message's `Location`, and its `version` for the user agent (PROTOCOL.md
+//! sections 4.5, 5.5 and 5.6).
+//!
+//! An id says where the store keeps the message, sealed by the [`KeyRing`]. So it is unguessable, and the store
+//! need not keep it: a message that is sent again has the same id.
+
+use crate::{
+    key_ring::{KeyId, KeyRing},
+    message::Place,
+    notification::Sequence,
+    topic::{TAG_LEN, TopicTag},
+    uaid::Uaid,
+};
+
+/// What every id begins with: its format.
+const PREFIX: &str = "m1.";
+
+/// Authenticated with every id.
+const PURPOSE: &[u8] = b"beckon message 1";
+
+/// Content: UAID and sequence.
+const CONTENT_LEN: usize = 16 + 8;
+
+/// Content for a message with a topic: its tag follows.
+const TOPIC_LEN: usize = CONTENT_LEN + TAG_LEN;
+
+/// What a message id stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageId {
+    /// Whose message it is.
+    pub uaid: Uaid,
+    /// Where the store keeps it.
+    pub place: Place,
+}
+
+/// The text is not an id that this cluster has given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed or altered message id")]
+pub struct InvalidMessageId;
+
+impl MessageId {
+    /// The text of the id, with the named key, or with the newest if that key has left the ring.
+    pub fn seal(self, keys: &KeyRing, key: KeyId) -> String {
+        let mut content = [0; TOPIC_LEN];
+        content[..16].copy_from_slice(&self.uaid.0);
+        content[16..CONTENT_LEN].copy_from_slice(&self.place.sequence.0.to_be_bytes());
+        let len = match self.place.topic {
+            None => CONTENT_LEN,
+            Some(tag) => {
+                content[CONTENT_LEN..].copy_from_slice(&tag.0);
+                TOPIC_LEN
+            }
+        };
+        let mut text = keys.seal_content(key, PURPOSE, &content[..len]);
+        text.insert_str(0, PREFIX);
+        text
+    }
+
+    /// Reads the text of an id. One of another length or form costs no decryption.
+    pub fn open(keys: &KeyRing, text: &str) -> Result<Self, InvalidMessageId> {
+        let text = text.strip_prefix(PREFIX).ok_or(InvalidMessageId)?;
+        if let Some(content) = keys.open_content::<CONTENT_LEN>(PURPOSE, text) {
+            return Ok(Self::read(&content, None));
+        }
+        let content = keys.open_content::<TOPIC_LEN>(PURPOSE, text).ok_or(InvalidMessageId)?;
+        let tag = content[CONTENT_LEN..].try_into().map_err(|_| InvalidMessageId)?;
+        Ok(Self::read(&content, Some(TopicTag(tag))))
+    }
+
+    fn read(content: &[u8], topic: Option<TopicTag>) -> Self {
+        let (mut uaid, mut sequence) = ([0; 16], [0; 8]);
+        uaid.copy_from_slice(&content[..16]);
+        sequence.copy_from_slice(&content[16..CONTENT_LEN]);
+        let sequence = Sequence(u64::from_be_bytes(sequence));
+        Self { uaid: Uaid(uaid), place: Place { sequence, topic } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{channel_id::ChannelId, key_ring::KEY_LEN, token::Endpoint};
+    use proptest::prelude::*;
+
+    fn ring(byte: u8) -> KeyRing {
+        KeyRing::parse(&KeyRing::key_text(&[byte; KEY_LEN])).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn an_id_survives(uaid: [u8; 16], sequence: u64, tag in proptest::option::of(any::<[u8; TAG_LEN]>())) {
+            let place = Place { sequence: Sequence(sequence), topic: tag.map(TopicTag) };
+            let id = MessageId { uaid: Uaid(uaid), place };
+            let ring = ring(1);
+            let text = id.seal(&ring, ring.newest());
+            prop_assert!(text.len() < 80);
+            prop_assert_eq!(MessageId::open(&ring, &text), Ok(id));
+        }
+
+        #[test]
+        fn an_altered_id_is_rejected(position in 3_usize..50, letter in "[A-Za-z0-9_-]") {
+            let ring = ring(1);
+            let place = Place { sequence: Sequence(5), topic: None };
+            let text = MessageId { uaid: Uaid([7; 16]), place }.seal(&ring, ring.newest());
+            let mut altered = text.clone();
+            altered.replace_range(position..=position, &letter);
+            prop_assert_eq!(MessageId::open(&ring, &altered).is_ok(), altered == text);
+        }
+
+        #[test]
+        fn any_text_is_opened_without_a_panic(text in ".{0,120}") {
+            prop_assert_eq!(MessageId::open(&ring(1), &text), Err(InvalidMessageId));
+        }
+    }
+
+    #[test]
+    fn neither_a_token_nor_an_id_of_another_key_is_an_id() {
+        let ring = ring(1);
+        let endpoint = Endpoint::SimplePush { uaid: Uaid([7; 16]), channel: ChannelId([9; 16]) };
+        let token = ring.seal(ring.newest(), endpoint);
+        assert_eq!(MessageId::open(&ring, &format!("{PREFIX}{token}")), Err(InvalidMessageId));
+        let id = MessageId { uaid: Uaid([7; 16]), place: Place { sequence: Sequence(1), topic: None } };
+        let text = id.seal(&ring, ring.newest());
+        assert_eq!(MessageId::open(&self::ring(2), &text), Err(InvalidMessageId));
+    }
+}
