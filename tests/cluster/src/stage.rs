@@ -117,6 +117,11 @@ impl Stage {
         send(&self.app_server, Method::GET, url, &[], Bytes::new()).await
     }
 
+    /// Sends a request without headers to a URL, whoever serves it.
+    pub async fn ask(&self, method: Method, url: &str, body: impl Into<Bytes>) -> Response<Bytes> {
+        send(&self.app_server, method, url, &[], body.into()).await
+    }
+
     /// HEADs a URL, whoever serves it.
     pub async fn head(&self, url: &str) -> Response<Bytes> {
         send(&self.app_server, Method::HEAD, url, &[], Bytes::new()).await
