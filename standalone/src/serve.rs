@@ -179,6 +179,7 @@ async fn run(
         store: store.clone(),
         nodes: Arc::new(server.delivery()),
         keys: http.token_keys.clone(),
+        url: sockets.endpoint_url.clone(),
         metrics,
         clock,
     };
