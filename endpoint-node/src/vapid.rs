@@ -11,9 +11,8 @@ use ring::{
     digest::{Context, SHA256, SHA256_OUTPUT_LEN},
     signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey},
 };
-use serde::Deserialize;
-use serde_json::Value;
-use std::{borrow::Cow, fmt, hash::RandomState};
+use serde_json::{Map, Value};
+use std::{fmt, hash::RandomState};
 use types::{
     endpoint_url::EndpointUrl,
     vapid_key::{KeyHash, VapidKey},
@@ -152,48 +151,35 @@ impl fmt::Debug for Credential<'_> {
     }
 }
 
-/// The header of a JSON web token, as far as it counts.
-#[derive(Debug, Deserialize)]
-struct Header<'a> {
-    #[serde(borrow, default)]
-    alg: Cow<'a, str>,
-}
-
-/// The claims of a JSON web token, as far as they count.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Claims {
-    aud: Value,
-    exp: Value,
-    sub: Value,
-}
-
 /// Checks everything; the signature last, because nothing else takes long.
 fn verify(credential: Credential<'_>, origin: &str, now_s: u64) -> Result<Verified, InvalidVapid> {
     let key = VapidKey::parse_unchecked(credential.key).map_err(|_| InvalidVapid::Key)?;
     let (signed, signature) = credential.token.rsplit_once('.').ok_or(InvalidVapid::Token)?;
     let (header, claims) = signed.split_once('.').ok_or(InvalidVapid::Token)?;
     // A fourth part would leave a point in the second one, which is not base64url.
-    let [header, claims, signature] = [decode(header)?, decode(claims)?, decode(signature)?];
-    let header: Header<'_> = serde_json::from_slice(&header).map_err(|_| InvalidVapid::Token)?;
-    if header.alg != "ES256" {
+    let (header, claims, signature) = (object(header)?, object(claims)?, decode(signature)?);
+    if header.get("alg").and_then(Value::as_str) != Some("ES256") {
         return Err(InvalidVapid::Algorithm);
     }
-    let claims: Claims = serde_json::from_slice(&claims).map_err(|_| InvalidVapid::Token)?;
-    let Value::Number(expires) = &claims.exp else { return Err(InvalidVapid::Expiry) };
+    let Some(Value::Number(expires)) = claims.get("exp") else { return Err(InvalidVapid::Expiry) };
     // Of a number that is no whole one from 0 to 2^64-1, the nearest that is.
     let expires_s = expires.as_u64().unwrap_or_else(|| expires.as_f64().unwrap_or_default() as u64);
     check_expiry(expires_s, now_s)?;
-    if !claims.is_for(origin) {
+    if !claims.get("aud").is_some_and(|audience| is_for(audience, origin)) {
         return Err(InvalidVapid::Audience);
     }
-    if !claims.has_usable_subject() {
+    if !claims.get("sub").is_none_or(is_address) {
         tracing::debug!("vapid token with a sub claim that is no mailto: or https: address");
     }
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.as_bytes())
         .verify(signed.as_bytes(), &signature)
         .map_err(|_| InvalidVapid::Signature)?;
     Ok(Verified { key: key.hash(), expires_s })
+}
+
+/// The members of the object that a part is.
+fn object(part: &str) -> Result<Map<String, Value>, InvalidVapid> {
+    serde_json::from_slice(&decode(part)?).map_err(|_| InvalidVapid::Token)
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, InvalidVapid> {
@@ -210,24 +196,21 @@ fn check_expiry(expires_s: u64, now_s: u64) -> Result<(), InvalidVapid> {
     Ok(())
 }
 
-impl Claims {
-    /// Whether `aud` is the origin, or a list with it.
-    fn is_for(&self, expected: &str) -> bool {
-        let is_expected = |audience: &Value| {
-            let url = audience.as_str().and_then(|audience| audience.parse().ok());
-            url.is_some_and(|url| origin(&url) == expected)
-        };
-        match self.aud.as_array() {
-            Some(audiences) => audiences.iter().any(is_expected),
-            None => is_expected(&self.aud),
-        }
+/// Whether an `aud` claim is the origin, or a list with it.
+fn is_for(audience: &Value, expected: &str) -> bool {
+    let is_expected = |audience: &Value| {
+        let url = audience.as_str().and_then(|audience| audience.parse().ok());
+        url.is_some_and(|url| origin(&url) == expected)
+    };
+    match audience.as_array() {
+        Some(audiences) => audiences.iter().any(is_expected),
+        None => is_expected(audience),
     }
+}
 
-    /// Whether `sub` is missing, or somebody could be reached there.
-    fn has_usable_subject(&self) -> bool {
-        let is_address = |sub: &str| sub.starts_with("mailto:") || sub.starts_with("https:");
-        self.sub.is_null() || self.sub.as_str().is_some_and(is_address)
-    }
+/// Whether somebody could be reached at a `sub` claim.
+fn is_address(subject: &Value) -> bool {
+    subject.as_str().is_some_and(|subject| subject.starts_with("mailto:") || subject.starts_with("https:"))
 }
 
 /// Scheme, host and port unless it is the scheme's own, in lower case (RFC 6454).
@@ -236,3 +219,6 @@ fn origin(url: &EndpointUrl) -> String {
     let default_port = if url.is_https() { ":443" } else { ":80" };
     text.strip_suffix(default_port).map(str::to_owned).unwrap_or(text)
 }
+
+#[cfg(test)]
+mod tests;
