@@ -31,7 +31,9 @@ fn shared(data_dir: &Path, clock: &SetClock) -> Arc<dyn Store> {
 
 async fn fixture() -> Fixture {
     let directory = tempfile::tempdir().unwrap();
-    let store = shared(directory.path(), &SetClock::new());
+    // The suite waits for messages to expire.
+    let moving = Options { clock: crate::moving_clock(), ..options(directory.path(), &SetClock::new()) };
+    let store = Arc::new(EmbeddedStore::open(moving).unwrap());
     Fixture { store, holds: Box::new(directory) }
 }
 
