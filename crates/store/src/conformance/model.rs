@@ -145,6 +145,15 @@ impl Default for Names {
     }
 }
 
+impl Names {
+    fn listed(&self, list: Option<Vec<usize>>) -> Listed {
+        match list {
+            Some(list) => Listed::Channels(list.into_iter().map(|channel| self.channels[channel]).collect()),
+            None => Listed::Impossible,
+        }
+    }
+}
+
 /// The place of a message.
 fn place(sequence: u64, topic: Option<u8>) -> Place {
     Place { sequence: Sequence(sequence), topic: topic.map(tag) }
@@ -167,10 +176,7 @@ pub async fn perform(store: &Arc<dyn Store>, names: &Names, step: &Step) -> Outc
     let Names { clients, channels, sockets } = names;
     match step.clone() {
         Step::Hello { client, socket, named, otherwise, listed, adopt, room, backlog_max } => {
-            let listed = listed.map(|listed| match listed {
-                Some(listed) => Listed::Channels(listed.iter().map(|channel| channels[*channel]).collect()),
-                None => Listed::Impossible,
-            });
+            let listed = listed.map(|list| names.listed(list));
             let (uaid, presence) = (clients[client], sockets[socket]);
             let hello = Hello { uaid, presence, named, otherwise, listed, adopt, room, backlog_max };
             perform_hello(store, hello).await
@@ -224,11 +230,8 @@ pub async fn perform(store: &Arc<dyn Store>, names: &Names, step: &Step) -> Outc
             let after = after
                 .map(|(without_topic, sequence)| Position { without_topic, sequence: Sequence(sequence) });
             let fetch = Fetch { uaid: clients[client], presence: sockets[socket], after, max };
-            let mut outcome = store.fetch(fetch).await.expect(PERFORMED);
-            if let Ok(backlog) = &mut outcome {
-                with_whole_time_to_live(backlog);
-            }
-            Outcome::Fetched(outcome)
+            let outcome = store.fetch(fetch).await.expect(PERFORMED);
+            Outcome::Fetched(outcome.map(with_whole_time_to_live))
         }
         Step::RemoveMessages { client, places } => {
             let places = places.into_iter().map(|(sequence, topic)| place(sequence, topic));
@@ -242,16 +245,17 @@ async fn perform_hello(store: &Arc<dyn Store>, hello: Hello) -> Outcome {
     let mut outcome = store.hello(hello).await.expect(PERFORMED);
     if let HelloOutcome::Claimed { snapshot, backlog, .. } = &mut outcome {
         snapshot.channels.sort_by_key(|channel| channel.id);
-        with_whole_time_to_live(backlog);
+        *backlog = with_whole_time_to_live(std::mem::take(backlog));
     }
     Outcome::Hello(outcome)
 }
 
 /// Only what is left of it comes back, and how much that is nobody can foretell.
-fn with_whole_time_to_live(backlog: &mut Backlog) {
+fn with_whole_time_to_live(mut backlog: Backlog) -> Backlog {
     for message in &mut backlog.messages {
         if !message.ttl.is_zero() && message.ttl <= LONG {
             message.ttl = LONG;
         }
     }
+    backlog
 }
