@@ -3,6 +3,10 @@
 //! Each node asks the store by itself, so that a broadcast reaches every node without any of them knowing the
 //! others. A session compares what it sent with what the node knows; a connection is only told to look.
 
+mod paths;
+
+pub use paths::paths;
+
 use crate::{mailbox::Mailbox, node::Node, presence::pace};
 use std::{sync::Arc, time::Duration};
 use store::StoreError;

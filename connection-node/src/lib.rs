@@ -142,7 +142,8 @@ pub async fn run(
     let admin = Arc::new(Admin::new(vitals, BUILD, types::ERRORS_PAGE.to_owned(), measured, clock));
     // Ends after everything else, so that operators can watch the drain.
     let admin_end = Shutdown::new();
-    admin_end.spawn(admin.clone().serve(listeners.admin, admin_end.clone()));
+    let added = broadcasts::paths(server.node().clone(), admin.clone());
+    admin_end.spawn(admin.clone().serve_with(listeners.admin, added, admin_end.clone()));
     tracing::info!(
         node.id = %server.node().id,
         ws.listen = %config.sockets.ws_listen,
