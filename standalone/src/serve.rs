@@ -174,11 +174,13 @@ async fn run(
     let admin = Arc::new(Admin::new(vitals, BUILD, types::ERRORS_PAGE.to_owned(), measured, clock));
     // Ends after everything else, so that operators can watch the drain.
     let admin_end = Shutdown::new();
-    admin_end.spawn(admin.clone().serve(admin_listener, admin_end.clone()));
+    let added = connection_node::broadcasts::paths(server.node().clone(), admin.clone());
+    admin_end.spawn(admin.clone().serve_with(admin_listener, added, admin_end.clone()));
     let endpoints = Endpoints {
         store: store.clone(),
         nodes: Arc::new(server.delivery()),
         keys: http.token_keys.clone(),
+        url: sockets.endpoint_url.clone(),
         metrics,
         clock,
     };
