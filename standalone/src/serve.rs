@@ -68,6 +68,7 @@ beckon: a push-notification server
 Usage: beckon [serve] [SETTINGS]
        beckon listen [URL]           connect as a user agent and print what arrives
        beckon send ENDPOINT          send a notification
+       beckon broadcast ACTION       list, set or remove values that all Web Push clients share
        beckon genkey                 print a key for BECKON_TOKEN_KEYS
 ",
     parts: &[SocketSettings::FIELDS, HttpSettings::FIELDS, ProcessSettings::FIELDS, LogSettings::FIELDS],
