@@ -45,7 +45,7 @@ const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 ops::settings! {
     /// What concerns the one process.
     pub(crate) struct ProcessSettings {
-        /// Address and port for health, version and metrics.
+        /// Address and port for health, version, metrics and broadcasts.
         admin_listen: SocketAddr = "127.0.0.1:8083",
         /// Where notifications are kept: embedded (in data_dir), or a URL as for the nodes of a cluster.
         store: Secret = "embedded" => store_url,
