@@ -86,7 +86,7 @@ ops::settings! {
         grpc_advertise: Option<String> = "" => parse_target,
         /// WebSocket URL of this very node, to which other nodes may redirect clients. Empty: none.
         ws_advertise: Option<String> = "" => parse_ws_url,
-        /// Address and port for health, version and metrics.
+        /// Address and port for health, version, metrics and broadcasts.
         admin_listen: SocketAddr = "127.0.0.1:8083",
         /// The shared store: redis://, rediss:// or redis-cluster://host:port,host:port.
         store: Secret => store_url,
