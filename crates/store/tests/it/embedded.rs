@@ -1,5 +1,7 @@
 //! The suite on the embedded store, and what only it has.
 
+mod messages;
+
 use crate::SetClock;
 use std::{path::Path, sync::Arc, time::Duration};
 use store::{
@@ -190,7 +192,7 @@ async fn an_unreadable_record_is_told_and_stays() {
     drop(store);
     let bytes = std::fs::read(directory.path().join("store.redb")).unwrap();
     let clients: redb::TableDefinition<'_, &[u8; 16], &[u8]> = redb::TableDefinition::new("clients");
-    let newer: &[u8] = &[2, 1, 0];
+    let newer: &[u8] = &[3, 1, 0];
     {
         let database = redb::Database::open(directory.path().join("store.redb")).unwrap();
         let transaction = database.begin_write().unwrap();
