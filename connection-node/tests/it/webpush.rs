@@ -112,6 +112,7 @@ async fn a_binary_frame_ends_a_web_push_conversation() {
     let (mut wire, _) = greeted(&node, None).await;
     wire.send(BINARY, b"{}").await;
     assert_eq!(wire.close_code().await, 1003);
+    drop(wire);
     // Before the hello, it is read as if it were text.
     let mut wire = Wire::upgraded(node.address).await;
     wire.send(BINARY, br#"{"messageType":"hello","use_webpush":true}"#).await;
@@ -146,6 +147,7 @@ async fn the_settings_of_web_push_are_heeded() {
         post(&node, &uaid, body, MINUTE).await;
         read(&mut wire).await;
     }
+    drop(wire);
     let (mut wire, _) = greeted(&node, Some(&uaid)).await;
     let first = [read(&mut wire).await, read(&mut wire).await];
     // A reply shows that there is no third one yet.
