@@ -59,7 +59,7 @@ async fn a_message_needs_the_key_of_the_latest_register(store) {
 /// A restricted channel has the spelling, the key and the pending version that any other has.
 async fn a_restricted_channel_is_a_channel_like_others(store) {
     use types::uuid_text::Spelling;
-    let client = subscribed(&store, 0).await;
+    let client = subscribed(&store, 1).await;
     for spelling in [Spelling::HYPHENATED, Spelling::PLAIN, Spelling { hyphens: false, upper: 5 }] {
         let channel = new_channel();
         let first = AddChannel { spelling, restricted: Some(ONE_KEY), key: KeyId(7), ..addition(&client, channel) };
