@@ -12,6 +12,7 @@ use std::{sync::Arc, time::Duration};
 use store::StoreError;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use types::broadcast::Broadcasts;
 
 /// How often the store is asked. A change reaches the first sockets within this time and one answer of the store.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -28,11 +29,21 @@ const TELL_RATE_MAX: u32 = 20_000;
 /// # Errors
 /// The store does not answer in its time. What is known stays.
 pub async fn read(node: &Node) -> Result<bool, StoreError> {
-    let known = node.broadcasts.read().revision;
-    let Some(broadcasts) = node.store.broadcasts(known).await? else { return Ok(false) };
-    *node.broadcasts.write() = Arc::new(broadcasts);
+    let known = node.broadcasts.read().clone();
+    let Some(mut found) = node.store.broadcasts(known.revision).await? else { return Ok(false) };
+    found.values = found.values.into_iter().map(|value| shared(&known, value)).collect();
+    *node.broadcasts.write() = Arc::new(found);
     node.metrics.broadcast_changes.inc();
     Ok(true)
+}
+
+/// The same id and version, in the memory of those that sockets have already.
+fn shared(known: &Broadcasts, (id, version): (Arc<str>, Arc<str>)) -> (Arc<str>, Arc<str>) {
+    match known.values.get_key_value(&id) {
+        Some((id, former)) if *former == version => (id.clone(), former.clone()),
+        Some((id, _)) => (id.clone(), version),
+        None => (id, version),
+    }
 }
 
 /// Keeps the broadcasts current, and tells subscribers of changes, until `stop` is cancelled.
