@@ -59,7 +59,7 @@ async fn a_message_needs_the_key_of_the_latest_register(store) {
 /// A restricted channel has the spelling, the key and the pending version that any other has.
 async fn a_restricted_channel_is_a_channel_like_others(store) {
     use types::uuid_text::Spelling;
-    let client = subscribed(&store, 0).await;
+    let client = subscribed(&store, 1).await;
     for spelling in [Spelling::HYPHENATED, Spelling::PLAIN, Spelling { hyphens: false, upper: 5 }] {
         let channel = new_channel();
         let first = AddChannel { spelling, restricted: Some(ONE_KEY), key: KeyId(7), ..addition(&client, channel) };
@@ -317,6 +317,7 @@ async fn a_deleted_uaid_is_gone_with_its_messages(store) {
 /// A client may have as many messages as an operator allows, and all of them are seen and removed.
 async fn nine_thousand_messages_are_kept(store) {
     const MESSAGES: usize = 9000;
+    const AT_ONCE: usize = 300;
     let client = subscribed(&store, 1).await;
     let put = |number: usize| {
         let topic = number.is_multiple_of(2).then(|| {
@@ -326,7 +327,9 @@ async fn nine_thousand_messages_are_kept(store) {
         });
         PutMessage { topic, messages_max: MESSAGES as u32, ..message(&client, "a") }
     };
-    join_all((0..MESSAGES).map(|number| accepted(&store, put(number)))).await;
+    for first in (0..MESSAGES).step_by(AT_ONCE) {
+        join_all((first..first + AT_ONCE).map(|number| accepted(&store, put(number)))).await;
+    }
     assert_eq!(send(&store, message(&client, "b")).await, PutMessageOutcome::Full);
     assert_eq!(send(&store, PutMessage { topic: None, ..put(0) }).await, PutMessageOutcome::Full);
     let backlog = fetch(&store, &client, None, 10_000).await;
