@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { APP_SERVERS, ENCODINGS, newVapidKeys, post } from './app_servers.js';
+import { APP_SERVERS, ask, ENCODINGS, newVapidKeys } from './app_servers.js';
 import { answers, Visit } from './visit.js';
 
 /** More than two batches of stored messages (`batch_size` 10). */
@@ -106,8 +106,9 @@ function refusing(test) {
     const { endpoint } = await visit.subscribe('changed', undefined);
     const last = endpoint.at(-2) === 'A' ? 'B' : 'A';
     const changed = endpoint.slice(0, -2) + last + endpoint.at(-1);
-    await answers(404, post(changed, 'POST', { TTL: '60' }, ''));
-    await answers(201, post(endpoint, 'POST', { TTL: '60' }, ''));
+    const headers = { TTL: '60' };
+    assert.equal((await ask(changed, { headers })).status, 404);
+    assert.equal((await ask(endpoint, { headers })).status, 201);
     await visit.receives('changed', [null]);
   });
 }

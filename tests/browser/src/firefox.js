@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import puppeteer from 'puppeteer-core';
+import { trust } from './certificates.js';
 import { pushPreferences, TEST_PREFERENCES } from './preferences.js';
 import { Program } from './program.js';
 import { PATIENCE_MS } from './until.js';
@@ -18,11 +19,15 @@ export class Firefox {
    *
    * @param {string} directory where its profile is kept; a second start with the same one is the same user
    * @param {string} webSocketUrl the push server
+   * @param {string} [authority] PEM file of an authority to trust
    */
-  static async start(directory, webSocketUrl) {
+  static async start(directory, webSocketUrl, authority) {
     const firefox = new Firefox();
     const profile = join(directory, 'profile');
-    mkdirSync(profile, { recursive: true });
+    const isNew = mkdirSync(profile, { recursive: true }) !== undefined;
+    if (isNew && authority !== undefined) {
+      trust(profile, authority);
+    }
     // Read at each start; what Firefox itself has to remember is in prefs.js.
     writeFileSync(join(profile, 'user.js'), lines({ ...TEST_PREFERENCES, ...pushPreferences(webSocketUrl) }));
     const command = [binary(), '--headless', '--no-remote', '--profile', profile, '--remote-debugging-port', '0'];

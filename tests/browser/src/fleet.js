@@ -7,8 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Balancer } from './balancer.js';
+import { makeCertificates } from './certificates.js';
 import { freePort } from './ports.js';
 import { Program } from './program.js';
+import { REVERSE_PROXIES } from './reverse_proxies.js';
 
 /** Where the programs are; `cargo xtask` builds them there. */
 const PROGRAMS =
@@ -54,22 +56,46 @@ class Node {
 
 /** Running servers. */
 export class Fleet {
+  /** Where user agents connect. */
+  webSocketUrl;
+  /** Scheme, host and port of endpoints. */
+  endpointOrigin;
+  /** PEM file with the authority of the certificate, behind TLS. */
+  authority;
+  /** The load balancers of a cluster. */
+  sockets;
+  endpoints;
   #directory = newDirectory();
   #nodes = new Map();
+  /** What else runs; closed last. */
   #others = [];
 
   /** One process, over the embedded store. */
   static async standalone() {
     const fleet = new Fleet();
-    const [socket, http] = [await freePort(), await freePort()];
-    fleet.webSocketUrl = `ws://127.0.0.1:${socket}/`;
-    fleet.endpointOrigin = `http://127.0.0.1:${http}`;
-    await fleet.#add('beckon', 'beckon', {
-      BECKON_WS_LISTEN: `127.0.0.1:${socket}`,
-      BECKON_HTTP_LISTEN: `127.0.0.1:${http}`,
-      BECKON_ENDPOINT_URL: fleet.endpointOrigin,
-      BECKON_DATA_DIR: join(fleet.#directory, 'data'),
-    });
+    const [socketPort, httpPort] = [await freePort(), await freePort()];
+    fleet.webSocketUrl = `ws://127.0.0.1:${socketPort}/`;
+    fleet.endpointOrigin = `http://127.0.0.1:${httpPort}`;
+    await fleet.#addStandalone(socketPort, httpPort);
+    return fleet;
+  }
+
+  /** One process behind a reverse proxy with TLS, configured as in deploy/. */
+  static async behind(proxy) {
+    const fleet = new Fleet();
+    const [port, socketPort, httpPort] = [await freePort(), await freePort(), await freePort()];
+    fleet.webSocketUrl = `wss://127.0.0.1:${port}/`;
+    fleet.endpointOrigin = `https://127.0.0.1:${port}`;
+    await fleet.#addStandalone(socketPort, httpPort);
+    const directory = fleet.#directory;
+    const { authority, certificate, key } = makeCertificates(directory);
+    fleet.authority = authority;
+    const command = REVERSE_PROXIES[proxy]({ directory, port, socketPort, httpPort, certificate, key });
+    // Caddy wants a home for what it does not need here.
+    const options = { directory, log: join(directory, `${proxy}.log`), environment: { HOME: directory } };
+    const program = new Program(proxy, command, options);
+    fleet.#others.push({ close: () => program.kill() });
+    await program.until(`${proxy} takes connections`, () => takesConnections(port));
     return fleet;
   }
 
@@ -131,6 +157,15 @@ export class Fleet {
       await other.close();
     }
     rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  #addStandalone(socketPort, httpPort) {
+    return this.#add('beckon', 'beckon', {
+      BECKON_WS_LISTEN: `127.0.0.1:${socketPort}`,
+      BECKON_HTTP_LISTEN: `127.0.0.1:${httpPort}`,
+      BECKON_ENDPOINT_URL: this.endpointOrigin,
+      BECKON_DATA_DIR: join(this.#directory, 'data'),
+    });
   }
 
   async #add(name, program, settings) {

@@ -2,11 +2,12 @@
 
 /** What a user sets who wants Firefox to use a server of his own. docs/clients.md explains them. */
 export function pushPreferences(webSocketUrl) {
-  return {
-    'dom.push.serverURL': webSocketUrl,
-    // Only for ws://, which no server in production should need.
-    'dom.push.testing.allowInsecureServerURL': true,
-  };
+  const preferences = { 'dom.push.serverURL': webSocketUrl };
+  if (webSocketUrl.startsWith('ws:')) {
+    // No server in production should need this.
+    preferences['dom.push.testing.allowInsecureServerURL'] = true;
+  }
+  return preferences;
 }
 
 /** What differs from a user's Firefox for the sake of the test: nobody clicks, and nobody else is called. */

@@ -21,8 +21,9 @@ export class Visit {
 
   /** Starts the browser of the same person: the same profile. */
   async startBrowser() {
+    const { authority, directory, webSocketUrl } = this.fleet;
     this.#pages.clear();
-    this.firefox = await Firefox.start(this.fleet.directory, this.fleet.webSocketUrl);
+    this.firefox = await Firefox.start(directory, webSocketUrl, authority);
   }
 
   /** Quits the browser, as the person would. */

@@ -10,7 +10,8 @@ import { until } from '../src/until.js';
 import { answers } from '../src/visit.js';
 
 /** Where pictures are left for whoever wants to look. */
-const PICTURES = fileURLToPath(new URL('../../../target/browser/', import.meta.url));
+const PICTURES =
+  process.env.BECKON_PICTURES ?? fileURLToPath(new URL('../../../target/browser', import.meta.url));
 
 behaviours('standalone', Fleet.standalone, (test) => {
   test('the page shows the message', async (visit) => {
@@ -22,7 +23,7 @@ behaviours('standalone', Fleet.standalone, (test) => {
     await until('the page shows it', () => page.$eval('.received #text', (shown) => shown.textContent));
     assert.equal(await page.$eval('#text', (shown) => shown.textContent), text);
     mkdirSync(PICTURES, { recursive: true });
-    await page.screenshot({ path: `${PICTURES}received.png` });
+    await page.screenshot({ path: `${PICTURES}/received.png` });
   });
 
   test('the server is killed and started again: the browser comes back, and nothing is lost', async (visit) => {
