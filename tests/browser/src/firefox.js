@@ -44,7 +44,7 @@ export class Firefox {
     firefox.#browser = await puppeteer.connect({
       browserWSEndpoint: `${address}/session`,
       protocol: 'webDriverBiDi',
-      defaultViewport: { width: 1000, height: 560 },
+      defaultViewport: { width: 1000, height: 464 },
       protocolTimeout: PATIENCE_MS,
     });
     return firefox;

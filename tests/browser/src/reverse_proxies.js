@@ -28,7 +28,7 @@ function nginx({ directory, port, socketPort, httpPort, certificate, key }) {
     '/etc/letsencrypt/live/push.example.net/fullchain.pem': certificate,
     '/etc/letsencrypt/live/push.example.net/privkey.pem': key,
   });
-  // Debian's nginx would keep its temporary files in /var/lib.
+  // Debian's nginx would make these directories in /var/lib, where only root may.
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   const paths = temporary.map((name) => `${name}_temp_path ${join(directory, name)};`);
   writeFileSync(

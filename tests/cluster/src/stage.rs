@@ -50,7 +50,13 @@ impl Stage {
 
     fn of(fleet: Arc<Fleet>) -> Self {
         let (app_server, app_server_without_pool) = (app_server(POOL), app_server(0));
-        Self { fleet, app_server, app_server_without_pool, connections: AtomicUsize::new(0), requests: AtomicUsize::new(0) }
+        Self {
+            fleet,
+            app_server,
+            app_server_without_pool,
+            connections: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+        }
     }
 
     /// Connects to the next node.
