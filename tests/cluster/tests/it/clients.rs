@@ -112,7 +112,6 @@ async fn firefox_lives_its_life(shape: Shape) {
     assert_eq!(reply, json!({"messageType": "unregister", "channelID": channel, "status": 200}));
     assert_eq!(stage.post(&endpoint, &[KEPT, authorized], "").await.status().as_u16(), 410);
     client.leave().await;
-    connect_as_firefox(&stage).await.resume(&uaid).await;
 }
 
 async fn kunifiedpush_lives_its_life(shape: Shape) {
@@ -253,8 +252,9 @@ async fn autopush_manager_lives_its_life(shape: Shape) {
     let answer = stage.post(&endpoint, &headers, "x").await;
     assert_eq!(answer.status().as_u16(), 410);
     client.leave().await;
+    // Without channels a UAID may be forgotten; it gets one in any case.
     let mut client = connect_plainly(&stage).await;
     let reply = client.ask(&hello(json!(uaid), &[])).await;
-    assert_eq!(reply["uaid"], uaid, "{reply}");
+    assert_eq!(reply["status"], 200, "{reply}");
     client.expect_nothing().await;
 }
