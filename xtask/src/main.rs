@@ -1,6 +1,7 @@
 //! Every routine task of this repository: `cargo xtask <task>`.
 #![expect(clippy::print_stderr, reason = "a tool for people at a terminal")]
 
+mod bench;
 mod ci;
 mod packages;
 mod run;
@@ -13,6 +14,8 @@ usage: cargo xtask <task>
 
   test [ARGS]   all tests; ARGS go to `cargo test --workspace`
   ci            what has to hold before a change is merged: format, lints, documentation, dependencies, tests
+  bench WHAT    measures memory, cost, latency and growth; without WHAT, tells what there is
+  million       one million clients on this machine, or as many as --clients says
 ";
 
 fn main() -> ExitCode {
@@ -21,6 +24,8 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["test", arguments @ ..] => test::test(arguments),
         ["ci"] => ci::ci(),
+        ["bench", arguments @ ..] => bench::bench(arguments),
+        ["million", arguments @ ..] => bench::million(arguments),
         [] | ["help" | "--help" | "-h"] => {
             eprint!("{USAGE}");
             return ExitCode::SUCCESS;
