@@ -20,6 +20,9 @@ const OPEN_FILES_SHARE: f64 = 0.95;
 /// The default of `max_connections` where the limit of open files is unknown or unlimited.
 const CONNECTIONS_MAX_UNKNOWN: u64 = 1_000_000;
 
+/// The largest `batch_size`: so many messages are read in one step of the store, and wait in memory for the client.
+const BATCH_SIZE_MAX: usize = 100;
+
 /// A client's own messages have to stay well above 128 KiB (PROTOCOL.md section 1.5).
 const MESSAGE_LEN_MIN: usize = 4096;
 
@@ -47,12 +50,18 @@ ops::settings! {
         hello_timeout: Duration = "30s",
         /// Shortest time between two pings of a client, before hello and in SimplePush.
         ping_min_sp: Duration = "20s",
+        /// Shortest time between two pings of a client, in Web Push.
+        ping_min_wp: Duration = "45s",
         /// Time without a sign of life from a client after which the server pings it.
         keepalive_interval: Duration = "300s" => positive,
         /// Time that a client has to answer that ping; then the socket is closed.
         keepalive_timeout: Duration = "30s" => positive,
         /// Channels that a SimplePush client may have.
         max_channels_sp: u32 = "200",
+        /// Channels that a Web Push client may have.
+        max_channels_wp: u32 = "2000",
+        /// Stored messages that a Web Push client is sent before it acknowledges them, 1 to 100.
+        batch_size: usize = "10" => parse_batch_size,
         /// Time after which an update that was not acknowledged is sent again. 0: only after the next hello.
         sp_retry_interval: Duration = "60s",
         /// Time after which a client that has not been connected is forgotten, with its channels.
@@ -77,7 +86,7 @@ ops::settings! {
         grpc_advertise: Option<String> = "" => parse_target,
         /// WebSocket URL of this very node, to which other nodes may redirect clients. Empty: none.
         ws_advertise: Option<String> = "" => parse_ws_url,
-        /// Address and port for health, version and metrics.
+        /// Address and port for health, version, metrics and broadcasts.
         admin_listen: SocketAddr = "127.0.0.1:8083",
         /// The shared store: redis://, rediss:// or redis-cluster://host:port,host:port.
         store: Secret => store_url,
@@ -152,12 +161,12 @@ impl SocketSettings {
             endpoint_url: self.endpoint_url.as_str().to_owned(),
             hello_timeout: self.hello_timeout,
             ping_min_sp: self.ping_min_sp,
-            ping_min_wp: Duration::from_secs(45),
-            channels_max_wp: 2000,
-            batch_size: 10,
+            ping_min_wp: self.ping_min_wp,
             keepalive_interval: self.keepalive_interval,
             keepalive_timeout: self.keepalive_timeout,
             channels_max_sp: self.max_channels_sp,
+            channels_max_wp: self.max_channels_wp,
+            batch_size: self.batch_size,
             sp_retry_interval: self.sp_retry_interval,
             uaid_idle: self.uaid_idle,
             bare_hello: self.bare_hello,
@@ -241,6 +250,13 @@ fn parse_idle(text: &str) -> Result<Duration, String> {
     if idle < Duration::from_secs(1) { Err("must be 1s or more".into()) } else { Ok(idle) }
 }
 
+fn parse_batch_size(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(size) if (1..=BATCH_SIZE_MAX).contains(&size) => Ok(size),
+        _ => Err(format!("is not a number from 1 to {BATCH_SIZE_MAX}")),
+    }
+}
+
 fn parse_bare_hello(text: &str) -> Result<BareHello, String> {
     match text {
         "webpush" => Ok(BareHello::WebPush),
@@ -293,7 +309,10 @@ mod tests {
         assert_eq!(sockets.limits(Some(20_000)).connections_max, 19_000);
         assert_eq!(sockets.limits(Some(20_000)).redirect_above, 18_050);
         assert_eq!(sockets.limits(None).connections_max, CONNECTIONS_MAX_UNKNOWN);
-        assert_eq!(sockets.session().uaid_idle, Duration::from_secs(90 * 86_400));
+        let session = sockets.session();
+        assert_eq!(session.uaid_idle, Duration::from_secs(90 * 86_400));
+        assert_eq!((session.ping_min_sp.as_secs(), session.ping_min_wp.as_secs()), (20, 45));
+        assert_eq!((session.channels_max_sp, session.channels_max_wp, session.batch_size), (200, 2000, 10));
         assert_eq!(node.conflict(), None);
     }
 
@@ -304,6 +323,7 @@ mod tests {
             "--ws-path=push",
             "--allowed-origins=example.net",
             "--keepalive-interval=0",
+            "--batch-size=0",
             "--ws-advertise=http://x",
         ];
         let errors = read(&arguments).unwrap_err();
@@ -312,6 +332,7 @@ mod tests {
             "ws-path",
             "allowed-origins",
             "keepalive-interval",
+            "batch-size",
             "ws-advertise",
             "store",
         ] {

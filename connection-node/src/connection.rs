@@ -21,9 +21,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::oneshot;
-use types::{
-    broadcast::Broadcasts, moment::Moment, notification::Notification, presence::Presence, uaid::Uaid,
-};
+use types::{moment::Moment, notification::Notification, presence::Presence, uaid::Uaid};
 
 /// Time for the peer to answer a Close frame, or for the store to be told that the socket has ended. After
 /// that TCP is dropped (PROTOCOL.md section 1.7).
@@ -175,6 +173,9 @@ impl Connection {
         if signals.missed {
             self.bring(Input::Missed);
         }
+        if signals.broadcasts {
+            self.bring(Input::Broadcasts);
+        }
         if signals.timer {
             self.armed = None;
             self.check_deadline();
@@ -313,7 +314,8 @@ impl Connection {
                         return;
                     }
                 }
-                Effect::Subscribed | Effect::Told(_) => todo!(),
+                Effect::Subscribed => self.registration.mailbox.subscribe(),
+                Effect::Told(told) => self.node.metrics.told(told),
                 Effect::End => self.over = true,
             }
         }
@@ -378,11 +380,13 @@ impl Node {
 /// Calls the session with the world as it is now.
 fn with_context<T>(node: &Node, call: impl FnOnce(&mut SessionContext<'_>) -> T) -> T {
     let admission = node.admission();
+    // Held for the call only, which waits for nothing.
+    let broadcasts = node.broadcasts.read();
     call(&mut SessionContext {
         now: node.now(),
         settings: &node.settings,
         admission: &admission,
-        broadcasts: &Broadcasts::default(),
+        broadcasts: &broadcasts,
         new_uaid: &mut new_uaid,
     })
 }

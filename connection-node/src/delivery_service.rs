@@ -1,6 +1,6 @@
 //! The gRPC service of a connection-node: deliver -> registry.
 
-use crate::{mailbox::Posted, node::Node};
+use crate::{mailbox::Posted, metrics::Kind, node::Node};
 use futures_util::{
     future::{BoxFuture, ready},
     stream::{BoxStream, StreamExt as _, unfold},
@@ -30,6 +30,7 @@ impl DeliveryService {
     }
 
     fn hand_over(&self, parcel: Parcel) -> Receipt {
+        let kind = Kind::from(&parcel.notification);
         let receipt = if parcel.to.node == self.node.id {
             match self.node.registry.deliver(parcel.to.connection, parcel.notification) {
                 Posted::Taken => Receipt::Delivered,
@@ -39,7 +40,7 @@ impl DeliveryService {
         } else {
             Receipt::NotHere
         };
-        self.node.metrics.parcel(receipt);
+        self.node.metrics.parcel(kind, receipt);
         receipt
     }
 

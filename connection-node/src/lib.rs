@@ -5,8 +5,10 @@
 //! * [`listener`] accepts, [`handshake`] upgrades, [`socket`] frames, [`connection`] runs one conversation;
 //! * [`registry`] finds a connection's [`mailbox`] by its id, [`timers`] wakes connections;
 //! * [`presence`] keeps this node in the directory, [`peers`] reaches the other nodes;
+//! * [`broadcasts`] keeps the broadcasts current, and is where operators set them;
 //! * [`delivery_service`] takes notifications from the endpoint tier.
 
+pub mod broadcasts;
 pub mod config;
 pub mod connection;
 pub mod delivery_service;
@@ -140,7 +142,8 @@ pub async fn run(
     let admin = Arc::new(Admin::new(vitals, BUILD, types::ERRORS_PAGE.to_owned(), measured, clock));
     // Ends after everything else, so that operators can watch the drain.
     let admin_end = Shutdown::new();
-    admin_end.spawn(admin.clone().serve(listeners.admin, admin_end.clone()));
+    let added = broadcasts::paths(server.node().clone(), admin.clone());
+    admin_end.spawn(admin.clone().serve_with(listeners.admin, added, admin_end.clone()));
     tracing::info!(
         node.id = %server.node().id,
         ws.listen = %config.sockets.ws_listen,

@@ -6,11 +6,16 @@
 use parking_lot::Mutex;
 use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
-use types::notification::Notification;
+use types::{message::Encoding, notification::Notification};
 
 /// How many notifications a mailbox holds. A full one answers [`Posted::Full`]; the notification waits in the
 /// store, and the connection looks there once it has emptied its mailbox.
 pub const MAILBOX_LEN_MAX: usize = 64;
+
+/// With so many bytes of data and payloads a mailbox is full, too, so that clients who do not read what they are sent
+/// take a bounded part of the node's memory. The last notification taken may exceed it: a mailbox that is full stays
+/// full until it is emptied, so that nothing overtakes what was refused.
+pub const MAILBOX_BYTES_MAX: usize = 128 * 1024;
 
 /// Who waits for an eviction. Nearly always nobody, so a mailbox has no more than a pointer for them.
 #[derive(Debug, Default)]
@@ -40,11 +45,22 @@ pub struct Signals {
     pub store_lost: bool,
     /// Something was stored and not handed over.
     pub missed: bool,
+    /// The node has other broadcasts.
+    pub broadcasts: bool,
 }
 
 impl Signals {
     fn any(self) -> bool {
         self != Self::default()
+    }
+
+    /// Those that the connection deals with only while it takes notifications: they make it send something.
+    fn that_send(self) -> Self {
+        Self { missed: self.missed, broadcasts: self.broadcasts, ..Self::default() }
+    }
+
+    fn that_do_not_send(self) -> Self {
+        Self { missed: false, broadcasts: false, ..self }
     }
 }
 
@@ -61,6 +77,8 @@ struct State {
     notifications: Vec<Notification>,
     signals: Signals,
     closed: bool,
+    /// The connection wants to know when the broadcasts change.
+    subscribed: bool,
     /// Dropped when the Close frame of an evicted socket is on its way, for the hello that waits for it.
     evictors: Option<Box<Evictors>>,
 }
@@ -77,9 +95,7 @@ impl Mailbox {
                 state.signals.missed = true;
                 Posted::Taken
             }
-            Notification::Update(_) | Notification::Message(_)
-                if state.notifications.len() >= MAILBOX_LEN_MAX =>
-            {
+            Notification::Update(_) | Notification::Message(_) if state.is_full() => {
                 state.signals.missed = true;
                 Posted::Full
             }
@@ -112,6 +128,26 @@ impl Mailbox {
         self.signal(|signals| signals.missed = true);
     }
 
+    /// From now on the connection wants to know when the broadcasts change. That they have is signalled at once,
+    /// because they may have changed since the connection read them.
+    pub fn subscribe(&self) {
+        let mut state = self.state.lock();
+        state.subscribed = true;
+        state.signals.broadcasts = true;
+        state.wake();
+    }
+
+    /// Whether the connection wants to know when the broadcasts change.
+    pub fn is_subscribed(&self) -> bool {
+        let state = self.state.lock();
+        state.subscribed && !state.closed
+    }
+
+    /// The broadcasts have changed.
+    pub fn broadcasts(&self) {
+        self.signal(|signals| signals.broadcasts = true);
+    }
+
     /// Signals the eviction. The receiver ends when the socket's Close frame has been handed to the kernel, or
     /// the socket is gone.
     pub fn evict(&self) -> oneshot::Receiver<()> {
@@ -131,17 +167,20 @@ impl Mailbox {
         state.wake();
     }
 
-    /// Takes what is there, notifications only if `notifications` is set; if there is nothing to take, the task
-    /// of the context is woken by the next arrival.
+    /// Takes what is there; notifications, and signals that make the connection send something, only if
+    /// `notifications` is set. If there is nothing to take, the task of the context is woken by the next arrival.
     pub fn poll_take(
         &self,
         context: &mut Context<'_>,
         notifications: bool,
     ) -> Poll<(Signals, Vec<Notification>)> {
         let mut state = self.state.lock();
-        let wanted = Signals { missed: state.signals.missed && notifications, ..state.signals };
+        let (wanted, left) = match notifications {
+            true => (state.signals, Signals::default()),
+            false => (state.signals.that_do_not_send(), state.signals.that_send()),
+        };
         if wanted.any() || (notifications && !state.notifications.is_empty()) {
-            state.signals = Signals { missed: state.signals.missed && !notifications, ..Signals::default() };
+            state.signals = left;
             let taken = if notifications { std::mem::take(&mut state.notifications) } else { Vec::new() };
             return Poll::Ready((wanted, taken));
         }
@@ -167,6 +206,12 @@ impl Mailbox {
 }
 
 impl State {
+    /// Counted here and not kept, because an idle mailbox should be small and is nearly always empty.
+    fn is_full(&self) -> bool {
+        self.notifications.len() >= MAILBOX_LEN_MAX
+            || self.notifications.iter().map(weight).sum::<usize>() >= MAILBOX_BYTES_MAX
+    }
+
     fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
@@ -174,14 +219,45 @@ impl State {
     }
 }
 
+/// Bytes of data or payload.
+fn weight(notification: &Notification) -> usize {
+    match notification {
+        Notification::Update(update) => update.data.as_ref().map_or(0, |data| data.len()),
+        Notification::Message(message) => message.payload.as_ref().map_or(0, |payload| {
+            let headers = match &payload.encoding {
+                Encoding::Aes128gcm => 0,
+                Encoding::Aesgcm { encryption, crypto_key } => encryption.len() + crypto_key.len(),
+            };
+            payload.body.len() + headers
+        }),
+        Notification::Missed => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
     use types::{
         channel_id::ChannelId,
+        key_ring::KeyId,
+        message::{Message, Payload, Place},
         notification::{Sequence, Update},
+        urgency::Urgency,
         version::Version,
     };
+
+    /// A message whose body is as long as its number says.
+    fn message(number: u64) -> Notification {
+        Notification::Message(Message {
+            channel: ChannelId([1; 16]),
+            place: Place { sequence: Sequence(number), topic: None },
+            key: KeyId(1),
+            urgency: Urgency::Normal,
+            ttl: Duration::from_secs(60),
+            payload: Some(Payload { encoding: Encoding::Aes128gcm, body: vec![7; number as usize].into() }),
+        })
+    }
 
     fn update(number: u64) -> Notification {
         Notification::Update(Update {
@@ -207,6 +283,42 @@ mod tests {
         assert!(signals.missed);
         assert_eq!(taken.len(), MAILBOX_LEN_MAX);
         assert!(mailbox.poll_take(&mut context(), true).is_pending());
+    }
+
+    #[test]
+    fn a_mailbox_is_full_as_well_when_its_payloads_are_too_large_together() {
+        let mailbox = Mailbox::default();
+        let half = MAILBOX_BYTES_MAX as u64 / 2;
+        for number in [half, half - 1, 1] {
+            assert_eq!(mailbox.post(message(number)), Posted::Taken);
+        }
+        assert_eq!(mailbox.post(message(0)), Posted::Full);
+        let Poll::Ready((signals, taken)) = mailbox.poll_take(&mut context(), true) else { panic!("empty") };
+        assert!(signals.missed);
+        assert_eq!(taken, [message(half), message(half - 1), message(1)]);
+        assert_eq!(mailbox.post(message(1)), Posted::Taken);
+    }
+
+    #[test]
+    fn an_idle_mailbox_is_small() {
+        // With the two counts of its Arc, 80 bytes: a size of the allocator.
+        assert_eq!(size_of::<Mailbox>(), 64);
+    }
+
+    #[test]
+    fn a_subscriber_looks_at_the_broadcasts_at_once_and_after_each_change() {
+        let mailbox = Mailbox::default();
+        let changed = Signals { broadcasts: true, ..Signals::default() };
+        assert!(!mailbox.is_subscribed());
+        mailbox.subscribe();
+        assert!(mailbox.is_subscribed());
+        assert!(mailbox.poll_take(&mut context(), false).is_pending(), "not while the socket is congested");
+        assert_eq!(mailbox.poll_take(&mut context(), true), Poll::Ready((changed, Vec::new())));
+        assert!(mailbox.poll_take(&mut context(), true).is_pending());
+        mailbox.broadcasts();
+        assert_eq!(mailbox.poll_take(&mut context(), true), Poll::Ready((changed, Vec::new())));
+        mailbox.close();
+        assert!(!mailbox.is_subscribed());
     }
 
     #[test]

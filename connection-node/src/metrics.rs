@@ -7,8 +7,9 @@ use prometheus_client::{
     registry::Registry,
 };
 use proto::delivery::Receipt;
-use session::session::CloseCode;
+use session::session::{CloseCode, Told};
 use std::{fmt, sync::Arc};
+use types::notification::Notification;
 
 /// The measurements of a connection-node. The number of open sockets is not among them: it is read from the
 /// registry at each scrape ([`Open`]).
@@ -18,7 +19,7 @@ pub struct Metrics {
     pub upgrades: Family<UpgradeLabels, Counter>,
     /// Text messages queued to sockets.
     pub messages_sent: Counter,
-    /// Notifications from endpoint-nodes by receipt.
+    /// Notifications from endpoint-nodes by kind and receipt.
     parcels: Family<ParcelLabels, Counter>,
     /// Sockets closed by this node, by close code.
     closes: Family<CloseLabels, Counter>,
@@ -28,6 +29,10 @@ pub struct Metrics {
     pub evictions: Counter,
     /// Store steps that failed.
     pub steps_failed: Counter,
+    /// What Web Push user agents told of messages and channels.
+    told: Family<ToldLabels, Counter>,
+    /// Times that the broadcasts were found changed.
+    pub broadcast_changes: Counter,
 }
 
 /// `connections`: the sockets that are open now.
@@ -75,7 +80,40 @@ impl EncodeLabelValue for Upgrade {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ParcelLabels {
+    kind: Kind,
     receipt: ReceiptLabel,
+}
+
+/// What a parcel has in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A SimplePush write.
+    Update,
+    /// A Web Push message.
+    Message,
+    /// That something was stored and could not be handed over.
+    Missed,
+}
+
+impl From<&Notification> for Kind {
+    fn from(notification: &Notification) -> Self {
+        match notification {
+            Notification::Update(_) => Self::Update,
+            Notification::Message(_) => Self::Message,
+            Notification::Missed => Self::Missed,
+        }
+    }
+}
+
+impl EncodeLabelValue for Kind {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let text = match self {
+            Self::Update => "update",
+            Self::Message => "message",
+            Self::Missed => "missed",
+        };
+        text.encode(encoder)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -93,6 +131,33 @@ impl EncodeLabelValue for ReceiptLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToldLabels {
+    what: ToldLabel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct ToldLabel(Told);
+
+impl EncodeLabelValue for ToldLabel {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let text = match self.0 {
+            Told::Delivered => "delivered",
+            Told::NotDecrypted => "not_decrypted",
+            Told::NoReceiver => "no_receiver",
+            Told::HandlerThrew => "handler_threw",
+            Told::HandlerRejected => "handler_rejected",
+            Told::OtherFailure => "other_failure",
+            Told::UnknownFailure => "unknown_failure",
+            Told::Unregistered => "unregistered",
+            Told::QuotaExceeded => "quota_exceeded",
+            Told::PermissionRevoked => "permission_revoked",
+            Told::UnregisteredOtherwise => "unregistered_otherwise",
+        };
+        text.encode(encoder)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CloseLabels {
     code: u16,
 }
@@ -101,11 +166,24 @@ impl Metrics {
     /// Measurements that the registry knows of.
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let Self { upgrades, messages_sent, parcels, closes, sockets_dropped, evictions, steps_failed } =
-            &metrics;
+        let Self {
+            upgrades,
+            messages_sent,
+            parcels,
+            closes,
+            sockets_dropped,
+            evictions,
+            steps_failed,
+            told,
+            broadcast_changes,
+        } = &metrics;
         registry.register("upgrades", "Upgrade requests by outcome", upgrades.clone());
         registry.register("messages_sent", "Text messages queued to sockets", messages_sent.clone());
-        registry.register("parcels", "Notifications from endpoint-nodes by receipt", parcels.clone());
+        registry.register(
+            "parcels",
+            "Notifications from endpoint-nodes by kind and receipt",
+            parcels.clone(),
+        );
         registry.register("closes", "Sockets closed by this node, by close code", closes.clone());
         registry.register(
             "sockets_dropped",
@@ -114,6 +192,12 @@ impl Metrics {
         );
         registry.register("evictions", "Older sockets that a newer hello replaced", evictions.clone());
         registry.register("steps_failed", "Store steps that failed", steps_failed.clone());
+        registry.register("told", "What Web Push clients told of messages and channels", told.clone());
+        registry.register(
+            "broadcast_changes",
+            "Times that the broadcasts were found changed",
+            broadcast_changes.clone(),
+        );
         metrics
     }
 
@@ -123,8 +207,13 @@ impl Metrics {
     }
 
     /// Counts a notification.
-    pub fn parcel(&self, receipt: Receipt) {
-        self.parcels.get_or_create(&ParcelLabels { receipt: ReceiptLabel(receipt) }).inc();
+    pub fn parcel(&self, kind: Kind, receipt: Receipt) {
+        self.parcels.get_or_create(&ParcelLabels { kind, receipt: ReceiptLabel(receipt) }).inc();
+    }
+
+    /// Counts what a user agent told.
+    pub fn told(&self, told: Told) {
+        self.told.get_or_create(&ToldLabels { what: ToldLabel(told) }).inc();
     }
 
     /// Counts a socket that this node closes.

@@ -11,6 +11,7 @@ use std::sync::{
 use store::{NodeEntry, Store};
 use tokio::sync::oneshot;
 use types::{
+    broadcast::Broadcasts,
     moment::Moment,
     presence::{NodeId, Presence},
 };
@@ -42,6 +43,8 @@ pub struct Node {
     pub metrics: Metrics,
     /// The directory as of the last announcement.
     pub directory: RwLock<Arc<Vec<NodeEntry>>>,
+    /// The broadcasts, as the store had them when it was last asked ([`crate::broadcasts`]).
+    pub broadcasts: RwLock<Arc<Broadcasts>>,
     /// Set for good when the node begins to stop.
     pub draining: AtomicBool,
 }

@@ -11,11 +11,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// Time over which all connections are told to look into the store, so that the store is not flooded.
 const CATCH_UP_WINDOW: Duration = Duration::from_secs(5);
 
-/// Connections that are told something at least, in a second, however long the window is.
-const PACE_MIN: u64 = 500;
-
 /// How often the next few connections are told.
 const PACE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How many connections are told something each time at least, however long the window is.
+const PACE_MIN: usize = 10;
 
 /// What the others are told of this node.
 #[derive(Debug, Clone)]
@@ -42,6 +42,8 @@ pub async fn keep_lease(
             Ok(announced) if announced.epoch != epoch => {
                 epoch = announced.epoch;
                 tracing::warn!("the store has lost its memory, all sockets are closed");
+                // The revision of a store that has begun again says nothing about what is known here.
+                *node.broadcasts.write() = Arc::default();
                 let (all, window) = (node.registry.all(), announcement.drain_window);
                 tasks.spawn(pace(all, window, stop.clone(), Mailbox::store_lost));
             }
@@ -82,8 +84,8 @@ pub async fn pace(
     hurry: CancellationToken,
     tell: impl Fn(&Mailbox),
 ) {
-    let per_second = (mailboxes.len() as u64 / window.as_secs().max(1)).max(PACE_MIN);
-    let at_once = (per_second * PACE_INTERVAL.as_millis() as u64 / 1000).max(1) as usize;
+    let steps = (window.as_millis() / PACE_INTERVAL.as_millis()).max(1) as usize;
+    let at_once = (mailboxes.len() / steps).max(PACE_MIN);
     for (index, mailbox) in mailboxes.into_iter().enumerate() {
         if index > 0 && index % at_once == 0 {
             hurry.run_until_cancelled(tokio::time::sleep(PACE_INTERVAL)).await;

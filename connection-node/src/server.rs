@@ -2,6 +2,7 @@
 //! server.
 
 use crate::{
+    broadcasts,
     config::SocketSettings,
     delivery_service::DeliveryService,
     handshake::Handshake,
@@ -94,9 +95,12 @@ impl Server {
             peers: Arc::new(Peers::new(secret, tls, tasks.clone())),
             metrics: Metrics::new(measured),
             directory: RwLock::default(),
+            broadcasts: RwLock::default(),
             draining: AtomicBool::new(false),
         });
         let epoch = presence::announce(&node, &announcement).await?.epoch;
+        // Before the first hello, which would be told that there are none.
+        broadcasts::read(&node).await?;
         Ok(Self {
             node,
             announcement,
@@ -163,6 +167,10 @@ impl Server {
             tasks.spawn(async move {
                 presence::keep_lease(&node, &announcement, epoch, &stop, &tasks_of_lease).await;
             });
+        }
+        {
+            let (node, stop) = (node.clone(), stop.clone());
+            tasks.spawn(async move { broadcasts::keep_current(&node, &stop).await });
         }
         shutdown.requested().await;
         drain(&node, &announcement).await;

@@ -13,6 +13,16 @@ use types::{
     key_ring::KeyRing,
 };
 
+/// The least that an operator may allow for the body of a message, in bytes (RFC 8030 section 7.2).
+const WP_DATA_LEN_MIN: usize = 4096;
+
+/// The most that an operator may allow for the stored messages of a client. The stores look at all of them where a
+/// client has as many as it may have.
+const MESSAGES_MAX: u32 = 10_000;
+
+/// The most VAPID credentials that are remembered: 100 to 200 bytes each.
+const VAPID_CACHE_SIZE_MAX: usize = 1_000_000;
+
 ops::settings! {
     /// What concerns endpoints, in a cluster and in a standalone server.
     pub struct HttpSettings {
@@ -23,6 +33,14 @@ ops::settings! {
         token_keys: KeyRing => parse_keys,
         /// Longest data that an application server may send with a version, in bytes after decoding.
         sp_max_data: usize = "4096" => parse_data_len,
+        /// Longest body of a Web Push message, in bytes.
+        wp_max_data: usize = "5630" => parse_body_len,
+        /// Longest time for which a Web Push message is stored; a longer TTL is shortened to it.
+        max_ttl: Duration = "30d" => parse_ttl,
+        /// Stored Web Push messages that a client may have; one more is answered by 429.
+        msg_limit: u32 = "150" => parse_messages,
+        /// Verified VAPID credentials that are remembered, so that they are verified once. 0: none.
+        vapid_cache_size: usize = "10000" => parse_cache_size,
         /// Time for the body of a request to arrive; then it is answered by 408.
         http_body_timeout: Duration = "10s" => parse_positive,
         /// Time for the head of a request to arrive, and for which an idle connection is kept.
@@ -162,6 +180,32 @@ fn parse_data_len(text: &str) -> Result<usize, String> {
     length.ok_or_else(|| format!("is no whole number from 0 to {most}"))
 }
 
+fn parse_body_len(text: &str) -> Result<usize, String> {
+    let (least, most) = (WP_DATA_LEN_MIN, crate::http::BODY_LEN_MAX);
+    let length = text.parse().ok().filter(|length| (least..=most).contains(length));
+    length.ok_or_else(|| format!("is no whole number from {least} to {most}"))
+}
+
+fn parse_ttl(text: &str) -> Result<Duration, String> {
+    let ttl = <Duration as ops::config::Value>::parse(text)?;
+    // It is told to application servers, in seconds.
+    if ttl.is_zero() || ttl.subsec_nanos() > 0 {
+        Err("must be 1s or more, in whole seconds".to_owned())
+    } else {
+        Ok(ttl)
+    }
+}
+
+fn parse_messages(text: &str) -> Result<u32, String> {
+    let messages = text.parse().ok().filter(|messages| (1..=MESSAGES_MAX).contains(messages));
+    messages.ok_or_else(|| format!("is no whole number from 1 to {MESSAGES_MAX}"))
+}
+
+fn parse_cache_size(text: &str) -> Result<usize, String> {
+    let entries = text.parse().ok().filter(|entries| *entries <= VAPID_CACHE_SIZE_MAX);
+    entries.ok_or_else(|| format!("is no whole number from 0 to {VAPID_CACHE_SIZE_MAX}"))
+}
+
 fn parse_connections(text: &str) -> Result<usize, String> {
     let connections = text.parse().ok().filter(|connections| (1..=1_000_000).contains(connections));
     connections.ok_or_else(|| "is no whole number from 1 to 1000000".to_owned())
@@ -199,7 +243,9 @@ mod tests {
         let config = read(&[]).unwrap();
         assert_eq!(config.http.http_listen.to_string(), "127.0.0.1:8081");
         assert_eq!(config.node.admin_listen.to_string(), "127.0.0.1:8084");
-        assert_eq!(config.http.sp_max_data, 4096);
+        assert_eq!((config.http.sp_max_data, config.http.wp_max_data), (4096, 5630));
+        assert_eq!(config.http.max_ttl, Duration::from_secs(2_592_000));
+        assert_eq!((config.http.msg_limit, config.http.vapid_cache_size), (150, 10_000));
         assert_eq!(config.node.delivery_timeout, Duration::from_secs(2));
         assert!(config.node.cluster_secret.is_none() && config.tls.is_none());
     }
@@ -213,6 +259,13 @@ mod tests {
             ("BECKON_TOKEN_KEYS", "short", "key 1"),
             ("BECKON_CLUSTER_SECRET", "short", "16"),
             ("BECKON_SP_MAX_DATA", "65537", "65536"),
+            ("BECKON_WP_MAX_DATA", "4095", "4096"),
+            ("BECKON_WP_MAX_DATA", "65537", "65536"),
+            ("BECKON_MAX_TTL", "0", "1s"),
+            ("BECKON_MAX_TTL", "1500ms", "whole seconds"),
+            ("BECKON_MSG_LIMIT", "0", "from 1"),
+            ("BECKON_MSG_LIMIT", "10001", "10000"),
+            ("BECKON_VAPID_CACHE_SIZE", "1000001", "1000000"),
             ("BECKON_HTTP_MAX_CONNECTIONS", "0", "from 1"),
             ("BECKON_DELIVERY_TIMEOUT", "0", "longer"),
             ("BECKON_GRPC_TLS_KEY", "/nowhere", "together"),

@@ -1,19 +1,28 @@
 //! The decision: a notification is stored, then handed over now, or left for later.
+//!
+//! What is kept of each dialect: of SimplePush the version, of Web Push the message, unless its TTL is 0.
 
 use crate::metrics::{Metrics, Outcome, seconds};
 use ops::clock::Clock;
 use proto::delivery::{Deliver, Parcel, Receipt};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use store::{Store, StoreError};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use types::{
+    channel_id::ChannelId,
+    dialect::Dialect,
     key_ring::KeyRing,
+    message::{Message, Payload, Place},
+    message_id::{InvalidMessageId, MessageId},
     notification::{Notification, Update},
     presence::Presence,
-    step::{PutOutcome, PutVersion},
-    token::Endpoint,
+    step::{PutMessage, PutMessageOutcome, PutOutcome, PutVersion},
+    token::{Endpoint, InvalidToken},
+    topic::TopicTag,
     uaid::Uaid,
+    urgency::Urgency,
+    vapid_key::KeyHash,
     version::Version,
 };
 
@@ -21,22 +30,58 @@ use types::{
 /// same client finds it stale again.
 const RELEASES_MAX: usize = 256;
 
-/// What became of a notification that is in the store.
+/// What became of a notification that was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accepted {
     /// A live socket has it.
     HandedOver,
-    /// It waits for the client.
+    /// It waits for the client, if it is one that is stored.
     Kept,
 }
 
-/// Why a notification is not in the store.
+/// Why a version is not in the store.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// The token was not made by this cluster, or was altered.
     InvalidToken,
     /// The UAID was deleted, or the channel is not registered.
     Gone,
+    /// The store did not take it (or did not say so).
+    Storage(StoreError),
+}
+
+/// A Web Push channel, as the token of its endpoint names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WebPushChannel {
+    uaid: Uaid,
+    /// The channel.
+    pub(crate) channel: ChannelId,
+    /// The key that an application server has to present, if there is one.
+    pub(crate) restricted: Option<KeyHash>,
+}
+
+/// What an application server says in a message, and of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Draft {
+    /// What it replaces.
+    pub(crate) topic: Option<TopicTag>,
+    /// How soon it matters.
+    pub(crate) urgency: Urgency,
+    /// How long it is good for; zero: now or never.
+    pub(crate) ttl: Duration,
+    /// What is in it; `None` for an empty body.
+    pub(crate) payload: Option<Payload>,
+}
+
+/// Why a message is not accepted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unaccepted {
+    /// The UAID was deleted.
+    UaidGone,
+    /// The channel is not registered, or not with that key any more.
+    ChannelGone,
+    /// The client has as many stored messages as it may have.
+    Full,
     /// The store did not take it (or did not say so).
     Storage(StoreError),
 }
@@ -86,20 +131,111 @@ impl Delivery {
             PutOutcome::Stored { sequence, presence } => (sequence, presence),
             PutOutcome::Gone => return Err(Refused::Gone),
         };
-        let Some(presence) = presence else {
-            self.metrics.count_notification(Outcome::Offline);
-            return Ok(Accepted::Kept);
-        };
-        let update = Update { channel, version, sequence, data };
-        let accepted = self.hand_over(uaid, presence, update).await;
-        self.metrics.delivery_duration.observe(seconds(stored_us, self.clock.now_us()));
-        Ok(accepted)
+        let update = Notification::Update(Update { channel, version, sequence, data });
+        Ok(self.hand_over(Dialect::SimplePush, uaid, presence, update, stored_us).await)
     }
 
-    async fn hand_over(&self, uaid: Uaid, presence: Presence, update: Update) -> Accepted {
-        let parcel = Parcel { to: presence, notification: Notification::Update(update) };
-        let receipt = self.nodes.deliver(parcel).await;
-        self.metrics.count_notification(receipt.into());
+    /// The channel of a Web Push endpoint.
+    pub(crate) fn open(&self, token: &str) -> Result<WebPushChannel, InvalidToken> {
+        match self.keys.open(token)? {
+            Endpoint::WebPush { uaid, channel, restricted } => {
+                Ok(WebPushChannel { uaid, channel, restricted })
+            }
+            Endpoint::SimplePush { .. } => Err(InvalidToken),
+        }
+    }
+
+    /// Stores a message, unless its TTL is zero, then hands it over if its client is connected; returns its id. A
+    /// client has `messages_max` stored messages at most. How long this takes is bounded as for [`Delivery::put`].
+    pub(crate) async fn post(
+        &self,
+        to: WebPushChannel,
+        draft: Draft,
+        messages_max: u32,
+    ) -> Result<String, Unaccepted> {
+        let WebPushChannel { uaid, channel, restricted } = to;
+        let Draft { topic, urgency, ttl, payload } = draft;
+        let key = self.keys.newest();
+        let put = PutMessage {
+            uaid,
+            channel,
+            restricted,
+            key,
+            topic,
+            urgency,
+            ttl,
+            payload: payload.clone(),
+            messages_max,
+        };
+        // Kept before it is handed over or answered: a crash from here on must not lose it.
+        let began_us = self.clock.now_us();
+        let stored = self.store.put_message(put).await;
+        let stored_us = self.clock.now_us();
+        self.metrics.store_duration.observe(seconds(began_us, stored_us));
+        let (sequence, presence) = match stored.map_err(Unaccepted::Storage)? {
+            PutMessageOutcome::Accepted { sequence, presence } => (sequence, presence),
+            PutMessageOutcome::UaidGone => return Err(Unaccepted::UaidGone),
+            PutMessageOutcome::ChannelGone => return Err(Unaccepted::ChannelGone),
+            PutMessageOutcome::Full => return Err(Unaccepted::Full),
+        };
+        let place = Place { sequence, topic };
+        let message = Notification::Message(Message { channel, place, key, urgency, ttl, payload });
+        match self.hand_over(Dialect::WebPush, uaid, presence, message, stored_us).await {
+            Accepted::Kept if ttl.is_zero() => {
+                self.metrics.messages_dropped.inc();
+            }
+            Accepted::HandedOver | Accepted::Kept => {}
+        }
+        Ok(MessageId { uaid, place }.seal(&self.keys, key))
+    }
+
+    /// Asks whether a channel is registered, without sending it anything.
+    pub(crate) async fn find(
+        &self,
+        WebPushChannel { uaid, channel, restricted }: WebPushChannel,
+    ) -> Result<(), Unaccepted> {
+        // A message that is not stored, and is not handed over either.
+        let nothing = PutMessage {
+            uaid,
+            channel,
+            restricted,
+            key: self.keys.newest(),
+            topic: None,
+            urgency: Urgency::default(),
+            ttl: Duration::ZERO,
+            payload: None,
+            messages_max: 0,
+        };
+        match self.store.put_message(nothing).await.map_err(Unaccepted::Storage)? {
+            PutMessageOutcome::Accepted { .. } | PutMessageOutcome::Full => Ok(()),
+            PutMessageOutcome::UaidGone => Err(Unaccepted::UaidGone),
+            PutMessageOutcome::ChannelGone => Err(Unaccepted::ChannelGone),
+        }
+    }
+
+    /// Deletes the message with this id, if it is still stored. The store's time limit bounds how long it takes.
+    pub(crate) async fn cancel(&self, id: &str) -> Result<Result<(), StoreError>, InvalidMessageId> {
+        let MessageId { uaid, place } = MessageId::open(&self.keys, id)?;
+        Ok(self.store.remove_messages(uaid, vec![place]).await)
+    }
+
+    /// Hands a notification over to the connection that has the client, if one does. `stored_us` is when the store
+    /// had taken it.
+    async fn hand_over(
+        &self,
+        dialect: Dialect,
+        uaid: Uaid,
+        presence: Option<Presence>,
+        notification: Notification,
+        stored_us: u64,
+    ) -> Accepted {
+        let Some(presence) = presence else {
+            self.metrics.count_notification(dialect, Outcome::Offline);
+            return Accepted::Kept;
+        };
+        let receipt = self.nodes.deliver(Parcel { to: presence, notification }).await;
+        self.metrics.count_notification(dialect, receipt.into());
+        self.metrics.delivery_duration.observe(seconds(stored_us, self.clock.now_us()));
         match receipt {
             Ok(Receipt::Delivered) => Accepted::HandedOver,
             Ok(Receipt::NotHere) => {

@@ -3,29 +3,38 @@
 //! | path | method | answered by |
 //! | --- | --- | --- |
 //! | `/update/<token>` | PUT, OPTIONS | [`simplepush`] |
+//! | `/wpush/v1/<token>`, `/wpush/v2/<token>`, `/wpush/<token>` | POST, OPTIONS | [`webpush`] |
+//! | `/m/<message-id>` | DELETE, OPTIONS | [`cancel`] |
 //! | `/status`, `/status/`, `/health`, `/__lbheartbeat__` | GET, HEAD | [`ops::admin`] |
 //! | anything else | any | [`reject::unknown_path`] |
 //!
 //! How long a request takes is bounded: its head by the server's limits, its body by `body_timeout`, the rest by
 //! the time limits of the store and of [`proto::delivery::Deliver`].
 
+mod authorization;
 mod body;
+mod cancel;
+mod cors;
+mod encryption;
+mod message_headers;
 mod parameters;
 mod reject;
 mod simplepush;
+mod webpush;
 
 pub(crate) use body::BODY_LEN_MAX;
 
-use crate::{delivery::Delivery, metrics::Metrics};
+use crate::{delivery::Delivery, metrics::Metrics, vapid::Verifier};
 use ops::{
     admin::{Admin, Audience, Vitals},
     clock::Clock,
 };
 use parameters::BodyKind;
 use std::{convert::Infallible, sync::Arc, time::Duration};
+use types::endpoint_url::EndpointUrl;
 use warp::{
     Filter, Rejection,
-    http::{HeaderValue, Method},
+    http::{HeaderMap, HeaderValue, Method},
     path::{FullPath, Tail},
     reply::Response,
 };
@@ -38,6 +47,12 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(crate) struct EndpointSettings {
     /// Bytes of `data` at most, after decoding.
     pub(crate) sp_max_data: usize,
+    /// Bytes of a message's body at most.
+    pub(crate) wp_max_data: usize,
+    /// The longest time to live of a message; a longer one is shortened.
+    pub(crate) ttl_max: Duration,
+    /// Stored messages of a client at most.
+    pub(crate) messages_max: u32,
     /// Time for a request body to arrive.
     pub(crate) body_timeout: Duration,
 }
@@ -47,6 +62,9 @@ pub(crate) struct EndpointSettings {
 pub(crate) struct Endpoint {
     pub(crate) delivery: Delivery,
     pub(crate) settings: EndpointSettings,
+    pub(crate) vapid: Verifier,
+    /// What endpoints begin with.
+    pub(crate) url: EndpointUrl,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
 }
@@ -57,7 +75,13 @@ pub(crate) fn paths<V: Vitals>(
     admin: Arc<Admin<V>>,
 ) -> impl Filter<Extract = (Response,), Error = Infallible, Future: Send> + Clone + Send {
     // First, and without a rejection on its way: nearly all requests are for endpoints.
-    update(endpoint).or(others(admin)).unify()
+    update(endpoint.clone())
+        .or(wpush(endpoint.clone()))
+        .unify()
+        .or(message(endpoint))
+        .unify()
+        .or(others(admin))
+        .unify()
 }
 
 /// `/update/<token>`, whatever the method.
@@ -88,6 +112,42 @@ fn update(
             }
         },
     )
+}
+
+/// `/wpush/...`, whatever the method.
+fn wpush(
+    endpoint: Arc<Endpoint>,
+) -> impl Filter<Extract = (Response,), Error = Rejection, Future: Send> + Clone + Send {
+    let head = warp::method()
+        .and(warp::header::headers_cloned())
+        .map(|method: Method, headers: HeaderMap| webpush::Head { method, headers });
+    warp::path("wpush").and(warp::path::tail()).and(head).and(warp::body::stream()).then(
+        move |path: Tail, head, body| {
+            let endpoint = endpoint.clone();
+            async move {
+                if path.as_str().is_empty() {
+                    return reject::unknown_path();
+                }
+                webpush::respond(&endpoint, path.as_str(), head, body).await
+            }
+        },
+    )
+}
+
+/// `/m/<message-id>`, whatever the method.
+fn message(
+    endpoint: Arc<Endpoint>,
+) -> impl Filter<Extract = (Response,), Error = Rejection, Future: Send> + Clone + Send {
+    warp::path("m").and(warp::path::tail()).and(warp::method()).then(move |id: Tail, method: Method| {
+        let endpoint = endpoint.clone();
+        async move {
+            let id = id.as_str();
+            if id.is_empty() || id.contains('/') {
+                return reject::unknown_path();
+            }
+            cancel::respond(&endpoint, id, &method).await
+        }
+    })
 }
 
 /// What load balancers ask, and everything there is not.

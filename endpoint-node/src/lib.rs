@@ -9,6 +9,7 @@
 //!
 //! * [`config`], [`metrics`]: this node's settings and measurements, a documented struct each;
 //! * `http`: the table of paths, and below it one file for each operation and one map to statuses;
+//! * [`vapid`]: who an application server is;
 //! * `delivery`: the decision to hand over now or leave for later;
 //! * [`connection_nodes`]: who is alive, and a stream to each.
 //!
@@ -19,6 +20,7 @@ pub mod connection_nodes;
 mod delivery;
 mod http;
 pub mod metrics;
+pub mod vapid;
 
 use config::{Config, HttpSettings};
 use connection_nodes::ConnectionNodes;
@@ -35,7 +37,8 @@ use proto::delivery::Deliver;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use store::{OpenError, OpenOptions, Store};
 use tokio::net::TcpListener;
-use types::key_ring::KeyRing;
+use types::{endpoint_url::EndpointUrl, key_ring::KeyRing};
+use vapid::Verifier;
 
 /// Which build this is.
 pub const BUILD: Build = Build {
@@ -119,6 +122,7 @@ pub async fn run(config: Config, listeners: Listeners, store: Arc<dyn Store>, sh
         store: store.clone(),
         nodes: Arc::new(nodes.clone()),
         keys: config.http.token_keys.clone(),
+        url: config.node.endpoint_url.clone(),
         metrics,
         clock,
     };
@@ -154,8 +158,10 @@ pub struct Endpoints {
     pub store: Arc<dyn Store>,
     /// The way to the nodes that have the clients.
     pub nodes: Arc<dyn Deliver>,
-    /// Open the tokens of endpoints.
+    /// Open the tokens of endpoints, and make the ids of messages.
     pub keys: KeyRing,
+    /// What endpoints begin with.
+    pub url: EndpointUrl,
     /// Where it is counted.
     pub metrics: Metrics,
     /// Tells the time of writes that have no version.
@@ -176,13 +182,18 @@ pub fn serve<V: Vitals>(
         head_timeout: settings.http_head_timeout,
         ..Limits::default()
     };
-    let Endpoints { store, nodes, keys, metrics, clock } = endpoints;
+    let Endpoints { store, nodes, keys, url, metrics, clock } = endpoints;
     let endpoint = Arc::new(http::Endpoint {
         delivery: delivery::Delivery::new(store, nodes, keys, metrics.clone(), clock),
         settings: http::EndpointSettings {
             sp_max_data: settings.sp_max_data,
+            wp_max_data: settings.wp_max_data,
+            ttl_max: settings.max_ttl,
+            messages_max: settings.msg_limit,
             body_timeout: settings.http_body_timeout,
         },
+        vapid: Verifier::new(&url, settings.vapid_cache_size, metrics.clone()),
+        url,
         metrics,
         clock,
     });

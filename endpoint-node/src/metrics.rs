@@ -12,6 +12,8 @@ use prometheus_client::{
 };
 use proto::delivery::{Receipt, Undelivered};
 use std::fmt;
+use types::dialect::Dialect;
+use warp::http::StatusCode;
 
 /// The upper bound of the first bucket of a duration, in seconds; each further one doubles it, up to 3.3 s.
 const FIRST_BUCKET: f64 = 0.000_1;
@@ -22,10 +24,15 @@ const BUCKETS: u16 = 16;
 /// The measurements of an endpoint-node. Clones are the same measurements.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    /// `endpoint_requests_total["status"]`: answered requests for endpoints, by HTTP status.
-    pub(crate) requests: Family<StatusLabel, Counter>,
-    /// `endpoint_notifications_total["outcome"]`: notifications stored, by what came of handing them over.
-    pub(crate) notifications: Family<OutcomeLabel, Counter>,
+    /// `endpoint_requests_total["dialect", "status"]`: answered requests for endpoints, by HTTP status.
+    requests: Family<RequestLabels, Counter>,
+    /// `endpoint_notifications_total["dialect", "outcome"]`: notifications accepted, by what came of handing them
+    /// over.
+    notifications: Family<NotificationLabels, Counter>,
+    /// `endpoint_messages_dropped_total`: messages with TTL 0 that were not handed over, and so are lost.
+    pub(crate) messages_dropped: Counter,
+    /// `endpoint_vapid_total["result"]`: credentials shown by application servers, by what was found.
+    vapid: Family<VapidLabel, Counter>,
     /// `endpoint_store_duration_seconds`: time for the store to take a notification, or to fail.
     pub(crate) store_duration: Histogram,
     /// `endpoint_delivery_duration_seconds`: time from a notification being stored until the receipt of the node
@@ -43,19 +50,63 @@ pub struct Metrics {
     pub(crate) releases_skipped: Counter,
 }
 
-/// The status of an answer.
+/// Whom an answer went to, and its status.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct StatusLabel {
-    pub(crate) status: u16,
+struct RequestLabels {
+    dialect: DialectName,
+    status: u16,
 }
 
-/// What came of handing a notification over.
+/// What was handed over, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct OutcomeLabel {
-    pub(crate) outcome: Outcome,
+struct NotificationLabels {
+    dialect: DialectName,
+    outcome: Outcome,
 }
 
-/// What came of handing a stored notification over.
+/// What was found of a credential.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VapidLabel {
+    result: VapidResult,
+}
+
+/// A dialect, as a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct DialectName(Dialect);
+
+impl EncodeLabelValue for DialectName {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let text = match self.0 {
+            Dialect::SimplePush => "simplepush",
+            Dialect::WebPush => "webpush",
+        };
+        text.encode(encoder)
+    }
+}
+
+/// What was found of a VAPID credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum VapidResult {
+    /// It is good, and was remembered.
+    Remembered,
+    /// It is good, and was not remembered.
+    Verified,
+    /// It is worth nothing.
+    Invalid,
+}
+
+impl EncodeLabelValue for VapidResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let text = match self {
+            Self::Remembered => "remembered",
+            Self::Verified => "verified",
+            Self::Invalid => "invalid",
+        };
+        text.encode(encoder)
+    }
+}
+
+/// What came of handing an accepted notification over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
     /// A connection has taken it.
@@ -112,6 +163,8 @@ impl Default for Metrics {
         Self {
             requests: Family::default(),
             notifications: Family::default(),
+            messages_dropped: Counter::default(),
+            vapid: Family::default(),
             store_duration: duration(),
             delivery_duration: duration(),
             streams_open: Gauge::default(),
@@ -135,8 +188,18 @@ impl Metrics {
         );
         registry.register(
             "notifications",
-            "Notifications stored, by what came of handing them over",
+            "Notifications accepted, by what came of handing them over",
             metrics.notifications.clone(),
+        );
+        registry.register(
+            "messages_dropped",
+            "Messages with TTL 0 that were not handed over, and so are lost",
+            metrics.messages_dropped.clone(),
+        );
+        registry.register(
+            "vapid",
+            "Credentials shown by application servers, by what was found",
+            metrics.vapid.clone(),
         );
         registry.register(
             "store_duration_seconds",
@@ -172,9 +235,21 @@ impl Metrics {
         metrics
     }
 
+    /// Counts an answer.
+    pub(crate) fn count_request(&self, dialect: Dialect, status: StatusCode) {
+        let labels = RequestLabels { dialect: DialectName(dialect), status: status.as_u16() };
+        self.requests.get_or_create(&labels).inc();
+    }
+
     /// Counts what came of handing a notification over.
-    pub(crate) fn count_notification(&self, outcome: Outcome) {
-        self.notifications.get_or_create(&OutcomeLabel { outcome }).inc();
+    pub(crate) fn count_notification(&self, dialect: Dialect, outcome: Outcome) {
+        let labels = NotificationLabels { dialect: DialectName(dialect), outcome };
+        self.notifications.get_or_create(&labels).inc();
+    }
+
+    /// Counts what was found of a credential.
+    pub(crate) fn count_vapid(&self, result: VapidResult) {
+        self.vapid.get_or_create(&VapidLabel { result }).inc();
     }
 }
 

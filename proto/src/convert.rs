@@ -3,6 +3,8 @@
 //! What comes from the wire was written by another node, perhaps of another version: it is refused, by the name
 //! of the field, where the domain has no value for it.
 
+mod message;
+
 use crate::{
     delivery::{Parcel, Receipt},
     push_v1 as wire,
@@ -13,6 +15,7 @@ use types::{
     channel_id::ChannelId,
     notification::{Notification, Sequence, Update},
     presence::{ConnectionId, NodeId, Presence},
+    topic::TAG_LEN,
     version::Version,
 };
 
@@ -20,7 +23,7 @@ use types::{
 /// newer than this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// `Update.channel_id` is not 16 bytes.
+    /// `Update.channel_id` or `Message.channel_id` is not 16 bytes.
     #[error("channel_id has {0} bytes instead of 16")]
     ChannelId(usize),
     /// `Update.version` is above 2^63-1.
@@ -29,6 +32,21 @@ pub enum Malformed {
     /// `Parcel.notification` is absent, or of a kind that this node does not know.
     #[error("notification is absent or of an unknown kind")]
     Notification,
+    /// `Message.topic` is not 12 bytes.
+    #[error("topic has {0} bytes instead of {TAG_LEN}")]
+    Topic(usize),
+    /// `Message.key` is above 255.
+    #[error("key {0} is above 255")]
+    Key(u32),
+    /// `Message.urgency` is unspecified, or one that this node does not know.
+    #[error("urgency {0} is unknown")]
+    Urgency(i32),
+    /// `Payload.body` is empty: without a body there is no payload.
+    #[error("the payload has no body")]
+    Body,
+    /// `Payload.encoding` is absent, or of a kind that this node does not know.
+    #[error("encoding is absent or of an unknown kind")]
+    Encoding,
     /// `Receipt.outcome` is unspecified, or one that this node does not know.
     #[error("outcome {0} is unknown")]
     Outcome(i32),
@@ -38,7 +56,7 @@ pub enum Malformed {
 pub fn parcel_to_wire(tag: u64, parcel: &Parcel) -> wire::Parcel {
     let notification = match &parcel.notification {
         Notification::Update(update) => wire::parcel::Notification::Update(update.into()),
-        Notification::Message(_) => todo!(),
+        Notification::Message(message) => wire::parcel::Notification::Message(message.into()),
         Notification::Missed => wire::parcel::Notification::Missed(wire::Missed {}),
     };
     wire::Parcel {
@@ -57,6 +75,7 @@ impl TryFrom<wire::Parcel> for Parcel {
         let to = presence(parcel.node, parcel.connection);
         let notification = match parcel.notification.ok_or(Malformed::Notification)? {
             wire::parcel::Notification::Update(update) => Notification::Update(update.try_into()?),
+            wire::parcel::Notification::Message(message) => Notification::Message(message.try_into()?),
             wire::parcel::Notification::Missed(wire::Missed {}) => Notification::Missed,
         };
         Ok(Self { to, notification })
@@ -78,15 +97,18 @@ impl TryFrom<wire::Update> for Update {
     type Error = Malformed;
 
     fn try_from(update: wire::Update) -> Result<Self, Malformed> {
-        let channel = <[u8; 16]>::try_from(update.channel_id.as_ref())
-            .map_err(|_| Malformed::ChannelId(update.channel_id.len()))?;
         Ok(Self {
-            channel: ChannelId(channel),
+            channel: channel(&update.channel_id)?,
             version: Version::new(update.version).map_err(|_| Malformed::Version(update.version))?,
             sequence: Sequence(update.sequence),
             data: (!update.data.is_empty()).then(|| Arc::from(update.data)),
         })
     }
+}
+
+fn channel(bytes: &Bytes) -> Result<ChannelId, Malformed> {
+    let channel = <[u8; 16]>::try_from(bytes.as_ref()).map_err(|_| Malformed::ChannelId(bytes.len()))?;
+    Ok(ChannelId(channel))
 }
 
 /// The receipt as it is sent, for the parcel with this tag.

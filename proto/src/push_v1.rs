@@ -16,7 +16,7 @@ pub struct Parcel {
     pub node: u64,
     #[prost(fixed64, tag = "3")]
     pub connection: u64,
-    #[prost(oneof = "parcel::Notification", tags = "4, 5")]
+    #[prost(oneof = "parcel::Notification", tags = "4, 5, 6")]
     pub notification: ::core::option::Option<parcel::Notification>,
 }
 /// Nested message and enum types in `Parcel`.
@@ -27,6 +27,8 @@ pub mod parcel {
         Update(super::Update),
         #[prost(message, tag = "5")]
         Missed(super::Missed),
+        #[prost(message, tag = "6")]
+        Message(super::Message),
     }
 }
 /// A SimplePush write.
@@ -48,6 +50,60 @@ pub struct Update {
 /// Something was stored for the client and not handed over: look into the store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Missed {}
+/// A Web Push message.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Message {
+    /// 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub channel_id: ::prost::bytes::Bytes,
+    /// Position of the write among all writes to the client's record.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+    /// 12 bytes; absent if the message has no topic.
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub topic: ::core::option::Option<::prost::bytes::Bytes>,
+    /// The key that seals the message's id, 0 to 255.
+    #[prost(uint32, tag = "4")]
+    pub key: u32,
+    #[prost(enumeration = "Urgency", tag = "5")]
+    pub urgency: i32,
+    /// How long it is good for, from when it was handed over. Zero: it is not stored.
+    #[prost(uint64, tag = "6")]
+    pub ttl_ms: u64,
+    /// Absent if the application server sent no body.
+    #[prost(message, optional, tag = "7")]
+    pub payload: ::core::option::Option<Payload>,
+}
+/// An encrypted body, and what its receiver needs besides.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Payload {
+    /// Not empty.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub body: ::prost::bytes::Bytes,
+    #[prost(oneof = "payload::Encoding", tags = "2, 3")]
+    pub encoding: ::core::option::Option<payload::Encoding>,
+}
+/// Nested message and enum types in `Payload`.
+pub mod payload {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Encoding {
+        #[prost(message, tag = "2")]
+        Aes128gcm(super::Aes128gcm),
+        #[prost(message, tag = "3")]
+        Aesgcm(super::Aesgcm),
+    }
+}
+/// RFC 8188: everything is in the body.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Aes128gcm {}
+/// draft-ietf-webpush-encryption-04: two headers, as they are sent to the user agent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Aesgcm {
+    #[prost(string, tag = "1")]
+    pub encryption: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub crypto_key: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DeliverResponse {
     #[prost(message, repeated, tag = "1")]
@@ -69,6 +125,41 @@ pub struct EvictRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EvictResponse {}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Urgency {
+    Unspecified = 0,
+    VeryLow = 1,
+    Low = 2,
+    Normal = 3,
+    High = 4,
+}
+impl Urgency {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "URGENCY_UNSPECIFIED",
+            Self::VeryLow => "URGENCY_VERY_LOW",
+            Self::Low => "URGENCY_LOW",
+            Self::Normal => "URGENCY_NORMAL",
+            Self::High => "URGENCY_HIGH",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "URGENCY_UNSPECIFIED" => Some(Self::Unspecified),
+            "URGENCY_VERY_LOW" => Some(Self::VeryLow),
+            "URGENCY_LOW" => Some(Self::Low),
+            "URGENCY_NORMAL" => Some(Self::Normal),
+            "URGENCY_HIGH" => Some(Self::High),
+            _ => None,
+        }
+    }
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Outcome {

@@ -7,8 +7,15 @@ use tonic::transport::{Endpoint, Server};
 /// Parcels in one request at most. A node may refuse a stream that sends more at once.
 pub const PARCELS_MAX: usize = 256;
 
-/// Bytes of one message at most. A longer one ends the stream.
-pub const MESSAGE_LEN_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one message at most. A longer one ends the stream. A full request of the largest parcels is shorter.
+pub const MESSAGE_LEN_MAX: usize = PARCELS_MAX * (PAYLOAD_LEN_MAX + PARCEL_REST_MAX);
+
+/// Bytes of a Web Push body, with the two headers that tell how it is encrypted, at most. An endpoint-node refuses
+/// what is longer, whatever its settings say.
+pub const PAYLOAD_LEN_MAX: usize = 16 * 1024;
+
+/// Bytes of a parcel besides its payload or data, at most: numbers and identifiers, some 120 bytes.
+const PARCEL_REST_MAX: usize = 256;
 
 /// Time to connect, TLS included. A node that takes longer counts as unreachable.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,5 +1,6 @@
 //! The program `beckon`: the whole server in one process, and the commands to try it with.
 
+mod broadcast;
 mod genkey;
 mod listen;
 mod send;
@@ -26,10 +27,11 @@ fn command(mut arguments: Vec<OsString>) -> Result<(), Failure> {
         "serve" => serve::start(Source::from_environment(arguments)),
         "listen" => user_command(listen::run(lexopt::Parser::from_args(arguments))),
         "send" => user_command(send::run(lexopt::Parser::from_args(arguments))),
+        "broadcast" => user_command(broadcast::run(lexopt::Parser::from_args(arguments))),
         "genkey" => genkey::run(lexopt::Parser::from_args(arguments)),
         "help" => serve::ABOUT.answer(ops::config::Request::Help),
         _ => Err(Failure::usage(format!(
-            "there is no command {name}; there are serve (the default), listen, send, genkey and help"
+            "there is no command {name}; there are serve (the default), listen, send, broadcast, genkey and help"
         ))),
     }
 }

@@ -45,7 +45,7 @@ const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 ops::settings! {
     /// What concerns the one process.
     pub(crate) struct ProcessSettings {
-        /// Address and port for health, version and metrics.
+        /// Address and port for health, version, metrics and broadcasts.
         admin_listen: SocketAddr = "127.0.0.1:8083",
         /// Where notifications are kept: embedded (in data_dir), or a URL as for the nodes of a cluster.
         store: Secret = "embedded" => store_url,
@@ -68,6 +68,7 @@ beckon: a push-notification server
 Usage: beckon [serve] [SETTINGS]
        beckon listen [URL]           connect as a user agent and print what arrives
        beckon send ENDPOINT          send a notification
+       beckon broadcast ACTION       list, set or remove values that all Web Push clients share
        beckon genkey                 print a key for BECKON_TOKEN_KEYS
 ",
     parts: &[SocketSettings::FIELDS, HttpSettings::FIELDS, ProcessSettings::FIELDS, LogSettings::FIELDS],
@@ -174,11 +175,13 @@ async fn run(
     let admin = Arc::new(Admin::new(vitals, BUILD, types::ERRORS_PAGE.to_owned(), measured, clock));
     // Ends after everything else, so that operators can watch the drain.
     let admin_end = Shutdown::new();
-    admin_end.spawn(admin.clone().serve(admin_listener, admin_end.clone()));
+    let added = connection_node::broadcasts::paths(server.node().clone(), admin.clone());
+    admin_end.spawn(admin.clone().serve_with(admin_listener, added, admin_end.clone()));
     let endpoints = Endpoints {
         store: store.clone(),
         nodes: Arc::new(server.delivery()),
         keys: http.token_keys.clone(),
+        url: sockets.endpoint_url.clone(),
         metrics,
         clock,
     };

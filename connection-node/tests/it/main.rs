@@ -1,6 +1,8 @@
 //! A node in this process, over a real store, spoken to in bytes over real sockets.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod broadcasts;
 mod node;
 mod sockets;
+mod webpush;
 mod wire;

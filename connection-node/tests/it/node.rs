@@ -13,11 +13,17 @@ use store::{
     Store,
     open::{OpenOptions, open},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
 use types::key_ring::{KEY_LEN, KeyRing};
 
 pub(crate) struct TestNode {
     pub(crate) address: SocketAddr,
+    /// The admin listener.
+    pub(crate) admin: SocketAddr,
     pub(crate) delivery: DeliveryService,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) node: Arc<connection_node::node::Node>,
@@ -29,6 +35,14 @@ pub(crate) struct TestNode {
 impl TestNode {
     /// A node with these settings, the others by default.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_after(settings, async |_| {}).await
+    }
+
+    /// The same, after something was done to the store.
+    pub(crate) async fn start_after(
+        settings: &[(&str, &str)],
+        prepare: impl AsyncFnOnce(&dyn Store),
+    ) -> Self {
         let data = tempfile::tempdir().unwrap();
         let clock = Clock::start();
         let options = OpenOptions {
@@ -39,6 +53,7 @@ impl TestNode {
             clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
         };
         let store = open("embedded", &options, false).await.unwrap();
+        prepare(&*store).await;
         let key = KeyRing::key_text(&[1; KEY_LEN]);
         let mut variables =
             vec![("BECKON_ENDPOINT_URL", "http://push.example"), ("BECKON_TOKEN_KEYS", key.as_str())];
@@ -64,11 +79,24 @@ impl TestNode {
         let vitals = Arc::new(NodeVitals(node.clone()));
         let admin = Arc::new(Admin::new(vitals, BUILD, String::new(), measured, clock));
         let shutdown = Shutdown::new();
+        let admin_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let admin_address = admin_listener.local_addr().unwrap();
+        let added = connection_node::broadcasts::paths(node.clone(), admin.clone());
+        shutdown.spawn(admin.clone().serve_with(admin_listener, added, shutdown.clone()));
         let running = {
             let shutdown = shutdown.clone();
             shutdown.clone().spawn(async move { server.run(listener, admin, &shutdown).await })
         };
-        Self { address, delivery, store, node, shutdown, running, _data: data }
+        Self { address, admin: admin_address, delivery, store, node, shutdown, running, _data: data }
+    }
+
+    /// What the node measures, as it is scraped.
+    pub(crate) async fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(self.admin).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 
     /// Stops the node and waits until it has drained.

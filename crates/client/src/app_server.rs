@@ -1,4 +1,5 @@
-//! The application server's side: PUT to an endpoint (PROTOCOL.md section 3).
+//! The application server's side: PUT to an endpoint (PROTOCOL.md section 3). [`crate::webpush::post`] is the same
+//! for Web Push.
 
 use crate::{error::retry_after, tls};
 use bytes::Bytes;
@@ -57,14 +58,15 @@ pub enum SendError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The server answered with another status than 200 or 202; PROTOCOL.md section 3 says what each means.
+    /// The server answered with another status than those of success; PROTOCOL.md sections 3 and 5 say what each
+    /// means.
     #[error("the server refused with HTTP status {status}: {reason}")]
     Refused {
         /// The status: 404 and 410 mean that the endpoint is of no use any more.
         status: StatusCode,
         /// The body, as text.
         reason: String,
-        /// The server's wish when to try again (with 503).
+        /// The server's wish when to try again (with 429 and 503).
         retry_after: Option<Duration>,
     },
     /// There was no complete answer in time. The update may have been accepted.
@@ -147,7 +149,7 @@ impl AppServer {
 
     /// Sends any request and reads the whole answer, whatever its status. If the connection breaks before there
     /// is an answer, the request is sent once more, on another connection: an endpoint takes the same update
-    /// twice without harm.
+    /// twice without harm. A POST is not, because it makes something new each time.
     pub async fn request(&self, request: Request<Bytes>) -> Result<Response<Bytes>, SendError> {
         let uri = request.uri();
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
@@ -166,7 +168,9 @@ impl AppServer {
         let request = request.map(Full::new);
         // A kept-alive connection may end just when it is used again.
         let response = match self.client.request(request.clone()).await {
-            Err(error) if !error.is_connect() => self.client.request(request).await,
+            Err(error) if !error.is_connect() && request.method() != Method::POST => {
+                self.client.request(request).await
+            }
             response => response,
         };
         let response = response.map_err(|error| SendError::Failed(with_causes(&error)))?;
@@ -180,9 +184,20 @@ impl AppServer {
     }
 }
 
-/// The text of an error body: a JSON string is unwrapped, anything else is shown as it is.
-fn reason(body: &Bytes) -> String {
-    serde_json::from_slice(body).unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned())
+/// The text of an error body: a JSON string is unwrapped, of an object its `message` is taken (PROTOCOL.md
+/// section 5.8), anything else is shown as it is.
+pub(crate) fn reason(body: &Bytes) -> String {
+    match serde_json::from_slice(body) {
+        Ok(ErrorBody::Text(message) | ErrorBody::Object { message }) => message,
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum ErrorBody {
+    Text(String),
+    Object { message: String },
 }
 
 /// An error and what caused it: hyper's own text leaves out the interesting part.
@@ -195,4 +210,25 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_the_part_for_people() {
+        for (body, expected) in [
+            (r#""Invalid Version""#, "Invalid Version"),
+            (
+                r#"{"code":400,"errno":111,"message":"The TTL header is missing"}"#,
+                "The TTL header is missing",
+            ),
+            (r#"{"code":400}"#, r#"{"code":400}"#),
+            ("<html>", "<html>"),
+            ("", ""),
+        ] {
+            assert_eq!(reason(&Bytes::from_static(body.as_bytes())), expected);
+        }
+    }
 }

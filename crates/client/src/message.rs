@@ -151,7 +151,7 @@ impl Reply {
 }
 
 /// The beginning of a text, for error messages.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     const CHARACTERS_MAX: usize = 200;
     text.chars().take(CHARACTERS_MAX).collect()
 }

@@ -11,7 +11,8 @@
 //! | `/__version__` | which build this is | |
 //! | `/metrics`, `/metrics/` | OpenMetrics text for Prometheus | |
 //!
-//! The public ones are also answered on the listener that clients use. [`Admin::serve`] is the admin listener.
+//! The public ones are also answered on the listener that clients use. [`Admin::serve`] is the admin listener; a node
+//! that has more to offer its operators adds it there ([`Admin::serve_with`]).
 
 use crate::{clock::Clock, http, metrics, shutdown::Shutdown};
 use hyper::{
@@ -23,7 +24,7 @@ use prometheus_client::registry::Registry;
 use serde::Serialize;
 use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Mutex};
-use warp::Filter;
+use warp::{Filter, Rejection};
 
 /// How long the store may take to answer before it counts as down.
 const STORAGE_CHECK_LIMIT: Duration = Duration::from_secs(2);
@@ -33,6 +34,9 @@ const STORAGE_CHECK_AGE_MS: u64 = 1000;
 
 /// Monitors and scrapers at a time. They are few, and must not be kept out by one that hangs.
 const CONNECTIONS_MAX: usize = 256;
+
+/// What they may do.
+const LIMITS: http::Limits = http::Limits { connections_max: CONNECTIONS_MAX, ..http::Limits::DEFAULT };
 
 /// The answer of the store, or why there is none. The reason is logged, not shown.
 pub type StorageCheck<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
@@ -156,8 +160,20 @@ impl<V: Vitals> Admin<V> {
     /// Serves all paths until `shutdown` is requested. That should be another one than the node's, requested
     /// when the node has drained, so that monitors can watch the drain.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: Shutdown) {
-        let limits = http::Limits { connections_max: CONNECTIONS_MAX, ..http::Limits::default() };
-        http::serve(listener, http::warp_service(self.filter()), limits, shutdown).await;
+        http::serve(listener, http::warp_service(self.filter()), LIMITS, shutdown).await;
+    }
+
+    /// As [`Admin::serve`], with paths that the node adds. They come first, and reject what they do not know.
+    pub async fn serve_with<F>(self: Arc<Self>, listener: TcpListener, added: F, shutdown: Shutdown)
+    where
+        F: Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        let all = added.or(self.filter()).unify();
+        http::serve(listener, http::warp_service(all), LIMITS, shutdown).await;
     }
 
     /// The warp filter of the admin listener. It answers every request.
@@ -214,7 +230,7 @@ impl<V: Vitals> Admin<V> {
     fn load_balancer(&self) -> Response<Bytes> {
         let draining = self.vitals.draining();
         let code = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-        respond(code, None, Bytes::new())
+        empty(code)
     }
 
     async fn real_status(&self) -> Response<Bytes> {
@@ -299,10 +315,16 @@ impl Question {
     }
 }
 
-fn json(code: StatusCode, body: &impl Serialize) -> Response<Bytes> {
+/// An answer in JSON, not to be kept by caches.
+pub fn json(code: StatusCode, body: &impl Serialize) -> Response<Bytes> {
     // Structs of strings and numbers always have a JSON form.
     let body = serde_json::to_vec(body).unwrap_or_default();
     respond(code, Some("application/json"), body.into())
+}
+
+/// An answer without a body, not to be kept by caches.
+pub fn empty(code: StatusCode) -> Response<Bytes> {
+    respond(code, None, Bytes::new())
 }
 
 fn respond(code: StatusCode, content_type: Option<&'static str>, body: Bytes) -> Response<Bytes> {

@@ -41,16 +41,21 @@ pub struct Limits {
     pub pipeline_flush: bool,
 }
 
+impl Limits {
+    /// What suits most listeners.
+    pub const DEFAULT: Self = Self {
+        connections_max: 10_000,
+        head_timeout: Duration::from_secs(75),
+        write_timeout: Duration::from_secs(30),
+        buffer_bytes_max: 64 * 1024,
+        headers_max: 64,
+        pipeline_flush: false,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            connections_max: 10_000,
-            head_timeout: Duration::from_secs(75),
-            write_timeout: Duration::from_secs(30),
-            buffer_bytes_max: 64 * 1024,
-            headers_max: 64,
-            pipeline_flush: false,
-        }
+        Self::DEFAULT
     }
 }
 

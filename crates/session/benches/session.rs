@@ -11,13 +11,14 @@ use session::session::{
 };
 use std::{sync::Arc, time::Duration};
 use types::{
+    broadcast::Broadcasts,
     channel_id::ChannelId,
     dialect::Dialect,
     key_ring::{KeyId, KeyRing},
     moment::Moment,
     notification::{Sequence, Update},
     presence::{ConnectionId, NodeId, Presence},
-    step::{AddChannelOutcome, HelloOutcome, Snapshot},
+    step::{AddChannelOutcome, Backlog, HelloOutcome, Snapshot},
     uaid::Uaid,
     version::Version,
 };
@@ -47,9 +48,12 @@ fn settings() -> Settings {
         endpoint_url: "https://push.example.net".into(),
         hello_timeout: Duration::from_secs(30),
         ping_min_sp: Duration::from_secs(20),
+        ping_min_wp: Duration::from_secs(45),
         keepalive_interval: Duration::from_secs(300),
         keepalive_timeout: Duration::from_secs(30),
         channels_max_sp: 200,
+        channels_max_wp: 2000,
+        batch_size: 10,
         sp_retry_interval: Duration::from_secs(60),
         uaid_idle: Duration::from_secs(90 * 24 * 3600),
         bare_hello: BareHello::WebPush,
@@ -62,6 +66,7 @@ fn with_context<T>(settings: &Settings, act: impl FnOnce(&mut Context<'_>) -> T)
         now: Moment(1_000_000),
         settings,
         admission: &Admission::Open,
+        broadcasts: &Broadcasts::default(),
         new_uaid: &mut || Uaid::from_random([1; 16]),
     })
 }
@@ -96,7 +101,8 @@ impl Talk {
         self.handle(Input::Text(black_box(HELLO)));
         assert!(matches!(self.effects[..], [Effect::Store(Step::Hello(_))]));
         let snapshot = Snapshot { sequence: Sequence(0), channels: Vec::new() };
-        let outcome = HelloOutcome::Claimed { dialect: Dialect::SimplePush, former: None, snapshot };
+        let (dialect, backlog) = (Dialect::SimplePush, Backlog::default());
+        let outcome = HelloOutcome::Claimed { dialect, former: None, snapshot, backlog };
         self.handle(Input::Store(Outcome::Hello(outcome)));
         assert!(matches!(self.effects[..], [Effect::Send(_)]));
     }

@@ -63,3 +63,4 @@ mod limits;
 mod message;
 mod simplepush;
 mod violation;
+mod webpush;

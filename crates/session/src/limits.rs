@@ -28,3 +28,10 @@ pub(crate) const RENEWAL_MIN: Duration = Duration::from_secs(1);
 /// Updates whose retry is due within this part of `sp_retry_interval` are sent again together, so that many
 /// channels cause few looks into the store.
 pub(crate) const RETRY_SLACK_PART: u32 = 8;
+
+/// Messages that a Web Push client was sent and has not acknowledged, of which the session keeps a note. When there
+/// are more, the oldest live ones are forgotten: they may be sent once more on the same socket.
+pub(crate) const SENT_MAX: usize = 1024;
+
+/// Broadcasts that one socket may subscribe to. Further ones are refused under `errors`.
+pub(crate) const SUBSCRIPTIONS_MAX: usize = 100;

@@ -3,7 +3,9 @@
 //! A request is read in one pass, and the values of its members stay raw text until somebody needs them. An
 //! error reply repeats them unchanged, whatever they are.
 
-use crate::violation::Violation;
+pub(crate) mod simplepush;
+pub(crate) mod webpush;
+
 use serde::{
     Deserializer as _,
     de::{MapAccess, SeqAccess, Visitor},
@@ -12,10 +14,8 @@ use serde_json::value::RawValue;
 use std::{borrow::Cow, collections::BTreeMap, fmt, fmt::Write as _};
 use types::{
     channel_id::ChannelId,
-    step::{Ack, Listed},
     uaid::Uaid,
     uuid_text::{self, Spelling},
-    version::Version,
 };
 
 /// The reply to a ping and to `purge`.
@@ -28,6 +28,19 @@ pub(crate) struct NotAnObject;
 /// What a message asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// Something that waits for what was asked for before it.
+    Command(Command),
+    /// `ping`, or an empty object.
+    Ping,
+    /// `purge`.
+    Purge,
+    /// None of these, or there is no type.
+    Unknown,
+}
+
+/// What a user agent may ask for, in one dialect or in both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Command {
     /// `hello`.
     Hello,
     /// `register`.
@@ -36,12 +49,12 @@ pub(crate) enum Kind {
     Unregister,
     /// `ack`.
     Ack,
-    /// `ping`, or an empty object.
-    Ping,
-    /// `purge`.
-    Purge,
-    /// None of these, or there is no type.
-    Unknown,
+    /// `nack`, in Web Push.
+    Nack,
+    /// `broadcast_subscribe`, in Web Push.
+    BroadcastSubscribe,
+    /// `urgency`, in Web Push.
+    Urgency,
 }
 
 /// A message of a user agent: the raw values of the members that mean something. The last one of a name
@@ -58,6 +71,11 @@ pub(crate) struct Request<'a> {
     updates: Option<&'a str>,
     expired: Option<&'a str>,
     use_webpush: Option<&'a str>,
+    key: Option<&'a str>,
+    version: Option<&'a str>,
+    code: Option<&'a str>,
+    min: Option<&'a str>,
+    broadcasts: Option<&'a str>,
 }
 
 /// The member `uaid` of a hello.
@@ -97,6 +115,11 @@ impl<'a> Request<'a> {
             updates: None,
             expired: None,
             use_webpush: None,
+            key: None,
+            version: None,
+            code: None,
+            min: None,
+            broadcasts: None,
         };
         for_each_member(text, |name, value| {
             request.has_members = true;
@@ -108,6 +131,11 @@ impl<'a> Request<'a> {
                 "updates" => &mut request.updates,
                 "expired" => &mut request.expired,
                 "use_webpush" => &mut request.use_webpush,
+                "key" => &mut request.key,
+                "version" => &mut request.version,
+                "code" => &mut request.code,
+                "min" => &mut request.min,
+                "broadcasts" => &mut request.broadcasts,
                 _ => return,
             };
             *slot = Some(value);
@@ -121,13 +149,16 @@ impl<'a> Request<'a> {
             return Kind::Ping;
         }
         let Some(name) = self.message_type.and_then(string) else { return Kind::Unknown };
-        const KINDS: [(&str, Kind); 6] = [
-            ("ack", Kind::Ack),
-            ("hello", Kind::Hello),
-            ("register", Kind::Register),
-            ("unregister", Kind::Unregister),
+        const KINDS: [(&str, Kind); 9] = [
+            ("ack", Kind::Command(Command::Ack)),
+            ("hello", Kind::Command(Command::Hello)),
+            ("register", Kind::Command(Command::Register)),
+            ("unregister", Kind::Command(Command::Unregister)),
             ("ping", Kind::Ping),
             ("purge", Kind::Purge),
+            ("nack", Kind::Command(Command::Nack)),
+            ("broadcast_subscribe", Kind::Command(Command::BroadcastSubscribe)),
+            ("urgency", Kind::Command(Command::Urgency)),
         ];
         let known = KINDS.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
         known.map_or(Kind::Unknown, |(_, kind)| *kind)
@@ -172,75 +203,6 @@ impl<'a> Request<'a> {
     pub(crate) fn has_channel_list(&self) -> bool {
         self.channel_ids.is_some_and(|raw| raw.starts_with('['))
     }
-
-    /// The member `channelIDs`, if it is an array of strings. With an entry that is not in UUID syntax, or
-    /// with more than `channels_max` entries, not all of it can be registered.
-    pub(crate) fn listed(&self, channels_max: u32) -> Option<Listed> {
-        let mut channels = Vec::new();
-        let (mut strings, mut possible) = (true, true);
-        for_each_element(self.channel_ids?, |raw| {
-            let Some(text) = string(raw) else {
-                strings = false;
-                return;
-            };
-            match ChannelId::parse(&text) {
-                Ok((channel, _)) if channels.len() < channels_max as usize => channels.push(channel),
-                Ok(_) | Err(_) => possible = false,
-            }
-        })
-        .ok()?;
-        strings.then_some(if possible { Listed::Channels(channels) } else { Listed::Impossible })
-    }
-
-    /// The entries of `updates` and `expired` (PROTOCOL.md section 2.6) that name a channel in UUID syntax;
-    /// no other one can have an effect. A list that is null counts as missing.
-    pub(crate) fn acks(&self) -> Result<Vec<Ack>, Violation> {
-        let mut acks = Vec::new();
-        let (mut entries, mut ill_formed) = (0_usize, false);
-        let list = |raw: Option<&'a str>| raw.filter(|raw| *raw != "null").unwrap_or("[]");
-        for_each_element(list(self.updates), |raw| {
-            entries += 1;
-            match ack_entry(raw) {
-                Ok(ack) => acks.extend(ack),
-                Err(_) => ill_formed = true,
-            }
-        })
-        .map_err(|NotAnArray| Violation::IllFormed)?;
-        for_each_element(list(self.expired), |raw| {
-            entries += 1;
-            match string(raw) {
-                Some(text) => {
-                    let channel = ChannelId::parse(&text).ok();
-                    acks.extend(channel.map(|(channel, _)| Ack { channel, version: None }));
-                }
-                None => ill_formed = true,
-            }
-        })
-        .map_err(|NotAnArray| Violation::IllFormed)?;
-        if ill_formed || entries == 0 { Err(Violation::IllFormed) } else { Ok(acks) }
-    }
-}
-
-/// One entry of `updates`; nothing if its channel is not in UUID syntax.
-fn ack_entry(raw: &str) -> Result<Option<Ack>, Violation> {
-    let (mut channel, mut version) = (None, None);
-    for_each_member(raw, |name, value| match &*string(name).unwrap_or_default() {
-        "channelID" => channel = Some(value),
-        "version" => version = Some(value),
-        _ => {}
-    })
-    .map_err(|NotAnObject| Violation::IllFormed)?;
-    let channel = channel.and_then(string).ok_or(Violation::IllFormed)?;
-    let version = version.map(number).transpose()?;
-    Ok(ChannelId::parse(&channel).ok().map(|(channel, _)| Ack { channel, version }))
-}
-
-/// A raw JSON number of any size and form.
-fn number(raw: &str) -> Result<f64, Violation> {
-    if !raw.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
-        return Err(Violation::IllFormed);
-    }
-    raw.parse().map_err(|_| Violation::IllFormed)
 }
 
 /// The text of a raw JSON string. One with half a surrogate pair cannot be represented and is returned with
@@ -329,37 +291,6 @@ pub(crate) fn error_reply(request: &str, (status, error): (u16, &str), without: 
     out
 }
 
-/// The reply to a hello. A `redirect` goes with status 307.
-pub(crate) fn hello_reply(uaid: Uaid, spelling: Spelling, status: u16, redirect: Option<&str>) -> String {
-    let mut out = String::with_capacity(96 + redirect.map_or(0, str::len));
-    out.push_str(r#"{"messageType":"hello","uaid":""#);
-    uuid_text::write(&uaid.0, spelling, &mut out);
-    let _ = write!(out, r#"","status":{status}"#);
-    if let Some(url) = redirect {
-        out.push_str(r#","redirect":"#);
-        push_string(&mut out, url);
-    }
-    out.push('}');
-    out
-}
-
-/// The reply to a register that succeeded.
-pub(crate) fn register_reply(
-    (uaid, uaid_spelling): (Uaid, Spelling),
-    (channel, spelling): (ChannelId, Spelling),
-    push_endpoint: &str,
-) -> String {
-    let mut out = String::with_capacity(160 + push_endpoint.len());
-    out.push_str(r#"{"messageType":"register","channelID":""#);
-    uuid_text::write(&channel.0, spelling, &mut out);
-    out.push_str(r#"","status":200,"uaid":""#);
-    uuid_text::write(&uaid.0, uaid_spelling, &mut out);
-    out.push_str(r#"","pushEndpoint":"#);
-    push_string(&mut out, push_endpoint);
-    out.push('}');
-    out
-}
-
 /// The reply to an unregister that succeeded; `channel_id` is raw JSON.
 pub(crate) fn unregister_reply(channel_id: &str) -> String {
     ["{\"messageType\":\"unregister\",\"channelID\":", channel_id, ",\"status\":200}"].concat()
@@ -371,38 +302,6 @@ pub(crate) fn channel_json(channel: ChannelId, spelling: Spelling) -> String {
     out.push('"');
     uuid_text::write(&channel.0, spelling, &mut out);
     out.push('"');
-    out
-}
-
-/// One entry of a SimplePush notification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Entry<'a> {
-    /// The channel.
-    pub(crate) channel: ChannelId,
-    /// How the latest register spelled it.
-    pub(crate) spelling: Spelling,
-    /// The version written.
-    pub(crate) version: Version,
-    /// Only in the first, live transmission.
-    pub(crate) data: Option<&'a str>,
-}
-
-/// A SimplePush notification.
-pub(crate) fn notification(entries: &[Entry<'_>]) -> String {
-    let data: usize = entries.iter().filter_map(|entry| entry.data).map(|data| data.len() + 16).sum();
-    let mut out = String::with_capacity(48 + entries.len() * 96 + data);
-    out.push_str(r#"{"messageType":"notification","updates":["#);
-    for (index, entry) in entries.iter().enumerate() {
-        out.push_str(if index == 0 { r#"{"channelID":""# } else { r#",{"channelID":""# });
-        uuid_text::write(&entry.channel.0, entry.spelling, &mut out);
-        let _ = write!(out, r#"","version":{}"#, entry.version.number());
-        if let Some(data) = entry.data {
-            out.push_str(r#","data":"#);
-            push_string(&mut out, data);
-        }
-        out.push('}');
-    }
-    out.push_str("]}");
     out
 }
 

@@ -1,23 +1,30 @@
 //! The state machine: what may come in, what goes out.
 
+mod close_code;
 mod ending;
 mod greeting;
+mod registering;
+mod settings;
 mod steps;
 mod timers;
+mod told;
+
+pub use close_code::CloseCode;
+pub use settings::{Admission, BareHello, InvalidUaid, Settings};
+pub use told::Told;
 
 use crate::{
-    message::{EMPTY_OBJECT, Kind, Request, error_reply},
+    message::{Command, EMPTY_OBJECT, Kind, Request, error_reply},
     simplepush::SimplePush,
     violation::Violation,
+    webpush::WebPush,
 };
-use std::time::Duration;
-pub(crate) use steps::{Job, Steps};
+pub(crate) use steps::{Frame, Job, Steps};
 use timers::Silence;
 use types::{
     broadcast::Broadcasts,
     channel_id::ChannelId,
     dialect::Dialect,
-    key_ring::KeyRing,
     message::{Message, Place},
     moment::Moment,
     notification::Update,
@@ -41,68 +48,6 @@ pub struct Context<'a> {
     pub broadcasts: &'a Broadcasts,
     /// A UAID from a secure random source.
     pub new_uaid: &'a mut dyn FnMut() -> Uaid,
-}
-
-/// Whether a node takes further SimplePush clients (PROTOCOL.md section 1.9, Balancing).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Admission {
-    /// There is room.
-    Open,
-    /// This node is above its threshold; the node at this URL has room.
-    Redirect(String),
-    /// No node has room.
-    Full,
-}
-
-/// The settings of PROTOCOL.md section 1.10 that a conversation depends on.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Opens nothing here; seals the tokens of registered channels.
-    pub keys: KeyRing,
-    /// Scheme, host and port of endpoints, without a slash at the end.
-    pub endpoint_url: String,
-    /// Time from the upgrade until the first hello. Pings do not extend it.
-    pub hello_timeout: Duration,
-    /// Shortest time between two pings, before hello and in SimplePush.
-    pub ping_min_sp: Duration,
-    /// Shortest time between two pings, in Web Push.
-    pub ping_min_wp: Duration,
-    /// Inbound silence after which the server sends a Ping frame; zero for never.
-    pub keepalive_interval: Duration,
-    /// Time from that Ping frame until the socket is closed, if nothing comes in.
-    pub keepalive_timeout: Duration,
-    /// How many channels a SimplePush client may have.
-    pub channels_max_sp: u32,
-    /// How many channels a Web Push client may have.
-    pub channels_max_wp: u32,
-    /// Web Push: how many stored messages are sent before one is acknowledged. At least 1.
-    pub batch_size: usize,
-    /// Time after a transmission until an unacknowledged update is sent again; zero for never.
-    pub sp_retry_interval: Duration,
-    /// Time after which the record of a client that is not connected expires. A connected session renews it.
-    pub uaid_idle: Duration,
-    /// What a hello is that names no dialect in any way.
-    pub bare_hello: BareHello,
-    /// What a SimplePush hello with a malformed UAID gets.
-    pub invalid_uaid: InvalidUaid,
-}
-
-/// The dialect of a hello that has neither `use_webpush`, nor a stored UAID, nor a list of channels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BareHello {
-    /// Web Push, as KUnifiedPush and Sunup send it.
-    WebPush,
-    /// SimplePush, which then refuses it.
-    Reject,
-}
-
-/// What a SimplePush hello with a malformed UAID gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InvalidUaid {
-    /// A new UAID.
-    New,
-    /// Error reply 503 and close, for runs of the public test suite.
-    Refuse,
 }
 
 /// What happened.
@@ -159,73 +104,6 @@ pub enum Effect {
     /// The conversation is over and the store knows. Always the last effect; comes after
     /// [`Input::Disconnected`] or after [`Effect::Close`].
     End,
-}
-
-/// What a Web Push user agent tells for the operator's eyes only (PROTOCOL.md sections 4.4 and 4.6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Told {
-    /// `ack`, code 100, another one, or none: a message was delivered.
-    Delivered,
-    /// `ack`, code 101: a message could not be decrypted.
-    NotDecrypted,
-    /// `ack`, code 102: there is no receiver for a message.
-    NoReceiver,
-    /// `nack`, code 301: the push handler threw.
-    HandlerThrew,
-    /// `nack`, code 302: the promise of the push handler was rejected.
-    HandlerRejected,
-    /// `nack`, code 303: another failure.
-    OtherFailure,
-    /// `nack`, another code, or none.
-    UnknownFailure,
-    /// `unregister`, code 200, or none: by the user or the application.
-    Unregistered,
-    /// `unregister`, code 201: the quota is used up.
-    QuotaExceeded,
-    /// `unregister`, code 202: the user has withdrawn the permission.
-    PermissionRevoked,
-    /// `unregister`, another code.
-    UnregisteredOtherwise,
-}
-
-/// Why a socket is closed, as RFC 6455 section 7.4 and PROTOCOL.md section 1.7 number it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CloseCode {
-    /// 1000: replaced by a newer connection of the same UAID, or sent to another node.
-    Normal,
-    /// 1001: the node shuts down.
-    GoingAway,
-    /// 1002: WebSocket protocol violation.
-    Protocol,
-    /// 1003: a binary frame in Web Push.
-    Unsupported,
-    /// 1007: malformed JSON, invalid UTF-8, JSON that is not an object.
-    Invalid,
-    /// 1008: after every closing error reply, and after the hello timeout.
-    Policy,
-    /// 1009: message too large.
-    TooBig,
-    /// 1011: internal failure, keep-alive timeout, storage failure during hello.
-    Error,
-    /// 4774, Web Push only: pings too frequent.
-    TooManyPings,
-}
-
-impl CloseCode {
-    /// The number on the wire.
-    pub fn number(self) -> u16 {
-        match self {
-            Self::Normal => 1000,
-            Self::GoingAway => 1001,
-            Self::Protocol => 1002,
-            Self::Unsupported => 1003,
-            Self::Invalid => 1007,
-            Self::Policy => 1008,
-            Self::TooBig => 1009,
-            Self::Error => 1011,
-            Self::TooManyPings => 4774,
-        }
-    }
 }
 
 /// A step for the store. The session has at most one under way; further ones wait in the session.
@@ -303,6 +181,8 @@ pub(crate) enum Client {
     },
     /// A SimplePush user agent.
     SimplePush(SimplePush),
+    /// A Web Push user agent.
+    WebPush(WebPush),
 }
 
 impl Client {
@@ -310,7 +190,15 @@ impl Client {
     pub(crate) fn simplepush(&mut self) -> Option<&mut SimplePush> {
         match self {
             Self::SimplePush(client) => Some(client),
-            Self::Stranger { .. } => None,
+            Self::Stranger { .. } | Self::WebPush(_) => None,
+        }
+    }
+
+    /// The Web Push user agent, if it is one.
+    pub(crate) fn webpush(&mut self) -> Option<&mut WebPush> {
+        match self {
+            Self::WebPush(client) => Some(client),
+            Self::Stranger { .. } | Self::SimplePush(_) => None,
         }
     }
 }
@@ -369,19 +257,17 @@ impl Session {
         match input {
             Input::Text(text) => {
                 self.silence = Silence::Heard(context.now);
-                self.take_message(context, text, effects);
+                self.take_message(context, text, Frame::Text, effects);
             }
             Input::Binary(bytes) => {
                 self.silence = Silence::Heard(context.now);
-                match std::str::from_utf8(bytes) {
-                    Ok(text) => self.take_message(context, text, effects),
-                    Err(_) => self.close(CloseCode::Invalid, effects),
-                }
+                self.take_binary(context, bytes, effects);
             }
             Input::Control => self.silence = Silence::Heard(context.now),
             Input::Update(update) => self.deliver(context.now, &update, effects),
-            Input::Message(_) | Input::Broadcasts => todo!(),
-            Input::Missed => self.look(effects),
+            Input::Message(message) => self.deliver_message(context, &message, effects),
+            Input::Broadcasts => self.broadcasts_changed(context.broadcasts, effects),
+            Input::Missed => self.look(context, effects),
             Input::Timer => self.check_time(context, effects),
             Input::Evicted => self.close_disowned(effects),
             Input::Drain => self.close(CloseCode::GoingAway, effects),
@@ -392,9 +278,29 @@ impl Session {
         }
     }
 
+    /// A binary message: the same as a text message, except in Web Push.
+    fn take_binary(&mut self, context: &mut Context<'_>, bytes: &[u8], effects: &mut Vec<Effect>) {
+        match (&self.client, std::str::from_utf8(bytes)) {
+            (_, Ok("")) => {}
+            (Client::WebPush(_), _) => self.close(CloseCode::Unsupported, effects),
+            (Client::Stranger { .. } | Client::SimplePush(_), Ok(text)) => {
+                self.take_message(context, text, Frame::Binary, effects);
+            }
+            (Client::Stranger { .. } | Client::SimplePush(_), Err(_)) => {
+                self.close(CloseCode::Invalid, effects);
+            }
+        }
+    }
+
     /// A message as it comes in. Pings and `purge` are answered at once; everything else waits while the first
     /// hello is under way.
-    fn take_message(&mut self, context: &mut Context<'_>, text: &str, effects: &mut Vec<Effect>) {
+    fn take_message(
+        &mut self,
+        context: &mut Context<'_>,
+        text: &str,
+        frame: Frame,
+        effects: &mut Vec<Effect>,
+    ) {
         if text.is_empty() {
             return;
         }
@@ -405,55 +311,74 @@ impl Session {
         match request.kind() {
             Kind::Ping => self.ping(context, &request, effects),
             Kind::Purge => effects.push(Effect::Send(EMPTY_OBJECT.into())),
-            Kind::Hello | Kind::Register | Kind::Unregister | Kind::Ack | Kind::Unknown
-                if self.steps.greets() =>
-            {
-                self.steps.hold(text);
-            }
-            kind @ (Kind::Hello | Kind::Register | Kind::Unregister | Kind::Ack | Kind::Unknown) => {
-                self.command(context, kind, &request, effects);
-            }
+            Kind::Command(_) | Kind::Unknown if self.steps.greets() => self.steps.hold(frame, text),
+            Kind::Command(command) => self.command(context, command, &request, effects),
+            Kind::Unknown => self.refuse(request.text, Violation::UnknownType, effects),
         }
     }
 
     /// The messages that came while the hello was under way.
-    fn take_held(&mut self, context: &mut Context<'_>, effects: &mut Vec<Effect>) {
+    pub(crate) fn take_held(&mut self, context: &mut Context<'_>, effects: &mut Vec<Effect>) {
         while self.phase == Phase::Open
-            && let Some(text) = self.steps.unhold()
+            && let Some((frame, text)) = self.steps.unhold()
         {
-            self.take_message(context, &text, effects);
+            match frame {
+                Frame::Text => self.take_message(context, &text, frame, effects),
+                Frame::Binary => self.take_binary(context, text.as_bytes(), effects),
+            }
         }
     }
 
     fn command(
         &mut self,
         context: &mut Context<'_>,
-        kind: Kind,
+        command: Command,
         request: &Request<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        match (&self.client, kind) {
-            (_, Kind::Unknown | Kind::Ping | Kind::Purge) => {
-                self.refuse(request.text, Violation::UnknownType, effects);
-            }
-            (Client::Stranger { .. }, Kind::Hello) => self.greet(context, request, effects),
-            (Client::Stranger { .. }, Kind::Register | Kind::Unregister | Kind::Ack) => {
+        match (&self.client, command) {
+            (Client::Stranger { .. }, Command::Hello) => self.greet(context, request, effects),
+            (Client::Stranger { .. }, Command::Register | Command::Unregister | Command::Ack) => {
                 self.refuse(request.text, Violation::BeforeHello, effects);
             }
-            (Client::SimplePush(_), Kind::Hello) => self.hello_again(context, request, effects),
-            (Client::SimplePush(_), Kind::Register) => self.register(context, request, effects),
-            (Client::SimplePush(_), Kind::Unregister) => self.unregister(request, effects),
-            (Client::SimplePush(_), Kind::Ack) => self.acknowledge(request, effects),
+            (
+                Client::Stranger { .. } | Client::SimplePush(_),
+                Command::Nack | Command::BroadcastSubscribe | Command::Urgency,
+            ) => self.refuse(request.text, Violation::UnknownType, effects),
+            (Client::SimplePush(_), Command::Hello) => self.hello_again(context, request, effects),
+            (Client::SimplePush(_), Command::Ack) => self.acknowledge(request, effects),
+            (Client::SimplePush(_) | Client::WebPush(_), Command::Register) => {
+                self.register(context, request, effects);
+            }
+            (Client::SimplePush(_) | Client::WebPush(_), Command::Unregister) => {
+                self.unregister(request, effects);
+            }
+            (Client::WebPush(_), Command::Hello) => {
+                self.refuse_hello(request.text, Violation::SecondHello, effects);
+            }
+            (Client::WebPush(_), Command::Ack) => self.acknowledge_messages(context, request, effects),
+            (Client::WebPush(_), Command::Nack) => self.nack(request, effects),
+            (Client::WebPush(_), Command::BroadcastSubscribe) => {
+                self.subscribe(context.broadcasts, request, effects);
+            }
+            (Client::WebPush(_), Command::Urgency) => self.set_urgency(context, request, effects),
         }
     }
 
     fn ping(&mut self, context: &Context<'_>, request: &Request<'_>, effects: &mut Vec<Effect>) {
-        let now = context.now;
-        if self.pinged.is_some_and(|last| now.since(last) < context.settings.ping_min_sp) {
-            self.refuse(request.text, Violation::PingTooEarly, effects);
-        } else {
-            self.pinged = Some(now);
-            effects.push(Effect::Send(EMPTY_OBJECT.into()));
+        let (now, settings) = (context.now, context.settings);
+        let early = |min| self.pinged.is_some_and(|last| now.since(last) < min);
+        match &self.client {
+            Client::Stranger { .. } | Client::SimplePush(_) if early(settings.ping_min_sp) => {
+                self.refuse(request.text, Violation::PingTooEarly, effects);
+            }
+            Client::WebPush(_) if early(settings.ping_min_wp) => {
+                self.close(CloseCode::TooManyPings, effects);
+            }
+            Client::Stranger { .. } | Client::SimplePush(_) | Client::WebPush(_) => {
+                self.pinged = Some(now);
+                effects.push(Effect::Send(EMPTY_OBJECT.into()));
+            }
         }
     }
 
@@ -472,7 +397,7 @@ impl Session {
         }
     }
 
-    /// Whether [`Input::Update`] and [`Input::Missed`] may be brought now. While a hello is under way they wait
+    /// Whether [`Input::Update`], [`Input::Message`] and [`Input::Missed`] may be brought now. While a hello is under way they wait
     /// in the mailbox, because its reply comes first. Before the hello, and from closing on, they are dropped.
     pub fn takes_notifications(&self) -> bool {
         self.phase != Phase::Open || !self.steps.greets()
@@ -495,6 +420,7 @@ impl Session {
         match self.client {
             Client::Stranger { .. } => None,
             Client::SimplePush(_) => Some(Dialect::SimplePush),
+            Client::WebPush(_) => Some(Dialect::WebPush),
         }
     }
 }

@@ -7,20 +7,18 @@ use crate::{
         LOOK_AGAIN_AFTER, RENEWAL_MIN, RENEWALS_PER_UAID_IDLE, RETRY_SLACK_PART, UPDATES_PER_NOTIFICATION_MAX,
     },
     message::{
-        Entry, NamedChannel, NamedUaid, Request, channel_json, error_reply, notification, register_reply,
-        unregister_reply,
+        NamedUaid, Request,
+        simplepush::{Entry, notification},
     },
-    session::{Context, Effect, Identity, Job, Session, Settings},
-    violation::{INTERNAL_ERROR, Violation},
+    session::{Context, Effect, Job, Session, Settings},
+    violation::Violation,
 };
 use channels::{Channels, Reading};
 use types::{
     channel_id::ChannelId,
     moment::Moment,
-    notification::Update,
-    step::{AddChannel, AddChannelOutcome, Snapshot},
-    token::Endpoint,
-    uuid_text::Spelling,
+    notification::{Sequence, Update},
+    step::{AddChannel, Snapshot},
 };
 
 /// A SimplePush user agent that has said hello.
@@ -57,6 +55,29 @@ impl SimplePush {
     }
 }
 
+/// What became of a channel is told the same way in both dialects; see `session::registering`.
+impl SimplePush {
+    /// Adds a channel that was registered. True if the store has to be looked into.
+    pub(crate) fn register(&mut self, add: &AddChannel, sequence: Sequence) -> bool {
+        self.channels.register(add.channel, add.spelling, sequence) && self.register_doubtful
+    }
+
+    /// Notes that a register has failed.
+    pub(crate) fn doubt(&mut self) {
+        self.register_doubtful = true;
+    }
+
+    /// Removes a channel that was unregistered.
+    pub(crate) fn unregister(&mut self, channel: ChannelId) {
+        self.channels.remove(channel);
+    }
+
+    /// Has the store looked into a while after a look that failed.
+    pub(crate) fn look_failed(&mut self, now: Moment) {
+        self.look_again = Some(now + LOOK_AGAIN_AFTER);
+    }
+}
+
 /// Notifications with these entries, split as PROTOCOL.md section 2.5 has it.
 fn notifications(entries: &[Entry<'_>]) -> Vec<String> {
     entries.chunks(UPDATES_PER_NOTIFICATION_MAX).map(notification).collect()
@@ -84,101 +105,13 @@ impl Session {
         self.refuse(request.text, violation, effects);
     }
 
-    /// A register (section 2.3).
-    pub(crate) fn register(
-        &mut self,
-        context: &Context<'_>,
-        request: &Request<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let (NamedChannel::Valid(channel, spelling), Some(identity)) = (request.channel_id(), self.identity)
-        else {
-            return self.refuse(request.text, Violation::IllFormed, effects);
-        };
-        let add = AddChannel {
-            uaid: identity.uaid,
-            presence: self.presence,
-            channel,
-            spelling,
-            restricted: None,
-            key: context.settings.keys.newest(),
-            channels_max: context.settings.channels_max_sp,
-        };
-        self.ask(Job::Register { request: request.text.into(), add, missed: false }, effects);
-    }
-
-    /// The outcome of a register.
-    pub(crate) fn registered(
-        &mut self,
-        settings: &Settings,
-        (request, add, missed): (&str, AddChannel, bool),
-        outcome: AddChannelOutcome,
-        effects: &mut Vec<Effect>,
-    ) {
-        let (key, sequence) = match outcome {
-            AddChannelOutcome::Registered { key, sequence } => (key, sequence),
-            AddChannelOutcome::Full => {
-                return effects.push(Effect::Send(error_reply(request, INTERNAL_ERROR, &[])));
-            }
-            AddChannelOutcome::NotOwner(_) => return self.close_disowned(effects),
-        };
-        let identity = self.identity;
-        let (Some(client), Some(Identity { uaid, spelling })) = (self.simplepush(), identity) else { return };
-        let first = client.channels.register(add.channel, add.spelling, sequence);
-        let look = missed || (first && client.register_doubtful);
-        let token = settings.keys.seal(key, Endpoint::SimplePush { uaid, channel: add.channel });
-        let push_endpoint = [&settings.endpoint_url, "/update/", &token].concat();
-        let reply = register_reply((uaid, spelling), (add.channel, add.spelling), &push_endpoint);
-        effects.push(Effect::Send(reply));
-        if look {
-            self.look(effects);
-        }
-    }
-
-    /// The store failed during a register.
-    pub(crate) fn register_failed(&mut self, request: &str, missed: bool, effects: &mut Vec<Effect>) {
-        if let Some(client) = self.simplepush() {
-            client.register_doubtful = true;
-        }
-        effects.push(Effect::Send(error_reply(request, INTERNAL_ERROR, &[])));
-        if missed {
-            self.look(effects);
-        }
-    }
-
-    /// An unregister (section 2.4).
-    pub(crate) fn unregister(&mut self, request: &Request<'_>, effects: &mut Vec<Effect>) {
-        match request.channel_id() {
-            NamedChannel::Valid(channel, spelling) => {
-                self.ask(Job::Unregister { request: request.text.into(), channel, spelling }, effects);
-            }
-            NamedChannel::Malformed(raw) => effects.push(Effect::Send(unregister_reply(raw))),
-            NamedChannel::Unusable => self.refuse(request.text, Violation::IllFormed, effects),
-        }
-    }
-
-    /// The channel is gone.
-    pub(crate) fn unregistered(&mut self, channel: ChannelId, spelling: Spelling, effects: &mut Vec<Effect>) {
-        if let Some(client) = self.simplepush() {
-            client.channels.remove(channel);
-        }
-        effects.push(Effect::Send(unregister_reply(&channel_json(channel, spelling))));
-    }
-
-    /// The store failed during an unregister. Deliveries for the channel were dropped meanwhile, and it is
-    /// not known whether the channel is still there.
-    pub(crate) fn unregister_failed(&mut self, request: &str, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Send(error_reply(request, INTERNAL_ERROR, &[])));
-        self.look(effects);
-    }
-
     /// An ack (section 2.6). Channels outside the table have nothing to acknowledge.
     pub(crate) fn acknowledge(&mut self, request: &Request<'_>, effects: &mut Vec<Effect>) {
         let mut acks = match request.acks() {
             Ok(acks) => acks,
             Err(violation) => return self.refuse(request.text, violation, effects),
         };
-        let Some(client) = self.simplepush() else { return };
+        let Some(client) = self.client.simplepush() else { return };
         acks.retain(|ack| client.channels.acknowledge(ack));
         if !acks.is_empty() {
             self.ask(Job::Acknowledge(acks), effects);
@@ -189,16 +122,9 @@ impl Session {
     /// sent again; without retries (`sp_retry_interval` = 0) that is left to the next look or hello.
     pub(crate) fn acknowledge_failed(&mut self, context: &Context<'_>) {
         if !context.settings.sp_retry_interval.is_zero()
-            && let Some(client) = self.simplepush()
+            && let Some(client) = self.client.simplepush()
         {
             client.look_again.get_or_insert(context.now + LOOK_AGAIN_AFTER);
-        }
-    }
-
-    /// The store failed during a look.
-    pub(crate) fn look_failed(&mut self, now: Moment) {
-        if let Some(client) = self.simplepush() {
-            client.look_again = Some(now + LOOK_AGAIN_AFTER);
         }
     }
 
@@ -206,7 +132,7 @@ impl Session {
     pub(crate) fn deliver(&mut self, now: Moment, update: &Update, effects: &mut Vec<Effect>) {
         let (registers, unregisters) =
             (self.steps.register(update.channel), self.steps.unregister(update.channel));
-        let Some(client) = self.simplepush() else { return };
+        let Some(client) = self.client.simplepush() else { return };
         if registers && (unregisters || !client.channels.contains(update.channel)) {
             self.steps.mark_missed(update.channel);
         } else if !unregisters && let Some(spelling) = client.channels.deliver(now, update) {
@@ -221,7 +147,12 @@ impl Session {
     }
 
     /// The outcome of a look.
-    pub(crate) fn looked(&mut self, context: &Context<'_>, snapshot: Snapshot, effects: &mut Vec<Effect>) {
+    pub(crate) fn looked_for_updates(
+        &mut self,
+        context: &Context<'_>,
+        snapshot: Snapshot,
+        effects: &mut Vec<Effect>,
+    ) {
         let interval = context.settings.sp_retry_interval;
         let repeat_after = (!interval.is_zero()).then(|| interval - interval / RETRY_SLACK_PART);
         self.read_snapshot(context.now, snapshot, Reading::Look { repeat_after }, effects);
@@ -245,10 +176,5 @@ impl Session {
         client.look_again = None;
         let pending = client.channels.read(now, snapshot, reading, steps);
         effects.extend(notifications(&pending).into_iter().map(Effect::Send));
-    }
-
-    /// The SimplePush user agent of this socket, if it is one.
-    fn simplepush(&mut self) -> Option<&mut SimplePush> {
-        self.client.simplepush()
     }
 }

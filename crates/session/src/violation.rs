@@ -12,9 +12,9 @@ pub(crate) enum Violation {
     IllFormed,
     /// A ping came too soon after the one before.
     PingTooEarly,
-    /// A hello that chooses a dialect that this server does not speak.
-    DialectNotSpoken,
-    /// A second hello has another UAID.
+    /// Web Push: a hello after the first.
+    SecondHello,
+    /// SimplePush: a second hello has another UAID.
     AnotherUaid,
     /// The UAID is not in UUID syntax, and the setting `invalid_uaid` refuses that.
     MalformedUaid,
@@ -28,7 +28,7 @@ impl Violation {
             | Self::BeforeHello
             | Self::IllFormed
             | Self::PingTooEarly
-            | Self::DialectNotSpoken => (401, "Invalid Command"),
+            | Self::SecondHello => (401, "Invalid Command"),
             Self::AnotherUaid => (503, "UAID Already Assigned"),
             Self::MalformedUaid => (503, "Invalid UAID"),
         }
@@ -38,3 +38,6 @@ impl Violation {
 /// Members `status` and `error` of the reply to a request that the server could not perform. The socket stays
 /// open.
 pub(crate) const INTERNAL_ERROR: (u16, &str) = (500, "Internal Error");
+
+/// Members `status` and `error` of the reply to a Web Push register with an unusable key. The socket stays open.
+pub(crate) const INVALID_KEY: (u16, &str) = (400, "Invalid Key");

@@ -14,13 +14,20 @@
 //! Where a store takes seconds to start, [`run_all`] runs all cases on one: the cases use random identifiers
 //! and do not disturb each other.
 //!
-//! * [`hello`], [`channels`], [`pending`], [`directory`]: the cases, by what they are about;
+//! * [`hello`], [`channels`], [`pending`], [`messages`], [`backlog`], [`broadcasts`], [`directory`]: the cases, by
+//!   what they are about;
 //! * [`model`]: random steps compared with a simple reference;
-//! * [`steps`]: short ways to write a step.
+//! * [`steps`], [`message_steps`]: short ways to write a step.
+//!
+//! Some cases wait for a second until a message expires, so the store's clock has to move.
 
+pub mod backlog;
+pub mod broadcasts;
 pub mod channels;
 pub mod directory;
 pub mod hello;
+pub mod message_steps;
+pub mod messages;
 pub mod model;
 pub mod pending;
 pub mod steps;
@@ -53,7 +60,16 @@ pub type Case = (&'static str, fn(Arc<dyn Store>) -> BoxFuture<'static, ()>);
 /// With the names of the cases that failed.
 pub async fn run_all(store: &Arc<dyn Store>) {
     let mut failed = Vec::new();
-    for (name, case) in [hello::CASES, channels::CASES, pending::CASES, directory::CASES].concat() {
+    let cases = [
+        hello::CASES,
+        channels::CASES,
+        pending::CASES,
+        messages::CASES,
+        backlog::CASES,
+        broadcasts::CASES,
+        directory::CASES,
+    ];
+    for (name, case) in cases.concat() {
         // In a task, so that the other cases run although this one panics.
         let mut task = tokio::task::JoinSet::new();
         task.spawn(case(Arc::clone(store)));
@@ -71,6 +87,9 @@ macro_rules! conformance_suite {
         $crate::hello_cases!($fixture);
         $crate::channel_cases!($fixture);
         $crate::pending_cases!($fixture);
+        $crate::message_cases!($fixture);
+        $crate::backlog_cases!($fixture);
+        $crate::broadcast_cases!($fixture);
         $crate::directory_cases!($fixture);
     };
 }

@@ -2,20 +2,25 @@
 //!
 //! * `writer`: the thread that has the database, and group commit;
 //! * `clients`: the steps on clients; `record`: how a client is written;
+//! * `messages`: the steps on messages; `message`: how one is written;
+//! * `broadcasts`: the broadcasts;
 //! * `directory`: the nodes of this process; `file`: the file without fsync.
 //!
 //! Who is connected is in memory only: with the process its sockets end too.
 
+mod broadcasts;
 mod clients;
 mod directory;
 mod file;
+mod message;
+mod messages;
 mod record;
 mod writer;
 
 use crate::{Announced, Answer, NodeEntry, Store, StoreError};
 use clients::{Batch, Memory};
 use file::UnsyncedFile;
-use redb::{Database, ReadableTable as _, TableDefinition, backends::FileBackend};
+use redb::{Database, ReadableTable as _, backends::FileBackend};
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
@@ -35,16 +40,16 @@ use types::{
     },
     uaid::Uaid,
 };
-use writer::{CLIENTS, Order, QUEUE_LEN_MAX, Writer};
+use writer::{BROADCASTS, CLIENTS, MESSAGES, NUMBERS, Order, QUEUE_LEN_MAX, Writer};
 
 /// The file in the data directory.
 const FILE_NAME: &str = "store.redb";
 
 /// The version of the tables. A database with a higher one was made by a newer server.
+///
+/// It did not change with Web Push: a server without it leaves alone the tables that it does not know, and the records
+/// that have something in them (version 2), and goes on with the others.
 const FORMAT: u64 = 1;
-
-/// Numbers about the database: `format` and `epoch`.
-const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
 /// Pages of the database in memory.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -141,6 +146,7 @@ impl EmbeddedStore {
             let (sender, receiver) = oneshot::channel();
             let step = Order::Step(Box::new(move |batch| {
                 let outcome = step(batch);
+                batch.note(outcome.as_ref().err());
                 Box::new(move |committed| {
                     // A caller that does not wait any more does not want to know.
                     let _ = sender.send(committed.and(outcome));
@@ -190,32 +196,32 @@ impl Store for EmbeddedStore {
         self.submit(move |batch| batch.ack_versions(uaid, &acks))
     }
 
-    fn put_message(&self, _put: PutMessage) -> Answer<PutMessageOutcome> {
-        todo!()
+    fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome> {
+        self.submit(move |batch| batch.put_message(&put))
     }
 
-    fn fetch(&self, _fetch: Fetch) -> Answer<Result<Backlog, NotOwner>> {
-        todo!()
+    fn fetch(&self, fetch: Fetch) -> Answer<Result<Backlog, NotOwner>> {
+        self.submit(move |batch| batch.fetch(&fetch))
     }
 
-    fn remove_messages(&self, _uaid: Uaid, _places: Vec<Place>) -> Answer<()> {
-        todo!()
+    fn remove_messages(&self, uaid: Uaid, places: Vec<Place>) -> Answer<()> {
+        self.submit(move |batch| batch.remove_messages(uaid, &places))
     }
 
     fn set_broadcast(
         &self,
-        _id: BroadcastId,
-        _version: BroadcastVersion,
+        id: BroadcastId,
+        version: BroadcastVersion,
     ) -> Answer<Result<(), TooManyBroadcasts>> {
-        todo!()
+        self.submit(move |batch| batch.set_broadcast(&id, &version))
     }
 
-    fn remove_broadcast(&self, _id: BroadcastId) -> Answer<bool> {
-        todo!()
+    fn remove_broadcast(&self, id: BroadcastId) -> Answer<bool> {
+        self.submit(move |batch| batch.remove_broadcast(&id))
     }
 
-    fn broadcasts(&self, _known: u64) -> Answer<Option<Broadcasts>> {
-        Box::pin(std::future::ready(Ok(None)))
+    fn broadcasts(&self, known: u64) -> Answer<Option<Broadcasts>> {
+        self.submit(move |batch| batch.broadcasts(known))
     }
 
     fn announce(&self, entry: NodeEntry) -> Answer<Announced> {
@@ -295,6 +301,8 @@ fn open_database(data_dir: &Path, fsync: bool) -> Result<Option<(Database, u64)>
     };
     let transaction = database.begin_write()?;
     transaction.open_table(CLIENTS)?;
+    transaction.open_table(MESSAGES)?;
+    transaction.open_table(BROADCASTS)?;
     let mut numbers = transaction.open_table(NUMBERS)?;
     let format = numbers.get("format")?.map_or(FORMAT, |number| number.value());
     if format > FORMAT {

@@ -1,6 +1,7 @@
 //! The store in Redis: a single server or a Redis Cluster, shared by many nodes.
 //!
-//! * `keys`: the names of the keys; `record` and `directory`: what is in them;
+//! * `keys`: the names of the keys; `record`, `messages`, `broadcasts` and `directory`: what is in them;
+//! * `hello`: the step with the most to say and to tell;
 //! * `script`: one Lua script for each step, so that each is atomic and one round trip;
 //! * `link`: shared, pipelined connections and the limits on them;
 //! * `address`: the forms of the URL.
@@ -15,9 +16,12 @@
 
 mod address;
 mod batch;
+mod broadcasts;
 mod directory;
+mod hello;
 mod keys;
 mod link;
+mod messages;
 mod record;
 mod script;
 
@@ -28,14 +32,13 @@ use record::Unreadable;
 use script::{SCRIPTS, Script};
 use std::time::Duration;
 use types::{
-    broadcast::{BroadcastId, BroadcastVersion, Broadcasts},
+    broadcast::{BROADCASTS_MAX, BroadcastId, BroadcastVersion, Broadcasts},
     channel_id::ChannelId,
-    dialect::Dialect,
     message::Place,
     presence::{NodeId, Presence},
     step::{
-        Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, Hello, HelloOutcome, Listed, NotOwner,
-        PutMessage, PutMessageOutcome, PutOutcome, PutVersion, Snapshot, TooManyBroadcasts,
+        Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, Hello, HelloOutcome, NotOwner, PutMessage,
+        PutMessageOutcome, PutOutcome, PutVersion, Snapshot, TooManyBroadcasts,
     },
     uaid::Uaid,
 };
@@ -168,28 +171,7 @@ impl RedisStore {
 
 impl Store for RedisStore {
     fn hello(&self, hello: Hello) -> Answer<HelloOutcome> {
-        let listed: &[ChannelId] = match &hello.listed {
-            Some(Listed::Channels(channels)) => channels,
-            Some(Listed::Impossible) | None => &[],
-        };
-        let list = match &hello.listed {
-            None => "none",
-            Some(Listed::Impossible) => "impossible",
-            Some(Listed::Channels(_)) => "given",
-        };
-        let script = &SCRIPTS.hello;
-        let mut call = script.call(&[&keys::client(hello.uaid)], 7 + listed.len(), 64 + 16 * listed.len());
-        call.arg(hello.named.map_or(0, record::dialect_byte))
-            .arg(record::dialect_byte(hello.otherwise))
-            .arg(&record::presence_bytes(hello.presence)[..])
-            .arg(u8::from(hello.adopt))
-            .arg(u8::from(hello.room))
-            .arg(list)
-            .arg(self.idle_ms);
-        for channel in listed {
-            call.arg(&channel.0[..]);
-        }
-        self.step(script, call, hello_outcome)
+        self.step(&SCRIPTS.hello, hello::call(&hello, self.idle_ms), hello::outcome)
     }
 
     fn release(&self, uaid: Uaid, presence: Presence) -> Answer<()> {
@@ -212,12 +194,10 @@ impl Store for RedisStore {
 
     fn add_channel(&self, add: AddChannel) -> Answer<AddChannelOutcome> {
         let script = &SCRIPTS.add_channel;
-        let mut call = script.call(&[&keys::client(add.uaid)], 5, 64);
-        let mut spelling = Vec::with_capacity(5);
-        record::spelling_bytes(add.spelling, &mut spelling);
+        let mut call = script.call(&[&keys::client(add.uaid)], 5, 80);
         call.arg(&record::presence_bytes(add.presence)[..])
             .arg(&add.channel.0[..])
-            .arg(&spelling[..])
+            .arg(record::channel_start(add.spelling, add.restricted))
             .arg(&[add.key.0][..])
             .arg(add.channels_max);
         self.step(script, call, |answer| match answer {
@@ -279,32 +259,70 @@ impl Store for RedisStore {
         self.step(script, call, done)
     }
 
-    fn put_message(&self, _put: PutMessage) -> Answer<PutMessageOutcome> {
-        todo!()
+    fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome> {
+        self.step(&SCRIPTS.put_message, messages::put_call(&put), messages::put_outcome)
     }
 
-    fn fetch(&self, _fetch: Fetch) -> Answer<Result<Backlog, NotOwner>> {
-        todo!()
+    fn fetch(&self, fetch: Fetch) -> Answer<Result<Backlog, NotOwner>> {
+        let script = &SCRIPTS.fetch;
+        let mut call = script.call(&[&keys::client(fetch.uaid)], 4, 64);
+        call.arg(&record::presence_bytes(fetch.presence)[..])
+            .arg(self.idle_ms)
+            .arg(messages::position(fetch.after))
+            .arg(fetch.max);
+        self.step(script, call, |answer| match answer {
+            Value::Int(0) => Ok(Err(NotOwner)),
+            Value::Array(parts) => messages::backlog(parts).map(Ok),
+            other => Err(unexpected(&other)),
+        })
     }
 
-    fn remove_messages(&self, _uaid: Uaid, _places: Vec<Place>) -> Answer<()> {
-        todo!()
+    fn remove_messages(&self, uaid: Uaid, places: Vec<Place>) -> Answer<()> {
+        if places.is_empty() {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        let script = &SCRIPTS.remove_messages;
+        let mut call = script.call(&[&keys::client(uaid)], 2 * places.len(), 32 * places.len());
+        for Place { sequence, topic } in places {
+            call.arg(record::topic_field(topic)).arg(sequence.0);
+        }
+        self.step(script, call, done)
     }
 
     fn set_broadcast(
         &self,
-        _id: BroadcastId,
-        _version: BroadcastVersion,
+        id: BroadcastId,
+        version: BroadcastVersion,
     ) -> Answer<Result<(), TooManyBroadcasts>> {
-        todo!()
+        let script = &SCRIPTS.set_broadcast;
+        let mut call = script.call(&[keys::BROADCASTS], 3, id.as_str().len() + version.as_str().len() + 8);
+        call.arg(id.as_str()).arg(version.as_str()).arg(BROADCASTS_MAX);
+        self.step(script, call, |answer| match answer {
+            Value::Int(0) => Ok(Ok(())),
+            Value::Int(1) => Ok(Err(TooManyBroadcasts)),
+            other => Err(unexpected(&other)),
+        })
     }
 
-    fn remove_broadcast(&self, _id: BroadcastId) -> Answer<bool> {
-        todo!()
+    fn remove_broadcast(&self, id: BroadcastId) -> Answer<bool> {
+        let script = &SCRIPTS.remove_broadcast;
+        let mut call = script.call(&[keys::BROADCASTS], 1, id.as_str().len());
+        call.arg(id.as_str());
+        self.step(script, call, |answer| match answer {
+            Value::Int(removed @ (0 | 1)) => Ok(removed == 1),
+            other => Err(unexpected(&other)),
+        })
     }
 
-    fn broadcasts(&self, _known: u64) -> Answer<Option<Broadcasts>> {
-        Box::pin(std::future::ready(Ok(None)))
+    fn broadcasts(&self, known: u64) -> Answer<Option<Broadcasts>> {
+        let script = &SCRIPTS.broadcasts;
+        let mut call = script.call(&[keys::BROADCASTS], 1, 20);
+        call.arg(known);
+        self.step(script, call, |answer| match answer {
+            Value::Int(0) => Ok(None),
+            Value::Array(fields) => broadcasts::read(&fields).map(Some),
+            other => Err(unexpected(&other)),
+        })
     }
 
     fn announce(&self, entry: NodeEntry) -> Answer<Announced> {
@@ -320,7 +338,7 @@ impl Store for RedisStore {
             .arg(LEASE.as_millis() as u64)
             .arg(epoch);
         self.step(script, call, |answer| match answer {
-            Value::Array(parts) => announced(&parts),
+            Value::Array(parts) => directory::announced(&parts),
             other => Err(unexpected(&other)),
         })
     }
@@ -337,7 +355,7 @@ impl Store for RedisStore {
     fn nodes(&self) -> Answer<Vec<NodeEntry>> {
         let script = &SCRIPTS.nodes;
         self.step(script, script.call(&[keys::NODES], 0, 0), |answer| match answer {
-            Value::Array(fields) => Ok(entries(&fields)),
+            Value::Array(fields) => Ok(directory::entries(&fields)),
             other => Err(unexpected(&other)),
         })
     }
@@ -357,51 +375,6 @@ impl Store for RedisStore {
             Ok(())
         })
     }
-}
-
-/// Reads the answer of the hello script.
-fn hello_outcome(answer: Value) -> Result<HelloOutcome, StoreError> {
-    match answer {
-        Value::Int(1) => Ok(HelloOutcome::ListMissing),
-        Value::Int(2) => Ok(HelloOutcome::NoRoom),
-        Value::Int(11) => Ok(HelloOutcome::Unknown { dialect: Dialect::SimplePush }),
-        Value::Int(12) => Ok(HelloOutcome::Unknown { dialect: Dialect::WebPush }),
-        Value::BulkString(former) => Ok(HelloOutcome::Deleted { former: record::presence(&former)? }),
-        Value::Array(fields) => {
-            let Some((&Value::Int(dialect), fields)) = fields.split_last() else {
-                return Err(StoreError::Unreadable("answer of hello without a dialect".into()));
-            };
-            let dialect = record::dialect(u8::try_from(dialect).unwrap_or(0))?;
-            let (head, snapshot) = record::record(pairs(fields))?;
-            let former = head.and_then(|head| head.presence);
-            Ok(HelloOutcome::Claimed { dialect, former, snapshot, backlog: Backlog::default() })
-        }
-        other => Err(unexpected(&other)),
-    }
-}
-
-/// Reads the answer of the announce script.
-fn announced(parts: &[Value]) -> Result<Announced, StoreError> {
-    let [Value::Int(lapsed), Value::BulkString(epoch), nodes @ ..] = parts else {
-        return Err(StoreError::Unreadable("answer of announce".into()));
-    };
-    let epoch = std::str::from_utf8(epoch)
-        .ok()
-        .and_then(|digits| digits.parse().ok())
-        .ok_or_else(|| StoreError::Unreadable("epoch is not a number".into()))?;
-    Ok(Announced { nodes: entries(nodes), epoch, lapsed: *lapsed == 1 })
-}
-
-/// Reads directory entries. One that this version cannot read is left out: the others can still be used.
-fn entries(fields: &[Value]) -> Vec<NodeEntry> {
-    let read = |(field, value)| match directory::decode(field, value) {
-        Ok(entry) => Some(entry),
-        Err(error) => {
-            tracing::warn!(error = %error, "directory entry left out");
-            None
-        }
-    };
-    pairs(fields).filter_map(read).collect()
 }
 
 /// Fields and values, as a hash is listed.

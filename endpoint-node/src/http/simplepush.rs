@@ -1,14 +1,15 @@
 //! `PUT /update/<token>`: an application server writes a version (PROTOCOL.md section 3).
 
 use super::{
-    Endpoint, JSON, body,
+    Endpoint, JSON,
+    body::{self, BODY_LEN_MAX},
     parameters::{self, BodyKind},
     reject::{self, Rejection},
 };
-use crate::{delivery::Accepted, metrics::StatusLabel};
+use crate::delivery::Accepted;
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
-use types::version::Version;
+use types::{dialect::Dialect, version::Version};
 use warp::{
     http::{
         HeaderMap, HeaderValue, Method, StatusCode,
@@ -53,7 +54,7 @@ where
             Err(rejection) => reject::simplepush(&rejection, endpoint.settings.sp_max_data),
         }
     };
-    endpoint.metrics.requests.get_or_create(&StatusLabel { status: response.status().as_u16() }).inc();
+    endpoint.metrics.count_request(Dialect::SimplePush, response.status());
     response
 }
 
@@ -67,7 +68,8 @@ where
         return Err(Rejection::Method);
     }
     let settings = &endpoint.settings;
-    let body = body::read(body, head.body_len, settings.body_timeout).await.map_err(Rejection::Body)?;
+    let body = body::read(body, head.body_len, BODY_LEN_MAX, settings.body_timeout).await;
+    let body = body.map_err(Rejection::Body)?;
     let parameters = parameters::read(head.body_kind, &body, &head.query, settings.sp_max_data)
         .await
         .map_err(Rejection::Parameters)?;

@@ -218,9 +218,9 @@ async fn what_is_done_is_counted_and_timed() {
     }
     let metrics = send(node.admin, "GET", "/metrics", "", b"").await.body;
     for line in [
-        r#"beckon_endpoint_requests_total{status="202"} 2"#,
-        r#"beckon_endpoint_requests_total{status="400"} 1"#,
-        r#"beckon_endpoint_notifications_total{outcome="offline"} 2"#,
+        r#"beckon_endpoint_requests_total{dialect="simplepush",status="202"} 2"#,
+        r#"beckon_endpoint_requests_total{dialect="simplepush",status="400"} 1"#,
+        r#"beckon_endpoint_notifications_total{dialect="simplepush",outcome="offline"} 2"#,
         "beckon_endpoint_store_duration_seconds_count 2",
         "beckon_endpoint_delivery_duration_seconds_count 0",
     ] {

@@ -46,6 +46,7 @@ impl Profile {
             Self::ShortTimes => plan
                 .sockets("BECKON_HELLO_TIMEOUT", "2s")
                 .sockets("BECKON_PING_MIN_SP", "1s")
+                .sockets("BECKON_PING_MIN_WP", "1s")
                 .sockets("BECKON_KEEPALIVE_INTERVAL", "2s")
                 .sockets("BECKON_KEEPALIVE_TIMEOUT", "1s")
                 .sockets("BECKON_SP_RETRY_INTERVAL", "1s"),
@@ -54,7 +55,12 @@ impl Profile {
                 .sockets("BECKON_BARE_HELLO", "reject")
                 .sockets("BECKON_INVALID_UAID", "503")
                 .sockets("BECKON_MAX_CHANNELS_SP", "5")
-                .http("BECKON_SP_MAX_DATA", "10"),
+                .sockets("BECKON_MAX_CHANNELS_WP", "5")
+                .sockets("BECKON_BATCH_SIZE", "2")
+                .http("BECKON_SP_MAX_DATA", "10")
+                .http("BECKON_WP_MAX_DATA", "4096")
+                .http("BECKON_MAX_TTL", "60s")
+                .http("BECKON_MSG_LIMIT", "4"),
         }
     }
 }

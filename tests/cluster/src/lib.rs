@@ -9,6 +9,7 @@
 //!           │     └─▶ process, programs, ports
 //!           └─▶ store::harness   Redis
 //!   talk       a user agent that sends JSON as it is written in the test
+//!   webpush    the same in the Web Push dialect, with the application server's side
 //!   bare       a WebSocket without any help: no Pong, no Close, broken frames if wanted
 //!   proxy      a TCP connection that can be cut
 //! ```
@@ -27,6 +28,7 @@ pub mod programs;
 pub mod proxy;
 pub mod stage;
 pub mod talk;
+pub mod webpush;
 
 /// How long anything that should happen may take. Generous, because the machine may be busy; nothing passes or
 /// fails because of how long it took.

@@ -26,6 +26,8 @@ use std::{
 pub struct Stage {
     fleet: Arc<Fleet>,
     app_server: AppServer,
+    /// A POST is not repeated when its connection turns out to be dead, as those of a killed server are.
+    app_server_without_pool: AppServer,
     connections: AtomicUsize,
     requests: AtomicUsize,
 }
@@ -47,8 +49,14 @@ impl Stage {
     }
 
     fn of(fleet: Arc<Fleet>) -> Self {
-        let app_server = app_server();
-        Self { fleet, app_server, connections: AtomicUsize::new(0), requests: AtomicUsize::new(0) }
+        let (app_server, app_server_without_pool) = (app_server(POOL), app_server(0));
+        Self {
+            fleet,
+            app_server,
+            app_server_without_pool,
+            connections: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+        }
     }
 
     /// Connects to the next node.
@@ -102,19 +110,26 @@ impl Stage {
     ) -> Response<Bytes> {
         let nodes = self.fleet.endpoint_nodes();
         let node = nodes[self.requests.fetch_add(1, Ordering::Relaxed) % nodes.len()];
-        send(&self.app_server, method, &through(node, endpoint), headers, body.into()).await
+        let app_server =
+            if method == Method::POST { &self.app_server_without_pool } else { &self.app_server };
+        send(app_server, method, &through(node, endpoint), headers, body.into()).await
     }
 
     /// PUTs a version through this node and returns the status.
     pub async fn put_through(node: &Node, endpoint: &str, version: u64) -> u16 {
         let form = format!("version={version}");
         let url = through(node, endpoint);
-        send(&app_server(), Method::PUT, &url, &[FORM], form.into()).await.status().as_u16()
+        send(&app_server(POOL), Method::PUT, &url, &[FORM], form.into()).await.status().as_u16()
     }
 
     /// GETs a URL, whoever serves it.
     pub async fn get(&self, url: &str) -> Response<Bytes> {
         send(&self.app_server, Method::GET, url, &[], Bytes::new()).await
+    }
+
+    /// Sends a request without headers to a URL, whoever serves it.
+    pub async fn ask(&self, method: Method, url: &str, body: impl Into<Bytes>) -> Response<Bytes> {
+        send(&self.app_server, method, url, &[], body.into()).await
     }
 
     /// HEADs a URL, whoever serves it.
@@ -156,9 +171,12 @@ impl Drop for Stage {
     }
 }
 
+/// How many connections to a node are kept for the next request.
+const POOL: usize = 4;
+
 /// Has more patience than the server, whose time limits are what a test is about.
-fn app_server() -> AppServer {
-    AppServer::new(Options { limit: PATIENCE, ..Options::default() })
+fn app_server(idle_max: usize) -> AppServer {
+    AppServer::new(Options { limit: PATIENCE, idle_max, ..Options::default() })
 }
 
 /// The same endpoint at another node.

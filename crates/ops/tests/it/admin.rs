@@ -1,7 +1,7 @@
 //! The health paths of PROTOCOL.md section 6, over a real socket.
 
 use crate::wire::{self, Answer};
-use hyper::Method;
+use hyper::{Method, StatusCode};
 use ops::{
     admin::{Admin, Audience, Build, StorageCheck, Vitals},
     clock::Clock,
@@ -18,6 +18,7 @@ use std::{
     },
     time::Duration,
 };
+use warp::Filter as _;
 
 const BUILD: Build =
     Build { source: "https://example.net/beckon", version: "1.2.3", commit: "abc", build: "today" };
@@ -124,6 +125,25 @@ async fn a_healthy_node_says_so() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn paths_that_a_node_adds_come_before_its_own() {
+    let (_, admin) = admin();
+    let added = warp::path!("more").or(warp::path!("status")).unify();
+    let added = added.map(|| ops::admin::json(StatusCode::OK, &"added"));
+    let shutdown = Shutdown::new();
+    let listener = listener::bind("admin_listen", ([127, 0, 0, 1], 0).into()).unwrap();
+    let address = listener.local_addr().unwrap();
+    shutdown.spawn(admin.serve_with(listener, added, shutdown.clone()));
+    for (path, status, body) in
+        [("/more", 200, "\"added\""), ("/status", 200, "\"added\""), ("/__lbheartbeat__", 200, "")]
+    {
+        let answer = get(address, path).await;
+        assert_eq!((answer.status, answer.body.as_str()), (status, body), "{path}");
+    }
+    assert_eq!(get(address, "/more/there").await.status, 404);
+    assert_eq!(shutdown.drain(Duration::from_secs(10)).await, ops::shutdown::Drained::Complete);
 }
 
 #[tokio::test]

@@ -1,9 +1,13 @@
 //! The parser: each message as it comes, each mistake as it is told, and anything at all.
 
-use super::*;
+use super::{
+    simplepush::{Entry, notification},
+    *,
+};
 use crate::violation::INTERNAL_ERROR;
 use proptest::prelude::*;
 use serde_json::{Map, Value};
+use types::version::Version;
 
 /// JSON values, nested a little.
 fn json() -> impl Strategy<Value = Value> {
@@ -34,6 +38,10 @@ fn object(values: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<Str
             "expired",
             "version",
             "use_webpush",
+            "key",
+            "code",
+            "min",
+            "broadcasts",
             "status",
             "error",
             "pushEndpoint",
@@ -48,6 +56,8 @@ fn read_everything(text: &str) {
     let Ok(request) = Request::parse(text) else { return };
     let _ = (request.kind(), request.use_webpush(), request.uaid(), request.channel_id());
     let _ = (request.has_channel_list(), request.listed(3), request.acks());
+    let _ = (request.key(), request.unregister_code(), request.message_acks(), request.nack());
+    let _ = (request.min(), request.broadcasts());
     let reply = error_reply(text, INTERNAL_ERROR, &[]);
     assert!(Request::parse(&reply).is_ok(), "{text} got {reply}");
 }

@@ -31,22 +31,31 @@ impl Session {
                 self.greeted(context, greeting, outcome, effects);
             }
             (Job::Register { request, add, missed }, Outcome::AddChannel(outcome)) => {
-                self.registered(context.settings, (&request, add, missed), outcome, effects);
+                self.registered(context, (&request, add, missed), outcome, effects);
             }
-            (Job::Register { request, missed, .. }, _) => self.register_failed(&request, missed, effects),
+            (Job::Register { request, missed, .. }, _) => {
+                self.register_failed(context, &request, missed, effects);
+            }
             (Job::Unregister { channel, spelling, .. }, Outcome::RemoveChannel(Ok(()))) => {
-                self.unregistered(channel, spelling, effects);
+                self.unregistered(context, channel, spelling, effects);
             }
             (Job::Look, Outcome::Snapshot(Ok(snapshot))) => self.looked(context, snapshot, effects),
             (Job::GreetAgain, Outcome::Snapshot(Ok(snapshot))) => {
                 self.greeted_again(context.now, snapshot, effects);
             }
+            (Job::Fetch(fetch), Outcome::Fetch(Ok(backlog))) => {
+                self.fetched(context, fetch, backlog, effects)
+            }
             (Job::Unregister { .. }, Outcome::RemoveChannel(Err(NotOwner)))
-            | (Job::Look | Job::GreetAgain, Outcome::Snapshot(Err(NotOwner))) => self.close_disowned(effects),
-            (Job::Unregister { request, .. }, _) => self.unregister_failed(&request, effects),
+            | (Job::Look | Job::GreetAgain, Outcome::Snapshot(Err(NotOwner)))
+            | (Job::Fetch(_), Outcome::Fetch(Err(NotOwner))) => self.close_disowned(effects),
+            (Job::Unregister { request, .. }, _) => self.unregister_failed(context, &request, effects),
             (Job::Acknowledge(_), Outcome::Ack) => {}
             (Job::Acknowledge(_), _) => self.acknowledge_failed(context),
+            // If the store did not keep it, the next hello brings the message again; the user agent has it.
+            (Job::Remove(_), _) => {}
             (Job::Look, _) => self.look_failed(context.now),
+            (Job::Fetch(fetch), _) => self.fetch_failed(context.now, fetch),
             (Job::Greet(_) | Job::GreetAgain | Job::Release, _) => self.close(CloseCode::Error, effects),
         }
     }
@@ -84,7 +93,8 @@ impl Session {
             }
             Outcome::AddChannel(AddChannelOutcome::NotOwner(NotOwner))
             | Outcome::RemoveChannel(Err(NotOwner))
-            | Outcome::Snapshot(Err(NotOwner)) => {
+            | Outcome::Snapshot(Err(NotOwner))
+            | Outcome::Fetch(Err(NotOwner)) => {
                 self.phase = Phase::Ending { release: false };
                 self.steps.keep_acknowledgements();
             }
@@ -94,7 +104,7 @@ impl Session {
             | Outcome::RemoveChannel(Ok(()))
             | Outcome::Ack
             | Outcome::RemoveMessages
-            | Outcome::Fetch(_)
+            | Outcome::Fetch(Ok(_))
             | Outcome::Snapshot(Ok(_))
             | Outcome::Release => {}
         }

@@ -5,7 +5,7 @@ use super::{
     steps::Greeting,
 };
 use crate::{
-    message::{NamedUaid, Request, error_reply, hello_reply},
+    message::{NamedUaid, Request, error_reply, simplepush::hello_reply},
     simplepush::SimplePush,
     violation::Violation,
 };
@@ -40,16 +40,21 @@ impl Session {
             NamedUaid::None | NamedUaid::Malformed | NamedUaid::WrongType => Some(named.unwrap_or(otherwise)),
         };
         let violation = match (certain, uaid) {
-            (Some(Dialect::WebPush), _) => return self.refuse_web_push(request.text, effects),
+            (Some(Dialect::WebPush), _) if request.broadcasts().is_err() => Some(Violation::IllFormed),
             (Some(Dialect::SimplePush), _) if listed.is_none() => Some(Violation::IllFormed),
             (_, NamedUaid::WrongType) => Some(Violation::IllFormed),
-            (_, NamedUaid::Malformed) if settings.invalid_uaid == InvalidUaid::Refuse => {
+            (Some(Dialect::SimplePush), NamedUaid::Malformed)
+                if settings.invalid_uaid == InvalidUaid::Refuse =>
+            {
                 Some(Violation::MalformedUaid)
             }
             (_, NamedUaid::None | NamedUaid::Malformed | NamedUaid::Valid(..)) => None,
         };
         if let Some(violation) = violation {
-            return self.refuse(request.text, violation, effects);
+            return match certain {
+                Some(Dialect::WebPush) => self.refuse_hello(request.text, violation, effects),
+                Some(Dialect::SimplePush) | None => self.refuse(request.text, violation, effects),
+            };
         }
         match uaid {
             NamedUaid::Valid(uaid, spelling) => {
@@ -69,19 +74,28 @@ impl Session {
                 self.claim(hello, spelling, greeting, effects);
             }
             NamedUaid::None | NamedUaid::Malformed | NamedUaid::WrongType => {
-                self.claim_new(context, request.text.into(), effects);
+                self.claim_new(context, named.unwrap_or(otherwise), request.text.into(), effects);
             }
         }
     }
 
-    /// Claims a new UAID for a SimplePush user agent.
-    fn claim_new(&mut self, context: &mut Context<'_>, request: Box<str>, effects: &mut Vec<Effect>) {
+    /// Claims a new UAID.
+    fn claim_new(
+        &mut self,
+        context: &mut Context<'_>,
+        dialect: Dialect,
+        request: Box<str>,
+        effects: &mut Vec<Effect>,
+    ) {
         let hello = Hello {
             uaid: (context.new_uaid)(),
             presence: self.presence,
-            named: Some(Dialect::SimplePush),
-            otherwise: Dialect::SimplePush,
-            listed: Some(Listed::Channels(Vec::new())),
+            named: Some(dialect),
+            otherwise: dialect,
+            listed: match dialect {
+                Dialect::SimplePush => Some(Listed::Channels(Vec::new())),
+                Dialect::WebPush => None,
+            },
             adopt: true,
             room: *context.admission == Admission::Open,
             backlog_max: context.settings.batch_size,
@@ -105,7 +119,7 @@ impl Session {
     ) {
         let Greeting { request, generated } = greeting;
         match outcome {
-            HelloOutcome::Claimed { dialect, former, snapshot, backlog: _ } => {
+            HelloOutcome::Claimed { dialect, former, snapshot, backlog } => {
                 self.evict(former, effects);
                 match dialect {
                     Dialect::SimplePush => {
@@ -115,19 +129,15 @@ impl Session {
                         effects.extend(pending.into_iter().map(Effect::Send));
                         self.take_held(context, effects);
                     }
-                    Dialect::WebPush => self.refuse_web_push(&request, effects),
+                    Dialect::WebPush => self.greeted_webpush(context, &request, (snapshot, backlog), effects),
                 }
             }
             HelloOutcome::Deleted { former } => {
                 self.evict(former, effects);
-                self.claim_another(context, request, generated, effects);
+                self.claim_another(context, Dialect::SimplePush, Greeting { request, generated }, effects);
             }
-            HelloOutcome::Unknown { dialect: Dialect::SimplePush } => {
-                self.claim_another(context, request, generated, effects);
-            }
-            HelloOutcome::Unknown { dialect: Dialect::WebPush } => {
-                self.identity = None;
-                self.refuse_web_push(&request, effects);
+            HelloOutcome::Unknown { dialect } => {
+                self.claim_another(context, dialect, Greeting { request, generated }, effects);
             }
             HelloOutcome::ListMissing => {
                 self.identity = None;
@@ -150,14 +160,14 @@ impl Session {
     fn claim_another(
         &mut self,
         context: &mut Context<'_>,
-        request: Box<str>,
-        generated: bool,
+        dialect: Dialect,
+        Greeting { request, generated }: Greeting,
         effects: &mut Vec<Effect>,
     ) {
         if generated {
             self.close(CloseCode::Error, effects);
         } else {
-            self.claim_new(context, request, effects);
+            self.claim_new(context, dialect, request, effects);
         }
     }
 
@@ -168,11 +178,10 @@ impl Session {
         }
     }
 
-    /// Answers a hello that chooses Web Push, which this server does not speak. There is no UAID in the reply,
-    /// because Firefox takes any reply that has one for a success.
-    fn refuse_web_push(&mut self, request: &str, effects: &mut Vec<Effect>) {
-        let reply = error_reply(request, Violation::DialectNotSpoken.reply(), &["uaid"]);
-        effects.push(Effect::Send(reply));
+    /// Refuses a Web Push hello. There is no UAID in the reply, because Firefox takes any reply that has one for
+    /// a success.
+    pub(crate) fn refuse_hello(&mut self, request: &str, violation: Violation, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Send(error_reply(request, violation.reply(), &["uaid"])));
         self.close(CloseCode::Policy, effects);
     }
 

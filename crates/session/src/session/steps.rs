@@ -5,8 +5,9 @@ use crate::limits::{ACKS_MERGED_MAX, STEPS_WAITING_BYTES_MAX, STEPS_WAITING_MAX}
 use std::{collections::VecDeque, mem};
 use types::{
     channel_id::ChannelId,
+    message::Place,
     presence::Presence,
-    step::{Ack, AddChannel},
+    step::{Ack, AddChannel, Fetch},
     uaid::Uaid,
     uuid_text::Spelling,
 };
@@ -26,10 +27,14 @@ pub(crate) enum Job {
     },
     /// An unregister.
     Unregister { request: Box<str>, channel: ChannelId, spelling: Spelling },
-    /// Acknowledgements; empty once under way.
+    /// Acknowledgements of updates; empty once under way.
     Acknowledge(Vec<Ack>),
-    /// A look for what this session has not sent or should send again.
+    /// Acknowledgements of messages; empty once under way.
+    Remove(Vec<Place>),
+    /// A look for what this session has not sent or should send again, or only to renew the record.
     Look,
+    /// A look for stored messages.
+    Fetch(Fetch),
     /// A hello after the first: what is pending is sent again.
     GreetAgain,
     /// The end of ownership.
@@ -52,7 +57,9 @@ impl Job {
             Self::Register { add, .. } => Step::AddChannel(*add),
             Self::Unregister { channel, .. } => Step::RemoveChannel(uaid, presence, *channel),
             Self::Acknowledge(acks) => Step::Ack(uaid, mem::take(acks)),
+            Self::Remove(places) => Step::RemoveMessages(uaid, mem::take(places)),
             Self::Look | Self::GreetAgain => Step::Snapshot(uaid, presence),
+            Self::Fetch(fetch) => Step::Fetch(*fetch),
             Self::Greet(_) | Self::Release => Step::Release(uaid, presence),
         }
     }
@@ -64,18 +71,20 @@ impl Job {
             | Self::Register { request, .. }
             | Self::Unregister { request, .. } => request.len(),
             Self::Acknowledge(acks) => size_of_val(acks.as_slice()),
-            Self::Look | Self::GreetAgain | Self::Release => 0,
+            Self::Remove(places) => size_of_val(places.as_slice()),
+            Self::Look | Self::GreetAgain | Self::Fetch(_) | Self::Release => 0,
         }
     }
 
     /// Whether it changes nothing that is stored, so that it need not be done for a socket that has ended.
     fn only_reads(&self) -> bool {
         match self {
-            Self::Look | Self::GreetAgain => true,
+            Self::Look | Self::GreetAgain | Self::Fetch(_) => true,
             Self::Greet(_)
             | Self::Register { .. }
             | Self::Unregister { .. }
             | Self::Acknowledge(_)
+            | Self::Remove(_)
             | Self::Release => false,
         }
     }
@@ -92,7 +101,14 @@ struct Queue {
     /// Heap bytes of `waiting`.
     waiting_bytes: usize,
     /// Messages that came while the first hello was under way.
-    held: VecDeque<Box<str>>,
+    held: VecDeque<(Frame, Box<str>)>,
+}
+
+/// How a message came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Frame {
+    Text,
+    Binary,
 }
 
 impl Steps {
@@ -116,15 +132,15 @@ impl Steps {
     }
 
     /// Keeps a message until the hello is done.
-    pub(crate) fn hold(&mut self, text: &str) {
-        self.0.get_or_insert_default().held.push_back(text.into());
+    pub(crate) fn hold(&mut self, frame: Frame, text: &str) {
+        self.0.get_or_insert_default().held.push_back((frame, text.into()));
     }
 
     /// The next message that was kept.
-    pub(crate) fn unhold(&mut self) -> Option<Box<str>> {
-        let text = self.0.as_mut()?.held.pop_front();
+    pub(crate) fn unhold(&mut self) -> Option<(Frame, Box<str>)> {
+        let held = self.0.as_mut()?.held.pop_front();
         self.tidy();
-        text
+        held
     }
 
     /// Marks the first hello as under way.
@@ -145,6 +161,11 @@ impl Steps {
                 if last.len() + acks.len() <= ACKS_MERGED_MAX =>
             {
                 last.extend(acks);
+            }
+            (Some(Job::Remove(last)), Job::Remove(places))
+                if last.len() + places.len() <= ACKS_MERGED_MAX =>
+            {
+                last.extend(places);
             }
             (_, job) => queue.waiting.push_back(job),
         }
@@ -186,7 +207,7 @@ impl Steps {
 
     /// Forgets what only the owner of a UAID may do.
     pub(crate) fn keep_acknowledgements(&mut self) {
-        self.keep(|job| matches!(job, Job::Acknowledge(_)));
+        self.keep(|job| matches!(job, Job::Acknowledge(_) | Job::Remove(_)));
     }
 
     /// Gives the memory of an empty queue back.
@@ -207,7 +228,7 @@ impl Steps {
         self.0.iter().flat_map(|queue| queue.under_way.iter().chain(&queue.waiting))
     }
 
-    /// Whether a snapshot is under way or waiting.
+    /// Whether a look into the store is under way or waiting.
     pub(crate) fn look(&self) -> bool {
         self.jobs().any(Job::only_reads)
     }
@@ -232,7 +253,17 @@ impl Steps {
         self.jobs().any(|job| matches!(job, Job::Acknowledge(acks) if acks.iter().any(&removes)))
     }
 
-    /// Has a snapshot follow the registers of the channel.
+    /// Whether a look for stored messages is under way or waiting.
+    pub(crate) fn fetch(&self) -> bool {
+        self.jobs().any(|job| matches!(job, Job::Fetch(_)))
+    }
+
+    /// Whether an acknowledgement waits that removes the message at this place.
+    pub(crate) fn remove(&self, place: Place) -> bool {
+        self.jobs().any(|job| matches!(job, Job::Remove(places) if places.contains(&place)))
+    }
+
+    /// Has a look into the store follow the registers of the channel.
     pub(crate) fn mark_missed(&mut self, id: ChannelId) {
         for job in self.jobs_mut() {
             if let Job::Register { add, missed, .. } = job
@@ -260,12 +291,5 @@ impl Session {
             effects.push(Effect::Store(job.step(identity.uaid, self.presence)));
         }
         !self.steps.are_done()
-    }
-
-    /// Has the store looked into, for what this session has not sent or should send again.
-    pub(crate) fn look(&mut self, effects: &mut Vec<Effect>) {
-        if self.dialect().is_some() && !self.steps.will_look() {
-            self.ask(Job::Look, effects);
-        }
     }
 }

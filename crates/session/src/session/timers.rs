@@ -29,8 +29,9 @@ impl Session {
         let own = match &self.client {
             Client::Stranger { since } => Some(*since + settings.hello_timeout),
             // A look that is on its way decides when the next one is due.
-            Client::SimplePush(_) if self.steps.look() => None,
+            Client::SimplePush(_) | Client::WebPush(_) if self.steps.look() => None,
             Client::SimplePush(client) => Some(client.look_due(settings)),
+            Client::WebPush(client) => Some(client.due(settings)),
         };
         self.silence.deadline(settings).into_iter().chain(own).min()
     }
@@ -43,9 +44,12 @@ impl Session {
                 return self.close(CloseCode::Policy, effects);
             }
             Client::SimplePush(client) if !self.steps.look() && now >= client.look_due(settings) => {
-                self.look(effects);
+                self.look(context, effects);
             }
-            Client::Stranger { .. } | Client::SimplePush(_) => {}
+            Client::WebPush(client) if !self.steps.look() && now >= client.due(settings) => {
+                self.resume(context, effects);
+            }
+            Client::Stranger { .. } | Client::SimplePush(_) | Client::WebPush(_) => {}
         }
         if self.silence.deadline(settings).is_none_or(|due| now < due) {
             return;

@@ -1,6 +1,6 @@
 //! The table of a connected client's channels. The invariants are in the crate's documentation.
 
-use crate::{message::Entry, session::Steps};
+use crate::{message::simplepush::Entry, session::Steps};
 use std::time::Duration;
 use types::{
     channel_id::ChannelId,

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use session::session::{CloseCode, Effect, Input, Outcome};
 use types::{
     dialect::Dialect,
-    step::{AddChannelOutcome, HelloOutcome, NotOwner},
+    step::{AddChannelOutcome, Backlog, HelloOutcome, NotOwner},
 };
 
 fn messages() -> impl Strategy<Value = String> {
@@ -35,7 +35,12 @@ fn outcomes() -> impl Strategy<Value = Input<'static>> {
         claimed_from(Some(OTHER), 3, &[]),
         hello(HelloOutcome::Unknown { dialect: Dialect::SimplePush }),
         hello(HelloOutcome::Unknown { dialect: Dialect::WebPush }),
-        hello(HelloOutcome::Claimed { dialect: Dialect::WebPush, former: None, snapshot: snapshot(0, &[]) }),
+        hello(HelloOutcome::Claimed {
+            dialect: Dialect::WebPush,
+            former: None,
+            snapshot: snapshot(0, &[]),
+            backlog: Backlog::default(),
+        }),
         hello(HelloOutcome::Deleted { former: Some(OTHER) }),
         hello(HelloOutcome::ListMissing),
         hello(HelloOutcome::NoRoom),
@@ -102,6 +107,7 @@ proptest! {
                     Effect::Close(_) => prop_assert!(!std::mem::replace(&mut closed, true)),
                     Effect::Store(_) => prop_assert!(!std::mem::replace(&mut under_way, true)),
                     Effect::Evict(presence) => prop_assert_eq!(presence, OTHER),
+                    Effect::Subscribed | Effect::Told(_) => {}
                     Effect::End => {
                         prop_assert!(closed && !under_way);
                         ended = true;

@@ -149,26 +149,6 @@ fn a_bare_hello_of_a_stored_simplepush_uaid_is_refused() {
 }
 
 #[test]
-fn web_push_is_refused_without_a_uaid() {
-    let invalid = r#""status":401,"error":"Invalid Command"}"#;
-    for (message, reply) in [
-        (r#"{"messageType":"hello"}"#, r#"{"messageType":"hello","#),
-        (r#"{"messageType":"hello","uaid":5}"#, r#"{"messageType":"hello","#),
-        (
-            r#"{"messageType":"hello","uaid":"6fa1c3e2d40b4f5a8c7e9b1032a4d5f6","use_webpush":true,"channelIDs":[]}"#,
-            r#"{"messageType":"hello","use_webpush":true,"channelIDs":[],"#,
-        ),
-    ] {
-        check(&[text(message)], &refusal(&format!("{reply}{invalid}")));
-    }
-    let unknown = outcome(Outcome::Hello(HelloOutcome::Unknown { dialect: Dialect::WebPush }));
-    let step = Hello { listed: None, otherwise: Dialect::WebPush, adopt: false, ..hello_step(A, &[]) };
-    let reply = format!(r#"{{"messageType":"hello",{invalid}"#);
-    let message = format!(r#"{{"messageType":"hello","uaid":"{A}"}}"#);
-    Talk::new().check(&[text(&message)], &[hello(step)]).check(&[unknown], &refusal(&reply));
-}
-
-#[test]
 fn a_bare_hello_can_be_taken_for_an_incomplete_simplepush_one() {
     // SP-18
     let mut settings = settings();

@@ -137,11 +137,15 @@ fn the_last_member_of_a_name_counts_however_it_is_escaped() {
 fn a_large_message_is_answered() {
     // SP-11
     let long = "k".repeat(128_000);
-    let message = format!(r#"{{"messageType":"hello","{long}":"{long}","uaid":"{long}","channelIDs":1}}"#);
+    let message = format!(
+        r#"{{"messageType":"hello","{long}":"{long}","use_webpush":true,"uaid":"{long}","broadcasts":1}}"#
+    );
     check(
         &[text(&message)],
         &[
-            send(&format!(r#"{{"messageType":"hello","{long}":"{long}","channelIDs":1,{INVALID}"#)),
+            send(&format!(
+                r#"{{"messageType":"hello","{long}":"{long}","use_webpush":true,"broadcasts":1,{INVALID}"#
+            )),
             close(CloseCode::Policy),
             Effect::End,
         ],

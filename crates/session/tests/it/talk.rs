@@ -5,13 +5,14 @@ use session::session::{
 };
 use std::time::Duration;
 use types::{
+    broadcast::Broadcasts,
     channel_id::ChannelId,
     dialect::Dialect,
     key_ring::KeyRing,
     moment::Moment,
     notification::{Sequence, Update},
     presence::{ConnectionId, NodeId, Presence},
-    step::{Ack, AddChannel, AddChannelOutcome, Channel, Hello, HelloOutcome, Listed, Snapshot},
+    step::{Ack, AddChannel, AddChannelOutcome, Backlog, Channel, Hello, HelloOutcome, Listed, Snapshot},
     token::Endpoint,
     uaid::Uaid,
     version::Version,
@@ -34,9 +35,12 @@ pub(crate) fn settings() -> Settings {
         endpoint_url: "https://push.example.net".into(),
         hello_timeout: Duration::from_secs(30),
         ping_min_sp: Duration::from_secs(20),
+        ping_min_wp: Duration::from_secs(45),
         keepalive_interval: Duration::from_secs(300),
         keepalive_timeout: Duration::from_secs(30),
         channels_max_sp: 200,
+        channels_max_wp: 2000,
+        batch_size: 10,
         sp_retry_interval: Duration::from_secs(60),
         uaid_idle: Duration::from_secs(90 * 24 * 3600),
         bare_hello: BareHello::WebPush,
@@ -67,6 +71,7 @@ pub(crate) struct Talk {
     pub(crate) session: Session,
     pub(crate) settings: Settings,
     pub(crate) admission: Admission,
+    pub(crate) broadcasts: Broadcasts,
     pub(crate) now: Moment,
     generated: u8,
 }
@@ -78,11 +83,16 @@ impl Talk {
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
-        let (now, admission) = (Moment(1_000_000), Admission::Open);
-        let context =
-            Context { now, settings: &settings, admission: &admission, new_uaid: &mut || generated(0) };
+        let (now, admission, broadcasts) = (Moment(1_000_000), Admission::Open, Broadcasts::default());
+        let context = Context {
+            now,
+            settings: &settings,
+            admission: &admission,
+            broadcasts: &broadcasts,
+            new_uaid: &mut || generated(0),
+        };
         let session = Session::new(&context, OWN);
-        Self { session, settings, admission, now, generated: 0 }
+        Self { session, settings, admission, broadcasts, now, generated: 0 }
     }
 
     /// A socket that has said hello as A, with these channels and what is pending on them, at sequence 10.
@@ -100,12 +110,12 @@ impl Talk {
 
     pub(crate) fn handle(&mut self, input: Input<'_>) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let Self { session, settings, admission, now, generated: count } = self;
+        let Self { session, settings, admission, broadcasts, now, generated: count } = self;
         let mut new_uaid = || {
             *count += 1;
             generated(*count)
         };
-        let mut context = Context { now: *now, settings, admission, new_uaid: &mut new_uaid };
+        let mut context = Context { now: *now, settings, admission, broadcasts, new_uaid: &mut new_uaid };
         session.handle(&mut context, input, &mut effects);
         effects
     }
@@ -168,6 +178,7 @@ pub(crate) fn hello_step(id: &str, listed: &[&str]) -> Hello {
         listed: Some(Listed::Channels(listed.iter().map(|id| channel(id)).collect())),
         adopt: true,
         room: true,
+        backlog_max: 10,
     }
 }
 
@@ -194,7 +205,8 @@ pub(crate) fn claimed_from(
     channels: &[(&str, Option<u64>)],
 ) -> Input<'static> {
     let snapshot = snapshot(sequence, channels);
-    outcome(Outcome::Hello(HelloOutcome::Claimed { dialect: Dialect::SimplePush, former, snapshot }))
+    let (dialect, backlog) = (Dialect::SimplePush, Backlog::default());
+    outcome(Outcome::Hello(HelloOutcome::Claimed { dialect, former, snapshot, backlog }))
 }
 
 pub(crate) fn looked(sequence: u64, channels: &[(&str, Option<u64>)]) -> Input<'static> {
@@ -241,6 +253,7 @@ pub(crate) fn add_step(id: &str) -> Effect {
         spelling,
         key,
         channels_max: 200,
+        restricted: None,
     }))
 }
 

@@ -1,32 +1,46 @@
-//! The reference: what a store does, in the simplest words, to compare random steps with.
+//! Random steps: what they are, and how one is performed on a store. What its outcome has to be is told by the
+//! [`reference`](mod@reference).
 //!
-//! It knows a few clients, channels and sockets by number, so that random steps meet each other often.
+//! Steps name clients, channels, sockets, topics and keys by number, and there are few of each, so that random
+//! steps meet each other often.
 
-use super::steps::{new_channel, new_presence, new_uaid, version};
+pub mod reference;
+
+use super::{
+    message_steps::{LONG, payload, tag},
+    steps::{new_channel, new_presence, new_uaid, version},
+};
 use crate::Store;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{sync::Arc, time::Duration};
 use types::{
     channel_id::ChannelId,
     dialect::Dialect,
     key_ring::KeyId,
+    message::{Place, Position},
     notification::Sequence,
     presence::Presence,
     step::{
-        Ack, AddChannel, AddChannelOutcome, Backlog, Channel, Hello, HelloOutcome, Listed, NotOwner,
-        PutOutcome, PutVersion, Snapshot,
+        Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, Hello, HelloOutcome, Listed, NotOwner,
+        PutMessage, PutMessageOutcome, PutOutcome, PutVersion, Snapshot,
     },
     uaid::Uaid,
+    urgency::Urgency,
     uuid_text::Spelling,
+    vapid_key::KeyHash,
 };
 
-/// How many clients, channels and sockets there are.
+/// How many clients, channels, sockets, topics and keys there are.
 pub const CLIENTS: usize = 2;
 /// See [`CLIENTS`].
 pub const CHANNELS: usize = 4;
 /// See [`CLIENTS`].
 pub const SOCKETS: usize = 3;
+/// See [`CLIENTS`].
+pub const TOPICS: u8 = 3;
+/// See [`CLIENTS`].
+pub const KEYS: u8 = 2;
 
-/// A step, with clients, channels and sockets by number.
+/// A step, with clients, channels, sockets, topics and keys by number.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the fields are those of the steps in `types::step`")]
 pub enum Step {
@@ -39,6 +53,7 @@ pub enum Step {
         listed: Option<Option<Vec<usize>>>,
         adopt: bool,
         room: bool,
+        backlog_max: usize,
     },
     Release {
         client: usize,
@@ -53,6 +68,7 @@ pub enum Step {
         socket: usize,
         channel: usize,
         spelling: Spelling,
+        restricted: Option<u8>,
         key: u8,
         channels_max: u32,
     },
@@ -70,9 +86,34 @@ pub enum Step {
         client: usize,
         acks: Vec<(usize, Option<f64>)>,
     },
+    Send {
+        client: usize,
+        channel: usize,
+        restricted: Option<u8>,
+        key: u8,
+        topic: Option<u8>,
+        urgency: Urgency,
+        /// For [`LONG`], or not at all.
+        stored: bool,
+        /// Empty: no payload.
+        body: String,
+        messages_max: u32,
+    },
+    Fetch {
+        client: usize,
+        socket: usize,
+        /// Whether it is in the second group, and the sequence.
+        after: Option<(bool, u64)>,
+        max: usize,
+    },
+    RemoveMessages {
+        client: usize,
+        /// Sequences and topics.
+        places: Vec<(u64, Option<u8>)>,
+    },
 }
 
-/// An outcome of any step. Channels of a snapshot are sorted.
+/// An outcome of any step. Channels of a snapshot are sorted, and messages have their whole time to live.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the variants are those of `Step`")]
 pub enum Outcome {
@@ -82,6 +123,8 @@ pub enum Outcome {
     Added(AddChannelOutcome),
     Removed(Result<(), NotOwner>),
     Put(PutOutcome),
+    Sent(PutMessageOutcome),
+    Fetched(Result<Backlog, NotOwner>),
 }
 
 /// What the numbers stand for in one run.
@@ -102,23 +145,41 @@ impl Default for Names {
     }
 }
 
+impl Names {
+    fn listed(&self, list: Option<Vec<usize>>) -> Listed {
+        match list {
+            Some(list) => Listed::Channels(list.into_iter().map(|channel| self.channels[channel]).collect()),
+            None => Listed::Impossible,
+        }
+    }
+}
+
+/// The place of a message.
+fn place(sequence: u64, topic: Option<u8>) -> Place {
+    Place { sequence: Sequence(sequence), topic: topic.map(tag) }
+}
+
+/// A position in a backlog.
+fn position((without_topic, sequence): (bool, u64)) -> Position {
+    Position { without_topic, sequence: Sequence(sequence) }
+}
+
+/// The key that a channel is restricted to.
+fn key_hash(number: u8) -> KeyHash {
+    KeyHash([number; 32])
+}
+
+const PERFORMED: &str = "the store performs the step";
+
 /// Performs a step on a store.
 pub async fn perform(store: &Arc<dyn Store>, names: &Names, step: &Step) -> Outcome {
-    const PERFORMED: &str = "the store performs the step";
     let Names { clients, channels, sockets } = names;
     match step.clone() {
-        Step::Hello { client, socket, named, otherwise, listed, adopt, room } => {
-            let listed = listed.map(|listed| match listed {
-                Some(listed) => Listed::Channels(listed.iter().map(|channel| channels[*channel]).collect()),
-                None => Listed::Impossible,
-            });
+        Step::Hello { client, socket, named, otherwise, listed, adopt, room, backlog_max } => {
+            let listed = listed.map(|list| names.listed(list));
             let (uaid, presence) = (clients[client], sockets[socket]);
-            let hello = Hello { uaid, presence, named, otherwise, listed, adopt, room, backlog_max: 10 };
-            let mut outcome = store.hello(hello).await.expect(PERFORMED);
-            if let HelloOutcome::Claimed { snapshot, .. } = &mut outcome {
-                snapshot.channels.sort_by_key(|channel| channel.id);
-            }
-            Outcome::Hello(outcome)
+            let hello = Hello { uaid, presence, named, otherwise, listed, adopt, room, backlog_max };
+            perform_hello(store, hello).await
         }
         Step::Release { client, socket } => {
             store.release(clients[client], sockets[socket]).await.expect(PERFORMED);
@@ -131,17 +192,10 @@ pub async fn perform(store: &Arc<dyn Store>, names: &Names, step: &Step) -> Outc
             }
             Outcome::Snapshot(outcome)
         }
-        Step::Add { client, socket, channel, spelling, key, channels_max } => {
+        Step::Add { client, socket, channel, spelling, restricted, key, channels_max } => {
             let (uaid, presence, channel) = (clients[client], sockets[socket], channels[channel]);
-            let add = AddChannel {
-                uaid,
-                presence,
-                channel,
-                spelling,
-                restricted: None,
-                key: KeyId(key),
-                channels_max,
-            };
+            let (restricted, key) = (restricted.map(key_hash), KeyId(key));
+            let add = AddChannel { uaid, presence, channel, spelling, restricted, key, channels_max };
             Outcome::Added(store.add_channel(add).await.expect(PERFORMED))
         }
         Step::Remove { client, socket, channel } => Outcome::Removed(
@@ -158,141 +212,50 @@ pub async fn perform(store: &Arc<dyn Store>, names: &Names, step: &Step) -> Outc
             store.ack_versions(clients[client], acks.collect()).await.expect(PERFORMED);
             Outcome::Done
         }
+        Step::Send { client, channel, restricted, key, topic, urgency, stored, body, messages_max } => {
+            let put = PutMessage {
+                uaid: clients[client],
+                channel: channels[channel],
+                restricted: restricted.map(key_hash),
+                key: KeyId(key),
+                topic: topic.map(tag),
+                urgency,
+                ttl: if stored { LONG } else { Duration::ZERO },
+                payload: (!body.is_empty()).then(|| payload(body)),
+                messages_max,
+            };
+            Outcome::Sent(store.put_message(put).await.expect(PERFORMED))
+        }
+        Step::Fetch { client, socket, after, max } => {
+            let after = after
+                .map(|(without_topic, sequence)| Position { without_topic, sequence: Sequence(sequence) });
+            let fetch = Fetch { uaid: clients[client], presence: sockets[socket], after, max };
+            let outcome = store.fetch(fetch).await.expect(PERFORMED);
+            Outcome::Fetched(outcome.map(with_whole_time_to_live))
+        }
+        Step::RemoveMessages { client, places } => {
+            let places = places.into_iter().map(|(sequence, topic)| place(sequence, topic));
+            store.remove_messages(clients[client], places.collect()).await.expect(PERFORMED);
+            Outcome::Done
+        }
     }
 }
 
-/// The reference.
-#[derive(Debug, Default)]
-pub struct Model {
-    clients: BTreeMap<usize, Client>,
+async fn perform_hello(store: &Arc<dyn Store>, hello: Hello) -> Outcome {
+    let mut outcome = store.hello(hello).await.expect(PERFORMED);
+    if let HelloOutcome::Claimed { snapshot, backlog, .. } = &mut outcome {
+        snapshot.channels.sort_by_key(|channel| channel.id);
+        *backlog = with_whole_time_to_live(std::mem::take(backlog));
+    }
+    Outcome::Hello(outcome)
 }
 
-#[derive(Debug)]
-struct Client {
-    dialect: Dialect,
-    owner: Option<usize>,
-    sequence: u64,
-    channels: BTreeMap<usize, (Spelling, u8, Option<u64>)>,
-}
-
-impl Client {
-    fn snapshot(&self, names: &Names) -> Snapshot {
-        let channel = |(id, (spelling, _, pending)): (&usize, &(Spelling, u8, Option<u64>))| Channel {
-            id: names.channels[*id],
-            spelling: *spelling,
-            pending: pending.map(version),
-        };
-        let mut channels: Vec<_> = self.channels.iter().map(channel).collect();
-        channels.sort_by_key(|channel| channel.id);
-        Snapshot { sequence: Sequence(self.sequence), channels }
-    }
-}
-
-impl Model {
-    /// What a store has to do.
-    pub fn perform(&mut self, names: &Names, step: &Step) -> Outcome {
-        match step.clone() {
-            Step::Hello { client, socket, named, otherwise, listed, adopt, room } => {
-                Outcome::Hello(self.hello(names, client, socket, (named, otherwise), listed, adopt, room))
-            }
-            Step::Release { client, socket } => {
-                if let Some(found) = self.owned(client, socket) {
-                    found.owner = None;
-                    if found.channels.is_empty() {
-                        self.clients.remove(&client);
-                    }
-                }
-                Outcome::Done
-            }
-            Step::Snapshot { client, socket } => Outcome::Snapshot(
-                self.owned(client, socket).map(|found| found.snapshot(names)).ok_or(NotOwner),
-            ),
-            Step::Add { client, socket, channel, spelling, key, channels_max } => {
-                let Some(found) = self.owned(client, socket) else {
-                    return Outcome::Added(AddChannelOutcome::NotOwner(NotOwner));
-                };
-                let (room, sequence) =
-                    (found.channels.len() < channels_max as usize, Sequence(found.sequence));
-                if !room && !found.channels.contains_key(&channel) {
-                    return Outcome::Added(AddChannelOutcome::Full);
-                }
-                let kept = found.channels.entry(channel).or_insert((spelling, key, None));
-                kept.0 = spelling;
-                Outcome::Added(AddChannelOutcome::Registered { key: KeyId(kept.1), sequence })
-            }
-            Step::Remove { client, socket, channel } => {
-                let Some(found) = self.owned(client, socket) else { return Outcome::Removed(Err(NotOwner)) };
-                found.channels.remove(&channel);
-                Outcome::Removed(Ok(()))
-            }
-            Step::Put { client, channel, version } => Outcome::Put(self.put(names, client, channel, version)),
-            Step::Ack { client, acks } => {
-                for (channel, number) in acks {
-                    let found =
-                        self.clients.get_mut(&client).and_then(|found| found.channels.get_mut(&channel));
-                    let Some((_, _, pending)) = found else { continue };
-                    if number.is_none_or(|number| pending.is_some_and(|version| version as f64 == number)) {
-                        *pending = None;
-                    }
-                }
-                Outcome::Done
-            }
+/// Only what is left of it comes back, and how much that is nobody can foretell.
+fn with_whole_time_to_live(mut backlog: Backlog) -> Backlog {
+    for message in &mut backlog.messages {
+        if !message.ttl.is_zero() && message.ttl <= LONG {
+            message.ttl = LONG;
         }
     }
-
-    #[expect(clippy::too_many_arguments, reason = "they are the fields of one step")]
-    fn hello(
-        &mut self,
-        names: &Names,
-        client: usize,
-        socket: usize,
-        (named, otherwise): (Option<Dialect>, Dialect),
-        listed: Option<Option<Vec<usize>>>,
-        adopt: bool,
-        room: bool,
-    ) -> HelloOutcome {
-        let stored = self.clients.get(&client);
-        let dialect = named.or(stored.map(|stored| stored.dialect)).unwrap_or(otherwise);
-        let simplepush = dialect == Dialect::SimplePush;
-        if simplepush && listed.is_none() {
-            return HelloOutcome::ListMissing;
-        }
-        if simplepush && !room {
-            return HelloOutcome::NoRoom;
-        }
-        let registered = |channel: &usize| stored.is_some_and(|stored| stored.channels.contains_key(channel));
-        let verified = !simplepush || listed.flatten().is_some_and(|listed| listed.iter().all(registered));
-        let former = stored.and_then(|stored| stored.owner).map(|socket| names.sockets[socket]);
-        match stored {
-            Some(stored) if stored.dialect != dialect => return HelloOutcome::Unknown { dialect },
-            Some(_) if !verified => {
-                self.clients.remove(&client);
-                return HelloOutcome::Deleted { former };
-            }
-            None if !verified || !adopt => return HelloOutcome::Unknown { dialect },
-            Some(_) | None => {}
-        }
-        let new = || Client { dialect, owner: None, sequence: 0, channels: BTreeMap::new() };
-        let claimed = self.clients.entry(client).or_insert_with(new);
-        claimed.owner = Some(socket);
-        HelloOutcome::Claimed {
-            dialect,
-            former,
-            snapshot: claimed.snapshot(names),
-            backlog: Backlog::default(),
-        }
-    }
-
-    fn put(&mut self, names: &Names, client: usize, channel: usize, version: u64) -> PutOutcome {
-        let Some(found) = self.clients.get_mut(&client) else { return PutOutcome::Gone };
-        let Some((_, _, pending)) = found.channels.get_mut(&channel) else { return PutOutcome::Gone };
-        *pending = Some(version);
-        found.sequence += 1;
-        let presence = found.owner.map(|socket| names.sockets[socket]);
-        PutOutcome::Stored { sequence: Sequence(found.sequence), presence }
-    }
-
-    fn owned(&mut self, client: usize, socket: usize) -> Option<&mut Client> {
-        self.clients.get_mut(&client).filter(|found| found.owner == Some(socket))
-    }
+    backlog
 }

@@ -9,7 +9,8 @@ use types::{
     notification::Sequence,
     presence::{ConnectionId, NodeId, Presence},
     step::{
-        Ack, AddChannel, AddChannelOutcome, Hello, HelloOutcome, Listed, PutOutcome, PutVersion, Snapshot,
+        Ack, AddChannel, AddChannelOutcome, Backlog, Hello, HelloOutcome, Listed, PutOutcome, PutVersion,
+        Snapshot,
     },
     uaid::Uaid,
     uuid_text::Spelling,
@@ -98,7 +99,17 @@ pub struct Client {
 pub async fn connected(store: &Arc<dyn Store>, channels: usize) -> Client {
     let (uaid, presence) = (new_uaid(), new_presence());
     claim(store, simplepush(uaid, presence)).await;
-    let mut client = Client { uaid, presence, channels: Vec::new() };
+    with_channels(store, Client { uaid, presence, channels: Vec::new() }, channels).await
+}
+
+/// A connected Web Push client with so many channels.
+pub async fn subscribed(store: &Arc<dyn Store>, channels: usize) -> Client {
+    let (uaid, presence) = (new_uaid(), new_presence());
+    claim(store, Hello { adopt: true, ..webpush(uaid, presence) }).await;
+    with_channels(store, Client { uaid, presence, channels: Vec::new() }, channels).await
+}
+
+async fn with_channels(store: &Arc<dyn Store>, mut client: Client, channels: usize) -> Client {
     for _ in 0..channels {
         let channel = new_channel();
         register(store, &client, channel).await;
@@ -121,8 +132,18 @@ pub async fn say(store: &Arc<dyn Store>, hello: Hello) -> HelloOutcome {
 
 /// A hello that claims the UAID: its dialect, the former presence and the snapshot.
 pub async fn claim(store: &Arc<dyn Store>, hello: Hello) -> (Dialect, Option<Presence>, Snapshot) {
+    let (dialect, former, snapshot, _) = claim_all(store, hello).await;
+    (dialect, former, snapshot)
+}
+
+/// A hello that claims the UAID: the stored messages that it brings.
+pub async fn claim_backlog(store: &Arc<dyn Store>, hello: Hello) -> Backlog {
+    claim_all(store, hello).await.3
+}
+
+async fn claim_all(store: &Arc<dyn Store>, hello: Hello) -> (Dialect, Option<Presence>, Snapshot, Backlog) {
     match say(store, hello).await {
-        HelloOutcome::Claimed { dialect, former, snapshot, backlog: _ } => (dialect, former, snapshot),
+        HelloOutcome::Claimed { dialect, former, snapshot, backlog } => (dialect, former, snapshot, backlog),
         other @ (HelloOutcome::Unknown { .. }
         | HelloOutcome::Deleted { .. }
         | HelloOutcome::ListMissing

@@ -7,6 +7,7 @@
 use super::{
     Clock,
     clients::{Batch, Memory, failed},
+    message::KEY_LEN,
 };
 use crate::StoreError;
 use redb::{Database, TableDefinition};
@@ -20,6 +21,15 @@ const BATCH_LEN_MAX: usize = 1024;
 
 /// The records of the clients, by UAID.
 pub(super) const CLIENTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("clients");
+
+/// What the stored messages carry, by UAID and sequence.
+pub(super) const MESSAGES: TableDefinition<'_, &[u8; KEY_LEN], &[u8]> = TableDefinition::new("messages");
+
+/// The version of each broadcast, by its id.
+pub(super) const BROADCASTS: TableDefinition<'_, &str, &str> = TableDefinition::new("broadcasts");
+
+/// Numbers about the database: `format`, `epoch`, and the revision of the broadcasts, `broadcasts`.
+pub(super) const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
 /// Performs a step, and gives what answers it once the batch is committed, or is not.
 pub(super) type Step = Box<dyn FnOnce(&mut Batch<'_, '_>) -> Reply + Send>;
@@ -74,11 +84,12 @@ impl Writer {
         let unavailable =
             |error: &dyn std::fmt::Display| StoreError::Unavailable(format!("database: {error}"));
         let transaction = self.database.begin_write().map_err(|error| unavailable(&error))?;
-        let table = transaction.open_table(CLIENTS).map_err(|error| unavailable(&error))?;
         let now = (self.clock)();
-        let mut batch = Batch::new(table, &mut self.memory, now);
+        let mut batch =
+            Batch::new(&transaction, &mut self.memory, now).map_err(|error| unavailable(&error))?;
         let replies: Vec<_> = steps.into_iter().map(|step| step(&mut batch)).collect();
         let swept = batch.sweep();
+        batch.note(swept.as_ref().err());
         let ended = match batch.finish() {
             Ok(true) => transaction.commit().map_err(|error| unavailable(&error)),
             Ok(false) => transaction.abort().map_err(failed),
@@ -87,6 +98,6 @@ impl Writer {
         for reply in replies {
             reply(ended.clone());
         }
-        ended.and(swept)
+        ended
     }
 }

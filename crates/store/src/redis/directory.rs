@@ -6,8 +6,9 @@
 //!
 //! Each text is its length in four bytes, big-endian, and UTF-8. The script puts the end of the lease before it.
 
-use super::record::Unreadable;
-use crate::NodeEntry;
+use super::{pairs, record::Unreadable};
+use crate::{Announced, NodeEntry, StoreError};
+use redis::Value;
 use types::presence::NodeId;
 
 /// The version of the format that this file writes and reads.
@@ -57,6 +58,30 @@ fn text(rest: &mut &[u8]) -> Result<String, Unreadable> {
     let (bytes, after) = after.split_at_checked(u32::from_be_bytes(*len) as usize).ok_or(SHORT)?;
     *rest = after;
     String::from_utf8(bytes.to_vec()).map_err(|_| Unreadable("directory entry is not UTF-8"))
+}
+
+/// Reads the answer of the announce script.
+pub(super) fn announced(parts: &[Value]) -> Result<Announced, StoreError> {
+    let [Value::Int(lapsed), Value::BulkString(epoch), nodes @ ..] = parts else {
+        return Err(StoreError::Unreadable("answer of announce".into()));
+    };
+    let epoch = std::str::from_utf8(epoch)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| StoreError::Unreadable("epoch is not a number".into()))?;
+    Ok(Announced { nodes: entries(nodes), epoch, lapsed: *lapsed == 1 })
+}
+
+/// Reads directory entries. One that this version cannot read is left out: the others can still be used.
+pub(super) fn entries(fields: &[Value]) -> Vec<NodeEntry> {
+    let read = |(field, value)| match decode(field, value) {
+        Ok(entry) => Some(entry),
+        Err(error) => {
+            tracing::warn!(error = %error, "directory entry left out");
+            None
+        }
+    };
+    pairs(fields).filter_map(read).collect()
 }
 
 #[cfg(test)]

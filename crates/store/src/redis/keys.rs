@@ -1,4 +1,5 @@
-//! The names of the keys in Redis. Nothing outside this file names one.
+//! The names of the keys in Redis. Nothing outside this file names one, but for those of messages: only scripts use
+//! them, and make them of the client's key and the message's field (`scripts/messages.lua`).
 //!
 //! Every key of a client has the UAID as its hash tag, so all of them are on the same node of a Redis Cluster
 //! and one script can use them together. The keys of the directory share a tag for the same reason.
@@ -14,6 +15,9 @@ pub(super) const NODES: &[u8] = b"{beckon}nodes";
 
 /// The random number that tells whether the store has lost everything. Never expires.
 pub(super) const EPOCH: &[u8] = b"{beckon}epoch";
+
+/// The broadcasts: a hash of ids and versions, and the revision in the field without a name. Never expires.
+pub(super) const BROADCASTS: &[u8] = b"{beckon}broadcasts";
 
 /// Written by health checks; expires.
 pub(super) const CHECK: &[u8] = b"{beckon}check";

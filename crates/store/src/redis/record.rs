@@ -3,9 +3,18 @@
 //! ```text
 //! field "m", the head   version 0x01 | dialect (1 SimplePush, 2 Web Push) | node, 8 bytes | connection, 8 bytes
 //!                       | sequence, decimal digits            all zero node and connection: nobody has it
-//! field channel id      form | mask, 4 bytes, if the form has bit 1 | key id | pending version, decimal digits
-//!   (16 bytes)          form bit 0: no hyphens; bit 1: the mask says which letters are in upper case
+//! field channel id      form | mask, 4 bytes, if the form has bit 1 | restriction, 16 bytes, if it has bit 2
+//!   (16 bytes)          | key id | pending version, decimal digits
+//!                       form bit 0: no hyphens; bit 1: the mask says which letters are in upper case;
+//!                       bit 2: the channel is restricted to an application server's key
+//! field sequence        a message without a topic: nothing
+//!   (decimal digits)
+//! field "t" and tag     a message with a topic: its sequence, decimal digits
+//!   (13 bytes)
 //! ```
+//!
+//! A message itself is in a key of its own, `m{UAID}field` (`messages`), and expires without its field: a field whose
+//! key is gone is no message. The lengths of fields tell them apart; a sequence has at most 14 digits.
 //!
 //! Numbers of more than a byte are big-endian. Numbers that scripts count with are decimal digits, so that no
 //! Lua number has to hold a version. The scripts in `scripts/` write the same format.
@@ -17,7 +26,9 @@ use types::{
     notification::Sequence,
     presence::{ConnectionId, NodeId, Presence},
     step::{Channel, Snapshot},
+    topic::{TAG_LEN, TopicTag},
     uuid_text::Spelling,
+    vapid_key::KeyHash,
     version::Version,
 };
 
@@ -26,6 +37,13 @@ const VERSION: u8 = 1;
 
 /// Bytes of a presence.
 pub(super) const PRESENCE_LEN: usize = 16;
+
+/// Bytes of a restriction: the beginning of the hash of an application server's key. Whoever could make two keys that
+/// begin alike would restrict his own channels only.
+pub(super) const RESTRICTION_LEN: usize = 16;
+
+/// Bytes of the field of a message with a topic.
+const TOPIC_FIELD_LEN: usize = 1 + TAG_LEN;
 
 /// Where the sequence starts in the head.
 const SEQUENCE_AT: usize = 2 + PRESENCE_LEN;
@@ -97,29 +115,48 @@ pub(super) fn head(bytes: &[u8]) -> Result<Head, Unreadable> {
     Ok(Head { dialect: dialect(fixed[1])?, presence: presence(&fixed[2..])?, sequence: sequence(digits)? })
 }
 
-/// The bytes of a spelling: form and mask.
-pub(super) fn spelling_bytes(spelling: Spelling, out: &mut Vec<u8>) {
-    let plain = u8::from(!spelling.hyphens);
-    if spelling.upper == 0 {
-        out.push(plain);
-    } else {
-        out.push(plain | 2);
-        out.extend_from_slice(&spelling.upper.to_be_bytes());
-    }
+/// The beginning of a channel: form, mask and restriction.
+pub(super) fn channel_start(spelling: Spelling, restricted: Option<KeyHash>) -> Vec<u8> {
+    let mask = if spelling.upper == 0 { None } else { Some(spelling.upper.to_be_bytes()) };
+    let form =
+        u8::from(!spelling.hyphens) | u8::from(mask.is_some()) << 1 | u8::from(restricted.is_some()) << 2;
+    let mut bytes = Vec::with_capacity(1 + 4 + RESTRICTION_LEN);
+    bytes.push(form);
+    bytes.extend(mask.into_iter().flatten());
+    bytes.extend_from_slice(&restriction(restricted.as_ref())[..]);
+    bytes
+}
+
+/// The bytes of what a channel is restricted to; none if it is not.
+pub(super) fn restriction(restricted: Option<&KeyHash>) -> &[u8] {
+    restricted.map_or(&[], |hash| &hash.0[..RESTRICTION_LEN])
+}
+
+/// The field of a message with that topic; none for one without.
+pub(super) fn topic_field(topic: Option<TopicTag>) -> Vec<u8> {
+    let Some(TopicTag(tag)) = topic else { return Vec::new() };
+    let mut field = Vec::with_capacity(TOPIC_FIELD_LEN);
+    field.push(b't');
+    field.extend_from_slice(&tag);
+    field
 }
 
 /// Reads a channel's field.
 pub(super) fn channel(field: &[u8], value: &[u8]) -> Result<Channel, Unreadable> {
     let id = field.try_into().map_err(|_| Unreadable("channel id is not 16 bytes"))?;
     let (&form, rest) = value.split_first().ok_or(Unreadable("channel is empty"))?;
-    let (upper, rest) = match form {
-        0 | 1 => (0, rest),
-        2 | 3 => {
-            let (mask, rest) = rest.split_first_chunk().ok_or(Unreadable("channel is too short"))?;
-            (u32::from_be_bytes(*mask), rest)
-        }
-        _ => return Err(Unreadable("unknown form of a channel")),
+    if form > 7 {
+        return Err(Unreadable("unknown form of a channel"));
+    }
+    let (upper, rest) = if form & 2 == 0 {
+        (0, rest)
+    } else {
+        let (mask, rest) = rest.split_first_chunk().ok_or(Unreadable("channel is too short"))?;
+        (u32::from_be_bytes(*mask), rest)
     };
+    let restriction_len = if form & 4 == 0 { 0 } else { RESTRICTION_LEN };
+    let (_restriction, rest) =
+        rest.split_at_checked(restriction_len).ok_or(Unreadable("channel is too short"))?;
     let (_key, pending) = rest.split_first().ok_or(Unreadable("channel is too short"))?;
     let pending = match pending {
         [] => None,
@@ -133,7 +170,7 @@ pub(super) fn channel(field: &[u8], value: &[u8]) -> Result<Channel, Unreadable>
     Ok(Channel { id: ChannelId(id), spelling: Spelling { hyphens: form & 1 == 0, upper }, pending })
 }
 
-/// Reads all fields of a record.
+/// Reads the head and the channels of a record.
 pub(super) fn record<'a>(
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
 ) -> Result<(Option<Head>, Snapshot), Unreadable> {
@@ -152,7 +189,7 @@ pub(super) fn record<'a>(
 }
 
 /// Reads the decimal digits of a sequence.
-fn sequence(digits: &[u8]) -> Result<Sequence, Unreadable> {
+pub(super) fn sequence(digits: &[u8]) -> Result<Sequence, Unreadable> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(Unreadable("sequence is not a number"));
     }
@@ -165,8 +202,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Records as version 1 wrote them. This file is never edited, so that they stay readable.
+    /// Records as version 1 wrote them. These files are never edited, so that they stay readable.
     const FIXTURE: &str = include_str!("../../tests/fixtures/record-v1.redis");
+
+    /// The same of Web Push.
+    const FIXTURE_WEBPUSH: &str = include_str!("../../tests/fixtures/record-v1-webpush.redis");
 
     fn bytes(hex: &str) -> Vec<u8> {
         (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
@@ -175,7 +215,8 @@ mod tests {
     #[test]
     fn records_of_version_1_stay_readable() {
         let mut seen = 0;
-        for line in FIXTURE.lines().filter(|line| !line.starts_with('#')) {
+        let lines = FIXTURE.lines().chain(FIXTURE_WEBPUSH.lines());
+        for line in lines.filter(|line| !line.starts_with('#')) {
             let [field, value, expected] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else {
                 panic!("three columns: {line}");
             };
@@ -188,7 +229,7 @@ mod tests {
             assert_eq!(read, expected);
             seen += 1;
         }
-        assert_eq!(seen, 7, "all lines of the fixture");
+        assert_eq!(seen, 11, "all lines of the fixtures");
     }
 
     #[test]
@@ -199,14 +240,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_channel_survives(id: [u8; 16], hyphens: bool, upper: u32, key: u8, pending in proptest::option::of(0..=Version::MAX)) {
+        fn a_channel_survives(
+            id: [u8; 16],
+            hyphens: bool,
+            upper: u32,
+            restricted in proptest::option::of(any::<[u8; 32]>()),
+            key: u8,
+            pending in proptest::option::of(0..=Version::MAX),
+        ) {
             let expected = Channel {
                 id: ChannelId(id),
                 spelling: Spelling { hyphens, upper },
                 pending: pending.map(|number| Version::new(number).unwrap()),
             };
-            let mut value = Vec::new();
-            spelling_bytes(expected.spelling, &mut value);
+            let mut value = channel_start(expected.spelling, restricted.map(KeyHash));
             value.push(key);
             value.extend(pending.map(|number| number.to_string()).unwrap_or_default().bytes());
             prop_assert_eq!(channel(&id, &value), Ok(expected));
@@ -221,7 +268,7 @@ mod tests {
         #[test]
         fn garbage_is_read_without_a_panic(field: Vec<u8>, mut value: Vec<u8>, plausible: bool) {
             if plausible && value.len() > 1 {
-                (value[0], value[1]) = (value[0] % 4, value[1] % 3);
+                (value[0], value[1]) = (value[0] % 8, value[1] % 3);
             }
             let _ = head(&value);
             let _ = channel(&field, &value);

@@ -20,24 +20,40 @@ pub(super) struct Scripts {
     pub(super) remove_channel: Script,
     pub(super) put_version: Script,
     pub(super) ack_versions: Script,
+    pub(super) put_message: Script,
+    pub(super) fetch: Script,
+    pub(super) remove_messages: Script,
+    pub(super) set_broadcast: Script,
+    pub(super) remove_broadcast: Script,
+    pub(super) broadcasts: Script,
     pub(super) announce: Script,
     pub(super) nodes: Script,
 }
 
+/// The text of a script: what it shares with others, and its own.
+macro_rules! text {
+    ($($file:literal),+) => {
+        concat!($(include_str!(concat!("scripts/", $file, ".lua"))),+)
+    };
+}
+
 /// Hashed once.
 pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
-    hello: Script::new(concat!(include_str!("scripts/read_all.lua"), include_str!("scripts/hello.lua"))),
-    release: Script::new(include_str!("scripts/release.lua")),
-    snapshot: Script::new(concat!(
-        include_str!("scripts/read_all.lua"),
-        include_str!("scripts/snapshot.lua")
-    )),
-    add_channel: Script::new(include_str!("scripts/add_channel.lua")),
-    remove_channel: Script::new(include_str!("scripts/remove_channel.lua")),
-    put_version: Script::new(include_str!("scripts/put_version.lua")),
-    ack_versions: Script::new(include_str!("scripts/ack_versions.lua")),
-    announce: Script::new(include_str!("scripts/announce.lua")),
-    nodes: Script::new(include_str!("scripts/nodes.lua")),
+    hello: Script::new(text!("channel", "messages", "read_all", "backlog", "hello")),
+    release: Script::new(text!("release")),
+    snapshot: Script::new(text!("channel", "read_all", "snapshot")),
+    add_channel: Script::new(text!("channel", "add_channel")),
+    remove_channel: Script::new(text!("messages", "remove_channel")),
+    put_version: Script::new(text!("channel", "put_version")),
+    ack_versions: Script::new(text!("channel", "ack_versions")),
+    put_message: Script::new(text!("channel", "messages", "put_message")),
+    fetch: Script::new(text!("channel", "messages", "read_all", "backlog", "fetch")),
+    remove_messages: Script::new(text!("messages", "remove_messages")),
+    set_broadcast: Script::new(text!("set_broadcast")),
+    remove_broadcast: Script::new(text!("remove_broadcast")),
+    broadcasts: Script::new(text!("broadcasts")),
+    announce: Script::new(text!("announce")),
+    nodes: Script::new(text!("nodes")),
 });
 
 impl Script {

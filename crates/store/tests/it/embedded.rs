@@ -1,5 +1,7 @@
 //! The suite on the embedded store, and what only it has.
 
+mod messages;
+
 use crate::SetClock;
 use std::{path::Path, sync::Arc, time::Duration};
 use store::{
@@ -31,7 +33,9 @@ fn shared(data_dir: &Path, clock: &SetClock) -> Arc<dyn Store> {
 
 async fn fixture() -> Fixture {
     let directory = tempfile::tempdir().unwrap();
-    let store = shared(directory.path(), &SetClock::new());
+    // The suite waits for messages to expire.
+    let moving = Options { clock: crate::moving_clock(), ..options(directory.path(), &SetClock::new()) };
+    let store = Arc::new(EmbeddedStore::open(moving).unwrap());
     Fixture { store, holds: Box::new(directory) }
 }
 
@@ -188,7 +192,7 @@ async fn an_unreadable_record_is_told_and_stays() {
     drop(store);
     let bytes = std::fs::read(directory.path().join("store.redb")).unwrap();
     let clients: redb::TableDefinition<'_, &[u8; 16], &[u8]> = redb::TableDefinition::new("clients");
-    let newer: &[u8] = &[2, 1, 0];
+    let newer: &[u8] = &[3, 1, 0];
     {
         let database = redb::Database::open(directory.path().join("store.redb")).unwrap();
         let transaction = database.begin_write().unwrap();

@@ -33,6 +33,15 @@ impl SetClock {
     }
 }
 
+/// The operating system's clock.
+fn moving_clock() -> store::embedded::Clock {
+    Arc::new(|| {
+        #[expect(clippy::disallowed_methods, reason = "this test is about the time that passes")]
+        let now = std::time::SystemTime::now();
+        now.duration_since(std::time::UNIX_EPOCH).unwrap()
+    })
+}
+
 /// What the embedded store and Redis are opened with by their setting.
 fn open_options(data_dir: std::path::PathBuf) -> store::open::OpenOptions {
     store::open::OpenOptions {

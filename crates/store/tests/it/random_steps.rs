@@ -5,10 +5,10 @@ use proptest::{collection::vec, option, prelude::*, sample::select, test_runner:
 use std::sync::Arc;
 use store::{
     Store,
-    conformance::model::{CHANNELS, CLIENTS, Model, Names, SOCKETS, Step, perform},
+    conformance::model::{CHANNELS, CLIENTS, KEYS, Names, SOCKETS, Step, TOPICS, perform, reference::Model},
     harness::RedisServer,
 };
-use types::{dialect::Dialect, uuid_text::Spelling, version::Version};
+use types::{dialect::Dialect, urgency::Urgency, uuid_text::Spelling, version::Version};
 
 /// Runs of steps, on each store.
 const RUNS: u32 = 48;
@@ -36,8 +36,8 @@ fn hello() -> impl Strategy<Value = Step> {
     let listed = option::weighted(0.9, option::weighted(0.9, vec(0..CHANNELS, 0..3)));
     let flags = (proptest::bool::weighted(0.8), proptest::bool::weighted(0.9));
     let who = (0..CLIENTS, 0..SOCKETS);
-    (who, option::weighted(0.3, dialect()), dialect(), listed, flags).prop_map(
-        |((client, socket), named, otherwise, listed, (adopt, room))| Step::Hello {
+    (who, option::weighted(0.3, dialect()), dialect(), listed, flags, 1..5_usize).prop_map(
+        |((client, socket), named, otherwise, listed, (adopt, room), backlog_max)| Step::Hello {
             client,
             socket,
             named,
@@ -45,6 +45,42 @@ fn hello() -> impl Strategy<Value = Step> {
             listed,
             adopt,
             room,
+            backlog_max,
+        },
+    )
+}
+
+/// A sequence of one of the writes in a run, mostly.
+fn sequence() -> impl Strategy<Value = u64> {
+    0..25_u64
+}
+
+fn topic() -> impl Strategy<Value = Option<u8>> {
+    option::of(0..TOPICS)
+}
+
+/// Mostly none, so that it is mostly the one that the channel is registered with.
+fn restricted() -> impl Strategy<Value = Option<u8>> {
+    option::weighted(0.2, 0..KEYS)
+}
+
+fn urgency() -> impl Strategy<Value = Urgency> {
+    select(vec![Urgency::VeryLow, Urgency::Low, Urgency::Normal, Urgency::High])
+}
+
+fn send() -> impl Strategy<Value = Step> {
+    let what = (any::<u8>(), topic(), urgency(), "[a-z]{0,3}");
+    (0..CLIENTS, 0..CHANNELS, restricted(), what, proptest::bool::weighted(0.8), 2..6_u32).prop_map(
+        |(client, channel, restricted, (key, topic, urgency, body), stored, messages_max)| Step::Send {
+            client,
+            channel,
+            restricted,
+            key,
+            topic,
+            urgency,
+            stored,
+            body,
+            messages_max,
         },
     )
 }
@@ -56,9 +92,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => hello(),
         1 => who().prop_map(|(client, socket)| Step::Release { client, socket }),
         1 => who().prop_map(|(client, socket)| Step::Snapshot { client, socket }),
-        4 => (who(), 0..CHANNELS, spelling(), any::<u8>(), 1..=CHANNELS as u32).prop_map(
-            |((client, socket), channel, spelling, key, channels_max)| Step::Add {
-                client, socket, channel, spelling, key, channels_max
+        4 => (who(), 0..CHANNELS, spelling(), restricted(), any::<u8>(), 1..=CHANNELS as u32).prop_map(
+            |((client, socket), channel, spelling, restricted, key, channels_max)| Step::Add {
+                client, socket, channel, spelling, restricted, key, channels_max
             }
         ),
         1 => (who(), 0..CHANNELS)
@@ -66,6 +102,11 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..CLIENTS, 0..CHANNELS, number())
             .prop_map(|(client, channel, version)| Step::Put { client, channel, version }),
         3 => (0..CLIENTS, acks).prop_map(|(client, acks)| Step::Ack { client, acks }),
+        6 => send(),
+        2 => (who(), option::of((any::<bool>(), sequence())), 1..5_usize)
+            .prop_map(|((client, socket), after, max)| Step::Fetch { client, socket, after, max }),
+        2 => (0..CLIENTS, vec((sequence(), topic()), 0..6))
+            .prop_map(|(client, places)| Step::RemoveMessages { client, places }),
     ]
 }
 
@@ -74,7 +115,7 @@ async fn check(store: Arc<dyn Store>) {
     let handle = tokio::runtime::Handle::current();
     let config = ProptestConfig { cases: RUNS, failure_persistence: None, ..ProptestConfig::default() };
     let run = move || {
-        TestRunner::new(config).run(&vec(step(), 1..60), |steps| {
+        TestRunner::new(config).run(&vec(step(), 1..90), |steps| {
             let (names, mut model) = (Names::default(), Model::default());
             for step in &steps {
                 let expected = model.perform(&names, step);

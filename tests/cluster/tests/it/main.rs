@@ -28,15 +28,29 @@ macro_rules! on_both_shapes {
 }
 
 mod between_nodes;
+mod clients;
 mod coverage;
 mod crash;
+mod http_cancel;
 mod http_endpoint;
+mod http_headers;
 mod http_health;
+mod http_vapid;
+mod http_webpush;
+mod message_faults;
 mod programs;
 mod redis_faults;
+mod refusal;
 mod sp_ack;
 mod sp_delivery;
 mod sp_hello;
 mod sp_register;
 mod sp_socket;
 mod sp_socket_limits;
+mod wp_ack;
+mod wp_backlog;
+mod wp_broadcast;
+mod wp_delivery;
+mod wp_hello;
+mod wp_register;
+mod wp_socket;

@@ -9,8 +9,8 @@ use types::{
     notification::Sequence,
     presence::Presence,
     step::{
-        Ack, AddChannel, AddChannelOutcome, Channel, Hello, HelloOutcome, Listed, NotOwner, PutOutcome,
-        Snapshot,
+        Ack, AddChannel, AddChannelOutcome, Backlog, Channel, Hello, HelloOutcome, Listed, NotOwner,
+        PutOutcome, Snapshot,
     },
     uaid::Uaid,
     uuid_text::Spelling,
@@ -64,6 +64,7 @@ impl Store {
                 self.ack(uaid, &acks);
                 Outcome::Ack
             }
+            Step::RemoveMessages(..) | Step::Fetch(_) => panic!("{step:?} in SimplePush"),
             Step::Snapshot(uaid, presence) => {
                 Outcome::Snapshot(self.owned(uaid, presence).map(|record| record.snapshot()))
             }
@@ -101,7 +102,8 @@ impl Store {
         };
         let former = record.presence.replace(hello.presence);
         if registered {
-            return HelloOutcome::Claimed { dialect, former, snapshot: record.snapshot() };
+            let (snapshot, backlog) = (record.snapshot(), Backlog::default());
+            return HelloOutcome::Claimed { dialect, former, snapshot, backlog };
         }
         self.records.remove(&hello.uaid);
         HelloOutcome::Deleted { former }

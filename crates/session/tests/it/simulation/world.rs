@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 use types::{
+    broadcast::Broadcasts,
     channel_id::ChannelId,
     moment::Moment,
     notification::{Notification, Update},
@@ -174,6 +175,7 @@ impl World {
             now: self.now,
             settings: &self.settings,
             admission: &admission,
+            broadcasts: &Broadcasts::default(),
             new_uaid: &mut new_uaid,
         };
         self.sockets.push(Socket {
@@ -316,6 +318,7 @@ impl World {
         match socket.mailbox.pop_front() {
             Some(Notification::Update(update)) => self.handle(at, Input::Update(update)),
             Some(Notification::Missed) => self.handle(at, Input::Missed),
+            Some(Notification::Message(message)) => self.handle(at, Input::Message(message)),
             None => {}
         }
     }
@@ -346,6 +349,7 @@ impl World {
             now: self.now,
             settings: &self.settings,
             admission: &admission,
+            broadcasts: &Broadcasts::default(),
             new_uaid: &mut new_uaid,
         };
         let mut effects = Vec::new();
@@ -377,6 +381,7 @@ impl World {
                 socket.work = Some(Work::Asked(step));
             }
             Effect::Evict(presence) => self.evictions.push(presence),
+            Effect::Subscribed | Effect::Told(_) => panic!("{effect:?} in SimplePush"),
             Effect::End => {
                 assert!(socket.work.is_none() && socket.closed);
                 socket.ended = true;

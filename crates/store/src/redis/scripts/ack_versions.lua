@@ -4,12 +4,11 @@ local key, call, sub = KEYS[1], redis.call, string.sub
 
 -- A channel without what is pending on it; false if that is not acknowledged, nil if it cannot be read.
 local function cleared(value, acknowledged)
-  local form = sub(value, 1, 1)
-  local prefix = (form == '\0' or form == '\1') and 2 or (form == '\2' or form == '\3') and 6 or 0
-  if prefix == 0 or #value < prefix then return nil end
-  if #value == prefix then return false end
-  if acknowledged ~= '' and tonumber(sub(value, prefix + 1)) ~= tonumber(acknowledged) then return false end
-  return sub(value, 1, prefix)
+  local len = prefix(value)
+  if not len then return nil end
+  if #value == len then return false end
+  if acknowledged ~= '' and tonumber(sub(value, len + 1)) ~= tonumber(acknowledged) then return false end
+  return sub(value, 1, len)
 end
 
 -- One channel is what nearly every user agent acknowledges at a time.

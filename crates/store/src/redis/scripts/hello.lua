@@ -1,5 +1,5 @@
 -- KEYS[1] record  ARGV: 1 named dialect or 0, 2 dialect otherwise, 3 presence, 4 adopt, 5 room,
--- 6 list ('none', 'impossible', 'given'), 7 idle ms, 8.. listed channels
+-- 6 list ('none', 'impossible', 'given'), 7 idle ms, 8 Web Push: messages at most, 9.. listed channels
 if not readable then return -1 end
 local stored = head and string.byte(head, 2)
 local named = tonumber(ARGV[1])
@@ -9,20 +9,30 @@ if dialect == 1 and ARGV[5] ~= '1' then return 2 end
 if stored and stored ~= dialect then return 10 + dialect end
 if stored and dialect == 1 then
   local registered = ARGV[6] == 'given'
-  for i = 8, #ARGV do
+  for i = 9, #ARGV do
     if not channels[ARGV[i]] then registered = false end
   end
   if not registered then
+    local messages = {}
+    for _, field in pairs(field_at) do messages[#messages + 1] = field end
+    forget(messages)
     redis.call('DEL', KEYS[1])
     return string.sub(head, 3, 18)
   end
 end
 if not stored then
-  local empty = ARGV[6] == 'given' and #ARGV == 7
+  local empty = ARGV[6] == 'given' and #ARGV == 8
   if ARGV[4] ~= '1' or (dialect == 1 and not empty) then return 10 + dialect end
+end
+local found, expired = { 0 }, {}
+if dialect == 2 and #positions > 0 then
+  found = backlog(-1, tonumber(ARGV[8]), expired)
+  if not found then return -1 end
+  forget(expired)
 end
 local sequence = head and string.sub(head, 19) or '0'
 redis.call('HSET', KEYS[1], 'm', string.char(1, dialect) .. ARGV[3] .. sequence)
 redis.call('PEXPIRE', KEYS[1], ARGV[7])
 all[#all + 1] = dialect
+all[#all + 1] = found
 return all

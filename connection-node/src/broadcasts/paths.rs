@@ -1,0 +1,138 @@
+//! Where operators see and set the broadcasts, on the admin listener.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /broadcasts` | 200, `{"broadcasts": {"<id>": "<version>", ...}}`, as the store has them now |
+//! | `PUT /broadcasts/<id>`, the version as the body | 204 |
+//! | `DELETE /broadcasts/<id>` | 204; 404 if there is none of that id |
+//!
+//! An id may have slashes in it; other characters that a path cannot have are percent-encoded. Errors have the body
+//! of PROTOCOL.md section 5.8.
+
+use crate::node::Node;
+use bytes::{Buf, Bytes};
+use futures_util::{Stream, StreamExt as _};
+use http::{HeaderValue, Method, Response, StatusCode, header::ALLOW};
+use ops::admin::{Admin, Vitals, empty, json};
+use serde::Serialize;
+use std::{collections::BTreeMap, pin::pin, sync::Arc};
+use store::{Store, StoreError};
+use types::{
+    broadcast::{BROADCAST_VERSION_LEN_MAX, BroadcastId, BroadcastVersion, InvalidBroadcast},
+    step::TooManyBroadcasts,
+};
+use warp::{Filter, Rejection};
+
+/// Why a request is not done.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Invalid(#[from] InvalidBroadcast),
+    #[error("the body did not arrive whole")]
+    Body,
+    #[error("there is no broadcast of that id")]
+    Unknown,
+    #[error("only {0} are answered here")]
+    Method(&'static str),
+    #[error(transparent)]
+    TooMany(#[from] TooManyBroadcasts),
+    #[error("the store does not answer")]
+    Store(#[from] StoreError),
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Invalid(_) | Self::Body => StatusCode::BAD_REQUEST,
+            Self::Unknown => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooMany(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Listing<'a> {
+    broadcasts: BTreeMap<&'a str, &'a str>,
+}
+
+/// The paths, for [`Admin::serve_with`]. Everything else is rejected.
+pub fn paths<V: Vitals>(
+    node: Arc<Node>,
+    admin: Arc<Admin<V>>,
+) -> impl Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send> + Clone + Send + Sync + 'static
+{
+    let answer = move |id: warp::path::Tail, method, body| {
+        let (node, admin) = (node.clone(), admin.clone());
+        async move {
+            let refusal = match perform(&*node.store, id.as_str(), &method, body).await {
+                Ok(response) => return response,
+                Err(refusal) => refusal,
+            };
+            let mut response = admin.error(refusal.status(), &refusal.to_string());
+            if let Refusal::Method(allowed) = refusal {
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+            }
+            response
+        }
+    };
+    warp::path("broadcasts")
+        .and(warp::path::tail())
+        .and(warp::method())
+        .and(warp::body::stream())
+        .then(answer)
+}
+
+async fn perform(
+    store: &dyn Store,
+    id: &str,
+    method: &Method,
+    body: impl Stream<Item = Result<impl Buf, warp::Error>>,
+) -> Result<Response<Bytes>, Refusal> {
+    match (id, method) {
+        ("", &Method::GET | &Method::HEAD) => {
+            let found = store.broadcasts(0).await?.unwrap_or_default();
+            let broadcasts = found.values.iter().map(|(id, version)| (&**id, &**version)).collect();
+            Ok(json(StatusCode::OK, &Listing { broadcasts }))
+        }
+        ("", _) => Err(Refusal::Method("GET, HEAD")),
+        (id, &Method::PUT) => {
+            let (id, version) = (parse_id(id)?, read_version(body).await?);
+            store.set_broadcast(id.clone(), version.clone()).await??;
+            tracing::info!(broadcast.id = %id, broadcast.version = %version, "broadcast set");
+            Ok(empty(StatusCode::NO_CONTENT))
+        }
+        (id, &Method::DELETE) => {
+            let id = parse_id(id)?;
+            if !store.remove_broadcast(id.clone()).await? {
+                return Err(Refusal::Unknown);
+            }
+            tracing::info!(broadcast.id = %id, "broadcast removed");
+            Ok(empty(StatusCode::NO_CONTENT))
+        }
+        (_, _) => Err(Refusal::Method("PUT, DELETE")),
+    }
+}
+
+fn parse_id(encoded: &str) -> Result<BroadcastId, InvalidBroadcast> {
+    let text = percent_encoding::percent_decode_str(encoded).decode_utf8();
+    BroadcastId::parse(&text.map_err(|_| InvalidBroadcast::Id)?)
+}
+
+/// Reads no further than a version can be long.
+async fn read_version(
+    body: impl Stream<Item = Result<impl Buf, warp::Error>>,
+) -> Result<BroadcastVersion, Refusal> {
+    let mut body = pin!(body);
+    let mut text = Vec::new();
+    while let Some(piece) = body.next().await {
+        let mut piece = piece.map_err(|_| Refusal::Body)?;
+        if text.len() + piece.remaining() > BROADCAST_VERSION_LEN_MAX {
+            return Err(InvalidBroadcast::Version.into());
+        }
+        text.extend_from_slice(&piece.copy_to_bytes(piece.remaining()));
+    }
+    let text = str::from_utf8(&text).map_err(|_| InvalidBroadcast::Version)?;
+    Ok(BroadcastVersion::parse(text)?)
+}

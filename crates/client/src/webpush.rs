@@ -1,0 +1,4 @@
+//! The Web Push dialect, from both ends.
+
+pub mod message;
+pub mod post;

@@ -1,0 +1,191 @@
+//! The application server's side of Web Push: POST to an endpoint, and take a message back (PROTOCOL.md
+//! section 5).
+
+use crate::{
+    app_server::{AppServer, SendError, reason},
+    error::retry_after,
+    vapid::Credential,
+};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
+use std::time::Duration;
+use types::{
+    message::{Encoding, Payload},
+    urgency::Urgency,
+};
+
+/// A message for an endpoint.
+#[derive(Debug, Clone, Default)]
+pub struct Post<'a> {
+    /// How long it is kept for a user agent that is not connected. Zero: it is not kept. Servers have a longest
+    /// time, often 30 days, and say which time they took.
+    pub ttl: Duration,
+    /// It replaces the message with the same topic that is still kept. 1 to 32 characters of base64url.
+    pub topic: Option<&'a str>,
+    /// How soon it matters. `Normal` by default.
+    pub urgency: Urgency,
+    /// What it says, encrypted for the user agent; `None` only wakes it up.
+    pub payload: Option<Payload>,
+    /// Who sends it. Needed for endpoints that are restricted to a key.
+    pub credential: Option<&'a Credential>,
+}
+
+/// What the server says of an accepted message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posted {
+    /// Where to take it back ([`AppServer::cancel`]).
+    pub location: String,
+    /// How long it is kept.
+    pub ttl: Duration,
+}
+
+impl AppServer {
+    /// Sends a message. A failed connection is not tried again: the message may have been accepted, and the user
+    /// would see it twice.
+    pub async fn post(&self, endpoint: &str, post: &Post<'_>) -> Result<Posted, SendError> {
+        let request = post
+            .headers(Request::builder().method(Method::POST).uri(endpoint))
+            .body(post.payload.as_ref().map_or_else(Bytes::new, |payload| payload.body.clone()))
+            .map_err(|error| invalid(endpoint, &error))?;
+        let response = self.request(request).await?;
+        if response.status() != StatusCode::CREATED {
+            return Err(refused(&response));
+        }
+        let text = |name| text_of(response.headers(), &name);
+        let location = text(header::LOCATION).ok_or_else(|| missing("Location"))?;
+        let ttl = text(TTL).and_then(|ttl| ttl.parse().ok()).ok_or_else(|| missing("TTL"))?;
+        Ok(Posted { location: location.to_owned(), ttl: Duration::from_secs(ttl) })
+    }
+
+    /// Takes a message back, by its location. It is no error if it is not kept any more.
+    pub async fn cancel(&self, location: &str) -> Result<(), SendError> {
+        let request = Request::builder()
+            .method(Method::DELETE)
+            .uri(location)
+            .body(Bytes::new())
+            .map_err(|error| invalid(location, &error))?;
+        let response = self.request(request).await?;
+        if response.status() == StatusCode::NO_CONTENT { Ok(()) } else { Err(refused(&response)) }
+    }
+}
+
+const TTL: header::HeaderName = header::HeaderName::from_static("ttl");
+
+impl Post<'_> {
+    fn headers(&self, mut request: request::Builder) -> request::Builder {
+        request = request.header(TTL, self.ttl.as_secs());
+        if let Some(topic) = self.topic {
+            request = request.header("topic", topic);
+        }
+        if self.urgency != Urgency::default() {
+            request = request.header("urgency", name_of(self.urgency));
+        }
+        let mut crypto_keys = Vec::new();
+        match self.payload.as_ref().map(|payload| &payload.encoding) {
+            Some(Encoding::Aes128gcm) => request = request.header(header::CONTENT_ENCODING, "aes128gcm"),
+            Some(Encoding::Aesgcm { encryption, crypto_key }) => {
+                request =
+                    request.header(header::CONTENT_ENCODING, "aesgcm").header("encryption", &**encryption);
+                crypto_keys.push(&**crypto_key);
+            }
+            None => {}
+        }
+        if let Some(credential) = self.credential {
+            request = request.header(header::AUTHORIZATION, &credential.authorization);
+            crypto_keys.extend(credential.crypto_key.as_deref());
+        }
+        if !crypto_keys.is_empty() {
+            request = request.header("crypto-key", crypto_keys.join(";"));
+        }
+        request
+    }
+}
+
+/// As RFC 8030 writes it.
+fn name_of(urgency: Urgency) -> &'static str {
+    match urgency {
+        Urgency::VeryLow => "very-low",
+        Urgency::Low => "low",
+        Urgency::Normal => "normal",
+        Urgency::High => "high",
+    }
+}
+
+fn text_of<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn invalid(endpoint: &str, error: &http::Error) -> SendError {
+    SendError::InvalidEndpoint { endpoint: endpoint.to_owned(), reason: error.to_string() }
+}
+
+fn missing(name: &str) -> SendError {
+    SendError::Failed(format!("an accepted message has no usable {name}"))
+}
+
+fn refused(response: &Response<Bytes>) -> SendError {
+    SendError::Refused {
+        status: response.status(),
+        retry_after: retry_after(response.headers()),
+        reason: reason(response.body()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vapid::Scheme;
+
+    fn headers(post: &Post<'_>) -> Vec<(String, String)> {
+        let request = post.headers(Request::builder()).body(()).unwrap();
+        let line = |(name, value): (&header::HeaderName, &header::HeaderValue)| {
+            (name.to_string(), value.to_str().unwrap().to_owned())
+        };
+        request.headers().iter().map(line).collect()
+    }
+
+    fn payload(encoding: Encoding) -> Option<Payload> {
+        Some(Payload { encoding, body: Bytes::from_static(b"x") })
+    }
+
+    #[test]
+    fn a_message_is_written_as_the_headers_of_rfc_8030() {
+        let aesgcm = Encoding::Aesgcm { encryption: "salt=s".into(), crypto_key: "dh=d".into() };
+        let old = Credential::new(Scheme::WebPush, "t.o.k", "BKey");
+        let new = Credential::new(Scheme::Vapid, "t.o.k", "BKey");
+        let minute = Duration::from_secs(60);
+        for (post, expected) in [
+            (Post::default(), &[("ttl", "0")][..]),
+            (
+                Post {
+                    ttl: minute,
+                    topic: Some("news"),
+                    urgency: Urgency::VeryLow,
+                    payload: payload(Encoding::Aes128gcm),
+                    credential: Some(&new),
+                },
+                &[
+                    ("ttl", "60"),
+                    ("topic", "news"),
+                    ("urgency", "very-low"),
+                    ("content-encoding", "aes128gcm"),
+                    ("authorization", "vapid t=t.o.k, k=BKey"),
+                ],
+            ),
+            (
+                Post { ttl: minute, payload: payload(aesgcm), credential: Some(&old), ..Post::default() },
+                &[
+                    ("ttl", "60"),
+                    ("content-encoding", "aesgcm"),
+                    ("encryption", "salt=s"),
+                    ("authorization", "WebPush t.o.k"),
+                    ("crypto-key", "dh=d;p256ecdsa=BKey"),
+                ],
+            ),
+        ] {
+            let expected: Vec<_> =
+                expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            assert_eq!(headers(&post), expected);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What only Web Push says (PROTOCOL.md section 4).
+
+use super::{NotAnArray, NotAnObject, Request, for_each_element, for_each_member, push_string, string};
+use crate::{session::Told, violation::Violation};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use std::{borrow::Cow, collections::BTreeMap};
+use types::{
+    channel_id::ChannelId,
+    message::{Encoding, Payload},
+    uaid::Uaid,
+    urgency::Urgency,
+    uuid_text::{self, Spelling},
+    vapid_key::{InvalidVapidKey, VapidKey},
+};
+
+/// One entry of an ack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MessageAck<'a> {
+    /// The id of a message, if it is one.
+    pub(crate) version: Cow<'a, str>,
+    /// What its code says.
+    pub(crate) told: Told,
+}
+
+/// One of the broadcasts that a user agent names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamedBroadcast<'a> {
+    /// Its id as raw JSON.
+    pub(crate) raw_id: &'a str,
+    /// The version that the user agent has.
+    pub(crate) version: Cow<'a, str>,
+}
+
+/// The broadcasts that a user agent names, by their ids.
+pub(crate) type NamedBroadcasts<'a> = BTreeMap<Cow<'a, str>, NamedBroadcast<'a>>;
+
+impl<'a> Request<'a> {
+    /// The member `key`, if it is there and not null (section 4.3).
+    pub(crate) fn key(&self) -> Result<Option<VapidKey>, InvalidVapidKey> {
+        let Some(raw) = self.key.filter(|raw| *raw != "null") else { return Ok(None) };
+        VapidKey::parse(&string(raw).ok_or(InvalidVapidKey)?).map(Some)
+    }
+
+    /// What the code of an unregister says (section 4.4).
+    pub(crate) fn unregister_code(&self) -> Told {
+        match self.code {
+            None | Some("null" | "200") => Told::Unregistered,
+            Some("201") => Told::QuotaExceeded,
+            Some("202") => Told::PermissionRevoked,
+            Some(_) => Told::UnregisteredOtherwise,
+        }
+    }
+
+    /// The entries of an ack (section 4.6). The list may be empty, but it has to be there.
+    pub(crate) fn message_acks(&self) -> Result<Vec<MessageAck<'a>>, Violation> {
+        let mut acks = Vec::new();
+        let mut ill_formed = false;
+        for_each_element(self.updates.ok_or(Violation::IllFormed)?, |raw| match ack_entry(raw) {
+            Ok(ack) => acks.push(ack),
+            Err(_) => ill_formed = true,
+        })
+        .map_err(|NotAnArray| Violation::IllFormed)?;
+        if ill_formed { Err(Violation::IllFormed) } else { Ok(acks) }
+    }
+
+    /// What a nack says (section 4.6). It has to name a message, whatever message that is.
+    pub(crate) fn nack(&self) -> Result<Told, Violation> {
+        self.version.and_then(string).ok_or(Violation::IllFormed)?;
+        Ok(match self.code {
+            Some("301") => Told::HandlerThrew,
+            Some("302") => Told::HandlerRejected,
+            Some("303") => Told::OtherFailure,
+            Some(_) | None => Told::UnknownFailure,
+        })
+    }
+
+    /// The member `min` (section 4.7).
+    pub(crate) fn min(&self) -> Result<Urgency, Violation> {
+        let name = self.min.and_then(string).ok_or(Violation::IllFormed)?;
+        Urgency::parse(&name).ok_or(Violation::IllFormed)
+    }
+
+    /// The member `broadcasts`, an object of strings; nothing if it is absent or null (section 4.8).
+    pub(crate) fn broadcasts(&self) -> Result<Option<NamedBroadcasts<'a>>, Violation> {
+        let Some(raw) = self.broadcasts.filter(|raw| *raw != "null") else { return Ok(None) };
+        let mut named = NamedBroadcasts::new();
+        let mut ill_formed = false;
+        for_each_member(raw, |raw_id, version| match (string(raw_id), string(version)) {
+            (Some(id), Some(version)) => {
+                named.insert(id, NamedBroadcast { raw_id, version });
+            }
+            (None, _) | (_, None) => ill_formed = true,
+        })
+        .map_err(|NotAnObject| Violation::IllFormed)?;
+        if ill_formed { Err(Violation::IllFormed) } else { Ok(Some(named)) }
+    }
+}
+
+fn ack_entry(raw: &str) -> Result<MessageAck<'_>, Violation> {
+    let (mut channel, mut version, mut code) = (None, None, None);
+    for_each_member(raw, |name, value| match &*string(name).unwrap_or_default() {
+        "channelID" => channel = Some(value),
+        "version" => version = Some(value),
+        "code" => code = Some(value),
+        _ => {}
+    })
+    .map_err(|NotAnObject| Violation::IllFormed)?;
+    // The id says whose message it is, so nobody needs to know for what channel.
+    channel.and_then(string).ok_or(Violation::IllFormed)?;
+    let version = version.and_then(string).ok_or(Violation::IllFormed)?;
+    let told = match code {
+        Some("101") => Told::NotDecrypted,
+        Some("102") => Told::NoReceiver,
+        Some(_) | None => Told::Delivered,
+    };
+    Ok(MessageAck { version, told })
+}
+
+/// The reply to a hello; `broadcasts` is raw JSON.
+pub(crate) fn hello_reply(uaid: Uaid, spelling: Spelling, broadcasts: &str) -> String {
+    let mut out = String::with_capacity(128 + broadcasts.len());
+    out.push_str(r#"{"messageType":"hello","uaid":""#);
+    uuid_text::write(&uaid.0, spelling, &mut out);
+    out.push_str(r#"","status":200,"use_webpush":true,"broadcasts":"#);
+    out.push_str(broadcasts);
+    out.push('}');
+    out
+}
+
+/// The reply to a register that succeeded.
+pub(crate) fn register_reply(channel: ChannelId, spelling: Spelling, push_endpoint: &str) -> String {
+    let mut out = String::with_capacity(112 + push_endpoint.len());
+    out.push_str(r#"{"messageType":"register","channelID":""#);
+    uuid_text::write(&channel.0, spelling, &mut out);
+    out.push_str(r#"","status":200,"pushEndpoint":"#);
+    push_string(&mut out, push_endpoint);
+    out.push('}');
+    out
+}
+
+/// The reply to an urgency.
+pub(crate) const URGENCY_REPLY: &str = r#"{"messageType":"urgency","status":200}"#;
+
+/// A message about broadcasts; `broadcasts` is raw JSON.
+pub(crate) fn broadcast(broadcasts: &str) -> String {
+    [r#"{"messageType":"broadcast","broadcasts":"#, broadcasts, "}"].concat()
+}
+
+/// What a reply says of broadcasts: the versions of some, and why there are none of others.
+#[derive(Debug, Default)]
+pub(crate) struct BroadcastsJson {
+    values: String,
+    errors: String,
+}
+
+impl BroadcastsJson {
+    /// Adds the version of a broadcast.
+    pub(crate) fn value(&mut self, id: &str, version: &str) {
+        push_name(&mut self.values, id);
+        push_string(&mut self.values, version);
+    }
+
+    /// Says why a broadcast is not subscribed to; `raw_id` is raw JSON.
+    pub(crate) fn error(&mut self, raw_id: &str, error: &str) {
+        if !self.errors.is_empty() {
+            self.errors.push(',');
+        }
+        self.errors.push_str(raw_id);
+        self.errors.push(':');
+        push_string(&mut self.errors, error);
+    }
+
+    /// Whether there is nothing to say.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.errors.is_empty()
+    }
+
+    /// The object.
+    pub(crate) fn finish(self) -> String {
+        let Self { mut values, errors } = self;
+        if !errors.is_empty() {
+            push_name(&mut values, "errors");
+            values.extend(["{", &errors, "}"]);
+        }
+        ["{", &values, "}"].concat()
+    }
+}
+
+/// Appends the name of a member, and what separates it from the member before.
+fn push_name(out: &mut String, name: &str) {
+    if !out.is_empty() {
+        out.push(',');
+    }
+    push_string(out, name);
+    out.push(':');
+}
+
+/// A notification of one message, whose id is `version` (section 4.5).
+pub(crate) fn notification(
+    channel: ChannelId,
+    spelling: Spelling,
+    version: &str,
+    payload: Option<&Payload>,
+) -> String {
+    let mut out = String::with_capacity(88 + version.len() + payload.map_or(0, payload_len));
+    out.push_str(r#"{"messageType":"notification","channelID":""#);
+    uuid_text::write(&channel.0, spelling, &mut out);
+    out.push_str(r#"","version":"#);
+    push_string(&mut out, version);
+    if let Some(Payload { encoding, body }) = payload {
+        out.push_str(r#","data":""#);
+        URL_SAFE_NO_PAD.encode_string(body, &mut out);
+        match encoding {
+            Encoding::Aes128gcm => out.push_str(r#"","headers":{"encoding":"aes128gcm"}"#),
+            Encoding::Aesgcm { encryption, crypto_key } => {
+                out.push_str(r#"","headers":{"encoding":"aesgcm","encryption":"#);
+                push_string(&mut out, encryption);
+                out.push_str(r#","crypto_key":"#);
+                push_string(&mut out, crypto_key);
+                out.push('}');
+            }
+        }
+    }
+    out.push('}');
+    out
+}
+
+/// About how many characters a payload takes, so that one allocation is enough but for odd headers.
+fn payload_len(payload: &Payload) -> usize {
+    let headers = match &payload.encoding {
+        Encoding::Aes128gcm => 0,
+        Encoding::Aesgcm { encryption, crypto_key } => encryption.len() + crypto_key.len() + 40,
+    };
+    (payload.body.len() * 8).div_ceil(6) + headers + 48
+}

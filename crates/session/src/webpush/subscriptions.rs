@@ -1,0 +1,69 @@
+//! The broadcasts that a socket has subscribed to.
+
+use crate::{
+    limits::SUBSCRIPTIONS_MAX,
+    message::webpush::{BroadcastsJson, NamedBroadcast, NamedBroadcasts},
+};
+use std::sync::Arc;
+use types::broadcast::Broadcasts;
+
+/// Why an id is refused that no broadcast has.
+const NOT_FOUND: &str = "Broadcast not found";
+
+/// Why an id is refused on a socket with [`SUBSCRIPTIONS_MAX`] subscriptions.
+const TOO_MANY: &str = "Too many broadcasts";
+
+/// The subscriptions of a socket. It has each broadcast once.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions(Vec<Subscription>);
+
+/// A broadcast, and what its subscriber knows of it. Both texts are shared with the node's own.
+#[derive(Debug)]
+struct Subscription {
+    id: Arc<str>,
+    version: Arc<str>,
+}
+
+impl Subscriptions {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Subscribes to the broadcasts that are named. Returns what has to be said about them.
+    pub(super) fn add(&mut self, named: &NamedBroadcasts<'_>, broadcasts: &Broadcasts) -> BroadcastsJson {
+        let mut answer = BroadcastsJson::default();
+        for (id, NamedBroadcast { raw_id, version: known }) in named {
+            let Some((id, version)) = broadcasts.values.get_key_value(&**id) else {
+                answer.error(raw_id, NOT_FOUND);
+                continue;
+            };
+            match self.0.iter().position(|subscription| subscription.id == *id) {
+                Some(at) => self.0[at].version = version.clone(),
+                None if self.0.len() >= SUBSCRIPTIONS_MAX => {
+                    answer.error(raw_id, TOO_MANY);
+                    continue;
+                }
+                None => self.0.push(Subscription { id: id.clone(), version: version.clone() }),
+            }
+            if **known != **version {
+                answer.value(id, version);
+            }
+        }
+        answer
+    }
+
+    /// The broadcasts that have another version than their subscriber knows. One that was removed keeps its last.
+    pub(super) fn changes(&mut self, broadcasts: &Broadcasts) -> BroadcastsJson {
+        let mut changes = BroadcastsJson::default();
+        for Subscription { id, version } in &mut self.0 {
+            if let Some(current) = broadcasts.values.get(&**id)
+                && current != version
+            {
+                *version = current.clone();
+                changes.value(id, current);
+            }
+        }
+        changes
+    }
+}

@@ -1,0 +1,110 @@
+//! Short ways to write a step about messages. A step that the store does not perform fails the case.
+
+use super::steps::Client;
+use crate::Store;
+use bytes::Bytes;
+use std::{sync::Arc, time::Duration};
+use types::{
+    key_ring::KeyId,
+    message::{Encoding, Message, Payload, Place, Position},
+    notification::Sequence,
+    presence::Presence,
+    step::{Backlog, Fetch, PutMessage, PutMessageOutcome},
+    topic::{TAG_LEN, TopicTag},
+    uaid::Uaid,
+    urgency::Urgency,
+};
+
+/// A time to live that does not pass while a case runs.
+pub const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A time to live that passes while a case runs.
+pub const SHORT: Duration = Duration::from_secs(1);
+
+/// A body in the encoding that needs nothing else.
+pub fn payload(body: impl Into<Bytes>) -> Payload {
+    Payload { encoding: Encoding::Aes128gcm, body: body.into() }
+}
+
+/// What `put_message` is asked for the first channel of a client: this body, for [`LONG`], among 100.
+pub fn message(client: &Client, body: &str) -> PutMessage {
+    PutMessage {
+        uaid: client.uaid,
+        channel: client.channels[0],
+        restricted: None,
+        key: KeyId(1),
+        topic: None,
+        urgency: Urgency::Normal,
+        ttl: LONG,
+        payload: Some(payload(body.to_owned())),
+        messages_max: 100,
+    }
+}
+
+/// The same with a topic, told by its number.
+pub fn about(topic: u8, put: PutMessage) -> PutMessage {
+    PutMessage { topic: Some(tag(topic)), ..put }
+}
+
+/// The tag of a topic, told by its number.
+pub fn tag(topic: u8) -> TopicTag {
+    TopicTag([topic; TAG_LEN])
+}
+
+/// Any outcome of `put_message`.
+pub async fn send(store: &Arc<dyn Store>, put: PutMessage) -> PutMessageOutcome {
+    store.put_message(put).await.expect("put_message")
+}
+
+/// A message that is accepted: its place, and who has the client.
+pub async fn accepted(store: &Arc<dyn Store>, put: PutMessage) -> (Place, Option<Presence>) {
+    let topic = put.topic;
+    match send(store, put).await {
+        PutMessageOutcome::Accepted { sequence, presence } => (Place { sequence, topic }, presence),
+        other @ (PutMessageOutcome::UaidGone | PutMessageOutcome::ChannelGone | PutMessageOutcome::Full) => {
+            panic!("accepted expected, not {other:?}")
+        }
+    }
+}
+
+/// Stored messages of a client that owns its UAID.
+pub async fn fetch(store: &Arc<dyn Store>, client: &Client, after: Option<Position>, max: usize) -> Backlog {
+    let Client { uaid, presence, .. } = *client;
+    store.fetch(Fetch { uaid, presence, after, max }).await.expect("fetch").expect("the owner")
+}
+
+/// The bodies of all stored messages of a client that owns its UAID.
+pub async fn waiting(store: &Arc<dyn Store>, client: &Client) -> Vec<String> {
+    let backlog = fetch(store, client, None, 10_000).await;
+    assert!(!backlog.more, "all of them were asked for");
+    bodies(&backlog)
+}
+
+/// The bodies of a backlog, as text.
+pub fn bodies(backlog: &Backlog) -> Vec<String> {
+    let body = |message: &Message| match &message.payload {
+        Some(payload) => String::from_utf8_lossy(&payload.body).into_owned(),
+        None => String::new(),
+    };
+    backlog.messages.iter().map(body).collect()
+}
+
+/// The positions of a backlog.
+pub fn positions(backlog: &Backlog) -> Vec<Position> {
+    backlog.messages.iter().map(|message| message.place.position()).collect()
+}
+
+/// Removes messages.
+pub async fn remove(store: &Arc<dyn Store>, uaid: Uaid, places: &[Place]) {
+    store.remove_messages(uaid, places.to_vec()).await.expect("remove_messages");
+}
+
+/// The place of a message without a topic.
+pub fn plain_place(sequence: Sequence) -> Place {
+    Place { sequence, topic: None }
+}
+
+/// Lets [`SHORT`] pass since whatever was answered before.
+pub async fn let_short_pass() {
+    tokio::time::sleep(SHORT).await;
+}

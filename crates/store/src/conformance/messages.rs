@@ -1,0 +1,342 @@
+//! Cases about storing messages: what is accepted, what it replaces, and how much.
+
+use super::{cases, message_steps::*, steps::*};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use std::time::Duration;
+use types::{
+    key_ring::KeyId,
+    message::{Encoding, Payload},
+    step::{AddChannel, AddChannelOutcome, Hello, PutMessage, PutMessageOutcome},
+    urgency::Urgency,
+    vapid_key::KeyHash,
+};
+
+/// A key that channels are restricted to.
+const ONE_KEY: KeyHash = KeyHash([1; 32]);
+/// Another one.
+const OTHER_KEY: KeyHash = KeyHash([2; 32]);
+
+cases! { $ messages message_cases:
+
+/// An unknown UAID is told apart from an unknown channel; this is looked at first.
+async fn a_message_to_an_unknown_uaid_is_refused_first(store) {
+    let client = subscribed(&store, 1).await;
+    let put = PutMessage { uaid: new_uaid(), messages_max: 0, ..message(&client, "a") };
+    assert_eq!(send(&store, put).await, PutMessageOutcome::UaidGone);
+}
+
+/// A channel that is not registered is gone; this is looked at second, before the number of messages.
+async fn a_message_to_an_unknown_channel_is_refused_second(store) {
+    let client = subscribed(&store, 1).await;
+    let other = subscribed(&store, 1).await;
+    for (channel, messages_max) in [(new_channel(), 100), (new_channel(), 0), (other.channels[0], 0)] {
+        for ttl in [LONG, Duration::ZERO] {
+            let put = PutMessage { channel, messages_max, ttl, ..message(&client, "a") };
+            assert_eq!(send(&store, put).await, PutMessageOutcome::ChannelGone);
+        }
+    }
+    assert_eq!(snapshot(&store, &client).await.sequence, Default::default(), "nothing was written");
+}
+
+/// A channel that is registered with another key than `restricted` (or with one, or without one) is gone.
+async fn a_message_needs_the_key_of_the_latest_register(store) {
+    let client = subscribed(&store, 1).await;
+    let channel = client.channels[0];
+    let keys = [None, Some(ONE_KEY), Some(OTHER_KEY)];
+    for registered in [Some(ONE_KEY), Some(OTHER_KEY), None, Some(ONE_KEY)] {
+        add(&store, AddChannel { restricted: registered, ..addition(&client, channel) }).await;
+        for restricted in keys {
+            let put = PutMessage { restricted, messages_max: 100, ..message(&client, "a") };
+            let outcome = send(&store, put).await;
+            let expected_gone = restricted != registered;
+            assert_eq!(outcome == PutMessageOutcome::ChannelGone, expected_gone, "{registered:?} {restricted:?}");
+        }
+    }
+    assert_eq!(waiting(&store, &client).await.len(), 4, "what was accepted with an earlier key stays");
+}
+
+/// A restricted channel has the spelling, the key and the pending version that any other has.
+async fn a_restricted_channel_is_a_channel_like_others(store) {
+    use types::uuid_text::Spelling;
+    let client = subscribed(&store, 1).await;
+    for spelling in [Spelling::HYPHENATED, Spelling::PLAIN, Spelling { hyphens: false, upper: 5 }] {
+        let channel = new_channel();
+        let first = AddChannel { spelling, restricted: Some(ONE_KEY), key: KeyId(7), ..addition(&client, channel) };
+        assert!(matches!(add(&store, first).await, AddChannelOutcome::Registered { key: KeyId(7), .. }));
+        let (sequence, _) = stored(&store, client.uaid, channel, 9).await;
+        for restricted in [Some(OTHER_KEY), None, Some(ONE_KEY)] {
+            let again = AddChannel { restricted, key: KeyId(8), ..first };
+            let expected = AddChannelOutcome::Registered { key: KeyId(7), sequence };
+            assert_eq!(add(&store, again).await, expected);
+        }
+        let seen = snapshot(&store, &client).await;
+        let kept = seen.channels.iter().find(|kept| kept.id == channel).expect("the channel");
+        assert_eq!((kept.spelling, kept.pending), (spelling, Some(version(9))));
+        ack(&store, client.uaid, channel, Some(9.0)).await;
+        assert_eq!(pending_on(&store, &client, channel).await, None);
+        let put = PutMessage { channel, restricted: Some(ONE_KEY), ..message(&client, "a") };
+        accepted(&store, put).await;
+    }
+}
+
+/// With `messages_max` stored messages a further one is refused, and changes nothing.
+async fn a_client_has_no_more_than_the_maximum_of_messages(store) {
+    let client = subscribed(&store, 2).await;
+    let put = |body: &str| PutMessage { messages_max: 3, ..message(&client, body) };
+    accepted(&store, put("a")).await;
+    accepted(&store, PutMessage { channel: client.channels[1], ..put("b") }).await;
+    let (last, _) = accepted(&store, about(1, put("c"))).await;
+    for refused in [put("d"), about(2, put("d")), PutMessage { messages_max: 0, ..put("d") }] {
+        assert_eq!(send(&store, refused).await, PutMessageOutcome::Full);
+    }
+    assert_eq!(snapshot(&store, &client).await.sequence, last.sequence);
+    assert_eq!(waiting(&store, &client).await, ["c", "a", "b"]);
+    remove(&store, client.uaid, &[last]).await;
+    accepted(&store, put("d")).await;
+    assert_eq!(waiting(&store, &client).await, ["a", "b", "d"]);
+}
+
+/// A full client still gets a message that is not stored, and one that replaces another.
+async fn the_maximum_does_not_hold_for_what_adds_no_message(store) {
+    let client = subscribed(&store, 1).await;
+    let put = |body: &str| PutMessage { messages_max: 2, ..message(&client, body) };
+    accepted(&store, put("a")).await;
+    accepted(&store, about(1, put("b"))).await;
+    accepted(&store, PutMessage { ttl: Duration::ZERO, messages_max: 0, ..put("c") }).await;
+    accepted(&store, about(1, PutMessage { messages_max: 0, ..put("d") })).await;
+    assert_eq!(waiting(&store, &client).await, ["d", "a"]);
+    accepted(&store, about(1, PutMessage { ttl: Duration::ZERO, ..put("e") })).await;
+    accepted(&store, put("f")).await;
+    assert_eq!(waiting(&store, &client).await, ["a", "f"]);
+}
+
+/// Only messages that have not expired count for the maximum.
+async fn expired_messages_do_not_count_for_the_maximum(store) {
+    let client = subscribed(&store, 1).await;
+    let put = |body: &str| PutMessage { messages_max: 3, ..message(&client, body) };
+    accepted(&store, put("a")).await;
+    accepted(&store, PutMessage { ttl: SHORT, ..put("b") }).await;
+    accepted(&store, about(1, PutMessage { ttl: SHORT, ..put("c") })).await;
+    let_short_pass().await;
+    accepted(&store, put("d")).await;
+    accepted(&store, about(1, put("e"))).await;
+    assert_eq!(send(&store, put("f")).await, PutMessageOutcome::Full);
+    assert_eq!(waiting(&store, &client).await, ["e", "a", "d"]);
+}
+
+/// A message whose topic is that of an expired one replaces nothing, so it needs room.
+async fn an_expired_message_is_not_replaced(store) {
+    let client = subscribed(&store, 1).await;
+    accepted(&store, about(1, PutMessage { ttl: SHORT, ..message(&client, "a") })).await;
+    accepted(&store, message(&client, "b")).await;
+    let_short_pass().await;
+    let put = about(1, PutMessage { messages_max: 1, ..message(&client, "c") });
+    assert_eq!(send(&store, put.clone()).await, PutMessageOutcome::Full);
+    accepted(&store, PutMessage { messages_max: 2, ..put }).await;
+    assert_eq!(waiting(&store, &client).await, ["c", "b"]);
+}
+
+/// Messages and channels do not count for each other's maximum.
+async fn messages_and_channels_are_counted_apart(store) {
+    let client = subscribed(&store, 5).await;
+    let put = |body: &str| PutMessage { messages_max: 2, ..message(&client, body) };
+    accepted(&store, put("a")).await;
+    accepted(&store, about(1, put("b"))).await;
+    assert_eq!(send(&store, put("c")).await, PutMessageOutcome::Full);
+    let sixth = AddChannel { channels_max: 6, ..addition(&client, new_channel()) };
+    assert!(matches!(add(&store, sixth).await, AddChannelOutcome::Registered { .. }));
+    let seventh = AddChannel { channels_max: 6, ..addition(&client, new_channel()) };
+    assert_eq!(add(&store, seventh).await, AddChannelOutcome::Full);
+    assert_eq!(snapshot(&store, &client).await.channels.len(), 6);
+}
+
+/// A message with a topic takes the place of the stored message with that topic.
+async fn a_message_replaces_the_one_with_its_topic(store) {
+    let client = subscribed(&store, 1).await;
+    let (former, _) = accepted(&store, about(1, message(&client, "a"))).await;
+    accepted(&store, about(2, message(&client, "b"))).await;
+    accepted(&store, message(&client, "c")).await;
+    let (latter, _) = accepted(&store, about(1, message(&client, "d"))).await;
+    assert!(latter.sequence > former.sequence);
+    let backlog = fetch(&store, &client, None, 10).await;
+    assert_eq!(bodies(&backlog), ["b", "d", "c"], "its position is its own");
+    assert_eq!(backlog.messages[1].place, latter);
+}
+
+/// The replacing message has its own time to live.
+async fn a_replacing_message_has_its_own_time_to_live(store) {
+    let client = subscribed(&store, 1).await;
+    let put = |topic, ttl, body| about(topic, PutMessage { ttl, ..message(&client, body) });
+    accepted(&store, put(1, SHORT, "a")).await;
+    accepted(&store, put(1, LONG, "b")).await;
+    accepted(&store, put(2, LONG, "c")).await;
+    accepted(&store, put(2, SHORT, "d")).await;
+    let_short_pass().await;
+    assert_eq!(waiting(&store, &client).await, ["b"]);
+}
+
+/// A message whose `ttl` is zero is not stored, but it has a sequence and is told who has the client.
+async fn a_message_without_time_to_live_is_not_stored(store) {
+    let client = subscribed(&store, 1).await;
+    let put = || PutMessage { ttl: Duration::ZERO, ..message(&client, "a") };
+    let (first, presence) = accepted(&store, put()).await;
+    assert_eq!(presence, Some(client.presence));
+    let (second, _) = accepted(&store, put()).await;
+    assert!(second.sequence > first.sequence);
+    assert_eq!(snapshot(&store, &client).await.sequence, second.sequence);
+    assert!(waiting(&store, &client).await.is_empty());
+}
+
+/// A message with a topic whose `ttl` is zero still removes the stored message with that topic.
+async fn a_message_without_time_to_live_removes_the_one_with_its_topic(store) {
+    let client = subscribed(&store, 1).await;
+    accepted(&store, about(1, message(&client, "a"))).await;
+    accepted(&store, about(2, message(&client, "b"))).await;
+    let zero = PutMessage { ttl: Duration::ZERO, ..message(&client, "c") };
+    accepted(&store, about(1, zero.clone())).await;
+    assert_eq!(waiting(&store, &client).await, ["b"]);
+    accepted(&store, about(3, zero)).await;
+    accepted(&store, about(1, message(&client, "d"))).await;
+    assert_eq!(waiting(&store, &client).await, ["b", "d"]);
+}
+
+/// Each write has a higher sequence than all earlier ones to the same client, stored or not.
+async fn each_message_has_a_higher_sequence(store) {
+    let client = subscribed(&store, 1).await;
+    let mut last = snapshot(&store, &client).await.sequence;
+    for round in 0..20 {
+        let ttl = if round % 3 == 0 { Duration::ZERO } else { LONG };
+        let put = PutMessage { ttl, topic: (round % 4 == 0).then(|| tag(1)), ..message(&client, "a") };
+        let (place, _) = accepted(&store, put).await;
+        assert!(place.sequence > last, "{place:?} after {last:?}");
+        last = place.sequence;
+        if round % 5 == 0 {
+            remove(&store, client.uaid, &[place]).await;
+            release(&store, client.uaid, client.presence).await;
+            claim(&store, webpush(client.uaid, client.presence)).await;
+        }
+    }
+    assert_eq!(snapshot(&store, &client).await.sequence, last);
+}
+
+/// Everything about a message comes back as it was.
+async fn all_of_a_message_is_kept(store) {
+    let client = subscribed(&store, 2).await;
+    let encoding = |encryption: &str, crypto_key: &str| Encoding::Aesgcm {
+        encryption: encryption.into(),
+        crypto_key: crypto_key.into(),
+    };
+    let bytes = |len: usize| (0..len).map(|at| at as u8).collect::<Bytes>();
+    let long = "x".repeat(5000);
+    let payloads = [
+        None,
+        Some(payload("a")),
+        Some(payload(bytes(262_144))),
+        Some(Payload { encoding: encoding("salt=abc;rs=4096", "dh=def"), body: bytes(300) }),
+        Some(Payload { encoding: encoding("", ""), body: bytes(1) }),
+        Some(Payload { encoding: encoding(&long, &long), body: bytes(4096) }),
+    ];
+    let urgencies = [Urgency::VeryLow, Urgency::Low, Urgency::Normal, Urgency::High];
+    for (number, payload) in payloads.iter().enumerate() {
+        for topic in [None, Some(tag(0)), Some(tag(b'\r'))] {
+            let put = PutMessage {
+                channel: client.channels[number % 2],
+                key: KeyId(number as u8 * 51),
+                urgency: urgencies[number % 4],
+                topic,
+                payload: payload.clone(),
+                ..message(&client, "")
+            };
+            let (place, _) = accepted(&store, put.clone()).await;
+            let backlog = fetch(&store, &client, None, 10).await;
+            let [kept] = &backlog.messages[..] else { panic!("one message") };
+            assert_eq!((kept.channel, kept.key, kept.urgency), (put.channel, put.key, put.urgency));
+            assert_eq!((&kept.payload, kept.place), (&put.payload, place));
+            assert!(kept.ttl > LONG / 2 && kept.ttl <= LONG, "{:?}", kept.ttl);
+            remove(&store, client.uaid, &[place]).await;
+        }
+    }
+}
+
+/// Unregisters a channel: its messages are gone, and those of others are not.
+async fn an_unregistered_channel_is_gone_with_its_messages(store) {
+    let client = subscribed(&store, 2).await;
+    let put = |channel: usize, body| PutMessage { channel: client.channels[channel], ..message(&client, body) };
+    for put in [put(0, "a"), put(1, "b"), about(1, put(0, "c")), about(2, put(1, "d")), put(0, "e")] {
+        accepted(&store, put).await;
+    }
+    unregister(&store, &client, client.channels[0]).await;
+    assert_eq!(send(&store, put(0, "f")).await, PutMessageOutcome::ChannelGone);
+    assert_eq!(waiting(&store, &client).await, ["d", "b"]);
+    register(&store, &client, client.channels[0]).await;
+    assert_eq!(waiting(&store, &client).await, ["d", "b"]);
+    accepted(&store, PutMessage { messages_max: 3, ..put(0, "g") }).await;
+    assert_eq!(waiting(&store, &client).await, ["d", "b", "g"]);
+}
+
+/// The record of a client without channels is forgotten, also if it had messages.
+async fn a_released_client_whose_channels_are_unregistered_is_forgotten(store) {
+    for ttl in [LONG, SHORT] {
+        let client = subscribed(&store, 1).await;
+        accepted(&store, PutMessage { ttl, ..message(&client, "a") }).await;
+        accepted(&store, about(1, PutMessage { ttl, ..message(&client, "b") })).await;
+        if ttl == SHORT {
+            let_short_pass().await;
+        }
+        unregister(&store, &client, client.channels[0]).await;
+        release(&store, client.uaid, client.presence).await;
+        assert_eq!(send(&store, message(&client, "c")).await, PutMessageOutcome::UaidGone);
+    }
+}
+
+/// Messages are not channels: a snapshot has none of them.
+async fn a_snapshot_has_channels_only(store) {
+    let client = subscribed(&store, 1).await;
+    accepted(&store, message(&client, "a")).await;
+    let (last, _) = accepted(&store, about(1, message(&client, "b"))).await;
+    let seen = snapshot(&store, &client).await;
+    assert_eq!((seen.sequence, seen.channels.len()), (last.sequence, 1));
+    let (_, _, claimed) = claim(&store, webpush(client.uaid, client.presence)).await;
+    assert_eq!(claimed, seen);
+}
+
+/// A SimplePush UAID that is deleted is gone with its messages, if it had any.
+async fn a_deleted_uaid_is_gone_with_its_messages(store) {
+    let client = connected(&store, 1).await;
+    accepted(&store, message(&client, "a")).await;
+    accepted(&store, about(1, message(&client, "b"))).await;
+    let listed = Some(types::step::Listed::Impossible);
+    say(&store, Hello { listed, ..simplepush(client.uaid, client.presence) }).await;
+    assert_eq!(send(&store, message(&client, "c")).await, PutMessageOutcome::UaidGone);
+    claim(&store, simplepush(client.uaid, client.presence)).await;
+    register(&store, &client, client.channels[0]).await;
+    assert!(waiting(&store, &client).await.is_empty());
+}
+
+/// A client may have as many messages as an operator allows, and all of them are seen and removed.
+async fn nine_thousand_messages_are_kept(store) {
+    const MESSAGES: usize = 9000;
+    let client = subscribed(&store, 1).await;
+    let put = |number: usize| {
+        let topic = number.is_multiple_of(2).then(|| {
+            let mut tag = tag(0);
+            tag.0[..8].copy_from_slice(&number.to_be_bytes());
+            tag
+        });
+        PutMessage { topic, messages_max: MESSAGES as u32, ..message(&client, "a") }
+    };
+    join_all((0..MESSAGES).map(|number| accepted(&store, put(number)))).await;
+    assert_eq!(send(&store, message(&client, "b")).await, PutMessageOutcome::Full);
+    assert_eq!(send(&store, PutMessage { topic: None, ..put(0) }).await, PutMessageOutcome::Full);
+    let backlog = fetch(&store, &client, None, 10_000).await;
+    assert_eq!(backlog.messages.len(), MESSAGES);
+    let (kept, removed) = backlog.messages.split_at(10);
+    let removed: Vec<_> = removed.iter().map(|message| message.place).collect();
+    remove(&store, client.uaid, &removed).await;
+    assert_eq!(fetch(&store, &client, None, 10_000).await.messages.len(), kept.len());
+    unregister(&store, &client, client.channels[0]).await;
+    assert!(waiting(&store, &client).await.is_empty());
+}
+
+}

@@ -1,0 +1,130 @@
+//! The steps on Web Push messages. What is decided is decided on the record of the client, which lists its messages;
+//! what they carry is written once and read to be sent.
+
+use super::{
+    clients::{Batch, failed, unreadable},
+    message::{decode, encode, key},
+    record::{KeyPrefix, Record, Stored, Unreadable},
+};
+use crate::StoreError;
+use redb::ReadableTable as _;
+use std::time::Duration;
+use types::{
+    message::{Message, Place, Position},
+    notification::Sequence,
+    step::{Backlog, Fetch, NotOwner, PutMessage, PutMessageOutcome},
+    uaid::Uaid,
+};
+
+impl Batch<'_, '_> {
+    /// See [`crate::Store::put_message`].
+    pub(super) fn put_message(&mut self, put: &PutMessage) -> Result<PutMessageOutcome, StoreError> {
+        let presence = self.memory.seats.get(&put.uaid).map(|seat| seat.presence);
+        let Some(mut record) = self.load(put.uaid)? else {
+            // A connected client without channels is known, although the database has nothing of it.
+            let known = presence.is_some();
+            return Ok(if known { PutMessageOutcome::ChannelGone } else { PutMessageOutcome::UaidGone });
+        };
+        let Some(channel) = record.position(put.channel) else { return Ok(PutMessageOutcome::ChannelGone) };
+        if record.channels[channel].restricted != put.restricted.map(KeyPrefix::from) {
+            return Ok(PutMessageOutcome::ChannelGone);
+        }
+        let mut taken = record.take_messages(|message| !self.is_good(message));
+        let expired = taken.len();
+        if put.topic.is_some() {
+            taken.extend(record.take_messages(|message| message.place.topic == put.topic));
+        }
+        let (stores, replaces) = (!put.ttl.is_zero(), taken.len() > expired);
+        if stores && !replaces && record.messages.len() >= put.messages_max as usize {
+            return Ok(PutMessageOutcome::Full);
+        }
+        self.remove_carried(put.uaid, taken)?;
+        let sequence = Sequence(record.sequence.0 + 1);
+        // Also if nothing is stored: the sequence is in the id of the message, and that may not come again.
+        record.sequence = sequence;
+        if stores {
+            self.messages.insert(&key(put.uaid, sequence), &encode(put)[..]).map_err(failed)?;
+            record.messages.push(Stored {
+                place: Place { sequence, topic: put.topic },
+                expires: millis(self.now.saturating_add(put.ttl)),
+                // Positions are below the number of channels, which is a `u32` in `AddChannel::channels_max`.
+                channel: u32::try_from(channel).unwrap_or(u32::MAX),
+            });
+        }
+        self.save(put.uaid, record);
+        Ok(PutMessageOutcome::Accepted { sequence, presence })
+    }
+
+    /// See [`crate::Store::fetch`].
+    pub(super) fn fetch(&mut self, fetch: &Fetch) -> Result<Result<Backlog, NotOwner>, StoreError> {
+        if let Err(not_owner) = self.seat(fetch.uaid, fetch.presence) {
+            return Ok(Err(not_owner));
+        }
+        let Some(record) = self.load(fetch.uaid)? else { return Ok(Ok(Backlog::default())) };
+        let backlog = self.backlog(fetch.uaid, &record, fetch.after, fetch.max)?;
+        self.renew(fetch.uaid, Some(record))?;
+        Ok(Ok(backlog))
+    }
+
+    /// See [`crate::Store::remove_messages`].
+    pub(super) fn remove_messages(&mut self, uaid: Uaid, places: &[Place]) -> Result<(), StoreError> {
+        let Some(mut record) = self.load(uaid)? else { return Ok(()) };
+        let taken = record.take_messages(|message| places.contains(&message.place));
+        if !taken.is_empty() {
+            self.remove_carried(uaid, taken)?;
+            self.save(uaid, record);
+        }
+        Ok(())
+    }
+
+    /// Reads the messages of a record behind a position, at most `max`.
+    pub(super) fn backlog(
+        &self,
+        uaid: Uaid,
+        record: &Record,
+        after: Option<Position>,
+        max: usize,
+    ) -> Result<Backlog, StoreError> {
+        let behind = |stored: &&Stored| after.is_none_or(|after| stored.place.position() > after);
+        let mut listed: Vec<_> =
+            record.messages.iter().filter(behind).filter(|stored| self.is_good(stored)).collect();
+        listed.sort_by_key(|stored| stored.place.position());
+        let first = listed.iter().take(max);
+        let messages = first.map(|stored| self.message(uaid, stored)).collect::<Result<Vec<_>, _>>()?;
+        let more = !messages.is_empty() && listed.len() > messages.len();
+        Ok(Backlog { messages, more })
+    }
+
+    /// Takes the messages that have expired out of a record, which has to be saved if there were any.
+    pub(super) fn remove_expired(&mut self, uaid: Uaid, record: &mut Record) -> Result<bool, StoreError> {
+        let expired = record.take_messages(|message| !self.is_good(message));
+        let any = !expired.is_empty();
+        self.remove_carried(uaid, expired)?;
+        Ok(any)
+    }
+
+    /// Whether a message has not expired.
+    fn is_good(&self, stored: &Stored) -> bool {
+        millis(self.now) < stored.expires
+    }
+
+    /// Reads a message that has not expired.
+    fn message(&self, uaid: Uaid, stored: &Stored) -> Result<Message, StoreError> {
+        let bytes = self.messages.get(&key(uaid, stored.place.sequence)).map_err(failed)?;
+        let bytes = bytes.ok_or_else(|| unreadable(Unreadable("message is not there")))?;
+        let carried = decode(bytes.value()).map_err(unreadable)?;
+        Ok(Message {
+            channel: carried.channel,
+            place: stored.place,
+            key: carried.key,
+            urgency: carried.urgency,
+            ttl: Duration::from_millis(stored.expires.saturating_sub(millis(self.now))),
+            payload: carried.payload,
+        })
+    }
+}
+
+/// Whole milliseconds; at most what fits, in half a billion years.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

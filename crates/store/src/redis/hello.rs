@@ -1,0 +1,59 @@
+//! The step hello: what its script is told, and what it answers.
+
+use super::{SCRIPTS, keys, messages, pairs, record, unexpected};
+use crate::StoreError;
+use redis::{Cmd, Value};
+use types::{
+    channel_id::ChannelId,
+    dialect::Dialect,
+    step::{Hello, HelloOutcome, Listed},
+};
+
+/// The call of the script.
+pub(super) fn call(hello: &Hello, idle_ms: u64) -> Cmd {
+    let listed: &[ChannelId] = match &hello.listed {
+        Some(Listed::Channels(channels)) => channels,
+        Some(Listed::Impossible) | None => &[],
+    };
+    let list = match &hello.listed {
+        None => "none",
+        Some(Listed::Impossible) => "impossible",
+        Some(Listed::Channels(_)) => "given",
+    };
+    let arguments = 8 + listed.len();
+    let mut call = SCRIPTS.hello.call(&[&keys::client(hello.uaid)], arguments, 64 + 16 * listed.len());
+    call.arg(hello.named.map_or(0, record::dialect_byte))
+        .arg(record::dialect_byte(hello.otherwise))
+        .arg(&record::presence_bytes(hello.presence)[..])
+        .arg(u8::from(hello.adopt))
+        .arg(u8::from(hello.room))
+        .arg(list)
+        .arg(idle_ms)
+        .arg(hello.backlog_max);
+    for channel in listed {
+        call.arg(&channel.0[..]);
+    }
+    call
+}
+
+/// Reads the answer of the script.
+pub(super) fn outcome(answer: Value) -> Result<HelloOutcome, StoreError> {
+    match answer {
+        Value::Int(1) => Ok(HelloOutcome::ListMissing),
+        Value::Int(2) => Ok(HelloOutcome::NoRoom),
+        Value::Int(11) => Ok(HelloOutcome::Unknown { dialect: Dialect::SimplePush }),
+        Value::Int(12) => Ok(HelloOutcome::Unknown { dialect: Dialect::WebPush }),
+        Value::BulkString(former) => Ok(HelloOutcome::Deleted { former: record::presence(&former)? }),
+        Value::Array(mut fields) => {
+            let (Some(Value::Array(backlog)), Some(Value::Int(dialect))) = (fields.pop(), fields.pop())
+            else {
+                return Err(StoreError::Unreadable("answer of hello without a dialect".into()));
+            };
+            let dialect = record::dialect(u8::try_from(dialect).unwrap_or(0))?;
+            let (head, snapshot) = record::record(pairs(&fields))?;
+            let former = head.and_then(|head| head.presence);
+            Ok(HelloOutcome::Claimed { dialect, former, snapshot, backlog: messages::backlog(backlog)? })
+        }
+        other => Err(unexpected(&other)),
+    }
+}

@@ -1,0 +1,50 @@
+-- KEYS[1] record  ARGV: 1 channel, 2 the key it is restricted to or '', 3 the topic's field or '', 4 ms until the
+-- message's key expires or 0 for a message that is not stored, 5 messages at most, 6 message
+local key, topic, call, sub = KEYS[1], ARGV[3], redis.call, string.sub
+
+-- Whether there is no room for one more. Only a close look tells messages from channels, and from what has expired.
+local function full(max)
+  if call('HLEN', key) - 2 < max then return false end
+  local fields, keys, live = {}, {}, 0
+  for _, field in ipairs(call('HKEYS', key)) do
+    if #field ~= 16 and field ~= 'm' then
+      fields[#fields + 1] = field
+      keys[#keys + 1] = messages_key .. field
+    end
+  end
+  for first = 1, #keys, 1000 do
+    live = live + call('EXISTS', unpack(keys, first, math.min(first + 999, #keys)))
+  end
+  if live < #keys then
+    local expired = {}
+    for i = 1, #keys do
+      if call('EXISTS', keys[i]) == 0 then expired[#expired + 1] = fields[i] end
+    end
+    forget(expired)
+  end
+  return live >= max and (topic == '' or call('EXISTS', messages_key .. topic) == 0)
+end
+
+local found = call('HMGET', key, 'm', ARGV[1])
+local head, value = found[1], found[2]
+if not head then return 0 end
+if sub(head, 1, 1) ~= '\1' or #head < 19 then return -1 end
+if not value then return 1 end
+local len = prefix(value)
+if not len then return -1 end
+if (len > 6 and sub(value, len - 16, len - 1) or '') ~= ARGV[2] then return 1 end
+local stored = ARGV[4] ~= '0'
+if stored and full(tonumber(ARGV[5])) then return 2 end
+local sequence = sub(head, 19) + 1 .. ''
+head = sub(head, 1, 18) .. sequence
+if not stored then
+  call('HSET', key, 'm', head)
+  if topic ~= '' then forget({ topic }) end
+elseif topic == '' then
+  call('HSET', key, 'm', head, sequence, '')
+  call('SET', messages_key .. sequence, ARGV[6], 'PX', ARGV[4])
+else
+  call('HSET', key, 'm', head, topic, sequence)
+  call('SET', messages_key .. topic, ARGV[6], 'PX', ARGV[4])
+end
+return head

@@ -1,0 +1,336 @@
+//! What only the embedded store has for messages and broadcasts: its disk and its clock.
+
+use super::{IDLE, open, options, shared};
+use crate::SetClock;
+use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
+use std::{path::Path, sync::Arc, time::Duration};
+use store::{
+    Store, StoreError,
+    conformance::{message_steps::*, steps::*},
+    embedded::EmbeddedStore,
+};
+use types::{
+    broadcast::{BroadcastId, BroadcastVersion},
+    channel_id::ChannelId,
+    key_ring::KeyId,
+    message::{Encoding, Payload, Place},
+    notification::Sequence,
+    step::{AddChannel, Backlog, Hello, PutMessage, PutMessageOutcome},
+    uaid::Uaid,
+    urgency::Urgency,
+    vapid_key::KeyHash,
+};
+
+const TTL: Duration = Duration::from_secs(60);
+
+const MESSAGES: redb::TableDefinition<'_, &[u8; 24], &[u8]> = redb::TableDefinition::new("messages");
+
+/// A message for the client's first channel, for [`TTL`], with its number as body.
+fn numbered(client: &Client, number: usize) -> PutMessage {
+    PutMessage { ttl: TTL, messages_max: 150, ..message(client, &number.to_string()) }
+}
+
+/// The first messages that a hello brings.
+async fn backlog(store: &Arc<dyn Store>, client: &Client, max: usize) -> Backlog {
+    claim_backlog(store, Hello { backlog_max: max, ..webpush(client.uaid, client.presence) }).await
+}
+
+/// How many messages a closed database holds.
+fn on_disk(data_dir: &Path) -> u64 {
+    let database = redb::Database::open(data_dir.join("store.redb")).unwrap();
+    database.begin_read().unwrap().open_table(MESSAGES).unwrap().len().unwrap()
+}
+
+#[tokio::test]
+async fn messages_and_broadcasts_are_there_after_a_restart() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = shared(directory.path(), &clock);
+    let client = subscribed(&store, 1).await;
+    let channel = client.channels[0];
+    let hash = KeyHash([7; 32]);
+    let restricted = AddChannel { restricted: Some(hash), ..addition(&client, channel) };
+    store.add_channel(restricted).await.unwrap();
+    let topic = Some(tag(1));
+    let payload = Payload {
+        encoding: Encoding::Aesgcm { encryption: "salt=c2FsdA".into(), crypto_key: "dh=BNoR".into() },
+        body: vec![1; 4096].into(),
+    };
+    let first = PutMessage { restricted: Some(hash), key: KeyId(3), ..numbered(&client, 1) };
+    let second = PutMessage { topic, payload: Some(payload.clone()), urgency: Urgency::Low, ..first.clone() };
+    accepted(&store, first).await;
+    accepted(&store, second.clone()).await;
+    let id = BroadcastId::parse("news/main").unwrap();
+    store.set_broadcast(id.clone(), BroadcastVersion::parse("1").unwrap()).await.unwrap().unwrap();
+    let known = store.broadcasts(0).await.unwrap().unwrap();
+    drop(store);
+
+    let store = shared(directory.path(), &clock);
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(store.broadcasts(known.revision).await.unwrap(), None);
+    assert_eq!(store.broadcasts(0).await.unwrap(), Some(known));
+    let superseded = store.put_message(numbered(&client, 3)).await.unwrap();
+    assert_eq!(superseded, PutMessageOutcome::ChannelGone, "the key of the channel is kept");
+    let Backlog { messages, more } = backlog(&store, &client, 10).await;
+    assert!(!more && messages.len() == 2, "{messages:?}");
+    let with_topic = &messages[0];
+    assert_eq!(with_topic.place, Place { sequence: Sequence(2), topic });
+    assert_eq!((with_topic.key, with_topic.urgency), (KeyId(3), Urgency::Low));
+    assert_eq!((with_topic.channel, with_topic.payload.as_ref()), (channel, Some(&payload)));
+    assert_eq!(with_topic.ttl, TTL - Duration::from_secs(10));
+    assert_eq!(accepted(&store, second).await.0.sequence, Sequence(3), "the sequence goes on");
+}
+
+/// What the operating system has of the file when a step is answered is what is left after `kill -9`.
+#[tokio::test]
+async fn what_was_answered_survives_the_death_of_the_process() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = shared(directory.path(), &clock);
+    let client = subscribed(&store, 1).await;
+    let mut expected = Vec::new();
+    for number in 0..20 {
+        let (place, _) = accepted(&store, numbered(&client, number)).await;
+        expected.push(number.to_string());
+        if number % 3 == 0 {
+            remove(&store, client.uaid, &[place]).await;
+            expected.pop();
+        }
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::copy(directory.path().join("store.redb"), copy.path().join("store.redb")).unwrap();
+        let left = shared(copy.path(), &clock);
+        assert_eq!(bodies(&backlog(&left, &client, 100).await), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_returned_until_its_last_second_and_not_after() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = shared(directory.path(), &clock);
+    let client = subscribed(&store, 1).await;
+    accepted(&store, numbered(&client, 1)).await;
+    accepted(&store, PutMessage { ttl: 2 * TTL, ..numbered(&client, 2) }).await;
+    clock.advance(TTL - Duration::from_secs(1));
+    let last = backlog(&store, &client, 10).await;
+    assert_eq!(bodies(&last), ["1", "2"]);
+    assert_eq!(last.messages[0].ttl, Duration::from_secs(1));
+    clock.advance(Duration::from_secs(1));
+    let Backlog { messages, more } = fetch(&store, &client, None, 1).await;
+    assert_eq!((messages.len(), messages[0].ttl, more), (1, TTL, false));
+    drop(store);
+    assert_eq!(on_disk(directory.path()), 1, "what a fetch meets expired is removed");
+}
+
+#[tokio::test]
+async fn expired_messages_make_room_and_keep_no_topic() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = shared(directory.path(), &clock);
+    let client = subscribed(&store, 1).await;
+    let topic = Some(tag(1));
+    let put = |number| PutMessage { messages_max: 2, ..numbered(&client, number) };
+    accepted(&store, PutMessage { topic, ..put(1) }).await;
+    accepted(&store, PutMessage { ttl: 2 * TTL, ..put(2) }).await;
+    assert_eq!(store.put_message(put(3)).await.unwrap(), PutMessageOutcome::Full);
+    clock.advance(TTL);
+    accepted(&store, PutMessage { ttl: 2 * TTL, ..put(3) }).await;
+    let put = PutMessage { topic, ..put(4) };
+    assert_eq!(store.put_message(put).await.unwrap(), PutMessageOutcome::Full, "nothing to replace");
+    assert_eq!(bodies(&backlog(&store, &client, 10).await), ["2", "3"]);
+    drop(store);
+    assert_eq!(on_disk(directory.path()), 2);
+}
+
+/// Puts messages, has the client come to an end, and gives what is left on the disk of it and of another client.
+async fn left_after<F: Future<Output = ()>>(end: impl FnOnce(Arc<dyn Store>, Client, SetClock) -> F) -> u64 {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = shared(directory.path(), &clock);
+    let (client, other) = (subscribed(&store, 1).await, subscribed(&store, 1).await);
+    let ttl = IDLE * 10;
+    for number in 0..5 {
+        accepted(&store, PutMessage { ttl, ..numbered(&client, number) }).await;
+    }
+    accepted(&store, PutMessage { ttl, ..numbered(&other, 0) }).await;
+    end(Arc::clone(&store), client, clock).await;
+    drop(store);
+    on_disk(directory.path())
+}
+
+#[tokio::test]
+async fn with_a_channel_or_a_client_its_messages_leave_the_disk() {
+    let unregistered = left_after(|store, client, _| async move {
+        unregister(&store, &client, client.channels[0]).await;
+        release(&store, client.uaid, client.presence).await;
+    });
+    assert_eq!(unregistered.await, 1);
+    let expired = left_after(|store, client, clock| async move {
+        release(&store, client.uaid, client.presence).await;
+        clock.advance(IDLE * 2);
+        // The other client is connected, and this lets the sweep pass.
+        store.nodes().await.unwrap();
+    });
+    assert_eq!(expired.await, 1);
+    let acknowledged = left_after(|store, client, _| async move {
+        let places: Vec<_> = (1..=5).map(|number| plain_place(Sequence(number))).collect();
+        remove(&store, client.uaid, &places).await;
+    });
+    assert_eq!(acknowledged.await, 1);
+    assert_eq!(left_after(|_, _, _| async {}).await, 6, "nothing has come to an end");
+}
+
+/// A sweep removes a bounded number, and goes on where it stopped.
+#[tokio::test]
+async fn expired_messages_are_swept_from_the_disk() {
+    const CLIENTS: usize = 12;
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = shared(directory.path(), &clock);
+    let mut last = None;
+    for number in 0..CLIENTS {
+        let client = subscribed(&store, 1).await;
+        let puts = (0..149).map(|number| accepted(&store, numbered(&client, number)));
+        futures_util::future::join_all(puts).await;
+        accepted(&store, PutMessage { ttl: IDLE, ..numbered(&client, 200) }).await;
+        // Some are connected.
+        if number % 2 == 0 {
+            release(&store, client.uaid, client.presence).await;
+        }
+        last = Some(client);
+    }
+    clock.advance(2 * TTL);
+    store.nodes().await.unwrap();
+    drop(store);
+    let left = on_disk(directory.path());
+    assert!(
+        (CLIENTS as u64 + 1..CLIENTS as u64 * 150).contains(&left),
+        "the first sweep leaves something: {left}"
+    );
+    let store = shared(directory.path(), &clock);
+    for _ in 0..3 {
+        clock.advance(Duration::from_secs(1));
+        store.nodes().await.unwrap();
+    }
+    assert_eq!(bodies(&backlog(&store, &last.unwrap(), 10).await), ["200"]);
+    drop(store);
+    assert_eq!(on_disk(directory.path()), CLIENTS as u64, "what has not expired stays");
+}
+
+/// Steps of one batch see each other: a message that is put, replaced and removed before a commit.
+#[tokio::test]
+async fn steps_at_once_see_each_other_and_share_commits() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let synced = store::embedded::Options { fsync: true, ..options(directory.path(), &clock) };
+    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(synced).unwrap());
+    let client = subscribed(&store, 1).await;
+    let topic = Some(tag(1));
+    let puts = (0..200).map(|number| {
+        let topic = topic.filter(|_| number % 2 == 0);
+        store.put_message(PutMessage { topic, messages_max: 50, ..numbered(&client, number) })
+    });
+    let removes = (1..=20).map(|number| {
+        let place = Place { sequence: Sequence(number), topic: topic.filter(|_| number % 2 == 1) };
+        store.remove_messages(client.uaid, vec![place])
+    });
+    // Queued in this order, since nothing makes the test's task give way, and performed by one thread.
+    let all = async {
+        let puts = futures_util::future::join_all(puts);
+        futures_util::future::join(puts, futures_util::future::join_all(removes)).await
+    };
+    let (puts, removes) = tokio::task::unconstrained(all).await;
+    removes.into_iter().for_each(|removed| removed.unwrap());
+    let full = puts.iter().filter(|put| matches!(put, Ok(PutMessageOutcome::Full))).count();
+    assert_eq!(full, 100 - 49, "49 without topic besides one with");
+    drop(store);
+    let store = shared(directory.path(), &clock);
+    let kept = bodies(&backlog(&store, &client, 100).await);
+    assert_eq!((kept[0].as_str(), kept.len()), ("198", 50 - 10));
+    drop(store);
+    assert_eq!(on_disk(directory.path()), 40);
+}
+
+#[tokio::test]
+async fn an_unreadable_message_is_told_and_stays() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = shared(directory.path(), &clock);
+    let client = subscribed(&store, 1).await;
+    let (place, _) = accepted(&store, numbered(&client, 1)).await;
+    drop(store);
+    let mut key = [0; 24];
+    key[..16].copy_from_slice(&client.uaid.0);
+    key[16..].copy_from_slice(&place.sequence.0.to_be_bytes());
+    let newer: &[u8] = &[2, 0];
+    {
+        let database = redb::Database::open(directory.path().join("store.redb")).unwrap();
+        let transaction = database.begin_write().unwrap();
+        assert!(transaction.open_table(MESSAGES).unwrap().insert(&key, newer).unwrap().is_some());
+        transaction.commit().unwrap();
+    }
+    let store = shared(directory.path(), &clock);
+    let claimed = store.hello(webpush(client.uaid, new_presence())).await;
+    assert!(matches!(claimed, Err(StoreError::Unreadable(_))), "{claimed:?}");
+    let (_, owner) = accepted(&store, PutMessage { ttl: Duration::ZERO, ..numbered(&client, 2) }).await;
+    assert_eq!(owner, None, "the hello has changed nothing");
+    // Whoever does not have to read it can go on.
+    accepted(&store, numbered(&client, 2)).await;
+    drop(store);
+    assert_eq!(on_disk(directory.path()), 2);
+}
+
+/// Web Push made the tables and records that it needs besides those of SimplePush: a server without it can open the
+/// database of one with it, and the other way round.
+#[tokio::test]
+async fn the_format_is_that_of_the_servers_without_web_push() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = shared(directory.path(), &clock);
+    let simple = offline(&store, 1).await;
+    let client = subscribed(&store, 1).await;
+    accepted(&store, numbered(&client, 1)).await;
+    drop(store);
+    let first_byte = |uaid: Uaid| {
+        let clients: redb::TableDefinition<'_, &[u8; 16], &[u8]> = redb::TableDefinition::new("clients");
+        let numbers: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("numbers");
+        let database = redb::Database::open(directory.path().join("store.redb")).unwrap();
+        let transaction = database.begin_read().unwrap();
+        let format = transaction.open_table(numbers).unwrap().get("format").unwrap().unwrap().value();
+        let records = transaction.open_table(clients).unwrap();
+        (format, records.get(&uaid.0).unwrap().unwrap().value()[0])
+    };
+    assert_eq!(first_byte(simple.uaid), (1, 1));
+    assert_eq!(first_byte(client.uaid), (1, 2));
+    // As such a server leaves it.
+    {
+        let database = redb::Database::open(directory.path().join("store.redb")).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.delete_table(MESSAGES).unwrap();
+        let broadcasts: redb::TableDefinition<'_, &str, &str> = redb::TableDefinition::new("broadcasts");
+        transaction.delete_table(broadcasts).unwrap();
+        transaction.commit().unwrap();
+    }
+    let store: Arc<dyn Store> = Arc::new(open(directory.path(), &clock));
+    stored(&store, simple.uaid, simple.channels[0], 1).await;
+    assert_eq!(store.broadcasts(0).await.unwrap(), None);
+    let another = subscribed(&store, 1).await;
+    accepted(&store, numbered(&another, 1)).await;
+    assert_eq!(backlog(&store, &another, 10).await.messages.len(), 1);
+}
+
+#[tokio::test]
+async fn other_channels_keep_their_messages() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = shared(directory.path(), &clock);
+    let mut client = subscribed(&store, 1).await;
+    let mut channels: Vec<ChannelId> = client.channels.clone();
+    for _ in 0..3 {
+        let channel = new_channel();
+        register(&store, &client, channel).await;
+        channels.push(channel);
+    }
+    for (number, channel) in (0..).zip(&channels) {
+        client.channels = vec![*channel];
+        accepted(&store, numbered(&client, number)).await;
+    }
+    unregister(&store, &client, channels[1]).await;
+    unregister(&store, &client, channels[0]).await;
+    unregister(&store, &client, channels[0]).await;
+    let Backlog { messages, .. } = backlog(&store, &client, 10).await;
+    let left: Vec<_> = messages.iter().map(|message| message.channel).collect();
+    assert_eq!(left, channels[2..]);
+    unregister(&store, &client, channels[3]).await;
+    assert_eq!(bodies(&backlog(&store, &client, 10).await), ["2"]);
+}

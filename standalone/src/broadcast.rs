@@ -1,0 +1,213 @@
+//! `beckon broadcast`: the broadcasts on the command line, through the admin listener of any node.
+
+use bytes::Bytes;
+use client::app_server::{AppServer, SendError};
+use http::{Method, Request, Response, StatusCode};
+use ops::exit::{self, Failure};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::collections::BTreeMap;
+use types::broadcast::{BroadcastId, BroadcastVersion};
+
+/// Exit code if the server was reached and refused, so that trying again cannot help.
+const REFUSED: u8 = 1;
+
+/// Where the admin listener is by default.
+const ADMIN: &str = "http://127.0.0.1:8083";
+
+/// What a path cannot have as it is. Slashes are part of an id, and of the path.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// The text of `beckon broadcast --help`.
+const HELP: &str = "\
+beckon broadcast: values that all Web Push clients share
+
+Usage: beckon broadcast list [--admin URL]
+       beckon broadcast set ID VERSION [--admin URL]
+       beckon broadcast remove ID [--admin URL]
+
+  ID             such as news/main: 1 to 128 visible ASCII characters
+  VERSION        what clients compare with what they have; 1 to 200 bytes
+  --admin URL    admin listener of a connection-node or of beckon [default: http://127.0.0.1:8083]
+
+Exit code: 0 done, 1 refused, 64 wrong arguments, 69 server or its store not reachable.
+";
+
+/// What the command line says.
+#[derive(Debug, PartialEq, Eq)]
+struct Arguments {
+    admin: String,
+    action: Action,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Action {
+    List,
+    Set(BroadcastId, BroadcastVersion),
+    Remove(BroadcastId),
+}
+
+/// The answer to a listing.
+#[derive(serde::Deserialize)]
+struct Listing {
+    broadcasts: BTreeMap<String, String>,
+}
+
+/// The part of an error body that is for people.
+#[derive(serde::Deserialize)]
+struct ErrorBody {
+    message: String,
+}
+
+impl Arguments {
+    /// Reads what follows `broadcast`; `None` if help is asked for.
+    fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
+        use lexopt::prelude::*;
+        let (mut admin, mut words) = (ADMIN.to_owned(), Vec::new());
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Short('h') | Long("help") => return Ok(None),
+                Long("admin") => admin = parser.value()?.string()?,
+                Value(value) if words.len() < 3 => words.push(value.string()?),
+                Short(_) | Long(_) | Value(_) => return Err(argument.unexpected()),
+            }
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let action = match words[..] {
+            ["list"] => Action::List,
+            ["set", id, version] => {
+                let version = BroadcastVersion::parse(version).map_err(|error| error.to_string())?;
+                Action::Set(parse_id(id)?, version)
+            }
+            ["remove", id] => Action::Remove(parse_id(id)?),
+            _ => return Err("say list, set ID VERSION, or remove ID; see beckon broadcast --help".into()),
+        };
+        Ok(Some(Self { admin, action }))
+    }
+}
+
+/// Parses the command line that follows `broadcast` and does what it says.
+pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
+    let Some(Arguments { admin, action }) = Arguments::parse(parser).map_err(Failure::usage)? else {
+        return ops::program::print(HELP);
+    };
+    let admin = admin.trim_end_matches('/');
+    let answer = AppServer::default().request(request(admin, &action)?).await.map_err(failure)?;
+    match (answer.status(), action) {
+        (StatusCode::OK, Action::List) => ops::program::print(&listing(answer.body())?),
+        (StatusCode::NO_CONTENT, Action::Set(..) | Action::Remove(_)) => Ok(()),
+        (_, Action::List | Action::Set(..) | Action::Remove(_)) => Err(refusal(&answer)),
+    }
+}
+
+fn request(admin: &str, action: &Action) -> Result<Request<Bytes>, Failure> {
+    let (method, path, body) = match action {
+        Action::List => (Method::GET, String::new(), Bytes::new()),
+        Action::Set(id, version) => {
+            (Method::PUT, path(id), Bytes::copy_from_slice(version.as_str().as_bytes()))
+        }
+        Action::Remove(id) => (Method::DELETE, path(id), Bytes::new()),
+    };
+    let request = Request::builder().method(method).uri(format!("{admin}/broadcasts{path}")).body(body);
+    request.map_err(|error| Failure::usage(format!("`{admin}` is not a usable URL: {error}")))
+}
+
+fn path(id: &BroadcastId) -> String {
+    format!("/{}", utf8_percent_encode(id.as_str(), ENCODED))
+}
+
+/// A line for each broadcast: the id, a space, and the version, which may have spaces in it.
+fn listing(body: &Bytes) -> Result<String, Failure> {
+    let Listing { broadcasts } = serde_json::from_slice(body).map_err(|error| {
+        Failure::unavailable(format!("this is not the answer of a connection-node: {error}"))
+    })?;
+    Ok(broadcasts.iter().map(|(id, version)| format!("{id} {version}\n")).collect())
+}
+
+fn refusal(answer: &Response<Bytes>) -> Failure {
+    let status = answer.status();
+    let reason = match serde_json::from_slice(answer.body()) {
+        Ok(ErrorBody { message }) => message,
+        Err(_) => String::from_utf8_lossy(answer.body()).into_owned(),
+    };
+    // 507 is an answer of the server's, not a sign that it is not well.
+    let try_again = status.is_server_error() && status != StatusCode::INSUFFICIENT_STORAGE;
+    let code = if try_again { exit::UNAVAILABLE } else { REFUSED };
+    Failure { code, message: format!("the server refused with HTTP status {status}: {reason}") }
+}
+
+fn failure(error: SendError) -> Failure {
+    match error {
+        SendError::InvalidEndpoint { .. } => Failure::usage(error),
+        SendError::Refused { .. } | SendError::TimedOut(_) | SendError::Failed(_) => {
+            Failure::unavailable(error)
+        }
+    }
+}
+
+fn parse_id(text: &str) -> Result<BroadcastId, lexopt::Error> {
+    BroadcastId::parse(text).map_err(|error| error.to_string().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Option<Arguments>, String> {
+        Arguments::parse(lexopt::Parser::from_args(arguments)).map_err(|error| error.to_string())
+    }
+
+    fn id(text: &str) -> BroadcastId {
+        BroadcastId::parse(text).unwrap()
+    }
+
+    #[test]
+    fn each_action_takes_its_words() {
+        let version = BroadcastVersion::parse("\"42\"").unwrap();
+        for (arguments, admin, action) in [
+            (&["list"][..], ADMIN, Action::List),
+            (&["--admin=http://n:1/", "list"], "http://n:1/", Action::List),
+            (&["set", "news/main", "\"42\""], ADMIN, Action::Set(id("news/main"), version)),
+            (&["remove", "--admin", "http://n:1", "x"], "http://n:1", Action::Remove(id("x"))),
+        ] {
+            let expected = Arguments { admin: admin.into(), action };
+            assert_eq!(parse(arguments), Ok(Some(expected)), "{arguments:?}");
+        }
+        assert_eq!(parse(&["set", "--help"]), Ok(None));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        for (arguments, told) in [
+            (&[][..], "see beckon broadcast --help"),
+            (&["list", "x"], "see beckon broadcast --help"),
+            (&["set", "x"], "see beckon broadcast --help"),
+            (&["set", "x", "1", "2"], "2"),
+            (&["set", "a b", "1"], "a broadcast id has"),
+            (&["set", "x", ""], "a broadcast version has"),
+            (&["remove", "errors"], "a broadcast id has"),
+            (&["list", "--loud"], "--loud"),
+        ] {
+            let error = parse(arguments).expect_err("it is wrong");
+            assert!(error.contains(told), "{arguments:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_one_path_whatever_is_in_it() {
+        let request = request("http://n:1", &Action::Remove(id("a/b?c#d%e"))).unwrap();
+        assert_eq!(request.uri().path_and_query().unwrap().as_str(), "/broadcasts/a/b%3Fc%23d%25e");
+        assert_eq!(request.method(), Method::DELETE);
+    }
+
+    #[test]
+    fn a_refusal_is_told_by_its_message() {
+        let answer = |status: u16, body: &'static str| {
+            refusal(&Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap())
+        };
+        let told = answer(404, r#"{"code":404,"message":"there is no broadcast of that id"}"#);
+        assert!(told.message.ends_with("there is no broadcast of that id"), "{}", told.message);
+        for (status, code) in [(404, REFUSED), (507, REFUSED), (503, exit::UNAVAILABLE)] {
+            assert_eq!(answer(status, "").code, code, "{status}");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! HTTP-25 to HTTP-30: who may send.
+
+use crate::refusal::expect_refusal;
+use client::vapid::{Credential, LIFETIME_MAX, Scheme, Signer};
+use cluster_tests::{
+    fleet::{Profile, Shape},
+    stage::Stage,
+    webpush::{ENCRYPTED, KEPT, Subscribed, audience_of, authorization, new_signer, unix_time},
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+on_both_shapes![
+    http_25_a_restricted_endpoint_needs_an_authorization,
+    http_26_a_restricted_endpoint_takes_its_key_in_each_spelling,
+    http_27_a_foreign_key_is_refused_where_the_endpoint_is_restricted,
+    http_28_a_token_that_is_not_valid_is_refused_everywhere,
+    http_29_what_is_unusual_and_right_is_accepted,
+    http_30_a_credential_that_is_none_is_refused,
+    a_token_is_good_again_and_again,
+];
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// The claims of a token that is good for an hour.
+fn claims(endpoint: &str) -> Value {
+    let expires = (unix_time() + HOUR).as_secs();
+    json!({"aud": audience_of(endpoint), "exp": expires, "sub": "mailto:test@app.example"})
+}
+
+fn token(signer: &Signer, claims: &Value) -> String {
+    signer.sign(&json!({"typ": "JWT", "alg": "ES256"}), claims).unwrap()
+}
+
+/// Sends with this credential.
+async fn post(stage: &Stage, endpoint: &str, credential: &Credential) -> http::Response<bytes::Bytes> {
+    let mut headers = vec![KEPT, ENCRYPTED, ("authorization", &*credential.authorization)];
+    headers.extend(credential.crypto_key.as_deref().map(|key| ("crypto-key", key)));
+    stage.post(endpoint, &headers, "x").await
+}
+
+/// Sends with this `Authorization`.
+async fn post_as(stage: &Stage, endpoint: &str, authorization: &str) -> http::Response<bytes::Bytes> {
+    stage.post(endpoint, &[KEPT, ENCRYPTED, ("authorization", authorization)], "x").await
+}
+
+async fn http_25_a_restricted_endpoint_needs_an_authorization(shape: Shape) {
+    let stage = Stage::shared(shape, Profile::Defaults);
+    let signer = new_signer();
+    let Subscribed { mut client, endpoint, .. } = stage.subscribed_for(&signer).await;
+    expect_refusal(&stage.post(&endpoint, &[KEPT, ENCRYPTED], "x").await, 401, Some(109));
+    let key = format!("p256ecdsa={}", signer.public_key());
+    expect_refusal(
+        &stage.post(&endpoint, &[KEPT, ENCRYPTED, ("crypto-key", &key)], "x").await,
+        401,
+        Some(109),
+    );
+    client.expect_nothing().await;
+}
+
+async fn http_26_a_restricted_endpoint_takes_its_key_in_each_spelling(shape: Shape) {
+    let stage = Stage::shared(shape, Profile::Defaults);
+    let signer = new_signer();
+    let Subscribed { mut client, channel, endpoint, .. } = stage.subscribed_for(&signer).await;
+    let (token, key) = (token(&signer, &claims(&endpoint)), signer.public_key());
+    let in_crypto_key = |scheme: &str, crypto_key: String| Credential {
+        authorization: format!("{scheme} {token}"),
+        crypto_key: Some(crypto_key),
+    };
+    let in_one = |authorization: String| Credential { authorization, crypto_key: None };
+    for credential in [
+        Credential::new(Scheme::Vapid, &token, key),
+        Credential::new(Scheme::WebPush, &token, key),
+        Credential::new(Scheme::Bearer, &token, key),
+        in_one(format!("vapid t={token},k={key}")),
+        in_one(format!("vapid k={key}, t={token}")),
+        in_one(format!("Vapid  k={key} ,  t={token}")),
+        in_one(format!("VAPID t={token}, k={key}=")),
+        in_crypto_key("webpush", format!("p256ecdsa=\"{key}=\"")),
+        in_crypto_key("BEARER", format!("keyid=p256dh; P256ECDSA={key}")),
+    ] {
+        let answer = post(&stage, &endpoint, &credential).await;
+        assert_eq!(answer.status().as_u16(), 201, "{credential:?}: {answer:?}");
+        assert_eq!(client.notification().await["channelID"], channel);
+    }
+    // With the headers of the older encryption in the same place.
+    let crypto_key = format!("dh=BKkQ2p;p256ecdsa={key}");
+    let headers = [
+        KEPT,
+        ("content-encoding", "aesgcm"),
+        ("encryption", "salt=AAAA"),
+        ("crypto-key", &crypto_key),
+        ("authorization", &format!("WebPush {token}")),
+    ];
+    let id = stage.accepted(&endpoint, &headers, "x").await;
+    assert_eq!(client.notification().await["version"], *id);
+}
+
+async fn http_27_a_foreign_key_is_refused_where_the_endpoint_is_restricted(shape: Shape) {
+    let stage = Stage::shared(shape, Profile::Defaults);
+    let (signer, foreign) = (new_signer(), new_signer());
+    let restricted = stage.subscribed_for(&signer).await;
+    let mut open = stage.subscribed().await;
+    for scheme in [Scheme::Vapid, Scheme::WebPush, Scheme::Bearer] {
+        let token = token(&foreign, &claims(&open.endpoint));
+        let credential = Credential::new(scheme, &token, foreign.public_key());
+        expect_refusal(&post(&stage, &restricted.endpoint, &credential).await, 401, Some(109));
+        assert_eq!(post(&stage, &open.endpoint, &credential).await.status().as_u16(), 201, "{scheme:?}");
+        open.client.notification().await;
+        // Its own key does not make it the other's token.
+        let mixed = Credential::new(scheme, &token, signer.public_key());
+        expect_refusal(&post(&stage, &restricted.endpoint, &mixed).await, 401, Some(109));
+        expect_refusal(&post(&stage, &open.endpoint, &mixed).await, 401, Some(109));
+    }
+    let mut client = restricted.client;
+    client.expect_nothing().await;
+}
+
+/// Tokens that are not valid, and why.
+fn bad_tokens(signer: &Signer, endpoint: &str) -> Vec<(&'static str, String)> {
+    let good = claims(endpoint);
+    let with = |name: &str, value: Value| {
+        let mut claims = good.clone();
+        claims[name] = value;
+        token(signer, &claims)
+    };
+    let without = |name: &str| {
+        let mut claims = good.clone();
+        claims.as_object_mut().unwrap().remove(name);
+        token(signer, &claims)
+    };
+    let seconds = |time: Duration| json!(time.as_secs());
+    let past = seconds(unix_time() - Duration::from_secs(100));
+    let far = seconds(unix_time() + LIFETIME_MAX + Duration::from_secs(100));
+    let right = token(signer, &good);
+    let (signed, signature) = right.rsplit_once('.').unwrap();
+    let (header, payload) = signed.split_once('.').unwrap();
+    let flipped = if signature.starts_with('A') { "B" } else { "A" };
+    let foreign = new_signer().sign(&json!({"typ": "JWT", "alg": "ES256"}), &good).unwrap();
+    let algorithm = |header: Value| signer.sign(&header, &good).unwrap();
+    vec![
+        ("altered signature", format!("{signed}.{flipped}{}", &signature[1..])),
+        ("no signature", format!("{signed}.")),
+        ("two parts", signed.to_owned()),
+        ("four parts", format!("{right}.{signature}")),
+        ("one part", header.to_owned()),
+        ("short signature", format!("{signed}.{}", &signature[..40])),
+        ("claims of another", format!("{header}.{payload}A.{signature}")),
+        ("signed by another", foreign),
+        ("no ES256", algorithm(json!({"typ": "JWT", "alg": "HS256"}))),
+        ("alg none", algorithm(json!({"typ": "JWT", "alg": "none"}))),
+        ("no alg", algorithm(json!({"typ": "JWT"}))),
+        ("header is no object", algorithm(json!("ES256"))),
+        ("wrong aud", with("aud", json!("https://other.example"))),
+        ("aud with path", with("aud", json!(endpoint))),
+        ("aud without scheme", with("aud", json!("127.0.0.1"))),
+        ("aud is a number", with("aud", json!(5))),
+        ("aud of others", with("aud", json!(["https://other.example"]))),
+        ("no aud", without("aud")),
+        ("expired", with("exp", past)),
+        ("too far ahead", with("exp", far)),
+        ("exp is a string", with("exp", json!(good["exp"].to_string()))),
+        ("exp is null", with("exp", json!(null))),
+        ("exp is negative", with("exp", json!(-1))),
+        ("exp is in milliseconds", with("exp", json!(unix_time().as_millis() as u64))),
+        ("no exp", without("exp")),
+        ("claims are no object", token(signer, &json!([good]))),
+    ]
+}
+
+async fn http_28_a_token_that_is_not_valid_is_refused_everywhere(shape: Shape) {
+    let stage = Stage::shared(shape, Profile::Defaults);
+    let signer = new_signer();
+    let restricted = stage.subscribed_for(&signer).await;
+    let open = stage.subscribed().await;
+    for (why, token) in bad_tokens(&signer, &open.endpoint) {
+        for scheme in [Scheme::Vapid, Scheme::Bearer] {
+            let credential = Credential::new(scheme, &token, signer.public_key());
+            for endpoint in [&open.endpoint, &restricted.endpoint] {
+                let answer = post(&stage, endpoint, &credential).await;
+                assert_eq!(answer.status().as_u16(), 401, "{why}: {answer:?}");
+                expect_refusal(&answer, 401, Some(109));
+            }
+        }
+    }
+    for mut client in [open.client, restricted.client] {
+        client.expect_nothing().await;
+    }
+}
+
+async fn http_29_what_is_unusual_and_right_is_accepted(shape: Shape) {
+    let stage = Stage::shared(shape, Profile::Defaults);
+    let signer = new_signer();
+    let key = signer.public_key();
+    let Subscribed { mut client, endpoint, .. } = stage.subscribed_for(&signer).await;
+    let good = claims(&endpoint);
+    let with = |name: &str, value: Value| {
+        let mut claims = good.clone();
+        claims[name] = value;
+        token(&signer, &claims)
+    };
+    let mut no_subject = good.clone();
+    no_subject.as_object_mut().unwrap().remove("sub");
+    let seconds = |time: Duration| json!(time.as_secs());
+    let standard = key.replace('-', "+").replace('_', "/");
+    let right = token(&signer, &good);
+    for (why, token, key) in [
+        ("no sub", token(&signer, &no_subject), key),
+        ("sub is a number", with("sub", json!(5)), key),
+        ("sub is no URL", with("sub", json!("nonsense")), key),
+        ("aud is a list", with("aud", json!(["https://other.example", good["aud"]])), key),
+        ("exp is a fraction", with("exp", json!((unix_time() + HOUR).as_secs() as f64 + 0.5)), key),
+        ("exp is a moment ago", with("exp", seconds(unix_time() - Duration::from_secs(20))), key),
+        ("exp is just a day ahead", with("exp", seconds(unix_time() + LIFETIME_MAX)), key),
+        ("more claims", with("x", json!({"y": [1]})), key),
+        ("padding", right.clone(), &format!("{key}=")),
+        ("standard alphabet", right.clone(), &standard),
+        ("both", right.clone(), &format!("{standard}=")),
+        ("no typ", signer.sign(&json!({"alg": "ES256"}), &good).unwrap(), key),
+    ] {
+        for scheme in [Scheme::Vapid, Scheme::WebPush] {
+            let answer = post(&stage, &endpoint, &Credential::new(scheme, &token, key)).await;
+            assert_eq!(answer.status().as_u16(), 201, "{why}: {answer:?}");
+            client.notification().await;
+        }
+    }
+}
+
+async fn http_30_a_credential_that_is_none_is_refused(shape: Shape) {
+    let stage = Stage::shared(shape, Profile::Defaults);
+    let signer = new_signer();
+    let restricted = stage.subscribed_for(&signer).await;
+    let open = stage.subscribed().await;
+    let (token, key) = (token(&signer, &claims(&open.endpoint)), signer.public_key());
+    for authorization in [
+        format!("vapid t={token}"),
+        format!("vapid k={key}"),
+        format!("vapid t=,k={key}"),
+        format!("vapid t={token},k="),
+        format!("vapid t={token},k={}", &key[1..]),
+        format!("vapid t={token},k=x"),
+        format!("vapid {token}"),
+        format!("vapid t={token};k={key}"),
+        "vapid".to_owned(),
+        "vapid ".to_owned(),
+        String::new(),
+        "WebPush".to_owned(),
+        "Bearer ".to_owned(),
+        // No key for it.
+        format!("WebPush {token}"),
+        format!("Bearer {token}"),
+        "Basic dXNlcjpwYXNz".to_owned(),
+        format!("Basic t={token},k={key}"),
+        token.clone(),
+    ] {
+        for endpoint in [&open.endpoint, &restricted.endpoint] {
+            let answer = post_as(&stage, endpoint, &authorization).await;
+            assert_eq!(answer.status().as_u16(), 401, "{authorization}: {answer:?}");
+            expect_refusal(&answer, 401, Some(109));
+        }
+    }
+    for crypto_key in ["", "p256ecdsa=", "p256ecdsa=x", "dh=BKkQ2p"] {
+        let credential =
+            Credential { authorization: format!("WebPush {token}"), crypto_key: Some(crypto_key.to_owned()) };
+        expect_refusal(&post(&stage, &restricted.endpoint, &credential).await, 401, Some(109));
+    }
+}
+
+async fn a_token_is_good_again_and_again(shape: Shape) {
+    let stage = Stage::shared(shape, Profile::Defaults);
+    let (signer, other) = (new_signer(), new_signer());
+    let mut first = stage.subscribed_for(&signer).await;
+    let second = stage.subscribed_for(&other).await;
+    let credential = authorization(&signer, &first.endpoint);
+    // Known to be valid, it still is not the key of the other endpoint, nor good with another key.
+    let token = credential.split_once("t=").unwrap().1.split_once(',').unwrap().0;
+    let mixed = Credential::new(Scheme::Vapid, token, other.public_key());
+    for _ in 0..3 {
+        assert_eq!(post_as(&stage, &first.endpoint, &credential).await.status().as_u16(), 201);
+        first.client.notification().await;
+        expect_refusal(&post_as(&stage, &second.endpoint, &credential).await, 401, Some(109));
+        expect_refusal(&post(&stage, &second.endpoint, &mixed).await, 401, Some(109));
+    }
+}
