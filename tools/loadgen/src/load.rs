@@ -14,8 +14,9 @@ use crate::{
     settings::Settings,
     stats::Stats,
     timer::Timer,
-    vapid::{Vapid, VapidSigner},
+    vapid::{self, Vapid},
 };
+use client::vapid::Signer;
 use mio::{Events, Poll, Token};
 use ops::{clock::Clock, exit::Failure};
 use std::{io::ErrorKind, time::Duration};
@@ -42,7 +43,7 @@ struct Load {
     clients: Clients,
     senders: Option<Senders>,
     /// Of the senders in turn, or of all.
-    signers: Vec<VapidSigner>,
+    signers: Vec<Signer>,
     churn: Schedule,
     book: Book,
     console: Console,
@@ -63,15 +64,14 @@ pub fn run(settings: Settings, clock: Clock) -> Result<Report, Failure> {
     let started_unix_ms = clock.unix_ms();
     let base = started_unix_ms * 1000;
     let now_us = clock.now_us();
-    let signers = match settings.vapid {
+    let signer = || Signer::generate().map(|(signer, _)| signer).map_err(Failure::unavailable);
+    let signers: Vec<Signer> = match settings.vapid {
         Vapid::None => Vec::new(),
-        Vapid::Each => {
-            (0..u64::from(settings.senders)).map(|sender| VapidSigner::new(base + sender)).collect()
-        }
-        Vapid::Restricted => vec![VapidSigner::new(base)],
+        Vapid::Each => (0..settings.senders).map(|_| signer()).collect::<Result<_, _>>()?,
+        Vapid::Restricted => vec![signer()?],
     };
     let is_restricted = settings.vapid == Vapid::Restricted;
-    let restriction = signers.first().filter(|_| is_restricted).map(|signer| signer.public().to_owned());
+    let restriction = signers.first().filter(|_| is_restricted).map(|signer| signer.public_key().to_owned());
     let mut load = Load {
         clients: Clients::new(&settings, restriction),
         senders: None,
@@ -196,7 +196,8 @@ impl Load {
         let first_token = self.settings.clients as usize;
         let origin = self.clients.origin().unwrap_or_default();
         let unix_s = self.clock.unix_seconds();
-        let authorizations = self.signers.iter().map(|signer| signer.authorization(origin, unix_s)).collect();
+        let credential = |signer: &Signer| vapid::authorization(signer, origin, unix_s);
+        let authorizations = self.signers.iter().map(credential).collect::<Result<_, _>>()?;
         self.senders = Some(Senders::new(&self.settings, servers, authorizations, first_token, begin_us));
         self.churn = Schedule::new(begin_us, self.settings.churn * f64::from(self.settings.clients));
         let end_us = begin_us + micros(self.settings.send_for);

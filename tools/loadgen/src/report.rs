@@ -115,7 +115,8 @@ pub struct Send {
     pub replaced: u64,
     /// Deliveries after the first.
     pub duplicated: u64,
-    /// Deliveries after a newer one of the channel.
+    /// Deliveries after a newer one of the channel. Not the server's fault if there are fewer channels than senders,
+    /// so that two of them send to one channel at a time.
     pub disordered: u64,
     /// Deliveries of what this run has not sent.
     pub foreign: u64,

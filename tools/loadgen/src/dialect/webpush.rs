@@ -2,9 +2,8 @@
 //! is where an encrypted body has its salt, which nobody between the two ends looks at.
 
 use super::{FOREIGN, Notification, Notified, Said, UaidText, channel_number, channel_text, welcome};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, io::Write as _};
+use client::webpush::message::{Acknowledged, Received, Reply, Request};
+use std::{collections::BTreeMap, io::Write as _};
 
 /// Bytes of an aes128gcm body before its first record: salt, record size, length of the key id, and the sender's
 /// key (RFC 8291 section 4).
@@ -18,115 +17,56 @@ pub const BODY_MIN: u32 = HEADER_LEN as u32 + 17;
 /// Stands behind the number, in the second half of the salt.
 const MARK: [u8; 8] = *b"loadgen\0";
 
-/// Characters of base64url that hold the salt.
-const SALT_CHARACTERS: usize = 24;
-
-#[derive(Serialize)]
-#[serde(tag = "messageType", rename_all = "lowercase")]
-enum Request<'a> {
-    Hello {
-        use_webpush: bool,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        uaid: Option<&'a str>,
-    },
-    Register {
-        #[serde(rename = "channelID")]
-        channel: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        key: Option<&'a str>,
-    },
-    Ack {
-        updates: &'a [Acknowledged<'a>],
-    },
-}
-
-#[derive(Serialize)]
-struct Acknowledged<'a> {
-    #[serde(rename = "channelID")]
-    channel: String,
-    version: &'a str,
-}
-
-/// All members of a server's message that matter here.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Members<'a> {
-    #[serde(borrow)]
-    message_type: Option<Cow<'a, str>>,
-    status: Option<u16>,
-    error: Option<Cow<'a, str>>,
-    uaid: Option<Cow<'a, str>>,
-    #[serde(rename = "channelID")]
-    channel: Option<Cow<'a, str>>,
-    push_endpoint: Option<Cow<'a, str>>,
-    version: Option<Cow<'a, str>>,
-    data: Option<Cow<'a, str>>,
-}
+/// The code of an acknowledgement: all is well.
+const DELIVERED: u16 = 100;
 
 /// The first message of a client.
 pub(super) fn hello(uaid: Option<UaidText>) -> String {
     let uaid = uaid.map(UaidText::text);
-    text(&Request::Hello { use_webpush: true, uaid: uaid.as_deref() })
+    Request::Hello { use_webpush: true, uaid: uaid.as_deref(), broadcasts: BTreeMap::new() }.to_text()
 }
 
 /// Asks for the endpoint of a channel, restricted to a VAPID key if there is one.
 pub(super) fn register(client: u32, channel: u32, key: Option<&str>) -> String {
-    text(&Request::Register { channel: &channel_text(client, channel), key })
+    Request::Register { channel: &channel_text(client, channel), key }.to_text()
 }
 
 /// Acknowledges notifications.
 pub(super) fn ack(client: u32, notified: &[Notified]) -> String {
-    let updates: Vec<Acknowledged<'_>> = notified
+    let channels: Vec<String> = notified.iter().map(|one| channel_text(client, one.channel)).collect();
+    let updates: Vec<Acknowledged<'_>> = channels
         .iter()
-        .map(|one| Acknowledged { channel: channel_text(client, one.channel), version: &one.id })
+        .zip(notified)
+        .map(|(channel, one)| Acknowledged { channel, version: &one.id, code: DELIVERED })
         .collect();
-    text(&Request::Ack { updates: &updates })
-}
-
-fn text(request: &Request<'_>) -> String {
-    #[expect(clippy::expect_used, reason = "strings always serialise")]
-    serde_json::to_string(request).expect("a request is JSON")
+    Request::Ack { updates: &updates }.to_text()
 }
 
 /// Understands a message to a client.
 pub(super) fn understand(client: u32, text: &str) -> Said {
-    let Ok(members) = serde_json::from_str::<Members<'_>>(text) else {
-        return Said::Refused("a message that is not of this dialect".to_owned());
-    };
-    if let Some(error) = members.error {
-        return Said::Refused(format!("{} {error}", members.status.unwrap_or_default()));
-    }
-    let channel = || channel_number(client, members.channel.as_deref()?);
-    match members.message_type.as_deref() {
-        Some("hello") => match (members.status, &members.uaid) {
-            (Some(200), Some(uaid)) => welcome(uaid),
-            (status, _) => Said::Refused(format!("hello answered by {}", status.unwrap_or_default())),
+    match Reply::parse(text) {
+        Ok(Reply::Hello { uaid, .. }) => welcome(&uaid),
+        Ok(Reply::Registered { channel, endpoint }) => match channel_number(client, &channel) {
+            Some(channel) => Said::Registered { channel, endpoint },
+            None => Said::Refused("an endpoint for another's channel".to_owned()),
         },
-        Some("register") => match (channel(), members.push_endpoint) {
-            (Some(channel), Some(endpoint)) => Said::Registered { channel, endpoint: endpoint.into_owned() },
-            _ => Said::Refused("an endpoint for another's channel".to_owned()),
-        },
-        Some("notification") => {
-            let number = number_of(members.data.as_deref().unwrap_or_default());
-            let notified = channel().zip(members.version).map(|(channel, id)| Notified {
-                channel,
-                number,
-                id: id.into_owned(),
-            });
+        Ok(Reply::Notification(Received { channel, version, payload })) => {
+            let number = payload.map_or(FOREIGN, |payload| number_of(&payload.body));
+            let notified =
+                channel_number(client, &channel).map(|channel| Notified { channel, number, id: version });
             Said::Notified(notified.into_iter().collect())
         }
-        None | Some("ping" | "broadcast" | "unregister" | "urgency") => Said::Nothing,
-        Some(_) => Said::Refused("a message that is not of this dialect".to_owned()),
+        Ok(Reply::Pong | Reply::Unregistered { .. } | Reply::Broadcast(_) | Reply::Urgency) => Said::Nothing,
+        Ok(Reply::Error { status, error, .. }) => Said::Refused(format!("{status} {error}")),
+        Err(_) => Said::Refused("a message that is not of this dialect".to_owned()),
     }
 }
 
-/// The number in a body, which is base64url.
-fn number_of(data: &str) -> u64 {
-    let mut salt = [0; SALT_CHARACTERS / 4 * 3];
-    let decoded = data.get(..SALT_CHARACTERS).map(|start| URL_SAFE_NO_PAD.decode_slice(start, &mut salt));
-    match (decoded, salt.split_first_chunk::<8>()) {
-        (Some(Ok(_)), Some((number, rest))) if rest.starts_with(&MARK) => u64::from_be_bytes(*number),
-        _ => FOREIGN,
+/// The number in a body.
+fn number_of(body: &[u8]) -> u64 {
+    match body.split_first_chunk::<8>() {
+        Some((number, rest)) if rest.starts_with(&MARK) => u64::from_be_bytes(*number),
+        Some(_) | None => FOREIGN,
     }
 }
 
@@ -155,6 +95,7 @@ const FILLER: u8 = 0xa7;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
     #[test]
     fn a_number_comes_back_in_the_data_of_a_notification() {
@@ -201,9 +142,10 @@ mod tests {
 
     #[test]
     fn what_was_sent_by_others_is_foreign() {
-        for data in ["", "q2N1cmVkIGJ5dGVz", &"A".repeat(40), "ä23456789012345678901234567890"] {
-            assert_eq!(number_of(data), FOREIGN, "{data}");
+        for body in [&b""[..], b"short", &[7; 40], b"12345678loadge"] {
+            assert_eq!(number_of(body), FOREIGN, "{body:?}");
         }
+        assert_eq!(number_of(b"\0\0\0\0\0\0\0\x07loadgen\0"), 7);
     }
 
     #[test]

@@ -55,6 +55,17 @@ fn every_notification_of_simplepush_is_followed_to_its_client() {
 }
 
 #[test]
+fn every_message_of_web_push_is_followed_to_its_client() {
+    let server = Server::start();
+    for vapid in ["none", "each", "restricted"] {
+        let flags = ["--dialect", "webpush", "--clients", "20", "--sends", "100", "--vapid", vapid];
+        let report = run(&server, &flags);
+        assert_complete(&report, 100);
+        assert_eq!((report.send.replaced, report.send.answers.len()), (0, 1), "{vapid}: {:?}", report.send);
+    }
+}
+
+#[test]
 fn clients_that_come_back_lose_nothing() {
     let server = Server::start();
     let flags = ["--clients", "50", "--rate", "200", "--send-for", "2s", "--churn", "0.2", "--storm", "0.5"];
@@ -73,8 +84,8 @@ fn reports_of_processes_that_ran_together_become_one() {
     let names = ["1.json", "2.json"].map(file);
     let start = |json: &String| {
         Command::new(env!("CARGO_BIN_EXE_loadgen"))
-            .args(["--ws", &ws, "--clients", "10", "--sends", "30", "--settle", "0", "--wait-stdin", "true"])
-            .args(["--leave", "0.5", "--json", json])
+            .args(["--ws", &ws, "--clients", "10", "--sends", "30", "--senders", "2", "--settle", "0"])
+            .args(["--wait-stdin", "true", "--leave", "0.5", "--json", json])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
