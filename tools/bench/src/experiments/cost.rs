@@ -1,0 +1,62 @@
+//! CPU of a notification: closed loop, every one acknowledged, as few waits as possible.
+
+use super::{LOADGEN, SENDERS, clients, cpu_of_connect, cpu_of_notification, put_loadgen, put_sends, tell};
+use crate::{
+    cluster::{Cluster, Shape},
+    fleet::Load,
+    programs::Programs,
+    record::{Record, Run},
+    settings::Settings,
+};
+use loadgen::report::Report;
+use ops::exit::Failure;
+
+const CLIENTS: u32 = 15_000;
+
+/// Measures the cluster with and without threads for each core, and the standalone server with and without fsync.
+pub(super) fn conduct(settings: &Settings, record: &mut Record) -> Result<(), Failure> {
+    let clients = clients(settings, CLIENTS)?;
+    let programs = Programs::of(settings)?;
+    let shapes = [
+        ("cluster", Shape::of(1, 1)),
+        ("cluster, 1 thread each", Shape::of(1, 1).threads(1)),
+        ("standalone", Shape::standalone(true)),
+        ("standalone, no fsync", Shape::standalone(false)),
+    ];
+    for (column, shape) in shapes {
+        tell(&format!("cost: {column}, {clients} clients"));
+        let cluster = Cluster::start(&programs, &shape)?;
+        let report = closed_loop(settings, &cluster, clients).run(&cluster)?;
+        put(record, column, &report);
+        record.runs.push(Run::new(column, report));
+    }
+    Ok(())
+}
+
+/// A load as fast as 32 senders get their answers.
+pub(super) fn closed_loop(settings: &Settings, cluster: &Cluster, clients: u32) -> Load {
+    Load::on(cluster, settings.dialect)
+        .with("clients", clients)
+        .with("senders", SENDERS)
+        .with("send-for", settings.time(10))
+}
+
+fn put(record: &mut Record, column: &str, report: &Report) {
+    let cpu = cpu_of_notification(report);
+    record.put(column, "CPU per notification, all servers", "us", Some(50.0), cpu);
+    put_parts(record, column, report);
+    put_sends(record, column, report);
+    let connect = cpu_of_connect(report);
+    record.put(column, "CPU per connect, hello and register", "us", Some(120.0), connect);
+    let milliseconds = report.send.delivery.p99_us as f64 / 1000.0;
+    record.put(column, "p99, due to delivered", "ms", None, Some(milliseconds));
+    put_loadgen(record, column, report);
+}
+
+/// Writes down what each kind of process took of it.
+pub(super) fn put_parts(record: &mut Record, column: &str, report: &Report) {
+    for (name, cost) in report.processes.iter().filter(|(name, _)| *name != LOADGEN) {
+        let title = format!("  of it {name}");
+        record.put(column, &title, "us", None, cost.cpu_us_per_notification);
+    }
+}
