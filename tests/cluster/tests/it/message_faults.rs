@@ -16,7 +16,7 @@ use cluster_tests::{
 use http::Method;
 use serde_json::json;
 use std::collections::BTreeSet;
-use store::harness::{Options, RedisServer};
+use store::harness::{Options, RedisCluster, RedisServer};
 
 on_both_shapes![
     a_store_that_is_away_is_told_and_loses_nothing,
@@ -205,6 +205,35 @@ async fn a_cut_between_the_tiers_delays_and_loses_no_message() {
         expect_all(&mut client, &channel, &accepted).await;
         // Each endpoint-node has its own stream; let both be back before the next cut.
         stage.wait_until_ready();
+    }
+}
+
+#[tokio::test]
+async fn a_redis_cluster_keeps_messages_of_all_clients() {
+    const CLIENTS: usize = 10;
+    let redis = RedisCluster::start(3);
+    let stage = Stage::own(Plan::new(Shape::Cluster).store(redis.url()));
+    stage.set_broadcast("test/a", "1").await;
+    stage.until_broadcast("test/a", "1").await;
+    // Enough clients for all masters to have some.
+    for _ in 0..CLIENTS {
+        let Subscribed { mut client, uaid, channel, endpoint } = stage.subscribed().await;
+        let mut accepted = BTreeSet::from([stage.message(&endpoint, "x").await]);
+        client.notification().await;
+        client.leave().await;
+        let topic = [KEPT, ENCRYPTED, ("topic", "t")];
+        stage.accepted(&endpoint, &topic, "replaced").await;
+        accepted.insert(stage.accepted(&endpoint, &topic, "x").await);
+        let cancelled = stage.post(&endpoint, &[KEPT, ENCRYPTED], "x").await;
+        let deleted = stage.request(Method::DELETE, location_of(&cancelled), &[], "").await;
+        assert_eq!(deleted.status().as_u16(), 204);
+        let mut client = stage.resumed(&uaid).await;
+        expect_all(&mut client, &channel, &accepted).await;
+        client.settle(&channel).await;
+        let mut client = stage.resumed(&uaid).await;
+        client.expect_nothing().await;
+        client.unregister(&channel).await;
+        assert_eq!(stage.post(&endpoint, &[KEPT], "").await.status().as_u16(), 410);
     }
 }
 
