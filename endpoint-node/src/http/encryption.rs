@@ -14,7 +14,7 @@ pub(super) const CRYPTO_KEY: HeaderName = HeaderName::from_static("crypto-key");
 
 /// Bytes of `Encryption` and `Crypto-Key` at most, each: they are stored and sent with the message. Those that are
 /// in use have 30 and 190. Longer ones are refused.
-const PARAMETERS_LEN_MAX: usize = 1024;
+pub(crate) const PARAMETERS_LEN_MAX: usize = 1024;
 
 /// Why a body cannot be decrypted by anybody. The application server is to blame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

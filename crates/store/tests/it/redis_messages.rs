@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use store::{
     Store, StoreError,
     conformance::{message_steps::*, steps::*},
-    harness::RedisServer,
-    redis::Limits,
+    harness::{RedisCluster, RedisServer},
+    redis::{Limits, connect},
 };
 use types::{
     dialect::Dialect,
@@ -17,9 +17,9 @@ use types::{
 /// All keys of messages.
 fn message_keys(server: &RedisServer) -> Vec<Vec<u8>> {
     let redis::Value::Array(keys) = server.command(&["KEYS", "m{*"]) else { panic!("keys expected") };
-    let bytes = |key| match key {
-        redis::Value::BulkString(bytes) => bytes,
-        other => panic!("a key expected, not {other:?}"),
+    let bytes = |key| {
+        let redis::Value::BulkString(bytes) = key else { panic!("a key expected, not {key:?}") };
+        bytes
     };
     keys.into_iter().map(bytes).collect()
 }
@@ -279,4 +279,50 @@ async fn a_redis_that_cannot_write_refuses_messages() {
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     assert!(waiting(&store, &client).await.is_empty());
     assert!(matches!(send(&store, message(&client, "a")).await, PutMessageOutcome::Accepted { .. }));
+}
+
+/// The worst moment: the record has moved to another node of the cluster, and its only message has not. Steps fail, to
+/// be tried again, and nothing is taken for expired.
+#[tokio::test]
+async fn no_message_is_lost_while_a_slot_moves() {
+    let mut cluster = RedisCluster::start(3);
+    let store: Arc<dyn Store> = Arc::new(connect(&cluster.url(), Limits::default()).await.unwrap());
+    let client = subscribed(&store, 1).await;
+    accepted(&store, message(&client, "a")).await;
+    let nodes = cluster.nodes();
+    let source = nodes.iter().position(|node| !message_keys(node).is_empty()).unwrap();
+    let (source, target) = (&nodes[source], &nodes[(source + 1) % 3]);
+    let (record, message_key) =
+        (only_client(source), String::from_utf8(message_keys(source).remove(0)).unwrap());
+    let slot = number(&source.command(&["CLUSTER", "KEYSLOT", &record])).to_string();
+    let id = |node: &RedisServer| {
+        let redis::Value::BulkString(id) = node.command(&["CLUSTER", "MYID"]) else {
+            panic!("an id expected")
+        };
+        String::from_utf8(id).unwrap()
+    };
+    let port = target.port().to_string();
+    let migrate = |key: &str| source.command(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
+    target.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(source)]);
+    source.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(target)]);
+
+    let unavailable = |error: StoreError| assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    unavailable(store.put_message(message(&client, "b")).await.unwrap_err());
+    assert_eq!(waiting(&store, &client).await, ["a"], "what is there can be read");
+    migrate(&record);
+    unavailable(store.hello(webpush(client.uaid, client.presence)).await.unwrap_err());
+    let ask = Fetch { uaid: client.uaid, presence: client.presence, after: None, max: 10 };
+    unavailable(store.fetch(ask).await.unwrap_err());
+    let full = PutMessage { messages_max: 1, ..message(&client, "b") };
+    unavailable(store.put_message(full).await.unwrap_err());
+    unavailable(store.remove_channel(client.uaid, client.presence, client.channels[0]).await.unwrap_err());
+
+    migrate(&message_key);
+    for node in [target, source] {
+        node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &id(target)]);
+    }
+    let backlog = claim_backlog(&store, webpush(client.uaid, client.presence)).await;
+    assert_eq!(bodies(&backlog), ["a"]);
+    accepted(&store, message(&client, "b")).await;
+    assert_eq!(waiting(&store, &client).await, ["a", "b"]);
 }

@@ -291,12 +291,9 @@ async fn an_endpoint_url_of_https_is_said_to_stay_so(shape: Shape) {
     assert!(endpoint.starts_with("https://push.example/wpush/v2/"), "{endpoint}");
     let claims =
         |audience| Claims { audience, expires: unix_time() + Duration::from_secs(60), subject: None };
-    for (audience, status) in [
-        ("https://push.example", 201),
-        ("https://push.example:443", 401),
-        ("http://push.example", 401),
-        ("https://push.example/", 401),
-    ] {
+    for (audience, status) in
+        [("https://push.example", 201), ("http://push.example", 401), ("https://push.example/", 401)]
+    {
         let credential = signer.credential(Scheme::Vapid, &claims(audience)).unwrap().authorization;
         let answer = stage.post(&endpoint, &[KEPT, ("authorization", &credential)], "").await;
         assert_eq!(answer.status().as_u16(), status, "{audience}");

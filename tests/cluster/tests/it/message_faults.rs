@@ -199,7 +199,7 @@ async fn a_cut_between_the_tiers_delays_and_loses_no_message() {
 /// While the store is away: what nodes answer, and that nobody is thrown out. A step that is answered by an error
 /// may be taken all the same, so what is taken away is `spare`.
 async fn expect_an_outage(stage: &Stage, connected: &mut Subscribed, spare: &str, location: &str) {
-    let Subscribed { client, uaid, endpoint, .. } = connected;
+    let Subscribed { client, endpoint, .. } = connected;
     let retry = |answer: &http::Response<bytes::Bytes>| {
         expect_refusal(answer, 503, Some(201));
         assert_eq!(header(answer, "retry-after"), Some("120"), "{answer:?}");
@@ -216,7 +216,7 @@ async fn expect_an_outage(stage: &Stage, connected: &mut Subscribed, spare: &str
     client.expect_error(&unregister, 500, "Internal Error").await;
     client.expect_nothing().await;
     let mut newcomer = stage.connect_webpush().await;
-    newcomer.send(&json!({"messageType": "hello", "use_webpush": true, "uaid": uaid})).await;
+    newcomer.send(&json!({"messageType": "hello", "use_webpush": true})).await;
     newcomer.expect_close(1011).await;
     for node in stage.nodes() {
         assert_eq!(node.ended(), None, "{}", node.log());
