@@ -2,12 +2,17 @@
 // after another; each has a folder of the site, and so a subscription, of its own.
 
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { APP_SERVERS, ask, ENCODINGS, newVapidKeys } from './app_servers.js';
+import { until } from './until.js';
 import { answers, Visit } from './visit.js';
 
 /** More than two batches of stored messages (`batch_size` 10). */
 const BACKLOG = 25;
+
+/** By this one Mozilla tells Firefox that there are new settings to fetch. */
+const FIREFOX_BROADCAST = 'remote-settings/monitor_changes';
 
 /** The longest text that sites send in practice; libraries pad nothing by themselves. */
 const LONG_TEXT = 'Grüße '.repeat(375);
@@ -33,6 +38,7 @@ export function behaviours(name, startFleet, more) {
     receiving(test);
     refusing(test);
     beingAway(test);
+    broadcasts(test);
     more(test);
     leaving(test);
   });
@@ -146,6 +152,24 @@ function beingAway(test) {
     await visit.startBrowser();
     await visit.receives('crash', texts);
     assert.deepEqual((await visit.received('crash')).sort(), texts.sort());
+  });
+}
+
+function broadcasts(test) {
+  test('Firefox hears of the broadcast that it subscribes to by itself', async (visit) => {
+    const [first, second] = [randomUUID(), randomUUID()];
+    const hears = async (version) => {
+      const heard = new RegExp(`BroadcastService: "receivedBroadcastMessage:".*${version}`);
+      // It may subscribe some time after its start.
+      await until(`Firefox hears of ${version}`, () => heard.test(visit.firefox.log));
+    };
+    // Subscribing to a broadcast that is not there has no effect, so it has to be there when Firefox starts.
+    await visit.fleet.setBroadcast(FIREFOX_BROADCAST, first);
+    await visit.quitBrowser();
+    await visit.startBrowser();
+    await hears(first);
+    await visit.fleet.setBroadcast(FIREFOX_BROADCAST, second);
+    await hears(second);
   });
 }
 

@@ -50,6 +50,11 @@ export class Firefox {
     return firefox;
   }
 
+  /** Everything it has written since this start; with what its push service does. */
+  get log() {
+    return this.#program.log;
+  }
+
   /** The end of its log. */
   get lastWords() {
     return this.#program.lastWords;

@@ -1,5 +1,6 @@
 // The servers under test: real programs, alone or as a cluster with a real Redis.
 
+import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
@@ -36,6 +37,11 @@ class Node {
     return this.#program?.lastWords ?? '';
   }
 
+  /** The URL of its admin listener. */
+  get adminUrl() {
+    return `http://${this.#settings.BECKON_ADMIN_LISTEN}`;
+  }
+
   /** Starts it and waits until it takes traffic. */
   async start() {
     this.#program = new Program(this.name, [this.path], {
@@ -44,7 +50,7 @@ class Node {
       log: join(this.#directory, `${this.name}.log`),
     });
     await this.#program.until(`${this.name} is ready`, async () => {
-      const answer = await fetch(`http://${this.#settings.BECKON_ADMIN_LISTEN}/__lbheartbeat__`);
+      const answer = await fetch(`${this.adminUrl}/__lbheartbeat__`);
       return answer.ok || undefined;
     });
   }
@@ -141,6 +147,13 @@ export class Fleet {
   /** A program by its name: `beckon`; in a cluster `c0`, `c1`, `e0`, `e1`. */
   node(name) {
     return this.#nodes.get(name);
+  }
+
+  /** Sets a broadcast, as an operator would: at one of the nodes that hold WebSockets. */
+  async setBroadcast(id, version) {
+    const { adminUrl } = this.node('beckon') ?? this.node('c0');
+    const answer = await fetch(`${adminUrl}/broadcasts/${id}`, { method: 'PUT', body: version });
+    assert.equal(answer.status, 204, id);
   }
 
   /** The end of every log. */
