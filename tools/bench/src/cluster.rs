@@ -1,6 +1,6 @@
 //! What serves: Redis, connection-nodes and endpoint-nodes, or one standalone server.
 
-use crate::{ports::Ports, process::Process, programs::Programs, redis::Redis};
+use crate::{machine, ports::Ports, process::Process, programs::Programs, redis::Redis};
 use loadgen::measure::Usage;
 use ops::exit::Failure;
 use std::{
@@ -76,7 +76,12 @@ impl Cluster {
         let folder = TempDir::with_prefix("bench-").map_err(Failure::unavailable)?;
         let mut ports = Ports::default();
         let mut cluster = Self { nodes: Vec::new(), redis: None, ws: Vec::new(), http: Vec::new(), folder };
-        let mut common = vec![("BECKON_LOG".to_owned(), "warn".to_owned())];
+        let mut common = vec![
+            ("BECKON_LOG".to_owned(), "warn".to_owned()),
+            // Everybody has a place; nobody is to be sent elsewhere.
+            ("BECKON_MAX_CONNECTIONS".to_owned(), machine::clients_max().to_string()),
+            ("BECKON_REDIRECT_THRESHOLD".to_owned(), "1".to_owned()),
+        ];
         if let Some(threads) = shape.threads {
             common.push(("TOKIO_WORKER_THREADS".to_owned(), threads.to_string()));
         }

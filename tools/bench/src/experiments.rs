@@ -7,12 +7,12 @@ mod latency;
 mod memory;
 mod smoke;
 
-use crate::{machine, million, record::Record, settings::Settings};
+use crate::{findings::Findings, machine, million, settings::Settings};
 use loadgen::{measure::Sample, report::Report};
 use ops::exit::Failure;
 
 /// Does an experiment.
-pub type Conduct = fn(&Settings, &mut Record) -> Result<(), Failure>;
+pub type Conduct = fn(&Settings, &mut Findings) -> Result<(), Failure>;
 
 /// Every experiment: its name, what it is for and how long it takes, and how it is done.
 pub const EXPERIMENTS: [(&str, &str, Conduct); 7] = [
@@ -62,22 +62,22 @@ fn last<'a>(report: &'a Report, label: &str) -> Option<&'a Sample> {
 }
 
 /// Writes down what every run with notifications tells.
-fn put_sends(record: &mut Record, column: &str, report: &Report) {
+fn put_sends(findings: &mut Findings, column: &str, report: &Report) {
     let send = &report.send;
-    record.put(column, "delivered", "1/s", None, Some(send.delivered_per_second));
-    record.put(column, "accepted, not delivered", "", Some(0.0), Some(send.lost as f64));
-    record.put(column, "delivered twice", "", None, Some(send.duplicated as f64));
+    findings.put(column, "delivered", "1/s", None, Some(send.delivered_per_second));
+    findings.put(column, "accepted, not delivered", "", Some(0.0), Some(send.lost as f64));
+    findings.put(column, "delivered twice", "", None, Some(send.duplicated as f64));
     let refused: u64 =
         send.answers.iter().filter(|(status, _)| **status >= 300).map(|(_, count)| count).sum();
-    record.put(column, "refused or unanswered", "", Some(0.0), Some((refused + send.unanswered) as f64));
+    findings.put(column, "refused or unanswered", "", Some(0.0), Some((refused + send.unanswered) as f64));
 }
 
 /// Writes down what the load generator itself took.
-fn put_loadgen(record: &mut Record, column: &str, report: &Report) {
+fn put_loadgen(findings: &mut Findings, column: &str, report: &Report) {
     let cost = report.processes.get(LOADGEN).copied().unwrap_or_default();
     let cpu = cost.cpu_us_per_notification;
-    record.put(column, "loadgen, CPU per notification", "us", Some(15.0), cpu);
-    record.put(column, "loadgen, memory per client", "bytes", Some(2_048.0), cost.rss_per_client);
+    findings.put(column, "loadgen, CPU per notification", "us", Some(15.0), cpu);
+    findings.put(column, "loadgen, memory per client", "bytes", Some(2_048.0), cost.rss_per_client);
 }
 
 /// The number of clients at this scale, if one process may have so many files.

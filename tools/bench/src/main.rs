@@ -2,7 +2,7 @@
 
 use bench::{
     experiments::{Conduct, EXPERIMENTS},
-    record::{Record, records},
+    findings::{Findings, all_findings},
     settings::Settings,
 };
 use ops::{
@@ -28,7 +28,7 @@ fn run() -> Result<(), Failure> {
     let Some(settings) = Settings::read_all(source).map_err(Failure::usage)? else { return Ok(()) };
     if what == "plots" {
         let folder = settings.out.unwrap_or_else(|| PathBuf::from("docs/performance"));
-        return records(&folder)?.iter().try_for_each(|record| record.draw(&folder));
+        return all_findings(&folder)?.iter().try_for_each(|findings| findings.draw(&folder));
     }
     let known = EXPERIMENTS.iter().find(|(name, _, _)| what == name);
     let (name, _, conduct) = known.ok_or_else(|| Failure::usage(usage()))?;
@@ -36,19 +36,19 @@ fn run() -> Result<(), Failure> {
 }
 
 fn conduct_one(name: &str, conduct: Conduct, settings: &Settings) -> Result<(), Failure> {
-    let mut record = Record::new(name);
-    conduct(settings, &mut record)?;
+    let mut findings = Findings::new(name);
+    conduct(settings, &mut findings)?;
     if let Some(folder) = settings.folder() {
-        record.save(&folder)?;
+        findings.save(&folder)?;
     }
-    print(&record.table())
+    print(&findings.table())
 }
 
 fn usage() -> String {
     let list: String =
         EXPERIMENTS.iter().map(|(name, purpose, _)| format!("  {name:<10}{purpose}\n")).collect();
     format!(
-        "usage: cargo xtask bench EXPERIMENT [--name VALUE]\n\n{list}  plots     draws the records of --out again\n"
+        "usage: cargo xtask bench EXPERIMENT [--name VALUE]\n\n{list}  plots     draws the findings of --out again\n"
     )
 }
 

@@ -4,10 +4,10 @@ use crate::{
     chart::{Chart, Series},
     cluster::{Cluster, Shape},
     experiments::tell,
+    findings::{Findings, Run},
     fleet::{Load, Loader},
     machine,
     programs::Programs,
-    record::{Record, Run},
     settings::Settings,
 };
 use loadgen::{
@@ -48,7 +48,7 @@ const NODES_MAX: u32 = 200;
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// Brings everybody in, sends to all of them while some move, and adds up what it took.
-pub(crate) fn conduct(settings: &Settings, record: &mut Record) -> Result<(), Failure> {
+pub(crate) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     let clock = Clock::start();
     let per_node = machine::clients_max().saturating_sub(ROOM).max(1);
     let nodes = settings.clients.div_ceil(per_node);
@@ -60,10 +60,7 @@ pub(crate) fn conduct(settings: &Settings, record: &mut Record) -> Result<(), Fa
     ));
     let shape = Shape::of(nodes as usize, ENDPOINT_NODES)
         // Each of them has a fraction of a processor.
-        .threads(1)
-        .with("BECKON_MAX_CONNECTIONS", machine::clients_max())
-        // Everybody has a place; nobody is to be sent elsewhere.
-        .with("BECKON_REDIRECT_THRESHOLD", "1");
+        .threads(1);
     let mut cluster = Cluster::start(&programs, &shape)?;
     let empty = Look::at(&cluster, &[]);
     let mut loaders = (0..nodes)
@@ -80,15 +77,15 @@ pub(crate) fn conduct(settings: &Settings, record: &mut Record) -> Result<(), Fa
     let report = merge(&reports).ok_or_else(|| Failure::software("no reports"))?;
     let column = format!("{} clients", settings.clients);
     put_memory(
-        record,
+        findings,
         &column,
         settings.clients,
         &bare,
         &[("connected", &connected), ("after sending", &done)],
     );
-    put_work(record, &column, &report, &[&empty, &connected, &done]);
-    record.charts.extend(draw(&report));
-    record.runs.push(Run::new(column, report));
+    put_work(findings, &column, &report, &[&empty, &connected, &done]);
+    findings.charts.extend(draw(&report));
+    findings.runs.push(Run::new(column, report));
     Ok(())
 }
 
@@ -204,12 +201,13 @@ impl Look {
     }
 }
 
-fn put_memory(record: &mut Record, column: &str, clients: u32, bare: &Kernel, looks: &[(&str, &Look)]) {
+fn put_memory(findings: &mut Findings, column: &str, clients: u32, bare: &Kernel, looks: &[(&str, &Look)]) {
     for (when, look) in looks {
-        let mut put = |name: &str, bytes: u64, budget: Option<f64>| {
-            record.put(column, &format!("{when}: {name}"), "MiB", budget, Some(bytes as f64 / MEBIBYTE));
+        let mut put = |name: &str, bytes: u64, budget: Option<u64>| {
+            let budget = budget.map(|bytes| bytes as f64 / MEBIBYTE);
+            findings.put(column, &format!("{when}: {name}"), "MiB", budget, Some(bytes as f64 / MEBIBYTE));
             let title = format!("{when}: {name}, per client");
-            record.put(column, &title, "bytes", None, Some(bytes as f64 / f64::from(clients)));
+            findings.put(column, &title, "bytes", None, Some(bytes as f64 / f64::from(clients)));
         };
         let slab = look.kernel.slab.saturating_sub(bare.slab);
         let buffers = look.kernel.sockets.saturating_sub(bare.sockets);
@@ -218,21 +216,19 @@ fn put_memory(record: &mut Record, column: &str, clients: u32, bare: &Kernel, lo
         for (name, usage) in &look.parts {
             put(name, usage.rss, None);
         }
-        let whole = bare.available.saturating_sub(look.kernel.available);
-        put(
-            "all, by what is left of the machine",
-            whole,
-            Some(f64::from(clients) * BYTES_PER_CLIENT as f64 / MEBIBYTE),
-        );
+        let programs: u64 = look.parts.iter().map(|(_, usage)| usage.rss).sum();
+        put("all of these", slab + buffers + programs, Some(u64::from(clients) * BYTES_PER_CLIENT));
+        // What programs share is counted once here, and what the rest of the machine does is in it.
+        put("less left of the machine", bare.available.saturating_sub(look.kernel.available), None);
         let tcp = look.kernel.tcp_open as f64;
-        record.put(column, &format!("{when}: TCP sockets, both ends"), "", None, Some(tcp));
+        findings.put(column, &format!("{when}: TCP sockets, both ends"), "", None, Some(tcp));
     }
 }
 
-fn put_work(record: &mut Record, column: &str, report: &Report, looks: &[&Look; 3]) {
+fn put_work(findings: &mut Findings, column: &str, report: &Report, looks: &[&Look; 3]) {
     let [empty, connected, done] = looks;
     let (connect, send) = (&report.connect, &report.send);
-    let mut put = |name: &str, unit: &str, value: f64| record.put(column, name, unit, None, Some(value));
+    let mut put = |name: &str, unit: &str, value: f64| findings.put(column, name, unit, None, Some(value));
     put("connecting took", "s", connect.took_us as f64 / 1e6);
     put("connects with hello and register", "1/s", connect.per_second);
     put("hello, p99", "ms", connect.hello.p99_us as f64 / 1000.0);

@@ -5,9 +5,9 @@ use ops::config::{Source, parsed};
 use std::path::PathBuf;
 
 ops::settings! {
-    /// An experiment: with which programs, how large, and where its record goes.
+    /// An experiment: with which programs, how large, and where its findings go.
     pub struct Settings {
-        /// Folder for the records and drawings. Empty: docs/performance, but nothing is written with --small.
+        /// Folder for the findings and drawings. Empty: docs/performance, but nothing is written with --small.
         out: Option<PathBuf> = "",
         /// Folder of the programs to measure. Empty: the one that this program is in.
         programs: Option<PathBuf> = "",
@@ -49,7 +49,7 @@ impl Settings {
         format!("{}s", self.scaled(seconds))
     }
 
-    /// Where the record goes. `None`: nowhere.
+    /// Where the findings go. `None`: nowhere.
     pub fn folder(&self) -> Option<PathBuf> {
         let usual = || (!self.small).then(|| PathBuf::from("docs/performance"));
         self.out.clone().or_else(usual)

@@ -3,9 +3,9 @@
 use super::{LOADGEN, SENDERS, clients, cpu_of_connect, cpu_of_notification, put_loadgen, put_sends, tell};
 use crate::{
     cluster::{Cluster, Shape},
+    findings::{Findings, Run},
     fleet::Load,
     programs::Programs,
-    record::{Record, Run},
     settings::Settings,
 };
 use loadgen::report::Report;
@@ -14,7 +14,7 @@ use ops::exit::Failure;
 const CLIENTS: u32 = 15_000;
 
 /// Measures the cluster with and without threads for each core, and the standalone server with and without fsync.
-pub(super) fn conduct(settings: &Settings, record: &mut Record) -> Result<(), Failure> {
+pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     let clients = clients(settings, CLIENTS)?;
     let programs = Programs::of(settings)?;
     let shapes = [
@@ -27,8 +27,8 @@ pub(super) fn conduct(settings: &Settings, record: &mut Record) -> Result<(), Fa
         tell(&format!("cost: {column}, {clients} clients"));
         let cluster = Cluster::start(&programs, &shape)?;
         let report = closed_loop(settings, &cluster, clients).run(&cluster)?;
-        put(record, column, &report);
-        record.runs.push(Run::new(column, report));
+        put(findings, column, &report);
+        findings.runs.push(Run::new(column, report));
     }
     Ok(())
 }
@@ -41,22 +41,22 @@ pub(super) fn closed_loop(settings: &Settings, cluster: &Cluster, clients: u32) 
         .with("send-for", settings.time(10))
 }
 
-fn put(record: &mut Record, column: &str, report: &Report) {
+fn put(findings: &mut Findings, column: &str, report: &Report) {
     let cpu = cpu_of_notification(report);
-    record.put(column, "CPU per notification, all servers", "us", Some(50.0), cpu);
-    put_parts(record, column, report);
-    put_sends(record, column, report);
+    findings.put(column, "CPU per notification, all servers", "us", Some(50.0), cpu);
+    put_parts(findings, column, report);
+    put_sends(findings, column, report);
     let connect = cpu_of_connect(report);
-    record.put(column, "CPU per connect, hello and register", "us", Some(120.0), connect);
+    findings.put(column, "CPU per connect, hello and register", "us", Some(120.0), connect);
     let milliseconds = report.send.delivery.p99_us as f64 / 1000.0;
-    record.put(column, "p99, due to delivered", "ms", None, Some(milliseconds));
-    put_loadgen(record, column, report);
+    findings.put(column, "p99, due to delivered", "ms", None, Some(milliseconds));
+    put_loadgen(findings, column, report);
 }
 
 /// Writes down what each kind of process took of it.
-pub(super) fn put_parts(record: &mut Record, column: &str, report: &Report) {
+pub(super) fn put_parts(findings: &mut Findings, column: &str, report: &Report) {
     for (name, cost) in report.processes.iter().filter(|(name, _)| *name != LOADGEN) {
         let title = format!("  of it {name}");
-        record.put(column, &title, "us", None, cost.cpu_us_per_notification);
+        findings.put(column, &title, "us", None, cost.cpu_us_per_notification);
     }
 }

@@ -4,8 +4,8 @@ use super::{LOADGEN, clients, cost::closed_loop, cpu_of_connect, cpu_of_notifica
 use crate::{
     chart::{Chart, Series},
     cluster::{Cluster, Shape},
+    findings::{Findings, Run},
     programs::Programs,
-    record::{Record, Run},
     settings::Settings,
 };
 use loadgen::report::Report;
@@ -37,7 +37,7 @@ struct Found {
 }
 
 /// Measures along each of the three axes.
-pub(super) fn conduct(settings: &Settings, record: &mut Record) -> Result<(), Failure> {
+pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     let counts = CLIENTS.map(|count| clients(settings, count));
     let mut along_clients = Vec::new();
     for clients in counts {
@@ -50,13 +50,13 @@ pub(super) fn conduct(settings: &Settings, record: &mut Record) -> Result<(), Fa
     };
     let connection_nodes = (1..=4).map(nodes(|count| Shape::of(count, 1))).collect();
     let endpoint_nodes = (1..=3).map(nodes(|count| Shape::of(1, count))).collect();
-    axis(settings, record, "clients", along_clients)?;
-    axis(settings, record, "connection-nodes", connection_nodes)?;
-    axis(settings, record, "endpoint-nodes", endpoint_nodes)
+    axis(settings, findings, "clients", along_clients)?;
+    axis(settings, findings, "connection-nodes", connection_nodes)?;
+    axis(settings, findings, "endpoint-nodes", endpoint_nodes)
 }
 
 /// Measures every point of an axis.
-fn axis(settings: &Settings, record: &mut Record, name: &str, points: Vec<Point>) -> Result<(), Failure> {
+fn axis(settings: &Settings, findings: &mut Findings, name: &str, points: Vec<Point>) -> Result<(), Failure> {
     let programs = Programs::of(settings)?;
     let mut best: Vec<Option<Found>> = points.iter().map(|_| None).collect();
     let rounds = if settings.small { 1 } else { ROUNDS };
@@ -72,10 +72,10 @@ fn axis(settings: &Settings, record: &mut Record, name: &str, points: Vec<Point>
     }
     let found: Vec<(f64, Found)> =
         points.iter().map(|point| point.x).zip(best).filter_map(|(x, found)| Some((x, found?))).collect();
-    put(record, name, &found);
-    draw(record, name, &found);
+    put(findings, name, &found);
+    draw(findings, name, &found);
     for (x, found) in found {
-        record.runs.push(Run::new(format!("{x} {name}"), found.report));
+        findings.runs.push(Run::new(format!("{x} {name}"), found.report));
     }
     Ok(())
 }
@@ -90,26 +90,26 @@ fn measure(settings: &Settings, programs: &Programs, point: &Point) -> Result<Fo
     Ok(Found { report, redis_per_client })
 }
 
-fn put(record: &mut Record, name: &str, found: &[(f64, Found)]) {
+fn put(findings: &mut Findings, name: &str, found: &[(f64, Found)]) {
     let first = found.first().and_then(|(_, found)| cpu_of_notification(&found.report));
     for (x, Found { report, redis_per_client }) in found {
         let column = format!("{x} {name}");
         let cost = cpu_of_notification(report);
-        record.put(&column, "CPU per notification, all servers", "us", Some(50.0), cost);
+        findings.put(&column, "CPU per notification, all servers", "us", Some(50.0), cost);
         let growth = cost.zip(first).map(|(cost, first)| 100.0 * (cost / first - 1.0));
-        record.put(&column, "  more than the first of its kind", "%", Some(GROWTH_MAX), growth);
+        findings.put(&column, "  more than the first of its kind", "%", Some(GROWTH_MAX), growth);
         let connect = cpu_of_connect(report);
-        record.put(&column, "CPU per connect, hello and register", "us", Some(120.0), connect);
+        findings.put(&column, "CPU per connect, hello and register", "us", Some(120.0), connect);
         let rate = report.send.delivered_per_second;
-        record.put(&column, "delivered", "1/s", None, Some(rate));
-        record.put(&column, "Redis, of a connected client", "bytes", Some(300.0), Some(*redis_per_client));
+        findings.put(&column, "delivered", "1/s", None, Some(rate));
+        findings.put(&column, "Redis, of a connected client", "bytes", Some(300.0), Some(*redis_per_client));
         let memory = rss(report, "settled", "connection-node").map(|bytes| bytes / f64::from(1 << 20));
-        record.put(&column, "connection-nodes, memory", "MiB", None, memory);
-        record.put(&column, "accepted, not delivered", "", Some(0.0), Some(report.send.lost as f64));
+        findings.put(&column, "connection-nodes, memory", "MiB", None, memory);
+        findings.put(&column, "accepted, not delivered", "", Some(0.0), Some(report.send.lost as f64));
     }
 }
 
-fn draw(record: &mut Record, name: &str, found: &[(f64, Found)]) {
+fn draw(findings: &mut Findings, name: &str, found: &[(f64, Found)]) {
     let curve = |name: &str, value: &dyn Fn(&Found) -> Option<f64>| Series {
         name: name.to_owned(),
         points: found.iter().filter_map(|(x, found)| Some((*x, value(found)?))).collect(),
@@ -125,7 +125,7 @@ fn draw(record: &mut Record, name: &str, found: &[(f64, Found)]) {
         curve(LOADGEN, &of(LOADGEN)),
     ];
     let title = format!("CPU of a notification over {name}");
-    record.charts.push(Chart::new(&format!("cost-{name}"), &title, name, "us of CPU", costs));
+    findings.charts.push(Chart::new(&format!("cost-{name}"), &title, name, "us of CPU", costs));
     if name == "clients" {
         let mebibytes = |process: &'static str| {
             move |found: &Found| Some(rss(&found.report, "settled", process)? / f64::from(1 << 20))
@@ -134,9 +134,9 @@ fn draw(record: &mut Record, name: &str, found: &[(f64, Found)]) {
             curve("connection-node", &mebibytes("connection-node")),
             curve("redis", &mebibytes("redis")),
         ];
-        record.charts.push(Chart::new("memory-clients", "Memory over clients", name, "MiB of RSS", memory));
+        findings.charts.push(Chart::new("memory-clients", "Memory over clients", name, "MiB of RSS", memory));
         let redis = vec![curve("redis", &|found| Some(found.redis_per_client))];
         let title = "Redis memory of a connected client";
-        record.charts.push(Chart::new("redis-clients", title, name, "bytes", redis));
+        findings.charts.push(Chart::new("redis-clients", title, name, "bytes", redis));
     }
 }

@@ -3,9 +3,9 @@
 use super::{LOADGEN, clients, sum, tell};
 use crate::{
     cluster::{Cluster, Shape},
+    findings::{Findings, Run},
     fleet::Load,
     programs::Programs,
-    record::{Record, Run},
     settings::Settings,
 };
 use ops::exit::Failure;
@@ -19,7 +19,7 @@ const KEEPALIVE_S: u32 = 300;
 const ROUND_S: u32 = 15;
 
 /// Holds clients for as long as it takes until each has been pinged.
-pub(super) fn conduct(settings: &Settings, record: &mut Record) -> Result<(), Failure> {
+pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     let clients = clients(settings, CLIENTS)?;
     let programs = Programs::of(settings)?;
     let keepalive_s = settings.scaled(KEEPALIVE_S);
@@ -33,12 +33,12 @@ pub(super) fn conduct(settings: &Settings, record: &mut Record) -> Result<(), Fa
     let report = load.run(&cluster)?;
     let column = format!("keep-alive {keepalive}");
     let all = sum(&report, |cost| cost.cpu_us_per_idle_second);
-    record.put(&column, "CPU per client and second, all servers", "us", Some(2.0), all);
+    findings.put(&column, "CPU per client and second, all servers", "us", Some(2.0), all);
     for (name, cost) in report.processes.iter().filter(|(name, _)| *name != LOADGEN) {
-        record.put(&column, &format!("  of it {name}"), "us", None, cost.cpu_us_per_idle_second);
+        findings.put(&column, &format!("  of it {name}"), "us", None, cost.cpu_us_per_idle_second);
     }
     let failures: u64 = report.failures.values().sum();
-    record.put(&column, "connections that ended", "", Some(0.0), Some(failures as f64));
-    record.runs.push(Run::new(column, report));
+    findings.put(&column, "connections that ended", "", Some(0.0), Some(failures as f64));
+    findings.runs.push(Run::new(column, report));
     Ok(())
 }

@@ -4,9 +4,9 @@ use super::{clients, cpu_of_notification, put_sends, tell};
 use crate::{
     chart::{Chart, Series},
     cluster::{Cluster, Shape},
+    findings::{Findings, Run},
     fleet::Load,
     programs::Programs,
-    record::{Record, Run},
     settings::Settings,
 };
 use loadgen::stats::Quantiles;
@@ -30,7 +30,7 @@ const QUANTILES: [Quantile; 4] = [
 ];
 
 /// Measures one rate after the other on one cluster.
-pub(super) fn conduct(settings: &Settings, record: &mut Record) -> Result<(), Failure> {
+pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     let clients = clients(settings, CLIENTS)?;
     let programs = Programs::of(settings)?;
     let cluster = Cluster::start(&programs, &Shape::of(1, 1))?;
@@ -47,18 +47,18 @@ pub(super) fn conduct(settings: &Settings, record: &mut Record) -> Result<(), Fa
         for ((name, quantile), curve) in QUANTILES.iter().zip(&mut curves) {
             let milliseconds = quantile(&report.send.delivery) as f64 / 1000.0;
             let budget = (*name == "p99").then_some(5.0);
-            record.put(&column, &format!("due to delivered, {name}"), "ms", budget, Some(milliseconds));
+            findings.put(&column, &format!("due to delivered, {name}"), "ms", budget, Some(milliseconds));
             curve.points.push((f64::from(rate), milliseconds));
         }
         let lateness = report.send.lateness.p99_us as f64 / 1000.0;
-        record.put(&column, "due to sent by loadgen, p99", "ms", None, Some(lateness));
+        findings.put(&column, "due to sent by loadgen, p99", "ms", None, Some(lateness));
         let cpu = cpu_of_notification(&report);
-        record.put(&column, "CPU per notification, all servers", "us", None, cpu);
-        put_sends(record, &column, &report);
-        record.runs.push(Run::new(column, report));
+        findings.put(&column, "CPU per notification, all servers", "us", None, cpu);
+        put_sends(findings, &column, &report);
+        findings.runs.push(Run::new(column, report));
     }
     let [p50, p99, p999, _] = curves;
-    record.charts.push(Chart::new(
+    findings.charts.push(Chart::new(
         "rate",
         "Latency over the rate, open loop",
         "notifications per second",

@@ -4,9 +4,9 @@ use super::{SENDERS, clients, put_loadgen, rss, tell};
 use crate::{
     chart::{Chart, Series},
     cluster::{Cluster, Shape},
+    findings::{Findings, Run},
     fleet::Load,
     programs::Programs,
-    record::{Record, Run},
     settings::Settings,
 };
 use loadgen::report::Report;
@@ -28,7 +28,7 @@ const LARGE: u32 = 4_096;
 const NODE: &str = "connection-node";
 
 /// Measures with notifications of the usual size, then with large ones.
-pub(super) fn conduct(settings: &Settings, record: &mut Record) -> Result<(), Failure> {
+pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     let clients = clients(settings, CLIENTS)?;
     let programs = Programs::of(settings)?;
     let usual = settings.dialect.usual_data();
@@ -36,13 +36,13 @@ pub(super) fn conduct(settings: &Settings, record: &mut Record) -> Result<(), Fa
         tell(&format!("memory: {clients} clients, {column}"));
         let cluster = Cluster::start(&programs, &Shape::of(1, 1))?;
         let (report, redis) = measure(settings, &cluster, clients, data)?;
-        put(record, column, &report);
-        record.put(column, "Redis, of a connected client", "bytes", Some(300.0), Some(redis));
-        put_loadgen(record, column, &report);
+        put(findings, column, &report);
+        findings.put(column, "Redis, of a connected client", "bytes", Some(300.0), Some(redis));
+        put_loadgen(findings, column, &report);
         if data == usual {
-            record.charts.push(slope(&report));
+            findings.charts.push(slope(&report));
         }
-        record.runs.push(Run::new(column, report));
+        findings.runs.push(Run::new(column, report));
     }
     Ok(())
 }
@@ -71,24 +71,24 @@ fn measure(
     Ok((report, full.saturating_sub(empty) as f64 / f64::from(clients)))
 }
 
-fn put(record: &mut Record, column: &str, report: &Report) {
+fn put(findings: &mut Findings, column: &str, report: &Report) {
     let cost = report.processes.get(NODE).copied().unwrap_or_default();
     let clients = f64::from(report.plan.clients);
     let at = |label| rss(report, label, NODE);
     let share = |bytes: Option<f64>| bytes.map(|bytes| bytes / clients);
-    record.put(column, "idle, slope", "bytes", Some(2_048.0), cost.rss_per_client);
-    record.put(column, "idle, all memory of the node", "bytes", None, share(at("settled")));
-    record.put(column, "after notifications, slope", "bytes", Some(2_560.0), cost.rss_per_client_after);
-    record.put(column, "after notifications, all memory", "bytes", None, share(at("rested")));
+    findings.put(column, "idle, slope", "bytes", Some(2_048.0), cost.rss_per_client);
+    findings.put(column, "idle, all memory of the node", "bytes", None, share(at("settled")));
+    findings.put(column, "after notifications, slope", "bytes", Some(2_560.0), cost.rss_per_client_after);
+    findings.put(column, "after notifications, all memory", "bytes", None, share(at("rested")));
     let mebibytes = |bytes: Option<f64>| bytes.map(|bytes| bytes / f64::from(1 << 20));
-    record.put(column, "node without clients", "MiB", None, mebibytes(at("start")));
-    record.put(column, "node with all clients", "MiB", None, mebibytes(at("rested")));
-    record.put(column, "node when 90 % have left", "MiB", None, mebibytes(at("left")));
+    findings.put(column, "node without clients", "MiB", None, mebibytes(at("start")));
+    findings.put(column, "node with all clients", "MiB", None, mebibytes(at("rested")));
+    findings.put(column, "node when 90 % have left", "MiB", None, mebibytes(at("left")));
     let gained = at("rested").zip(at("start")).map(|(rested, start)| rested - start);
     let kept = at("left").zip(at("start")).map(|(left, start)| left - start);
     let share = kept.zip(gained).map(|(kept, gained)| 100.0 * kept / gained);
-    record.put(column, "of what clients took, still held", "%", None, share);
-    record.put(column, "accepted, not delivered", "", Some(0.0), Some(report.send.lost as f64));
+    findings.put(column, "of what clients took, still held", "%", None, share);
+    findings.put(column, "accepted, not delivered", "", Some(0.0), Some(report.send.lost as f64));
 }
 
 fn slope(report: &Report) -> Chart {

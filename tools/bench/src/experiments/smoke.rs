@@ -5,9 +5,9 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, Shape},
+    findings::{Findings, Run},
     fleet::Load,
     programs::Programs,
-    record::{Record, Run},
     settings::Settings,
 };
 use loadgen::{dialect::Dialect, report::Report};
@@ -29,7 +29,7 @@ struct Side {
 
 /// Measures every dialect of every side. Two sides take turns, and the second round is in the opposite order: what
 /// else the machine does meets both.
-pub(super) fn conduct(settings: &Settings, record: &mut Record) -> Result<(), Failure> {
+pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     let clients = clients(settings, CLIENTS)?;
     let own = Side { name: "", programs: Programs::of(settings)? };
     let sides = match &settings.against {
@@ -55,9 +55,9 @@ pub(super) fn conduct(settings: &Settings, record: &mut Record) -> Result<(), Fa
         }
         for (side, [closed, open]) in measured {
             let column = format!("{}{side}", dialect.name());
-            put(record, &column, &closed, &open);
-            record.runs.push(Run::new(format!("{column}, closed loop"), closed));
-            record.runs.push(Run::new(format!("{column}, open loop"), open));
+            put(findings, &column, &closed, &open);
+            findings.runs.push(Run::new(format!("{column}, closed loop"), closed));
+            findings.runs.push(Run::new(format!("{column}, open loop"), open));
         }
     }
     Ok(())
@@ -85,20 +85,20 @@ fn measure(
     Ok([closed, open])
 }
 
-fn put(record: &mut Record, column: &str, closed: &Report, open: &Report) {
-    record.put(column, "CPU per notification, all servers", "us", Some(50.0), cpu_of_notification(closed));
-    put_parts(record, column, closed);
-    put_sends(record, column, closed);
+fn put(findings: &mut Findings, column: &str, closed: &Report, open: &Report) {
+    findings.put(column, "CPU per notification, all servers", "us", Some(50.0), cpu_of_notification(closed));
+    put_parts(findings, column, closed);
+    put_sends(findings, column, closed);
     let milliseconds = |us: u64| Some(us as f64 / 1000.0);
     let (closed_times, open_times) = (&closed.send.delivery, &open.send.delivery);
-    record.put(column, "p50, closed loop", "ms", None, milliseconds(closed_times.p50_us));
-    record.put(column, "p99, closed loop", "ms", None, milliseconds(closed_times.p99_us));
-    record.put(column, "p50 at 2000/s", "ms", None, milliseconds(open_times.p50_us));
-    record.put(column, "p99 at 2000/s", "ms", Some(5.0), milliseconds(open_times.p99_us));
+    findings.put(column, "p50, closed loop", "ms", None, milliseconds(closed_times.p50_us));
+    findings.put(column, "p99, closed loop", "ms", None, milliseconds(closed_times.p99_us));
+    findings.put(column, "p50 at 2000/s", "ms", None, milliseconds(open_times.p50_us));
+    findings.put(column, "p99 at 2000/s", "ms", Some(5.0), milliseconds(open_times.p99_us));
     let connect = cpu_of_connect(closed);
-    record.put(column, "CPU per connect, hello and register", "us", Some(120.0), connect);
+    findings.put(column, "CPU per connect, hello and register", "us", Some(120.0), connect);
     let node = closed.processes.get("connection-node").copied().unwrap_or_default();
-    record.put(column, "memory of an idle client", "bytes", Some(2_048.0), node.rss_per_client);
-    record.put(column, "memory after notifications", "bytes", Some(2_560.0), node.rss_per_client_after);
-    put_loadgen(record, column, closed);
+    findings.put(column, "memory of an idle client", "bytes", Some(2_048.0), node.rss_per_client);
+    findings.put(column, "memory after notifications", "bytes", Some(2_560.0), node.rss_per_client_after);
+    put_loadgen(findings, column, closed);
 }

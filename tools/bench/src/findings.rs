@@ -13,7 +13,7 @@ use std::{
 
 /// Everything about an experiment. The names in the JSON are those of the fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct Findings {
     /// Which one.
     pub experiment: String,
     /// Where, when, and of what.
@@ -51,7 +51,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Keeps a report, without what would make a record large and no chart needs.
+    /// Keeps a report, without what would make findings large and no chart needs.
     pub fn new(name: impl Into<String>, mut report: Report) -> Self {
         report.buckets = AllBuckets::default();
         for usage in report.samples.iter_mut().flat_map(|sample| sample.processes.values_mut()) {
@@ -61,7 +61,7 @@ impl Run {
     }
 }
 
-impl Record {
+impl Findings {
     /// An empty one.
     pub fn new(experiment: &str) -> Self {
         Self {
@@ -121,7 +121,7 @@ impl Record {
         Ok(())
     }
 
-    /// Writes the record and its charts into a folder.
+    /// Writes the findings and their charts into a folder.
     ///
     /// # Errors
     /// A file cannot be written.
@@ -135,7 +135,7 @@ impl Record {
         self.draw(folder)
     }
 
-    /// Draws its charts.
+    /// Draws their charts.
     ///
     /// # Errors
     /// A file cannot be written.
@@ -147,11 +147,11 @@ impl Record {
     }
 }
 
-/// All records of a folder.
+/// All findings of a folder.
 ///
 /// # Errors
-/// It has none, or one cannot be read.
-pub fn records(folder: &Path) -> Result<Vec<Record>, Failure> {
+/// It has none, or some cannot be read.
+pub fn all_findings(folder: &Path) -> Result<Vec<Findings>, Failure> {
     let wrong =
         |path: &Path, error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", path.display()));
     let entries = fs::read_dir(folder).map_err(|error| wrong(folder, &error))?;
@@ -162,8 +162,8 @@ pub fn records(folder: &Path) -> Result<Vec<Record>, Failure> {
         let text = fs::read_to_string(path).map_err(|error| wrong(path, &error))?;
         serde_json::from_str(&text).map_err(|error| wrong(path, &error))
     };
-    let records: Vec<Record> = paths.iter().map(read).collect::<Result<_, _>>()?;
-    if records.is_empty() { Err(wrong(folder, &"no records")) } else { Ok(records) }
+    let findings: Vec<Findings> = paths.iter().map(read).collect::<Result<_, _>>()?;
+    if findings.is_empty() { Err(wrong(folder, &"no findings")) } else { Ok(findings) }
 }
 
 /// Three digits are more than the noise leaves.
@@ -181,19 +181,19 @@ mod tests {
     use super::*;
     use crate::chart::Series;
 
-    fn record() -> Record {
-        let mut record = Record::new("trial");
-        record.put("before", "cost", "us", Some(50.0), Some(61.25));
-        record.put("after", "cost", "us", Some(50.0), Some(48.0));
-        record.put("after", "lost", "", None, Some(0.0));
+    fn findings() -> Findings {
+        let mut findings = Findings::new("trial");
+        findings.put("before", "cost", "us", Some(50.0), Some(61.25));
+        findings.put("after", "cost", "us", Some(50.0), Some(48.0));
+        findings.put("after", "lost", "", None, Some(0.0));
         let series = Series { name: "one".to_owned(), points: vec![(1.0, 2.0), (2.0, 3.0)] };
-        record.charts.push(Chart::new("cost", "Cost", "clients", "us", vec![series]));
-        record
+        findings.charts.push(Chart::new("cost", "Cost", "clients", "us", vec![series]));
+        findings
     }
 
     #[test]
     fn a_table_has_a_column_for_each_side() {
-        let table = record().table();
+        let table = findings().table();
         let cost = table.lines().find(|line| line.starts_with("cost")).unwrap();
         assert_eq!(cost.split_whitespace().collect::<Vec<_>>(), ["cost", "us", "50.0", "61.2", "48.0"]);
         let lost = table.lines().find(|line| line.starts_with("lost")).unwrap();
@@ -203,13 +203,13 @@ mod tests {
     #[test]
     fn a_record_is_read_and_drawn_again() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(records(folder.path()).is_err(), "there is none");
-        let record = record();
-        record.save(folder.path()).unwrap();
+        assert!(all_findings(folder.path()).is_err(), "there is none");
+        let findings = findings();
+        findings.save(folder.path()).unwrap();
         let drawing = folder.path().join("trial-cost.svg");
         fs::remove_file(&drawing).unwrap();
-        let read = records(folder.path()).unwrap();
-        assert_eq!(read, [record]);
+        let read = all_findings(folder.path()).unwrap();
+        assert_eq!(read, [findings]);
         read[0].draw(folder.path()).unwrap();
         assert!(drawing.is_file());
     }
