@@ -21,7 +21,7 @@ const fn program(seen_by: &'static [&'static [&'static str]], package: &'static 
     Needed { seen_by, package }
 }
 
-const REDIS: Needed = program(&[&["redis-server", "--version"]], "redis-server");
+pub(crate) const REDIS: Needed = program(&[&["redis-server", "--version"]], "redis-server");
 const OPENSSL: Needed = program(&[&["openssl", "version"]], "openssl");
 
 /// What the tests in Rust start.
