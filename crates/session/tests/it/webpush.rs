@@ -7,4 +7,4 @@ mod delivery;
 mod ending;
 mod hello;
 mod simulation;
-mod talk;
+pub(crate) mod talk;

@@ -139,6 +139,15 @@ fn starting_over_waits_for_room() {
 }
 
 #[test]
+fn starting_over_is_not_forgotten_for_what_an_earlier_fetch_left() {
+    let all = messages(0..11);
+    let mut talk = Talk::webpush(&[X]);
+    talk.check(&[Input::Missed, Input::Missed], &[fetch(None)]);
+    talk.check_fetched(&all[1..10], true, &all[1..10], &[fetch(None)]);
+    talk.check_fetched(&all[..10], true, &all[..1], &[]);
+}
+
+#[test]
 fn starting_over_goes_on_when_one_of_a_full_batch_expires() {
     let mut stored = messages(0..10);
     stored[4].ttl = Duration::from_secs(60);

@@ -19,27 +19,28 @@ fn posts() -> impl Strategy<Value = Post> {
 fn actions() -> impl Strategy<Value = Vec<Action>> {
     let any = || 0_usize..8;
     let action = prop_oneof![
-        1 => Just(Action::Connect),
+        2 => Just(Action::Connect),
         1 => any().prop_map(Action::Leave),
-        2 => any().prop_map(Action::Register),
-        1 => any().prop_map(Action::Unregister),
-        6 => posts().prop_map(Action::Post),
+        4 => any().prop_map(Action::Register),
+        2 => any().prop_map(Action::Unregister),
+        12 => posts().prop_map(Action::Post),
         1 => any().prop_map(Action::Cancel),
         4 => any().prop_map(Action::Acknowledge),
-        1 => (0..4_u8).prop_map(Action::SetUrgency),
+        3 => (0..4_u8).prop_map(Action::SetUrgency),
         8 => any().prop_map(Action::Read),
-        8 => any().prop_map(Action::Perform),
-        8 => any().prop_map(Action::Answer),
-        1 => any().prop_map(Action::FailBefore),
-        1 => any().prop_map(Action::FailAfter),
-        5 => any().prop_map(Action::Arrive),
+        5 => any().prop_map(Action::Perform),
+        4 => any().prop_map(Action::Answer),
+        8 => any().prop_map(Action::Serve),
+        2 => any().prop_map(Action::FailBefore),
+        2 => any().prop_map(Action::FailAfter),
+        6 => any().prop_map(Action::Arrive),
         1 => any().prop_map(Action::Repeat),
-        2 => any().prop_map(Action::Lose),
+        3 => any().prop_map(Action::Lose),
         6 => any().prop_map(Action::Mail),
         2 => any().prop_map(Action::Evict),
         2 => (0_u64..12).prop_map(Action::Wait),
     ];
-    prop::collection::vec(action, 0..250)
+    prop::collection::vec(action, 50..250)
 }
 
 proptest! {
@@ -47,6 +48,7 @@ proptest! {
     #[test]
     fn no_message_is_lost_unwanted_or_one_too_many(actions in actions()) {
         let mut world = World::new();
+        world.begin();
         for action in actions {
             world.act(action);
         }

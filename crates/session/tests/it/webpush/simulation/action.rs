@@ -33,6 +33,8 @@ pub(crate) enum Action {
     Perform(usize),
     /// The outcome of a performed step comes back.
     Answer(usize),
+    /// All that a socket waits for is done, once.
+    Serve(usize),
     /// A step fails without having been performed.
     FailBefore(usize),
     /// A step is performed, but its outcome is lost.

@@ -95,6 +95,7 @@ impl World {
             Action::Read(n) => one(n).into_iter().for_each(|at| self.read(at)),
             Action::Perform(n) => one(n).into_iter().for_each(|at| self.perform(at)),
             Action::Answer(n) => one(n).into_iter().for_each(|at| self.answer(at)),
+            Action::Serve(n) => one(n).into_iter().for_each(|at| self.serve(at)),
             Action::FailBefore(n) => one(n).into_iter().for_each(|at| self.fail(at)),
             Action::FailAfter(n) => one(n).into_iter().for_each(|at| {
                 self.perform(at);
@@ -113,6 +114,16 @@ impl World {
             Action::Wait(seconds) => self.wait(seconds),
         }
         self.sockets.retain(|socket| !socket.ended);
+    }
+
+    /// The user agent connects and registers two of its channels.
+    pub(crate) fn begin(&mut self) {
+        self.act(Action::Connect);
+        for n in 0..2 {
+            self.calm_down();
+            self.act(Action::Register(n));
+        }
+        self.calm_down();
     }
 
     fn connect(&mut self) {
@@ -235,6 +246,13 @@ impl World {
             }
             done => self.sockets[at].work = done,
         }
+    }
+
+    fn serve(&mut self, at: usize) {
+        self.read(at);
+        self.perform(at);
+        self.answer(at);
+        self.mail(at);
     }
 
     fn answer(&mut self, at: usize) {
@@ -418,22 +436,24 @@ impl World {
     /// was sent; and what is due in the seconds after that.
     pub(crate) fn settle(&mut self) {
         for _ in 0..4 {
-            for _ in 0..200 {
-                for n in 0..SOCKETS_MAX {
-                    for action in [Action::Perform(n), Action::Answer(n), Action::Mail(n), Action::Read(n)] {
-                        self.act(action);
-                    }
-                    self.act(Action::Arrive(0));
-                    self.act(Action::Evict(0));
-                    self.act(Action::Acknowledge(0));
-                }
-                if self.is_quiet() {
-                    break;
-                }
-            }
-            assert!(self.is_quiet(), "still busy");
+            self.calm_down();
             self.act(Action::Wait(11));
         }
+    }
+
+    fn calm_down(&mut self) {
+        for _ in 0..200 {
+            if self.is_quiet() {
+                return;
+            }
+            for n in 0..SOCKETS_MAX {
+                self.act(Action::Serve(n));
+                self.act(Action::Arrive(0));
+                self.act(Action::Evict(0));
+                self.act(Action::Acknowledge(0));
+            }
+        }
+        panic!("still busy");
     }
 
     fn is_quiet(&self) -> bool {
@@ -442,7 +462,13 @@ impl World {
                 && socket.mailbox.is_empty()
                 && (socket.closed || socket.inbox.is_empty() && socket.session.is_settled())
         };
-        self.deliveries.is_empty() && self.evictions.is_empty() && self.sockets.iter().all(quiet)
+        let nothing_on_its_way = self.deliveries.is_empty() && self.evictions.is_empty();
+        // Only over a socket in use can the user agent acknowledge what it has received.
+        let newest = ConnectionId(self.connections);
+        let in_use =
+            |socket: &Socket| socket.greeted && !socket.closed && socket.presence.connection == newest;
+        let acknowledged = self.received.is_empty() || !self.sockets.last().is_some_and(in_use);
+        nothing_on_its_way && acknowledged && self.sockets.iter().all(quiet)
     }
 
     /// What is stored for channels that the user agent was told of, and matters enough, has arrived and was
