@@ -118,10 +118,9 @@ impl TestNode {
             room: true,
             backlog_max: 1000,
         };
-        match self.store.hello(hello).await.unwrap() {
-            HelloOutcome::Claimed { backlog, .. } => backlog,
-            other => panic!("client {client}: {other:?}"),
-        }
+        let outcome = self.store.hello(hello).await.unwrap();
+        let HelloOutcome::Claimed { backlog, .. } = outcome else { panic!("client {client}: {outcome:?}") };
+        backlog
     }
 
     async fn add_channel(&self, client: u8, presence: Presence, restricted: Option<KeyHash>) -> KeyId {

@@ -46,6 +46,7 @@ async fn all_steps_fail(store: &Arc<dyn Store>, client: &Client) {
         failure(store.put_version(put)),
         failure(store.ack_versions(uaid, vec![ack])),
         failure(store.put_message(message_steps::message(client, "a"))),
+        failure(store.find_channel(message_steps::find(client))),
         failure(store.fetch(ask)),
         failure(store.remove_messages(uaid, vec![place])),
         failure(store.set_broadcast(id, value)),

@@ -244,6 +244,7 @@ async fn an_unreadable_message_is_told_and_stays() {
     server.command(&["EVAL", OF_NEWER_VERSION, "1", &key]);
     let before = server.command(&["DUMP", &key]);
     unreadable(store.put_message(message(&client, "b")).await.unwrap_err());
+    unreadable(store.find_channel(find(&client)).await.unwrap_err());
     unreadable(store.remove_messages(client.uaid, vec![place]).await.unwrap_err());
     unreadable(store.fetch(ask).await.unwrap_err());
     assert_eq!((server.command(&["DUMP", &key]), message_keys(&server).len()), (before, 1));
