@@ -45,7 +45,7 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     snapshot: Script::new(text!("channel", "read_all", "snapshot")),
     add_channel: Script::new(text!("channel", "add_channel")),
     remove_channel: Script::new(text!("messages", "remove_channel")),
-    put_version: Script::new(text!("channel", "put_version")),
+    put_version: Script::new(text!("put_version")),
     ack_versions: Script::new(text!("channel", "ack_versions")),
     put_message: Script::new(text!("channel", "messages", "put_message")),
     find_channel: Script::new(text!("channel", "find_channel")),
