@@ -249,17 +249,29 @@ async fn expect_each_once(client: &mut Client, channel: &str, missing: &mut BTre
 
 async fn a_client_that_does_not_read_misses_nothing(shape: Shape) {
     // More than the buffers of both ends take.
-    const MESSAGES: usize = 1500;
+    const MESSAGES: usize = 800;
     let stage = Stage::own(Plan::new(shape).http("BECKON_MSG_LIMIT", "2000"));
     let Subscribed { mut client, uaid, channel, endpoint } = stage.subscribed().await;
-    let body = "x".repeat(4096);
+    let body = "x".repeat(5600);
     let mut missing = BTreeSet::new();
     for _ in 0..MESSAGES {
         missing.insert(stage.message(&endpoint, &body).await);
     }
+    assert!(any_busy(&stage).await, "the buffers took {MESSAGES} messages");
     // On the same socket, without a hello.
     expect_each_once(&mut client, &channel, &mut missing).await;
     client.settle(&channel).await;
     client.expect_nothing().await;
     stage.resumed(&uaid).await.expect_nothing().await;
+}
+
+/// Whether a node has refused a message because of a slow client.
+async fn any_busy(stage: &Stage) -> bool {
+    for node in stage.connection_nodes() {
+        let metrics = stage.get(&format!("http://{}/metrics", node.addresses().admin)).await;
+        if String::from_utf8_lossy(metrics.body()).contains(r#"{kind="message",receipt="busy"}"#) {
+            return true;
+        }
+    }
+    false
 }
