@@ -1,7 +1,8 @@
 //! Figures over something that grows, drawn.
 
 use plotters::prelude::{
-    ChartBuilder, Color as _, IntoDrawingArea as _, LineSeries, PathElement, RGBColor, SVGBackend, WHITE,
+    ChartBuilder, Color as _, IntoDrawingArea as _, LineSeries, PathElement, RGBColor, SVGBackend,
+    SeriesLabelPosition, WHITE,
 };
 use serde::{Deserialize, Serialize};
 use std::{error::Error, ops::Range, path::Path};
@@ -61,7 +62,7 @@ impl Chart {
             .y_label_area_size(70)
             .caption(&self.title, ("sans-serif", 18))
             .build_cartesian_2d(self.span(|point| point.0), self.span(|point| point.1))?;
-        chart.configure_mesh().x_desc(&self.x).y_desc(&self.y).draw()?;
+        chart.configure_mesh().max_light_lines(0).x_desc(&self.x).y_desc(&self.y).draw()?;
         for (series, colour) in self.series.iter().zip(COLOURS.iter().cycle()) {
             let points = series.points.iter().copied();
             chart
@@ -69,7 +70,13 @@ impl Chart {
                 .label(&series.name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
         }
-        chart.configure_series_labels().border_style(WHITE).background_style(WHITE.mix(0.8)).draw()?;
+        let labels = SeriesLabelPosition::UpperLeft;
+        chart
+            .configure_series_labels()
+            .position(labels)
+            .border_style(WHITE)
+            .background_style(WHITE.mix(0.8))
+            .draw()?;
         root.present()?;
         Ok(())
     }
@@ -77,7 +84,7 @@ impl Chart {
     fn span(&self, value: impl Fn(&(f64, f64)) -> f64) -> Range<f64> {
         let values = self.series.iter().flat_map(|series| &series.points).map(value);
         let highest = values.fold(0.0, f64::max);
-        0.0..if highest > 0.0 { highest * 1.1 } else { 1.0 }
+        0.0..if highest > 0.0 { highest * 1.2 } else { 1.0 }
     }
 }
 

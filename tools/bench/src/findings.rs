@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_read_and_drawn_again() {
+    fn findings_are_read_and_drawn_again() {
         let folder = tempfile::tempdir().unwrap();
         assert!(all_findings(folder.path()).is_err(), "there is none");
         let findings = findings();

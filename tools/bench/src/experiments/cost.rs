@@ -1,6 +1,6 @@
 //! CPU of a notification: closed loop, every one acknowledged, as few waits as possible.
 
-use super::{LOADGEN, SENDERS, clients, cpu_of_connect, cpu_of_notification, put_loadgen, put_sends, tell};
+use super::{SENDERS, clients, cpu_of_connect, cpu_of_notification, put_loadgen, put_sends, tell};
 use crate::{
     cluster::{Cluster, Shape},
     findings::{Findings, Run},
@@ -44,7 +44,7 @@ pub(super) fn closed_loop(settings: &Settings, cluster: &Cluster, clients: u32) 
 fn put(findings: &mut Findings, column: &str, report: &Report) {
     let cpu = cpu_of_notification(report);
     findings.put(column, "CPU per notification, all servers", "us", Some(50.0), cpu);
-    put_parts(findings, column, report);
+    put_parts(findings, column, report, &["connection-node", "endpoint-node", "redis", "beckon"]);
     put_sends(findings, column, report);
     let connect = cpu_of_connect(report);
     findings.put(column, "CPU per connect, hello and register", "us", Some(120.0), connect);
@@ -53,10 +53,10 @@ fn put(findings: &mut Findings, column: &str, report: &Report) {
     put_loadgen(findings, column, report);
 }
 
-/// Writes down what each kind of process took of it.
-pub(super) fn put_parts(findings: &mut Findings, column: &str, report: &Report) {
-    for (name, cost) in report.processes.iter().filter(|(name, _)| *name != LOADGEN) {
-        let title = format!("  of it {name}");
-        findings.put(column, &title, "us", None, cost.cpu_us_per_notification);
+/// Writes down what these kinds of processes took of it.
+pub(super) fn put_parts(findings: &mut Findings, column: &str, report: &Report, parts: &[&str]) {
+    for name in parts {
+        let cost = report.processes.get(*name).and_then(|cost| cost.cpu_us_per_notification);
+        findings.put(column, &format!("  of it {name}"), "us", None, cost);
     }
 }

@@ -87,7 +87,7 @@ fn measure(
 
 fn put(findings: &mut Findings, column: &str, closed: &Report, open: &Report) {
     findings.put(column, "CPU per notification, all servers", "us", Some(50.0), cpu_of_notification(closed));
-    put_parts(findings, column, closed);
+    put_parts(findings, column, closed, &["connection-node", "endpoint-node", "redis"]);
     put_sends(findings, column, closed);
     let milliseconds = |us: u64| Some(us as f64 / 1000.0);
     let (closed_times, open_times) = (&closed.send.delivery, &open.send.delivery);
