@@ -42,8 +42,6 @@ pub async fn keep_lease(
             Ok(announced) if announced.epoch != epoch => {
                 epoch = announced.epoch;
                 tracing::warn!("the store has lost its memory, all sockets are closed");
-                // The revision of a store that has begun again says nothing about what is known here.
-                *node.broadcasts.write() = Arc::default();
                 let (all, window) = (node.registry.all(), announcement.drain_window);
                 tasks.spawn(pace(all, window, stop.clone(), Mailbox::store_lost));
             }

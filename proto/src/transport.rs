@@ -7,9 +7,12 @@ use tonic::transport::{Endpoint, Server};
 /// Parcels in one request at most. A node may refuse a stream that sends more at once.
 pub const PARCELS_MAX: usize = 256;
 
-/// Bytes of one message at most, some 17 MB. A longer one ends the stream. A full request of the largest parcels is
-/// shorter; one of the usual parcels has 30 KB, or 1.5 MB if all of them have a Web Push body of the default's limit.
-pub const MESSAGE_LEN_MAX: usize = PARCELS_MAX * (PAYLOAD_LEN_MAX + PARCEL_REST_MAX);
+/// Bytes of data and of payloads in one request, about: the parcel that goes beyond is the request's last.
+pub const REQUEST_WEIGHT_MAX: usize = 1024 * 1024;
+
+/// Bytes of one message at most, some 1.2 MB. A longer one ends the stream. A request that is full in both ways is
+/// shorter; one of the usual parcels has 30 KB.
+pub const MESSAGE_LEN_MAX: usize = REQUEST_WEIGHT_MAX + PAYLOAD_LEN_MAX + PARCELS_MAX * PARCEL_REST_MAX;
 
 /// Bytes that application servers may have sent for one parcel, at most: 64 KiB of data or body, which is the most
 /// that can be set on an endpoint-node, and the two headers that tell how a body is encrypted.

@@ -7,7 +7,7 @@ use proto::{
     convert,
     delivery::{Parcel, Receipt, Undelivered},
     push_v1 as wire,
-    transport::PARCELS_MAX,
+    transport::{PARCELS_MAX, REQUEST_WEIGHT_MAX},
 };
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -29,9 +29,6 @@ pub(super) const IN_FLIGHT_MAX: usize = 16_384;
 /// Connections of a node that are remembered at most. One more is not told to look into the store: its client
 /// gets what it missed with the next nudge for another notification, or at its next hello.
 pub(super) const MISSED_MAX: usize = 65_536;
-
-/// Bytes of data and of payloads in one request, about; the parcel that goes beyond is the request's last.
-const REQUEST_DATA_MAX: usize = 1024 * 1024;
 
 /// What the sender of a parcel waits for.
 pub(super) type Reply = oneshot::Sender<Result<Receipt, Undelivered>>;
@@ -160,8 +157,8 @@ impl Pending {
         }
         let room = PARCELS_MAX.min(IN_FLIGHT_MAX.saturating_sub(self.in_flight.len()));
         let mut parcels = Vec::with_capacity(room.min(self.outbox.len()));
-        let mut data_len = 0;
-        while parcels.len() < room && data_len < REQUEST_DATA_MAX {
+        let mut weight = 0;
+        while parcels.len() < room && weight < REQUEST_WEIGHT_MAX {
             let Some(Waiting { mut parcel, deadline, reply }) = self.outbox.pop_front() else { break };
             // Both deadlines are as far away from the moment at which they were set.
             if let Notification::Message(message) = &mut parcel.notification
@@ -171,7 +168,7 @@ impl Pending {
                 let _ = reply.send(Err(Undelivered::TimedOut));
                 continue;
             }
-            data_len += parcel.notification.weight();
+            weight += parcel.notification.weight();
             parcels.push(convert::parcel_to_wire(self.next_tag(), &parcel));
             let connection = parcel.to.connection;
             self.in_flight.push_back(Some(Sent { connection, deadline, reply: Some(reply) }));

@@ -103,7 +103,7 @@ mod tests {
     use crate::{
         convert::parcel_to_wire,
         delivery::Parcel,
-        transport::{MESSAGE_LEN_MAX, PARCELS_MAX, PAYLOAD_LEN_MAX},
+        transport::{MESSAGE_LEN_MAX, PARCELS_MAX, PAYLOAD_LEN_MAX, REQUEST_WEIGHT_MAX},
     };
     use prost::Message as _;
     use types::{
@@ -183,17 +183,24 @@ mod tests {
     }
 
     #[test]
-    fn a_full_request_of_the_largest_messages_is_not_too_long() {
-        let quarter = PAYLOAD_LEN_MAX / 4;
-        let encoding = Encoding::Aesgcm {
-            encryption: "e".repeat(quarter).into(),
-            crypto_key: "k".repeat(quarter).into(),
-        };
-        let payload = Payload { encoding, body: vec![7; PAYLOAD_LEN_MAX - 2 * quarter].into() };
+    fn a_request_that_is_full_in_both_ways_is_not_too_long() {
         let to = Presence { node: NodeId(u64::MAX), connection: ConnectionId(u64::MAX) };
-        let largest = Message { ttl: Duration::MAX, ..message(Some(payload)) };
-        let parcel = Parcel { to, notification: Notification::Message(largest) };
-        let request = wire::DeliverRequest { parcels: vec![parcel_to_wire(u64::MAX, &parcel); PARCELS_MAX] };
+        let parcel = |weight: usize| {
+            let quarter = weight / 4;
+            let encoding = Encoding::Aesgcm {
+                encryption: "e".repeat(quarter).into(),
+                crypto_key: "k".repeat(quarter).into(),
+            };
+            let payload = Payload { encoding, body: vec![7; weight - 2 * quarter].into() };
+            let message = Message { ttl: Duration::MAX, ..message(Some(payload)) };
+            parcel_to_wire(u64::MAX, &Parcel { to, notification: Notification::Message(message) })
+        };
+        // The last one is added while the others are a byte short of the limit.
+        let others = PARCELS_MAX - 1;
+        let mut parcels = vec![parcel((REQUEST_WEIGHT_MAX - 1) / others); others];
+        parcels.push(parcel(PAYLOAD_LEN_MAX));
+        let request = wire::DeliverRequest { parcels };
+        assert!(request.encoded_len() > REQUEST_WEIGHT_MAX);
         assert!(request.encoded_len() <= MESSAGE_LEN_MAX, "{}", request.encoded_len());
     }
 }

@@ -80,7 +80,12 @@ impl Bench {
 
     /// The tags, connections and kinds (update, message or nudge) of the next request.
     fn take(&mut self) -> Vec<(u64, u64, char)> {
-        let request = self.pending.take_request(self.stream, LATE).unwrap();
+        self.take_after(Duration::ZERO)
+    }
+
+    /// As `take`, so long after the parcels were offered.
+    fn take_after(&mut self, wait: Duration) -> Vec<(u64, u64, char)> {
+        let request = self.pending.take_request(self.stream, LATE + wait).unwrap();
         let kind = |parcel: &wire::Parcel| match parcel.notification {
             Some(wire::parcel::Notification::Update(_)) => 'u',
             Some(wire::parcel::Notification::Message(_)) => 'm',
@@ -142,7 +147,7 @@ fn what_waits_goes_out_together_within_limits() {
     assert_eq!(bench.take().len(), PARCELS_MAX);
     assert_eq!(bench.take().len(), 1);
     assert_eq!(bench.take().len(), 0);
-    let large: Arc<str> = "x".repeat(REQUEST_DATA_MAX / 2).into();
+    let large: Arc<str> = "x".repeat(REQUEST_WEIGHT_MAX / 2).into();
     for connection in 0..3 {
         answers.push(bench.offer_data(connection, Some(large.clone())).unwrap());
     }
@@ -154,6 +159,17 @@ fn what_waits_goes_out_together_within_limits() {
     }
     assert_eq!(bench.take().iter().map(|(_, _, kind)| kind).collect::<String>(), "mm");
     assert_eq!(bench.take().len(), 1);
+}
+
+#[test]
+fn a_message_whose_time_is_over_is_not_sent() {
+    let mut bench = Bench::open();
+    let body = Bytes::from_static(b"body");
+    let mut late = bench.offer_body(1, body.clone()).unwrap();
+    assert_eq!(bench.take_after(Duration::from_secs(60)), [(0, 1, 'n')], "only that something was missed");
+    assert_eq!(late.try_recv(), Ok(Err(Undelivered::TimedOut)));
+    let _in_time = bench.offer_body(2, body).unwrap();
+    assert_eq!(bench.take_after(Duration::from_secs(59)), [(1, 2, 'm')]);
 }
 
 #[test]
