@@ -144,6 +144,7 @@ function beingAway(test) {
   test(`${BACKLOG} messages arrive, each once, after a crash of the browser`, async (visit) => {
     const send = APP_SERVERS['web-push'];
     const subscription = await visit.subscribe('crash', undefined);
+    await visit.firefox.remembers(visit.site.page('crash'));
     await visit.firefox.kill();
     const texts = Array.from({ length: BACKLOG }, (_, index) => `message ${index}`);
     for (const text of texts) {

@@ -1,17 +1,18 @@
 // A stock Firefox with a profile of its own, headless, driven over WebDriver BiDi.
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import puppeteer from 'puppeteer-core';
 import { trust } from './certificates.js';
 import { pushPreferences, TEST_PREFERENCES } from './preferences.js';
 import { Program } from './program.js';
-import { PATIENCE_MS } from './until.js';
+import { PATIENCE_MS, until } from './until.js';
 
 /** A running Firefox. */
 export class Firefox {
   #browser;
+  #profile;
   #program;
 
   /**
@@ -24,6 +25,7 @@ export class Firefox {
   static async start(directory, webSocketUrl, authority) {
     const firefox = new Firefox();
     const profile = join(directory, 'profile');
+    firefox.#profile = profile;
     const isNew = mkdirSync(profile, { recursive: true }) !== undefined;
     if (isNew && authority !== undefined) {
       trust(profile, authority);
@@ -31,12 +33,12 @@ export class Firefox {
     // Read at each start; what Firefox itself has to remember is in prefs.js.
     writeFileSync(join(profile, 'user.js'), lines({ ...TEST_PREFERENCES, ...pushPreferences(webSocketUrl) }));
     const command = [binary(), '--headless', '--no-remote', '--profile', profile, '--remote-debugging-port', '0'];
-    firefox.starts = (starts += 1);
+    starts += 1;
     firefox.#program = new Program('firefox', command, {
       // A home of its own, for caches and crash reports.
       environment: { HOME: directory, MOZ_CRASHREPORTER_DISABLE: '1', TZ: 'UTC' },
       directory,
-      log: join(directory, `firefox-${firefox.starts}.log`),
+      log: join(directory, `firefox-${starts}.log`),
     });
     const address = await firefox.#program.until('Firefox can be driven', () => {
       return firefox.#program.log.match(/WebDriver BiDi listening on (ws:\S+)/)?.[1];
@@ -78,12 +80,22 @@ export class Firefox {
     await this.#program.ended();
   }
 
+  /**
+   * Waits until the service worker of a page is written down. Firefox does that some time after it was registered,
+   * and would end a subscription without a service worker.
+   */
+  async remembers(url) {
+    const file = join(this.#profile, 'serviceworker.txt');
+    await until(`Firefox has written down ${url}`, () => readFileSync(file, 'utf8').includes(url));
+  }
+
   /** Kills it as a crash would. */
   async kill() {
     await this.#program.kill();
   }
 }
 
+/** So that each start has a log of its own. */
 let starts = 0;
 
 function lines(preferences) {

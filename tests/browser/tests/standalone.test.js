@@ -9,7 +9,7 @@ import { Fleet } from '../src/fleet.js';
 import { until } from '../src/until.js';
 import { answers } from '../src/visit.js';
 
-/** Where pictures are left for whoever wants to look. */
+/** Where pictures are left for whoever wants to look; docs/images/firefox.png is a copy of one. */
 const PICTURES =
   process.env.BECKON_PICTURES ?? fileURLToPath(new URL('../../../target/browser', import.meta.url));
 
