@@ -85,7 +85,7 @@ pub async fn pace(
     tell: impl Fn(&Mailbox),
 ) {
     let steps = (window.as_millis() / PACE_INTERVAL.as_millis()).max(1) as usize;
-    let at_once = (mailboxes.len() / steps).max(PACE_MIN);
+    let at_once = mailboxes.len().div_ceil(steps).max(PACE_MIN);
     for (index, mailbox) in mailboxes.into_iter().enumerate() {
         if index > 0 && index % at_once == 0 {
             hurry.run_until_cancelled(tokio::time::sleep(PACE_INTERVAL)).await;

@@ -1,11 +1,12 @@
 //! What an operator can set on an endpoint-node.
 
-use crate::connection_nodes;
+use crate::{connection_nodes, http::PARAMETERS_LEN_MAX};
 use ops::config::{ConfigErrors, Field, Secret, Source};
 use ops::logging::LogSettings;
 use proto::{
     auth::{ClusterSecret, SecretTooShort},
     tls::{Tls, TlsFiles},
+    transport::PAYLOAD_LEN_MAX,
 };
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use types::{
@@ -15,6 +16,9 @@ use types::{
 
 /// The least that an operator may allow for the body of a message, in bytes (RFC 8030 section 7.2).
 const WP_DATA_LEN_MIN: usize = 4096;
+
+/// The most that an operator may allow for the body of a message, in bytes: what fits between nodes, with its headers.
+const WP_DATA_LEN_MAX: usize = PAYLOAD_LEN_MAX - 2 * PARAMETERS_LEN_MAX;
 
 /// The most that an operator may allow for the stored messages of a client. The stores look at all of them where a
 /// client has as many as it may have.
@@ -181,7 +185,7 @@ fn parse_data_len(text: &str) -> Result<usize, String> {
 }
 
 fn parse_body_len(text: &str) -> Result<usize, String> {
-    let (least, most) = (WP_DATA_LEN_MIN, crate::http::BODY_LEN_MAX);
+    let (least, most) = (WP_DATA_LEN_MIN, WP_DATA_LEN_MAX);
     let length = text.parse().ok().filter(|length| (least..=most).contains(length));
     length.ok_or_else(|| format!("is no whole number from {least} to {most}"))
 }
@@ -260,7 +264,7 @@ mod tests {
             ("BECKON_CLUSTER_SECRET", "short", "16"),
             ("BECKON_SP_MAX_DATA", "65537", "65536"),
             ("BECKON_WP_MAX_DATA", "4095", "4096"),
-            ("BECKON_WP_MAX_DATA", "65537", "65536"),
+            ("BECKON_WP_MAX_DATA", "14337", "14336"),
             ("BECKON_MAX_TTL", "0", "1s"),
             ("BECKON_MAX_TTL", "1500ms", "whole seconds"),
             ("BECKON_MSG_LIMIT", "0", "from 1"),

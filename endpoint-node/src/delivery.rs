@@ -17,7 +17,7 @@ use types::{
     message_id::{InvalidMessageId, MessageId},
     notification::{Notification, Update},
     presence::Presence,
-    step::{PutMessage, PutMessageOutcome, PutOutcome, PutVersion},
+    step::{FindChannel, FindChannelOutcome, PutMessage, PutMessageOutcome, PutOutcome, PutVersion},
     token::{Endpoint, InvalidToken},
     topic::TopicTag,
     uaid::Uaid,
@@ -189,27 +189,15 @@ impl Delivery {
         Ok(MessageId { uaid, place }.seal(&self.keys, key))
     }
 
-    /// Asks whether a channel is registered, without sending it anything.
-    pub(crate) async fn find(
-        &self,
-        WebPushChannel { uaid, channel, restricted }: WebPushChannel,
-    ) -> Result<(), Unaccepted> {
-        // A message that is not stored, and is not handed over either.
-        let nothing = PutMessage {
-            uaid,
-            channel,
-            restricted,
-            key: self.keys.newest(),
-            topic: None,
-            urgency: Urgency::default(),
-            ttl: Duration::ZERO,
-            payload: None,
-            messages_max: 0,
-        };
-        match self.store.put_message(nothing).await.map_err(Unaccepted::Storage)? {
-            PutMessageOutcome::Accepted { .. } | PutMessageOutcome::Full => Ok(()),
-            PutMessageOutcome::UaidGone => Err(Unaccepted::UaidGone),
-            PutMessageOutcome::ChannelGone => Err(Unaccepted::ChannelGone),
+    /// Asks whether a channel would take a message, for one that cannot be sent anyway. The store's time limit bounds
+    /// how long it takes.
+    pub(crate) async fn find(&self, channel: WebPushChannel) -> Result<(), Unaccepted> {
+        let WebPushChannel { uaid, channel, restricted } = channel;
+        let found = self.store.find_channel(FindChannel { uaid, channel, restricted }).await;
+        match found.map_err(Unaccepted::Storage)? {
+            FindChannelOutcome::Registered => Ok(()),
+            FindChannelOutcome::UaidGone => Err(Unaccepted::UaidGone),
+            FindChannelOutcome::ChannelGone => Err(Unaccepted::ChannelGone),
         }
     }
 

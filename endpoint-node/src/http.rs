@@ -23,6 +23,7 @@ mod simplepush;
 mod webpush;
 
 pub(crate) use body::BODY_LEN_MAX;
+pub(crate) use encryption::PARAMETERS_LEN_MAX;
 
 use crate::{delivery::Delivery, metrics::Metrics, vapid::Verifier};
 use ops::{

@@ -1,7 +1,7 @@
 //! VAPID: who an application server is (RFC 8292, PROTOCOL.md section 5.4), by a token that it has signed.
 //!
-//! An application server sends the same token with every message for hours, and verifying one costs more than
-//! everything else that is done for a message. So a verified credential is remembered until its token expires; what
+//! An application server sends the same token with every message for hours, and verifying it costs a hundred times
+//! as much as looking it up (docs/performance.md). So a verified credential is remembered until its token expires; what
 //! is remembered is a hash, with which nobody can send anything.
 
 use crate::metrics::{Metrics, VapidResult};

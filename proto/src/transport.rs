@@ -7,12 +7,13 @@ use tonic::transport::{Endpoint, Server};
 /// Parcels in one request at most. A node may refuse a stream that sends more at once.
 pub const PARCELS_MAX: usize = 256;
 
-/// Bytes of one message at most. A longer one ends the stream. A full request of the largest parcels is shorter.
+/// Bytes of one message at most, some 17 MB. A longer one ends the stream. A full request of the largest parcels is
+/// shorter; one of the usual parcels has 30 KB, or 1.5 MB if all of them have a Web Push body of the default's limit.
 pub const MESSAGE_LEN_MAX: usize = PARCELS_MAX * (PAYLOAD_LEN_MAX + PARCEL_REST_MAX);
 
-/// Bytes of a Web Push body, with the two headers that tell how it is encrypted, at most. An endpoint-node refuses
-/// what is longer, whatever its settings say.
-pub const PAYLOAD_LEN_MAX: usize = 16 * 1024;
+/// Bytes that application servers may have sent for one parcel, at most: 64 KiB of data or body, which is the most
+/// that can be set on an endpoint-node, and the two headers that tell how a body is encrypted.
+pub const PAYLOAD_LEN_MAX: usize = (64 + 4) * 1024;
 
 /// Bytes of a parcel besides its payload or data, at most: numbers and identifiers, some 120 bytes.
 const PARCEL_REST_MAX: usize = 256;

@@ -14,7 +14,7 @@ const PROGRAMS: [&str; 5] = ["connection-node", "endpoint-node", "beckon", "load
 /// # Errors
 /// Something does not build, or the experiment fails.
 pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
-    packages::install()?;
+    packages::install(&[packages::REDIS])?;
     let packages = PROGRAMS.iter().flat_map(|program| ["--package", program]);
     run(cargo(&["build", "--release", "--bins"]).args(packages))?;
     run(cargo(&["run", "--release", "--quiet", "--package", "bench", "--"]).args(arguments))

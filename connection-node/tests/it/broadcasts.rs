@@ -4,7 +4,8 @@ use crate::{
     node::{TestNode, until},
     wire::{TEXT, Wire},
 };
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
+use store::harness::{Options, RedisServer};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -161,13 +162,40 @@ async fn many_subscribers_are_all_told_of_the_last_of_many_changes() {
 
 #[tokio::test]
 async fn a_node_that_starts_knows_the_broadcasts_before_its_first_hello() {
-    let node = TestNode::start_after(&[], async |store| {
+    let node = TestNode::start_over("embedded", &[], async |store| {
         let (id, version) = (BroadcastId::parse("a").unwrap(), BroadcastVersion::parse("1").unwrap());
         store.set_broadcast(id, version).await.unwrap().unwrap();
     })
     .await;
     let (wire, told) = subscriber(&node, r#"{"a":"0"}"#).await;
     assert_eq!(told, serde_json::json!({"a": "1"}));
+    drop(wire);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn while_the_store_is_away_the_node_goes_on_with_what_it_knows() {
+    let mut redis = RedisServer::start_with(Options { appendonly: true, ..Options::default() });
+    let node = TestNode::start_over(&redis.url(), &[("BECKON_STORE_TIMEOUT", "2s")], async |_| {}).await;
+    set(&node, "a", "1").await;
+    found(&node, 1).await;
+    let (mut wire, _) = subscriber(&node, "{}").await;
+    redis.kill();
+    until(|| node.node.metrics.steps_failed.get() >= 1).await;
+    let subscribe = r#"{"messageType":"broadcast_subscribe","broadcasts":{"a":"0"}}"#;
+    wire.send(TEXT, subscribe.as_bytes()).await;
+    assert_eq!(wire.text().await, r#"{"messageType":"broadcast","broadcasts":{"a":"1"}}"#);
+    for (method, path, body) in
+        [("GET", "/broadcasts", ""), ("PUT", "/broadcasts/a", "2"), ("DELETE", "/broadcasts/a", "")]
+    {
+        let (status, _, told) = request(node.admin, method, path, body).await;
+        assert_eq!(status, 503, "{method} {path}: {told}");
+    }
+    redis.restart();
+    while request(node.admin, "PUT", "/broadcasts/a", "2").await.0 != 204 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(wire.text().await, r#"{"messageType":"broadcast","broadcasts":{"a":"2"}}"#);
     drop(wire);
     node.stop().await;
 }

@@ -35,32 +35,36 @@ pub(crate) struct TestNode {
 impl TestNode {
     /// A node with these settings, the others by default.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
-        Self::start_after(settings, async |_| {}).await
+        Self::start_over("embedded", settings, async |_| {}).await
     }
 
-    /// The same, after something was done to the store.
-    pub(crate) async fn start_after(
+    /// The same over this store, after something was done to it.
+    pub(crate) async fn start_over(
+        store: &str,
         settings: &[(&str, &str)],
         prepare: impl AsyncFnOnce(&dyn Store),
     ) -> Self {
+        let key = KeyRing::key_text(&[1; KEY_LEN]);
+        let mut variables = vec![
+            ("BECKON_ENDPOINT_URL", "http://push.example"),
+            ("BECKON_TOKEN_KEYS", key.as_str()),
+            ("BECKON_STORE_TIMEOUT", "10s"),
+        ];
+        variables.extend(settings);
+        let mut source = Source::new(std::iter::empty::<&str>(), variables);
+        let settings = SocketSettings::read(&mut source).unwrap();
+        source.finish().unwrap();
         let data = tempfile::tempdir().unwrap();
         let clock = Clock::start();
         let options = OpenOptions {
             data_dir: data.path().to_owned(),
             uaid_idle: Duration::from_secs(1000),
-            step_timeout: Duration::from_secs(10),
+            step_timeout: settings.store_timeout,
             fsync: false,
             clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
         };
-        let store = open("embedded", &options, false).await.unwrap();
+        let store = open(store, &options, false).await.unwrap();
         prepare(&*store).await;
-        let key = KeyRing::key_text(&[1; KEY_LEN]);
-        let mut variables =
-            vec![("BECKON_ENDPOINT_URL", "http://push.example"), ("BECKON_TOKEN_KEYS", key.as_str())];
-        variables.extend(settings);
-        let mut source = Source::new(std::iter::empty::<&str>(), variables);
-        let settings = SocketSettings::read(&mut source).unwrap();
-        source.finish().unwrap();
         let membership = Membership {
             name: "test".into(),
             announcement: Announcement {

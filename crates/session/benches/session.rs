@@ -15,11 +15,14 @@ use types::{
     channel_id::ChannelId,
     dialect::Dialect,
     key_ring::{KeyId, KeyRing},
+    message::{Encoding, Message, Payload, Place},
+    message_id::MessageId,
     moment::Moment,
     notification::{Sequence, Update},
     presence::{ConnectionId, NodeId, Presence},
     step::{AddChannelOutcome, Backlog, HelloOutcome, Snapshot},
     uaid::Uaid,
+    urgency::Urgency,
     version::Version,
 };
 
@@ -28,6 +31,8 @@ static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
 const PRESENCE: Presence = Presence { node: NodeId(1), connection: ConnectionId(1) };
 const HELLO: &str = r#"{"messageType":"hello","uaid":"6fa1c3e2d40b4f5a8c7e9b1032a4d5f6","channelIDs":[]}"#;
+const HELLO_WEBPUSH: &str =
+    r#"{"messageType":"hello","uaid":"6fa1c3e2d40b4f5a8c7e9b1032a4d5f6","use_webpush":true}"#;
 const CHANNEL: &str = "0d9f7b52-3c41-4e8a-9a57-51e0c2b7aa10";
 
 fn main() {
@@ -77,6 +82,36 @@ impl Talk {
         let settings = settings();
         let session = with_context(&settings, |context| Session::new(context, PRESENCE));
         Self { session, settings, effects: Vec::with_capacity(4), sequence: 0 }
+    }
+
+    /// A Web Push client with one channel, [`CHANNEL`].
+    fn webpush() -> Self {
+        let mut talk = Self::new();
+        talk.hello_webpush();
+        talk.register(&register(ChannelId::parse(CHANNEL).unwrap().0));
+        talk
+    }
+
+    fn hello_webpush(&mut self) {
+        self.handle(Input::Text(black_box(HELLO_WEBPUSH)));
+        assert!(matches!(self.effects[..], [Effect::Store(Step::Hello(_))]));
+        let snapshot = Snapshot { sequence: Sequence(0), channels: Vec::new() };
+        let (dialect, backlog) = (Dialect::WebPush, Backlog::default());
+        let outcome = HelloOutcome::Claimed { dialect, former: None, snapshot, backlog };
+        self.handle(Input::Store(Outcome::Hello(outcome)));
+        assert!(matches!(self.effects[..], [Effect::Send(_)]));
+    }
+
+    fn deliver_message(&mut self, message: &Message) {
+        self.handle(Input::Message(black_box(message.clone())));
+        assert!(matches!(self.effects[..], [Effect::Send(_)]));
+    }
+
+    fn acknowledge_message(&mut self, request: &str) {
+        self.handle(Input::Text(black_box(request)));
+        assert!(matches!(self.effects[..], [Effect::Told(_), Effect::Store(Step::RemoveMessages(..))]));
+        self.handle(Input::Store(Outcome::RemoveMessages));
+        assert!(self.effects.is_empty());
     }
 
     /// A client with so many channels, the first of them [`CHANNEL`].
@@ -144,6 +179,44 @@ fn ack(version: u64) -> String {
     format!(
         r#"{{"messageType":"ack","updates":[{{"channelID":"{CHANNEL}","version":{version}}}],"expired":[]}}"#
     )
+}
+
+/// A message of so many bytes, and its acknowledgement.
+fn message(bytes: usize) -> (Message, String) {
+    let message = Message {
+        channel: ChannelId::parse(CHANNEL).unwrap().0,
+        place: Place { sequence: Sequence(1), topic: None },
+        key: settings().keys.newest(),
+        urgency: Urgency::Normal,
+        ttl: Duration::from_secs(3600),
+        payload: Some(Payload { encoding: Encoding::Aes128gcm, body: vec![0x5a; bytes].into() }),
+    };
+    let uaid = Uaid::parse("6fa1c3e2d40b4f5a8c7e9b1032a4d5f6").unwrap().0;
+    let id = MessageId { uaid, place: message.place }.seal(&settings().keys, message.key);
+    let ack = format!(
+        r#"{{"messageType":"ack","updates":[{{"channelID":"{CHANNEL}","version":"{id}","code":100}}]}}"#
+    );
+    (message, ack)
+}
+
+/// A Web Push message of so many bytes, its acknowledgement, and the outcome of that: the whole way of a message
+/// through the session.
+#[divan::bench(args = [200, 4096])]
+fn deliver_message_and_ack(bencher: Bencher<'_, '_>, bytes: usize) {
+    let mut talk = Talk::webpush();
+    let (message, request) = message(bytes);
+    bencher.bench_local(|| {
+        talk.deliver_message(&message);
+        talk.acknowledge_message(&request);
+    });
+}
+
+/// A Web Push message that is not stored, so that nothing is noted of it: sealing its id and writing it.
+#[divan::bench(args = [200, 4096])]
+fn deliver_message(bencher: Bencher<'_, '_>, bytes: usize) {
+    let mut talk = Talk::webpush();
+    let message = Message { ttl: Duration::ZERO, ..message(bytes).0 };
+    bencher.bench_local(|| talk.deliver_message(&message));
 }
 
 /// Read an ack, ask for its step, take the outcome.

@@ -21,9 +21,14 @@ use types::{
     channel_id::ChannelId,
     dialect::Dialect,
     key_ring::KeyId,
+    message::{Encoding, Payload, Place},
     presence::{ConnectionId, NodeId, Presence},
-    step::{Ack, AddChannel, AddChannelOutcome, Hello, HelloOutcome, Listed, PutOutcome, PutVersion},
+    step::{
+        Ack, AddChannel, AddChannelOutcome, Hello, HelloOutcome, Listed, PutMessage, PutMessageOutcome,
+        PutOutcome, PutVersion,
+    },
     uaid::Uaid,
+    urgency::Urgency,
     uuid_text::Spelling,
     version::Version,
 };
@@ -32,6 +37,12 @@ use types::{
 const CLIENTS: usize = 4096;
 const CHANNEL: ChannelId = ChannelId([9; 16]);
 const VERSION: u64 = 1_700_000_000_000;
+
+/// Bytes of a message's body.
+const BODY_LEN: usize = 200;
+
+/// Messages that a hello brings.
+const BACKLOG: usize = 10;
 
 const CASES: [Case; 6] = [
     Case { on: On::Redis, callers: 1 },
@@ -70,7 +81,7 @@ impl fmt::Display for Case {
     }
 }
 
-/// A store with [`CLIENTS`] clients, and what keeps it alive.
+/// A store with [`CLIENTS`] clients of one dialect, and what keeps it alive.
 struct Bed {
     callers: usize,
     next: usize,
@@ -81,7 +92,7 @@ struct Bed {
 }
 
 impl Bed {
-    fn make(Case { on, callers }: Case) -> Self {
+    fn make(Case { on, callers }: Case, dialect: Dialect) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let (mut redis, mut directory) = (None, None);
         let store: Arc<dyn Store> = match on {
@@ -104,7 +115,7 @@ impl Bed {
             }
         };
         let bed = Self { callers, next: 0, store, runtime, _redis: redis, _directory: directory };
-        let hellos = bed.all((0..CLIENTS).map(|client| bed.store.hello(hello(client, 0))));
+        let hellos = bed.all((0..CLIENTS).map(|client| bed.store.hello(hello(client, 0, dialect))));
         assert!(hellos.iter().all(|outcome| matches!(outcome, HelloOutcome::Claimed { .. })));
         let added = bed.all((0..CLIENTS).map(|client| bed.store.add_channel(add(client))));
         assert!(added.iter().all(|outcome| matches!(outcome, AddChannelOutcome::Registered { .. })));
@@ -131,6 +142,18 @@ impl Bed {
         let outcomes = self.all(clients.map(|client| self.store.put_version(put(client))));
         assert!(outcomes.iter().all(|outcome| matches!(outcome, PutOutcome::Stored { .. })));
     }
+
+    /// Sends a message to each of these clients: where they are.
+    fn send(&self, clients: impl Iterator<Item = usize>) -> Vec<Place> {
+        let outcomes = self.all(clients.map(|client| self.store.put_message(message(client))));
+        let place = |outcome| match outcome {
+            PutMessageOutcome::Accepted { sequence, .. } => Place { sequence, topic: None },
+            PutMessageOutcome::UaidGone | PutMessageOutcome::ChannelGone | PutMessageOutcome::Full => {
+                panic!("accepted expected, not {outcome:?}")
+            }
+        };
+        outcomes.into_iter().map(place).collect()
+    }
 }
 
 fn uaid(client: usize) -> Uaid {
@@ -141,15 +164,16 @@ fn presence(connection: u64) -> Presence {
     Presence { node: NodeId(1), connection: ConnectionId(connection) }
 }
 
-fn hello(client: usize, connection: u64) -> Hello {
+fn hello(client: usize, connection: u64, dialect: Dialect) -> Hello {
     Hello {
         uaid: uaid(client),
         presence: presence(connection),
         named: None,
-        otherwise: Dialect::SimplePush,
+        otherwise: dialect,
         listed: Some(Listed::Channels(Vec::new())),
         adopt: true,
         room: true,
+        backlog_max: BACKLOG,
     }
 }
 
@@ -159,15 +183,30 @@ fn add(client: usize) -> AddChannel {
         presence: presence(0),
         channel: CHANNEL,
         spelling: Spelling::HYPHENATED,
+        restricted: None,
         key: KeyId(1),
         channels_max: 200,
+    }
+}
+
+fn message(client: usize) -> PutMessage {
+    PutMessage {
+        uaid: uaid(client),
+        channel: CHANNEL,
+        restricted: None,
+        key: KeyId(1),
+        topic: None,
+        urgency: Urgency::Normal,
+        ttl: Duration::from_secs(24 * 3600),
+        payload: Some(Payload { encoding: Encoding::Aes128gcm, body: vec![b'x'; BODY_LEN].into() }),
+        messages_max: 100,
     }
 }
 
 /// What each notification costs before it is answered.
 #[divan::bench(args = CASES, sample_count = 200, sample_size = 16, max_time = 5)]
 fn put_version(bencher: Bencher<'_, '_>, case: Case) {
-    let mut bed = Bed::make(case);
+    let mut bed = Bed::make(case, Dialect::SimplePush);
     bencher.counter(ItemsCount::new(case.callers)).bench_local(|| {
         let clients = bed.clients();
         bed.put(clients);
@@ -179,7 +218,7 @@ fn put_version(bencher: Bencher<'_, '_>, case: Case) {
 fn ack_versions(bencher: Bencher<'_, '_>, case: Case) {
     // Every step has to find a version to remove, and the versions of one sample are put before it is measured.
     assert!(case.callers * 16 <= CLIENTS);
-    let bed = RefCell::new(Bed::make(case));
+    let bed = RefCell::new(Bed::make(case, Dialect::SimplePush));
     bencher
         .counter(ItemsCount::new(case.callers))
         .with_inputs(|| {
@@ -198,11 +237,56 @@ fn ack_versions(bencher: Bencher<'_, '_>, case: Case) {
 /// A client with one channel connects again.
 #[divan::bench(args = CASES, sample_count = 200, sample_size = 16, max_time = 5)]
 fn hello_one_channel(bencher: Bencher<'_, '_>, case: Case) {
-    let mut bed = Bed::make(case);
+    let mut bed = Bed::make(case, Dialect::SimplePush);
     let mut connection = 0;
     bencher.counter(ItemsCount::new(case.callers)).bench_local(|| {
         connection += 1;
         let clients = bed.clients();
-        bed.all(clients.map(|client| bed.store.hello(hello(client, connection))))
+        bed.all(clients.map(|client| bed.store.hello(hello(client, connection, Dialect::SimplePush))))
+    });
+}
+
+/// What each message costs before it is answered. A client has up to some tens of them.
+#[divan::bench(args = CASES, sample_count = 200, sample_size = 16, max_time = 5)]
+fn put_message(bencher: Bencher<'_, '_>, case: Case) {
+    let mut bed = Bed::make(case, Dialect::WebPush);
+    bencher.counter(ItemsCount::new(case.callers)).bench_local(|| {
+        let clients = bed.clients();
+        bed.send(clients);
+    });
+}
+
+/// The acknowledgement of a message.
+#[divan::bench(args = CASES, sample_count = 200, sample_size = 16, max_time = 5)]
+fn remove_messages(bencher: Bencher<'_, '_>, case: Case) {
+    let bed = RefCell::new(Bed::make(case, Dialect::WebPush));
+    bencher
+        .counter(ItemsCount::new(case.callers))
+        .with_inputs(|| {
+            let mut bed = bed.borrow_mut();
+            let clients: Vec<usize> = bed.clients().collect();
+            let places = bed.send(clients.iter().copied());
+            clients.into_iter().zip(places).collect::<Vec<_>>()
+        })
+        .bench_local_values(|messages| {
+            let bed = bed.borrow();
+            let remove = |(client, place)| bed.store.remove_messages(uaid(client), vec![place]);
+            bed.all(messages.into_iter().map(remove));
+        });
+}
+
+/// A client with one channel and [`BACKLOG`] stored messages connects again.
+#[divan::bench(args = CASES, sample_count = 200, sample_size = 16, max_time = 5)]
+fn hello_backlog(bencher: Bencher<'_, '_>, case: Case) {
+    let mut bed = Bed::make(case, Dialect::WebPush);
+    for _ in 0..BACKLOG {
+        bed.send(0..CLIENTS);
+    }
+    let mut connection = 0;
+    bencher.counter(ItemsCount::new(case.callers)).bench_local(|| {
+        connection += 1;
+        let clients = bed.clients();
+        let hello = |client| bed.store.hello(hello(client, connection, Dialect::WebPush));
+        bed.all(clients.map(hello))
     });
 }

@@ -35,8 +35,9 @@ use types::{
     message::Place,
     presence::{NodeId, Presence},
     step::{
-        Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, Hello, HelloOutcome, NotOwner, PutMessage,
-        PutMessageOutcome, PutOutcome, PutVersion, Snapshot, TooManyBroadcasts,
+        Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, FindChannel, FindChannelOutcome, Hello,
+        HelloOutcome, NotOwner, PutMessage, PutMessageOutcome, PutOutcome, PutVersion, Snapshot,
+        TooManyBroadcasts,
     },
     uaid::Uaid,
 };
@@ -198,6 +199,10 @@ impl Store for EmbeddedStore {
 
     fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome> {
         self.submit(move |batch| batch.put_message(&put))
+    }
+
+    fn find_channel(&self, find: FindChannel) -> Answer<FindChannelOutcome> {
+        self.submit(move |batch| batch.find_channel(&find))
     }
 
     fn fetch(&self, fetch: Fetch) -> Answer<Result<Backlog, NotOwner>> {

@@ -28,8 +28,9 @@ use types::{
     message::Place,
     presence::{NodeId, Presence},
     step::{
-        Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, Hello, HelloOutcome, NotOwner, PutMessage,
-        PutMessageOutcome, PutOutcome, PutVersion, Snapshot, TooManyBroadcasts,
+        Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, FindChannel, FindChannelOutcome, Hello,
+        HelloOutcome, NotOwner, PutMessage, PutMessageOutcome, PutOutcome, PutVersion, Snapshot,
+        TooManyBroadcasts,
     },
     uaid::Uaid,
 };
@@ -165,6 +166,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// * Each write has a higher sequence than all earlier ones to the same client.
     /// * When this returns, the message is as durable as the store makes anything.
     fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome>;
+
+    /// Asks whether a Web Push channel is registered: for a message that cannot be stored anyway, so that its sender
+    /// learns first that there is nobody to send to.
+    ///
+    /// * The outcome is the one that [`Store::put_message`] would have, and nothing is written.
+    fn find_channel(&self, find: FindChannel) -> Answer<FindChannelOutcome>;
 
     /// Reads stored messages, and renews the time until the record expires.
     ///

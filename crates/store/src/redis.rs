@@ -37,8 +37,9 @@ use types::{
     message::Place,
     presence::{NodeId, Presence},
     step::{
-        Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, Hello, HelloOutcome, NotOwner, PutMessage,
-        PutMessageOutcome, PutOutcome, PutVersion, Snapshot, TooManyBroadcasts,
+        Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, FindChannel, FindChannelOutcome, Hello,
+        HelloOutcome, NotOwner, PutMessage, PutMessageOutcome, PutOutcome, PutVersion, Snapshot,
+        TooManyBroadcasts,
     },
     uaid::Uaid,
 };
@@ -261,6 +262,18 @@ impl Store for RedisStore {
 
     fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome> {
         self.step(&SCRIPTS.put_message, messages::put_call(&put), messages::put_outcome)
+    }
+
+    fn find_channel(&self, find: FindChannel) -> Answer<FindChannelOutcome> {
+        let script = &SCRIPTS.find_channel;
+        let mut call = script.call(&[&keys::client(find.uaid)], 2, 32);
+        call.arg(&find.channel.0[..]).arg(record::restriction(find.restricted.as_ref()));
+        self.step(script, call, |answer| match answer {
+            Value::Int(0) => Ok(FindChannelOutcome::UaidGone),
+            Value::Int(1) => Ok(FindChannelOutcome::ChannelGone),
+            Value::Int(2) => Ok(FindChannelOutcome::Registered),
+            other => Err(unexpected(&other)),
+        })
     }
 
     fn fetch(&self, fetch: Fetch) -> Answer<Result<Backlog, NotOwner>> {

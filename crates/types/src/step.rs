@@ -177,6 +177,28 @@ pub struct Ack {
     pub version: Option<f64>,
 }
 
+/// Ask whether a Web Push channel is registered, and write nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FindChannel {
+    /// The client.
+    pub uaid: Uaid,
+    /// The channel.
+    pub channel: ChannelId,
+    /// The key that the endpoint is restricted to, as in [`PutMessage::restricted`].
+    pub restricted: Option<KeyHash>,
+}
+
+/// What came of a [`FindChannel`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FindChannelOutcome {
+    /// It would take messages.
+    Registered,
+    /// The UAID is not stored.
+    UaidGone,
+    /// The channel is not registered, or another register has superseded the endpoint.
+    ChannelGone,
+}
+
 /// Store a Web Push message, and read who has the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PutMessage {

@@ -30,7 +30,7 @@ pub(super) const IN_FLIGHT_MAX: usize = 16_384;
 /// gets what it missed with the next nudge for another notification, or at its next hello.
 pub(super) const MISSED_MAX: usize = 65_536;
 
-/// Bytes of data in one request, about; the parcel that goes beyond is the request's last.
+/// Bytes of data and of payloads in one request, about; the parcel that goes beyond is the request's last.
 const REQUEST_DATA_MAX: usize = 1024 * 1024;
 
 /// What the sender of a parcel waits for.
@@ -163,9 +163,7 @@ impl Pending {
         let mut data_len = 0;
         while parcels.len() < room && data_len < REQUEST_DATA_MAX {
             let Some(Waiting { parcel, deadline, reply }) = self.outbox.pop_front() else { break };
-            if let Notification::Update(update) = &parcel.notification {
-                data_len += update.data.as_deref().map_or(0, str::len);
-            }
+            data_len += data_len_of(&parcel.notification);
             parcels.push(convert::parcel_to_wire(self.next_tag(), &parcel));
             let connection = parcel.to.connection;
             self.in_flight.push_back(Some(Sent { connection, deadline, reply: Some(reply) }));
@@ -279,6 +277,15 @@ impl Pending {
 /// A stream was replaced by a newer one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Superseded;
+
+/// Bytes of what an application server sent along.
+fn data_len_of(notification: &Notification) -> usize {
+    match notification {
+        Notification::Update(update) => update.data.as_deref().map_or(0, str::len),
+        Notification::Message(message) => message.payload.as_ref().map_or(0, |payload| payload.body.len()),
+        Notification::Missed => 0,
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use std::{pin::pin, time::Duration};
 
-/// Bytes of a form at most; more is refused (PROTOCOL.md section 3, row 3). Nor may an operator allow more for a
-/// message.
+/// Bytes of a form at most; more is refused (PROTOCOL.md section 3, row 3).
 pub(crate) const BODY_LEN_MAX: usize = 64 * 1024;
 
 /// Bytes of a refused body that are read and thrown away. A client that is still sending when the connection is

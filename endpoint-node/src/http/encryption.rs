@@ -14,7 +14,7 @@ pub(super) const CRYPTO_KEY: HeaderName = HeaderName::from_static("crypto-key");
 
 /// Bytes of `Encryption` and `Crypto-Key` at most, each: they are stored and sent with the message. Those that are
 /// in use have 30 and 190. Longer ones are refused.
-const PARAMETERS_LEN_MAX: usize = 1024;
+pub(crate) const PARAMETERS_LEN_MAX: usize = 1024;
 
 /// Why a body cannot be decrypted by anybody. The application server is to blame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -88,8 +88,8 @@ pub(super) fn value_of<'a>(name: &str, header: &'a str) -> Result<Option<&'a str
     Ok(found)
 }
 
-/// What is between the separators. A quoted value cannot have a separator in it: it would lose its quotes on the way
-/// to the user agent.
+/// What is between the separators. Not even a quoted value may have one in it, or a space: it loses its quotes on the
+/// way to the user agent.
 fn pieces(header: &str) -> impl Iterator<Item = &str> {
     header.split([';', ','])
 }
@@ -103,11 +103,10 @@ fn parameter(piece: &str) -> Result<Option<Parameter<'_>>, InvalidEncryption> {
     let (name, value) = piece.split_once('=').ok_or(InvalidEncryption::Malformed)?;
     let value = match value.strip_prefix('"') {
         Some(quoted) => quoted.strip_suffix('"').ok_or(InvalidEncryption::Malformed)?,
-        None if value.contains(' ') => return Err(InvalidEncryption::Malformed),
         None => value,
     };
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let is_value = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    let is_value = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
     if name.is_empty() || !name.bytes().all(is_name) || !value.bytes().all(is_value) {
         return Err(InvalidEncryption::Malformed);
     }
@@ -198,7 +197,7 @@ mod tests {
             ("salt=abc==", Ok("salt=abc")),
             ("salt=\"abc=\"", Ok("salt=abc")),
             ("keyid=\"p256dh\"; salt=\"abc==\";rs=4096", Ok("keyid=p256dh; salt=abc;rs=4096")),
-            (" Salt=abc ,\tkeyid=\"a key\" , x=", Ok(" Salt=abc ,\tkeyid=a key , x=")),
+            (" Salt=abc ,\tkeyid=\"a:key\" , x=", Ok(" Salt=abc ,\tkeyid=a:key , x=")),
             ("salt=abc;", Ok("salt=abc;")),
             (";;,salt=abc,", Ok(";;,salt=abc,")),
             ("salt=a=b", Ok("salt=a=b")),
@@ -207,6 +206,8 @@ mod tests {
             ("salt =abc", Err(InvalidEncryption::Malformed)),
             ("salt= abc", Err(InvalidEncryption::Malformed)),
             ("salt=a b", Err(InvalidEncryption::Malformed)),
+            ("salt=\"a b\"", Err(InvalidEncryption::Malformed)),
+            ("salt=\" \"", Err(InvalidEncryption::Malformed)),
             ("salt=\"abc", Err(InvalidEncryption::Malformed)),
             ("salt=\"", Err(InvalidEncryption::Malformed)),
             ("salt=abc\"", Err(InvalidEncryption::Malformed)),

@@ -1,3 +1,5 @@
+//! Credentials of every kind, at a time of our choice.
+
 use super::*;
 use client::vapid::Signer;
 use prometheus_client::registry::Registry;

@@ -9,12 +9,14 @@ use tokio::task::JoinHandle;
 use types::{
     channel_id::ChannelId,
     dialect::Dialect,
-    key_ring::KeyRing,
+    key_ring::{KeyId, KeyRing},
+    message::Message,
     presence::{ConnectionId, NodeId, Presence},
-    step::{AddChannel, AddChannelOutcome, Hello, HelloOutcome, Listed},
+    step::{AddChannel, AddChannelOutcome, Backlog, Hello, HelloOutcome, Listed},
     token::Endpoint,
     uaid::Uaid,
     uuid_text::Spelling,
+    vapid_key::KeyHash,
 };
 
 /// An endpoint-node and what it needs.
@@ -67,25 +69,67 @@ impl TestNode {
 
     /// Registers a channel for a client connected to this node and connection, and returns its endpoint's path.
     pub(crate) async fn register(&self, client: u8, presence: Presence) -> String {
+        self.claim(client, presence, Dialect::SimplePush).await;
         let (uaid, channel) = (Uaid([client; 16]), ChannelId([client; 16]));
+        let key = self.add_channel(client, presence, None).await;
+        format!("/update/{}", self.keys.seal(key, Endpoint::SimplePush { uaid, channel }))
+    }
+
+    /// Registers a Web Push channel for a client connected to this node and connection, and returns its endpoint's
+    /// path.
+    pub(crate) async fn subscribe(
+        &self,
+        client: u8,
+        presence: Presence,
+        restricted: Option<KeyHash>,
+    ) -> String {
+        self.claim(client, presence, Dialect::WebPush).await;
+        let (uaid, channel) = (Uaid([client; 16]), ChannelId([client; 16]));
+        let key = self.add_channel(client, presence, restricted).await;
+        let token = self.keys.seal(key, Endpoint::WebPush { uaid, channel, restricted });
+        let version = if restricted.is_some() { "v2" } else { "v1" };
+        format!("/wpush/{version}/{token}")
+    }
+
+    /// Registers a Web Push channel that anybody may send to, for a client that is not connected.
+    pub(crate) async fn subscribe_offline(&self, client: u8) -> String {
+        let presence = connected_to(NodeId(1), client);
+        let path = self.subscribe(client, presence, None).await;
+        self.store.release(Uaid([client; 16]), presence).await.unwrap();
+        path
+    }
+
+    /// What is stored for a Web Push client that is not connected.
+    pub(crate) async fn stored(&self, client: u8) -> Vec<Message> {
+        let presence = connected_to(NodeId(9), client);
+        let backlog = self.claim(client, presence, Dialect::WebPush).await;
+        self.store.release(Uaid([client; 16]), presence).await.unwrap();
+        backlog.messages
+    }
+
+    async fn claim(&self, client: u8, presence: Presence, dialect: Dialect) -> Backlog {
         let hello = Hello {
-            uaid,
+            uaid: Uaid([client; 16]),
             presence,
-            named: Some(Dialect::SimplePush),
-            otherwise: Dialect::SimplePush,
-            listed: Some(Listed::Channels(Vec::new())),
+            named: Some(dialect),
+            otherwise: dialect,
+            listed: (dialect == Dialect::SimplePush).then(|| Listed::Channels(Vec::new())),
             adopt: true,
             room: true,
-            backlog_max: 0,
+            backlog_max: 1000,
         };
-        let claimed = self.store.hello(hello).await.unwrap();
-        assert!(matches!(claimed, HelloOutcome::Claimed { .. }), "{claimed:?}");
-        let spelling = Spelling::HYPHENATED;
-        let key = self.keys.newest();
-        let add = AddChannel { uaid, presence, channel, spelling, key, channels_max: 10, restricted: None };
+        let outcome = self.store.hello(hello).await.unwrap();
+        let HelloOutcome::Claimed { backlog, .. } = outcome else { panic!("client {client}: {outcome:?}") };
+        backlog
+    }
+
+    async fn add_channel(&self, client: u8, presence: Presence, restricted: Option<KeyHash>) -> KeyId {
+        let (uaid, channel) = (Uaid([client; 16]), ChannelId([client; 16]));
+        let (spelling, key) = (Spelling::HYPHENATED, self.keys.newest());
+        let add = AddChannel { uaid, presence, channel, spelling, key, channels_max: 10, restricted };
         let added = self.store.add_channel(add).await.unwrap();
         assert!(matches!(added, AddChannelOutcome::Registered { .. }), "{added:?}");
-        format!("/update/{}", self.keys.seal(key, Endpoint::SimplePush { uaid, channel }))
+        key
     }
 
     /// Registers a channel for a client that is not connected.
@@ -94,6 +138,12 @@ impl TestNode {
         let path = self.register(client, presence).await;
         self.store.release(Uaid([client; 16]), presence).await.unwrap();
         path
+    }
+
+    /// A POST of a body to this node, with the headers that every message needs and others.
+    pub(crate) async fn post(&self, path: &str, headers: &str, body: &[u8]) -> Answer {
+        let headers = format!("TTL: 60\r\nContent-Encoding: aes128gcm\r\n{headers}");
+        http_client::send(self.http, "POST", path, &headers, body).await
     }
 
     /// A PUT of a form to this node.

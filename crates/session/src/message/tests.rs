@@ -5,9 +5,13 @@ use super::{
     *,
 };
 use crate::violation::INTERNAL_ERROR;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
-use types::version::Version;
+use types::{
+    message::{Encoding, Payload},
+    version::Version,
+};
 
 /// JSON values, nested a little.
 fn json() -> impl Strategy<Value = Value> {
@@ -131,6 +135,38 @@ proptest! {
         prop_assert_eq!(
             written,
             serde_json::json!({"messageType": "notification", "updates": [update.clone(), update]})
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_message_says_what_it_was_given(
+        body in prop::collection::vec(any::<u8>(), 1..200),
+        headers in prop::option::of(("[ -~]{0,40}", "[ -~]{0,40}")),
+    ) {
+        let (channel, spelling) = ChannelId::parse("0D9F7B523C414E8A9A5751E0C2B7AA10").unwrap();
+        let (encoding, expected) = match &headers {
+            None => (Encoding::Aes128gcm, serde_json::json!({"encoding": "aes128gcm"})),
+            Some((encryption, crypto_key)) => (
+                Encoding::Aesgcm { encryption: encryption.as_str().into(), crypto_key: crypto_key.as_str().into() },
+                serde_json::json!({"encoding": "aesgcm", "encryption": encryption, "crypto_key": crypto_key}),
+            ),
+        };
+        let payload = Payload { encoding, body: body.clone().into() };
+        let text = webpush::notification(channel, spelling, "m1.x", Some(&payload));
+        // One allocation of about the right size was enough.
+        prop_assert!(headers.is_some() || text.capacity() - text.len() < 16, "{}", text.capacity());
+        let written: Value = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(
+            written,
+            serde_json::json!({
+                "messageType": "notification",
+                "channelID": "0D9F7B523C414E8A9A5751E0C2B7AA10",
+                "version": "m1.x",
+                "data": URL_SAFE_NO_PAD.encode(&body),
+                "headers": expected,
+            })
         );
     }
 }

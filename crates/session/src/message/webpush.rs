@@ -202,7 +202,7 @@ pub(crate) fn notification(
     version: &str,
     payload: Option<&Payload>,
 ) -> String {
-    let mut out = String::with_capacity(88 + version.len() + payload.map_or(0, payload_len));
+    let mut out = String::with_capacity(96 + version.len() + payload.map_or(0, payload_len));
     out.push_str(r#"{"messageType":"notification","channelID":""#);
     uuid_text::write(&channel.0, spelling, &mut out);
     out.push_str(r#"","version":"#);

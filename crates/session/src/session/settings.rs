@@ -17,7 +17,7 @@ pub enum Admission {
 /// The settings of PROTOCOL.md section 1.10 that a conversation depends on.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Opens nothing here; seals the tokens of registered channels.
+    /// Seals the tokens of registered channels; seals and opens the ids of messages.
     pub keys: KeyRing,
     /// Scheme, host and port of endpoints, without a slash at the end.
     pub endpoint_url: String,

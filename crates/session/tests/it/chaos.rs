@@ -1,6 +1,6 @@
 //! Inputs that no connection and no store would bring, in any order.
 
-use crate::talk::*;
+use crate::{talk::*, webpush::talk::*};
 use proptest::prelude::*;
 use session::session::{CloseCode, Effect, Input, Outcome};
 use types::{
@@ -8,7 +8,7 @@ use types::{
     step::{AddChannelOutcome, Backlog, HelloOutcome, NotOwner},
 };
 
-fn messages() -> impl Strategy<Value = String> {
+fn texts() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(vec![
             String::new(),
@@ -23,6 +23,12 @@ fn messages() -> impl Strategy<Value = String> {
             register_text(X),
             unregister_text(X),
             ack_text(X, 1),
+            WEBPUSH_A.into(),
+            ack_messages(&messages(0..3)),
+            r#"{"messageType":"nack","version":"x"}"#.into(),
+            r#"{"messageType":"urgency","min":"high"}"#.into(),
+            r#"{"messageType":"urgency","min":"low"}"#.into(),
+            r#"{"messageType":"broadcast_subscribe","broadcasts":{"a":"0","b":"0"}}"#.into(),
         ]),
         ".{0,20}",
     ]
@@ -41,6 +47,12 @@ fn outcomes() -> impl Strategy<Value = Input<'static>> {
             snapshot: snapshot(0, &[]),
             backlog: Backlog::default(),
         }),
+        webpush_claimed(&[X], &messages(0..10), true),
+        fetched(&messages(3..6), true),
+        fetched(&[], true),
+        fetched(&messages(5..9), false),
+        outcome(Outcome::Fetch(Err(NotOwner))),
+        outcome(Outcome::RemoveMessages),
         hello(HelloOutcome::Deleted { former: Some(OTHER) }),
         hello(HelloOutcome::ListMissing),
         hello(HelloOutcome::NoRoom),
@@ -65,8 +77,13 @@ enum Event {
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let other =
-        prop::sample::select(vec![Input::Control, Input::Missed, Input::Timer, Input::Binary(b"{\xff")]);
+    let other = prop::sample::select(vec![
+        Input::Control,
+        Input::Missed,
+        Input::Broadcasts,
+        Input::Timer,
+        Input::Binary(b"{\xff"),
+    ]);
     let end = prop::sample::select(vec![
         Input::Evicted,
         Input::Drain,
@@ -75,9 +92,12 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         Input::Disconnected,
     ]);
     let event = prop_oneof![
-        8 => messages().prop_map(Event::Message),
+        8 => texts().prop_map(Event::Message),
         8 => outcomes().prop_map(Event::Bring),
         3 => (1..9_u64, 1..9_u64).prop_map(|(number, sequence)| Event::Bring(update(X, number, sequence))),
+        3 => (1..30_u64, 0..9_u64).prop_map(|(sequence, ttl)| {
+            Event::Bring(bring(&with_ttl(message(X, sequence), ttl)))
+        }),
         2 => other.prop_map(Event::Bring),
         1 => end.prop_map(Event::Bring),
         2 => (0..100_u64).prop_map(Event::Wait),
@@ -89,7 +109,8 @@ proptest! {
     #[test]
     fn the_session_keeps_its_promises_to_the_connection(events in events()) {
         let mut talk = Talk::new();
-        let (mut under_way, mut closed, mut ended) = (false, false, false);
+        talk.broadcasts.values.insert("a".into(), "1".into());
+        let (mut under_way, mut closed, mut ended, mut subscribed) = (false, false, false, false);
         for event in events {
             let effects = match &event {
                 Event::Message(message) => talk.handle(text(message)),
@@ -107,7 +128,8 @@ proptest! {
                     Effect::Close(_) => prop_assert!(!std::mem::replace(&mut closed, true)),
                     Effect::Store(_) => prop_assert!(!std::mem::replace(&mut under_way, true)),
                     Effect::Evict(presence) => prop_assert_eq!(presence, OTHER),
-                    Effect::Subscribed | Effect::Told(_) => {}
+                    Effect::Subscribed => prop_assert!(!std::mem::replace(&mut subscribed, true)),
+                    Effect::Told(_) => {}
                     Effect::End => {
                         prop_assert!(closed && !under_way);
                         ended = true;

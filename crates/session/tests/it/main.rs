@@ -11,3 +11,4 @@ mod hello;
 mod messages;
 mod simulation;
 mod talk;
+mod webpush;

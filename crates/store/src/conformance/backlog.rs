@@ -5,7 +5,7 @@ use futures_util::future::{join, join_all};
 use std::collections::BTreeSet;
 use types::{
     message::Place,
-    step::{Backlog, Fetch, NotOwner, PutMessage, PutMessageOutcome},
+    step::{Backlog, Fetch, Hello, NotOwner, PutMessage, PutMessageOutcome},
 };
 
 /// How often a race is run.
@@ -97,7 +97,8 @@ async fn expired_messages_do_not_keep_others_from_being_read(store) {
         accepted(&store, message(&client, body)).await;
     }
     let_short_pass().await;
-    let claimed = claim_backlog(&store, types::step::Hello { backlog_max: 3, ..webpush(client.uaid, client.presence) }).await;
+    let hello = Hello { backlog_max: 3, ..webpush(client.uaid, client.presence) };
+    let claimed = claim_backlog(&store, hello).await;
     assert_eq!(bodies(&claimed), ["a", "b", "c"]);
     let rest = fetch(&store, &client, Some(claimed.messages[2].place.position()), 3).await;
     assert_eq!((bodies(&rest), rest.more), (vec!["d".to_owned()], false));
@@ -142,7 +143,7 @@ async fn a_web_push_claim_returns_the_first_messages(store) {
     }
     release(&store, client.uaid, client.presence).await;
     for backlog_max in [1, 10, 11, 12, 13] {
-        let hello = types::step::Hello { backlog_max, ..webpush(client.uaid, client.presence) };
+        let hello = Hello { backlog_max, ..webpush(client.uaid, client.presence) };
         let claimed = claim_backlog(&store, hello).await;
         let fetched = fetch(&store, &client, None, backlog_max).await;
         assert_eq!((positions(&claimed), bodies(&claimed)), (positions(&fetched), bodies(&fetched)));
@@ -157,7 +158,7 @@ async fn a_claim_without_messages_returns_none(store) {
     let hello = webpush(client.uaid, client.presence);
     assert_eq!(claim_backlog(&store, hello.clone()).await, Backlog::default());
     accepted(&store, message(&client, "a")).await;
-    let hello = types::step::Hello { backlog_max: 0, ..hello };
+    let hello = Hello { backlog_max: 0, ..hello };
     assert!(claim_backlog(&store, hello).await.messages.is_empty());
 }
 

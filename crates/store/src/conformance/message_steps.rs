@@ -9,7 +9,7 @@ use types::{
     message::{Encoding, Message, Payload, Place, Position},
     notification::Sequence,
     presence::Presence,
-    step::{Backlog, Fetch, PutMessage, PutMessageOutcome},
+    step::{Backlog, Fetch, FindChannel, PutMessage, PutMessageOutcome},
     topic::{TAG_LEN, TopicTag},
     uaid::Uaid,
     urgency::Urgency,
@@ -41,7 +41,12 @@ pub fn message(client: &Client, body: &str) -> PutMessage {
     }
 }
 
-/// The same with a topic, told by its number.
+/// What `find_channel` is asked for the first channel of a client.
+pub fn find(client: &Client) -> FindChannel {
+    FindChannel { uaid: client.uaid, channel: client.channels[0], restricted: None }
+}
+
+/// The same message with a topic, told by its number.
 pub fn about(topic: u8, put: PutMessage) -> PutMessage {
     PutMessage { topic: Some(tag(topic)), ..put }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use types::{
     key_ring::KeyId,
     message::{Encoding, Payload},
-    step::{AddChannel, AddChannelOutcome, Hello, PutMessage, PutMessageOutcome},
+    step::{
+        AddChannel, AddChannelOutcome, FindChannel, FindChannelOutcome, Hello, PutMessage, PutMessageOutcome,
+    },
     urgency::Urgency,
     vapid_key::KeyHash,
 };
@@ -77,6 +79,35 @@ async fn a_restricted_channel_is_a_channel_like_others(store) {
         assert_eq!(pending_on(&store, &client, channel).await, None);
         let put = PutMessage { channel, restricted: Some(ONE_KEY), ..message(&client, "a") };
         accepted(&store, put).await;
+    }
+}
+
+/// A channel is found where a message to it would be accepted, and nothing is written.
+async fn a_channel_is_found_where_it_would_take_messages(store) {
+    let client = subscribed(&store, 2).await;
+    let restricted = AddChannel { restricted: Some(ONE_KEY), ..addition(&client, client.channels[1]) };
+    add(&store, restricted).await;
+    let stranger = new_uaid();
+    for uaid in [client.uaid, stranger] {
+        for channel in [client.channels[0], client.channels[1], new_channel()] {
+            for key in [None, Some(ONE_KEY), Some(OTHER_KEY)] {
+                let found = store.find_channel(FindChannel { uaid, channel, restricted: key }).await;
+                assert_eq!(snapshot(&store, &client).await.sequence, Default::default(), "nothing is written");
+                let would_be = PutMessage { uaid, channel, restricted: key, ..message(&client, "a") };
+                let is_full = send(&store, PutMessage { messages_max: 0, ..would_be }).await;
+                let expected = match is_full {
+                    PutMessageOutcome::Full => FindChannelOutcome::Registered,
+                    PutMessageOutcome::UaidGone => FindChannelOutcome::UaidGone,
+                    PutMessageOutcome::ChannelGone => FindChannelOutcome::ChannelGone,
+                    PutMessageOutcome::Accepted { .. } => panic!("there is no room for a message"),
+                };
+                assert_eq!(found, Ok(expected), "{uaid:?} {channel:?} {key:?}");
+                let is_open = channel == client.channels[0] && key.is_none();
+                let is_owner = channel == client.channels[1] && key == Some(ONE_KEY);
+                let is_registered = uaid == client.uaid && (is_open || is_owner);
+                assert_eq!(expected == FindChannelOutcome::Registered, is_registered);
+            }
+        }
     }
 }
 
@@ -317,6 +348,7 @@ async fn a_deleted_uaid_is_gone_with_its_messages(store) {
 /// A client may have as many messages as an operator allows, and all of them are seen and removed.
 async fn nine_thousand_messages_are_kept(store) {
     const MESSAGES: usize = 9000;
+    const AT_ONCE: usize = 300;
     let client = subscribed(&store, 1).await;
     let put = |number: usize| {
         let topic = number.is_multiple_of(2).then(|| {
@@ -326,7 +358,9 @@ async fn nine_thousand_messages_are_kept(store) {
         });
         PutMessage { topic, messages_max: MESSAGES as u32, ..message(&client, "a") }
     };
-    join_all((0..MESSAGES).map(|number| accepted(&store, put(number)))).await;
+    for first in (0..MESSAGES).step_by(AT_ONCE) {
+        join_all((first..first + AT_ONCE).map(|number| accepted(&store, put(number)))).await;
+    }
     assert_eq!(send(&store, message(&client, "b")).await, PutMessageOutcome::Full);
     assert_eq!(send(&store, PutMessage { topic: None, ..put(0) }).await, PutMessageOutcome::Full);
     let backlog = fetch(&store, &client, None, 10_000).await;

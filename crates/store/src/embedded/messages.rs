@@ -12,7 +12,7 @@ use std::time::Duration;
 use types::{
     message::{Message, Place, Position},
     notification::Sequence,
-    step::{Backlog, Fetch, NotOwner, PutMessage, PutMessageOutcome},
+    step::{Backlog, Fetch, FindChannel, FindChannelOutcome, NotOwner, PutMessage, PutMessageOutcome},
     uaid::Uaid,
 };
 
@@ -53,6 +53,19 @@ impl Batch<'_, '_> {
         }
         self.save(put.uaid, record);
         Ok(PutMessageOutcome::Accepted { sequence, presence })
+    }
+
+    /// See [`crate::Store::find_channel`].
+    pub(super) fn find_channel(&mut self, find: &FindChannel) -> Result<FindChannelOutcome, StoreError> {
+        let is_connected = self.memory.seats.contains_key(&find.uaid);
+        let Some(record) = self.load(find.uaid)? else {
+            let gone = FindChannelOutcome::UaidGone;
+            return Ok(if is_connected { FindChannelOutcome::ChannelGone } else { gone });
+        };
+        let channel = record.position(find.channel).map(|position| &record.channels[position]);
+        let restricted = find.restricted.map(KeyPrefix::from);
+        let is_registered = channel.is_some_and(|channel| channel.restricted == restricted);
+        Ok(if is_registered { FindChannelOutcome::Registered } else { FindChannelOutcome::ChannelGone })
     }
 
     /// See [`crate::Store::fetch`].

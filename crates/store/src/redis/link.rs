@@ -47,6 +47,9 @@ const DEAD_AFTER: Duration = Duration::from_secs(10);
 /// Redirections and retries of one command in a cluster.
 const CLUSTER_RETRIES: u32 = 4;
 
+/// What Redis says when a script asks for a key that is on another node.
+const NOT_LOCAL: &str = "access a non local key";
+
 /// The way to Redis.
 #[derive(Clone)]
 pub(super) struct Link(Arc<Shared>);
@@ -233,6 +236,10 @@ impl From<Failure> for StoreError {
             // Something else is stored under the client's key.
             Failure::Redis(error) if error.code() == Some("WRONGTYPE") => {
                 Self::Unreadable("not a client's record".into())
+            }
+            // A slot is moving to another node of the cluster, and the client's messages are not all there yet.
+            Failure::Redis(error) if error.detail().is_some_and(|detail| detail.contains(NOT_LOCAL)) => {
+                Self::Unavailable(failure.to_string())
             }
             // A script fails by itself only on what it cannot count or compare.
             Failure::Redis(error)

@@ -123,7 +123,7 @@ pub(super) fn channel_start(spelling: Spelling, restricted: Option<KeyHash>) -> 
     let mut bytes = Vec::with_capacity(1 + 4 + RESTRICTION_LEN);
     bytes.push(form);
     bytes.extend(mask.into_iter().flatten());
-    bytes.extend_from_slice(&restriction(restricted.as_ref())[..]);
+    bytes.extend_from_slice(restriction(restricted.as_ref()));
     bytes
 }
 

@@ -5,6 +5,7 @@ mod embedded;
 mod outage;
 mod random_steps;
 mod redis;
+mod redis_messages;
 
 use std::{
     sync::{

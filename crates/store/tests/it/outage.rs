@@ -1,13 +1,14 @@
 //! Redis goes away and comes back.
 
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use std::{sync::Arc, time::Duration};
 use store::{
-    Store, StoreError,
-    conformance::steps::*,
+    Answer, Store, StoreError,
+    conformance::{message_steps, steps::*},
     harness::{Options, RedisCluster, RedisServer},
     redis::{Limits, RedisStore, connect},
 };
+use types::broadcast::{BroadcastId, BroadcastVersion};
 
 const STEP_TIMEOUT: Duration = Duration::from_millis(600);
 
@@ -32,19 +33,35 @@ async fn recovers(store: &Arc<dyn Store>) {
     panic!("the store does not recover");
 }
 
-/// All kinds of steps fail within their time limit, and say so.
+/// All kinds of steps, asked for at once, fail within their time limit, and say so.
 async fn all_steps_fail(store: &Arc<dyn Store>, client: &Client) {
-    let unavailable = |error: StoreError| assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
-    let put = types::step::PutVersion { uaid: client.uaid, channel: client.channels[0], version: version(9) };
+    let Client { uaid, presence, .. } = *client;
+    let put = types::step::PutVersion { uaid, channel: client.channels[0], version: version(9) };
     let ack = types::step::Ack { channel: client.channels[0], version: None };
-    let steps = async {
-        unavailable(store.hello(simplepush(client.uaid, client.presence)).await.unwrap_err());
-        unavailable(store.put_version(put).await.unwrap_err());
-        unavailable(store.ack_versions(client.uaid, vec![ack]).await.unwrap_err());
-        unavailable(store.announce(new_node()).await.unwrap_err());
-        unavailable(store.check().await.unwrap_err());
-    };
-    tokio::time::timeout(STEP_END, steps).await.expect("every step ends");
+    let ask = types::step::Fetch { uaid, presence, after: None, max: 10 };
+    let place = message_steps::plain_place(types::notification::Sequence(1));
+    let (id, value) = (BroadcastId::parse("a").unwrap(), BroadcastVersion::parse("1").unwrap());
+    let steps = [
+        failure(store.hello(simplepush(uaid, presence))),
+        failure(store.put_version(put)),
+        failure(store.ack_versions(uaid, vec![ack])),
+        failure(store.put_message(message_steps::message(client, "a"))),
+        failure(store.find_channel(message_steps::find(client))),
+        failure(store.fetch(ask)),
+        failure(store.remove_messages(uaid, vec![place])),
+        failure(store.set_broadcast(id, value)),
+        failure(store.broadcasts(0)),
+        failure(store.announce(new_node())),
+        failure(store.check()),
+    ];
+    let failures = tokio::time::timeout(STEP_END, join_all(steps)).await.expect("every step ends");
+    let unavailable = |failure: &Option<StoreError>| matches!(failure, Some(StoreError::Unavailable(_)));
+    assert!(failures.iter().all(unavailable), "{failures:?}");
+}
+
+/// How a step fails, if it does.
+fn failure<T: 'static>(step: Answer<T>) -> BoxFuture<'static, Option<StoreError>> {
+    Box::pin(async move { step.await.err() })
 }
 
 #[tokio::test]

@@ -20,17 +20,17 @@ mod conformance {
     store::conformance_suite!(super::single);
 }
 
-async fn open(server: &RedisServer, limits: Limits) -> Arc<dyn Store> {
+pub(crate) async fn open(server: &RedisServer, limits: Limits) -> Arc<dyn Store> {
     Arc::new(connect(&server.url(), limits).await.unwrap())
 }
 
-fn number(value: &redis::Value) -> i64 {
+pub(crate) fn number(value: &redis::Value) -> i64 {
     let redis::Value::Int(number) = value else { panic!("a number expected, not {value:?}") };
     *number
 }
 
 /// The key of the only client.
-fn only_client(server: &RedisServer) -> String {
+pub(crate) fn only_client(server: &RedisServer) -> String {
     let redis::Value::Array(keys) = server.command(&["KEYS", "c{*"]) else { panic!("keys expected") };
     let [redis::Value::BulkString(key)] = &keys[..] else { panic!("one key expected: {keys:?}") };
     String::from_utf8(key.clone()).unwrap()

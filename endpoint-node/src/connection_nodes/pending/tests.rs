@@ -1,11 +1,15 @@
 //! What is pending for a node, driven by hand: no socket, no clock.
 
 use super::*;
-use std::{sync::Arc, task::Wake};
+use bytes::Bytes;
+use std::{sync::Arc, task::Wake, time::Duration};
 use tokio::sync::oneshot::Receiver;
 use types::{
     channel_id::ChannelId,
+    key_ring::KeyId,
+    message::{Encoding, Message, Payload, Place},
     notification::{Sequence, Update},
+    urgency::Urgency,
     version::Version,
 };
 
@@ -48,18 +52,39 @@ impl Bench {
             sequence: Sequence(1),
             data,
         };
+        self.offer_notification(connection, Notification::Update(update))
+    }
+
+    fn offer_body(&mut self, connection: u64, body: Bytes) -> Result<Answer, Undelivered> {
+        let message = Message {
+            channel: ChannelId([1; 16]),
+            place: Place { sequence: Sequence(1), topic: None },
+            key: KeyId(1),
+            urgency: Urgency::Normal,
+            ttl: Duration::from_secs(60),
+            payload: Some(Payload { encoding: Encoding::Aes128gcm, body }),
+        };
+        self.offer_notification(connection, Notification::Message(message))
+    }
+
+    fn offer_notification(
+        &mut self,
+        connection: u64,
+        notification: Notification,
+    ) -> Result<Answer, Undelivered> {
         let to = Presence { node: NODE, connection: ConnectionId(connection) };
-        let parcel = Parcel { to, notification: Notification::Update(update) };
+        let parcel = Parcel { to, notification };
         let (reply, answer) = oneshot::channel();
         self.pending.offer(parcel, LATE, reply).map(|_| answer)
     }
 
-    /// The tags, connections and kinds (`u` or `m`) of the next request.
+    /// The tags, connections and kinds (update, message or nudge) of the next request.
     fn take(&mut self) -> Vec<(u64, u64, char)> {
         let request = self.pending.take_request(self.stream, LATE).unwrap();
         let kind = |parcel: &wire::Parcel| match parcel.notification {
             Some(wire::parcel::Notification::Update(_)) => 'u',
-            Some(wire::parcel::Notification::Missed(_)) => 'm',
+            Some(wire::parcel::Notification::Message(_)) => 'm',
+            Some(wire::parcel::Notification::Missed(_)) => 'n',
             None => '?',
         };
         let parcels = request.map(|request| request.parcels).unwrap_or_default();
@@ -123,6 +148,12 @@ fn what_waits_goes_out_together_within_limits() {
     }
     assert_eq!(bench.take().len(), 2);
     assert_eq!(bench.take().len(), 1);
+    let large = Bytes::from(large.as_bytes().to_vec());
+    for connection in 0..3 {
+        answers.push(bench.offer_body(connection, large.clone()).unwrap());
+    }
+    assert_eq!(bench.take().iter().map(|(_, _, kind)| kind).collect::<String>(), "mm");
+    assert_eq!(bench.take().len(), 1);
 }
 
 #[test]
@@ -154,10 +185,10 @@ fn a_parcel_that_gets_no_receipt_is_nudged_once_the_node_speaks() {
     let _second = bench.offer(2).unwrap();
     bench.take();
     assert_eq!(bench.expire(), [Err(Undelivered::TimedOut), Err(Undelivered::TimedOut)]);
-    assert_eq!(bench.take(), [(2, 1, 'm')], "one, to find out whether the node is back");
+    assert_eq!(bench.take(), [(2, 1, 'n')], "one, to find out whether the node is back");
     assert_eq!(bench.take(), []);
     bench.settle(2);
-    assert_eq!(bench.take(), [(3, 2, 'm')]);
+    assert_eq!(bench.take(), [(3, 2, 'n')]);
     bench.settle(3);
     assert_eq!(bench.metrics.nudges_pending.get(), 0);
     assert_eq!(bench.take(), []);
@@ -167,9 +198,9 @@ fn a_parcel_that_gets_no_receipt_is_nudged_once_the_node_speaks() {
 fn a_nudge_without_a_receipt_is_tried_again() {
     let mut bench = Bench::open();
     bench.pending.remember(ConnectionId(1));
-    assert_eq!(bench.take(), [(0, 1, 'm')]);
+    assert_eq!(bench.take(), [(0, 1, 'n')]);
     assert_eq!(bench.expire(), [], "nobody waits for a nudge");
-    assert_eq!(bench.take(), [(1, 1, 'm')]);
+    assert_eq!(bench.take(), [(1, 1, 'n')]);
 }
 
 #[test]

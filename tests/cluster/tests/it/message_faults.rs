@@ -16,7 +16,7 @@ use cluster_tests::{
 use http::Method;
 use serde_json::json;
 use std::collections::BTreeSet;
-use store::harness::{Options, RedisServer};
+use store::harness::{Options, RedisCluster, RedisServer};
 
 on_both_shapes![
     a_store_that_is_away_is_told_and_loses_nothing,
@@ -33,7 +33,16 @@ fn durable() -> Options {
 /// Receives until every message of the channel has come, with repeats, but nothing else. Acknowledges, so that the
 /// next batch follows.
 async fn expect_all(client: &mut Client, channel: &str, expected: &BTreeSet<String>) {
-    let mut missing = expected.clone();
+    expect_all_among(client, channel, expected, expected.clone()).await;
+}
+
+/// Receives until all missing messages have come, and others of those that can be expected.
+async fn expect_all_among(
+    client: &mut Client,
+    channel: &str,
+    expected: &BTreeSet<String>,
+    mut missing: BTreeSet<String>,
+) {
     while !missing.is_empty() {
         let message = client.notification().await;
         let id = message["version"].as_str().unwrap();
@@ -145,17 +154,20 @@ async fn a_client_that_moves_around_misses_no_message() {
     const MESSAGES: usize = 3;
     let stage = Stage::own(Plan::new(Shape::Cluster));
     let Subscribed { mut client, uaid, channel, endpoint } = stage.subscribed().await;
+    let mut accepted = BTreeSet::new();
     for _ in 0..MOVES {
         // Several POSTs are under way while the client moves.
         let posts = async {
-            let mut accepted = BTreeSet::new();
+            let mut ids = BTreeSet::new();
             for _ in 0..MESSAGES {
-                accepted.insert(stage.message(&endpoint, "x").await);
+                ids.insert(stage.message(&endpoint, "x").await);
             }
-            accepted
+            ids
         };
-        let (accepted, mut newer) = tokio::join!(posts, stage.resumed(&uaid));
-        expect_all(&mut newer, &channel, &accepted).await;
+        let (ids, mut newer) = tokio::join!(posts, stage.resumed(&uaid));
+        accepted.extend(ids.clone());
+        // Earlier ones come again if they were acknowledged too late.
+        expect_all_among(&mut newer, &channel, &accepted, ids).await;
         // Of the older socket, only what was on its way, and the end.
         loop {
             match client.socket().text_within(PATIENCE).await {
@@ -196,10 +208,39 @@ async fn a_cut_between_the_tiers_delays_and_loses_no_message() {
     }
 }
 
+#[tokio::test]
+async fn a_redis_cluster_keeps_messages_of_all_clients() {
+    const CLIENTS: usize = 10;
+    let redis = RedisCluster::start(3);
+    let stage = Stage::own(Plan::new(Shape::Cluster).store(redis.url()));
+    stage.set_broadcast("test/a", "1").await;
+    stage.until_broadcast("test/a", "1").await;
+    // Enough clients for all masters to have some.
+    for _ in 0..CLIENTS {
+        let Subscribed { mut client, uaid, channel, endpoint } = stage.subscribed().await;
+        let mut accepted = BTreeSet::from([stage.message(&endpoint, "x").await]);
+        client.notification().await;
+        client.leave().await;
+        let topic = [KEPT, ENCRYPTED, ("topic", "t")];
+        stage.accepted(&endpoint, &topic, "replaced").await;
+        accepted.insert(stage.accepted(&endpoint, &topic, "x").await);
+        let cancelled = stage.post(&endpoint, &[KEPT, ENCRYPTED], "x").await;
+        let deleted = stage.request(Method::DELETE, location_of(&cancelled), &[], "").await;
+        assert_eq!(deleted.status().as_u16(), 204);
+        let mut client = stage.resumed(&uaid).await;
+        expect_all(&mut client, &channel, &accepted).await;
+        client.settle(&channel).await;
+        let mut client = stage.resumed(&uaid).await;
+        client.expect_nothing().await;
+        client.unregister(&channel).await;
+        assert_eq!(stage.post(&endpoint, &[KEPT], "").await.status().as_u16(), 410);
+    }
+}
+
 /// While the store is away: what nodes answer, and that nobody is thrown out. A step that is answered by an error
 /// may be taken all the same, so what is taken away is `spare`.
 async fn expect_an_outage(stage: &Stage, connected: &mut Subscribed, spare: &str, location: &str) {
-    let Subscribed { client, uaid, endpoint, .. } = connected;
+    let Subscribed { client, endpoint, .. } = connected;
     let retry = |answer: &http::Response<bytes::Bytes>| {
         expect_refusal(answer, 503, Some(201));
         assert_eq!(header(answer, "retry-after"), Some("120"), "{answer:?}");
@@ -216,7 +257,7 @@ async fn expect_an_outage(stage: &Stage, connected: &mut Subscribed, spare: &str
     client.expect_error(&unregister, 500, "Internal Error").await;
     client.expect_nothing().await;
     let mut newcomer = stage.connect_webpush().await;
-    newcomer.send(&json!({"messageType": "hello", "use_webpush": true, "uaid": uaid})).await;
+    newcomer.send(&json!({"messageType": "hello", "use_webpush": true})).await;
     newcomer.expect_close(1011).await;
     for node in stage.nodes() {
         assert_eq!(node.ended(), None, "{}", node.log());
@@ -299,8 +340,16 @@ async fn an_emptied_store_makes_everybody_say_hello_again(shape: Shape) {
     let Subscribed { mut client, uaid, endpoint, .. } = stage.subscribed().await;
     let answer = stage.post(&endpoint, &[KEPT, ENCRYPTED], "x").await;
     client.notification().await;
+    let mut on_every_node = Vec::new();
+    for node in stage.connection_nodes() {
+        let mut client = Client::connect(&node.ws_url()).await;
+        client.hello().await;
+        on_every_node.push(client);
+    }
     redis.command(&["FLUSHALL"]);
-    client.expect_close(1011).await;
+    for client in on_every_node.iter_mut().chain([&mut client]) {
+        client.expect_close(1011).await;
+    }
     // Nobody is told that this UAID is still known.
     let mut client = stage.connect_webpush().await;
     let reply = client.hello_with(json!({"uaid": uaid})).await;

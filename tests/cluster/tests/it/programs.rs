@@ -206,6 +206,37 @@ async fn the_command_line_shows_a_notification() {
     assert_eq!(status.code(), Some(64), "{output}");
 }
 
+#[test]
+fn the_command_line_sets_broadcasts() {
+    let stage = Stage::own(Plan::new(Shape::Cluster));
+    let (connection_nodes, endpoint_nodes) = (stage.connection_nodes(), stage.endpoint_nodes());
+    let admin = |node: &Node| format!("http://{}", node.addresses().admin);
+    let (first, second) = (&admin(connection_nodes[0]), &admin(connection_nodes[1]));
+    let endpoint_node = &admin(endpoint_nodes[0]);
+    let run = |arguments: &[&str], admin: &str| {
+        let arguments = [&["broadcast"], arguments, &["--admin", admin]].concat();
+        let (status, output) = process::run(&Program::Beckon.path(), &arguments, &[]);
+        (status.code(), output)
+    };
+    let nothing = (Some(0), String::new());
+    assert_eq!(run(&["set", "news/main", "\"42\""], first), nothing);
+    assert_eq!(run(&["set", "a?b#c%", "two words"], second), nothing);
+    assert_eq!(run(&["list"], first), (Some(0), "a?b#c% two words\nnews/main \"42\"\n".to_owned()));
+    assert_eq!(run(&["remove", "a?b#c%"], first), nothing);
+    assert_eq!(run(&["list"], second), (Some(0), "news/main \"42\"\n".to_owned()));
+    for (arguments, admin, code, told) in [
+        (&["remove", "a?b#c%"][..], first.as_str(), 1, "no broadcast of that id"),
+        (&["set", "x"], first, 64, "set ID VERSION"),
+        (&["list"], "nowhere", 64, "nowhere"),
+        (&["list"], "http://127.0.0.1:1", 69, "refused"),
+        (&["list"], endpoint_node, 1, "nothing at this path"),
+    ] {
+        let (status, output) = run(arguments, admin);
+        assert_eq!(status, Some(code), "{arguments:?}: {output}");
+        assert!(output.contains(told), "{arguments:?}: {output}");
+    }
+}
+
 #[tokio::test]
 async fn genkey_makes_keys_that_nodes_take() {
     let genkey = || process::run(&Program::Beckon.path(), &["genkey"], &[]);
@@ -228,7 +259,7 @@ async fn every_program_helps() {
         let (status, output) = process::run(&program.path(), &["--version"], &[]);
         assert_eq!(status.code(), Some(0), "{output}");
     }
-    for command in ["listen", "send"] {
+    for command in ["listen", "send", "broadcast"] {
         let (status, output) = process::run(&Program::Beckon.path(), &[command, "--help"], &[]);
         assert_eq!(status.code(), Some(0), "{output}");
         assert!(output.contains(&format!("beckon {command}")), "{output}");

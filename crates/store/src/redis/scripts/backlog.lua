@@ -9,9 +9,9 @@ local function backlog(after, max, expired)
     local first, keys = next, {}
     next = math.min(first + math.min(max - count, 1000), #positions + 1)
     for i = first, next - 1 do keys[#keys + 1] = messages_key .. field_at[positions[i]] end
-    local found = redis.call('MGET', unpack(keys))
+    local found = redis.call('MGET', KEYS[1], unpack(keys))
     for i = 1, #keys do
-      local message, field = found[i], field_at[positions[first + i - 1]]
+      local message, field = found[i + 1], field_at[positions[first + i - 1]]
       -- A key expires when its time is over, a message one millisecond earlier: with the last one.
       local left = message and redis.call('PTTL', keys[i]) + 1 or 0
       if left <= 0 then

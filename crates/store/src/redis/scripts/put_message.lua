@@ -13,16 +13,16 @@ local function full(max)
     end
   end
   for first = 1, #keys, 1000 do
-    live = live + call('EXISTS', unpack(keys, first, math.min(first + 999, #keys)))
+    live = live + call('EXISTS', key, unpack(keys, first, math.min(first + 999, #keys))) - 1
   end
   if live < #keys then
     local expired = {}
     for i = 1, #keys do
-      if call('EXISTS', keys[i]) == 0 then expired[#expired + 1] = fields[i] end
+      if call('EXISTS', key, keys[i]) == 1 then expired[#expired + 1] = fields[i] end
     end
     forget(expired)
   end
-  return live >= max and (topic == '' or call('EXISTS', messages_key .. topic) == 0)
+  return live >= max and (topic == '' or call('EXISTS', key, messages_key .. topic) == 1)
 end
 
 local found = call('HMGET', key, 'm', ARGV[1])
@@ -38,13 +38,13 @@ if stored and full(tonumber(ARGV[5])) then return 2 end
 local sequence = sub(head, 19) + 1 .. ''
 head = sub(head, 1, 18) .. sequence
 if not stored then
-  call('HSET', key, 'm', head)
   if topic ~= '' then forget({ topic }) end
+  call('HSET', key, 'm', head)
 elseif topic == '' then
-  call('HSET', key, 'm', head, sequence, '')
   call('SET', messages_key .. sequence, ARGV[6], 'PX', ARGV[4])
+  call('HSET', key, 'm', head, sequence, '')
 else
-  call('HSET', key, 'm', head, topic, sequence)
   call('SET', messages_key .. topic, ARGV[6], 'PX', ARGV[4])
+  call('HSET', key, 'm', head, topic, sequence)
 end
 return head

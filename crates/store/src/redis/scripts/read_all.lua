@@ -6,41 +6,43 @@ local readable = true
 local channels = {}
 -- A message's position is its sequence, and more than that for one without a topic. Its field is found by it.
 local positions, field_at = {}, {}
-for i = 1, #all, 2 do
+local len, kept = #all, 0
+for i = 1, len, 2 do
   local field, value = all[i], all[i + 1]
+  local message = false
   if #field == 16 then
-    local len = prefix(value)
-    if not len or not string.find(value, '^%d*$', len + 1) then readable = false end
+    local start = prefix(value)
+    if not start or not string.find(value, '^%d*$', start + 1) then readable = false end
     channels[field] = true
   elseif field == 'm' then
     head = value
   else
-    local topic = #field == 13 and string.sub(field, 1, 1) == 't'
-    local sequence = topic and value or field
-    if string.find(sequence, '^%d+$') and (topic or value == '') then
-      local position = topic and tonumber(sequence) or sequence + 2^52
+    message = true
+    local position
+    if #field == 13 and string.byte(field, 1) == 116 then
+      position = tonumber(value)
+    elseif value == '' then
+      position = tonumber(field)
+      position = position and position + 2^52
+    end
+    if position then
       positions[#positions + 1] = position
       field_at[position] = field
     else
       readable = false
     end
   end
+  if not message then
+    if kept + 1 < i then all[kept + 1], all[kept + 2] = field, value end
+    kept = kept + 2
+  end
 end
+for i = kept + 1, len do all[i] = nil end
 if head then
   local dialect = string.byte(head, 2)
   if string.byte(head, 1) ~= 1 or (dialect ~= 1 and dialect ~= 2) or not string.find(head, '^%d+$', 19) then
     readable = false
   end
-elseif #all > 0 then
+elseif len > 0 then
   readable = false
-end
-if #positions > 0 then
-  local rest = {}
-  for i = 1, #all, 2 do
-    if #all[i] == 16 or all[i] == 'm' then
-      rest[#rest + 1] = all[i]
-      rest[#rest + 1] = all[i + 1]
-    end
-  end
-  all = rest
 end

@@ -6,11 +6,16 @@ if string.sub(head, 3, 18) ~= ARGV[1] then return 0 end
 local gone = {}
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
   if #field ~= 16 and field ~= 'm' then
-    local message = redis.call('GETRANGE', messages_key .. field, 0, 16)
-    if message ~= '' and string.byte(message, 1) ~= 1 then return -1 end
-    if message == '' or string.sub(message, 2) == ARGV[2] then gone[#gone + 1] = field end
+    local key = messages_key .. field
+    if redis.call('EXISTS', KEYS[1], key) == 1 then
+      gone[#gone + 1] = field
+    else
+      local message = redis.call('GETRANGE', key, 0, 16)
+      if string.byte(message, 1) ~= 1 then return -1 end
+      if string.sub(message, 2) == ARGV[2] then gone[#gone + 1] = field end
+    end
   end
 end
-redis.call('HDEL', KEYS[1], ARGV[2])
 forget(gone)
+redis.call('HDEL', KEYS[1], ARGV[2])
 return 1

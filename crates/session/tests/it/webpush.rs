@@ -1,0 +1,10 @@
+//! The Web Push dialect (PROTOCOL.md section 4).
+
+mod backlog;
+mod broadcasts;
+mod channels;
+mod delivery;
+mod ending;
+mod hello;
+mod simulation;
+pub(crate) mod talk;

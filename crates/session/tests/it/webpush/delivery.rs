@@ -1,0 +1,247 @@
+//! Live messages, acknowledgements, nacks and urgency.
+
+use super::talk::*;
+use crate::talk::*;
+use session::session::{Effect, Input, Outcome, Told};
+use types::{
+    message::{Encoding, Message, Payload},
+    urgency::Urgency,
+};
+
+fn with_body(encoding: Encoding, body: &'static [u8]) -> Message {
+    let payload = Some(Payload { encoding, body: body.into() });
+    Message { payload, ..with_topic(message(X, 11), "t") }
+}
+
+/// A notification with these members behind its version.
+fn notified_with(message: &Message, members: &str) -> Effect {
+    let version = id_for(A, message);
+    send(&format!(r#"{{"messageType":"notification","channelID":"{X}","version":"{version}"{members}}}"#))
+}
+
+#[test]
+fn a_message_arrives_with_its_id_its_body_and_its_headers() {
+    // WP-21, WP-22, WP-23, WP-24, WP-25
+    let aesgcm = Encoding::Aesgcm {
+        encryption: "salt=2rG0pFv7vE4zqvS1b9kG_w".into(),
+        crypto_key: "dh=BKkQ2p;p256ecdsa=BOp81s".into(),
+    };
+    for (sent, members) in [
+        (message(X, 11), ""),
+        (with_topic(message(X, 11), "t"), ""),
+        (
+            with_body(Encoding::Aes128gcm, b"\xff\xfe\xfd\0"),
+            r#","data":"__79AA","headers":{"encoding":"aes128gcm"}"#,
+        ),
+        (
+            with_body(aesgcm, b"?"),
+            concat!(
+                r#","data":"Pw","headers":{"encoding":"aesgcm","encryption":"salt=2rG0pFv7vE4zqvS1b9kG_w","#,
+                r#""crypto_key":"dh=BKkQ2p;p256ecdsa=BOp81s"}"#
+            ),
+        ),
+    ] {
+        Talk::webpush(&[X]).check(&[bring(&sent)], &[notified_with(&sent, members)]);
+        let talk = Talk::webpush_with(settings(), &[X], std::slice::from_ref(&sent), false);
+        assert_eq!(talk.deadline(), Some(300));
+    }
+}
+
+#[test]
+fn late_repeated_and_foreign_messages_are_dropped() {
+    let sent = message(X, 11);
+    Talk::webpush(&[X])
+        .check(&[bring(&message(X, 10)), bring(&message(Y, 11))], &[])
+        .check(&[bring(&sent), bring(&sent)], &[notified_message(&sent)]);
+    Talk::new().check(&[bring(&sent), Input::Missed], &[]);
+    // What is for the other dialect is no news.
+    Talk::webpush(&[X]).check(&[update(X, 1, 11)], &[]);
+    Talk::greeted(&[(X, None)]).check(&[bring(&sent)], &[]);
+}
+
+fn told() -> Effect {
+    Effect::Told(Told::Delivered)
+}
+
+#[test]
+fn live_messages_may_arrive_in_any_order() {
+    let sent = messages([14, 12, 13]);
+    let inputs: Vec<Input<'_>> = sent.iter().map(bring).collect();
+    Talk::webpush(&[X]).check(&inputs, &notified_messages(&sent));
+}
+
+#[test]
+fn a_message_that_is_not_stored_is_sent_and_forgotten() {
+    // WP-30; an acknowledgement of it is harmless.
+    let sent = with_ttl(message(X, 11), 0);
+    let mut talk = Talk::webpush(&[X]);
+    talk.check(&[bring(&sent)], &[notified_message(&sent)]);
+    talk.check(
+        &[text(&ack_messages(std::slice::from_ref(&sent))), outcome(Outcome::RemoveMessages)],
+        &[told(), remove_messages(&[sent])],
+    );
+}
+
+#[test]
+fn an_ack_with_any_code_removes_the_message() {
+    // WP-28
+    let sent = message(X, 11);
+    for (code, told) in [
+        (r#","code":100"#, Told::Delivered),
+        (r#","code":101"#, Told::NotDecrypted),
+        (r#","code":102"#, Told::NoReceiver),
+        ("", Told::Delivered),
+        (r#","code":999,"x":[]"#, Told::Delivered),
+        (r#","code":null"#, Told::Delivered),
+    ] {
+        let id = id_for(A, &sent);
+        let ack =
+            format!(r#"{{"messageType":"ACK","updates":[{{"version":"{id}","channelID":"{X}"{code}}}]}}"#);
+        Talk::webpush(&[X]).check(&[bring(&sent)], &[notified_message(&sent)]).check(
+            &[text(&ack), outcome(Outcome::RemoveMessages)],
+            &[Effect::Told(told), remove_messages(std::slice::from_ref(&sent))],
+        );
+    }
+}
+
+#[test]
+fn several_messages_are_acknowledged_at_once_also_such_as_an_earlier_socket_was_sent() {
+    let sent = [message(X, 3), with_topic(message(X, 11), "t")];
+    Talk::webpush(&[]).check(&[text(&ack_messages(&sent))], &[told(), told(), remove_messages(&sent)]);
+}
+
+#[test]
+fn an_ack_of_nothing_known_is_ignored() {
+    // WP-28
+    let foreign = id_for(B, &message(X, 11));
+    for version in ["", "x", "m1.", &foreign, r"\ud800"] {
+        let ack = format!(
+            r#"{{"messageType":"ack","updates":[{{"channelID":"","version":"{version}","code":100}}]}}"#
+        );
+        Talk::webpush(&[X]).check(&[text(&ack)], &[]);
+    }
+    Talk::webpush(&[X]).check(&[text(r#"{"messageType":"ack","updates":[]}"#)], &[]);
+}
+
+#[test]
+fn an_ill_formed_ack_or_nack_is_refused() {
+    for members in [
+        r#""messageType":"ack""#,
+        r#""messageType":"ack","updates":null"#,
+        r#""messageType":"ack","updates":{}"#,
+        r#""messageType":"ack","updates":[1]"#,
+        r#""messageType":"ack","updates":[{"channelID":"x"}]"#,
+        r#""messageType":"ack","updates":[{"version":"x"}]"#,
+        r#""messageType":"ack","updates":[{"channelID":"x","version":1}]"#,
+        r#""messageType":"ack","updates":[{"channelID":"x","version":"x"},[]]"#,
+        r#""messageType":"ack","expired":["x"]"#,
+        r#""messageType":"nack""#,
+        r#""messageType":"nack","version":1"#,
+        r#""messageType":"nack","version":null,"code":301"#,
+    ] {
+        let message = format!("{{{members}}}");
+        Talk::webpush(&[X]).check(&[text(&message)], &refused_webpush(&message));
+    }
+}
+
+#[test]
+fn a_nack_is_told_and_changes_nothing() {
+    // WP-29
+    let sent = message(X, 11);
+    let mut talk = Talk::webpush(&[X]);
+    talk.check(&[bring(&sent)], &[notified_message(&sent)]);
+    for (members, told) in [
+        (r#","code":301"#, Told::HandlerThrew),
+        (r#","code":302"#, Told::HandlerRejected),
+        (r#","code":303"#, Told::OtherFailure),
+        (r#","code":304"#, Told::UnknownFailure),
+        (r#","code":"301""#, Told::UnknownFailure),
+        (r#","channelID":7"#, Told::UnknownFailure),
+    ] {
+        let nack = format!(r#"{{"messageType":"nack","version":"{}"{members}}}"#, id_for(A, &sent));
+        talk.check(&[text(&nack)], &[Effect::Told(told)]);
+    }
+    talk.check(&[Input::Missed], &[fetch(None)]).check_fetched(&[sent], false, &[], &[]);
+}
+
+#[test]
+fn acknowledgements_that_wait_go_together() {
+    let sent = messages([11, 12, 13]);
+    let mut talk = Talk::webpush(&[X]);
+    talk.check(&sent.iter().map(bring).collect::<Vec<_>>(), &notified_messages(&sent));
+    talk.check(&[text(&ack_messages(&sent[..1]))], &[told(), remove_messages(&sent[..1])]);
+    talk.check(&[text(&ack_messages(&sent[1..2])), text(&ack_messages(&sent[2..]))], &[told(), told()]);
+    talk.check(&[outcome(Outcome::RemoveMessages)], &[remove_messages(&sent[1..])]);
+    talk.check(&[outcome(Outcome::RemoveMessages)], &[]);
+    assert!(talk.session.is_settled());
+}
+
+#[test]
+fn an_acknowledgement_that_was_not_stored_is_left_to_the_next_hello() {
+    let sent = messages([11]);
+    let mut talk = Talk::webpush(&[X]);
+    talk.check(&[bring(&sent[0])], &notified_messages(&sent));
+    talk.check(&[text(&ack_messages(&sent)), outcome(Outcome::Failed)], &[told(), remove_messages(&sent)]);
+    assert_eq!(talk.deadline(), Some(300));
+    // If there is another reason to look, the store is believed.
+    talk.check(&[Input::Missed], &[fetch(None)]).check_fetched(&sent, false, &sent, &[]);
+}
+
+#[test]
+fn an_acknowledgement_counts_while_an_older_fetch_is_under_way() {
+    let sent = messages([11, 12]);
+    let mut talk = Talk::webpush(&[X]);
+    talk.check(&[bring(&sent[0]), Input::Missed], &[notified_message(&sent[0]), fetch(None)]);
+    talk.check(&[text(&ack_messages(&sent[..1])), bring(&sent[0])], &[told()]);
+    talk.check_fetched(&sent, false, &sent[1..], &[remove_messages(&sent[..1])]);
+    talk.check(&[bring(&sent[1]), outcome(Outcome::RemoveMessages)], &[]);
+}
+
+#[test]
+fn what_was_missed_is_fetched_and_what_was_sent_is_not_sent_again() {
+    let all = messages([11, 12, 13]);
+    let mut talk = Talk::webpush(&[X]);
+    talk.check(&[bring(&all[1]), Input::Missed], &[notified_message(&all[1]), fetch(None)]);
+    // It overtakes the outcome.
+    talk.check(&[bring(&all[2])], &[notified_message(&all[2])]);
+    talk.check_fetched(&all, false, &all[..1], &[]);
+    talk.check(&[bring(&all[0])], &[]);
+}
+
+#[test]
+fn a_second_miss_during_a_fetch_needs_another_fetch() {
+    let all = messages([11]);
+    let mut talk = Talk::webpush(&[X]);
+    talk.check(&[Input::Missed, Input::Missed, Input::Missed], &[fetch(None)]);
+    talk.check_fetched(&[], false, &[], &[fetch(None)]).check_fetched(&all, false, &all, &[]);
+}
+
+#[test]
+fn less_urgent_messages_wait_until_they_are_wanted() {
+    // WP-40
+    let ask = |min| format!(r#"{{"messageType":"Urgency","min":"{min}"}}"#);
+    let answer = || send(r#"{"messageType":"urgency","status":200}"#);
+    let all: Vec<Message> =
+        [(11, Urgency::VeryLow), (12, Urgency::Low), (13, Urgency::Normal), (14, Urgency::High)]
+            .map(|(sequence, urgency)| with_urgency(message(X, sequence), urgency))
+            .into();
+    let dropped = with_ttl(with_urgency(message(X, 15), Urgency::Low), 0);
+    let mut talk = Talk::webpush(&[X]);
+    talk.check(&[text(&ask("normal"))], &[answer()]);
+    talk.check(&all.iter().map(bring).collect::<Vec<_>>(), &notified_messages(&all[2..]));
+    talk.check(&[bring(&dropped), text(&ask("high"))], &[answer()]);
+    talk.check(&[Input::Missed], &[fetch(None)]).check_fetched(&all, false, &[], &[]);
+    talk.check(&[text(&ask("low"))], &[answer(), fetch(None)]);
+    talk.check_fetched(&all, false, &all[1..2], &[]);
+    talk.check(&[text(&ask("low"))], &[answer()]);
+    talk.check(&[text(&ask("very-low"))], &[answer(), fetch(None)]);
+    talk.check_fetched(&all, false, &all[..1], &[]);
+}
+
+#[test]
+fn an_urgency_that_is_none_is_refused() {
+    for members in ["", r#","min":"High""#, r#","min":"""#, r#","min":2"#, r#","min":null"#] {
+        let message = format!(r#"{{"messageType":"urgency"{members}}}"#);
+        Talk::webpush(&[X]).check(&[text(&message)], &refused_webpush(&message));
+    }
+}

@@ -1,0 +1,84 @@
+//! A socket of the user agent, and what has gone over it.
+
+use session::session::{Outcome, Session, Step};
+use std::collections::{BTreeMap, VecDeque};
+use types::{
+    channel_id::ChannelId,
+    message::{Message, Place},
+    moment::Moment,
+    notification::Notification,
+    presence::Presence,
+    urgency::Urgency,
+};
+
+pub(super) const BATCH_SIZE: usize = 3;
+
+#[derive(Debug)]
+pub(super) enum Work {
+    Asked(Step),
+    Performed(Outcome),
+}
+
+/// A message that a socket was sent.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) channel: ChannelId,
+    expires: Moment,
+    batch: bool,
+    /// Whether the session has read an acknowledgement of it.
+    pub(super) acknowledged: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) session: Session,
+    pub(super) presence: Presence,
+    pub(super) work: Option<Work>,
+    pub(super) inbox: VecDeque<String>,
+    pub(super) mailbox: VecDeque<Notification>,
+    pub(super) greeted: bool,
+    pub(super) closed: bool,
+    pub(super) ended: bool,
+    /// Channels that a register or unregister was sent for, which was not answered.
+    pub(super) unanswered: Vec<ChannelId>,
+    /// The urgencies that were asked for, oldest first; the first has been answered.
+    pub(super) min: VecDeque<Urgency>,
+    pub(super) sent: BTreeMap<u64, Sent>,
+    /// Places of acknowledgements that were asked for last, and of those that failed.
+    pub(super) removing: Vec<Place>,
+    pub(super) not_removed: Vec<Place>,
+}
+
+impl Socket {
+    pub(super) fn new(session: Session, presence: Presence) -> Self {
+        Self {
+            session,
+            presence,
+            work: None,
+            inbox: VecDeque::new(),
+            mailbox: VecDeque::new(),
+            greeted: false,
+            closed: false,
+            ended: false,
+            unanswered: Vec::new(),
+            min: VecDeque::from([Urgency::VeryLow]),
+            sent: BTreeMap::new(),
+            removing: Vec::new(),
+            not_removed: Vec::new(),
+        }
+    }
+
+    /// Takes in that a message is being sent, of which the session was handed this.
+    pub(super) fn take(&mut self, now: Moment, handed: &Message, batch: bool) {
+        let sequence = handed.place.sequence.0;
+        if let Some(before) = self.sent.get(&sequence) {
+            let forgotten = now >= before.expires || self.not_removed.contains(&handed.place);
+            assert!(forgotten || before.acknowledged && !batch, "{handed:?} was sent and {before:?}");
+        }
+        assert!(handed.urgency >= self.min[0], "{handed:?} is not urgent enough");
+        let sent = Sent { channel: handed.channel, expires: now + handed.ttl, batch, acknowledged: false };
+        self.sent.insert(sequence, sent);
+        let outstanding = |sent: &&Sent| sent.batch && !sent.acknowledged && now < sent.expires;
+        assert!(self.sent.values().filter(outstanding).count() <= BATCH_SIZE, "too many are outstanding");
+    }
+}

@@ -1,0 +1,10 @@
+-- KEYS[1] record  ARGV: 1 channel, 2 the key it is restricted to or ''
+local found = redis.call('HMGET', KEYS[1], 'm', ARGV[1])
+local head, value = found[1], found[2]
+if not head then return 0 end
+if string.sub(head, 1, 1) ~= '\1' or #head < 19 then return -1 end
+if not value then return 1 end
+local len = prefix(value)
+if not len then return -1 end
+if (len > 6 and string.sub(value, len - 16, len - 1) or '') ~= ARGV[2] then return 1 end
+return 2
