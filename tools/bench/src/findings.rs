@@ -3,7 +3,7 @@
 use crate::{chart::Chart, machine::Machine};
 use loadgen::report::{AllBuckets, Report};
 use ops::exit::Failure;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -132,26 +132,37 @@ impl Findings {
             .and_then(|()| fs::write(&path, text + "\n"))
             .and_then(|()| fs::write(path.with_extension("txt"), self.table()))
             .map_err(|error| Failure::unavailable(format!("{}: {error}", path.display())))?;
-        self.draw(folder)
-    }
-
-    /// Draws their charts.
-    ///
-    /// # Errors
-    /// A file cannot be written.
-    pub fn draw(&self, folder: &Path) -> Result<(), Failure> {
-        self.charts.iter().try_for_each(|chart| {
-            let path = folder.join(format!("{}-{}.svg", self.experiment, chart.name));
-            chart.draw(&path).map_err(|error| Failure::unavailable(format!("{}: {error}", path.display())))
-        })
+        draw(&self.experiment, &self.charts, folder)
     }
 }
 
-/// All findings of a folder.
+/// Draws the charts of all findings of a folder again.
+///
+/// # Errors
+/// It has none, or some cannot be read or drawn.
+pub fn draw_again(folder: &Path) -> Result<(), Failure> {
+    /// What is drawn. Nothing else is read, so that findings of earlier versions can be drawn too.
+    #[derive(Deserialize)]
+    struct Drawn {
+        experiment: String,
+        charts: Vec<Chart>,
+    }
+    let all: Vec<Drawn> = read_all(folder)?;
+    all.iter().try_for_each(|drawn| draw(&drawn.experiment, &drawn.charts, folder))
+}
+
+fn draw(experiment: &str, charts: &[Chart], folder: &Path) -> Result<(), Failure> {
+    charts.iter().try_for_each(|chart| {
+        let path = folder.join(format!("{experiment}-{}.svg", chart.name));
+        chart.draw(&path).map_err(|error| Failure::unavailable(format!("{}: {error}", path.display())))
+    })
+}
+
+/// Everything that findings of a folder say, in the order of their names.
 ///
 /// # Errors
 /// It has none, or some cannot be read.
-pub fn all_findings(folder: &Path) -> Result<Vec<Findings>, Failure> {
+pub fn read_all<T: DeserializeOwned>(folder: &Path) -> Result<Vec<T>, Failure> {
     let wrong =
         |path: &Path, error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", path.display()));
     let entries = fs::read_dir(folder).map_err(|error| wrong(folder, &error))?;
@@ -162,8 +173,8 @@ pub fn all_findings(folder: &Path) -> Result<Vec<Findings>, Failure> {
         let text = fs::read_to_string(path).map_err(|error| wrong(path, &error))?;
         serde_json::from_str(&text).map_err(|error| wrong(path, &error))
     };
-    let findings: Vec<Findings> = paths.iter().map(read).collect::<Result<_, _>>()?;
-    if findings.is_empty() { Err(wrong(folder, &"no findings")) } else { Ok(findings) }
+    let all: Vec<T> = paths.iter().map(read).collect::<Result<_, _>>()?;
+    if all.is_empty() { Err(wrong(folder, &"no findings")) } else { Ok(all) }
 }
 
 /// Three digits are more than the noise leaves.
@@ -203,14 +214,14 @@ mod tests {
     #[test]
     fn findings_are_read_and_drawn_again() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(all_findings(folder.path()).is_err(), "there is none");
+        assert!(draw_again(folder.path()).is_err(), "there is none");
         let findings = findings();
         findings.save(folder.path()).unwrap();
         let drawing = folder.path().join("trial-cost.svg");
         fs::remove_file(&drawing).unwrap();
-        let read = all_findings(folder.path()).unwrap();
+        let read: Vec<Findings> = read_all(folder.path()).unwrap();
         assert_eq!(read, [findings]);
-        read[0].draw(folder.path()).unwrap();
+        draw_again(folder.path()).unwrap();
         assert!(drawing.is_file());
     }
 }

@@ -2,7 +2,7 @@
 
 use bench::{
     experiments::{Conduct, EXPERIMENTS},
-    findings::{Findings, all_findings},
+    findings::{Findings, draw_again},
     settings::Settings,
 };
 use ops::{
@@ -28,7 +28,7 @@ fn run() -> Result<(), Failure> {
     let Some(settings) = Settings::read_all(source).map_err(Failure::usage)? else { return Ok(()) };
     if what == "plots" {
         let folder = settings.out.unwrap_or_else(|| PathBuf::from("docs/performance"));
-        return all_findings(&folder)?.iter().try_for_each(|findings| findings.draw(&folder));
+        return draw_again(&folder);
     }
     let known = EXPERIMENTS.iter().find(|(name, _, _)| what == name);
     let (name, _, conduct) = known.ok_or_else(|| Failure::usage(usage()))?;

@@ -25,6 +25,9 @@ const ROOM: u32 = 700;
 /// Endpoint-nodes.
 const ENDPOINT_NODES: usize = 2;
 
+/// Senders of each load generator: some for each endpoint-node, so that one slow answer delays nothing.
+const SENDERS: usize = ENDPOINT_NODES * 3;
+
 /// Share of the clients that drop their connections and come back, per second.
 const CHURN: f64 = 0.001;
 
@@ -102,7 +105,7 @@ fn loader(settings: &Settings, cluster: &Cluster, index: u32, nodes: u32) -> Res
         .with("connecting-max", (CONNECTING_MAX / nodes as usize).max(4))
         .with("connect-limit", "30m")
         .with("settle", "5s")
-        .with("senders", ENDPOINT_NODES)
+        .with("senders", SENDERS)
         .with("rate", f64::from(settings.rate) / f64::from(nodes))
         .with("send-for", format!("{seconds}s"))
         .with("churn", CHURN)
@@ -244,6 +247,7 @@ fn put_work(findings: &mut Findings, column: &str, report: &Report, looks: &[&Lo
         put(&format!("due to delivered, {name}"), "ms", us as f64 / 1000.0);
     }
     put("due to sent by loadgen, p99", "ms", send.lateness.p99_us as f64 / 1000.0);
+    put("due, and not sent in time", "", send.overdue as f64);
     put("accepted, not delivered", "", send.lost as f64);
     put("delivered twice", "", send.duplicated as f64);
     put("delivered after a newer one", "", send.disordered as f64);

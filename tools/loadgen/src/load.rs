@@ -212,6 +212,7 @@ impl Load {
         }
         let sent_us = self.clock.now_us();
         if let Some(senders) = &mut self.senders {
+            self.book.stats.overdue = senders.overdue(sent_us);
             senders.stop();
         }
         self.churn = Schedule::new(0, 0.0);

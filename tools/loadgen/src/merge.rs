@@ -62,6 +62,7 @@ fn add_sends(whole: &mut Report, reports: &[Report]) {
         *send.answers.entry(*status).or_default() += count;
     }
     send.unanswered = sum(|report| report.send.unanswered);
+    send.overdue = sum(|report| report.send.overdue);
     send.delivered = sum(|report| report.send.delivered);
     send.delivered_per_second = per_second(send.delivered, send.took_us);
     send.lost = sum(|report| report.send.lost);

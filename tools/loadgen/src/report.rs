@@ -105,6 +105,9 @@ pub struct Send {
     pub answers: BTreeMap<u16, u64>,
     /// Requests whose connection ended, or that took too long.
     pub unanswered: u64,
+    /// Due before the end and not sent, because no sender was free: with an open loop, how far the servers were from
+    /// keeping up.
+    pub overdue: u64,
     /// Notifications delivered, each counted once.
     pub delivered: u64,
     /// The same per second of sending.
@@ -166,6 +169,7 @@ impl Report {
                 sent: book.ledger.len(),
                 answers: stats.answers.clone(),
                 unanswered: stats.unanswered,
+                overdue: stats.overdue,
                 delivered: stats.delivered,
                 delivered_per_second: per_second(stats.delivered, send_us),
                 lost: book.ledger.missing(),
@@ -235,11 +239,12 @@ impl Report {
                 send.answers.iter().map(|(status, count)| format!("{status}: {count}")).collect();
             writeln!(
                 text,
-                "\nsent {}  answers {{{}}}  unanswered {}\ndelivered {} ({:.0}/s)  lost {}  replaced {}  duplicated {}  \
+                "\nsent {}  answers {{{}}}  unanswered {}  overdue {}\ndelivered {} ({:.0}/s)  lost {}  replaced {}  duplicated {}  \
                  disordered {}  foreign {}",
                 send.sent,
                 answers.join(", "),
                 send.unanswered,
+                send.overdue,
                 send.delivered,
                 send.delivered_per_second,
                 send.lost,

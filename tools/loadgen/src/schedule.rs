@@ -22,6 +22,12 @@ impl Schedule {
             .then(|| self.start_us + (self.taken as f64 * 1_000_000.0 / self.per_second) as u64)
     }
 
+    /// How many are due and have not been taken.
+    pub fn overdue(&self, now_us: u64) -> u64 {
+        let due = now_us.saturating_sub(self.start_us) as f64 * self.per_second / 1_000_000.0;
+        (due as u64).saturating_sub(self.taken)
+    }
+
     /// Takes the next one, if it is due, and tells when it was.
     pub fn take(&mut self, now_us: u64) -> Option<u64> {
         let due_us = self.due_us().filter(|due_us| *due_us <= now_us)?;
@@ -105,6 +111,7 @@ mod tests {
         assert_eq!(schedule.take(999), None);
         assert_eq!(schedule.take(1_000), Some(1_000));
         assert_eq!(schedule.take(1_000), None);
+        assert_eq!((schedule.overdue(1_000), schedule.overdue(1_001_000)), (0, 2));
         // Nobody looked for a second: all three are still due at their own times.
         let late = std::iter::from_fn(|| schedule.take(1_001_000)).collect::<Vec<_>>();
         assert_eq!(late, [334_333, 667_666, 1_001_000]);

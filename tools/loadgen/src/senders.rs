@@ -106,6 +106,14 @@ impl Senders {
         self.left = 0;
     }
 
+    /// How many are due at a fixed rate and have not been sent, because no sender was free.
+    pub fn overdue(&self, now_us: u64) -> u64 {
+        match &self.schedule {
+            Some(schedule) if self.left > 0 => schedule.overdue(now_us).min(self.left),
+            Some(_) | None => 0,
+        }
+    }
+
     /// Whether everything that was to be sent has been.
     pub fn are_done(&self) -> bool {
         self.left == 0

@@ -52,6 +52,7 @@ pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<()
         }
         let lateness = report.send.lateness.p99_us as f64 / 1000.0;
         findings.put(&column, "due to sent by loadgen, p99", "ms", None, Some(lateness));
+        findings.put(&column, "due, and not sent in time", "", Some(0.0), Some(report.send.overdue as f64));
         let cpu = cpu_of_notification(&report);
         findings.put(&column, "CPU per notification, all servers", "us", None, cpu);
         put_sends(findings, &column, &report);

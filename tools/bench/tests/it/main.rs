@@ -1,7 +1,7 @@
 //! Experiments on real clusters, in small: that they come to an end, lose nothing and leave findings.
 #![expect(clippy::expect_used, reason = "a test that cannot start its programs has failed")]
 
-use bench::findings::{Findings, all_findings};
+use bench::findings::{Findings, read_all};
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -23,7 +23,7 @@ fn experiment(name: &str, files: u32, arguments: &[&str]) -> (Findings, tempfile
         .output()
         .expect("sh starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut all = all_findings(folder.path()).expect("findings");
+    let mut all: Vec<Findings> = read_all(folder.path()).expect("findings");
     assert_eq!(all.len(), 1);
     let findings = all.remove(0);
     assert_eq!(String::from_utf8_lossy(&output.stdout), findings.table(), "what is shown is what is kept");
