@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: what has to hold before a change is merged. CI runs exactly this.
 
 use crate::{
+    browser,
     run::{cargo, run, succeeds},
     test,
 };
@@ -15,12 +16,13 @@ type Check = fn() -> Result<()>;
 /// # Errors
 /// The checks that failed.
 pub(crate) fn ci() -> Result<()> {
-    let checks: [(&str, Check); 5] = [
+    let checks: [(&str, Check); 6] = [
         ("format", format),
         ("lints", lints),
         ("documentation", documentation),
         ("dependencies", dependencies),
         ("tests", tests),
+        ("browser", with_a_browser),
     ];
     let mut failed = Vec::new();
     for (name, check) in checks {
@@ -60,7 +62,11 @@ fn dependencies() -> Result<()> {
 }
 
 fn tests() -> Result<()> {
-    test::test(&["--no-fail-fast"])
+    test::in_rust(&["--no-fail-fast"])
+}
+
+fn with_a_browser() -> Result<()> {
+    browser::browser(&[])
 }
 
 /// Installs a part of the toolchain that a minimal installation leaves out.

@@ -1,6 +1,8 @@
 //! Every routine task of this repository: `cargo xtask <task>`.
 #![expect(clippy::print_stderr, reason = "a tool for people at a terminal")]
 
+mod bench;
+mod browser;
 mod ci;
 mod packages;
 mod run;
@@ -11,8 +13,11 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <task>
 
-  test [ARGS]   all tests; ARGS go to `cargo test --workspace`
-  ci            what has to hold before a change is merged: format, lints, documentation, dependencies, tests
+  test [ARGS]      all tests; with ARGS only those in Rust, by `cargo test --workspace ARGS`
+  browser [ARGS]   the tests with Firefox; ARGS go to `node --test`, like --test-name-pattern=killed
+  ci               what has to hold before a change is merged: format, lints, documentation, dependencies, tests
+  bench WHAT       measures memory, cost, latency and growth; without WHAT, tells what there is
+  million          one million clients on this machine, or as many as --clients says
 ";
 
 fn main() -> ExitCode {
@@ -20,7 +25,10 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["test", arguments @ ..] => test::test(arguments),
+        ["browser", arguments @ ..] => browser::browser(arguments),
         ["ci"] => ci::ci(),
+        ["bench", arguments @ ..] => bench::bench(arguments),
+        ["million", arguments @ ..] => bench::million(arguments),
         [] | ["help" | "--help" | "-h"] => {
             eprint!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -1,23 +1,51 @@
 //! What the tests need besides the Rust toolchain.
 
 use crate::run::{run, succeeds};
-use anyhow::{Result, bail};
-use std::process::Command;
+use anyhow::{Context as _, Result, bail};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-/// Programs that tests start, how to see that one is there, and the Debian package it is in.
-const NEEDED: &[(&str, &str, &str)] =
-    &[("redis-server", "--version", "redis-server"), ("openssl", "version", "openssl")];
+/// Something that tests start, and where it comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Needed {
+    /// Commands that show that it is there: one of them has to succeed.
+    seen_by: &'static [&'static [&'static str]],
+    /// The Debian package it is in.
+    package: &'static str,
+}
+
+const fn program(seen_by: &'static [&'static [&'static str]], package: &'static str) -> Needed {
+    Needed { seen_by, package }
+}
+
+pub(crate) const REDIS: Needed = program(&[&["redis-server", "--version"]], "redis-server");
+const OPENSSL: Needed = program(&[&["openssl", "version"]], "openssl");
+
+/// What the tests in Rust start.
+pub(crate) const FOR_CARGO: &[Needed] = &[REDIS, OPENSSL];
+
+/// What the tests with a browser start, besides what [`unpacked`] gets.
+pub(crate) const FOR_BROWSER: &[Needed] = &[
+    REDIS,
+    OPENSSL,
+    program(&[&["firefox-esr", "--version"], &["firefox", "--version"]], "firefox-esr"),
+    program(&[&["node", "--version"]], "nodejs"),
+    program(&[&["npm", "--version"]], "npm"),
+    // python3 alone has the module, but not what it needs to make an environment with pip in it.
+    program(&[&["python3", "-c", "import ensurepip, venv"]], "python3-venv"),
+    // To have Firefox trust a certificate of the test.
+    program(&[&["sh", "-c", "command -v certutil"]], "libnss3-tools"),
+];
 
 /// Installs what is missing, if that is possible without asking for a password.
 ///
 /// # Errors
 /// Something is missing and cannot be installed; the message tells what to install.
-pub(crate) fn install() -> Result<()> {
-    let missing: Vec<&str> = NEEDED
-        .iter()
-        .filter(|(program, question, _)| !succeeds(program, &[question]))
-        .map(|(_, _, package)| *package)
-        .collect();
+pub(crate) fn install(needed: &[Needed]) -> Result<()> {
+    let missing = missing(needed);
     if missing.is_empty() {
         return Ok(());
     }
@@ -28,12 +56,60 @@ pub(crate) fn install() -> Result<()> {
     };
     // An index that is old or empty is why a package would not be found.
     run(apt_get().args(["update", "--quiet"]))?;
-    run(apt_get().args(["install", "--quiet", "--yes", "--no-install-recommends"]).args(missing))
+    run(apt_get().args(["install", "--quiet", "--yes", "--no-install-recommends"]).args(&missing))?;
+    let missing = self::missing(needed);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    // A package of this name that holds something else, or an older version.
+    bail!("installed, but still not what the tests need: {}", missing.join(" "))
+}
+
+/// A program of a package that is not to be installed, because that would also start it as a service of this
+/// machine: the one that is installed anyway, or else one that is unpacked below `directory`.
+///
+/// # Errors
+/// It is not there and cannot be downloaded; the message tells what to install.
+pub(crate) fn unpacked(program: &str, package: &str, directory: &Path) -> Result<PathBuf> {
+    let folders = [PathBuf::from("/"), directory.to_owned()];
+    // The search path of somebody who is not root may lack sbin.
+    let places = ["usr/sbin", "usr/bin", "usr/local/sbin", "usr/local/bin"];
+    let find = || {
+        let mut candidates = folders.iter().flat_map(|folder| places.map(|place| folder.join(place)));
+        candidates.find_map(|place| Some(place.join(program)).filter(|path| path.is_file()))
+    };
+    if let Some(found) = find() {
+        return Ok(found);
+    }
+    let advice = || format!("the tests need {program}: install {package}, then run this again");
+    fs::create_dir_all(directory)?;
+    if let Some(mut apt_get) = apt_get() {
+        run(apt_get().args(["update", "--quiet"]))?;
+    }
+    run(Command::new("apt-get").args(["download", "--quiet", package]).current_dir(directory))
+        .with_context(advice)?;
+    for entry in fs::read_dir(directory)? {
+        let file = entry?.path();
+        if file.extension().is_some_and(|extension| extension == "deb") {
+            run(Command::new("dpkg-deb").arg("--extract").args([&file, directory])).with_context(advice)?;
+            fs::remove_file(&file)?;
+        }
+    }
+    find().with_context(advice)
+}
+
+/// The packages of what is not there.
+fn missing(needed: &[Needed]) -> Vec<&'static str> {
+    let is_there = |command: &&[&str]| {
+        command.split_first().is_some_and(|(program, arguments)| succeeds(program, arguments))
+    };
+    let is_missing = |needed: &&Needed| !needed.seen_by.iter().any(is_there);
+    needed.iter().filter(is_missing).map(|needed| needed.package).collect()
 }
 
 /// A way to run apt-get that needs nobody at the terminal.
 fn apt_get() -> Option<impl FnMut() -> Command> {
-    let is_root = std::fs::metadata("/proc/self").ok().is_some_and(|own| {
+    let is_root = fs::metadata("/proc/self").ok().is_some_and(|own| {
         use std::os::unix::fs::MetadataExt as _;
         own.uid() == 0
     });

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -10,6 +10,12 @@ use std::{
 pub(crate) fn root() -> &'static Path {
     // xtask is a folder of the root.
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    // A relative one is meant from where cargo runs, which is the root.
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 /// A command of cargo, in the root of the repository.

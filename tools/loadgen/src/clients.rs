@@ -51,6 +51,8 @@ struct Client {
     state: State,
     /// It has been ready before.
     is_back: bool,
+    /// Connections that it has begun.
+    attempts: u32,
     uaid: Option<UaidText>,
     /// Paths of the endpoints, by channel.
     endpoints: Vec<Box<str>>,
@@ -73,8 +75,10 @@ pub struct Clients {
     sources: Vec<Sources>,
     /// Endpoints may name any server: others are used.
     takes_any_authority: bool,
-    /// The server that the endpoints name.
-    authority: Option<String>,
+    /// The server that the endpoints name: scheme and authority.
+    origin: Option<String>,
+    /// The VAPID key that channels are restricted to.
+    key: Option<String>,
     /// How many may connect; those from `begun` on have not yet.
     admitted: usize,
     begun: usize,
@@ -93,12 +97,13 @@ pub struct Clients {
 type Reason = String;
 
 impl Clients {
-    /// Clients of which none is connected yet.
-    pub fn new(settings: &Settings) -> Self {
+    /// Clients of which none is connected yet, and the VAPID key that they restrict their channels to.
+    pub fn new(settings: &Settings, key: Option<String>) -> Self {
         let client = || Client {
             stream: None,
             state: State::Away,
             is_back: false,
+            attempts: 0,
             uaid: None,
             endpoints: Vec::new(),
             unread: Vec::new(),
@@ -115,7 +120,8 @@ impl Clients {
             servers: settings.ws.iter().map(|server| (server.clone(), upgrade(server))).collect(),
             sources: settings.source.clone(),
             takes_any_authority: !settings.http.is_empty(),
-            authority: None,
+            origin: None,
+            key,
             admitted: 0,
             begun: 0,
             returning: VecDeque::new(),
@@ -145,9 +151,9 @@ impl Clients {
         self.ready == self.admitted
     }
 
-    /// The server that the endpoints name, and the path of one.
-    pub fn authority(&self) -> Option<&str> {
-        self.authority.as_deref()
+    /// Scheme and authority of the server that the endpoints name.
+    pub fn origin(&self) -> Option<&str> {
+        self.origin.as_deref()
     }
 
     /// The path of the endpoint of a slot. `None`: it has none.
@@ -186,8 +192,14 @@ impl Clients {
         }
     }
 
+    /// Each client has another first server, and each attempt goes to the next: who comes back has moved.
+    fn server_of(&self, number: usize) -> usize {
+        (number + self.clients[number].attempts as usize) % self.servers.len()
+    }
+
     fn begin(&mut self, number: usize, registry: &Registry, now_us: u64, book: &mut Book) {
-        let (server, _) = &self.servers[number % self.servers.len()];
+        self.clients[number].attempts += 1;
+        let (server, _) = &self.servers[self.server_of(number)];
         let source = match self.sources.len() {
             0 => None,
             count => Some(self.sources[number % count].of(number / count)),
@@ -244,8 +256,8 @@ impl Clients {
                 Err(error) => return Err(format!("connect: {}", error.kind())),
             }
             client.state = State::Upgrading;
-            let (_, upgrade) = &self.servers[number % self.servers.len()];
-            return client.send(upgrade.as_bytes());
+            let (_, upgrade) = &self.servers[self.server_of(number)];
+            return self.clients[number].send(upgrade.as_bytes());
         }
         let unsent = std::mem::take(&mut client.unsent);
         if unsent.is_empty() { Ok(()) } else { client.send(&unsent) }
@@ -352,9 +364,9 @@ impl Clients {
                 self.register_next(number, now_us, book)
             }
             Said::Notified(notified) => {
-                for (channel, version) in &notified {
-                    let slot = number as u32 * self.channels + channel;
-                    let delivery = book.ledger.delivered(*version, slot, now_us);
+                for one in &notified {
+                    let slot = number as u32 * self.channels + one.channel;
+                    let delivery = book.ledger.delivered(one.number, slot, now_us);
                     book.stats.delivery(delivery);
                 }
                 if !self.acknowledges || notified.is_empty() {
@@ -374,7 +386,7 @@ impl Clients {
         let next = client.endpoints.len() as u32;
         if next < self.channels {
             client.state = State::Registering;
-            let text = self.dialect.register(number as u32, next);
+            let text = self.dialect.register(number as u32, next, self.key.as_deref());
             return self.send(number, Frame::Message(text.as_bytes()));
         }
         if client.state != State::Ready {
@@ -392,9 +404,10 @@ impl Clients {
     /// The path of an endpoint. All endpoints name one server, unless others are used anyway.
     fn path_of(&mut self, endpoint: &str) -> Result<Box<str>, Reason> {
         let parts = place::split(endpoint, "http").or_else(|| place::split(endpoint, "https"));
-        let (authority, path) = parts.ok_or_else(|| "an endpoint that is no URL".to_owned())?;
-        let known = self.authority.get_or_insert_with(|| authority.to_owned());
-        if known != authority && !self.takes_any_authority {
+        let (_, path) = parts.ok_or_else(|| "an endpoint that is no URL".to_owned())?;
+        let origin = endpoint.strip_suffix(path).unwrap_or(endpoint);
+        let known = self.origin.get_or_insert_with(|| origin.to_owned());
+        if known != origin && !self.takes_any_authority {
             return Err("endpoints name several servers; --http says which to use".to_owned());
         }
         Ok(path.into())
@@ -446,6 +459,16 @@ impl Clients {
                 return;
             }
         }
+    }
+
+    /// Drops the connections of the last `count` clients, for good.
+    pub fn leave(&mut self, count: usize) {
+        let stay = self.clients.len().saturating_sub(count);
+        for number in stay..self.clients.len() {
+            self.end(number, u64::MAX);
+        }
+        self.admitted = stay;
+        self.returning.retain(|(_, number)| (*number as usize) < stay);
     }
 
     /// Drops the connections of the first `count` clients.

@@ -61,17 +61,17 @@ impl Console {
     }
 }
 
-/// The permission to send.
+/// The permission to go on.
 #[derive(Debug)]
 pub struct Go(Receiver<io::Result<()>>);
 
 impl Go {
-    /// Says `ready` on standard output and waits for a line on standard input.
+    /// Says a word on standard output and waits for a line on standard input.
     ///
     /// # Errors
     /// Nobody reads standard output.
-    pub fn ask() -> io::Result<Self> {
-        print("ready\n").map_err(io::Error::other)?;
+    pub fn ask(word: &str) -> io::Result<Self> {
+        print(&format!("{word}\n")).map_err(io::Error::other)?;
         let (sender, receiver) = sync_channel(1);
         // It ends with the line, or with the process.
         thread::Builder::new().name("stdin".to_owned()).spawn(move || {

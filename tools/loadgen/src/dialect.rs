@@ -1,8 +1,10 @@
 //! What a client and an application server say, and what the answers mean: all that differs between the dialects.
 //! Everything else of this program only knows slots, numbers and bytes.
 
-use client::message::{Acknowledged, Reply, Request};
-use std::{fmt::Write as _, io::Write as _, str::FromStr};
+mod simplepush;
+pub mod webpush;
+
+use std::{fmt::Write as _, str::FromStr};
 use types::{
     channel_id::ChannelId,
     uaid::Uaid,
@@ -12,11 +14,16 @@ use types::{
 /// Marks channels as ours, so that they cannot be mistaken for those of other programs.
 const CHANNEL_MARK: [u8; 8] = *b"loadgen\0";
 
+/// The number of a notification that no run of this program has sent.
+pub const FOREIGN: u64 = u64::MAX;
+
 /// The language of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// Versions, PROTOCOL.md sections 2 and 3. The number of a notification is its version.
+    /// Versions, PROTOCOL.md sections 2 and 3.
     SimplePush,
+    /// Encrypted messages with a TTL, PROTOCOL.md sections 4 and 5.
+    WebPush,
 }
 
 impl FromStr for Dialect {
@@ -25,7 +32,8 @@ impl FromStr for Dialect {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "simplepush" => Ok(Self::SimplePush),
-            _ => Err(format!("`{text}` is not simplepush")),
+            "webpush" => Ok(Self::WebPush),
+            _ => Err(format!("`{text}` is neither simplepush nor webpush")),
         }
     }
 }
@@ -42,12 +50,40 @@ pub enum Said {
         /// The URL.
         endpoint: String,
     },
-    /// Notifications: which channel, and the number that the application server gave.
-    Notified(Vec<(u32, u64)>),
+    /// Notifications.
+    Notified(Vec<Notified>),
     /// Nothing that asks for anything.
     Nothing,
     /// The client cannot go on.
     Refused(String),
+}
+
+/// A notification as a client gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notified {
+    /// Which channel.
+    pub channel: u32,
+    /// What the application server called it; [`FOREIGN`] if it was not ours.
+    pub number: u64,
+    /// What the server calls it. Empty in SimplePush, where the number is its name.
+    pub id: String,
+}
+
+/// A notification as an application server sends it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Notification<'a> {
+    /// `host:port` of the server.
+    pub authority: &'a str,
+    /// The path of the endpoint.
+    pub path: &'a str,
+    /// By which its delivery is recognised.
+    pub number: u64,
+    /// Bytes of data; in Web Push at least [`webpush::BODY_MIN`].
+    pub data: u32,
+    /// Web Push: how long it may be kept, seconds.
+    pub ttl: u32,
+    /// Web Push: who sends it; empty for nobody in particular.
+    pub authorization: &'a str,
 }
 
 /// A UAID in the server's spelling, without the text.
@@ -61,66 +97,76 @@ impl UaidText {
 }
 
 impl Dialect {
-    /// The first message of a client. One that comes back gives its UAID and its first `channels` channels.
-    pub fn hello(self, client: u32, uaid: Option<UaidText>, channels: u32) -> String {
-        let uaid = uaid.map(UaidText::text);
-        let channels: Vec<String> = (0..channels).map(|channel| channel_text(client, channel)).collect();
-        let channels: Vec<&str> = channels.iter().map(String::as_str).collect();
-        Request::Hello { uaid: uaid.as_deref(), channels: &channels }.to_text()
+    /// Its name, as it is written in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SimplePush => "simplepush",
+            Self::WebPush => "webpush",
+        }
     }
 
-    /// Asks for the endpoint of a channel.
-    pub fn register(self, client: u32, channel: u32) -> String {
-        Request::Register { channel: &channel_text(client, channel) }.to_text()
+    /// The newest notification of a channel replaces those before it.
+    pub fn latest_wins(self) -> bool {
+        match self {
+            Self::SimplePush => true,
+            Self::WebPush => false,
+        }
+    }
+
+    /// Bytes of data of a notification, if nothing else is asked for.
+    pub fn usual_data(self) -> u32 {
+        match self {
+            Self::SimplePush => 0,
+            Self::WebPush => 200,
+        }
+    }
+
+    /// The first message of a client. One that comes back gives its UAID and its first `channels` channels.
+    pub fn hello(self, client: u32, uaid: Option<UaidText>, channels: u32) -> String {
+        match self {
+            Self::SimplePush => simplepush::hello(client, uaid, channels),
+            Self::WebPush => webpush::hello(uaid),
+        }
+    }
+
+    /// Asks for the endpoint of a channel, in Web Push restricted to a VAPID key if there is one.
+    pub fn register(self, client: u32, channel: u32, key: Option<&str>) -> String {
+        match self {
+            Self::SimplePush => simplepush::register(client, channel),
+            Self::WebPush => webpush::register(client, channel, key),
+        }
     }
 
     /// Acknowledges notifications.
-    pub fn ack(self, client: u32, notified: &[(u32, u64)]) -> String {
-        let channels: Vec<String> =
-            notified.iter().map(|(channel, _)| channel_text(client, *channel)).collect();
-        let updates: Vec<Acknowledged<'_>> = channels
-            .iter()
-            .zip(notified)
-            .map(|(channel, (_, version))| Acknowledged { channel, version: *version })
-            .collect();
-        Request::Ack { updates: &updates }.to_text()
+    pub fn ack(self, client: u32, notified: &[Notified]) -> String {
+        match self {
+            Self::SimplePush => simplepush::ack(client, notified),
+            Self::WebPush => webpush::ack(client, notified),
+        }
     }
 
     /// Understands a message to a client.
     pub fn understand(self, client: u32, message: &[u8]) -> Said {
         let Ok(text) = std::str::from_utf8(message) else { return Said::Refused("no text".to_owned()) };
-        match Reply::parse(text) {
-            Ok(Reply::Hello { status: 200, uaid, .. }) => match Uaid::parse(&uaid) {
-                Ok((uaid, spelling)) => Said::Hello(UaidText(uaid, spelling)),
-                Err(InvalidUuid) => Said::Refused("a UAID that is no UUID".to_owned()),
-            },
-            Ok(Reply::Hello { status, .. }) => Said::Refused(format!("hello answered by {status}")),
-            Ok(Reply::Registered { channel, endpoint }) => match channel_number(client, &channel) {
-                Some(channel) => Said::Registered { channel, endpoint },
-                None => Said::Refused("an endpoint for another's channel".to_owned()),
-            },
-            Ok(Reply::Notification(updates)) => {
-                let notified = updates
-                    .iter()
-                    .filter_map(|update| Some((channel_number(client, &update.channel)?, update.version)));
-                Said::Notified(notified.collect())
-            }
-            Ok(Reply::Pong | Reply::Unregistered { .. }) => Said::Nothing,
-            Ok(Reply::Error { status, error, .. }) => Said::Refused(format!("{status} {error}")),
-            Err(_) => Said::Refused("a message that is not of this dialect".to_owned()),
+        match self {
+            Self::SimplePush => simplepush::understand(client, text),
+            Self::WebPush => webpush::understand(client, text),
         }
     }
 
     /// Appends the request that sends a notification.
-    pub fn notify(self, output: &mut Vec<u8>, authority: &str, path: &str, number: u64) {
-        let digits = number.checked_ilog10().unwrap_or(0) + 1;
-        let length = "version=".len() + digits as usize;
-        // A vector takes every write.
-        let _ = write!(
-            output,
-            "PUT {path} HTTP/1.1\r\nHost: {authority}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
-             Content-Length: {length}\r\n\r\nversion={number}"
-        );
+    pub fn notify(self, output: &mut Vec<u8>, notification: &Notification<'_>) {
+        match self {
+            Self::SimplePush => simplepush::notify(output, notification),
+            Self::WebPush => webpush::notify(output, notification),
+        }
+    }
+}
+
+fn welcome(uaid: &str) -> Said {
+    match Uaid::parse(uaid) {
+        Ok((uaid, spelling)) => Said::Hello(UaidText(uaid, spelling)),
+        Err(InvalidUuid) => Said::Refused("a UAID that is no UUID".to_owned()),
     }
 }
 
@@ -159,8 +205,6 @@ pub fn upgrade(authority: &str, path: &str) -> String {
 mod tests {
     use super::*;
 
-    const SP: Dialect = Dialect::SimplePush;
-
     #[test]
     fn a_channel_is_found_again_by_its_name() {
         let name = channel_text(70_000, 3);
@@ -170,41 +214,10 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_understood() {
-        let channel = channel_text(5, 1);
-        let notification = format!(
-            r#"{{"messageType":"notification","updates":[{{"channelID":"{channel}","version":7}}]}}"#
-        );
-        assert_eq!(SP.understand(5, notification.as_bytes()), Said::Notified(vec![(1, 7)]));
-        let registered = format!(
-            r#"{{"messageType":"register","channelID":"{channel}","status":200,"pushEndpoint":"http://a/u"}}"#
-        );
-        let expected = Said::Registered { channel: 1, endpoint: "http://a/u".to_owned() };
-        assert_eq!(SP.understand(5, registered.as_bytes()), expected);
-        let redirect = br#"{"messageType":"hello","uaid":"u","status":307,"redirect":"ws://b/"}"#;
-        assert_eq!(SP.understand(5, redirect), Said::Refused("hello answered by 307".to_owned()));
-        assert_eq!(SP.understand(5, b"{}"), Said::Nothing);
-    }
-
-    #[test]
-    fn a_client_that_comes_back_says_who_it_was() {
-        let hello = br#"{"messageType":"hello","uaid":"6fa1c3e2d40b4f5a8c7e9b1032a4d5f6","status":200}"#;
-        let Said::Hello(uaid) = SP.understand(5, hello) else { panic!("not welcome") };
-        let again = SP.hello(5, Some(uaid), 1);
-        assert!(again.contains(r#""uaid":"6fa1c3e2d40b4f5a8c7e9b1032a4d5f6""#), "{again}");
-        assert!(again.contains(&channel_text(5, 0)), "{again}");
-        assert!(!SP.hello(5, None, 0).contains("uaid"));
-    }
-
-    #[test]
-    fn the_length_of_a_request_is_right() {
-        for number in [0, 9, 10, 1_234_567_890_123_456] {
-            let mut request = Vec::new();
-            SP.notify(&mut request, "a:1", "/update/x", number);
-            let text = String::from_utf8(request).unwrap();
-            let (head, body) = text.split_once("\r\n\r\n").unwrap();
-            assert!(head.contains(&format!("Content-Length: {}", body.len())), "{text}");
-            assert_eq!(body, format!("version={number}"));
+    fn a_dialect_is_called_by_its_name() {
+        for dialect in [Dialect::SimplePush, Dialect::WebPush] {
+            assert_eq!(dialect.name().parse(), Ok(dialect));
         }
+        assert!("irc".parse::<Dialect>().is_err());
     }
 }

@@ -55,14 +55,16 @@ pub struct Ledger {
     sends: Vec<Send>,
     /// By slot.
     last: Vec<u32>,
+    /// A newer notification of a channel replaces those before it.
+    latest_wins: bool,
     /// Accepted, and neither delivered nor replaced.
     missing: u64,
 }
 
 impl Ledger {
     /// An empty one for so many channels.
-    pub fn new(base: u64, slots: usize) -> Self {
-        Self { base, sends: Vec::new(), last: vec![NONE; slots], missing: 0 }
+    pub fn new(base: u64, slots: usize, latest_wins: bool) -> Self {
+        Self { base, sends: Vec::new(), last: vec![NONE; slots], latest_wins, missing: 0 }
     }
 
     /// Writes a send down and gives it its number. `None`: the run has sent [`SENDS_MAX`].
@@ -72,7 +74,8 @@ impl Ledger {
         }
         let index = self.sends.len();
         let last = self.last.get_mut(slot as usize)?;
-        let before = std::mem::replace(last, index as u32);
+        let former = std::mem::replace(last, index as u32);
+        let before = if self.latest_wins { former } else { NONE };
         self.sends.push(Send { at_us, slot, before, status: UNANSWERED, fate: Fate::Waiting });
         Some(self.base + index as u64)
     }
@@ -148,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_promise_that_is_not_kept_is_missing() {
-        let mut ledger = Ledger::new(1_000, 2);
+        let mut ledger = Ledger::new(1_000, 2, true);
         assert_eq!(ledger.sent(0, 10), Some(1_000));
         assert_eq!(ledger.sent(1, 20), Some(1_001));
         assert_eq!(ledger.missing(), 0, "nothing is promised yet");
@@ -162,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_delivery_may_come_before_the_answer() {
-        let mut ledger = Ledger::new(0, 1);
+        let mut ledger = Ledger::new(0, 1, true);
         ledger.sent(0, 0);
         assert_eq!(ledger.delivered(0, 0, 1), Delivery::First { latency_us: 1 });
         ledger.answered(0, 200, 2);
@@ -171,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_newer_one_replaces_those_before_it() {
-        let mut ledger = Ledger::new(0, 1);
+        let mut ledger = Ledger::new(0, 1, true);
         for at_us in 0..3 {
             ledger.sent(0, at_us);
             ledger.answered(at_us, 202, at_us);
@@ -184,8 +187,21 @@ mod tests {
     }
 
     #[test]
+    fn where_every_one_counts_a_newer_one_replaces_none() {
+        let mut ledger = Ledger::new(0, 1, false);
+        for at_us in 0..2 {
+            ledger.sent(0, at_us);
+            ledger.answered(at_us, 201, at_us);
+        }
+        assert_eq!(ledger.delivered(1, 0, 9), Delivery::First { latency_us: 8 });
+        assert_eq!((ledger.missing(), ledger.replaced()), (1, 0));
+        assert_eq!(ledger.delivered(0, 0, 9), Delivery::First { latency_us: 9 });
+        assert_eq!(ledger.missing(), 0);
+    }
+
+    #[test]
     fn what_was_not_sent_here_is_foreign() {
-        let mut ledger = Ledger::new(100, 2);
+        let mut ledger = Ledger::new(100, 2, true);
         ledger.sent(0, 0);
         for (number, slot) in [(99, 0), (101, 0), (100, 1)] {
             assert_eq!(ledger.delivered(number, slot, 1), Delivery::Foreign, "{number} {slot}");

@@ -4,11 +4,12 @@
 //! * [`settings`]: what a run is made of.
 //! * [`load`]: the run, one thread around one queue of events.
 //! * [`clients`]: the user agents; [`senders`]: the application servers.
-//! * [`dialect`]: what both say; [`frame`], [`http`]: how it is written.
+//! * [`dialect`]: what both say; [`frame`], [`http`]: how it is written; [`vapid`]: who says it.
 //! * [`place`]: where to connect to, and from where; [`schedule`]: when, and whose turn it is; [`timer`]: to the
 //!   microsecond.
 //! * [`ledger`]: what became of each notification; [`stats`]: what was counted; [`book`]: both.
-//! * [`measure`]: memory and CPU of the servers.
+//! * [`measure`]: memory and CPU of the servers; [`cost`]: what that makes per client and notification.
+//! * [`merge`]: one report of several processes.
 //! * [`report`], [`plot`], [`console`]: what people get to see.
 //!
 //! In an open loop, notifications are due at fixed times, and every latency is counted from that time: a server
@@ -17,12 +18,14 @@
 pub mod book;
 pub mod clients;
 pub mod console;
+pub mod cost;
 pub mod dialect;
 pub mod frame;
 pub mod http;
 pub mod ledger;
 pub mod load;
 pub mod measure;
+pub mod merge;
 pub mod place;
 pub mod plot;
 pub mod report;
@@ -31,3 +34,4 @@ pub mod senders;
 pub mod settings;
 pub mod stats;
 pub mod timer;
+pub mod vapid;

@@ -8,13 +8,15 @@ use crate::{
     ledger::Ledger,
     measure::Sample,
     place::Server,
-    report::Report,
+    report::{Report, Spans},
     schedule::Schedule,
     senders::Senders,
     settings::Settings,
     stats::Stats,
     timer::Timer,
+    vapid::{self, Vapid},
 };
+use client::vapid::Signer;
 use mio::{Events, Poll, Token};
 use ops::{clock::Clock, exit::Failure};
 use std::{io::ErrorKind, time::Duration};
@@ -40,6 +42,8 @@ struct Load {
     timer: Timer,
     clients: Clients,
     senders: Option<Senders>,
+    /// Of the senders in turn, or of all.
+    signers: Vec<Signer>,
     churn: Schedule,
     book: Book,
     console: Console,
@@ -57,13 +61,26 @@ pub fn run(settings: Settings, clock: Clock) -> Result<Report, Failure> {
     let timer = Timer::new(&poll, TIMER).map_err(Failure::unavailable)?;
     let slots = settings.clients as usize * settings.channels as usize;
     // Later runs have higher numbers, and all are below 2^53, where SimplePush compares exactly.
-    let base = clock.unix_ms() * 1000;
+    let started_unix_ms = clock.unix_ms();
+    let base = started_unix_ms * 1000;
     let now_us = clock.now_us();
+    let signer = || Signer::generate().map(|(signer, _)| signer).map_err(Failure::unavailable);
+    let signers: Vec<Signer> = match settings.vapid {
+        Vapid::None => Vec::new(),
+        Vapid::Each => (0..settings.senders).map(|_| signer()).collect::<Result<_, _>>()?,
+        Vapid::Restricted => vec![signer()?],
+    };
+    let is_restricted = settings.vapid == Vapid::Restricted;
+    let restriction = signers.first().filter(|_| is_restricted).map(|signer| signer.public_key().to_owned());
     let mut load = Load {
-        clients: Clients::new(&settings),
+        clients: Clients::new(&settings, restriction),
         senders: None,
+        signers,
         churn: Schedule::new(0, 0.0),
-        book: Book { ledger: Ledger::new(base, slots), stats: Stats::default() },
+        book: Book {
+            ledger: Ledger::new(base, slots, settings.dialect.latest_wins()),
+            stats: Stats::default(),
+        },
         console: Console::new(),
         samples: Vec::new(),
         tick_us: now_us + TICK_US,
@@ -83,8 +100,12 @@ pub fn run(settings: Settings, clock: Clock) -> Result<Report, Failure> {
         load.rest(load.settings.settle)?;
         load.sample("rested");
     }
+    load.leave()?;
     load.console.finish();
-    Ok(Report::new(&load.settings, &load.book, load.samples, connect_us, send_us))
+    if load.settings.wait_stdin {
+        load.wait_for_word("done")?;
+    }
+    Ok(Report::new(&load.settings, &load.book, load.samples, Spans { started_unix_ms, connect_us, send_us }))
 }
 
 impl Load {
@@ -135,11 +156,29 @@ impl Load {
             self.sample("idle");
         }
         if self.settings.wait_stdin {
-            self.console.phase("waiting");
-            let go = Go::ask().map_err(Failure::unavailable)?;
-            while !go.has_come().map_err(Failure::unavailable)? {
-                self.turn(u64::MAX)?;
-            }
+            self.wait_for_word("ready")?;
+        }
+        Ok(())
+    }
+
+    /// Says how far it is, and holds everybody until a line has come.
+    fn wait_for_word(&mut self, word: &str) -> Result<(), Failure> {
+        self.console.phase("waiting");
+        let go = Go::ask(word).map_err(Failure::unavailable)?;
+        while !go.has_come().map_err(Failure::unavailable)? {
+            self.turn(u64::MAX)?;
+        }
+        Ok(())
+    }
+
+    /// Has clients leave for good.
+    fn leave(&mut self) -> Result<(), Failure> {
+        let count = (f64::from(self.settings.clients) * self.settings.leave) as usize;
+        if count > 0 {
+            self.console.phase("leaving");
+            self.clients.leave(count);
+            self.rest(self.settings.settle)?;
+            self.sample("left");
         }
         Ok(())
     }
@@ -155,7 +194,11 @@ impl Load {
         let begin_us = self.clock.now_us();
         // Tokens of clients are their numbers.
         let first_token = self.settings.clients as usize;
-        self.senders = Some(Senders::new(&self.settings, servers, first_token, begin_us));
+        let origin = self.clients.origin().unwrap_or_default();
+        let unix_s = self.clock.unix_seconds();
+        let credential = |signer: &Signer| vapid::authorization(signer, origin, unix_s);
+        let authorizations = self.signers.iter().map(credential).collect::<Result<_, _>>()?;
+        self.senders = Some(Senders::new(&self.settings, servers, authorizations, first_token, begin_us));
         self.churn = Schedule::new(begin_us, self.settings.churn * f64::from(self.settings.clients));
         let end_us = begin_us + micros(self.settings.send_for);
         let storm_us = begin_us + micros(self.settings.storm_at);
@@ -193,8 +236,8 @@ impl Load {
         if !self.settings.http.is_empty() {
             return Ok(self.settings.http.clone());
         }
-        let authority = self.clients.authority().unwrap_or_default();
-        Server::of_http_url(&format!("http://{authority}")).map(|server| vec![server]).map_err(Failure::usage)
+        let origin = self.clients.origin().unwrap_or_default();
+        Server::of_http_url(origin).map(|server| vec![server]).map_err(Failure::usage)
     }
 
     /// Goes on for so long.

@@ -1,16 +1,22 @@
 //! The program `loadgen`.
 
-use loadgen::{load, plot, report::Report, settings::Settings};
+use loadgen::{load, merge::merge, plot, report::Report, settings::Settings};
 use ops::{
     clock::Clock,
     config::{Field, Request, Source, program_arguments},
     exit::{Failure, report},
     program::print,
 };
-use std::{fs, process::ExitCode};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 const USAGE: &str = "\
 usage: loadgen --ws URL[,URL] [--name VALUE]
+       loadgen merge REPORT.json... [--json FILE] [--plot FILE]
 
 Connects clients to push servers, sends notifications through their endpoints, acknowledges them, and reports
 rates, latencies, losses, and what the servers' processes cost. Linux only.
@@ -19,6 +25,10 @@ rates, latencies, losses, and what the servers' processes cost. Linux only.
       loadgen --ws ws://127.0.0.1:8080/ --clients 15000 --pid node=$(pidof connection-node),redis=$(pidof redis-server)
   2000 notifications per second for a minute, drawn:
       loadgen --ws ws://127.0.0.1:8080/ --rate 2000 --send-for 60s --plot run.svg
+  More clients than one process may have files: several at once, then one report of all:
+      loadgen --ws ws://127.0.0.1:8080/ --clients 19000 --source 127.1.0.1 --json 1.json &
+      loadgen --ws ws://127.0.0.1:8080/ --clients 19000 --source 127.1.0.2 --json 2.json & wait
+      loadgen merge 1.json 2.json
 ";
 
 fn main() -> ExitCode {
@@ -27,8 +37,12 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Failure> {
     ops::process::raise_open_files_max();
+    let arguments = program_arguments();
+    if let Some((_, rest)) = arguments.split_first().filter(|(first, _)| *first == "merge") {
+        return merge_files(rest);
+    }
     // Not from the environment: a run has no settings but those it is started with.
-    let source = Source::new(program_arguments(), [("", ""); 0]);
+    let source = Source::new(arguments, [("", ""); 0]);
     match source.request() {
         Some(Request::Help) => return print(&format!("{USAGE}\n{}", help(Settings::FIELDS))),
         Some(Request::Version) => return print(concat!("loadgen ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -37,19 +51,41 @@ fn run() -> Result<(), Failure> {
     let Some(settings) = Settings::read_all(source).map_err(Failure::usage)? else { return Ok(()) };
     let (json, drawing) = (settings.json.clone(), settings.plot.clone());
     let report = load::run(settings, Clock::start())?;
+    show(&report, json.as_deref(), drawing.as_deref())
+}
+
+/// Makes one report of several.
+fn merge_files(arguments: &[OsString]) -> Result<(), Failure> {
+    let (mut reports, mut json, mut drawing) = (Vec::new(), None, None);
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if argument == "--json" || argument == "--plot" {
+            let path = arguments.next().map(PathBuf::from);
+            let path = path.ok_or_else(|| Failure::usage(format!("{}: no file", argument.display())))?;
+            *(if argument == "--json" { &mut json } else { &mut drawing }) = Some(path);
+            continue;
+        }
+        let wrong = |error: &dyn std::fmt::Display| {
+            Failure::usage(format!("{}: {error}", Path::new(argument).display()))
+        };
+        let text = fs::read_to_string(argument).map_err(|error| wrong(&error))?;
+        let report: Report = serde_json::from_str(&text).map_err(|error| wrong(&error))?;
+        reports.push(report);
+    }
+    let whole = merge(&reports).ok_or_else(|| Failure::usage(format!("no reports\n{USAGE}")))?;
+    show(&whole, json.as_deref(), drawing.as_deref())
+}
+
+fn show(report: &Report, json: Option<&Path>, drawing: Option<&Path>) -> Result<(), Failure> {
     if let Some(path) = json {
-        let text = serde_json::to_string(&report).map_err(Failure::software)?;
-        fs::write(&path, text)
+        let text = serde_json::to_string(report).map_err(Failure::software)?;
+        fs::write(path, text)
             .map_err(|error| Failure::unavailable(format!("{}: {error}", path.display())))?;
     }
     if let Some(path) = drawing {
-        plot::draw(&report.timeline, &path)
+        plot::draw(&report.timeline, path)
             .map_err(|error| Failure::unavailable(format!("{}: {error}", path.display())))?;
     }
-    show(&report)
-}
-
-fn show(report: &Report) -> Result<(), Failure> {
     print(&report.table())
 }
 

@@ -1,6 +1,6 @@
 //! Memory and CPU of processes, and memory of the kernel, read from `/proc`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fs, str::FromStr};
 
 /// The kernel's clock ticks are 10 ms on every architecture Linux has (`USER_HZ`).
@@ -30,7 +30,7 @@ impl FromStr for Watched {
 }
 
 /// What a process uses.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Memory in RAM, bytes.
     pub rss: u64,
@@ -48,17 +48,18 @@ impl Usage {
         self.user_us + self.system_us
     }
 
-    fn add(&mut self, other: Self) {
+    /// Adds what another process uses.
+    pub fn add(&mut self, other: &Self) {
         self.rss += other.rss;
         self.user_us += other.user_us;
         self.system_us += other.system_us;
-        for (name, us) in other.threads_us {
-            *self.threads_us.entry(name).or_default() += us;
+        for (name, us) in &other.threads_us {
+            *self.threads_us.entry(name.clone()).or_default() += us;
         }
     }
 
     /// Of a running process. `None`: there is none.
-    fn of(pid: u32) -> Option<Self> {
+    pub fn of(pid: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let rss = kibibytes(&status, "VmRSS:")? * 1024;
         let (_, user_us, system_us) = times(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
@@ -75,10 +76,12 @@ impl Usage {
 }
 
 /// Memory that the kernel uses, bytes; of the whole machine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kernel {
     /// Of its own objects, sockets among them.
     pub slab: u64,
+    /// The part of them that it cannot give back.
+    pub slab_unreclaimable: u64,
     /// Of buffers that sockets hold.
     pub sockets: u64,
     /// TCP sockets, each end counted.
@@ -88,11 +91,13 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    fn now() -> Self {
+    /// Looks.
+    pub fn now() -> Self {
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let sockstat = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
         Self {
             slab: kibibytes(&meminfo, "Slab:").unwrap_or(0) * 1024,
+            slab_unreclaimable: kibibytes(&meminfo, "SUnreclaim:").unwrap_or(0) * 1024,
             sockets: socket_number(&sockstat, "mem").unwrap_or(0) * PAGE,
             tcp_open: socket_number(&sockstat, "inuse").unwrap_or(0),
             available: kibibytes(&meminfo, "MemAvailable:").unwrap_or(0) * 1024,
@@ -101,7 +106,7 @@ impl Kernel {
 }
 
 /// One look at everything.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// What has just happened.
     pub label: String,
@@ -122,7 +127,7 @@ impl Sample {
         let own = Watched { name: "loadgen".to_owned(), pid: std::process::id() };
         for process in watched.iter().chain([&own]) {
             if let Some(usage) = Usage::of(process.pid) {
-                processes.entry(process.name.clone()).or_default().add(usage);
+                processes.entry(process.name.clone()).or_default().add(&usage);
             }
         }
         Self { label: label.to_owned(), at_us, clients, processes, kernel: Kernel::now() }

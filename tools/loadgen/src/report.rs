@@ -2,18 +2,21 @@
 
 use crate::{
     book::Book,
-    measure::{Sample, Usage},
+    cost::{Cost, costs},
+    measure::Sample,
     settings::Settings,
-    stats::{Quantiles, Tick},
+    stats::{Buckets, Quantiles, Tick},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt::Write as _};
 
 /// Everything about a run. The names in the JSON are those of the fields.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Of this program.
-    pub version: &'static str,
+    pub version: String,
+    /// When it began, milliseconds since 1970.
+    pub started_unix_ms: u64,
     /// What the run was made of.
     pub plan: Plan,
     /// How clients became ready.
@@ -28,18 +31,43 @@ pub struct Report {
     pub samples: Vec<Sample>,
     /// Second by second.
     pub timeline: Vec<Tick>,
-    /// All latencies of deliveries: microseconds, and how often.
-    pub delivery_buckets: Vec<(u64, u64)>,
+    /// All times: microseconds, and how often each was.
+    pub buckets: AllBuckets,
+}
+
+/// All times of a run, so that several runs can be added up.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are those of the quantiles")]
+pub struct AllBuckets {
+    pub hello: Buckets,
+    pub connect: Buckets,
+    pub reconnect: Buckets,
+    pub answer: Buckets,
+    pub lateness: Buckets,
+    pub delivery: Buckets,
+}
+
+/// When a run was, and how long its parts took.
+#[derive(Debug, Clone, Copy)]
+pub struct Spans {
+    /// Its beginning, milliseconds since 1970.
+    pub started_unix_ms: u64,
+    /// Connecting, microseconds.
+    pub connect_us: u64,
+    /// Sending, microseconds.
+    pub send_us: u64,
 }
 
 /// What a run was made of.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "these are settings; their help says what they are")]
 pub struct Plan {
     pub ws: Vec<String>,
     pub http: Vec<String>,
+    pub dialect: String,
     pub clients: u32,
     pub channels: u32,
+    pub data: u32,
     pub senders: u32,
     pub rate: f64,
     pub ack: bool,
@@ -48,7 +76,7 @@ pub struct Plan {
 }
 
 /// How clients became ready.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Connect {
     /// Time in which all did, pauses for measurements left out, microseconds.
     pub took_us: u64,
@@ -67,7 +95,7 @@ pub struct Connect {
 }
 
 /// What became of notifications.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Send {
     /// Time of sending, microseconds.
     pub took_us: u64,
@@ -87,7 +115,8 @@ pub struct Send {
     pub replaced: u64,
     /// Deliveries after the first.
     pub duplicated: u64,
-    /// Deliveries after a newer one of the channel.
+    /// Deliveries after a newer one of the channel. Not the server's fault if there are fewer channels than senders,
+    /// so that two of them send to one channel at a time.
     pub disordered: u64,
     /// Deliveries of what this run has not sent.
     pub foreign: u64,
@@ -99,42 +128,24 @@ pub struct Send {
     pub delivery: Quantiles,
 }
 
-/// What a process costs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Cost {
-    /// Growth of its memory, bytes: from the first rest to the last one before sending; with one rest only,
-    /// from the start.
-    pub rss_per_client: Option<f64>,
-    /// The same, to the rest after sending.
-    pub rss_per_client_after: Option<f64>,
-    /// CPU from the start until all clients were ready, microseconds.
-    pub cpu_us_per_connect: Option<f64>,
-    /// CPU of a second in which nothing was sent, microseconds.
-    pub cpu_us_per_idle_second: Option<f64>,
-    /// CPU of sending and delivering, microseconds.
-    pub cpu_us_per_notification: Option<f64>,
-}
-
 impl Report {
     /// Draws the conclusions.
-    pub fn new(
-        settings: &Settings,
-        book: &Book,
-        samples: Vec<Sample>,
-        connect_us: u64,
-        send_us: u64,
-    ) -> Self {
+    pub fn new(settings: &Settings, book: &Book, samples: Vec<Sample>, spans: Spans) -> Self {
+        let Spans { started_unix_ms, connect_us, send_us } = spans;
         let stats = &book.stats;
         let authorities = |servers: &[crate::place::Server]| {
             servers.iter().map(|server| server.authority.clone()).collect()
         };
         Self {
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_unix_ms,
             plan: Plan {
                 ws: authorities(&settings.ws),
                 http: authorities(&settings.http),
+                dialect: settings.dialect.name().to_owned(),
                 clients: settings.clients,
                 channels: settings.channels,
+                data: settings.data(),
                 senders: settings.senders,
                 rate: settings.rate,
                 ack: settings.ack,
@@ -170,7 +181,14 @@ impl Report {
             failures: stats.failures.clone(),
             samples,
             timeline: stats.timeline.clone(),
-            delivery_buckets: stats.delivery.buckets(),
+            buckets: AllBuckets {
+                hello: stats.hello.buckets(),
+                connect: stats.connect.buckets(),
+                reconnect: stats.reconnect.buckets(),
+                answer: stats.answer.buckets(),
+                lateness: stats.lateness.buckets(),
+                delivery: stats.delivery.buckets(),
+            },
         }
     }
 
@@ -186,7 +204,8 @@ impl Report {
         let Self { plan, connect, send, .. } = self;
         writeln!(
             text,
-            "clients {}  channels {}  connected in {:.1} s  ({:.0}/s)",
+            "{}  clients {}  channels {}  connected in {:.1} s  ({:.0}/s)",
+            plan.dialect,
             plan.clients,
             plan.channels,
             seconds(connect.took_us),
@@ -272,93 +291,6 @@ fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }
 
-fn per_second(count: u64, us: u64) -> f64 {
+pub(crate) fn per_second(count: u64, us: u64) -> f64 {
     if us == 0 { 0.0 } else { count as f64 / seconds(us) }
-}
-
-fn costs(samples: &[Sample], delivered: u64) -> BTreeMap<String, Cost> {
-    let Some(start) = samples.first() else { return BTreeMap::new() };
-    let names = start.processes.keys();
-    names.map(|name| (name.clone(), cost(name, samples, delivered))).collect()
-}
-
-fn cost(name: &str, samples: &[Sample], delivered: u64) -> Cost {
-    let look = |label: &'static str| {
-        move |sample: &&Sample| sample.label == label && sample.processes.contains_key(name)
-    };
-    let first = |label| samples.iter().find(look(label));
-    let last = |label| samples.iter().rfind(look(label));
-    let usage = |sample: &Sample| sample.processes.get(name).cloned().unwrap_or_default();
-    let share = |amount: f64, count: u64| (count > 0).then(|| amount / count as f64);
-    let growth = |from: Option<&Sample>, to: Option<&Sample>| {
-        let (from, to) = (from?, to?);
-        let grown = usage(to).rss as f64 - usage(from).rss as f64;
-        share(grown, to.clients.saturating_sub(from.clients))
-    };
-    let spent = |from: Option<&Sample>, to: Option<&Sample>| {
-        let cpu = |sample: &Sample| Usage::cpu_us(&usage(sample)) as f64;
-        Some(cpu(to?) - cpu(from?))
-    };
-
-    let settled = last("settled");
-    let base = first("settled").filter(|first| settled.is_some_and(|last| last.clients > first.clients));
-    let base = base.or_else(|| first("start"));
-    let clients = settled.map_or(0, |settled| settled.clients);
-    let idle_us = last("idle").zip(settled).map_or(0, |(idle, settled)| idle.at_us - settled.at_us);
-    let idle = spent(settled, last("idle")).and_then(|spent| share(spent * 1e6, idle_us));
-    Cost {
-        rss_per_client: growth(base, settled),
-        rss_per_client_after: growth(base, last("rested")),
-        cpu_us_per_connect: spent(first("start"), last("connected")).and_then(|spent| share(spent, clients)),
-        cpu_us_per_idle_second: idle.and_then(|idle| share(idle, clients)),
-        cpu_us_per_notification: spent(last("sending"), last("end"))
-            .and_then(|spent| share(spent, delivered)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::measure::Kernel;
-
-    fn sample(label: &str, at_us: u64, clients: u64, rss: u64, user_us: u64) -> Sample {
-        let usage = Usage { rss, user_us, ..Usage::default() };
-        let processes = BTreeMap::from([("node".to_owned(), usage)]);
-        Sample { label: label.to_owned(), at_us, clients, processes, kernel: Kernel::default() }
-    }
-
-    #[test]
-    fn costs_are_differences_between_samples() {
-        let samples = [
-            sample("start", 0, 0, 1_000_000, 0),
-            sample("connected", 1, 2_000, 0, 200_000),
-            sample("settled", 2, 2_000, 3_000_000, 200_000),
-            sample("connected", 3, 18_000, 0, 1_800_000),
-            sample("settled", 4_000_000, 18_000, 35_000_000, 1_800_000),
-            sample("idle", 14_000_000, 18_000, 35_000_000, 1_980_000),
-            sample("sending", 14_000_000, 18_000, 35_000_000, 2_000_000),
-            sample("end", 20_000_000, 18_000, 0, 3_000_000),
-            sample("rested", 21_000_000, 18_000, 43_000_000, 3_000_000),
-        ];
-        let expected = Cost {
-            rss_per_client: Some(2_000.0),
-            rss_per_client_after: Some(2_500.0),
-            cpu_us_per_connect: Some(100.0),
-            cpu_us_per_idle_second: Some(1.0),
-            cpu_us_per_notification: Some(50.0),
-        };
-        assert_eq!(costs(&samples, 20_000)["node"], expected);
-    }
-
-    #[test]
-    fn what_was_not_measured_is_missing() {
-        let samples = [
-            sample("start", 0, 0, 1_000_000, 0),
-            sample("connected", 1, 1_000, 0, 0),
-            sample("settled", 2, 1_000, 3_000_000, 0),
-        ];
-        let cost = costs(&samples, 0)["node"];
-        assert_eq!(cost.rss_per_client, Some(2_000.0));
-        assert_eq!((cost.cpu_us_per_notification, cost.cpu_us_per_idle_second), (None, None));
-    }
 }

@@ -3,7 +3,7 @@
 use crate::{
     book::Book,
     clients::{self, Clients},
-    dialect::Dialect,
+    dialect::{Dialect, Notification},
     http,
     place::Server,
     schedule::{Schedule, Turns},
@@ -50,6 +50,10 @@ pub struct Senders {
     idle: Vec<usize>,
     dialect: Dialect,
     servers: Vec<Server>,
+    data: u32,
+    ttl: u32,
+    /// Who says it, by sender in turn; empty if nobody does.
+    authorizations: Vec<String>,
     turns: Turns,
     /// `None`: each sender sends the next one when it has its answer.
     schedule: Option<Schedule>,
@@ -63,8 +67,15 @@ pub struct Senders {
 }
 
 impl Senders {
-    /// Senders that begin at `now_us`, none connected yet. Their tokens begin with `first_token`.
-    pub fn new(settings: &Settings, servers: Vec<Server>, first_token: usize, now_us: u64) -> Self {
+    /// Senders that begin at `now_us`, none connected yet, with their credentials. Their tokens begin with
+    /// `first_token`.
+    pub fn new(
+        settings: &Settings,
+        servers: Vec<Server>,
+        authorizations: Vec<String>,
+        first_token: usize,
+        now_us: u64,
+    ) -> Self {
         let sender = |_| Sender {
             stream: None,
             state: State::Away { until_us: now_us },
@@ -77,6 +88,9 @@ impl Senders {
             idle: Vec::new(),
             dialect: settings.dialect,
             servers,
+            data: settings.data(),
+            ttl: settings.ttl,
+            authorizations,
             turns: Turns::new(slots),
             schedule: (settings.rate > 0.0).then(|| Schedule::new(now_us, settings.rate)),
             left: if settings.sends == 0 { u64::MAX } else { settings.sends },
@@ -168,7 +182,13 @@ impl Senders {
     fn send(&mut self, index: usize, path: &str, number: u64, now_us: u64, book: &mut Book) {
         let server = &self.servers[index % self.servers.len()];
         self.output.clear();
-        self.dialect.notify(&mut self.output, &server.authority, path, number);
+        let authorization = match self.authorizations.len() {
+            0 => "",
+            count => &self.authorizations[index % count],
+        };
+        let (authority, data, ttl) = (server.authority.as_str(), self.data, self.ttl);
+        let notification = Notification { authority, path, number, data, ttl, authorization };
+        self.dialect.notify(&mut self.output, &notification);
         let sender = &mut self.senders[index];
         sender.state = State::Busy { number, since_us: now_us };
         self.busy += 1;

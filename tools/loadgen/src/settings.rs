@@ -1,9 +1,10 @@
 //! What a run is made of.
 
 use crate::{
-    dialect::Dialect,
+    dialect::{Dialect, webpush::BODY_MIN},
     measure::Watched,
     place::{Server, Sources},
+    vapid::Vapid,
 };
 use ops::config::{Source, parsed, positive};
 use std::{path::PathBuf, time::Duration};
@@ -15,7 +16,7 @@ ops::settings! {
         ws: Vec<Server> => parse_ws,
         /// URLs of servers to send through, separated by commas, in turn. Empty: the one that the endpoints name.
         http: Vec<Server> = "" => parse_http,
-        /// What is spoken: simplepush.
+        /// What is spoken: simplepush or webpush.
         dialect: Dialect = "simplepush" => parsed,
         /// Addresses to connect from, each in turn: 127.1.0.1-127.1.0.16,127.2.0.1. Empty: the system's choice.
         source: Vec<Sources> = "" => parse_sources,
@@ -35,7 +36,8 @@ ops::settings! {
         settle: Duration = "2s",
         /// Time during which all clients are connected and nothing is sent.
         idle: Duration = "0",
-        /// Print `ready` when all are connected, and send only after a line has come on standard input.
+        /// Print `ready` when all are connected and send only after a line has come on standard input; print `done`
+        /// at the end and keep everybody connected until a second line has come.
         wait_stdin: bool = "false",
         /// Notifications per second, whatever the answers take (open loop). 0: each sender sends the next one
         /// when it has its answer (closed loop).
@@ -46,6 +48,13 @@ ops::settings! {
         send_for: Duration = "10s",
         /// Notifications after which sending ends early. 0: send_for alone counts.
         sends: u64 = "0",
+        /// Bytes of data in each notification. Empty: none in SimplePush, 200 in Web Push.
+        data: Option<u32> = "",
+        /// Web Push: how long a notification may be kept, seconds. 0: only for who is connected.
+        ttl: u32 = "3600",
+        /// Web Push: who says who it is. none; each: each sender with a key of its own; restricted: channels are
+        /// registered with one key and all senders have it.
+        vapid: Vapid = "none" => parsed,
         /// Acknowledge notifications.
         ack: bool = "true",
         /// Share of the clients that drop their connection and come back, per second of sending.
@@ -56,6 +65,8 @@ ops::settings! {
         storm_at: Duration = "5s",
         /// Time after sending in which accepted notifications may still arrive; then they are lost.
         grace: Duration = "5s",
+        /// Share of the clients that leave for good after sending, to measure what is given back then.
+        leave: f64 = "0" => parse_share,
         /// Processes to measure, separated by commas: connection-node=123,redis=456. Loadgen measures itself.
         pid: Vec<Watched> = "" => parse_watched,
         /// File for the report as JSON.
@@ -80,6 +91,11 @@ impl Settings {
         source.finish().map(|()| settings)
     }
 
+    /// Bytes of data in each notification.
+    pub fn data(&self) -> u32 {
+        self.data.unwrap_or_else(|| self.dialect.usual_data())
+    }
+
     fn conflicts(&self) -> Vec<(&'static str, String)> {
         let mut conflicts = Vec::new();
         if self.clients == 0 || self.clients.checked_mul(self.channels).is_none() {
@@ -97,6 +113,15 @@ impl Settings {
         if !self.measure_at.is_sorted() || self.measure_at.last().is_some_and(|last| *last > self.clients) {
             conflicts.push(("measure_at", "must ascend and not exceed clients".to_owned()));
         }
+        if self.dialect == Dialect::WebPush && !(BODY_MIN..=DATA_MAX).contains(&self.data()) {
+            conflicts.push(("data", format!("must be from {BODY_MIN} to {DATA_MAX} in Web Push")));
+        }
+        if self.data() > DATA_MAX {
+            conflicts.push(("data", format!("must be at most {DATA_MAX}")));
+        }
+        if self.dialect == Dialect::SimplePush && self.vapid != Vapid::None {
+            conflicts.push(("vapid", "is for Web Push".to_owned()));
+        }
         let needed = u64::from(self.clients) + u64::from(self.senders) + OTHER_FILES;
         if let Some(limit) = ops::process::open_files_max().filter(|limit| needed > *limit) {
             let reason = format!(
@@ -108,6 +133,9 @@ impl Settings {
         conflicts
     }
 }
+
+/// The most data in a notification, bytes: more than any server of this family takes.
+const DATA_MAX: u32 = 64 * 1024;
 
 /// Open files besides sockets: standard streams, the event queue, the timer, the reports.
 const OTHER_FILES: u64 = 32;
@@ -165,6 +193,8 @@ mod tests {
             (&["--ws", ws, "--churn", "1.5"], "from 0 to 1"),
             (&["--ws", ws, "--pid", "redis"], "pid"),
             (&["--ws", ws, "--dialect", "irc"], "simplepush"),
+            (&["--ws", ws, "--vapid", "each"], "for Web Push"),
+            (&["--ws", ws, "--dialect", "webpush", "--data", "9"], "must be from 103"),
         ] {
             let complaint = complaint(flags);
             assert!(complaint.contains(expected), "{flags:?}: {complaint}");

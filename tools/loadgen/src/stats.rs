@@ -2,7 +2,7 @@
 
 use crate::ledger::{Delivery, Ledger};
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The longest time that is told apart, microseconds; longer ones count as this.
@@ -13,6 +13,9 @@ const DIGITS: u8 = 3;
 
 /// Different reasons that are counted apart; the rest counts as `other`.
 const REASONS_MAX: usize = 64;
+
+/// Microseconds, and how often.
+pub type Buckets = Vec<(u64, u64)>;
 
 /// Times, from 1 microsecond to 10 minutes.
 #[derive(Debug, Clone)]
@@ -26,7 +29,7 @@ impl Default for Times {
 }
 
 /// A few numbers that stand for many times, microseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Quantiles {
     pub count: u64,
@@ -61,8 +64,15 @@ impl Times {
         }
     }
 
+    /// Counts the times of another run too, as its [`Times::buckets`] give them.
+    pub fn add(&mut self, buckets: &Buckets) {
+        for (us, count) in buckets {
+            self.0.saturating_record_n(*us, u32::try_from(*count).unwrap_or(u32::MAX));
+        }
+    }
+
     /// Every time that was counted, and how often: several runs can be added up.
-    pub fn buckets(&self) -> Vec<(u64, u64)> {
+    pub fn buckets(&self) -> Buckets {
         self.0
             .iter_recorded()
             .map(|step| (step.value_iterated_to(), u64::from(step.count_at_value())))
@@ -71,7 +81,7 @@ impl Times {
 }
 
 /// What happened in one second.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
     /// Its end, since the run began.
     pub at_us: u64,
@@ -182,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_tick_counts_what_came_since_the_last() {
-        let (mut stats, mut ledger) = (Stats::default(), Ledger::new(0, 1));
+        let (mut stats, mut ledger) = (Stats::default(), Ledger::new(0, 1, true));
         ledger.sent(0, 0);
         stats.delivery(ledger.delivered(0, 0, 70));
         let tick = stats.tick(1_000_000, 1, &ledger);

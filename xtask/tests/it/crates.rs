@@ -29,6 +29,7 @@ const TABLE: &[Row] = &[
     ),
     // Tools.
     ("loadgen", &["types", "client", "ops"], &[]),
+    ("bench", &["loadgen", "ops"], &[]),
     ("cluster-tests", &["types", "client", "store", "proto", "ops", "connection-node", "endpoint-node"], &[]),
     ("xtask", &[], &["ops"]),
 ];

@@ -7,6 +7,7 @@ mod documents;
 mod haproxy;
 mod licence;
 mod packages;
+mod reverse_proxies;
 mod settings;
 mod sources;
 mod tree;

@@ -1,0 +1,117 @@
+//! What loads a cluster: one load generator, or many.
+
+use crate::{cluster::Cluster, process::Process, programs};
+use loadgen::{dialect::Dialect, report::Report};
+use ops::exit::Failure;
+use std::{
+    fmt::Display,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What a load generator is started with.
+#[derive(Debug, Clone)]
+pub struct Load {
+    arguments: Vec<String>,
+}
+
+impl Load {
+    /// A load on all nodes of a cluster, whose processes are measured.
+    pub fn on(cluster: &Cluster, dialect: Dialect) -> Self {
+        let pids: Vec<String> = cluster.pids().map(|(name, pid)| format!("{name}={pid}")).collect();
+        Self::from(cluster, dialect, 0).with("pid", pids.join(","))
+    }
+
+    /// A load on all nodes of a cluster, of which `first` is the first.
+    pub fn from(cluster: &Cluster, dialect: Dialect, first: usize) -> Self {
+        let mut ws: Vec<String> = cluster.ws().iter().map(|address| format!("ws://{address}/")).collect();
+        ws.rotate_left(first % cluster.ws().len().max(1));
+        let http: Vec<String> = cluster.http().iter().map(|address| format!("http://{address}")).collect();
+        let empty = Self { arguments: Vec::new() };
+        empty.with("dialect", dialect.name()).with("ws", ws.join(",")).with("http", http.join(","))
+    }
+
+    /// With a setting of the load generator.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Display) -> Self {
+        self.arguments.extend([format!("--{name}"), value.to_string()]);
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(self, folder: &Path, name: &str) -> Result<Loader, Failure> {
+        let json = folder.join(format!("{name}.json"));
+        let arguments = self.with("json", json.display()).arguments;
+        let process = Process::start_talking(&programs::loadgen()?, &arguments, folder, name)?;
+        Ok(Loader { process, json })
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn run(self, cluster: &Cluster) -> Result<Report, Failure> {
+        self.start(cluster.folder(), "loadgen")?.report()
+    }
+
+    /// Runs it to its end, and looks at something else when all clients are connected and idle.
+    ///
+    /// # Errors
+    /// It fails, or the look does.
+    pub fn run_and_look<T>(
+        self,
+        cluster: &Cluster,
+        look: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<(Report, T), Failure> {
+        let mut loader = self.with("wait-stdin", true).start(cluster.folder(), "loadgen")?;
+        loader.wait_for_word("ready")?;
+        let seen = look()?;
+        loader.go_on()?;
+        loader.wait_for_word("done")?;
+        loader.go_on()?;
+        Ok((loader.report()?, seen))
+    }
+}
+
+/// A load generator at work.
+#[derive(Debug)]
+pub struct Loader {
+    process: Process,
+    json: PathBuf,
+}
+
+impl Loader {
+    /// Waits until it says how far it is.
+    ///
+    /// # Errors
+    /// It ends before.
+    pub fn wait_for_word(&mut self, word: &str) -> Result<(), Failure> {
+        self.process.wait_for_word(word)
+    }
+
+    /// Has it go on.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn go_on(&mut self) -> Result<(), Failure> {
+        self.process.go_on()
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It has failed.
+    pub fn report(mut self) -> Result<Report, Failure> {
+        self.process.finish()?;
+        let text = fs::read_to_string(&self.json).map_err(Failure::unavailable)?;
+        serde_json::from_str(&text).map_err(Failure::software)
+    }
+}

@@ -1,0 +1,62 @@
+//! The program `bench`; `cargo xtask bench` builds it with all others and starts it.
+
+use bench::{
+    experiments::{Conduct, EXPERIMENTS},
+    findings::{Findings, all_findings},
+    settings::Settings,
+};
+use ops::{
+    config::{Field, Request, Source, program_arguments},
+    exit::{Failure, report},
+    program::print,
+};
+use std::{path::PathBuf, process::ExitCode};
+
+fn main() -> ExitCode {
+    report("bench", run())
+}
+
+fn run() -> Result<(), Failure> {
+    ops::process::raise_open_files_max();
+    let arguments = program_arguments();
+    let Some((what, rest)) = arguments.split_first() else { return Err(Failure::usage(usage())) };
+    // Not from the environment: an experiment has no settings but those it is started with.
+    let source = Source::new(rest, [("", ""); 0]);
+    if source.request() == Some(Request::Help) || what == "help" || what == "--help" {
+        return print(&format!("{}\n{}", usage(), help(Settings::FIELDS)));
+    }
+    let Some(settings) = Settings::read_all(source).map_err(Failure::usage)? else { return Ok(()) };
+    if what == "plots" {
+        let folder = settings.out.unwrap_or_else(|| PathBuf::from("docs/performance"));
+        return all_findings(&folder)?.iter().try_for_each(|findings| findings.draw(&folder));
+    }
+    let known = EXPERIMENTS.iter().find(|(name, _, _)| what == name);
+    let (name, _, conduct) = known.ok_or_else(|| Failure::usage(usage()))?;
+    conduct_one(name, *conduct, &settings)
+}
+
+fn conduct_one(name: &str, conduct: Conduct, settings: &Settings) -> Result<(), Failure> {
+    let mut findings = Findings::new(name);
+    conduct(settings, &mut findings)?;
+    if let Some(folder) = settings.folder() {
+        findings.save(&folder)?;
+    }
+    print(&findings.table())
+}
+
+fn usage() -> String {
+    let list: String =
+        EXPERIMENTS.iter().map(|(name, purpose, _)| format!("  {name:<10}{purpose}\n")).collect();
+    format!(
+        "usage: cargo xtask bench EXPERIMENT [--name VALUE]\n\n{list}  plots     draws the findings of --out again\n"
+    )
+}
+
+fn help(fields: &[Field]) -> String {
+    let line = |field: &Field| {
+        let text: Vec<String> = field.help.lines().map(|line| format!("      {}\n", line.trim())).collect();
+        let value = if field.switch { "[true|false]" } else { "VALUE" };
+        format!("  {} {value}\n{}", field.flag(), text.concat())
+    };
+    fields.iter().map(line).collect()
+}

@@ -1,0 +1,119 @@
+//! What a run finds out, and that it does what it was told to.
+
+use crate::server::Server;
+use loadgen::report::Report;
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+fn loadgen(arguments: &[&str]) -> Output {
+    let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("loadgen starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn read(path: &Path) -> Report {
+    let text = std::fs::read_to_string(path).expect("a report");
+    serde_json::from_str(&text).expect("a report")
+}
+
+/// Runs a load of few clients and few notifications, with further settings.
+fn run(server: &Server, arguments: &[&str]) -> Report {
+    let folder = tempfile::tempdir().expect("a folder");
+    let json = folder.path().join("report.json");
+    let (ws, json_text) = (format!("ws://{}/", server.ws), json.display().to_string());
+    let usual = ["--ws", &ws, "--json", &json_text, "--settle", "0", "--senders", "4", "--grace", "30s"];
+    loadgen(&[&usual, arguments].concat());
+    read(&json)
+}
+
+/// Everything that was accepted has arrived, and nothing else.
+#[track_caller]
+fn assert_complete(report: &Report, sent: u64) {
+    let send = &report.send;
+    assert_eq!((send.sent, send.delivered + send.replaced, send.lost), (sent, sent, 0), "{send:?}");
+    assert_eq!((send.foreign, send.disordered, send.unanswered), (0, 0, 0), "{send:?}");
+    assert!(send.answers.keys().all(|status| (200..=202).contains(status)), "{send:?}");
+}
+
+#[test]
+fn every_notification_of_simplepush_is_followed_to_its_client() {
+    let server = Server::start();
+    let pid = format!("beckon={}", server.pid());
+    let report = run(&server, &["--clients", "20", "--channels", "2", "--sends", "200", "--pid", &pid]);
+    assert_complete(&report, 200);
+    assert_eq!((report.send.delivery.count, report.connect.connect.count), (report.send.delivered, 20));
+    assert!(report.processes.contains_key("beckon") && report.processes.contains_key("loadgen"));
+    let large = run(&server, &["--clients", "5", "--sends", "20", "--data", "4096"]);
+    assert_complete(&large, 20);
+}
+
+#[test]
+fn every_message_of_web_push_is_followed_to_its_client() {
+    let server = Server::start();
+    for vapid in ["none", "each", "restricted"] {
+        let flags = ["--dialect", "webpush", "--clients", "20", "--sends", "100", "--vapid", vapid];
+        let report = run(&server, &flags);
+        assert_complete(&report, 100);
+        assert_eq!((report.send.replaced, report.send.answers.len()), (0, 1), "{vapid}: {:?}", report.send);
+    }
+}
+
+#[test]
+fn clients_that_come_back_lose_nothing() {
+    let server = Server::start();
+    let flags = ["--clients", "50", "--rate", "200", "--send-for", "2s", "--churn", "0.2", "--storm", "0.5"];
+    let report = run(&server, &[&flags[..], &["--storm-at", "1s"]].concat());
+    assert_complete(&report, report.send.sent);
+    assert!(report.connect.dropped >= 25, "{:?}", report.connect);
+    assert_eq!((report.connect.reconnect.count, report.connect.renamed), (report.connect.dropped, 0));
+}
+
+#[test]
+fn reports_of_processes_that_ran_together_become_one() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let ws = format!("ws://{}/", server.ws);
+    let names = ["1.json", "2.json"].map(file);
+    let start = |json: &String| {
+        Command::new(env!("CARGO_BIN_EXE_loadgen"))
+            .args(["--ws", &ws, "--clients", "10", "--sends", "30", "--senders", "2", "--settle", "0"])
+            .args(["--wait-stdin", "true", "--leave", "0.5", "--json", json])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("loadgen starts")
+    };
+    let mut both = names.each_ref().map(start);
+    for word in ["ready\n", "done\n"] {
+        for process in &mut both {
+            let mut said = String::new();
+            // No more than the word is there, so nothing is lost in the buffer.
+            let stdout = process.stdout.as_mut().expect("a pipe");
+            BufReader::with_capacity(word.len(), stdout).read_line(&mut said).expect("a line");
+            assert_eq!(said, word);
+        }
+        for process in &mut both {
+            process.stdin.as_mut().expect("a pipe").write_all(b"go\n").expect("it listens");
+        }
+    }
+    for process in both {
+        assert!(process.wait_with_output().expect("its end").status.success());
+    }
+    let (json, plot) = (file("both.json"), file("both.svg"));
+    let table = loadgen(&["merge", &names[0], &names[1], "--json", &json, "--plot", &plot]).stdout;
+    assert!(String::from_utf8_lossy(&table).contains("clients 20"), "{}", String::from_utf8_lossy(&table));
+    let whole = read(json.as_ref());
+    assert_complete(&whole, 60);
+    let left = whole.samples.iter().find(|sample| sample.label == "left").expect("who has left");
+    assert_eq!((whole.plan.clients, left.clients), (20, 10));
+    assert!(std::fs::read_to_string(plot).expect("a drawing").starts_with("<svg"));
+}

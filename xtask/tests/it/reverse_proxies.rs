@@ -1,0 +1,56 @@
+//! The reverse proxies' configurations, as far as they have to agree with the rest. tests/browser runs them.
+
+use crate::tree::{assert_none, read};
+
+/// The files.
+const FILES: &[&str] = &["deploy/nginx/beckon.conf", "deploy/caddy/Caddyfile"];
+
+/// The lines of a file without its comments.
+fn code(path: &str) -> Vec<String> {
+    let text = read(path);
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim().to_owned());
+    lines.filter(|line| !line.is_empty()).collect()
+}
+
+/// What the table of settings says is the default of the standalone server.
+fn default_of(setting: &str) -> String {
+    let text = read("docs/configuration.md");
+    let row = text.lines().find(|line| line.starts_with(&format!("| `{setting}` |"))).unwrap();
+    // The last of its cells.
+    row.trim_end_matches([' ', '|', '`']).rsplit('`').next().unwrap().to_owned()
+}
+
+#[test]
+fn reverse_proxies_pass_on_to_where_the_standalone_server_listens_by_default() {
+    let mut offenders = Vec::new();
+    for path in FILES {
+        let code = code(path);
+        for setting in ["ws_listen", "http_listen"] {
+            let address = default_of(setting);
+            if !code.iter().any(|line| line.contains(&address)) {
+                offenders.push(format!("{path}: not {address} of {setting}"));
+            }
+        }
+    }
+    assert_none("a reverse proxy asks elsewhere", &offenders);
+}
+
+#[test]
+fn defaults_are_found() {
+    assert_eq!(default_of("ws_listen"), "127.0.0.1:8080");
+    assert_eq!(default_of("max_message"), "262144");
+}
+
+#[test]
+fn an_open_websocket_is_left_to_the_server_by_nginx() {
+    // Caddy has no such limit.
+    let code = code("deploy/nginx/beckon.conf");
+    let minutes = |directive: &str| {
+        let line = code.iter().find_map(|line| line.strip_prefix(directive)).unwrap();
+        line.trim().trim_end_matches("m;").parse::<u64>().unwrap()
+    };
+    // `keepalive_interval` and `keepalive_timeout` of the server.
+    let silence_max_seconds = 300 + 30;
+    assert!(minutes("proxy_read_timeout") * 60 > silence_max_seconds);
+    assert!(minutes("proxy_send_timeout") * 60 > silence_max_seconds);
+}
