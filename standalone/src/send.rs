@@ -1,8 +1,14 @@
 //! `beckon send`: an application server on the command line.
 
-use client::app_server::{Accepted, AppServer, SendError};
+use client::{
+    app_server::{Accepted, AppServer, SendError},
+    webpush::post::Post,
+};
 use ops::exit::{self, Failure};
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
 use types::version::Version;
 
 /// Exit code if the server was reached and refused the update, so that sending it again cannot help.
@@ -13,13 +19,20 @@ pub(crate) const HELP: &str = "\
 beckon send: send a notification to an endpoint
 
 Usage: beckon send ENDPOINT [--version N] [--data TEXT]
+       beckon send ENDPOINT [--ttl SECONDS]
 
-  ENDPOINT       URL that a user agent got for its channel
+  ENDPOINT       URL that a user agent got for its channel. With /wpush/ in it, the message is one of Web Push and
+                 has no body, which would have to be encrypted: it wakes the user agent up. An endpoint that is
+                 restricted to a key (/wpush/v2/) refuses it
   --version N    0 to 9223372036854775807 [default: the server's Unix time in seconds]
   --data TEXT    reaches the user agent only if it is connected
+  --ttl SECONDS  how long a message is kept for a user agent that is not connected [default: 86400]
 
 Exit code: 0 accepted, 1 refused, 64 wrong arguments, 69 server not reachable or not able to store it.
 ";
+
+/// How long a Web Push message is kept if nothing is said.
+const TTL_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the command line says.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,24 +43,38 @@ pub(crate) struct Arguments {
     pub(crate) version: Option<Version>,
     /// The data.
     pub(crate) data: Option<String>,
+    /// How long a message is kept.
+    pub(crate) ttl: Option<Duration>,
 }
 
 impl Arguments {
     /// Reads what follows `send`; `None` if help is asked for.
     pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         use lexopt::prelude::*;
-        let (mut endpoint, mut version, mut data) = (None, None, None);
+        let (mut endpoint, mut version, mut data, mut ttl) = (None, None, None, None);
         while let Some(argument) = parser.next()? {
             match argument {
                 Short('h') | Long("help") => return Ok(None),
                 Long("version") => version = Some(parser.value()?.parse_with(Version::parse)?),
                 Long("data") => data = Some(parser.value()?.string()?),
+                Long("ttl") => ttl = Some(Duration::from_secs(parser.value()?.parse()?)),
                 Value(value) if endpoint.is_none() => endpoint = Some(value.string()?),
                 Short(_) | Long(_) | Value(_) => return Err(argument.unexpected()),
             }
         }
         let endpoint = endpoint.ok_or("ENDPOINT is missing; see beckon send --help")?;
-        Ok(Some(Self { endpoint, version, data }))
+        let arguments = Self { endpoint, version, data, ttl };
+        if arguments.is_webpush() && (arguments.version.is_some() || arguments.data.is_some()) {
+            return Err("--version and --data are for SimplePush; this is an endpoint of Web Push".into());
+        }
+        if !arguments.is_webpush() && arguments.ttl.is_some() {
+            return Err("--ttl is for Web Push; this is an endpoint of SimplePush".into());
+        }
+        Ok(Some(arguments))
+    }
+
+    fn is_webpush(&self) -> bool {
+        self.endpoint.contains("/wpush/")
     }
 }
 
@@ -56,13 +83,26 @@ pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
     let Some(arguments) = Arguments::parse(parser).map_err(Failure::usage)? else {
         return print(HELP);
     };
-    let Arguments { endpoint, version, data } = &arguments;
-    let version = version.map(Version::number);
-    match AppServer::default().put(endpoint, version, data.as_deref()).await {
-        Ok(Accepted::Delivered) => print("delivered to a connected client (200)\n"),
-        Ok(Accepted::Stored) => print("stored, client offline (202)\n"),
+    match send(&arguments).await {
+        Ok(told) => print(&format!("{told}\n")),
         Err(error) => Err(Failure { code: code_of(&error), message: error.to_string() }),
     }
+}
+
+/// Sends, and says what became of it.
+async fn send(arguments: &Arguments) -> Result<String, SendError> {
+    let app_server = AppServer::default();
+    let endpoint = &arguments.endpoint;
+    if arguments.is_webpush() {
+        let post = Post { ttl: arguments.ttl.unwrap_or(TTL_DEFAULT), ..Post::default() };
+        let posted = app_server.post(endpoint, &post).await?;
+        return Ok(format!("accepted for {} s (201)", posted.ttl.as_secs()));
+    }
+    let version = arguments.version.map(Version::number);
+    Ok(match app_server.put(endpoint, version, arguments.data.as_deref()).await? {
+        Accepted::Delivered => "delivered to a connected client (200)".to_owned(),
+        Accepted::Stored => "stored, client offline (202)".to_owned(),
+    })
 }
 
 fn code_of(error: &SendError) -> u8 {
@@ -90,14 +130,19 @@ mod tests {
     #[test]
     fn the_endpoint_is_required_and_the_rest_is_not() {
         let endpoint = "http://push.example/update/x";
-        let bare = Arguments { endpoint: endpoint.into(), version: None, data: None };
+        let bare = Arguments { endpoint: endpoint.into(), version: None, data: None, ttl: None };
         assert_eq!(parse(&[endpoint]), Ok(Some(bare)));
         let full = Arguments {
             endpoint: endpoint.into(),
             version: Version::new(7).ok(),
             data: Some("look here".into()),
+            ttl: None,
         };
         assert_eq!(parse(&["--version=7", endpoint, "--data", "look here"]), Ok(Some(full)));
+        let endpoint = "http://push.example/wpush/v1/x";
+        let ttl = Some(Duration::from_secs(60));
+        let message = Arguments { endpoint: endpoint.into(), version: None, data: None, ttl };
+        assert_eq!(parse(&[endpoint, "--ttl", "60"]), Ok(Some(message)));
         assert_eq!(parse(&["-h"]), Ok(None));
     }
 
@@ -109,6 +154,9 @@ mod tests {
             (&["http://a/", "--version"], "missing argument"),
             (&["http://a/", "http://b/"], "http://b/"),
             (&["http://a/", "--loud"], "--loud"),
+            (&["http://a/wpush/v1/x", "--data", "x"], "SimplePush"),
+            (&["http://a/update/x", "--ttl", "1"], "Web Push"),
+            (&["http://a/wpush/v1/x", "--ttl", "soon"], "soon"),
         ] {
             let error = parse(arguments).expect_err("it is wrong");
             assert!(error.contains(told), "{arguments:?}: {error}");

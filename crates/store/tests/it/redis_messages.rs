@@ -282,19 +282,19 @@ async fn a_redis_that_cannot_write_refuses_messages() {
     assert!(matches!(send(&store, message(&client, "a")).await, PutMessageOutcome::Accepted { .. }));
 }
 
-/// The worst moment: the record has moved to another node of the cluster, and its only message has not. Steps fail, to
-/// be tried again, and nothing is taken for expired.
+/// The worst moment: the record has moved to another node of the cluster, and its messages have not. Steps that would
+/// need them fail, to be tried again, and nothing is taken for expired or comes later than what replaces it.
 #[tokio::test]
 async fn no_message_is_lost_while_a_slot_moves() {
     let mut cluster = RedisCluster::start(3);
     let store: Arc<dyn Store> = Arc::new(connect(&cluster.url(), Limits::default()).await.unwrap());
     let client = subscribed(&store, 1).await;
     accepted(&store, message(&client, "a")).await;
+    accepted(&store, about(1, message(&client, "t"))).await;
     let nodes = cluster.nodes();
     let source = nodes.iter().position(|node| !message_keys(node).is_empty()).unwrap();
     let (source, target) = (&nodes[source], &nodes[(source + 1) % 3]);
-    let (record, message_key) =
-        (only_client(source), String::from_utf8(message_keys(source).remove(0)).unwrap());
+    let (record, keys) = (only_client(source), message_keys(source));
     let slot = number(&source.command(&["CLUSTER", "KEYSLOT", &record])).to_string();
     let id = |node: &RedisServer| {
         let redis::Value::BulkString(id) = node.command(&["CLUSTER", "MYID"]) else {
@@ -309,21 +309,27 @@ async fn no_message_is_lost_while_a_slot_moves() {
 
     let unavailable = |error: StoreError| assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     unavailable(store.put_message(message(&client, "b")).await.unwrap_err());
-    assert_eq!(waiting(&store, &client).await, ["a"], "what is there can be read");
+    assert_eq!(waiting(&store, &client).await, ["t", "a"], "what is there can be read");
     migrate(&record);
     unavailable(store.hello(webpush(client.uaid, client.presence)).await.unwrap_err());
     let ask = Fetch { uaid: client.uaid, presence: client.presence, after: None, max: 10 };
     unavailable(store.fetch(ask).await.unwrap_err());
     let full = PutMessage { messages_max: 1, ..message(&client, "b") };
     unavailable(store.put_message(full).await.unwrap_err());
+    unavailable(store.put_message(about(1, message(&client, "lost"))).await.unwrap_err());
     unavailable(store.remove_channel(client.uaid, client.presence, client.channels[0]).await.unwrap_err());
+    // What replaces nothing is accepted where it will stay.
+    accepted(&store, message(&client, "b")).await;
 
-    migrate(&message_key);
+    assert_eq!(keys.len(), 2);
+    for key in keys {
+        migrate(str::from_utf8(&key).unwrap());
+    }
     for node in [target, source] {
         node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &id(target)]);
     }
     let backlog = claim_backlog(&store, webpush(client.uaid, client.presence)).await;
-    assert_eq!(bodies(&backlog), ["a"]);
-    accepted(&store, message(&client, "b")).await;
-    assert_eq!(waiting(&store, &client).await, ["a", "b"]);
+    assert_eq!(bodies(&backlog), ["t", "a", "b"]);
+    accepted(&store, about(1, message(&client, "u"))).await;
+    assert_eq!(waiting(&store, &client).await, ["u", "a", "b"]);
 }

@@ -7,6 +7,7 @@ use client::{
     webpush::post::Post,
 };
 use cluster_tests::{
+    bare,
     fleet::{Profile, Shape},
     plan::{Plan, key},
     stage::{Registered, Stage},
@@ -92,6 +93,21 @@ async fn http_21_a_body_above_the_limit_is_refused(shape: Shape) {
     for (id, body) in &kept {
         client.expect_message(&channel, id, body).await;
     }
+    // A body whose length is not told beforehand has the same limit.
+    for (length, status) in [(5630, "201"), (5631, "413"), (70_000, "413")] {
+        let uri: http::Uri = endpoint.parse().unwrap();
+        let request = format!(
+            "POST {} HTTP/1.1\r\nHost: push.example\r\nTTL: 600\r\nContent-Encoding: aes128gcm\r\n\
+             Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{}\r\n0\r\n\r\n",
+            uri.path(),
+            "x".repeat(length)
+        );
+        let address = stage.endpoint_nodes()[0].addresses().http.unwrap();
+        let (head, _stream) = bare::request(address, &request).await;
+        assert_eq!(head.split(' ').nth(1), Some(status), "{length}: {head}");
+    }
+    client.notification().await;
+    client.expect_nothing().await;
     let strict = Stage::shared(shape, Profile::Strict);
     let Subscribed { mut client, channel, endpoint, .. } = strict.subscribed().await;
     let body = "x".repeat(4096);

@@ -11,6 +11,7 @@ use cluster_tests::{
     programs::Program,
     stage::Stage,
     until,
+    webpush::{Subscribed, new_signer},
 };
 use std::time::Duration;
 use store::harness::RedisServer;
@@ -264,6 +265,29 @@ async fn every_program_helps() {
         assert_eq!(status.code(), Some(0), "{output}");
         assert!(output.contains(&format!("beckon {command}")), "{output}");
     }
+}
+
+#[tokio::test]
+async fn the_command_line_wakes_a_browser_up() {
+    let stage = Stage::own(Plan::new(Shape::Standalone));
+    let signer = new_signer();
+    let Subscribed { mut client, endpoint, .. } = stage.subscribed().await;
+    let restricted = client.register_for(&user_agent::new_channel(), signer.public_key()).await;
+    for (arguments, code, told) in [
+        (vec![&*endpoint], 0, "accepted for 86400 s (201)\n"),
+        (vec![&endpoint, "--ttl", "0"], 0, "accepted for 0 s (201)\n"),
+        (vec![&restricted], 1, "401"),
+        (vec![&endpoint, "--data", "x"], 64, "SimplePush"),
+    ] {
+        let arguments = [&["send"], &arguments[..]].concat();
+        let (status, output) = process::run(&Program::Beckon.path(), &arguments, &[]);
+        assert_eq!(status.code(), Some(code), "{arguments:?}: {output}");
+        assert!(output.contains(told), "{arguments:?}: {output}");
+        if code == 0 {
+            assert_eq!(client.notification().await.get("data"), None);
+        }
+    }
+    client.expect_nothing().await;
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use cluster_tests::{
     plan::Plan,
     stage::{Registered, Stage},
     talk::new_channel,
-    webpush::{Subscribed, expect_hello_reply},
+    until,
+    webpush::{Client, Subscribed, expect_hello_reply},
 };
 use serde_json::{Value, json};
 use store::harness::{Options, RedisServer};
@@ -19,6 +20,7 @@ on_both_shapes![
     wp_6_a_second_hello_is_an_invalid_command,
     wp_7_an_error_reply_to_a_hello_has_no_uaid,
     a_newer_socket_replaces_the_older,
+    a_node_without_room_sends_no_browser_away,
 ];
 
 fn expect_new_uaid(reply: &Value) -> &str {
@@ -151,7 +153,7 @@ async fn wp_6_a_second_hello_is_an_invalid_command(shape: Shape) {
 }
 
 /// The error reply is a copy of the request, but for the UAID: a browser would take it for a new one.
-async fn expect_refused_hello(mut client: cluster_tests::webpush::Client, request: &Value) {
+async fn expect_refused_hello(mut client: Client, request: &Value) {
     let mut expected = request.clone();
     expected["status"] = json!(401);
     expected["error"] = json!("Invalid Command");
@@ -200,4 +202,25 @@ async fn a_newer_socket_replaces_the_older(shape: Shape) {
         client.expect_close(1000).await;
         client = newer;
     }
+}
+
+async fn a_node_without_room_sends_no_browser_away(shape: Shape) {
+    let plan =
+        Plan::new(shape).sockets("BECKON_MAX_CONNECTIONS", "20").sockets("BECKON_REDIRECT_THRESHOLD", "0.1");
+    let stage = Stage::own(plan);
+    let node = stage.connection_nodes()[0];
+    let mut clients = Vec::new();
+    // The other dialect is sent away as soon as the node has counted itself above the threshold.
+    until("SimplePush is sent away", async || {
+        let mut client = Stage::client_of(node).await;
+        let reply = client.ask(&json!({"messageType": "hello", "channelIDs": []})).await;
+        if reply["status"] == 200 && clients.len() < 10 {
+            clients.push(client);
+        }
+        (reply["status"] != 200).then_some(())
+    })
+    .await;
+    let mut client = Client::connect(&node.ws_url()).await;
+    client.hello().await;
+    client.register(&new_channel()).await;
 }

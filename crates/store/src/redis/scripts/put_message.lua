@@ -44,6 +44,8 @@ elseif topic == '' then
   call('SET', messages_key .. sequence, ARGV[6], 'PX', ARGV[4])
   call('HSET', key, 'm', head, sequence, '')
 else
+  -- While a slot moves, the message to replace may not be here yet, and would follow. One key cannot tell, two can.
+  call('EXISTS', key, messages_key .. topic)
   call('SET', messages_key .. topic, ARGV[6], 'PX', ARGV[4])
   call('HSET', key, 'm', head, topic, sequence)
 end
