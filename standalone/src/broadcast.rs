@@ -1,7 +1,7 @@
 //! `beckon broadcast`: the broadcasts on the command line, through the admin listener of any node.
 
 use bytes::Bytes;
-use client::app_server::{AppServer, SendError};
+use client::app_server::{AppServer, Options, SendError};
 use http::{Method, Request, Response, StatusCode};
 use ops::exit::{self, Failure};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -13,6 +13,10 @@ const REFUSED: u8 = 1;
 
 /// Where the admin listener is by default.
 const ADMIN: &str = "http://127.0.0.1:8083";
+
+/// The longest answer that is read, in bytes. A listing of as many broadcasts as there may be, as long as they may be,
+/// has two thirds of that if each of their characters has to be escaped.
+const ANSWER_LEN_MAX: usize = 1024 * 1024;
 
 /// What a path cannot have as it is. Slashes are part of an id, and of the path.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -91,12 +95,17 @@ pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
         return ops::program::print(HELP);
     };
     let admin = admin.trim_end_matches('/');
-    let answer = AppServer::default().request(request(admin, &action)?).await.map_err(failure)?;
+    let answer = ask(admin, &action).await?;
     match (answer.status(), action) {
         (StatusCode::OK, Action::List) => ops::program::print(&listing(answer.body())?),
         (StatusCode::NO_CONTENT, Action::Set(..) | Action::Remove(_)) => Ok(()),
         (_, Action::List | Action::Set(..) | Action::Remove(_)) => Err(refusal(&answer)),
     }
+}
+
+async fn ask(admin: &str, action: &Action) -> Result<Response<Bytes>, Failure> {
+    let options = Options { answer_len_max: ANSWER_LEN_MAX, ..Options::default() };
+    AppServer::new(options).request(request(admin, action)?).await.map_err(failure)
 }
 
 fn request(admin: &str, action: &Action) -> Result<Request<Bytes>, Failure> {
@@ -151,6 +160,52 @@ fn parse_id(text: &str) -> Result<BroadcastId, lexopt::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve;
+    use ops::{clock::Clock, config::Source, shutdown::Shutdown};
+    use std::{sync::Arc, time::Duration};
+    use store::open::OpenOptions;
+    use tokio::net::TcpListener;
+    use types::broadcast::{BROADCAST_ID_LEN_MAX, BROADCAST_VERSION_LEN_MAX, BROADCASTS_MAX};
+
+    /// A running server lists as many broadcasts as there may be, each as long as it may be and full of what JSON
+    /// escapes.
+    #[tokio::test]
+    async fn the_longest_listing_is_read() {
+        let data = tempfile::tempdir().unwrap();
+        let clock = Clock::start();
+        let options = OpenOptions {
+            data_dir: data.path().to_owned(),
+            uaid_idle: Duration::from_secs(1000),
+            step_timeout: Duration::from_secs(10),
+            fsync: false,
+            clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
+        };
+        let store = store::open::open("embedded", &options, false).await.unwrap();
+        let version = BroadcastVersion::parse(&"\"".repeat(BROADCAST_VERSION_LEN_MAX)).unwrap();
+        let mut expected = String::new();
+        for number in 0..BROADCASTS_MAX {
+            let id = id(&format!("{number:\"<BROADCAST_ID_LEN_MAX$}"));
+            store.set_broadcast(id, version.clone()).await.unwrap().unwrap();
+        }
+        for id in store.broadcasts(0).await.unwrap().unwrap().values.keys() {
+            expected.push_str(&format!("{id} {version}\n"));
+        }
+        let config =
+            serve::read(Source::new(std::iter::empty::<&str>(), Vec::<(&str, &str)>::new())).unwrap();
+        let bind = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listeners = [bind().await, bind().await, bind().await];
+        let admin = format!("http://{}", listeners[2].local_addr().unwrap());
+        let shutdown = Shutdown::new();
+        let talk = async {
+            let answer = ask(&admin, &Action::List).await.map_err(|failure| failure.message).unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+            let text = listing(answer.body()).map_err(|failure| failure.message).unwrap();
+            assert!(text == expected, "{} bytes", text.len());
+            shutdown.trigger();
+        };
+        let (ended, ()) = tokio::join!(serve::run(&config, store, listeners, &shutdown), talk);
+        assert!(ended.is_ok());
+    }
 
     fn parse(arguments: &[&str]) -> Result<Option<Arguments>, String> {
         Arguments::parse(lexopt::Parser::from_args(arguments)).map_err(|error| error.to_string())

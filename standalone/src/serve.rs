@@ -77,7 +77,7 @@ Usage: beckon [serve] [SETTINGS]
 };
 
 /// All settings of a standalone server.
-struct Config {
+pub(crate) struct Config {
     sockets: SocketSettings,
     http: HttpSettings,
     process: ProcessSettings,
@@ -101,7 +101,8 @@ pub(crate) fn start(source: Source) -> Result<(), Failure> {
     ops::program::runtime()?.block_on(serve(config))
 }
 
-fn read(mut source: Source) -> Result<Config, ConfigErrors> {
+/// Reads the settings.
+pub(crate) fn read(mut source: Source) -> Result<Config, ConfigErrors> {
     let keys_given = source.is_given("token_keys");
     // Replaced by those of the data directory, once nothing else is wrong.
     source.set_default("token_keys", KeyRing::key_text(&[0; types::key_ring::KEY_LEN]));
@@ -145,7 +146,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
     run(&config, store, [ws_listener, http_listener, admin_listener], &shutdown).await
 }
 
-async fn run(
+/// Serves over these listeners, for sockets, endpoints and operators, until it is told to stop.
+pub(crate) async fn run(
     config: &Config,
     store: Arc<dyn Store>,
     [ws_listener, http_listener, admin_listener]: [TcpListener; 3],

@@ -14,8 +14,8 @@ use rustls::ClientConfig;
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
-/// The longest answer that is read, bytes. A longer one is [`SendError::Failed`].
-const ANSWER_MAX: usize = 64 * 1024;
+/// What [`Options::answer_len_max`] is by default: no answer of an endpoint is nearly as long.
+const ANSWER_LEN_MAX: usize = 64 * 1024;
 
 /// How to send.
 #[derive(Debug, Clone)]
@@ -27,13 +27,22 @@ pub struct Options {
     pub idle_max: usize,
     /// How long an idle connection is kept. 50 s by default, below the usual limits of servers.
     pub idle_time: Duration,
+    /// The longest body of an answer that is read, in bytes. 64 KiB by default; a longer one is
+    /// [`SendError::Failed`].
+    pub answer_len_max: usize,
     /// Trust anchors for `https`. The system's by default.
     pub tls: Option<Arc<ClientConfig>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { limit: Duration::from_secs(30), idle_max: 32, idle_time: Duration::from_secs(50), tls: None }
+        Self {
+            limit: Duration::from_secs(30),
+            idle_max: 32,
+            idle_time: Duration::from_secs(50),
+            answer_len_max: ANSWER_LEN_MAX,
+            tls: None,
+        }
     }
 }
 
@@ -83,6 +92,7 @@ pub enum SendError {
 pub struct AppServer {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     limit: Duration,
+    answer_len_max: usize,
 }
 
 impl Default for AppServer {
@@ -108,7 +118,7 @@ impl AppServer {
             .pool_idle_timeout(options.idle_time)
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Self { client, limit: options.limit }
+        Self { client, limit: options.limit, answer_len_max: options.answer_len_max }
     }
 
     /// Sends an update. Without `version` the server takes the current Unix time in seconds; `data` reaches the
@@ -175,7 +185,7 @@ impl AppServer {
         };
         let response = response.map_err(|error| SendError::Failed(with_causes(&error)))?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, ANSWER_MAX)
+        let body = Limited::new(body, self.answer_len_max)
             .collect()
             .await
             .map_err(|error| SendError::Failed(error.to_string()))?
@@ -215,6 +225,31 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        task::JoinSet,
+    };
+
+    #[tokio::test]
+    async fn an_answer_is_read_up_to_its_limit() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+                let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 10\r\n\r\n";
+                stream.write_all(format!("{head}0123456789").as_bytes()).await.unwrap();
+            }
+        });
+        for (answer_len_max, is_read) in [(10, true), (9, false)] {
+            let server = AppServer::new(Options { answer_len_max, ..Options::default() });
+            let answer = server.request(Request::get(&url).body(Bytes::new()).unwrap()).await;
+            let failed = matches!(answer, Err(SendError::Failed(_)));
+            assert_eq!((answer.is_ok(), failed), (is_read, !is_read), "{answer:?}");
+        }
+    }
 
     #[test]
     fn a_reason_is_the_part_for_people() {

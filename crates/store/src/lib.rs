@@ -170,7 +170,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Asks whether a Web Push channel is registered: for a message that cannot be stored anyway, so that its sender
     /// learns first that there is nobody to send to.
     ///
-    /// * The outcome is the one that [`Store::put_message`] would have, and nothing is written.
+    /// * The outcome is the one that [`Store::put_message`] would have, and nothing is written; a record that
+    ///   has expired may be removed.
     fn find_channel(&self, find: FindChannel) -> Answer<FindChannelOutcome>;
 
     /// Reads stored messages, and renews the time until the record expires.

@@ -27,7 +27,7 @@ mod script;
 
 use crate::{ANNOUNCE_INTERVAL, Announced, Answer, LEASE, NodeEntry, Store, StoreError};
 use ::redis::{Cmd, ErrorKind, Value};
-use link::{Failure, Link};
+use link::{Failure, Link, Repeat};
 use record::Unreadable;
 use script::{SCRIPTS, Script};
 use std::time::Duration;
@@ -158,15 +158,26 @@ fn check_command() -> Cmd {
 }
 
 impl RedisStore {
-    /// Calls a script and reads its answer.
+    /// Calls a script, which may be performed twice, and reads its answer.
     fn step<T: Send + 'static>(
         &self,
         script: &'static Script,
         call: Cmd,
         read: impl FnOnce(Value) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<T> {
+        self.perform(script, call, Repeat::Harmless, read)
+    }
+
+    /// Calls a script and reads its answer.
+    fn perform<T: Send + 'static>(
+        &self,
+        script: &'static Script,
+        call: Cmd,
+        repeat: Repeat,
+        read: impl FnOnce(Value) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<T> {
         let link = self.link.clone();
-        Box::pin(async move { read(link.call(script, &call).await?) })
+        Box::pin(async move { read(link.call(script, &call, repeat).await?) })
     }
 }
 
@@ -261,7 +272,9 @@ impl Store for RedisStore {
     }
 
     fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome> {
-        self.step(&SCRIPTS.put_message, messages::put_call(&put), messages::put_outcome)
+        // Twice, it would be two messages, and its sender would know the place of one.
+        let repeat = if put.ttl.is_zero() { Repeat::Harmless } else { Repeat::Harmful };
+        self.perform(&SCRIPTS.put_message, messages::put_call(&put), repeat, messages::put_outcome)
     }
 
     fn find_channel(&self, find: FindChannel) -> Answer<FindChannelOutcome> {

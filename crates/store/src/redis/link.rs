@@ -44,7 +44,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 #[cfg(target_os = "linux")]
 const DEAD_AFTER: Duration = Duration::from_secs(10);
 
-/// Redirections and retries of one command in a cluster.
+/// Redirections and retries of one command in a cluster. The client has one number for both, and for all commands.
 const CLUSTER_RETRIES: u32 = 4;
 
 /// What Redis says when a script asks for a key that is on another node.
@@ -64,6 +64,15 @@ struct Shared {
 enum Wire {
     Server(Batcher),
     Cluster(ClusterConnection),
+}
+
+/// Whether a command may be performed twice, because the answer to the first time was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Twice is as good as once.
+    Harmless,
+    /// Each time makes something new. So the lost answer is told; but in a cluster the client repeats everything.
+    Harmful,
 }
 
 /// A command was not answered, or was answered by an error.
@@ -111,13 +120,18 @@ impl Link {
     }
 
     /// Calls a script, and sends its text if the server does not have it: one step, within the time limit.
-    pub(super) async fn call(&self, script: &Script, call: &Cmd) -> Result<Value, StoreError> {
+    pub(super) async fn call(
+        &self,
+        script: &Script,
+        call: &Cmd,
+        repeat: Repeat,
+    ) -> Result<Value, StoreError> {
         let answer = self.within_limit(async {
-            match self.send(call).await {
+            match self.send(call, repeat).await {
                 Err(Failure::Redis(error))
                     if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) =>
                 {
-                    self.send(&script.with_text(call)).await
+                    self.send(&script.with_text(call), repeat).await
                 }
                 answer => answer,
             }
@@ -125,9 +139,9 @@ impl Link {
         answer.await.map_err(StoreError::from)
     }
 
-    /// Sends a command and waits for the answer, not longer than the time limit.
+    /// Sends a command, which may be performed twice, and waits for the answer, not longer than the time limit.
     pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
-        self.within_limit(self.send(command)).await
+        self.within_limit(self.send(command, Repeat::Harmless)).await
     }
 
     async fn within_limit(
@@ -138,14 +152,16 @@ impl Link {
         tokio::time::timeout(limit, answer).await.unwrap_or(Err(Failure::Elapsed(limit)))
     }
 
-    async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
+    async fn send(&self, command: &Cmd, repeat: Repeat) -> Result<Value, Failure> {
         let Shared { wire, permits, .. } = &*self.0;
         let _permit = permits.acquire().await.map_err(|_| Failure::Closed)?;
         let answer = match wire {
-            // After an outage the first command finds a broken connection, and the next one a new one. Every step
-            // may be performed twice, so that first command need not fail.
+            // After an outage the first command finds a broken connection, and the next one a new one. So that first
+            // command need not fail if it may be performed twice: whether it has been, nobody knows.
             Wire::Server(batcher) => match batcher.send(command.clone()).await {
-                Err(error) if error.is_io_error() => batcher.send(command.clone()).await,
+                Err(error) if error.is_io_error() && repeat == Repeat::Harmless => {
+                    batcher.send(command.clone()).await
+                }
                 answer => answer,
             },
             Wire::Cluster(cluster) => cluster.clone().req_packed_command(command).await,

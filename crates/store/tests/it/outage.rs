@@ -1,12 +1,24 @@
 //! Redis goes away and comes back.
 
 use futures_util::future::{BoxFuture, join_all};
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use store::{
     Answer, Store, StoreError,
     conformance::{message_steps, steps::*},
     harness::{Options, RedisCluster, RedisServer},
     redis::{Limits, RedisStore, connect},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
 };
 use types::broadcast::{BroadcastId, BroadcastVersion};
 
@@ -20,6 +32,59 @@ const RECOVERY_STEPS_MAX: u32 = 100;
 
 async fn open(url: &str) -> RedisStore {
     connect(url, Limits { step_timeout: STEP_TIMEOUT, ..Limits::default() }).await.unwrap()
+}
+
+/// A way to a server on which answers can be lost.
+struct LossyWay {
+    address: SocketAddr,
+    loses: Arc<AtomicBool>,
+    _task: JoinSet<()>,
+}
+
+impl LossyWay {
+    async fn to(server: &RedisServer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, port) = (listener.local_addr().unwrap(), server.port());
+        let loses = Arc::new(AtomicBool::new(false));
+        let (mut task, flag) = (JoinSet::new(), loses.clone());
+        task.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((from, _)) = listener.accept().await {
+                let to = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                connections.spawn(pass(from, to, flag.clone()));
+            }
+        });
+        Self { address, loses, _task: task }
+    }
+
+    /// When the next answer is on its way, the connection breaks instead.
+    fn lose_answer(&self) {
+        self.loses.store(true, Ordering::SeqCst);
+    }
+
+    fn has_lost_it(&self) -> bool {
+        !self.loses.load(Ordering::SeqCst)
+    }
+}
+
+/// Passes on what two sides say, until an answer is to be lost.
+async fn pass(store: TcpStream, server: TcpStream, loses: Arc<AtomicBool>) {
+    let (mut from_store, mut to_store) = store.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let answers = async {
+        let mut buffer = [0; 4096];
+        loop {
+            let len = from_server.read(&mut buffer).await.unwrap_or(0);
+            let lost = loses.swap(false, Ordering::SeqCst);
+            if len == 0 || lost || to_store.write_all(&buffer[..len]).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        _ = tokio::io::copy(&mut from_store, &mut to_server) => {}
+        () = answers => {}
+    }
 }
 
 /// Waits until the store performs steps again, all by itself.
@@ -101,7 +166,7 @@ async fn a_crowd_of_steps_ends_in_time_while_redis_is_paused() {
     let store: Arc<dyn Store> = Arc::new(open(&server.url()).await);
     let client = connected(&store, 1).await;
     server.pause();
-    let mut steps = tokio::task::JoinSet::new();
+    let mut steps = JoinSet::new();
     for _ in 0..10_000 {
         steps.spawn(store.snapshot(client.uaid, client.presence));
     }
@@ -109,6 +174,33 @@ async fn a_crowd_of_steps_ends_in_time_while_redis_is_paused() {
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(StoreError::Unavailable(_)))));
     server.resume();
     recovers(&store).await;
+}
+
+/// A step whose answer is lost is repeated, but for the one that would then be done twice: that is told, and the
+/// sender decides.
+#[tokio::test]
+async fn a_message_whose_answer_is_lost_is_stored_once() {
+    use message_steps::{accepted, message, remove, waiting};
+    let server = RedisServer::start();
+    let way = LossyWay::to(&server).await;
+    let url = format!("redis://{}", way.address);
+    let store: Arc<dyn Store> = Arc::new(connect(&url, Limits::default()).await.unwrap());
+    let client = subscribed(&store, 1).await;
+    // The server has the script from now on.
+    let (place, _) = accepted(&store, message(&client, "a")).await;
+    way.lose_answer();
+    let refused = store.put_message(message(&client, "b")).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(way.has_lost_it());
+    recovers(&store).await;
+    assert_eq!(waiting(&store, &client).await, ["a", "b"]);
+    way.lose_answer();
+    accepted(&store, types::step::PutMessage { ttl: Duration::ZERO, ..message(&client, "c") }).await;
+    assert!(way.has_lost_it());
+    way.lose_answer();
+    remove(&store, client.uaid, &[place]).await;
+    assert!(way.has_lost_it());
+    assert_eq!(waiting(&store, &client).await, ["b"]);
 }
 
 #[tokio::test]
