@@ -44,6 +44,12 @@ impl Progress {
         self.sent.is_empty() && self.next.is_none() && self.again.is_none()
     }
 
+    /// Transmissions that there is room for before memory is asked for.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.sent.capacity()
+    }
+
     /// Whether a message was sent on this socket and is not acknowledged.
     pub(super) fn has_sent(&self, sequence: Sequence) -> bool {
         self.sent.iter().any(|sent| sent.sequence == sequence)
