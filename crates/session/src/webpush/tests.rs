@@ -54,3 +54,14 @@ fn what_was_sent_takes_no_room_once_it_is_acknowledged() {
         }
     }
 }
+
+#[test]
+fn what_has_expired_makes_room_for_what_follows() {
+    let mut client = client();
+    for second in 0..1000 {
+        client.note(Moment(1000 * second), &message(second, 10), false);
+        assert!(client.progress().has_sent(Sequence(second)));
+        // Up to 10 are good at a time, and growth doubles.
+        assert!(client.progress().capacity() <= 20, "{} after {second} s", client.progress().capacity());
+    }
+}
