@@ -34,7 +34,11 @@ impl Session {
             BareHello::Reject => Dialect::SimplePush,
         };
         let uaid = request.uaid();
-        let listed = request.listed(settings.channels_max_sp);
+        // The list means nothing in Web Push.
+        let listed = match named {
+            Some(Dialect::WebPush) => None,
+            Some(Dialect::SimplePush) | None => request.listed(settings.channels_max_sp),
+        };
         // Only a UAID that can be looked up leaves the dialect open.
         let certain = match uaid {
             NamedUaid::Valid(..) => named,

@@ -72,6 +72,16 @@ fn a_list_of_channels_does_not_keep_a_stored_uaid_from_being_web_push() {
 }
 
 #[test]
+fn a_list_of_channels_means_nothing_if_the_dialect_is_named() {
+    for list in [format!(r#"["{X}"]"#), r#"["x"]"#.into(), "[1]".into(), "[]".into()] {
+        let message =
+            format!(r#"{{"messageType":"hello","use_webpush":true,"uaid":"{A}","channelIDs":{list}}}"#);
+        let step = Hello { otherwise: Dialect::SimplePush, ..webpush_hello(A) };
+        check(&[text(&message), webpush_claimed(&[X], &[], false)], &[hello(step), webpush_hello_reply(A)]);
+    }
+}
+
+#[test]
 fn a_uaid_that_is_not_stored_for_web_push_becomes_another() {
     // WP-4
     for (message, named) in [
