@@ -27,6 +27,8 @@ pub(super) struct Sent {
     batch: bool,
     /// Whether the session has read an acknowledgement of it.
     pub(super) acknowledged: bool,
+    /// Whether the step of that acknowledgement has begun.
+    pub(super) removing: bool,
 }
 
 #[derive(Debug)]
@@ -68,15 +70,30 @@ impl Socket {
         }
     }
 
+    /// Takes in that the step of acknowledgements has begun.
+    pub(super) fn begin_removing(&mut self, places: &[Place]) {
+        self.removing = places.to_vec();
+        for place in places {
+            self.sent.entry(place.sequence.0).and_modify(|sent| sent.removing = true);
+        }
+    }
+
     /// Takes in that a message is being sent, of which the session was handed this.
     pub(super) fn take(&mut self, now: Moment, handed: &Message, batch: bool) {
         let sequence = handed.place.sequence.0;
         if let Some(before) = self.sent.get(&sequence) {
             let forgotten = now >= before.expires || self.not_removed.contains(&handed.place);
-            assert!(forgotten || before.acknowledged && !batch, "{handed:?} was sent and {before:?}");
+            // A delivery that comes so late is not recognised any more.
+            assert!(forgotten || before.removing && !batch, "{handed:?} was sent and {before:?}");
         }
         assert!(handed.urgency >= self.min[0], "{handed:?} is not urgent enough");
-        let sent = Sent { channel: handed.channel, expires: now + handed.ttl, batch, acknowledged: false };
+        let sent = Sent {
+            channel: handed.channel,
+            expires: now + handed.ttl,
+            batch,
+            acknowledged: false,
+            removing: false,
+        };
         self.sent.insert(sequence, sent);
         let outstanding = |sent: &&Sent| sent.batch && !sent.acknowledged && now < sent.expires;
         assert!(self.sent.values().filter(outstanding).count() <= BATCH_SIZE, "too many are outstanding");
