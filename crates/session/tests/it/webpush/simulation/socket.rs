@@ -1,6 +1,6 @@
 //! A socket of the user agent, and what has gone over it.
 
-use session::session::{Outcome, Session, Step};
+use session::session::{Input, Outcome, Session, Step};
 use std::collections::{BTreeMap, VecDeque};
 use types::{
     channel_id::ChannelId,
@@ -8,6 +8,7 @@ use types::{
     moment::Moment,
     notification::Notification,
     presence::Presence,
+    step::HelloOutcome,
     urgency::Urgency,
 };
 
@@ -16,7 +17,8 @@ pub(super) const BATCH_SIZE: usize = 3;
 #[derive(Debug)]
 pub(super) enum Work {
     Asked(Step),
-    Performed(Outcome),
+    /// An outcome, and when the store handed it out.
+    Performed(Moment, Outcome),
 }
 
 /// A message that a socket was sent.
@@ -31,13 +33,39 @@ pub(super) struct Sent {
     pub(super) removing: bool,
 }
 
+/// What a session is handed with an input; nothing else may be sent.
+#[derive(Debug, Default)]
+pub(super) struct Handed {
+    pub(super) messages: Vec<Message>,
+    /// Whether they come out of the backlog.
+    pub(super) batch: bool,
+    /// When they were handed out. Nobody takes the time off that the outcome of a step is on its way.
+    pub(super) at: Moment,
+}
+
+impl Handed {
+    pub(super) fn new(now: Moment, input: &Input<'_>) -> Self {
+        if let Input::Message(message) = input {
+            Self { messages: vec![message.clone()], batch: false, at: now }
+        } else if let Input::Store(
+            Outcome::Fetch(Ok(backlog)) | Outcome::Hello(HelloOutcome::Claimed { backlog, .. }),
+        ) = input
+        {
+            Self { messages: backlog.messages.clone(), batch: true, at: now }
+        } else {
+            Self::default()
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) session: Session,
     pub(super) presence: Presence,
     pub(super) work: Option<Work>,
     pub(super) inbox: VecDeque<String>,
-    pub(super) mailbox: VecDeque<Notification>,
+    /// What has arrived, and when.
+    pub(super) mailbox: VecDeque<(Moment, Notification)>,
     pub(super) greeted: bool,
     pub(super) closed: bool,
     pub(super) ended: bool,

@@ -4,7 +4,7 @@ mod settling;
 
 use super::{
     action::{Action, Post},
-    socket::{BATCH_SIZE, Socket, Work},
+    socket::{BATCH_SIZE, Handed, Socket, Work},
     store::{Store, Stored},
 };
 use crate::{
@@ -20,12 +20,10 @@ use std::{
 use types::{
     broadcast::Broadcasts,
     channel_id::ChannelId,
-    message::Message,
     message_id::MessageId,
     moment::Moment,
     notification::Notification,
     presence::{ConnectionId, NodeId, Presence},
-    step::HelloOutcome,
     topic::TopicTag,
     urgency::Urgency,
 };
@@ -52,13 +50,16 @@ pub(crate) struct World {
     store: Store,
     /// The newest is last; only that one is used by the user agent.
     sockets: Vec<Socket>,
-    deliveries: Vec<(Presence, Notification)>,
+    /// What was sent to sockets, and when.
+    deliveries: Vec<(Moment, Presence, Notification)>,
     evictions: Vec<Presence>,
     told: BTreeMap<ChannelId, Told>,
     /// Ids that the user agent has received and not acknowledged.
     received: Vec<String>,
     /// All messages that it ever received.
     seen: BTreeSet<u64>,
+    /// When the messages expire that are or were stored.
+    expiries: BTreeMap<u64, Moment>,
     connections: u64,
 }
 
@@ -78,6 +79,7 @@ impl World {
             told: CHANNELS.iter().map(|id| (channel(id), Told::Unregistered)).collect(),
             received: Vec::new(),
             seen: BTreeSet::new(),
+            expiries: BTreeMap::new(),
             connections: 0,
         }
     }
@@ -107,7 +109,7 @@ impl World {
             Action::Repeat(n) => self.arrive(n, true),
             Action::Lose(n) => {
                 let at = n % self.deliveries.len().max(1);
-                if let Some((_, notification)) = self.deliveries.get_mut(at) {
+                if let Some((_, _, notification)) = self.deliveries.get_mut(at) {
                     *notification = Notification::Missed;
                 }
             }
@@ -206,7 +208,11 @@ impl World {
         message.urgency = Urgency::from_number(urgency).unwrap();
         message.place.topic = topic.map(|n| TopicTag::parse(message.channel, ["a", "b"][n]).unwrap());
         if let Some((message, presence)) = self.store.put(self.now, message) {
-            self.deliveries.extend(presence.map(|presence| (presence, Notification::Message(message))));
+            if !message.ttl.is_zero() {
+                self.expiries.insert(message.place.sequence.0, self.now + message.ttl);
+            }
+            let delivery = |presence| (self.now, presence, Notification::Message(message));
+            self.deliveries.extend(presence.map(delivery));
         }
     }
 
@@ -244,7 +250,7 @@ impl World {
                     assert_eq!(unseen, None, "removed without having been received");
                 }
                 let outcome = self.store.perform(self.now, step);
-                self.sockets[at].work = Some(Work::Performed(outcome));
+                self.sockets[at].work = Some(Work::Performed(self.now, outcome));
             }
             done => self.sockets[at].work = done,
         }
@@ -259,7 +265,9 @@ impl World {
 
     fn answer(&mut self, at: usize) {
         match self.sockets[at].work.take() {
-            Some(Work::Performed(outcome)) => self.handle(at, Input::Store(outcome)),
+            Some(Work::Performed(performed, outcome)) => {
+                self.handle_dated(at, performed, Input::Store(outcome));
+            }
             other => self.sockets[at].work = other,
         }
     }
@@ -267,7 +275,7 @@ impl World {
     fn fail(&mut self, at: usize) {
         let socket = &mut self.sockets[at];
         let Some(work) = socket.work.take() else { return };
-        if let Work::Asked(Step::RemoveMessages(..)) | Work::Performed(Outcome::RemoveMessages) = work {
+        if let Work::Asked(Step::RemoveMessages(..)) | Work::Performed(_, Outcome::RemoveMessages) = work {
             socket.not_removed.append(&mut socket.removing);
         }
         self.handle(at, Input::Store(Outcome::Failed));
@@ -278,10 +286,16 @@ impl World {
             return;
         }
         let at = n % self.deliveries.len();
-        let (presence, notification) =
+        let (posted, presence, mut notification) =
             if keep { self.deliveries[at].clone() } else { self.deliveries.remove(at) };
+        // As an endpoint-node does with what has waited for its connection-node.
+        if let Notification::Message(message) = &mut notification
+            && !message.age(self.now.since(posted))
+        {
+            notification = Notification::Missed;
+        }
         let to = self.sockets.iter_mut().find(|socket| socket.presence == presence);
-        to.into_iter().for_each(|socket| socket.mailbox.push_back(notification.clone()));
+        to.into_iter().for_each(|socket| socket.mailbox.push_back((self.now, notification.clone())));
     }
 
     fn mail(&mut self, at: usize) {
@@ -290,9 +304,15 @@ impl World {
             return;
         }
         match socket.mailbox.pop_front() {
-            Some(Notification::Message(message)) => self.handle(at, Input::Message(message)),
-            Some(Notification::Missed) => self.handle(at, Input::Missed),
-            Some(Notification::Update(update)) => panic!("{update:?} in Web Push"),
+            Some((arrived, Notification::Message(mut message))) => {
+                // As a connection does.
+                let good = message.age(self.now.since(arrived));
+                if good {
+                    self.handle(at, Input::Message(message));
+                }
+            }
+            Some((_, Notification::Missed)) => self.handle(at, Input::Missed),
+            Some((_, Notification::Update(update))) => panic!("{update:?} in Web Push"),
             None => {}
         }
     }
@@ -320,18 +340,12 @@ impl World {
     }
 
     fn handle(&mut self, at: usize, input: Input<'_>) {
-        // What the session is handed with this input; nothing else may be sent.
-        let live = matches!(input, Input::Message(_));
-        let handed = if let Input::Message(message) = &input {
-            vec![message.clone()]
-        } else if let Input::Store(
-            Outcome::Fetch(Ok(backlog)) | Outcome::Hello(HelloOutcome::Claimed { backlog, .. }),
-        ) = &input
-        {
-            backlog.messages.clone()
-        } else {
-            Vec::new()
-        };
+        self.handle_dated(at, self.now, input);
+    }
+
+    /// Brings an input that was made at some moment.
+    fn handle_dated(&mut self, at: usize, made: Moment, input: Input<'_>) {
+        let handed = Handed::new(made, &input);
         let mut effects = Vec::new();
         let mut context = Context {
             now: self.now,
@@ -343,11 +357,11 @@ impl World {
         self.sockets[at].session.handle(&mut context, input, &mut effects);
         for effect in effects {
             assert!(!self.sockets[at].ended, "{effect:?} after the end");
-            self.observe(at, (&handed, live), effect);
+            self.observe(at, &handed, effect);
         }
     }
 
-    fn observe(&mut self, at: usize, handed: (&[Message], bool), effect: Effect) {
+    fn observe(&mut self, at: usize, handed: &Handed, effect: Effect) {
         let newest = self.is_newest(at);
         let socket = &mut self.sockets[at];
         match effect {
@@ -380,7 +394,7 @@ impl World {
         }
     }
 
-    fn receive(&mut self, at: usize, handed: (&[Message], bool), text: &str) {
+    fn receive(&mut self, at: usize, handed: &Handed, text: &str) {
         let value: Value = serde_json::from_str(text).unwrap();
         let (newest, socket) = (self.is_newest(at), &mut self.sockets[at]);
         let status = value["status"].as_u64();
@@ -416,15 +430,17 @@ impl World {
         }
     }
 
-    fn receive_message(&mut self, at: usize, (handed, live): (&[Message], bool), value: &Value) {
+    fn receive_message(&mut self, at: usize, handed: &Handed, value: &Value) {
         let id = channel(value["channelID"].as_str().unwrap());
         let version = value["version"].as_str().unwrap();
         let opened = MessageId::open(&self.settings.keys, version).unwrap();
-        let message = handed.iter().find(|message| message.place == opened.place);
+        let message = handed.messages.iter().find(|message| message.place == opened.place);
         let message = message.expect("only what was handed over is sent");
         assert_eq!((opened.uaid, id), (uaid(A), message.channel));
         assert!(self.sockets[at].greeted);
-        self.sockets[at].take(self.now, message, !live);
+        let expires = self.expiries.get(&message.place.sequence.0);
+        assert!(expires.is_none_or(|expires| handed.at < *expires), "{message:?} has expired");
+        self.sockets[at].take(self.now, message, handed.batch);
         if self.is_newest(at) {
             assert_ne!(self.told[&id], Told::Unregistered, "sent for an unregistered channel");
         }
