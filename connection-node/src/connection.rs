@@ -6,6 +6,7 @@
 //! for nothing but the peer it holds no buffer and no timer.
 
 use crate::{
+    mailbox::Arrival,
     node::Node,
     registry::Registration,
     socket::{Incoming, Socket},
@@ -159,14 +160,18 @@ impl Connection {
 
     fn poll_mailbox(&mut self, context: &mut Context<'_>) -> bool {
         let takes = self.held.is_none() && !self.socket.is_congested() && self.session.takes_notifications();
-        let Poll::Ready((signals, notifications)) = self.registration.mailbox.poll_take(context, takes)
-        else {
+        let Poll::Ready((signals, arrivals)) = self.registration.mailbox.poll_take(context, takes) else {
             return false;
         };
-        for notification in notifications {
+        for Arrival { at, notification } in arrivals {
             match notification {
                 Notification::Update(update) => self.bring(Input::Update(update)),
-                Notification::Message(message) => self.bring(Input::Message(message)),
+                Notification::Message(mut message) => {
+                    // A socket that is congested, or whose hello is under way, may have had it wait.
+                    if message.age(self.node.now().since(at)) {
+                        self.bring(Input::Message(message));
+                    }
+                }
                 Notification::Missed => self.bring(Input::Missed),
             }
         }

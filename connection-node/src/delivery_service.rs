@@ -32,7 +32,7 @@ impl DeliveryService {
     fn hand_over(&self, parcel: Parcel) -> Receipt {
         let kind = Kind::from(&parcel.notification);
         let receipt = if parcel.to.node == self.node.id {
-            match self.node.registry.deliver(parcel.to.connection, parcel.notification) {
+            match self.node.registry.deliver(parcel.to.connection, self.node.now(), parcel.notification) {
                 Posted::Taken => Receipt::Delivered,
                 Posted::Full => Receipt::Busy,
                 Posted::Closed => Receipt::NotHere,

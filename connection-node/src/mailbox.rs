@@ -6,7 +6,7 @@
 use parking_lot::Mutex;
 use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
-use types::{message::Encoding, notification::Notification};
+use types::{moment::Moment, notification::Notification};
 
 /// How many notifications a mailbox holds. A full one answers [`Posted::Full`]; the notification waits in the
 /// store, and the connection looks there once it has emptied its mailbox.
@@ -30,6 +30,15 @@ pub enum Posted {
     Full,
     /// The connection is closing.
     Closed,
+}
+
+/// A notification in a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// When it was put in.
+    pub at: Moment,
+    /// What was put in.
+    pub notification: Notification,
 }
 
 /// Things to know that carry no content. Each is set once however often it is signalled.
@@ -74,7 +83,7 @@ pub struct Mailbox {
 struct State {
     /// The connection's task.
     waker: Option<Waker>,
-    notifications: Vec<Notification>,
+    notifications: Vec<Arrival>,
     signals: Signals,
     closed: bool,
     /// The connection wants to know when the broadcasts change.
@@ -85,7 +94,7 @@ struct State {
 
 impl Mailbox {
     /// Puts a notification in.
-    pub fn post(&self, notification: Notification) -> Posted {
+    pub fn post(&self, now: Moment, notification: Notification) -> Posted {
         let mut state = self.state.lock();
         if state.closed {
             return Posted::Closed;
@@ -100,7 +109,7 @@ impl Mailbox {
                 Posted::Full
             }
             Notification::Update(_) | Notification::Message(_) => {
-                state.notifications.push(notification);
+                state.notifications.push(Arrival { at: now, notification });
                 Posted::Taken
             }
         };
@@ -169,11 +178,7 @@ impl Mailbox {
 
     /// Takes what is there; notifications, and signals that make the connection send something, only if
     /// `notifications` is set. If there is nothing to take, the task of the context is woken by the next arrival.
-    pub fn poll_take(
-        &self,
-        context: &mut Context<'_>,
-        notifications: bool,
-    ) -> Poll<(Signals, Vec<Notification>)> {
+    pub fn poll_take(&self, context: &mut Context<'_>, notifications: bool) -> Poll<(Signals, Vec<Arrival>)> {
         let mut state = self.state.lock();
         let (wanted, left) = match notifications {
             true => (state.signals, Signals::default()),
@@ -209,28 +214,14 @@ impl State {
     /// Counted here and not kept, because an idle mailbox should be small and is nearly always empty.
     fn is_full(&self) -> bool {
         self.notifications.len() >= MAILBOX_LEN_MAX
-            || self.notifications.iter().map(weight).sum::<usize>() >= MAILBOX_BYTES_MAX
+            || self.notifications.iter().map(|arrival| arrival.notification.weight()).sum::<usize>()
+                >= MAILBOX_BYTES_MAX
     }
 
     fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
-    }
-}
-
-/// Bytes of data or payload.
-fn weight(notification: &Notification) -> usize {
-    match notification {
-        Notification::Update(update) => update.data.as_ref().map_or(0, |data| data.len()),
-        Notification::Message(message) => message.payload.as_ref().map_or(0, |payload| {
-            let headers = match &payload.encoding {
-                Encoding::Aes128gcm => 0,
-                Encoding::Aesgcm { encryption, crypto_key } => encryption.len() + crypto_key.len(),
-            };
-            payload.body.len() + headers
-        }),
-        Notification::Missed => 0,
     }
 }
 
@@ -241,11 +232,17 @@ mod tests {
     use types::{
         channel_id::ChannelId,
         key_ring::KeyId,
-        message::{Message, Payload, Place},
+        message::{Encoding, Message, Payload, Place},
         notification::{Sequence, Update},
         urgency::Urgency,
         version::Version,
     };
+
+    const NOW: Moment = Moment(7);
+
+    fn arrival(notification: Notification) -> Arrival {
+        Arrival { at: NOW, notification }
+    }
 
     /// A message whose body is as long as its number says.
     fn message(number: u64) -> Notification {
@@ -276,9 +273,9 @@ mod tests {
     fn a_full_mailbox_refuses_and_remembers_that_it_missed_something() {
         let mailbox = Mailbox::default();
         for number in 0..MAILBOX_LEN_MAX as u64 {
-            assert_eq!(mailbox.post(update(number)), Posted::Taken);
+            assert_eq!(mailbox.post(NOW, update(number)), Posted::Taken);
         }
-        assert_eq!(mailbox.post(update(99)), Posted::Full);
+        assert_eq!(mailbox.post(NOW, update(99)), Posted::Full);
         let Poll::Ready((signals, taken)) = mailbox.poll_take(&mut context(), true) else { panic!("empty") };
         assert!(signals.missed);
         assert_eq!(taken.len(), MAILBOX_LEN_MAX);
@@ -290,13 +287,13 @@ mod tests {
         let mailbox = Mailbox::default();
         let half = MAILBOX_BYTES_MAX as u64 / 2;
         for number in [half, half - 1, 1] {
-            assert_eq!(mailbox.post(message(number)), Posted::Taken);
+            assert_eq!(mailbox.post(NOW, message(number)), Posted::Taken);
         }
-        assert_eq!(mailbox.post(message(0)), Posted::Full);
+        assert_eq!(mailbox.post(NOW, message(0)), Posted::Full);
         let Poll::Ready((signals, taken)) = mailbox.poll_take(&mut context(), true) else { panic!("empty") };
         assert!(signals.missed);
-        assert_eq!(taken, [message(half), message(half - 1), message(1)]);
-        assert_eq!(mailbox.post(message(1)), Posted::Taken);
+        assert_eq!(taken, [half, half - 1, 1].map(message).map(arrival));
+        assert_eq!(mailbox.post(NOW, message(1)), Posted::Taken);
     }
 
     #[test]
@@ -324,22 +321,22 @@ mod tests {
     #[test]
     fn notifications_wait_until_they_are_wanted_but_signals_do_not() {
         let mailbox = Mailbox::default();
-        mailbox.post(update(1));
-        mailbox.post(Notification::Missed);
+        mailbox.post(NOW, update(1));
+        mailbox.post(NOW, Notification::Missed);
         assert!(mailbox.poll_take(&mut context(), false).is_pending());
         mailbox.timer();
         let timer = Signals { timer: true, ..Signals::default() };
         assert_eq!(mailbox.poll_take(&mut context(), false), Poll::Ready((timer, Vec::new())));
         let missed = Signals { missed: true, ..Signals::default() };
-        assert_eq!(mailbox.poll_take(&mut context(), true), Poll::Ready((missed, vec![update(1)])));
+        assert_eq!(mailbox.poll_take(&mut context(), true), Poll::Ready((missed, vec![arrival(update(1))])));
     }
 
     #[test]
     fn a_closed_mailbox_takes_nothing() {
         let mailbox = Mailbox::default();
-        mailbox.post(update(1));
+        mailbox.post(NOW, update(1));
         mailbox.close();
-        assert_eq!(mailbox.post(update(2)), Posted::Closed);
+        assert_eq!(mailbox.post(NOW, update(2)), Posted::Closed);
         assert!(mailbox.poll_take(&mut context(), true).is_pending());
     }
 

@@ -10,7 +10,7 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 use tokio::sync::oneshot;
-use types::{notification::Notification, presence::ConnectionId};
+use types::{moment::Moment, notification::Notification, presence::ConnectionId};
 
 /// Number of independently locked parts. A power of two.
 const SHARDS: usize = 32;
@@ -80,8 +80,8 @@ impl Registry {
     }
 
     /// Hands a notification to a connection.
-    pub fn deliver(&self, id: ConnectionId, notification: Notification) -> Posted {
-        self.mailbox(id).map_or(Posted::Closed, |mailbox| mailbox.post(notification))
+    pub fn deliver(&self, id: ConnectionId, now: Moment, notification: Notification) -> Posted {
+        self.mailbox(id).map_or(Posted::Closed, |mailbox| mailbox.post(now, notification))
     }
 
     /// Evicts a connection, if it is here. The receiver ends when its Close frame is on its way.
@@ -156,13 +156,13 @@ mod tests {
         let registry = Arc::new(Registry::new());
         let entered = registry.enter(1).unwrap();
         let id = entered.id;
-        assert_eq!(registry.deliver(id, Notification::Missed), Posted::Taken);
+        assert_eq!(registry.deliver(id, Moment(7), Notification::Missed), Posted::Taken);
         drop(entered);
-        assert_eq!(registry.deliver(id, Notification::Missed), Posted::Closed);
+        assert_eq!(registry.deliver(id, Moment(7), Notification::Missed), Posted::Closed);
         assert!(registry.evict(id).is_none());
         let _next = registry.enter(1).unwrap();
-        assert_eq!(registry.deliver(id, Notification::Missed), Posted::Closed);
-        assert_eq!(registry.deliver(ConnectionId(u64::MAX), Notification::Missed), Posted::Closed);
+        assert_eq!(registry.deliver(id, Moment(7), Notification::Missed), Posted::Closed);
+        assert_eq!(registry.deliver(ConnectionId(u64::MAX), Moment(7), Notification::Missed), Posted::Closed);
     }
 
     #[test]

@@ -17,8 +17,11 @@ use types::{
 /// The least that an operator may allow for the body of a message, in bytes (RFC 8030 section 7.2).
 const WP_DATA_LEN_MIN: usize = 4096;
 
-/// The most that an operator may allow for the body of a message, in bytes: what fits between nodes, with its headers.
-const WP_DATA_LEN_MAX: usize = PAYLOAD_LEN_MAX - 2 * PARAMETERS_LEN_MAX;
+/// The most that an operator may allow for the body of a message, in bytes.
+const WP_DATA_LEN_MAX: usize = 64 * 1024;
+
+// It fits between nodes, with its headers.
+const _: () = assert!(WP_DATA_LEN_MAX + 2 * PARAMETERS_LEN_MAX <= PAYLOAD_LEN_MAX);
 
 /// The most that an operator may allow for the stored messages of a client. The stores look at all of them where a
 /// client has as many as it may have.
@@ -264,7 +267,7 @@ mod tests {
             ("BECKON_CLUSTER_SECRET", "short", "16"),
             ("BECKON_SP_MAX_DATA", "65537", "65536"),
             ("BECKON_WP_MAX_DATA", "4095", "4096"),
-            ("BECKON_WP_MAX_DATA", "14337", "14336"),
+            ("BECKON_WP_MAX_DATA", "65537", "65536"),
             ("BECKON_MAX_TTL", "0", "1s"),
             ("BECKON_MAX_TTL", "1500ms", "whole seconds"),
             ("BECKON_MSG_LIMIT", "0", "from 1"),

@@ -37,7 +37,9 @@
 //! the store that was given before the step of that acknowledgement still shows what it removes; the waiting
 //! acknowledgements are laid over it. If the step of an acknowledgement fails, a later look shows the update or
 //! message as pending, and it is sent again; in SimplePush that look is taken soon, in Web Push the next hello is
-//! waited for, unless there is another reason to look.
+//! waited for, unless there is another reason to look. In Web Push there is one more exception, since nothing is kept
+//! of a message once the step of its acknowledgement has begun: a delivery that comes after that (late, or a second
+//! time) is sent once more.
 //!
 //! **A doubtful outcome is looked up.** A step that failed may have been performed. After a failed `register`,
 //! every first register of a channel on this socket is followed by a look, because the channel may have

@@ -127,14 +127,15 @@ impl WebPush {
         }
     }
 
-    /// Gives back what is not needed while nothing goes on.
+    /// Gives back what is not needed while nothing goes on. A subscriber keeps its subscriptions only.
     fn tidy(&mut self) {
-        if self
-            .ongoing
-            .as_ref()
-            .is_some_and(|ongoing| ongoing.progress.is_idle() && ongoing.subscriptions.is_empty())
+        if let Some(ongoing) = &mut self.ongoing
+            && ongoing.progress.is_idle()
         {
-            self.ongoing = None;
+            ongoing.progress = Progress::default();
+            if ongoing.subscriptions.is_empty() {
+                self.ongoing = None;
+            }
         }
     }
 }
@@ -387,3 +388,6 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,18 @@ pub struct Message {
     pub payload: Option<Payload>,
 }
 
+impl Message {
+    /// Takes the time off that has passed since it was handed out. False if it is not good any more and must not be
+    /// sent. One that is not stored waits for its socket like any other.
+    pub fn age(&mut self, by: Duration) -> bool {
+        if self.ttl.is_zero() {
+            return true;
+        }
+        self.ttl = self.ttl.saturating_sub(by);
+        !self.ttl.is_zero()
+    }
+}
+
 /// What tells a message among all messages to one client: its own write, and the topic under which a later one
 /// replaces it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +70,17 @@ pub struct Payload {
     pub body: Bytes,
 }
 
+impl Payload {
+    /// Bytes of the body and of the headers.
+    pub fn weight(&self) -> usize {
+        let headers = match &self.encoding {
+            Encoding::Aes128gcm => 0,
+            Encoding::Aesgcm { encryption, crypto_key } => encryption.len() + crypto_key.len(),
+        };
+        self.body.len() + headers
+    }
+}
+
 /// How a body is encrypted, and what its receiver needs besides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Encoding {
@@ -71,4 +94,30 @@ pub enum Encoding {
         /// `Crypto-Key`.
         crypto_key: Box<str>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(ttl: Duration) -> Message {
+        let place = Place { sequence: Sequence(1), topic: None };
+        Message {
+            channel: ChannelId([1; 16]),
+            place,
+            key: KeyId(1),
+            urgency: Urgency::Normal,
+            ttl,
+            payload: None,
+        }
+    }
+
+    #[test]
+    fn a_message_is_good_until_its_time_has_passed() {
+        let second = Duration::from_secs(1);
+        let mut stored = message(2 * second);
+        assert!(stored.age(second) && stored.ttl == second);
+        assert!(!stored.age(second));
+        assert!(message(Duration::ZERO).age(second), "nothing but the socket is waited for");
+    }
 }

@@ -1,6 +1,10 @@
 //! What is on its way from an application server to a socket.
 
-use crate::{channel_id::ChannelId, message::Message, version::Version};
+use crate::{
+    channel_id::ChannelId,
+    message::{Message, Payload},
+    version::Version,
+};
 use std::sync::Arc;
 
 /// The position of a write among all writes to one client's record, given by the store. It only grows while
@@ -31,4 +35,15 @@ pub enum Notification {
     Message(Message),
     /// Something was stored for this client and could not be handed over: look into the store.
     Missed,
+}
+
+impl Notification {
+    /// Bytes that the application server has sent along.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Update(update) => update.data.as_deref().map_or(0, str::len),
+            Self::Message(message) => message.payload.as_ref().map_or(0, Payload::weight),
+            Self::Missed => 0,
+        }
+    }
 }

@@ -162,8 +162,16 @@ impl Pending {
         let mut parcels = Vec::with_capacity(room.min(self.outbox.len()));
         let mut data_len = 0;
         while parcels.len() < room && data_len < REQUEST_DATA_MAX {
-            let Some(Waiting { parcel, deadline, reply }) = self.outbox.pop_front() else { break };
-            data_len += data_len_of(&parcel.notification);
+            let Some(Waiting { mut parcel, deadline, reply }) = self.outbox.pop_front() else { break };
+            // Both deadlines are as far away from the moment at which they were set.
+            if let Notification::Message(message) = &mut parcel.notification
+                && !message.age(nudge_deadline.since(deadline))
+            {
+                self.remember(parcel.to.connection);
+                let _ = reply.send(Err(Undelivered::TimedOut));
+                continue;
+            }
+            data_len += parcel.notification.weight();
             parcels.push(convert::parcel_to_wire(self.next_tag(), &parcel));
             let connection = parcel.to.connection;
             self.in_flight.push_back(Some(Sent { connection, deadline, reply: Some(reply) }));
@@ -277,15 +285,6 @@ impl Pending {
 /// A stream was replaced by a newer one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Superseded;
-
-/// Bytes of what an application server sent along.
-fn data_len_of(notification: &Notification) -> usize {
-    match notification {
-        Notification::Update(update) => update.data.as_deref().map_or(0, str::len),
-        Notification::Message(message) => message.payload.as_ref().map_or(0, |payload| payload.body.len()),
-        Notification::Missed => 0,
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -83,6 +83,10 @@ where
         }
     };
     let body = body::read(body, body_len, settings.wp_max_data, settings.body_timeout).await;
+    // Neither is a row of the table, and nobody may be there any more to hear of rows 5 and 6.
+    if let Err(error @ (BodyError::TooSlow | BodyError::Broken)) = body {
+        return Err(MessageRejection::Body(error));
+    }
     let draft = match draft(endpoint, channel.channel, &head.headers, body) {
         Ok(draft) => draft,
         Err(rejection) => {

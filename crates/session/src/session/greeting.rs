@@ -18,7 +18,8 @@ use types::{
 
 impl Session {
     /// Takes the first hello. Its dialect may depend on what is stored for the UAID, so what only one dialect
-    /// demands is checked here if the dialect is certain, and by the store's step otherwise.
+    /// demands is checked here if the dialect is certain, and with the store's step otherwise. What both would
+    /// refuse is refused before anything is claimed.
     pub(super) fn greet(
         &mut self,
         context: &mut Context<'_>,
@@ -33,7 +34,11 @@ impl Session {
             BareHello::Reject => Dialect::SimplePush,
         };
         let uaid = request.uaid();
-        let listed = request.listed(settings.channels_max_sp);
+        // The list means nothing in Web Push.
+        let listed = match named {
+            Some(Dialect::WebPush) => None,
+            Some(Dialect::SimplePush) | None => request.listed(settings.channels_max_sp),
+        };
         // Only a UAID that can be looked up leaves the dialect open.
         let certain = match uaid {
             NamedUaid::Valid(..) => named,
@@ -42,6 +47,7 @@ impl Session {
         let violation = match (certain, uaid) {
             (Some(Dialect::WebPush), _) if request.broadcasts().is_err() => Some(Violation::IllFormed),
             (Some(Dialect::SimplePush), _) if listed.is_none() => Some(Violation::IllFormed),
+            (None, _) if listed.is_none() && request.broadcasts().is_err() => Some(Violation::IllFormed),
             (_, NamedUaid::WrongType) => Some(Violation::IllFormed),
             (Some(Dialect::SimplePush), NamedUaid::Malformed)
                 if settings.invalid_uaid == InvalidUaid::Refuse =>
@@ -52,8 +58,8 @@ impl Session {
         };
         if let Some(violation) = violation {
             return match certain {
-                Some(Dialect::WebPush) => self.refuse_hello(request.text, violation, effects),
-                Some(Dialect::SimplePush) | None => self.refuse(request.text, violation, effects),
+                Some(Dialect::SimplePush) => self.refuse(request.text, violation, effects),
+                Some(Dialect::WebPush) | None => self.refuse_hello(request.text, violation, effects),
             };
         }
         match uaid {
@@ -178,7 +184,7 @@ impl Session {
         }
     }
 
-    /// Refuses a Web Push hello. There is no UAID in the reply, because Firefox takes any reply that has one for
+    /// Refuses a hello that is Web Push or may be. There is no UAID in the reply, because Firefox takes any reply that has one for
     /// a success.
     pub(crate) fn refuse_hello(&mut self, request: &str, violation: Violation, effects: &mut Vec<Effect>) {
         effects.push(Effect::Send(error_reply(request, violation.reply(), &["uaid"])));

@@ -44,6 +44,12 @@ impl Progress {
         self.sent.is_empty() && self.next.is_none() && self.again.is_none()
     }
 
+    /// Transmissions that there is room for before memory is asked for.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.sent.capacity()
+    }
+
     /// Whether a message was sent on this socket and is not acknowledged.
     pub(super) fn has_sent(&self, sequence: Sequence) -> bool {
         self.sent.iter().any(|sent| sent.sequence == sequence)
@@ -58,9 +64,10 @@ impl Progress {
         self.sent.iter().filter(|sent| sent.batch)
     }
 
-    /// Notes that a stored message is being sent.
+    /// Notes that a stored message is being sent. What has expired makes room before memory is asked for, which
+    /// costs no more than [`Self::has_sent`] did.
     pub(super) fn note(&mut self, now: Moment, message: &Message, batch: bool) {
-        if self.sent.len() >= SENT_MAX {
+        if self.sent.len() == self.sent.capacity() || self.sent.len() >= SENT_MAX {
             self.sent.retain(|sent| now < sent.expires);
         }
         if self.sent.len() >= SENT_MAX {

@@ -44,7 +44,11 @@ impl Subscriptions {
                     answer.error(raw_id, TOO_MANY);
                     continue;
                 }
-                None => self.0.push(Subscription { id: id.clone(), version: version.clone() }),
+                None => {
+                    // Most sockets subscribe to a few, at the hello, and keep them for days.
+                    self.0.reserve_exact(1);
+                    self.0.push(Subscription { id: id.clone(), version: version.clone() });
+                }
             }
             if **known != **version {
                 answer.value(id, version);
@@ -65,5 +69,24 @@ impl Subscriptions {
             }
         }
         changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Request;
+
+    #[test]
+    fn subscriptions_take_no_more_room_than_they_need() {
+        let values = ["a", "b", "c", "d", "e"].map(|id| (id.into(), "1".into()));
+        let broadcasts = Broadcasts { revision: 1, values: values.into() };
+        let mut subscriptions = Subscriptions::default();
+        for (text, count) in [(r#"{"a":"1"}"#, 1), (r#"{"a":"1","b":"1","c":"1"}"#, 3), (r#"{"e":"1"}"#, 4)] {
+            let message = format!(r#"{{"broadcasts":{text}}}"#);
+            let named = Request::parse(&message).unwrap().broadcasts().unwrap().unwrap();
+            subscriptions.add(&named, &broadcasts);
+            assert_eq!((subscriptions.0.len(), subscriptions.0.capacity()), (count, count));
+        }
     }
 }

@@ -41,9 +41,12 @@ fn a_message_arrives_with_its_id_its_body_and_its_headers() {
             ),
         ),
     ] {
-        Talk::webpush(&[X]).check(&[bring(&sent)], &[notified_with(&sent, members)]);
-        let talk = Talk::webpush_with(settings(), &[X], std::slice::from_ref(&sent), false);
-        assert_eq!(talk.deadline(), Some(300));
+        let notification = notified_with(&sent, members);
+        Talk::webpush(&[X]).check(&[bring(&sent)], std::slice::from_ref(&notification));
+        // The same out of the backlog.
+        let mut talk = Talk::new();
+        talk.handle(text(WEBPUSH_A));
+        talk.check(&[webpush_claimed(&[X], &[sent], false)], &[webpush_hello_reply(A), notification]);
     }
 }
 

@@ -72,6 +72,16 @@ fn a_list_of_channels_does_not_keep_a_stored_uaid_from_being_web_push() {
 }
 
 #[test]
+fn a_list_of_channels_means_nothing_if_the_dialect_is_named() {
+    for list in [format!(r#"["{X}"]"#), r#"["x"]"#.into(), "[1]".into(), "[]".into()] {
+        let message =
+            format!(r#"{{"messageType":"hello","use_webpush":true,"uaid":"{A}","channelIDs":{list}}}"#);
+        let step = Hello { otherwise: Dialect::SimplePush, ..webpush_hello(A) };
+        check(&[text(&message), webpush_claimed(&[X], &[], false)], &[hello(step), webpush_hello_reply(A)]);
+    }
+}
+
+#[test]
 fn a_uaid_that_is_not_stored_for_web_push_becomes_another() {
     // WP-4
     for (message, named) in [
@@ -120,6 +130,9 @@ fn an_ill_formed_hello_is_refused_without_a_uaid() {
         r#""broadcasts":[],"uaid":"x""#,
         r#""use_webpush":true,"broadcasts":"x","uaid":"6fa1c3e2d40b4f5a8c7e9b1032a4d5f6""#,
         r#""use_webpush":true,"broadcasts":{"a":1},"uaid":"6fa1c3e2d40b4f5a8c7e9b1032a4d5f6""#,
+        // Whichever dialect is stored would refuse these.
+        r#""broadcasts":5,"uaid":"6fa1c3e2d40b4f5a8c7e9b1032a4d5f6""#,
+        r#""broadcasts":5,"channelIDs":["x",1],"uaid":"6fa1c3e2d40b4f5a8c7e9b1032a4d5f6""#,
     ] {
         let message = format!(r#"{{"messageType":"hello",{members}}}"#);
         let mut effects = Talk::new().handle(text(&message));
@@ -132,17 +145,18 @@ fn an_ill_formed_hello_is_refused_without_a_uaid() {
 #[test]
 fn a_hello_whose_dialect_only_the_store_knew_is_refused_after_it() {
     // WP-7: SimplePush would not have looked at the member.
-    let message = format!(r#"{{"messageType":"hello","uaid":"{A}","broadcasts":5}}"#);
+    let message = format!(r#"{{"messageType":"hello","uaid":"{A}","channelIDs":[],"broadcasts":5}}"#);
     check(
         &[text(&message), webpush_claimed_from(Some(OTHER), &[X], &messages([1]), false)],
         &[
-            hello(Hello { named: None, ..webpush_hello(A) }),
+            hello(hello_step(A, &[])),
             Effect::Evict(OTHER),
-            send(&format!(r#"{{"messageType":"hello","broadcasts":5,{INVALID}"#)),
+            send(&format!(r#"{{"messageType":"hello","channelIDs":[],"broadcasts":5,{INVALID}"#)),
             close(CloseCode::Policy),
             release(),
         ],
     );
+    check(&[text(&message), claimed(0, &[])], &[hello(hello_step(A, &[])), hello_reply(A)]);
 }
 
 #[test]

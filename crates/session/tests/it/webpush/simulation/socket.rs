@@ -1,6 +1,6 @@
 //! A socket of the user agent, and what has gone over it.
 
-use session::session::{Outcome, Session, Step};
+use session::session::{Input, Outcome, Session, Step};
 use std::collections::{BTreeMap, VecDeque};
 use types::{
     channel_id::ChannelId,
@@ -8,6 +8,7 @@ use types::{
     moment::Moment,
     notification::Notification,
     presence::Presence,
+    step::HelloOutcome,
     urgency::Urgency,
 };
 
@@ -16,7 +17,8 @@ pub(super) const BATCH_SIZE: usize = 3;
 #[derive(Debug)]
 pub(super) enum Work {
     Asked(Step),
-    Performed(Outcome),
+    /// An outcome, and when the store handed it out.
+    Performed(Moment, Outcome),
 }
 
 /// A message that a socket was sent.
@@ -27,6 +29,33 @@ pub(super) struct Sent {
     batch: bool,
     /// Whether the session has read an acknowledgement of it.
     pub(super) acknowledged: bool,
+    /// Whether the step of that acknowledgement has begun.
+    pub(super) removing: bool,
+}
+
+/// What a session is handed with an input; nothing else may be sent.
+#[derive(Debug, Default)]
+pub(super) struct Handed {
+    pub(super) messages: Vec<Message>,
+    /// Whether they come out of the backlog.
+    pub(super) batch: bool,
+    /// When they were handed out. Nobody takes the time off that the outcome of a step is on its way.
+    pub(super) at: Moment,
+}
+
+impl Handed {
+    pub(super) fn new(now: Moment, input: &Input<'_>) -> Self {
+        if let Input::Message(message) = input {
+            Self { messages: vec![message.clone()], batch: false, at: now }
+        } else if let Input::Store(
+            Outcome::Fetch(Ok(backlog)) | Outcome::Hello(HelloOutcome::Claimed { backlog, .. }),
+        ) = input
+        {
+            Self { messages: backlog.messages.clone(), batch: true, at: now }
+        } else {
+            Self::default()
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -35,7 +64,8 @@ pub(super) struct Socket {
     pub(super) presence: Presence,
     pub(super) work: Option<Work>,
     pub(super) inbox: VecDeque<String>,
-    pub(super) mailbox: VecDeque<Notification>,
+    /// What has arrived, and when.
+    pub(super) mailbox: VecDeque<(Moment, Notification)>,
     pub(super) greeted: bool,
     pub(super) closed: bool,
     pub(super) ended: bool,
@@ -68,15 +98,30 @@ impl Socket {
         }
     }
 
+    /// Takes in that the step of acknowledgements has begun.
+    pub(super) fn begin_removing(&mut self, places: &[Place]) {
+        self.removing = places.to_vec();
+        for place in places {
+            self.sent.entry(place.sequence.0).and_modify(|sent| sent.removing = true);
+        }
+    }
+
     /// Takes in that a message is being sent, of which the session was handed this.
     pub(super) fn take(&mut self, now: Moment, handed: &Message, batch: bool) {
         let sequence = handed.place.sequence.0;
         if let Some(before) = self.sent.get(&sequence) {
             let forgotten = now >= before.expires || self.not_removed.contains(&handed.place);
-            assert!(forgotten || before.acknowledged && !batch, "{handed:?} was sent and {before:?}");
+            // A delivery that comes so late is not recognised any more.
+            assert!(forgotten || before.removing && !batch, "{handed:?} was sent and {before:?}");
         }
         assert!(handed.urgency >= self.min[0], "{handed:?} is not urgent enough");
-        let sent = Sent { channel: handed.channel, expires: now + handed.ttl, batch, acknowledged: false };
+        let sent = Sent {
+            channel: handed.channel,
+            expires: now + handed.ttl,
+            batch,
+            acknowledged: false,
+            removing: false,
+        };
         self.sent.insert(sequence, sent);
         let outstanding = |sent: &&Sent| sent.batch && !sent.acknowledged && now < sent.expires;
         assert!(self.sent.values().filter(outstanding).count() <= BATCH_SIZE, "too many are outstanding");

@@ -1,8 +1,10 @@
 //! The world around the sessions of one user agent.
 
+mod settling;
+
 use super::{
     action::{Action, Post},
-    socket::{BATCH_SIZE, Socket, Work},
+    socket::{BATCH_SIZE, Handed, Socket, Work},
     store::{Store, Stored},
 };
 use crate::{
@@ -18,12 +20,10 @@ use std::{
 use types::{
     broadcast::Broadcasts,
     channel_id::ChannelId,
-    message::Message,
     message_id::MessageId,
     moment::Moment,
     notification::Notification,
     presence::{ConnectionId, NodeId, Presence},
-    step::HelloOutcome,
     topic::TopicTag,
     urgency::Urgency,
 };
@@ -50,13 +50,16 @@ pub(crate) struct World {
     store: Store,
     /// The newest is last; only that one is used by the user agent.
     sockets: Vec<Socket>,
-    deliveries: Vec<(Presence, Notification)>,
+    /// What was sent to sockets, and when.
+    deliveries: Vec<(Moment, Presence, Notification)>,
     evictions: Vec<Presence>,
     told: BTreeMap<ChannelId, Told>,
     /// Ids that the user agent has received and not acknowledged.
     received: Vec<String>,
     /// All messages that it ever received.
     seen: BTreeSet<u64>,
+    /// When the messages expire that are or were stored.
+    expiries: BTreeMap<u64, Moment>,
     connections: u64,
 }
 
@@ -76,6 +79,7 @@ impl World {
             told: CHANNELS.iter().map(|id| (channel(id), Told::Unregistered)).collect(),
             received: Vec::new(),
             seen: BTreeSet::new(),
+            expiries: BTreeMap::new(),
             connections: 0,
         }
     }
@@ -105,7 +109,7 @@ impl World {
             Action::Repeat(n) => self.arrive(n, true),
             Action::Lose(n) => {
                 let at = n % self.deliveries.len().max(1);
-                if let Some((_, notification)) = self.deliveries.get_mut(at) {
+                if let Some((_, _, notification)) = self.deliveries.get_mut(at) {
                     *notification = Notification::Missed;
                 }
             }
@@ -204,7 +208,11 @@ impl World {
         message.urgency = Urgency::from_number(urgency).unwrap();
         message.place.topic = topic.map(|n| TopicTag::parse(message.channel, ["a", "b"][n]).unwrap());
         if let Some((message, presence)) = self.store.put(self.now, message) {
-            self.deliveries.extend(presence.map(|presence| (presence, Notification::Message(message))));
+            if !message.ttl.is_zero() {
+                self.expiries.insert(message.place.sequence.0, self.now + message.ttl);
+            }
+            let delivery = |presence| (self.now, presence, Notification::Message(message));
+            self.deliveries.extend(presence.map(delivery));
         }
     }
 
@@ -242,7 +250,7 @@ impl World {
                     assert_eq!(unseen, None, "removed without having been received");
                 }
                 let outcome = self.store.perform(self.now, step);
-                self.sockets[at].work = Some(Work::Performed(outcome));
+                self.sockets[at].work = Some(Work::Performed(self.now, outcome));
             }
             done => self.sockets[at].work = done,
         }
@@ -257,7 +265,9 @@ impl World {
 
     fn answer(&mut self, at: usize) {
         match self.sockets[at].work.take() {
-            Some(Work::Performed(outcome)) => self.handle(at, Input::Store(outcome)),
+            Some(Work::Performed(performed, outcome)) => {
+                self.handle_dated(at, performed, Input::Store(outcome));
+            }
             other => self.sockets[at].work = other,
         }
     }
@@ -265,7 +275,7 @@ impl World {
     fn fail(&mut self, at: usize) {
         let socket = &mut self.sockets[at];
         let Some(work) = socket.work.take() else { return };
-        if let Work::Asked(Step::RemoveMessages(..)) | Work::Performed(Outcome::RemoveMessages) = work {
+        if let Work::Asked(Step::RemoveMessages(..)) | Work::Performed(_, Outcome::RemoveMessages) = work {
             socket.not_removed.append(&mut socket.removing);
         }
         self.handle(at, Input::Store(Outcome::Failed));
@@ -276,10 +286,16 @@ impl World {
             return;
         }
         let at = n % self.deliveries.len();
-        let (presence, notification) =
+        let (posted, presence, mut notification) =
             if keep { self.deliveries[at].clone() } else { self.deliveries.remove(at) };
+        // As an endpoint-node does with what has waited for its connection-node.
+        if let Notification::Message(message) = &mut notification
+            && !message.age(self.now.since(posted))
+        {
+            notification = Notification::Missed;
+        }
         let to = self.sockets.iter_mut().find(|socket| socket.presence == presence);
-        to.into_iter().for_each(|socket| socket.mailbox.push_back(notification.clone()));
+        to.into_iter().for_each(|socket| socket.mailbox.push_back((self.now, notification.clone())));
     }
 
     fn mail(&mut self, at: usize) {
@@ -288,9 +304,15 @@ impl World {
             return;
         }
         match socket.mailbox.pop_front() {
-            Some(Notification::Message(message)) => self.handle(at, Input::Message(message)),
-            Some(Notification::Missed) => self.handle(at, Input::Missed),
-            Some(Notification::Update(update)) => panic!("{update:?} in Web Push"),
+            Some((arrived, Notification::Message(mut message))) => {
+                // As a connection does.
+                let good = message.age(self.now.since(arrived));
+                if good {
+                    self.handle(at, Input::Message(message));
+                }
+            }
+            Some((_, Notification::Missed)) => self.handle(at, Input::Missed),
+            Some((_, Notification::Update(update))) => panic!("{update:?} in Web Push"),
             None => {}
         }
     }
@@ -318,18 +340,12 @@ impl World {
     }
 
     fn handle(&mut self, at: usize, input: Input<'_>) {
-        // What the session is handed with this input; nothing else may be sent.
-        let live = matches!(input, Input::Message(_));
-        let handed = if let Input::Message(message) = &input {
-            vec![message.clone()]
-        } else if let Input::Store(
-            Outcome::Fetch(Ok(backlog)) | Outcome::Hello(HelloOutcome::Claimed { backlog, .. }),
-        ) = &input
-        {
-            backlog.messages.clone()
-        } else {
-            Vec::new()
-        };
+        self.handle_dated(at, self.now, input);
+    }
+
+    /// Brings an input that was made at some moment.
+    fn handle_dated(&mut self, at: usize, made: Moment, input: Input<'_>) {
+        let handed = Handed::new(made, &input);
         let mut effects = Vec::new();
         let mut context = Context {
             now: self.now,
@@ -341,11 +357,11 @@ impl World {
         self.sockets[at].session.handle(&mut context, input, &mut effects);
         for effect in effects {
             assert!(!self.sockets[at].ended, "{effect:?} after the end");
-            self.observe(at, (&handed, live), effect);
+            self.observe(at, &handed, effect);
         }
     }
 
-    fn observe(&mut self, at: usize, handed: (&[Message], bool), effect: Effect) {
+    fn observe(&mut self, at: usize, handed: &Handed, effect: Effect) {
         let newest = self.is_newest(at);
         let socket = &mut self.sockets[at];
         match effect {
@@ -364,7 +380,7 @@ impl World {
             Effect::Store(step) => {
                 assert!(socket.work.is_none(), "{step:?} while a step is under way");
                 if let Step::RemoveMessages(_, places) = &step {
-                    socket.removing.clone_from(places);
+                    socket.begin_removing(places);
                 }
                 socket.work = Some(Work::Asked(step));
             }
@@ -378,7 +394,7 @@ impl World {
         }
     }
 
-    fn receive(&mut self, at: usize, handed: (&[Message], bool), text: &str) {
+    fn receive(&mut self, at: usize, handed: &Handed, text: &str) {
         let value: Value = serde_json::from_str(text).unwrap();
         let (newest, socket) = (self.is_newest(at), &mut self.sockets[at]);
         let status = value["status"].as_u64();
@@ -414,15 +430,17 @@ impl World {
         }
     }
 
-    fn receive_message(&mut self, at: usize, (handed, live): (&[Message], bool), value: &Value) {
+    fn receive_message(&mut self, at: usize, handed: &Handed, value: &Value) {
         let id = channel(value["channelID"].as_str().unwrap());
         let version = value["version"].as_str().unwrap();
         let opened = MessageId::open(&self.settings.keys, version).unwrap();
-        let message = handed.iter().find(|message| message.place == opened.place);
+        let message = handed.messages.iter().find(|message| message.place == opened.place);
         let message = message.expect("only what was handed over is sent");
         assert_eq!((opened.uaid, id), (uaid(A), message.channel));
         assert!(self.sockets[at].greeted);
-        self.sockets[at].take(self.now, message, !live);
+        let expires = self.expiries.get(&message.place.sequence.0);
+        assert!(expires.is_none_or(|expires| handed.at < *expires), "{message:?} has expired");
+        self.sockets[at].take(self.now, message, handed.batch);
         if self.is_newest(at) {
             assert_ne!(self.told[&id], Told::Unregistered, "sent for an unregistered channel");
         }
@@ -430,67 +448,5 @@ impl World {
         if !self.received.iter().any(|received| received == version) {
             self.received.push(version.to_owned());
         }
-    }
-
-    /// Lets everything happen that is on its way, without failures, while the user agent acknowledges what it
-    /// was sent; and what is due in the seconds after that.
-    pub(crate) fn settle(&mut self) {
-        for _ in 0..4 {
-            self.calm_down();
-            self.act(Action::Wait(11));
-        }
-    }
-
-    fn calm_down(&mut self) {
-        for _ in 0..200 {
-            if self.is_quiet() {
-                return;
-            }
-            for n in 0..SOCKETS_MAX {
-                self.act(Action::Serve(n));
-                self.act(Action::Arrive(0));
-                self.act(Action::Evict(0));
-                self.act(Action::Acknowledge(0));
-            }
-        }
-        panic!("still busy");
-    }
-
-    fn is_quiet(&self) -> bool {
-        let quiet = |socket: &Socket| {
-            socket.work.is_none()
-                && socket.mailbox.is_empty()
-                && (socket.closed || socket.inbox.is_empty() && socket.session.is_settled())
-        };
-        let nothing_on_its_way = self.deliveries.is_empty() && self.evictions.is_empty();
-        // Only over a socket in use can the user agent acknowledge what it has received.
-        let newest = ConnectionId(self.connections);
-        let in_use =
-            |socket: &Socket| socket.greeted && !socket.closed && socket.presence.connection == newest;
-        let acknowledged = self.received.is_empty() || !self.sockets.last().is_some_and(in_use);
-        nothing_on_its_way && acknowledged && self.sockets.iter().all(quiet)
-    }
-
-    /// What is stored for channels that the user agent was told of, and matters enough, has arrived and was
-    /// acknowledged; what the store did not remove is left to the next hello.
-    pub(crate) fn assert_wanted_messages_are_drained(&mut self) {
-        let Some(socket) = self.current().filter(|socket| socket.greeted) else { return };
-        let (min, not_removed) = (socket.min[0], std::mem::take(&mut socket.not_removed));
-        let left = self.stored().into_iter().find(|Stored { message, .. }| {
-            self.told[&message.channel] == Told::Registered
-                && message.urgency >= min
-                && !not_removed.contains(&message.place)
-        });
-        assert!(left.is_none(), "{left:?} is stored for a connected client");
-    }
-
-    pub(crate) fn assert_all_drained(&mut self) {
-        assert!(self.current().is_some_and(|socket| socket.greeted), "no hello");
-        assert!(self.stored().is_empty(), "{:?} still stored after a hello", self.stored());
-    }
-
-    /// Of all sockets only the newest is left.
-    pub(crate) fn assert_former_sockets_ended(&self) {
-        assert_eq!(self.sockets.len(), 1);
     }
 }
