@@ -15,10 +15,10 @@ use futures_util::future::BoxFuture;
 use session::session::{CloseCode, Context as SessionContext, Effect, Input, Outcome, Session, Step};
 use std::{
     collections::VecDeque,
-    future::{Future as _, poll_fn},
+    future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::sync::oneshot;
@@ -86,6 +86,21 @@ struct Held {
     effects: VecDeque<Effect>,
 }
 
+/// Runs until the socket has ended and the store knows.
+///
+/// Not an `async fn` with the connection as its argument: the state machine of one has room for the connection twice,
+/// once as the argument and once as what is worked on.
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        ready!(self.go_on(context));
+        self.registration.mailbox.close();
+        self.registration.mailbox.evicted();
+        Poll::Ready(())
+    }
+}
+
 impl Connection {
     /// A connection on a socket that was upgraded just now.
     pub fn new(node: Arc<Node>, socket: Socket, registration: Registration) -> Self {
@@ -105,14 +120,7 @@ impl Connection {
         }
     }
 
-    /// Runs until the socket has ended and the store knows.
-    pub async fn run(mut self) {
-        poll_fn(|context| self.poll(context)).await;
-        self.registration.mailbox.close();
-        self.registration.mailbox.evicted();
-    }
-
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn go_on(&mut self, context: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS_MAX {
             let progress = self.poll_held(context)
                 | self.poll_step(context)
