@@ -23,7 +23,7 @@ pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
 /// The largest of the experiments.
 ///
 /// # Errors
-/// As of [`bench`].
+/// As of [`bench()`].
 pub(crate) fn million(arguments: &[&str]) -> Result<()> {
     bench(&[&["million"], arguments].concat())
 }
