@@ -27,6 +27,7 @@ mod script;
 
 use crate::{ANNOUNCE_INTERVAL, Announced, Answer, LEASE, NodeEntry, Store, StoreError};
 use ::redis::{Cmd, ErrorKind, Value};
+use batch::Haste;
 use link::{Failure, Link, Repeat};
 use record::Unreadable;
 use script::{SCRIPTS, Script};
@@ -165,7 +166,12 @@ impl RedisStore {
         call: Cmd,
         read: impl FnOnce(Value) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<T> {
-        self.perform(script, call, Repeat::Harmless, read)
+        self.perform(script, call, Repeat::Harmless, Haste::AtOnce, read)
+    }
+
+    /// Calls a script for a client that has done with something, and does not wait to hear that it is gone.
+    fn forget(&self, script: &'static Script, call: Cmd) -> Answer<()> {
+        self.perform(script, call, Repeat::Harmless, Haste::Patient, done)
     }
 
     /// Calls a script and reads its answer.
@@ -174,10 +180,11 @@ impl RedisStore {
         script: &'static Script,
         call: Cmd,
         repeat: Repeat,
+        haste: Haste,
         read: impl FnOnce(Value) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<T> {
         let link = self.link.clone();
-        Box::pin(async move { read(link.call(script, &call, repeat).await?) })
+        Box::pin(async move { read(link.call(script, &call, repeat, haste).await?) })
     }
 }
 
@@ -268,13 +275,14 @@ impl Store for RedisStore {
         if none {
             return Box::pin(std::future::ready(Ok(())));
         }
-        self.step(script, call, done)
+        self.forget(script, call)
     }
 
     fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome> {
         // Twice, it would be two messages, and its sender would know the place of one.
         let repeat = if put.ttl.is_zero() { Repeat::Harmless } else { Repeat::Harmful };
-        self.perform(&SCRIPTS.put_message, messages::put_call(&put), repeat, messages::put_outcome)
+        let call = messages::put_call(&put);
+        self.perform(&SCRIPTS.put_message, call, repeat, Haste::AtOnce, messages::put_outcome)
     }
 
     fn find_channel(&self, find: FindChannel) -> Answer<FindChannelOutcome> {
@@ -312,7 +320,7 @@ impl Store for RedisStore {
         for Place { sequence, topic } in places {
             call.arg(record::topic_field(topic)).arg(sequence.0);
         }
-        self.step(script, call, done)
+        self.forget(script, call)
     }
 
     fn set_broadcast(

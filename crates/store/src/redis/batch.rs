@@ -4,13 +4,17 @@
 //! one is there it lets the other tasks that are ready run once, takes what they have asked for meanwhile too, and
 //! hands all of it to the connection as one pipeline. It does not wait for anything but tasks that are ready, so a
 //! lone command is not delayed.
+//!
+//! A patient command, whose outcome nobody looks at, goes with the next pipeline; and if there is none, then
+//! [`PAUSE`] after the last one. That makes one pipeline of the acknowledgements of a node's clients, each of which
+//! would wake Redis and this node for itself.
 
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value, aio::ConnectionManager};
-use std::time::Duration;
+use std::{mem, pin::pin, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     task::{JoinSet, yield_now},
-    time::timeout,
+    time::{Instant, sleep_until, timeout},
 };
 
 /// Commands in one pipeline at most.
@@ -19,13 +23,26 @@ const BATCH_LEN_MAX: usize = 256;
 /// Pipelines under way at once. Further commands wait in the queue.
 const BATCHES_MAX: usize = 64;
 
-/// Commands that wait to be put into a pipeline. Further callers wait, within their time limit.
+/// Commands of either haste that wait to be put into a pipeline. Further callers wait, within their time limit.
 const QUEUE_LEN_MAX: usize = 1024;
+
+/// Time from one pipeline to the next that is sent for patient commands alone, and so how long these wait at most.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// How soon a command has to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// Somebody waits for the outcome.
+    AtOnce,
+    /// Nobody looks at the outcome: the command may wait for others, a few milliseconds.
+    Patient,
+}
 
 /// The way for a command into the next pipeline.
 #[derive(Debug)]
 pub(super) struct Batcher {
-    requests: mpsc::Sender<Request>,
+    at_once: mpsc::Sender<Request>,
+    patient: mpsc::Sender<Request>,
     /// The task that sends pipelines; it ends with the batcher.
     _task: JoinSet<()>,
 }
@@ -39,17 +56,29 @@ struct Request {
 impl Batcher {
     /// Starts to send pipelines, each of which is given up after the time limit.
     pub(super) fn start(manager: ConnectionManager, limit: Duration) -> Self {
-        let (sender, requests) = mpsc::channel(QUEUE_LEN_MAX);
+        Self::with(move |batch| send(manager.clone(), batch, limit))
+    }
+
+    fn with<Sending>(send: impl Fn(Vec<Request>) -> Sending + Send + 'static) -> Self
+    where
+        Sending: Future<Output = ()> + Send + 'static,
+    {
+        let (at_once, hasty_requests) = mpsc::channel(QUEUE_LEN_MAX);
+        let (patient, patient_requests) = mpsc::channel(QUEUE_LEN_MAX);
         let mut task = JoinSet::new();
-        task.spawn(run(manager, requests, limit));
-        Self { requests: sender, _task: task }
+        task.spawn(run(hasty_requests, patient_requests, send));
+        Self { at_once, patient, _task: task }
     }
 
     /// Sends a command and waits for its answer. One whose caller has given up before it was sent is not sent.
-    pub(super) async fn send(&self, command: Cmd) -> Result<Value, RedisError> {
+    pub(super) async fn send(&self, command: Cmd, haste: Haste) -> Result<Value, RedisError> {
         let (reply, answer) = oneshot::channel();
+        let requests = match haste {
+            Haste::AtOnce => &self.at_once,
+            Haste::Patient => &self.patient,
+        };
         // The task lives as long as the batcher, and answers every request.
-        if self.requests.send(Request { command, reply }).await.is_err() {
+        if requests.send(Request { command, reply }).await.is_err() {
             return Err(lost());
         }
         answer.await.unwrap_or_else(|_| Err(lost()))
@@ -57,26 +86,50 @@ impl Batcher {
 }
 
 /// Sends pipelines until nobody can ask any more.
-async fn run(manager: ConnectionManager, mut requests: mpsc::Receiver<Request>, limit: Duration) {
+async fn run<Sending>(
+    mut at_once: mpsc::Receiver<Request>,
+    mut patient: mpsc::Receiver<Request>,
+    send: impl Fn(Vec<Request>) -> Sending,
+) where
+    Sending: Future<Output = ()> + Send + 'static,
+{
     let mut under_way = JoinSet::new();
+    let mut pause_end = Instant::now();
+    let mut pause = pin!(sleep_until(pause_end));
+    // While it is not empty, it has the first patient request, which waits for the end of the pause. The others
+    // wait in their queue, and so wake nobody.
+    let mut batch = Vec::new();
     loop {
-        let mut batch = Vec::new();
+        let has_room = under_way.len() < BATCHES_MAX;
         tokio::select! {
             Some(_) = under_way.join_next() => continue,
-            count = requests.recv_many(&mut batch, BATCH_LEN_MAX), if under_way.len() < BATCHES_MAX => {
-                if count == 0 {
-                    break;
+            request = at_once.recv(), if has_room => match request {
+                Some(request) => batch.push(request),
+                None => break,
+            },
+            request = patient.recv(), if has_room && batch.is_empty() => match request {
+                Some(request) => {
+                    batch.push(request);
+                    if Instant::now() < pause_end {
+                        pause.as_mut().reset(pause_end);
+                        continue;
+                    }
                 }
-            }
+                None => break,
+            },
+            () = pause.as_mut(), if has_room && !batch.is_empty() => {}
         }
         yield_now().await;
-        while batch.len() < BATCH_LEN_MAX
-            && let Ok(request) = requests.try_recv()
-        {
-            batch.push(request);
+        for requests in [&mut at_once, &mut patient] {
+            while batch.len() < BATCH_LEN_MAX
+                && let Ok(request) = requests.try_recv()
+            {
+                batch.push(request);
+            }
         }
         batch.retain(|request| !request.reply.is_closed());
-        under_way.spawn(send(manager.clone(), batch, limit));
+        under_way.spawn(send(mem::take(&mut batch)));
+        pause_end = Instant::now() + PAUSE;
     }
     under_way.join_all().await;
 }
@@ -109,4 +162,107 @@ async fn send(mut manager: ConnectionManager, batch: Vec<Request>, limit: Durati
 
 fn lost() -> RedisError {
     RedisError::from((ErrorKind::Io, "the connection was closed before the answer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tokio::time::{advance, sleep};
+
+    /// A batcher that answers every command, and tells how many were in each pipeline.
+    fn batcher() -> (Arc<Batcher>, mpsc::UnboundedReceiver<usize>) {
+        let (sizes, sent) = mpsc::unbounded_channel();
+        let batcher = Batcher::with(move |batch| {
+            let _ = sizes.send(batch.len());
+            async move {
+                for request in batch {
+                    let _ = request.reply.send(Ok(Value::Okay));
+                }
+            }
+        });
+        (Arc::new(batcher), sent)
+    }
+
+    fn ask(batcher: &Arc<Batcher>, haste: Haste) {
+        let batcher = batcher.clone();
+        tokio::spawn(async move { batcher.send(redis::cmd("PING"), haste).await });
+    }
+
+    /// Lets every task run until it waits for something else than its turn.
+    async fn settle() {
+        for _ in 0..20 {
+            yield_now().await;
+        }
+    }
+
+    fn sizes(sent: &mut mpsc::UnboundedReceiver<usize>) -> Vec<usize> {
+        std::iter::from_fn(|| sent.try_recv().ok()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_asked_at_the_same_moment_is_sent_together() {
+        let (batcher, mut sent) = batcher();
+        for _ in 0..10 {
+            ask(&batcher, Haste::AtOnce);
+        }
+        settle().await;
+        assert_eq!(sizes(&mut sent), [10]);
+        for _ in 0..BATCH_LEN_MAX + 1 {
+            ask(&batcher, Haste::AtOnce);
+        }
+        settle().await;
+        assert_eq!(sizes(&mut sent), [BATCH_LEN_MAX, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_patient_command_is_sent_at_once_and_the_next_ones_after_a_pause() {
+        let (batcher, mut sent) = batcher();
+        ask(&batcher, Haste::Patient);
+        settle().await;
+        assert_eq!(sizes(&mut sent), [1]);
+        for _ in 0..10 {
+            ask(&batcher, Haste::Patient);
+            settle().await;
+        }
+        assert_eq!(sizes(&mut sent), [0; 0]);
+        advance(PAUSE - Duration::from_millis(1)).await;
+        settle().await;
+        assert_eq!(sizes(&mut sent), [0; 0]);
+        // The timer counts in milliseconds, and rounds up.
+        sleep(Duration::from_millis(2)).await;
+        settle().await;
+        assert_eq!(sizes(&mut sent), [10]);
+        sleep(PAUSE * 2).await;
+        ask(&batcher, Haste::Patient);
+        settle().await;
+        assert_eq!(sizes(&mut sent), [1], "the pause is over");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patient_commands_go_with_the_next_one_that_is_sent_at_once() {
+        let (batcher, mut sent) = batcher();
+        ask(&batcher, Haste::AtOnce);
+        settle().await;
+        for _ in 0..3 {
+            ask(&batcher, Haste::Patient);
+            settle().await;
+        }
+        ask(&batcher, Haste::AtOnce);
+        settle().await;
+        assert_eq!(sizes(&mut sent), [1, 4]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_given_up_is_not_sent_for() {
+        let (batcher, mut sent) = batcher();
+        ask(&batcher, Haste::Patient);
+        settle().await;
+        assert_eq!(sizes(&mut sent), [1]);
+        let given_up = timeout(Duration::ZERO, batcher.send(redis::cmd("PING"), Haste::Patient)).await;
+        assert!(given_up.is_err());
+        ask(&batcher, Haste::AtOnce);
+        settle().await;
+        assert_eq!(sizes(&mut sent), [1]);
+    }
 }

@@ -6,7 +6,7 @@
 use super::{
     Limits,
     address::{Address, Kind},
-    batch::Batcher,
+    batch::{Batcher, Haste},
     script::Script,
 };
 use crate::StoreError;
@@ -125,13 +125,14 @@ impl Link {
         script: &Script,
         call: &Cmd,
         repeat: Repeat,
+        haste: Haste,
     ) -> Result<Value, StoreError> {
         let answer = self.within_limit(async {
-            match self.send(call, repeat).await {
+            match self.send(call, repeat, haste).await {
                 Err(Failure::Redis(error))
                     if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) =>
                 {
-                    self.send(&script.with_text(call), repeat).await
+                    self.send(&script.with_text(call), repeat, haste).await
                 }
                 answer => answer,
             }
@@ -141,7 +142,7 @@ impl Link {
 
     /// Sends a command, which may be performed twice, and waits for the answer, not longer than the time limit.
     pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
-        self.within_limit(self.send(command, Repeat::Harmless)).await
+        self.within_limit(self.send(command, Repeat::Harmless, Haste::AtOnce)).await
     }
 
     async fn within_limit(
@@ -152,15 +153,15 @@ impl Link {
         tokio::time::timeout(limit, answer).await.unwrap_or(Err(Failure::Elapsed(limit)))
     }
 
-    async fn send(&self, command: &Cmd, repeat: Repeat) -> Result<Value, Failure> {
+    async fn send(&self, command: &Cmd, repeat: Repeat, haste: Haste) -> Result<Value, Failure> {
         let Shared { wire, permits, .. } = &*self.0;
         let _permit = permits.acquire().await.map_err(|_| Failure::Closed)?;
         let answer = match wire {
             // After an outage the first command finds a broken connection, and the next one a new one. So that first
             // command need not fail if it may be performed twice: whether it has been, nobody knows.
-            Wire::Server(batcher) => match batcher.send(command.clone()).await {
+            Wire::Server(batcher) => match batcher.send(command.clone(), haste).await {
                 Err(error) if error.is_io_error() && repeat == Repeat::Harmless => {
-                    batcher.send(command.clone()).await
+                    batcher.send(command.clone(), haste).await
                 }
                 answer => answer,
             },
