@@ -1,4 +1,4 @@
-//! The way to the connection-nodes of a cluster: who is alive, and a stream to each that something was sent to.
+//! The way to the connection-nodes of a cluster: who is alive, and a stream to each.
 //!
 //! The directory is read from the store every [`store::ANNOUNCE_INTERVAL`], and at once when a presence names a
 //! node that is not in it, but not more often than every [`REFRESH_INTERVAL_MIN`]. A node that was not in it
@@ -156,7 +156,7 @@ impl Deliver for ConnectionNodes {
 /// Offers the parcel before the first poll; the future waits for the receipt. The link's own time limit
 /// bounds it.
 fn hand_over(
-    link: &Arc<Link>,
+    link: &Link,
     parcel: Parcel,
 ) -> impl Future<Output = Result<Receipt, Undelivered>> + Send + use<> {
     let offered = link.offer(parcel);
@@ -247,7 +247,7 @@ impl Shared {
             keep
         });
         for entry in nodes.into_iter().filter(|entry| !entry.grpc_address.is_empty()) {
-            links.entry(entry.node).or_insert_with(|| Arc::new(Link::new(entry, self.context.clone())));
+            links.entry(entry.node).or_insert_with(|| Link::start(entry, self.context.clone()));
         }
         self.context.metrics.nodes.set(i64::try_from(links.len()).unwrap_or(i64::MAX));
     }

@@ -1,5 +1,5 @@
-//! The stream to one connection-node: opened with the first parcel, opened again when it breaks, closed when
-//! the node is gone.
+//! The stream to one connection-node: opened when the node is known, so that no parcel waits for it, opened again when
+//! it breaks, closed when the node is gone.
 
 use super::{
     Context, backoff,
@@ -17,10 +17,7 @@ use proto::{
 };
 use std::{
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context as TaskContext, Poll},
     time::Duration,
 };
@@ -45,17 +42,17 @@ pub(super) struct Link {
     entry: NodeEntry,
     context: Arc<Context>,
     pending: Mutex<Pending>,
-    /// Whether the task that keeps the stream has been started.
-    started: AtomicBool,
     closed: CancellationToken,
 }
 
 impl Link {
-    /// The way to a node; nothing is opened yet.
-    pub(super) fn new(entry: NodeEntry, context: Arc<Context>) -> Self {
+    /// Begins to open a stream to a node. Must be called inside a tokio runtime; [`Link::close`] ends it.
+    pub(super) fn start(entry: NodeEntry, context: Arc<Context>) -> Arc<Self> {
         let pending = Mutex::new(Pending::new(entry.node, context.metrics.clone()));
         let closed = context.closed.child_token();
-        Self { entry, context, pending, started: AtomicBool::new(false), closed }
+        let link = Arc::new(Self { entry, context, pending, closed });
+        link.context.tasks.spawn(link.clone().run());
+        link
     }
 
     /// Whether the node takes parcels now.
@@ -65,7 +62,7 @@ impl Link {
 
     /// Takes a parcel; the receipt comes through the channel, within the delivery time limit.
     pub(super) fn offer(
-        self: &Arc<Self>,
+        &self,
         parcel: Parcel,
     ) -> Result<oneshot::Receiver<Result<Receipt, Undelivered>>, Undelivered> {
         let (reply, receipt) = oneshot::channel();
@@ -73,8 +70,6 @@ impl Link {
         let parked = self.pending.lock().offer(parcel, deadline, reply)?;
         if let Some(stream) = parked {
             stream.wake();
-        } else if !self.started.swap(true, Ordering::AcqRel) {
-            self.context.tasks.spawn(self.clone().run());
         }
         Ok(receipt)
     }

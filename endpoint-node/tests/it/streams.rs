@@ -41,6 +41,24 @@ async fn a_connected_client_gets_what_was_sent() {
 }
 
 #[tokio::test]
+async fn a_stream_is_open_before_the_first_notification() {
+    let node = TestNode::start().await;
+    let server = NodeServer::start(26, None, None);
+    server.announce(&node.store).await;
+    // That node is nowhere, so the directory is read again, and the other one found.
+    let path = node.register(1, connected_to(NodeId(27), 1)).await;
+    assert_eq!(node.put(&path, "version=1").await.status, 202);
+    within(async {
+        while server.streams() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert!(server.until_taken(|_| true).await.is_empty());
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn many_notifications_share_one_stream() {
     let node = TestNode::start().await;
     let server = NodeServer::start(12, None, None);

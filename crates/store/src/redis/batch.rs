@@ -94,7 +94,7 @@ async fn run<Sending>(
     Sending: Future<Output = ()> + Send + 'static,
 {
     let mut under_way = JoinSet::new();
-    let mut pause_end = Instant::now();
+    let mut pause_end = now();
     let mut pause = pin!(sleep_until(pause_end));
     // While it is not empty, it has the first patient request, which waits for the end of the pause. The others
     // wait in their queue, and so wake nobody.
@@ -110,7 +110,7 @@ async fn run<Sending>(
             request = patient.recv(), if has_room && batch.is_empty() => match request {
                 Some(request) => {
                     batch.push(request);
-                    if Instant::now() < pause_end {
+                    if now() < pause_end {
                         pause.as_mut().reset(pause_end);
                         continue;
                     }
@@ -129,7 +129,7 @@ async fn run<Sending>(
         }
         batch.retain(|request| !request.reply.is_closed());
         under_way.spawn(send(mem::take(&mut batch)));
-        pause_end = Instant::now() + PAUSE;
+        pause_end = now() + PAUSE;
     }
     under_way.join_all().await;
 }
@@ -160,6 +160,11 @@ async fn send(mut manager: ConnectionManager, batch: Vec<Request>, limit: Durati
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the clock of the timer that ends the pause")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 fn lost() -> RedisError {
     RedisError::from((ErrorKind::Io, "the connection was closed before the answer"))
 }
@@ -170,99 +175,94 @@ mod tests {
     use std::sync::Arc;
     use tokio::time::{advance, sleep};
 
-    /// A batcher that answers every command, and tells how many were in each pipeline.
-    fn batcher() -> (Arc<Batcher>, mpsc::UnboundedReceiver<usize>) {
-        let (sizes, sent) = mpsc::unbounded_channel();
-        let batcher = Batcher::with(move |batch| {
-            let _ = sizes.send(batch.len());
-            async move {
-                for request in batch {
-                    let _ = request.reply.send(Ok(Value::Okay));
+    /// A batcher whose commands are all answered, its callers, and how many commands were in each pipeline.
+    struct Bench {
+        batcher: Arc<Batcher>,
+        callers: JoinSet<Result<Value, RedisError>>,
+        sent: mpsc::Receiver<usize>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let (sizes, sent) = mpsc::channel(QUEUE_LEN_MAX);
+            let batcher = Batcher::with(move |batch| {
+                sizes.try_send(batch.len()).unwrap();
+                async move {
+                    for request in batch {
+                        let _ = request.reply.send(Ok(Value::Okay));
+                    }
                 }
-            }
-        });
-        (Arc::new(batcher), sent)
-    }
-
-    fn ask(batcher: &Arc<Batcher>, haste: Haste) {
-        let batcher = batcher.clone();
-        tokio::spawn(async move { batcher.send(redis::cmd("PING"), haste).await });
-    }
-
-    /// Lets every task run until it waits for something else than its turn.
-    async fn settle() {
-        for _ in 0..20 {
-            yield_now().await;
+            });
+            Self { batcher: Arc::new(batcher), callers: JoinSet::new(), sent }
         }
-    }
 
-    fn sizes(sent: &mut mpsc::UnboundedReceiver<usize>) -> Vec<usize> {
-        std::iter::from_fn(|| sent.try_recv().ok()).collect()
+        fn ask(&mut self, haste: Haste) {
+            let batcher = self.batcher.clone();
+            self.callers.spawn(async move { batcher.send(redis::cmd("PING"), haste).await });
+        }
+
+        /// The sizes of the pipelines that are sent until every task waits for something else than its turn.
+        async fn sizes(&mut self) -> Vec<usize> {
+            for _ in 0..20 {
+                yield_now().await;
+            }
+            std::iter::from_fn(|| self.sent.try_recv().ok()).collect()
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_asked_at_the_same_moment_is_sent_together() {
-        let (batcher, mut sent) = batcher();
+        let mut bench = Bench::new();
         for _ in 0..10 {
-            ask(&batcher, Haste::AtOnce);
+            bench.ask(Haste::AtOnce);
         }
-        settle().await;
-        assert_eq!(sizes(&mut sent), [10]);
+        assert_eq!(bench.sizes().await, [10]);
         for _ in 0..BATCH_LEN_MAX + 1 {
-            ask(&batcher, Haste::AtOnce);
+            bench.ask(Haste::AtOnce);
         }
-        settle().await;
-        assert_eq!(sizes(&mut sent), [BATCH_LEN_MAX, 1]);
+        assert_eq!(bench.sizes().await, [BATCH_LEN_MAX, 1]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_first_patient_command_is_sent_at_once_and_the_next_ones_after_a_pause() {
-        let (batcher, mut sent) = batcher();
-        ask(&batcher, Haste::Patient);
-        settle().await;
-        assert_eq!(sizes(&mut sent), [1]);
+        let mut bench = Bench::new();
+        bench.ask(Haste::Patient);
+        assert_eq!(bench.sizes().await, [1]);
         for _ in 0..10 {
-            ask(&batcher, Haste::Patient);
-            settle().await;
+            bench.ask(Haste::Patient);
+            assert_eq!(bench.sizes().await, [0; 0]);
         }
-        assert_eq!(sizes(&mut sent), [0; 0]);
         advance(PAUSE - Duration::from_millis(1)).await;
-        settle().await;
-        assert_eq!(sizes(&mut sent), [0; 0]);
+        assert_eq!(bench.sizes().await, [0; 0]);
         // The timer counts in milliseconds, and rounds up.
         sleep(Duration::from_millis(2)).await;
-        settle().await;
-        assert_eq!(sizes(&mut sent), [10]);
+        assert_eq!(bench.sizes().await, [10]);
         sleep(PAUSE * 2).await;
-        ask(&batcher, Haste::Patient);
-        settle().await;
-        assert_eq!(sizes(&mut sent), [1], "the pause is over");
+        bench.ask(Haste::Patient);
+        assert_eq!(bench.sizes().await, [1], "the pause is over");
     }
 
     #[tokio::test(start_paused = true)]
     async fn patient_commands_go_with_the_next_one_that_is_sent_at_once() {
-        let (batcher, mut sent) = batcher();
-        ask(&batcher, Haste::AtOnce);
-        settle().await;
+        let mut bench = Bench::new();
+        bench.ask(Haste::AtOnce);
+        assert_eq!(bench.sizes().await, [1]);
         for _ in 0..3 {
-            ask(&batcher, Haste::Patient);
-            settle().await;
+            bench.ask(Haste::Patient);
+            assert_eq!(bench.sizes().await, [0; 0]);
         }
-        ask(&batcher, Haste::AtOnce);
-        settle().await;
-        assert_eq!(sizes(&mut sent), [1, 4]);
+        bench.ask(Haste::AtOnce);
+        assert_eq!(bench.sizes().await, [4]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_has_given_up_is_not_sent_for() {
-        let (batcher, mut sent) = batcher();
-        ask(&batcher, Haste::Patient);
-        settle().await;
-        assert_eq!(sizes(&mut sent), [1]);
-        let given_up = timeout(Duration::ZERO, batcher.send(redis::cmd("PING"), Haste::Patient)).await;
+        let mut bench = Bench::new();
+        bench.ask(Haste::Patient);
+        assert_eq!(bench.sizes().await, [1]);
+        let given_up = timeout(Duration::ZERO, bench.batcher.send(redis::cmd("PING"), Haste::Patient)).await;
         assert!(given_up.is_err());
-        ask(&batcher, Haste::AtOnce);
-        settle().await;
-        assert_eq!(sizes(&mut sent), [1]);
+        bench.ask(Haste::AtOnce);
+        assert_eq!(bench.sizes().await, [1]);
     }
 }

@@ -26,18 +26,18 @@ pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<()
     for (column, shape) in shapes {
         tell(&format!("cost: {column}, {clients} clients"));
         let cluster = Cluster::start(&programs, &shape)?;
-        let report = closed_loop(settings, &cluster, clients).run(&cluster)?;
+        let report = closed_loop(settings, &cluster, clients, SENDERS).run(&cluster)?;
         put(findings, column, &report);
         findings.runs.push(Run::new(column, report));
     }
     Ok(())
 }
 
-/// A load as fast as 32 senders get their answers.
-pub(super) fn closed_loop(settings: &Settings, cluster: &Cluster, clients: u32) -> Load {
+/// A load as fast as the senders get their answers.
+pub(super) fn closed_loop(settings: &Settings, cluster: &Cluster, clients: u32, senders: u32) -> Load {
     Load::on(cluster, settings.dialect)
         .with("clients", clients)
-        .with("senders", SENDERS)
+        .with("senders", senders)
         .with("send-for", settings.time(10))
 }
 

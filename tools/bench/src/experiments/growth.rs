@@ -1,6 +1,6 @@
 //! What changes with more clients and more nodes: nothing should, per client and per notification.
 
-use super::{LOADGEN, clients, cost::closed_loop, cpu_of_connect, cpu_of_notification, rss, tell};
+use super::{LOADGEN, SENDERS, clients, cost::closed_loop, cpu_of_connect, cpu_of_notification, rss, tell};
 use crate::{
     chart::{Chart, Series},
     cluster::{Cluster, Shape},
@@ -23,10 +23,11 @@ const ROUNDS: usize = 2;
 /// Percent by which the cost may grow.
 const GROWTH_MAX: f64 = 10.0;
 
-/// A point: how many of what grows, with how many clients, on what.
+/// A point: how many of what grows, with how many clients and senders, on what.
 struct Point {
     x: f64,
     clients: u32,
+    senders: u32,
     shape: Shape,
 }
 
@@ -36,23 +37,32 @@ struct Found {
     redis_per_client: f64,
 }
 
-/// Measures along each of the three axes.
+/// Measures more clients, and more nodes of either kind: for these twice, once with as much load for each node as one
+/// has, and once with the load of one spread over all, where fewer notifications share the system calls of each.
 pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     let counts = CLIENTS.map(|count| clients(settings, count));
     let mut along_clients = Vec::new();
     for clients in counts {
         let clients = clients?;
-        along_clients.push(Point { x: f64::from(clients), clients, shape: Shape::of(1, 1) });
+        along_clients.push(Point {
+            x: f64::from(clients),
+            clients,
+            senders: SENDERS,
+            shape: Shape::of(1, 1),
+        });
     }
-    let clients = clients(settings, CLIENTS_OF_NODES)?;
-    let nodes = |shape: fn(usize) -> Shape| {
-        move |count: usize| Point { x: count as f64, clients, shape: shape(count) }
-    };
-    let connection_nodes = (1..=4).map(nodes(|count| Shape::of(count, 1))).collect();
-    let endpoint_nodes = (1..=3).map(nodes(|count| Shape::of(1, count))).collect();
     axis(settings, findings, "clients", along_clients)?;
-    axis(settings, findings, "connection-nodes", connection_nodes)?;
-    axis(settings, findings, "endpoint-nodes", endpoint_nodes)
+    let clients = clients(settings, CLIENTS_OF_NODES)?;
+    let nodes =
+        |count: u32, senders: u32, shape: Shape| Point { x: f64::from(count), clients, senders, shape };
+    for (load, senders_of_node) in [("", SENDERS), (", one load", 0)] {
+        let senders = |count: u32| SENDERS.max(senders_of_node * count);
+        let connection_nodes = (1..=4).map(|n| nodes(n, senders(n), Shape::of(n as usize, 1))).collect();
+        let endpoint_nodes = (1..=3).map(|n| nodes(n, senders(n), Shape::of(1, n as usize))).collect();
+        axis(settings, findings, &format!("connection-nodes{load}"), connection_nodes)?;
+        axis(settings, findings, &format!("endpoint-nodes{load}"), endpoint_nodes)?;
+    }
+    Ok(())
 }
 
 /// Measures every point of an axis.
@@ -84,7 +94,7 @@ fn measure(settings: &Settings, programs: &Programs, point: &Point) -> Result<Fo
     let cluster = Cluster::start(programs, &point.shape)?;
     let used = || cluster.redis().map_or(Ok(0), crate::redis::Redis::used_memory);
     let empty = used()?;
-    let load = closed_loop(settings, &cluster, point.clients);
+    let load = closed_loop(settings, &cluster, point.clients, point.senders);
     let (report, full) = load.run_and_look(&cluster, used)?;
     let redis_per_client = full.saturating_sub(empty) as f64 / f64::from(point.clients);
     Ok(Found { report, redis_per_client })
@@ -125,7 +135,8 @@ fn draw(findings: &mut Findings, name: &str, found: &[(f64, Found)]) {
         curve(LOADGEN, &of(LOADGEN)),
     ];
     let title = format!("CPU of a notification over {name}");
-    findings.charts.push(Chart::new(&format!("cost-{name}"), &title, name, "us of CPU", costs));
+    let file = format!("cost-{name}").replace(", ", "-").replace(' ', "-");
+    findings.charts.push(Chart::new(&file, &title, name, "us of CPU", costs));
     if name == "clients" {
         let mebibytes = |process: &'static str| {
             move |found: &Found| Some(rss(&found.report, "settled", process)? / f64::from(1 << 20))
