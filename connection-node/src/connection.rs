@@ -3,7 +3,7 @@
 //! The connection is one state machine, polled by its own task: it brings the session what happened, and
 //! carries out the effects. It waits for four things at once (the step, the mailbox, the socket to be readable,
 //! the socket to be writable), and the wheel of [`crate::timers`] wakes it through the mailbox. While it waits
-//! for nothing but the peer it holds no buffer and no timer.
+//! for nothing but the peer it holds no buffer and no timer, and can be moved ([`crate::compaction`]).
 
 use crate::{
     mailbox::Arrival,
@@ -12,10 +12,13 @@ use crate::{
     socket::{Incoming, Socket},
 };
 use futures_util::future::BoxFuture;
-use session::session::{CloseCode, Context as SessionContext, Effect, Input, Outcome, Session, Step};
+use session::session::{
+    CloseCode, Context as SessionContext, Effect, Input, Outcome, Session, Step, Vacated,
+};
 use std::{
     collections::VecDeque,
     future::Future,
+    io, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -56,6 +59,27 @@ pub struct Connection {
     armed: Option<Moment>,
     /// When the peer's patience with our bytes, or ours with its Close frame, ends.
     deadline: Option<Moment>,
+    /// It should move, if it is at rest.
+    moves: bool,
+}
+
+/// A connection at rest, without a task: all that it is while nothing happens to it.
+#[derive(Debug)]
+pub struct Suspended {
+    node: Arc<Node>,
+    tcp: std::net::TcpStream,
+    session: Session,
+    registration: Registration,
+    armed: Option<Moment>,
+}
+
+/// What ends a connection's task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// The socket has ended and the store knows.
+    Over,
+    /// The connection goes on in another task.
+    Moving,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,18 +110,54 @@ struct Held {
     effects: VecDeque<Effect>,
 }
 
-/// Runs until the socket has ended and the store knows.
+/// Runs a connection until the socket has ended and the store knows, or until it has been handed to
+/// [`crate::compaction`].
 ///
 /// Not an `async fn` with the connection as its argument: the state machine of one has room for the connection twice,
 /// once as the argument and once as what is worked on.
-impl Future for Connection {
+#[derive(Debug)]
+pub struct Running(Option<Connection>);
+
+impl Future for Running {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        ready!(self.go_on(context));
-        self.registration.mailbox.close();
-        self.registration.mailbox.evicted();
+        let Some(connection) = &mut self.0 else { return Poll::Ready(()) };
+        match ready!(connection.go_on(context)) {
+            Ending::Over => {
+                connection.registration.mailbox.close();
+                connection.registration.mailbox.evicted();
+            }
+            Ending::Moving => {
+                let node = connection.node.clone();
+                let Ok(place) = node.moving.try_reserve() else {
+                    // Nobody waits for it, so it stays where it is.
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                };
+                match self.0.take().map(Connection::suspend) {
+                    Some(Ok(suspended)) => place.send(suspended),
+                    Some(Err(error)) => tracing::warn!(%error, "connection lost when it was to be moved"),
+                    None => {}
+                }
+            }
+        }
         Poll::Ready(())
+    }
+}
+
+impl Suspended {
+    /// The connection, where there is room for it now, and the places that it has left. Must be called inside a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// The socket cannot be waited for. Then it is closed, and the next notification finds that out.
+    pub fn resume(self) -> io::Result<(Running, Vacated)> {
+        let Self { node, tcp, mut session, registration, armed } = self;
+        let socket = Socket::resume(tcp)?;
+        let vacated = session.move_out();
+        let connection = Connection { armed, ..Connection::with(node, socket, session, registration) };
+        Ok((connection.run(), vacated))
     }
 }
 
@@ -106,6 +166,10 @@ impl Connection {
     pub fn new(node: Arc<Node>, socket: Socket, registration: Registration) -> Self {
         let presence = Presence { node: node.id, connection: registration.id };
         let session = with_context(&node, |context| Session::new(context, presence));
+        Self::with(node, socket, session, registration)
+    }
+
+    fn with(node: Arc<Node>, socket: Socket, session: Session, registration: Registration) -> Self {
         Self {
             node,
             socket,
@@ -117,10 +181,33 @@ impl Connection {
             over: false,
             armed: None,
             deadline: None,
+            moves: false,
         }
     }
 
-    fn go_on(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    /// Its task.
+    pub fn run(self) -> Running {
+        Running(Some(self))
+    }
+
+    /// What is left of a connection at rest when its task ends.
+    fn suspend(self) -> io::Result<Suspended> {
+        let Self { node, socket, session, registration, armed, .. } = self;
+        // It would keep the task's memory.
+        registration.mailbox.forget_task();
+        Ok(Suspended { node, tcp: socket.suspend()?, session, registration, armed })
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.stage == Stage::Open
+            && self.step.is_none()
+            && self.held.is_none()
+            && self.deadline.is_none()
+            && self.socket.is_at_rest()
+            && self.session.is_settled()
+    }
+
+    fn go_on(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
         for _ in 0..ROUNDS_MAX {
             let progress = self.poll_held(context)
                 | self.poll_step(context)
@@ -128,11 +215,12 @@ impl Connection {
                 | self.poll_socket(context)
                 | self.poll_flush(context);
             if self.is_done() {
-                return Poll::Ready(());
+                return Poll::Ready(Ending::Over);
             }
             if !progress {
                 self.arm();
-                return Poll::Pending;
+                let moves = mem::take(&mut self.moves) && self.is_at_rest();
+                return if moves { Poll::Ready(Ending::Moving) } else { Poll::Pending };
             }
         }
         context.waker().wake_by_ref();
@@ -203,6 +291,7 @@ impl Connection {
         if signals.store_lost {
             self.bring(Input::StoreLost);
         }
+        self.moves |= signals.move_out;
         true
     }
 

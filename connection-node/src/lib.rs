@@ -4,11 +4,13 @@
 //! * [`node`]: what all connections share;
 //! * [`listener`] accepts, [`handshake`] upgrades, [`socket`] frames, [`connection`] runs one conversation;
 //! * [`registry`] finds a connection's [`mailbox`] by its id, [`timers`] wakes connections;
+//! * [`compaction`] moves connections together when many have left;
 //! * [`presence`] keeps this node in the directory, [`peers`] reaches the other nodes;
 //! * [`broadcasts`] keeps the broadcasts current, and is where operators set them;
 //! * [`delivery_service`] takes notifications from the endpoint tier.
 
 pub mod broadcasts;
+pub mod compaction;
 pub mod config;
 pub mod connection;
 pub mod delivery_service;

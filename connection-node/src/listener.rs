@@ -29,7 +29,7 @@ pub async fn accept<V: Vitals>(
             let upgraded = Box::pin(handshake.upgrade(tcp)).await;
             drop(permit);
             if let Some((socket, registration)) = upgraded {
-                Connection::new(node, socket, registration).await;
+                Connection::new(node, socket, registration).run().await;
             }
         });
     }

@@ -56,6 +56,8 @@ pub struct Signals {
     pub missed: bool,
     /// The node has other broadcasts.
     pub broadcasts: bool,
+    /// The connection should move to another place in memory.
+    pub move_out: bool,
 }
 
 impl Signals {
@@ -73,6 +75,18 @@ impl Signals {
     }
 }
 
+/// What the connection wants to know. One byte, so that an idle mailbox has a size of the allocator.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Reader {
+    /// Everything but broadcasts.
+    #[default]
+    Open,
+    /// When the broadcasts change, too.
+    Subscribed,
+    /// Nothing any more.
+    Closed,
+}
+
 /// What one connection gets from other tasks.
 #[derive(Debug, Default)]
 pub struct Mailbox {
@@ -85,9 +99,7 @@ struct State {
     waker: Option<Waker>,
     notifications: Vec<Arrival>,
     signals: Signals,
-    closed: bool,
-    /// The connection wants to know when the broadcasts change.
-    subscribed: bool,
+    reader: Reader,
     /// Dropped when the Close frame of an evicted socket is on its way, for the hello that waits for it.
     evictors: Option<Box<Evictors>>,
 }
@@ -96,7 +108,7 @@ impl Mailbox {
     /// Puts a notification in.
     pub fn post(&self, now: Moment, notification: Notification) -> Posted {
         let mut state = self.state.lock();
-        if state.closed {
+        if state.reader == Reader::Closed {
             return Posted::Closed;
         }
         let posted = match notification {
@@ -141,15 +153,16 @@ impl Mailbox {
     /// because they may have changed since the connection read them.
     pub fn subscribe(&self) {
         let mut state = self.state.lock();
-        state.subscribed = true;
+        if state.reader == Reader::Open {
+            state.reader = Reader::Subscribed;
+        }
         state.signals.broadcasts = true;
         state.wake();
     }
 
     /// Whether the connection wants to know when the broadcasts change.
     pub fn is_subscribed(&self) -> bool {
-        let state = self.state.lock();
-        state.subscribed && !state.closed
+        self.state.lock().reader == Reader::Subscribed
     }
 
     /// The broadcasts have changed.
@@ -157,12 +170,23 @@ impl Mailbox {
         self.signal(|signals| signals.broadcasts = true);
     }
 
+    /// The connection should move to another place in memory.
+    pub fn move_out(&self) {
+        self.signal(|signals| signals.move_out = true);
+    }
+
+    /// Forgets the connection's task, which ends, so that nothing keeps its memory. What is put in meanwhile is found
+    /// by the next one.
+    pub fn forget_task(&self) {
+        self.state.lock().waker = None;
+    }
+
     /// Signals the eviction. The receiver ends when the socket's Close frame has been handed to the kernel, or
     /// the socket is gone.
     pub fn evict(&self) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state.lock();
-        if !state.closed {
+        if state.reader != Reader::Closed {
             state.signals.evicted = true;
             state.evictors.get_or_insert_default().0.push(sender);
             state.wake();
@@ -200,7 +224,7 @@ impl Mailbox {
     /// [`Mailbox::evicted`].
     pub fn close(&self) {
         let mut state = self.state.lock();
-        state.closed = true;
+        state.reader = Reader::Closed;
         state.notifications = Vec::new();
     }
 
@@ -329,6 +353,18 @@ mod tests {
         assert_eq!(mailbox.poll_take(&mut context(), false), Poll::Ready((timer, Vec::new())));
         let missed = Signals { missed: true, ..Signals::default() };
         assert_eq!(mailbox.poll_take(&mut context(), true), Poll::Ready((missed, vec![arrival(update(1))])));
+    }
+
+    #[test]
+    fn what_is_put_in_while_a_connection_moves_is_found_by_its_next_task() {
+        let mailbox = Mailbox::default();
+        assert!(mailbox.poll_take(&mut context(), true).is_pending());
+        mailbox.forget_task();
+        assert_eq!(mailbox.post(NOW, update(1)), Posted::Taken);
+        assert_eq!(
+            mailbox.poll_take(&mut context(), true),
+            Poll::Ready((Signals::default(), vec![arrival(update(1))]))
+        );
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Metrics {
     told: Family<ToldLabels, Counter>,
     /// Times that the broadcasts were found changed.
     pub broadcast_changes: Counter,
+    /// Connections moved to another place in memory, so that the memory of those that left is given back.
+    pub connections_moved: Counter,
 }
 
 /// `connections`: the sockets that are open now.
@@ -176,6 +178,7 @@ impl Metrics {
             steps_failed,
             told,
             broadcast_changes,
+            connections_moved,
         } = &metrics;
         registry.register("upgrades", "Upgrade requests by outcome", upgrades.clone());
         registry.register("messages_sent", "Text messages queued to sockets", messages_sent.clone());
@@ -197,6 +200,11 @@ impl Metrics {
             "broadcast_changes",
             "Times that the broadcasts were found changed",
             broadcast_changes.clone(),
+        );
+        registry.register(
+            "connections_moved",
+            "Connections moved in memory to give back that of connections that left",
+            connections_moved.clone(),
         );
         metrics
     }

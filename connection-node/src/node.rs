@@ -1,6 +1,6 @@
 //! What all connections of a node share.
 
-use crate::{metrics::Metrics, peers::Peers, registry::Registry, timers::Timers};
+use crate::{connection::Suspended, metrics::Metrics, peers::Peers, registry::Registry, timers::Timers};
 use ops::clock::Clock;
 use parking_lot::RwLock;
 use session::session::{Admission, Settings};
@@ -9,7 +9,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 use store::{NodeEntry, Store};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use types::{
     broadcast::Broadcasts,
     moment::Moment,
@@ -45,6 +45,8 @@ pub struct Node {
     pub directory: RwLock<Arc<Vec<NodeEntry>>>,
     /// The broadcasts, as the store had them when it was last asked ([`crate::broadcasts`]).
     pub broadcasts: RwLock<Arc<Broadcasts>>,
+    /// Takes connections that are to move to another place in memory ([`crate::compaction`]).
+    pub moving: mpsc::Sender<Suspended>,
     /// Set for good when the node begins to stop.
     pub draining: AtomicBool,
 }

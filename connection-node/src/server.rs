@@ -2,8 +2,9 @@
 //! server.
 
 use crate::{
-    broadcasts,
+    broadcasts, compaction,
     config::SocketSettings,
+    connection::Suspended,
     delivery_service::DeliveryService,
     handshake::Handshake,
     listener,
@@ -30,7 +31,7 @@ use std::{
     time::Duration,
 };
 use store::{Store, StoreError};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use types::{moment::Moment, presence::NodeId};
 
@@ -60,6 +61,8 @@ pub struct Server {
     announcement: Announcement,
     epoch: u64,
     tasks: TaskTracker,
+    /// Connections that are to move to another place in memory.
+    moving: mpsc::Receiver<Suspended>,
     /// Cancelled when the last socket has gone, or time is up.
     stop: CancellationToken,
     ws_path: Option<String>,
@@ -81,6 +84,7 @@ impl Server {
         let tasks = TaskTracker::new();
         let Membership { name, announcement, secret, tls } = membership;
         let registry = Arc::new(Registry::new());
+        let (sender_of_moving, moving) = mpsc::channel(compaction::BATCH_LEN);
         measured.register_collector(Box::new(Open(registry.clone())));
         let node = Arc::new(Node {
             id: new_node_id(),
@@ -96,6 +100,7 @@ impl Server {
             metrics: Metrics::new(measured),
             directory: RwLock::default(),
             broadcasts: RwLock::default(),
+            moving: sender_of_moving,
             draining: AtomicBool::new(false),
         });
         let epoch = presence::announce(&node, &announcement).await?.epoch;
@@ -106,6 +111,7 @@ impl Server {
             announcement,
             epoch,
             tasks,
+            moving,
             stop: CancellationToken::new(),
             ws_path: settings.ws_path.clone(),
             allowed_origins: settings.allowed_origins.clone(),
@@ -153,7 +159,7 @@ impl Server {
     /// Accepts clients until `shutdown` is requested, then closes the sockets over the drain window, and
     /// returns when all have gone and the store knows, or when the time for that is up.
     pub async fn run<V: Vitals>(self, sockets: TcpListener, admin: Arc<Admin<V>>, shutdown: &Shutdown) {
-        let Self { node, announcement, epoch, tasks, stop, ws_path, allowed_origins } = self;
+        let Self { node, announcement, epoch, tasks, moving, stop, ws_path, allowed_origins } = self;
         let accepting = CancellationToken::new();
         let handshake = Arc::new(Handshake { node: node.clone(), admin, ws_path, allowed_origins });
         tasks.spawn(listener::accept(sockets, handshake, tasks.clone(), accepting.clone()));
@@ -172,6 +178,7 @@ impl Server {
             let (node, stop) = (node.clone(), stop.clone());
             tasks.spawn(async move { broadcasts::keep_current(&node, &stop).await });
         }
+        tasks.spawn(compaction::run(node.clone(), moving, tasks.clone(), stop.clone()));
         shutdown.requested().await;
         drain(&node, &announcement).await;
         accepting.cancel();

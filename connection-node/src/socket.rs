@@ -90,6 +90,27 @@ impl Socket {
         Self { tcp, out: Vec::new(), inbound }
     }
 
+    /// Whether nothing is kept but the TCP connection.
+    pub fn is_at_rest(&self) -> bool {
+        self.out.is_empty() && self.inbound.is_none()
+    }
+
+    /// The TCP connection of a socket at rest, without the runtime's registration.
+    ///
+    /// # Errors
+    /// The runtime's event queue does not let go of it; then it is closed.
+    pub fn suspend(self) -> io::Result<std::net::TcpStream> {
+        self.tcp.into_std()
+    }
+
+    /// A socket that was suspended. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The runtime's event queue does not take it; then it is closed.
+    pub fn resume(tcp: std::net::TcpStream) -> io::Result<Self> {
+        Ok(Self { tcp: TcpStream::from_std(tcp)?, out: Vec::new(), inbound: None })
+    }
+
     /// The next message, if one is there. `Pending` registers the context's task to be woken.
     pub fn poll_next(&mut self, context: &mut Context<'_>, message_len_max: usize) -> Poll<Incoming> {
         // Nothing is made for a socket that only may have something to read.

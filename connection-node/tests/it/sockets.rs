@@ -31,12 +31,12 @@ fn channel() -> ChannelId {
     ChannelId::parse(CHANNEL).unwrap().0
 }
 
-fn hello_as(channels: &str) -> String {
+pub(crate) fn hello_as(channels: &str) -> String {
     format!(r#"{{"messageType":"hello","use_webpush":false,"uaid":"{UAID}","channelIDs":[{channels}]}}"#)
 }
 
 /// A socket of a known client with one registered channel.
-async fn registered(node: &TestNode) -> Wire {
+pub(crate) async fn registered(node: &TestNode) -> Wire {
     let mut wire = Wire::upgraded(node.address).await;
     wire.send(TEXT, hello_as("").as_bytes()).await;
     wire.text().await;
@@ -47,7 +47,7 @@ async fn registered(node: &TestNode) -> Wire {
 }
 
 /// Writes a version and hands it over, as an endpoint-node does.
-async fn put(node: &TestNode, number: u64) -> Option<Receipt> {
+pub(crate) async fn put(node: &TestNode, number: u64) -> Option<Receipt> {
     put_with_data(node, number, None).await
 }
 

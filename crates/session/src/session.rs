@@ -19,6 +19,7 @@ use crate::{
     violation::Violation,
     webpush::WebPush,
 };
+use std::mem;
 pub(crate) use steps::{Frame, Job, Steps};
 use timers::Silence;
 use types::{
@@ -171,8 +172,14 @@ pub(crate) struct Identity {
     pub(crate) spelling: Spelling,
 }
 
-/// Who is at the other end. The dialect that the first hello fixes is a variant here.
+/// Memory that a session has moved out of ([`Session::move_out`]), freed when dropped.
 #[derive(Debug)]
+pub struct Vacated {
+    _client: Client,
+}
+
+/// Who is at the other end. The dialect that the first hello fixes is a variant here.
+#[derive(Debug, Clone)]
 pub(crate) enum Client {
     /// Nobody has said hello with success.
     Stranger {
@@ -413,6 +420,13 @@ impl Session {
     /// then, so that a user agent that waits for it knows that its acknowledgements are stored.
     pub fn is_settled(&self) -> bool {
         self.steps.are_done()
+    }
+
+    /// Moves what an idle session has on the heap to other places, and returns the old ones: for who moves many
+    /// sessions together, and frees the old places only when all have new ones.
+    pub fn move_out(&mut self) -> Vacated {
+        let moved = self.client.clone();
+        Vacated { _client: mem::replace(&mut self.client, moved) }
     }
 
     /// Whether a hello has succeeded, and in which dialect.

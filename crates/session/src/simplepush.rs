@@ -22,7 +22,7 @@ use types::{
 };
 
 /// A SimplePush user agent that has said hello.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SimplePush {
     channels: Channels,
     /// When its record was renewed: by the hello or by the last snapshot.

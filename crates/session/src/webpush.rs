@@ -29,7 +29,7 @@ use types::{
 };
 
 /// A Web Push user agent that has said hello.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct WebPush {
     channels: Channels,
     /// When its record was renewed: by the hello or by the last look into the store.
@@ -43,7 +43,7 @@ pub(crate) struct WebPush {
     register_doubtful: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Ongoing {
     progress: Progress,
     subscriptions: Subscriptions,

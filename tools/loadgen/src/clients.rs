@@ -461,14 +461,16 @@ impl Clients {
         }
     }
 
-    /// Drops the connections of the last `count` clients, for good.
+    /// Drops the connections of `count` clients, whichever, for good.
     pub fn leave(&mut self, count: usize) {
-        let stay = self.clients.len().saturating_sub(count);
-        for number in stay..self.clients.len() {
-            self.end(number, u64::MAX);
+        let mut staying: Vec<u32> = (0..self.clients.len() as u32).collect();
+        for _ in 0..count.min(staying.len()) {
+            let number = staying.swap_remove(self.dice.below(staying.len()));
+            self.end(number as usize, u64::MAX);
         }
-        self.admitted = stay;
-        self.returning.retain(|(_, number)| (*number as usize) < stay);
+        self.admitted = staying.len();
+        staying.sort_unstable();
+        self.returning.retain(|(_, number)| staying.binary_search(number).is_ok());
     }
 
     /// Drops the connections of the first `count` clients.

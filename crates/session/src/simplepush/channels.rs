@@ -15,11 +15,11 @@ use types::{
 const GROWN_SINGLY_MAX: usize = 8;
 
 /// What a client was told of its channels, sorted by id.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Channels(Vec<Row>);
 
 /// One channel.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Row {
     id: ChannelId,
     spelling: Spelling,

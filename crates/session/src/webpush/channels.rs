@@ -11,7 +11,7 @@ use types::{
 const GROWN_SINGLY_MAX: usize = 8;
 
 /// What a client was told of its channels, sorted by id.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Channels(Vec<Channel>);
 
 /// One channel.

@@ -9,7 +9,7 @@ use types::{
 };
 
 /// What was sent and not acknowledged, and what follows.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Progress {
     /// Stored messages that were sent on this socket and not acknowledged, oldest transmission first.
     sent: Vec<Sent>,

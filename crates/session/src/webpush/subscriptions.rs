@@ -14,11 +14,11 @@ const NOT_FOUND: &str = "Broadcast not found";
 const TOO_MANY: &str = "Too many broadcasts";
 
 /// The subscriptions of a socket. It has each broadcast once.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Subscriptions(Vec<Subscription>);
 
 /// A broadcast, and what its subscriber knows of it. Both texts are shared with the node's own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Subscription {
     id: Arc<str>,
     version: Arc<str>,
