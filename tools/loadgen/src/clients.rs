@@ -54,8 +54,8 @@ struct Client {
     /// Connections that it has begun.
     attempts: u32,
     uaid: Option<UaidText>,
-    /// Paths of the endpoints, by channel.
-    endpoints: Vec<Box<str>>,
+    /// How many channels have their endpoints: the first ones.
+    registered: u32,
     /// The beginning of a frame whose end has not come.
     unread: Vec<u8>,
     /// What the socket did not take.
@@ -68,6 +68,9 @@ struct Client {
 #[derive(Debug)]
 pub struct Clients {
     clients: Vec<Client>,
+    /// Paths of the endpoints, by slot. Here, and not with their clients, they are close together: whoever sends
+    /// looks at another one each time.
+    paths: Vec<Option<Box<str>>>,
     dialect: Dialect,
     channels: u32,
     acknowledges: bool,
@@ -90,6 +93,7 @@ pub struct Clients {
     begin_at_us: f64,
     dice: Dice,
     buffer: Vec<u8>,
+    ack: Vec<u8>,
     output: Vec<u8>,
 }
 
@@ -105,7 +109,7 @@ impl Clients {
             is_back: false,
             attempts: 0,
             uaid: None,
-            endpoints: Vec::new(),
+            registered: 0,
             unread: Vec::new(),
             unsent: Vec::new(),
             began_us: 0,
@@ -114,6 +118,7 @@ impl Clients {
         let upgrade = |server: &Server| dialect::upgrade(&server.authority, &server.path);
         Self {
             clients: (0..settings.clients).map(|_| client()).collect(),
+            paths: vec![None; settings.clients as usize * settings.channels as usize],
             dialect: settings.dialect,
             channels: settings.channels,
             acknowledges: settings.ack,
@@ -132,6 +137,7 @@ impl Clients {
             begin_at_us: 0.0,
             dice: Dice::new(u64::from(settings.clients)),
             buffer: vec![0; READ_MAX],
+            ack: Vec::new(),
             output: Vec::new(),
         }
     }
@@ -158,8 +164,7 @@ impl Clients {
 
     /// The path of the endpoint of a slot. `None`: it has none.
     pub fn path(&self, slot: u32) -> Option<&str> {
-        let (client, channel) = (slot / self.channels, slot % self.channels);
-        self.clients.get(client as usize)?.endpoints.get(channel as usize).map(AsRef::as_ref)
+        self.paths.get(slot as usize)?.as_deref()
     }
 
     /// When the next connection is to be begun. `None`: not before something else happens.
@@ -341,39 +346,45 @@ impl Clients {
         let client = &mut self.clients[number];
         client.state = State::Greeting;
         client.greeted_us = now_us;
-        let text = self.dialect.hello(number as u32, client.uaid, client.endpoints.len() as u32);
+        let text = self.dialect.hello(number as u32, client.uaid, client.registered);
         self.send(number, Frame::Message(text.as_bytes()))
     }
 
     fn message(&mut self, number: usize, message: &[u8], now_us: u64, book: &mut Book) -> Result<(), Reason> {
         let client = &mut self.clients[number];
+        let first_slot = number as u32 * self.channels;
         match self.dialect.understand(number as u32, message) {
             Said::Hello(uaid) => {
                 book.stats.hello.record(now_us.saturating_sub(client.greeted_us));
                 if client.uaid.replace(uaid).is_some_and(|former| former != uaid) {
                     book.stats.renamed += 1;
-                    client.endpoints.clear();
+                    client.registered = 0;
+                    self.paths[first_slot as usize..][..self.channels as usize].fill(None);
                 }
                 self.register_next(number, now_us, book)
             }
             Said::Registered { channel, endpoint } => {
-                if channel as usize == client.endpoints.len() {
+                if channel == client.registered && channel < self.channels {
                     let path = self.path_of(&endpoint)?;
-                    self.clients[number].endpoints.push(path);
+                    self.paths[(first_slot + channel) as usize] = Some(path);
+                    self.clients[number].registered += 1;
                 }
                 self.register_next(number, now_us, book)
             }
             Said::Notified(notified) => {
                 for one in &notified {
-                    let slot = number as u32 * self.channels + one.channel;
-                    let delivery = book.ledger.delivered(one.number, slot, now_us);
+                    let delivery = book.ledger.delivered(one.number, first_slot + one.channel, now_us);
                     book.stats.delivery(delivery);
                 }
                 if !self.acknowledges || notified.is_empty() {
                     return Ok(());
                 }
-                let ack = self.dialect.ack(number as u32, &notified);
-                self.send(number, Frame::Message(ack.as_bytes()))
+                let mut ack = std::mem::take(&mut self.ack);
+                ack.clear();
+                self.dialect.ack(&mut ack, &notified);
+                let result = self.send(number, Frame::Message(&ack));
+                self.ack = ack;
+                result
             }
             Said::Nothing => Ok(()),
             Said::Refused(reason) => Err(reason),
@@ -383,7 +394,7 @@ impl Clients {
     /// Registers the next channel; with none left, the client is ready.
     fn register_next(&mut self, number: usize, now_us: u64, book: &mut Book) -> Result<(), Reason> {
         let client = &mut self.clients[number];
-        let next = client.endpoints.len() as u32;
+        let next = client.registered;
         if next < self.channels {
             client.state = State::Registering;
             let text = self.dialect.register(number as u32, next, self.key.as_deref());
@@ -391,7 +402,6 @@ impl Clients {
         }
         if client.state != State::Ready {
             client.state = State::Ready;
-            client.endpoints.shrink_to_fit();
             let times = if client.is_back { &mut book.stats.reconnect } else { &mut book.stats.connect };
             times.record(now_us.saturating_sub(client.began_us));
             client.is_back = true;

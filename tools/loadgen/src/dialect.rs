@@ -4,7 +4,7 @@
 mod simplepush;
 pub mod webpush;
 
-use std::{fmt::Write as _, str::FromStr};
+use std::{borrow::Cow, fmt::Write as _, str::FromStr};
 use types::{
     channel_id::ChannelId,
     uaid::Uaid,
@@ -40,7 +40,7 @@ impl FromStr for Dialect {
 
 /// What a server says to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
+pub enum Said<'a> {
     /// Welcome, by this name.
     Hello(UaidText),
     /// A channel has an endpoint.
@@ -51,7 +51,7 @@ pub enum Said {
         endpoint: String,
     },
     /// Notifications.
-    Notified(Vec<Notified>),
+    Notified(Vec<Notified<'a>>),
     /// Nothing that asks for anything.
     Nothing,
     /// The client cannot go on.
@@ -60,13 +60,15 @@ pub enum Said {
 
 /// A notification as a client gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notified {
+pub struct Notified<'a> {
     /// Which channel.
     pub channel: u32,
+    /// The name of the channel, as the server spells it.
+    pub name: Cow<'a, str>,
     /// What the application server called it; [`FOREIGN`] if it was not ours.
     pub number: u64,
     /// What the server calls it. Empty in SimplePush, where the number is its name.
-    pub id: String,
+    pub id: Cow<'a, str>,
 }
 
 /// A notification as an application server sends it.
@@ -137,16 +139,16 @@ impl Dialect {
         }
     }
 
-    /// Acknowledges notifications.
-    pub fn ack(self, client: u32, notified: &[Notified]) -> String {
+    /// Appends the message that acknowledges notifications.
+    pub fn ack(self, output: &mut Vec<u8>, notified: &[Notified<'_>]) {
         match self {
-            Self::SimplePush => simplepush::ack(client, notified),
-            Self::WebPush => webpush::ack(client, notified),
+            Self::SimplePush => simplepush::ack(output, notified),
+            Self::WebPush => webpush::ack(output, notified),
         }
     }
 
     /// Understands a message to a client.
-    pub fn understand(self, client: u32, message: &[u8]) -> Said {
+    pub fn understand(self, client: u32, message: &[u8]) -> Said<'_> {
         let Ok(text) = std::str::from_utf8(message) else { return Said::Refused("no text".to_owned()) };
         match self {
             Self::SimplePush => simplepush::understand(client, text),
@@ -163,7 +165,7 @@ impl Dialect {
     }
 }
 
-fn welcome(uaid: &str) -> Said {
+fn welcome(uaid: &str) -> Said<'static> {
     match Uaid::parse(uaid) {
         Ok((uaid, spelling)) => Said::Hello(UaidText(uaid, spelling)),
         Err(InvalidUuid) => Said::Refused("a UAID that is no UUID".to_owned()),

@@ -104,7 +104,17 @@ pub fn write(output: &mut Vec<u8>, frame: Frame<'_>, mask: [u8; 4]) {
         }
     }
     output.extend_from_slice(&mask);
-    output.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    let begin = output.len();
+    output.extend_from_slice(payload);
+    // Four bytes at a time, which a compiler makes more of.
+    let (words, rest) = output[begin..].as_chunks_mut();
+    let mask_word = u32::from_ne_bytes(mask);
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ mask_word).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(mask) {
+        *byte ^= mask;
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! HTTP/1.1 as a load generator needs it: the head of an answer, and where its body ends.
 
+use std::mem::MaybeUninit;
+
 /// Headers of an answer that are looked at; a longer head is an error.
 const HEADERS_MAX: usize = 32;
 
@@ -35,9 +37,14 @@ const WEBSOCKET_ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// # Errors
 /// It cannot be understood; the connection is of no more use.
 pub fn head(input: &[u8]) -> Result<Option<Head>, HttpError> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut headers);
-    let length = match response.parse(input).map_err(|_| HttpError)? {
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        input,
+        &mut headers,
+    );
+    let length = match parsed.map_err(|_| HttpError)? {
         httparse::Status::Complete(length) => length,
         httparse::Status::Partial => return Ok(None),
     };

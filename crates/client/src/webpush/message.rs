@@ -85,6 +85,15 @@ impl Request<'_> {
         #[expect(clippy::expect_used, reason = "strings and numbers always serialise")]
         serde_json::to_string(self).expect("a request is JSON")
     }
+
+    /// Appends the JSON text, for who keeps a buffer.
+    pub fn append_to(&self, output: &mut Vec<u8>) {
+        #[expect(
+            clippy::expect_used,
+            reason = "strings and numbers always serialise, and a vector takes them"
+        )]
+        serde_json::to_writer(output, self).expect("a request is JSON");
+    }
 }
 
 /// A message of an application server (section 4.5).

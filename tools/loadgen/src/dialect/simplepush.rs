@@ -2,7 +2,7 @@
 
 use super::{Notification, Notified, Said, UaidText, channel_number, channel_text, welcome};
 use client::message::{Acknowledged, Reply, Request};
-use std::io::Write as _;
+use std::{borrow::Cow, io::Write as _};
 
 /// The first message of a client that has these channels.
 pub(super) fn hello(client: u32, uaid: Option<UaidText>, channels: u32) -> String {
@@ -17,19 +17,14 @@ pub(super) fn register(client: u32, channel: u32) -> String {
     Request::Register { channel: &channel_text(client, channel) }.to_text()
 }
 
-/// Acknowledges notifications.
-pub(super) fn ack(client: u32, notified: &[Notified]) -> String {
-    let channels: Vec<String> = notified.iter().map(|one| channel_text(client, one.channel)).collect();
-    let updates: Vec<Acknowledged<'_>> = channels
-        .iter()
-        .zip(notified)
-        .map(|(channel, one)| Acknowledged { channel, version: one.number })
-        .collect();
-    Request::Ack { updates: &updates }.to_text()
+/// Appends the message that acknowledges notifications.
+pub(super) fn ack(output: &mut Vec<u8>, notified: &[Notified<'_>]) {
+    let updates = notified.iter().map(|one| Acknowledged { channel: &one.name, version: one.number });
+    Request::Ack { updates: &updates.collect::<Vec<_>>() }.append_to(output);
 }
 
 /// Understands a message to a client.
-pub(super) fn understand(client: u32, text: &str) -> Said {
+pub(super) fn understand(client: u32, text: &str) -> Said<'_> {
     match Reply::parse(text) {
         Ok(Reply::Hello { status: 200, uaid, .. }) => welcome(&uaid),
         Ok(Reply::Hello { status, .. }) => Said::Refused(format!("hello answered by {status}")),
@@ -38,9 +33,10 @@ pub(super) fn understand(client: u32, text: &str) -> Said {
             None => Said::Refused("an endpoint for another's channel".to_owned()),
         },
         Ok(Reply::Notification(updates)) => {
-            let notified = updates.iter().filter_map(|update| {
+            let notified = updates.into_iter().filter_map(|update| {
                 let channel = channel_number(client, &update.channel)?;
-                Some(Notified { channel, number: update.version, id: String::new() })
+                let name = Cow::from(update.channel);
+                Some(Notified { channel, name, number: update.version, id: Cow::default() })
             });
             Said::Notified(notified.collect())
         }
@@ -81,7 +77,7 @@ mod tests {
         let notification = format!(
             r#"{{"messageType":"notification","updates":[{{"channelID":"{channel}","version":7}}]}}"#
         );
-        let expected = Notified { channel: 1, number: 7, id: String::new() };
+        let expected = Notified { channel: 1, name: (&channel).into(), number: 7, id: "".into() };
         assert_eq!(understand(5, &notification), Said::Notified(vec![expected]));
         let registered = format!(
             r#"{{"messageType":"register","channelID":"{channel}","status":200,"pushEndpoint":"http://a/u"}}"#

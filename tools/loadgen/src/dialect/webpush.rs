@@ -2,8 +2,10 @@
 //! is where an encrypted body has its salt, which nobody between the two ends looks at.
 
 use super::{FOREIGN, Notification, Notified, Said, UaidText, channel_number, channel_text, welcome};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use client::webpush::message::{Acknowledged, Received, Reply, Request};
-use std::{collections::BTreeMap, io::Write as _};
+use serde::Deserialize;
+use std::{borrow::Cow, collections::BTreeMap, io::Write as _};
 
 /// Bytes of an aes128gcm body before its first record: salt, record size, length of the key id, and the sender's
 /// key (RFC 8291 section 4).
@@ -31,19 +33,47 @@ pub(super) fn register(client: u32, channel: u32, key: Option<&str>) -> String {
     Request::Register { channel: &channel_text(client, channel), key }.to_text()
 }
 
-/// Acknowledges notifications.
-pub(super) fn ack(client: u32, notified: &[Notified]) -> String {
-    let channels: Vec<String> = notified.iter().map(|one| channel_text(client, one.channel)).collect();
-    let updates: Vec<Acknowledged<'_>> = channels
-        .iter()
-        .zip(notified)
-        .map(|(channel, one)| Acknowledged { channel, version: &one.id, code: DELIVERED })
-        .collect();
-    Request::Ack { updates: &updates }.to_text()
+/// Appends the message that acknowledges notifications.
+pub(super) fn ack(output: &mut Vec<u8>, notified: &[Notified<'_>]) {
+    let updates =
+        notified.iter().map(|one| Acknowledged { channel: &one.name, version: &one.id, code: DELIVERED });
+    Request::Ack { updates: &updates.collect::<Vec<_>>() }.append_to(output);
+}
+
+/// A notification with an encrypted body: nearly every message of a run. Nothing of it is copied.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Borrowed<'a> {
+    message_type: &'a str,
+    #[serde(rename = "channelID")]
+    channel: &'a str,
+    version: &'a str,
+    data: &'a str,
+    headers: Headers<'a>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Headers<'a> {
+    encoding: &'a str,
+}
+
+impl<'a> Borrowed<'a> {
+    /// `None`: it is something else, or has something more; [`Reply`] tells what.
+    fn parse(text: &'a str) -> Option<Self> {
+        let message: Self = serde_json::from_str(text).ok()?;
+        let is_usual = message.message_type == "notification" && message.headers.encoding == "aes128gcm";
+        is_usual.then_some(message)
+    }
 }
 
 /// Understands a message to a client.
-pub(super) fn understand(client: u32, text: &str) -> Said {
+pub(super) fn understand(client: u32, text: &str) -> Said<'_> {
+    if let Some(Borrowed { channel, version, data, .. }) = Borrowed::parse(text)
+        && let Some(number) = number_in(data)
+    {
+        return notified(client, channel.into(), number, version.into());
+    }
     match Reply::parse(text) {
         Ok(Reply::Hello { uaid, .. }) => welcome(&uaid),
         Ok(Reply::Registered { channel, endpoint }) => match channel_number(client, &channel) {
@@ -52,15 +82,33 @@ pub(super) fn understand(client: u32, text: &str) -> Said {
         },
         Ok(Reply::Notification(Received { channel, version, payload })) => {
             let number = payload.map_or(FOREIGN, |payload| number_of(&payload.body));
-            let notified =
-                channel_number(client, &channel).map(|channel| Notified { channel, number, id: version });
-            Said::Notified(notified.into_iter().collect())
+            notified(client, channel.into(), number, version.into())
         }
         Ok(Reply::Pong | Reply::Unregistered { .. } | Reply::Broadcast(_) | Reply::Urgency) => Said::Nothing,
         Ok(Reply::Error { status, error, .. }) => Said::Refused(format!("{status} {error}")),
         Err(_) => Said::Refused("a message that is not of this dialect".to_owned()),
     }
 }
+
+/// A notification, unless it is for another's channel.
+fn notified<'a>(client: u32, name: Cow<'a, str>, number: u64, id: Cow<'a, str>) -> Said<'a> {
+    let channel = channel_number(client, &name);
+    Said::Notified(channel.map(|channel| Notified { channel, name, number, id }).into_iter().collect())
+}
+
+/// The number in a body in base64url, all of which is decoded. `None`: it is not in base64url.
+fn number_in(data: &str) -> Option<u64> {
+    let mut body = [0; 3 * GROUPS];
+    let mut number = None;
+    for groups in data.as_bytes().chunks(4 * GROUPS) {
+        let length = URL_SAFE_NO_PAD.decode_slice(groups, &mut body).ok()?;
+        number.get_or_insert_with(|| number_of(&body[..length]));
+    }
+    Some(number.unwrap_or(FOREIGN))
+}
+
+/// How many times three bytes are decoded at a time: enough for the usual body.
+const GROUPS: usize = 128;
 
 /// The number in a body.
 fn number_of(body: &[u8]) -> u64 {
@@ -73,12 +121,16 @@ fn number_of(body: &[u8]) -> u64 {
 /// Appends the request that sends a notification.
 pub(super) fn notify(output: &mut Vec<u8>, notification: &Notification<'_>) {
     let Notification { authority, path, number, data, ttl, authorization } = *notification;
-    // A vector takes every write.
-    let _ = write!(output, "POST {path} HTTP/1.1\r\nHost: {authority}\r\nTTL: {ttl}\r\n");
-    if !authorization.is_empty() {
-        let _ = write!(output, "Authorization: {authorization}\r\n");
+    // What is text already needs no formatting.
+    for text in ["POST ", path, " HTTP/1.1\r\nHost: ", authority] {
+        output.extend_from_slice(text.as_bytes());
     }
-    let _ = write!(output, "Content-Encoding: aes128gcm\r\nContent-Length: {data}\r\n\r\n");
+    if !authorization.is_empty() {
+        output.extend_from_slice(b"\r\nAuthorization: ");
+        output.extend_from_slice(authorization.as_bytes());
+    }
+    // A vector takes every write.
+    let _ = write!(output, "\r\nTTL: {ttl}\r\nContent-Encoding: aes128gcm\r\nContent-Length: {data}\r\n\r\n");
     let end = output.len() + data as usize;
     output.extend_from_slice(&number.to_be_bytes());
     output.extend_from_slice(&MARK);
@@ -95,7 +147,6 @@ const FILLER: u8 = 0xa7;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
     #[test]
     fn a_number_comes_back_in_the_data_of_a_notification() {
@@ -124,10 +175,14 @@ mod tests {
             channel_text(5, 1),
             URL_SAFE_NO_PAD.encode(body),
         );
-        let expected = Notified { channel: 1, number: 1_234_567_890_123_456, id: "m1.x".to_owned() };
+        let name = channel_text(5, 1);
+        let expected =
+            Notified { channel: 1, name: name.into(), number: 1_234_567_890_123_456, id: "m1.x".into() };
         assert_eq!(understand(5, &message), Said::Notified(vec![expected.clone()]));
         let updates = r#"{"messageType":"ack","updates":[{"channelID":"#;
-        let ack = ack(5, &[expected]);
+        let mut output = Vec::new();
+        ack(&mut output, &[expected]);
+        let ack = String::from_utf8(output).unwrap();
         assert!(ack.starts_with(updates) && ack.contains(r#""version":"m1.x""#), "{ack}");
     }
 
@@ -146,6 +201,52 @@ mod tests {
             assert_eq!(number_of(body), FOREIGN, "{body:?}");
         }
         assert_eq!(number_of(b"\0\0\0\0\0\0\0\x07loadgen\0"), 7);
+    }
+
+    /// A notification for the first channel of client 5 with this data, `further` after its encoding, and `more` at
+    /// its end.
+    fn notification(data: &str, further: &str, more: &str) -> String {
+        let channel = channel_text(5, 0);
+        format!(
+            r#"{{"messageType":"notification","channelID":"{channel}","version":"v\u002e1","data":"{data}",
+                "headers":{{"encoding":"aes128gcm"{further}}}{more}}}"#
+        )
+    }
+
+    #[test]
+    fn a_notification_that_cannot_be_borrowed_is_understood_as_well() {
+        let mut body = b"\0\0\0\0\0\0\0\x07loadgen\0".to_vec();
+        body.resize(200, FILLER);
+        let data = URL_SAFE_NO_PAD.encode(body);
+        let escaped = notification(&data, "", "");
+        let plain = escaped.replace("\\u002e", ".");
+        assert!(Borrowed::parse(&plain).is_some() && Borrowed::parse(&escaped).is_none());
+        let further = notification(&data, r#","crypto_key":"k""#, "");
+        let more = notification(&data, "", r#","ttl":5"#);
+        let name = channel_text(5, 0);
+        let expected = Notified { channel: 0, name: name.into(), number: 7, id: "v.1".into() };
+        for message in [plain, escaped, further, more] {
+            assert_eq!(understand(5, &message), Said::Notified(vec![expected.clone()]), "{message}");
+            assert_eq!(understand(6, &message), Said::Notified(vec![]), "another's: {message}");
+        }
+        let refused = Said::Refused("500 no".to_owned());
+        assert_eq!(understand(5, &notification(&data, "", r#","status":500,"error":"no""#)), refused);
+    }
+
+    #[test]
+    fn all_data_has_to_be_base64() {
+        for length in [0, 15, 16, 3 * GROUPS - 1, 3 * GROUPS, 3 * GROUPS + 1, 9 * GROUPS + 2] {
+            let mut body = 7_u64.to_be_bytes().to_vec();
+            body.extend_from_slice(&MARK);
+            body.resize(length, FILLER);
+            let data = URL_SAFE_NO_PAD.encode(&body);
+            assert_eq!(number_in(&data), Some(if length < 16 { FOREIGN } else { 7 }), "{length}");
+            for wrong in [format!("{data}*"), format!("{data}=")] {
+                assert_eq!(number_in(&wrong), None, "{length}");
+                let message = notification(&wrong, "", "").replace("\\u002e", ".");
+                assert!(matches!(understand(5, &message), Said::Refused(_)), "{length}");
+            }
+        }
     }
 
     #[test]
