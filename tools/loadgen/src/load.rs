@@ -199,6 +199,8 @@ impl Load {
         let credential = |signer: &Signer| vapid::authorization(signer, origin, unix_s);
         let authorizations = self.signers.iter().map(credential).collect::<Result<_, _>>()?;
         self.senders = Some(Senders::new(&self.settings, servers, authorizations, first_token, begin_us));
+        // They connect now, and not when they are looked after next: what is due meanwhile would wait.
+        self.look_us = begin_us;
         self.churn = Schedule::new(begin_us, self.settings.churn * f64::from(self.settings.clients));
         let end_us = begin_us + micros(self.settings.send_for);
         let storm_us = begin_us + micros(self.settings.storm_at);
