@@ -4,7 +4,7 @@
 //! clients have left at random, hardly a page is empty. So the connections that are left are moved together. A
 //! connection at rest is little more than a socket and a session: its task suspends it and ends, and it is resumed in
 //! a new one, for which the allocator takes the oldest place that is free. What the peer or other nodes send meanwhile
-//! waits in the kernel and in the mailbox, less than a tenth of a second.
+//! waits in the kernel and in the mailbox, about a tenth of a second and longer on a node that is busy.
 //!
 //! They are moved in batches that leave their old places before they take new ones, and free the last of them (the
 //! tables of their channels) after that: memory that is freed and wanted again at once does not get back to where the
@@ -28,8 +28,8 @@ const CONNECTIONS_MIN: u64 = 1024;
 /// How often it is looked whether enough have left.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long a batch waits for its connections. Those that are busy do not come.
-const GATHER_LIMIT: Duration = Duration::from_millis(50);
+/// When no connection has come for so long, a batch does not wait for the others: they are busy, and stay.
+const GATHER_PAUSE: Duration = Duration::from_millis(5);
 
 /// Connections that are resumed before others have the thread.
 const RESUMED_AT_ONCE: usize = 32;
@@ -53,8 +53,8 @@ pub async fn run(
                 let open = node.registry.open();
                 most = open.max(most);
                 if most >= CONNECTIONS_MIN && open <= most / 2 && !node.is_draining() {
-                    compact(&node, &mut moving, &tasks).await;
-                    tracing::info!(connections = open, "many have left, those who stay were moved together");
+                    let moved = compact(&node, &mut moving, &tasks).await;
+                    tracing::info!(connections = open, moved, "many have left, their memory is given back");
                     most = open;
                 }
             }
@@ -66,8 +66,9 @@ pub async fn run(
     resume(&node, rest, &tasks).await;
 }
 
-/// Moves all connections that are at rest.
-async fn compact(node: &Node, moving: &mut mpsc::Receiver<Suspended>, tasks: &TaskTracker) {
+/// Moves all connections that are at rest. Returns how many did.
+async fn compact(node: &Node, moving: &mut mpsc::Receiver<Suspended>, tasks: &TaskTracker) -> usize {
+    let mut moved = 0;
     for batch in node.registry.all().chunks(BATCH_LEN) {
         if node.is_draining() {
             break;
@@ -76,18 +77,17 @@ async fn compact(node: &Node, moving: &mut mpsc::Receiver<Suspended>, tasks: &Ta
             mailbox.move_out();
         }
         let mut gathered = Vec::with_capacity(batch.len());
-        let all = async {
-            while gathered.len() < batch.len() {
-                let missing = batch.len() - gathered.len();
-                if moving.recv_many(&mut gathered, missing).await == 0 {
-                    break;
-                }
+        while gathered.len() < batch.len() {
+            let missing = batch.len() - gathered.len();
+            match timeout(GATHER_PAUSE, moving.recv_many(&mut gathered, missing)).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => break,
             }
-        };
-        // Those that are busy are not waited for any longer.
-        let _ = timeout(GATHER_LIMIT, all).await;
+        }
+        moved += gathered.len();
         resume(node, gathered, tasks).await;
     }
+    moved
 }
 
 /// Has connections go on, in tasks of their own.

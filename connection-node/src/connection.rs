@@ -124,15 +124,12 @@ impl Future for Running {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let Some(connection) = &mut self.0 else { return Poll::Ready(()) };
         match ready!(connection.go_on(context)) {
-            Ending::Over => {
-                connection.registration.mailbox.close();
-                connection.registration.mailbox.evicted();
-            }
+            // Its registration closes the mailbox.
+            Ending::Over => self.0 = None,
             Ending::Moving => {
                 let node = connection.node.clone();
                 let Ok(place) = node.moving.try_reserve() else {
-                    // Nobody waits for it, so it stays where it is.
-                    context.waker().wake_by_ref();
+                    // There is no room for it, so it stays where it is. What it waits for knows its task.
                     return Poll::Pending;
                 };
                 match self.0.take().map(Connection::suspend) {

@@ -115,6 +115,9 @@ impl Default for Registry {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        // Others may hold it for a moment longer.
+        self.mailbox.close();
+        self.mailbox.evicted();
         let (shard, slot_index, _) = place(self.id);
         let mut shard = self.registry.shards[shard].lock();
         let slot = &mut shard.slots[slot_index];

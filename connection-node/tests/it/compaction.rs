@@ -6,6 +6,7 @@ use crate::{
     wire::{CLOSE, HELLO, PING, PONG, TEXT, Wire, frame},
 };
 use proto::delivery::Receipt;
+use std::time::Duration;
 use tokio::{io::AsyncWriteExt as _, task::JoinSet};
 
 /// Asks all connections to move, and waits until so many have.
@@ -85,6 +86,7 @@ async fn a_connection_in_the_midst_of_a_message_stays() {
 async fn those_who_stay_move_when_half_have_left() {
     const ALL: usize = 1_100;
     const STAY: usize = 100;
+    ops::process::raise_open_files_max();
     let node = TestNode::start(&[]).await;
     let mut connecting = JoinSet::new();
     for _ in 0..ALL {
@@ -93,7 +95,7 @@ async fn those_who_stay_move_when_half_have_left() {
     }
     let mut wires = connecting.join_all().await;
     // So that all have been counted, however often that is.
-    tokio::time::sleep(connection_node::compaction::LOOK_INTERVAL).await;
+    tokio::time::sleep(connection_node::compaction::LOOK_INTERVAL + Duration::from_millis(500)).await;
     assert_eq!(node.node.metrics.connections_moved.get(), 0);
     wires.truncate(STAY);
     until(|| node.node.metrics.connections_moved.get() >= STAY as u64).await;
@@ -104,14 +106,29 @@ async fn those_who_stay_move_when_half_have_left() {
     node.stop().await;
 }
 
-#[tokio::test]
-async fn a_connection_that_moves_while_the_node_stops_is_closed() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_move_while_the_node_stops_are_closed() {
     let node = TestNode::start(&[("BECKON_DRAIN_WINDOW", "1s")]).await;
-    let mut wire = registered(&node).await;
-    node.node.registry.all().iter().for_each(|mailbox| {
-        mailbox.move_out();
-        mailbox.drain();
+    let mut wires = Vec::new();
+    for _ in 0..100 {
+        wires.push(Wire::greeted(node.address).await);
+    }
+    let shared = node.node.clone();
+    let mut moving = JoinSet::new();
+    moving.spawn(async move {
+        while shared.registry.open() > 0 {
+            shared.registry.all().iter().for_each(|mailbox| mailbox.move_out());
+            tokio::task::yield_now().await;
+        }
+        shared.metrics.connections_moved.get()
     });
-    assert_eq!(wire.close_code().await, 1001);
+    until(|| node.node.metrics.connections_moved.get() > 0).await;
+    let mut closing = JoinSet::new();
+    for mut wire in wires {
+        closing.spawn(async move { wire.close_code().await });
+    }
     node.stop().await;
+    let codes = closing.join_all().await;
+    assert!(codes.iter().all(|code| *code == 1001), "{codes:?}");
+    assert!(moving.join_all().await.iter().all(|moved| *moved > 100));
 }

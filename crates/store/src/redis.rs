@@ -169,7 +169,7 @@ impl RedisStore {
         self.perform(script, call, Repeat::Harmless, Haste::AtOnce, read)
     }
 
-    /// Calls a script for a client that has done with something, and does not wait to hear that it is gone.
+    /// Calls a script that only forgets something, which no peer is told of.
     fn forget(&self, script: &'static Script, call: Cmd) -> Answer<()> {
         self.perform(script, call, Repeat::Harmless, Haste::Patient, done)
     }

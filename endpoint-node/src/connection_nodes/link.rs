@@ -33,6 +33,10 @@ use tonic::Status;
 /// be given up.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Until a stream to a node has worked for the first time, the wait between attempts does not grow beyond that after so
+/// many failures: a node may be in the directory a little before it can be reached, and clients come soon.
+const FAILURES_BEFORE_FIRST_MAX: u32 = 3;
+
 /// Time for a node to accept the stream once it is connected.
 const OPEN_TIMEOUT: Duration = transport::CONNECT_TIMEOUT;
 
@@ -107,14 +111,19 @@ impl Link {
     /// One stream after the other. Never ends by itself.
     async fn keep_streaming(self: &Arc<Self>) {
         let mut failures = 0;
+        let mut failures_max = FAILURES_BEFORE_FIRST_MAX;
         loop {
             let (worked, failure) = self.stream().await;
             let mut settled = Vec::new();
             self.pending.lock().broken(&mut settled);
             answer(&mut settled);
             failures = if worked { 1 } else { failures + 1 };
+            if worked {
+                failures_max = u32::MAX;
+            }
             self.tell(failures, &failure);
-            tokio::time::sleep(backoff::wait(failures, self.context.random())).await;
+            let wait = backoff::wait(failures.min(failures_max), self.context.random());
+            tokio::time::sleep(wait).await;
         }
     }
 

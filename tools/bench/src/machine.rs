@@ -66,7 +66,8 @@ fn commit() -> String {
     };
     let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".to_owned() };
     let is_changed =
-        git(&["status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs"]).is_some_and(|list| !list.is_empty());
+        git(&["status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)docs"])
+            .is_some_and(|list| !list.is_empty());
     if is_changed { format!("{commit}, changed") } else { commit }
 }
 

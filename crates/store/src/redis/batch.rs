@@ -5,8 +5,8 @@
 //! hands all of it to the connection as one pipeline. It does not wait for anything but tasks that are ready, so a
 //! lone command is not delayed.
 //!
-//! A patient command, whose outcome nobody looks at, goes with the next pipeline; and if there is none, then
-//! [`PAUSE`] after the last one. That makes one pipeline of the acknowledgements of a node's clients, each of which
+//! A patient command, which no peer waits for, goes with the next pipeline; and if there is none, then [`PAUSE`] after
+//! the last one. That makes one pipeline of the acknowledgements of a node's clients, each of which
 //! would wake Redis and this node for itself.
 
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value, aio::ConnectionManager};
@@ -26,15 +26,15 @@ const BATCHES_MAX: usize = 64;
 /// Commands of either haste that wait to be put into a pipeline. Further callers wait, within their time limit.
 const QUEUE_LEN_MAX: usize = 1024;
 
-/// Time from one pipeline to the next that is sent for patient commands alone, and so how long these wait at most.
+/// Time from one pipeline to the next that is sent for patient commands alone, unless more of them wait than one takes.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// How soon a command has to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Haste {
-    /// Somebody waits for the outcome.
+    /// A peer waits for the outcome.
     AtOnce,
-    /// Nobody looks at the outcome: the command may wait for others, a few milliseconds.
+    /// No peer waits for the outcome, only later steps of the same session: it may wait for others, a few milliseconds.
     Patient,
 }
 
@@ -120,18 +120,29 @@ async fn run<Sending>(
             () = pause.as_mut(), if has_room && !batch.is_empty() => {}
         }
         yield_now().await;
-        for requests in [&mut at_once, &mut patient] {
-            while batch.len() < BATCH_LEN_MAX
-                && let Ok(request) = requests.try_recv()
-            {
-                batch.push(request);
-            }
-        }
+        // Half of the room is for the patient ones, which would otherwise go last when many have gathered.
+        fill(&mut batch, &mut patient, BATCH_LEN_MAX / 2);
+        fill(&mut batch, &mut at_once, BATCH_LEN_MAX);
+        fill(&mut batch, &mut patient, BATCH_LEN_MAX);
         batch.retain(|request| !request.reply.is_closed());
+        if batch.is_empty() {
+            continue;
+        }
         under_way.spawn(send(mem::take(&mut batch)));
-        pause_end = now() + PAUSE;
+        if patient.is_empty() {
+            pause_end = now() + PAUSE;
+        }
     }
     under_way.join_all().await;
+}
+
+/// Adds what has been asked for, up to this length.
+fn fill(batch: &mut Vec<Request>, requests: &mut mpsc::Receiver<Request>, len_max: usize) {
+    while batch.len() < len_max
+        && let Ok(request) = requests.try_recv()
+    {
+        batch.push(request);
+    }
 }
 
 /// Sends one pipeline and hands out the answers.
@@ -240,6 +251,31 @@ mod tests {
         sleep(PAUSE * 2).await;
         bench.ask(Haste::Patient);
         assert_eq!(bench.sizes().await, [1], "the pause is over");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_patient_commands_than_a_pipeline_takes_are_sent_in_one_go() {
+        let mut bench = Bench::new();
+        bench.ask(Haste::Patient);
+        assert_eq!(bench.sizes().await, [1]);
+        for _ in 0..BATCH_LEN_MAX + 44 {
+            bench.ask(Haste::Patient);
+        }
+        assert_eq!(bench.sizes().await, [0; 0]);
+        sleep(PAUSE + Duration::from_millis(1)).await;
+        assert_eq!(bench.sizes().await, [BATCH_LEN_MAX, 44]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn neither_haste_keeps_the_other_out() {
+        let mut bench = Bench::new();
+        bench.ask(Haste::Patient);
+        assert_eq!(bench.sizes().await, [1]);
+        for _ in 0..BATCH_LEN_MAX {
+            bench.ask(Haste::Patient);
+            bench.ask(Haste::AtOnce);
+        }
+        assert_eq!(bench.sizes().await, [BATCH_LEN_MAX, BATCH_LEN_MAX]);
     }
 
     #[tokio::test(start_paused = true)]
