@@ -5,6 +5,10 @@
 //! the socket to be writable), and the wheel of [`crate::timers`] wakes it through the mailbox. While it waits
 //! for nothing but the peer it holds no buffer and no timer, and can be moved ([`crate::compaction`]).
 
+mod task;
+
+pub use task::{Running, Suspended};
+
 use crate::{
     mailbox::Arrival,
     node::Node,
@@ -12,16 +16,14 @@ use crate::{
     socket::{Incoming, Socket},
 };
 use futures_util::future::BoxFuture;
-use session::session::{
-    CloseCode, Context as SessionContext, Effect, Input, Outcome, Session, Step, Vacated,
-};
+use session::session::{CloseCode, Context as SessionContext, Effect, Input, Outcome, Session, Step};
 use std::{
     collections::VecDeque,
     future::Future,
-    io, mem,
+    mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::sync::oneshot;
@@ -63,16 +65,6 @@ pub struct Connection {
     moves: bool,
 }
 
-/// A connection at rest, without a task: all that it is while nothing happens to it.
-#[derive(Debug)]
-pub struct Suspended {
-    node: Arc<Node>,
-    tcp: std::net::TcpStream,
-    session: Session,
-    registration: Registration,
-    armed: Option<Moment>,
-}
-
 /// What ends a connection's task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
@@ -110,54 +102,6 @@ struct Held {
     effects: VecDeque<Effect>,
 }
 
-/// Runs a connection until the socket has ended and the store knows, or until it has been handed to
-/// [`crate::compaction`].
-///
-/// Not an `async fn` with the connection as its argument: the state machine of one has room for the connection twice,
-/// once as the argument and once as what is worked on.
-#[derive(Debug)]
-pub struct Running(Option<Connection>);
-
-impl Future for Running {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Some(connection) = &mut self.0 else { return Poll::Ready(()) };
-        match ready!(connection.go_on(context)) {
-            // Its registration closes the mailbox.
-            Ending::Over => self.0 = None,
-            Ending::Moving => {
-                let node = connection.node.clone();
-                let Ok(place) = node.moving.try_reserve() else {
-                    // There is no room for it, so it stays where it is. What it waits for knows its task.
-                    return Poll::Pending;
-                };
-                match self.0.take().map(Connection::suspend) {
-                    Some(Ok(suspended)) => place.send(suspended),
-                    Some(Err(error)) => tracing::warn!(%error, "connection lost when it was to be moved"),
-                    None => {}
-                }
-            }
-        }
-        Poll::Ready(())
-    }
-}
-
-impl Suspended {
-    /// The connection, where there is room for it now, and the places that it has left. Must be called inside a tokio
-    /// runtime.
-    ///
-    /// # Errors
-    /// The socket cannot be waited for. Then it is closed, and the next notification finds that out.
-    pub fn resume(self) -> io::Result<(Running, Vacated)> {
-        let Self { node, tcp, mut session, registration, armed } = self;
-        let socket = Socket::resume(tcp)?;
-        let vacated = session.move_out();
-        let connection = Connection { armed, ..Connection::with(node, socket, session, registration) };
-        Ok((connection.run(), vacated))
-    }
-}
-
 impl Connection {
     /// A connection on a socket that was upgraded just now.
     pub fn new(node: Arc<Node>, socket: Socket, registration: Registration) -> Self {
@@ -180,19 +124,6 @@ impl Connection {
             deadline: None,
             moves: false,
         }
-    }
-
-    /// Its task.
-    pub fn run(self) -> Running {
-        Running(Some(self))
-    }
-
-    /// What is left of a connection at rest when its task ends.
-    fn suspend(self) -> io::Result<Suspended> {
-        let Self { node, socket, session, registration, armed, .. } = self;
-        // It would keep the task's memory.
-        registration.mailbox.forget_task();
-        Ok(Suspended { node, tcp: socket.suspend()?, session, registration, armed })
     }
 
     fn is_at_rest(&self) -> bool {

@@ -213,7 +213,8 @@ fn put_version(bencher: Bencher<'_, '_>, case: Case) {
     });
 }
 
-/// The acknowledgement of a pending version.
+/// The acknowledgement of a pending version. In Redis it waits for others, so those that are asked for one after the
+/// other take as long as the pause between pipelines.
 #[divan::bench(args = CASES, sample_count = 200, sample_size = 16, max_time = 5)]
 fn ack_versions(bencher: Bencher<'_, '_>, case: Case) {
     // Every step has to find a version to remove, and the versions of one sample are put before it is measured.
