@@ -27,6 +27,7 @@ const BATCHES_MAX: usize = 64;
 const QUEUE_LEN_MAX: usize = 1024;
 
 /// Time from one pipeline to the next that is sent for patient commands alone, unless more of them wait than one takes.
+/// The runtime's timer rounds it up by a millisecond at most.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// How soon a command has to be sent.
