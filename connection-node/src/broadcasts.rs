@@ -8,11 +8,11 @@ mod paths;
 pub use paths::paths;
 
 use crate::{mailbox::Mailbox, node::Node, presence::pace};
+use beckon_store::StoreError;
+use beckon_types::broadcast::Broadcasts;
 use std::{sync::Arc, time::Duration};
-use store::StoreError;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use types::broadcast::Broadcasts;
 
 /// How often the store is asked. A change reaches the first sockets within this time and one answer of the store.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(500);

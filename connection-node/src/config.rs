@@ -1,17 +1,17 @@
 //! What an operator can set on a connection-node.
 
 use crate::{handshake::Origin, node::Limits};
-use ops::{
+use beckon_ops::{
     config::{ConfigErrors, Field, Secret, Source, parsed, parsed_option, positive},
     logging::LogSettings,
 };
-use proto::{
+use beckon_proto::{
     auth::ClusterSecret,
     tls::{Tls, TlsFiles},
 };
-use session::session::{BareHello, InvalidUaid, Settings};
+use beckon_session::session::{BareHello, InvalidUaid, Settings};
+use beckon_types::{endpoint_url::EndpointUrl, key_ring::KeyRing};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
-use types::{endpoint_url::EndpointUrl, key_ring::KeyRing};
 
 /// Part of the process's open files that sockets may take by default; the rest is for the store, other nodes,
 /// and sockets that are still being upgraded.
@@ -26,7 +26,7 @@ const BATCH_SIZE_MAX: usize = 100;
 /// A client's own messages have to stay well above 128 KiB (PROTOCOL.md section 1.5).
 const MESSAGE_LEN_MIN: usize = 4096;
 
-ops::settings! {
+beckon_ops::settings! {
     /// What concerns WebSockets and conversations, in a cluster and in a standalone server.
     pub struct SocketSettings {
         /// Address and port on which WebSockets are accepted.
@@ -77,7 +77,7 @@ ops::settings! {
     }
 }
 
-ops::settings! {
+beckon_ops::settings! {
     /// What concerns a connection-node among other nodes.
     pub struct NodeSettings {
         /// Address and port on which other nodes are served.
@@ -246,7 +246,7 @@ fn parse_share(text: &str) -> Result<f64, String> {
 }
 
 fn parse_idle(text: &str) -> Result<Duration, String> {
-    let idle = <Duration as ops::config::Value>::parse(text)?;
+    let idle = <Duration as beckon_ops::config::Value>::parse(text)?;
     if idle < Duration::from_secs(1) { Err("must be 1s or more".into()) } else { Ok(idle) }
 }
 
@@ -294,7 +294,7 @@ fn parse_ws_url(text: &str) -> Result<Option<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ops::config::Source;
+    use beckon_ops::config::Source;
 
     const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
 

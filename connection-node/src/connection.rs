@@ -15,8 +15,9 @@ use crate::{
     registry::Registration,
     socket::{Incoming, Socket},
 };
+use beckon_session::session::{CloseCode, Context as SessionContext, Effect, Input, Outcome, Session, Step};
+use beckon_types::{moment::Moment, notification::Notification, presence::Presence, uaid::Uaid};
 use futures_util::future::BoxFuture;
-use session::session::{CloseCode, Context as SessionContext, Effect, Input, Outcome, Session, Step};
 use std::{
     collections::VecDeque,
     future::Future,
@@ -27,7 +28,6 @@ use std::{
     time::Duration,
 };
 use tokio::sync::oneshot;
-use types::{moment::Moment, notification::Notification, presence::Presence, uaid::Uaid};
 
 /// Time for the peer to answer a Close frame, or for the store to be told that the socket has ended. After
 /// that TCP is dropped (PROTOCOL.md section 1.7).

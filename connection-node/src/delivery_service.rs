@@ -1,19 +1,19 @@
 //! The gRPC service of a connection-node: deliver -> registry.
 
 use crate::{mailbox::Posted, metrics::Kind, node::Node};
-use futures_util::{
-    future::{BoxFuture, ready},
-    stream::{BoxStream, StreamExt as _, unfold},
-};
-use proto::{
+use beckon_proto::{
     convert::{Malformed, receipt_to_wire},
     delivery::{Deliver, Parcel, Receipt, Undelivered},
     push_v1::{DeliverRequest, DeliverResponse, EvictRequest, EvictResponse, delivery_server::Delivery},
 };
+use beckon_types::presence::Presence;
+use futures_util::{
+    future::{BoxFuture, ready},
+    stream::{BoxStream, StreamExt as _, unfold},
+};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
-use types::presence::Presence;
 
 /// Takes deliveries for the sockets of a node.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@
 //! nothing of it remains.
 
 use crate::{metrics::Upgrade, node::Node, registry::Registration, socket::Socket};
+use beckon_ops::admin::{Admin, Audience, Vitals};
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
@@ -15,7 +16,6 @@ use http::{
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use ops::admin::{Admin, Audience, Vitals};
 use parking_lot::Mutex;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::net::TcpStream;

@@ -26,26 +26,26 @@ pub mod server;
 pub mod socket;
 pub mod timers;
 
-use config::Config;
-use ops::{
+use beckon_ops::{
     admin::{Admin, Build},
     clock::Clock,
     exit::Failure,
     listener::BindError,
     shutdown::Shutdown,
 };
-use presence::Announcement;
-use server::{Membership, NodeVitals, Server};
-use std::{path::PathBuf, sync::Arc, time::Duration};
-use store::{
+use beckon_store::{
     Store,
     open::{OpenError, OpenOptions},
 };
+use config::Config;
+use presence::Announcement;
+use server::{Membership, NodeVitals, Server};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 
 /// Which build this is.
 pub const BUILD: Build = Build {
-    source: env!("CARGO_PKG_NAME"),
+    source: "connection-node",
     version: env!("CARGO_PKG_VERSION"),
     commit: match option_env!("BECKON_COMMIT") {
         Some(commit) => commit,
@@ -78,9 +78,9 @@ impl Listeners {
     /// A port cannot be had.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
         Ok(Self {
-            sockets: ops::listener::bind("ws_listen", config.sockets.ws_listen)?,
-            grpc: ops::listener::bind("grpc_listen", config.node.grpc_listen)?,
-            admin: ops::listener::bind("admin_listen", config.node.admin_listen)?,
+            sockets: beckon_ops::listener::bind("ws_listen", config.sockets.ws_listen)?,
+            grpc: beckon_ops::listener::bind("grpc_listen", config.node.grpc_listen)?,
+            admin: beckon_ops::listener::bind("admin_listen", config.node.admin_listen)?,
         })
     }
 }
@@ -98,7 +98,7 @@ pub async fn open_store(config: &Config, shutdown: &Shutdown) -> Result<Option<A
         fsync: true,
         clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
     };
-    let opening = store::open::open(config.node.store.expose(), &options, config.node.wait_for_store);
+    let opening = beckon_store::open::open(config.node.store.expose(), &options, config.node.wait_for_store);
     tokio::select! {
         store = opening => store.map(Some).map_err(|error| match error {
             OpenError::Configuration(reason) => Failure::usage(reason),
@@ -119,7 +119,7 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), Failure> {
     let clock = Clock::start();
-    let mut measured = ops::metrics::registry(env!("CARGO_PKG_NAME"), BUILD.version, BUILD.commit);
+    let mut measured = beckon_ops::metrics::registry("connection-node", BUILD.version, BUILD.commit);
     let grpc_address = match (&config.node.grpc_advertise, listeners.grpc.local_addr()) {
         (Some(address), _) => address.clone(),
         (None, Ok(address)) => address.to_string(),
@@ -141,7 +141,7 @@ pub async fn run(
     let (secret, tls) = (config.node.cluster_secret.clone(), config.tls.as_ref());
     server.serve_nodes(listeners.grpc, secret, tls).map_err(Failure::usage)?;
     let vitals = Arc::new(NodeVitals(server.node().clone()));
-    let admin = Arc::new(Admin::new(vitals, BUILD, types::ERRORS_PAGE.to_owned(), measured, clock));
+    let admin = Arc::new(Admin::new(vitals, BUILD, beckon_types::ERRORS_PAGE.to_owned(), measured, clock));
     // Ends after everything else, so that operators can watch the drain.
     let admin_end = Shutdown::new();
     let added = broadcasts::paths(server.node().clone(), admin.clone());

@@ -1,7 +1,7 @@
 //! The accept loop: one task for each connection, from its first byte to its last.
 
 use crate::{connection::Connection, handshake::Handshake};
-use ops::admin::Vitals;
+use beckon_ops::admin::Vitals;
 use std::sync::Arc;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -20,7 +20,7 @@ pub async fn accept<V: Vitals>(
     loop {
         // The semaphore is never closed.
         let Ok(permit) = permits.clone().acquire_owned().await else { return };
-        let accepted = stop.run_until_cancelled(ops::listener::accept(&listener)).await;
+        let accepted = stop.run_until_cancelled(beckon_ops::listener::accept(&listener)).await;
         let Some((tcp, _peer)) = accepted else { return };
         let handshake = handshake.clone();
         tasks.spawn(async move {

@@ -3,10 +3,10 @@
 //! It is made for being empty: no queue is allocated until something is put in, and the queue is given away
 //! whole when the connection empties it.
 
+use beckon_types::{moment::Moment, notification::Notification};
 use parking_lot::Mutex;
 use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
-use types::{moment::Moment, notification::Notification};
 
 /// How many notifications a mailbox holds. A full one answers [`Posted::Full`]; the notification waits in the
 /// store, and the connection looks there once it has emptied its mailbox.
@@ -252,8 +252,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-    use types::{
+    use beckon_types::{
         channel_id::ChannelId,
         key_ring::KeyId,
         message::{Encoding, Message, Payload, Place},
@@ -261,6 +260,7 @@ mod tests {
         urgency::Urgency,
         version::Version,
     };
+    use std::time::Duration;
 
     const NOW: Moment = Moment(7);
 

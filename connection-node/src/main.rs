@@ -1,7 +1,7 @@
 //! The connection-node of a cluster: settings, ports, store, run.
 
-use connection_node::{BUILD, Listeners, config::Config};
-use ops::{config::Source, exit::Failure, program::About, shutdown::Shutdown};
+use beckon_connection_node::{BUILD, Listeners, config::Config};
+use beckon_ops::{config::Source, exit::Failure, program::About, shutdown::Shutdown};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -16,7 +16,7 @@ const ABOUT: About = About {
 };
 
 fn main() -> ExitCode {
-    ops::exit::report(ABOUT.name, start(Source::from_process()))
+    beckon_ops::exit::report(ABOUT.name, start(Source::from_process()))
 }
 
 fn start(source: Source) -> Result<(), Failure> {
@@ -24,14 +24,16 @@ fn start(source: Source) -> Result<(), Failure> {
         return ABOUT.answer(request);
     }
     let config = Config::read(source).map_err(Failure::usage)?;
-    ops::logging::init(&config.log).map_err(Failure::software)?;
-    ops::process::raise_open_files_max();
-    ops::program::runtime()?.block_on(async {
+    beckon_ops::logging::init(&config.log).map_err(Failure::software)?;
+    beckon_ops::process::raise_open_files_max();
+    beckon_ops::program::runtime()?.block_on(async {
         let shutdown = Shutdown::new();
         shutdown.on_signal().map_err(Failure::unavailable)?;
-        let Some(store) = connection_node::open_store(&config, &shutdown).await? else { return Ok(()) };
+        let Some(store) = beckon_connection_node::open_store(&config, &shutdown).await? else {
+            return Ok(());
+        };
         // Bound when there is something behind the ports: until then load balancers are refused, not kept waiting.
         let listeners = Listeners::bind(&config)?;
-        connection_node::run(config, listeners, store, shutdown).await
+        beckon_connection_node::run(config, listeners, store, shutdown).await
     })
 }

@@ -1,15 +1,15 @@
 //! What is measured on a connection-node.
 
+use beckon_proto::delivery::Receipt;
+use beckon_session::session::{CloseCode, Told};
+use beckon_types::notification::Notification;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _, LabelValueEncoder},
     metrics::{counter::Counter, family::Family, gauge::ConstGauge},
     registry::Registry,
 };
-use proto::delivery::Receipt;
-use session::session::{CloseCode, Told};
 use std::{fmt, sync::Arc};
-use types::notification::Notification;
 
 /// The measurements of a connection-node. The number of open sockets is not among them: it is read from the
 /// registry at each scrape ([`Open`]).

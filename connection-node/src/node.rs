@@ -1,20 +1,20 @@
 //! What all connections of a node share.
 
 use crate::{connection::Suspended, metrics::Metrics, peers::Peers, registry::Registry, timers::Timers};
-use ops::clock::Clock;
-use parking_lot::RwLock;
-use session::session::{Admission, Settings};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
-use store::{NodeEntry, Store};
-use tokio::sync::{mpsc, oneshot};
-use types::{
+use beckon_ops::clock::Clock;
+use beckon_session::session::{Admission, Settings};
+use beckon_store::{NodeEntry, Store};
+use beckon_types::{
     broadcast::Broadcasts,
     moment::Moment,
     presence::{NodeId, Presence},
 };
+use parking_lot::RwLock;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+use tokio::sync::{mpsc, oneshot};
 
 /// A connection-node at work.
 #[derive(Debug)]

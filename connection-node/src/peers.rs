@@ -1,19 +1,19 @@
 //! The other connection-nodes, as far as this one has something to tell them: that a client has moved here.
 
-use parking_lot::Mutex;
-use proto::{
+use beckon_proto::{
     auth::{ClusterSecret, PresentSecret},
     push_v1::{EvictRequest, delivery_client::DeliveryClient},
     status::Failure,
     tls::Tls,
     transport,
 };
+use beckon_store::{NodeEntry, Store};
+use beckon_types::presence::Presence;
+use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use store::{NodeEntry, Store};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
-use types::presence::Presence;
 
 /// Evictions on other nodes that are under way at once. A further one is not sent: the old socket then lives
 /// until it asks the store for anything, or its keep-alive ends; it owns nothing in the meantime.

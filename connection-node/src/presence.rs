@@ -4,8 +4,8 @@
 //! lease.
 
 use crate::{mailbox::Mailbox, node::Node};
+use beckon_store::{ANNOUNCE_INTERVAL, Announced, NodeEntry};
 use std::{sync::Arc, time::Duration};
-use store::{ANNOUNCE_INTERVAL, Announced, NodeEntry};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Time over which all connections are told to look into the store, so that the store is not flooded.
@@ -59,7 +59,10 @@ pub async fn keep_lease(
 }
 
 /// Announces the node once and keeps the directory.
-pub async fn announce(node: &Arc<Node>, announcement: &Announcement) -> Result<Announced, store::StoreError> {
+pub async fn announce(
+    node: &Arc<Node>,
+    announcement: &Announcement,
+) -> Result<Announced, beckon_store::StoreError> {
     let announced = node
         .store
         .announce(NodeEntry {

@@ -4,13 +4,13 @@
 //! names the connection; so finding it is indexing into a slab, and a client costs one slot.
 
 use crate::mailbox::{Mailbox, Posted};
+use beckon_types::{moment::Moment, notification::Notification, presence::ConnectionId};
 use parking_lot::Mutex;
 use std::sync::{
     Arc,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 use tokio::sync::oneshot;
-use types::{moment::Moment, notification::Notification, presence::ConnectionId};
 
 /// Number of independently locked parts. A power of two.
 const SHARDS: usize = 32;

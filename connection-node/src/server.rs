@@ -16,13 +16,15 @@ use crate::{
     registry::Registry,
     timers::Timers,
 };
-use ops::{
+use beckon_ops::{
     admin::{Admin, StorageCheck, Vitals},
     clock::Clock,
     shutdown::Shutdown,
 };
+use beckon_proto::{auth::ClusterSecret, push_v1::delivery_server::DeliveryServer, tls::Tls, transport};
+use beckon_store::{Store, StoreError};
+use beckon_types::{moment::Moment, presence::NodeId};
 use parking_lot::RwLock;
-use proto::{auth::ClusterSecret, push_v1::delivery_server::DeliveryServer, tls::Tls, transport};
 use std::{
     sync::{
         Arc,
@@ -30,10 +32,8 @@ use std::{
     },
     time::Duration,
 };
-use store::{Store, StoreError};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use types::{moment::Moment, presence::NodeId};
 
 /// Time after the drain window in which the last sockets close and the store is told.
 const DRAIN_REST: Duration = Duration::from_secs(10);
@@ -90,7 +90,7 @@ impl Server {
             id: new_node_id(),
             name,
             settings: settings.session(),
-            limits: settings.limits(ops::process::open_files_max()),
+            limits: settings.limits(beckon_ops::process::open_files_max()),
             message_len_max: settings.message_len_max(),
             clock,
             store,
@@ -137,12 +137,14 @@ impl Server {
         listener: TcpListener,
         secret: Option<ClusterSecret>,
         tls: Option<&Tls>,
-    ) -> Result<(), proto::tls::TlsError> {
+    ) -> Result<(), beckon_proto::tls::TlsError> {
         let service = DeliveryServer::new(self.delivery())
             .max_decoding_message_size(transport::MESSAGE_LEN_MAX)
             .max_encoding_message_size(transport::MESSAGE_LEN_MAX);
-        let service =
-            tonic::service::interceptor::InterceptedService::new(service, proto::auth::RequireSecret(secret));
+        let service = tonic::service::interceptor::InterceptedService::new(
+            service,
+            beckon_proto::auth::RequireSecret(secret),
+        );
         let server = transport::server(tls)?;
         let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
         let stop = self.stop.clone();

@@ -5,11 +5,11 @@
 //! due then, and when to wake it again, the connection finds out by itself; being woken too early is harmless.
 
 use crate::registry::Registry;
-use ops::clock::Clock;
+use beckon_ops::clock::Clock;
+use beckon_types::{moment::Moment, presence::ConnectionId};
 use parking_lot::Mutex;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use types::{moment::Moment, presence::ConnectionId};
 
 /// How exact the wheel is: a connection is woken up to this long after its deadline.
 pub const TICK: Duration = Duration::from_millis(100);

@@ -6,14 +6,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has to stop")]
 
-use divan::{Bencher, counter::ItemsCount};
-use endpoint_node::{
+use beckon_endpoint_node::{
     connection_nodes::{ConnectionNodes, Settings},
     metrics::Metrics,
 };
-use futures_util::{StreamExt as _, future::join_all, stream::BoxStream};
-use ops::clock::Clock;
-use proto::{
+use beckon_ops::clock::Clock;
+use beckon_proto::{
     convert::receipt_to_wire,
     delivery::{Deliver as _, Parcel, Receipt},
     push_v1::{
@@ -22,20 +20,22 @@ use proto::{
     },
     transport,
 };
+use beckon_store::{NodeEntry, Store, harness::RedisServer, redis::Limits};
+use beckon_types::{
+    channel_id::ChannelId,
+    notification::{Notification, Sequence, Update},
+    presence::{ConnectionId, NodeId, Presence},
+    version::Version,
+};
+use divan::{Bencher, counter::ItemsCount};
+use futures_util::{StreamExt as _, future::join_all, stream::BoxStream};
 use std::{hint::black_box, sync::Arc, time::Duration};
-use store::{NodeEntry, Store, harness::RedisServer, redis::Limits};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
     task::JoinSet,
 };
 use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
-use types::{
-    channel_id::ChannelId,
-    notification::{Notification, Sequence, Update},
-    presence::{ConnectionId, NodeId, Presence},
-    version::Version,
-};
 
 const NODE: NodeId = NodeId(7);
 
@@ -49,12 +49,12 @@ struct Taker;
 
 impl Taker {
     fn take(request: DeliverRequest) -> Result<DeliverResponse, Status> {
-        let take = |parcel: proto::push_v1::Parcel| {
+        let take = |parcel: beckon_proto::push_v1::Parcel| {
             let tag = parcel.tag;
             black_box(Parcel::try_from(parcel)?);
             Ok(receipt_to_wire(tag, Receipt::Delivered))
         };
-        let receipts: Result<Vec<_>, proto::convert::Malformed> =
+        let receipts: Result<Vec<_>, beckon_proto::convert::Malformed> =
             request.parcels.into_iter().map(take).collect();
         Ok(DeliverResponse { receipts: receipts? })
     }
@@ -103,7 +103,7 @@ impl Bed {
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             let serving = transport::server(None).unwrap();
             server.spawn(serving.serve_with_incoming(DeliveryServer::new(Taker), incoming));
-            let store = store::redis::connect(&redis.url(), Limits::default()).await.unwrap();
+            let store = beckon_store::redis::connect(&redis.url(), Limits::default()).await.unwrap();
             store.announce(entry).await.unwrap();
             let settings = Settings { delivery_timeout: Duration::from_secs(10), secret: None, tls: None };
             let (metrics, clock) = (Metrics::default(), Clock::start());

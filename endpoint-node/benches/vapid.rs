@@ -5,12 +5,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has to stop")]
 
-use client::vapid::{Claims, Signer};
-use divan::Bencher;
-use endpoint_node::{
+use beckon_client::vapid::{Claims, Signer};
+use beckon_endpoint_node::{
     metrics::Metrics,
     vapid::{Credential, Verifier},
 };
+use divan::Bencher;
 use std::time::Duration;
 
 const URL: &str = "https://push.example.net";

@@ -1,18 +1,18 @@
 //! What an operator can set on an endpoint-node.
 
 use crate::{connection_nodes, http::PARAMETERS_LEN_MAX};
-use ops::config::{ConfigErrors, Field, Secret, Source};
-use ops::logging::LogSettings;
-use proto::{
+use beckon_ops::config::{ConfigErrors, Field, Secret, Source};
+use beckon_ops::logging::LogSettings;
+use beckon_proto::{
     auth::{ClusterSecret, SecretTooShort},
     tls::{Tls, TlsFiles},
     transport::PAYLOAD_LEN_MAX,
 };
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
-use types::{
+use beckon_types::{
     endpoint_url::{EndpointUrl, InvalidEndpointUrl},
     key_ring::KeyRing,
 };
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The least that an operator may allow for the body of a message, in bytes (RFC 8030 section 7.2).
 const WP_DATA_LEN_MIN: usize = 4096;
@@ -30,7 +30,7 @@ const MESSAGES_MAX: u32 = 10_000;
 /// The most VAPID credentials that are remembered: 100 to 200 bytes each.
 const VAPID_CACHE_SIZE_MAX: usize = 1_000_000;
 
-ops::settings! {
+beckon_ops::settings! {
     /// What concerns endpoints, in a cluster and in a standalone server.
     pub struct HttpSettings {
         /// Address and port on which application servers send notifications.
@@ -57,7 +57,7 @@ ops::settings! {
     }
 }
 
-ops::settings! {
+beckon_ops::settings! {
     /// What concerns an endpoint-node among other nodes.
     pub struct NodeSettings {
         /// Address and port for health, version and metrics.
@@ -194,7 +194,7 @@ fn parse_body_len(text: &str) -> Result<usize, String> {
 }
 
 fn parse_ttl(text: &str) -> Result<Duration, String> {
-    let ttl = <Duration as ops::config::Value>::parse(text)?;
+    let ttl = <Duration as beckon_ops::config::Value>::parse(text)?;
     // It is told to application servers, in seconds.
     if ttl.is_zero() || ttl.subsec_nanos() > 0 {
         Err("must be 1s or more, in whole seconds".to_owned())
@@ -219,12 +219,12 @@ fn parse_connections(text: &str) -> Result<usize, String> {
 }
 
 fn parse_idle(text: &str) -> Result<Duration, String> {
-    let idle = <Duration as ops::config::Value>::parse(text)?;
+    let idle = <Duration as beckon_ops::config::Value>::parse(text)?;
     if idle < Duration::from_secs(1) { Err("must be 1s or more".to_owned()) } else { Ok(idle) }
 }
 
 fn parse_positive(text: &str) -> Result<Duration, String> {
-    let duration = <Duration as ops::config::Value>::parse(text)?;
+    let duration = <Duration as beckon_ops::config::Value>::parse(text)?;
     if duration.is_zero() { Err("must be longer than 0".to_owned()) } else { Ok(duration) }
 }
 

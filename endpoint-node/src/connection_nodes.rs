@@ -1,6 +1,6 @@
 //! The way to the connection-nodes of a cluster: who is alive, and a stream to each.
 //!
-//! The directory is read from the store every [`store::ANNOUNCE_INTERVAL`], and at once when a presence names a
+//! The directory is read from the store every [`beckon_store::ANNOUNCE_INTERVAL`], and at once when a presence names a
 //! node that is not in it, but not more often than every [`REFRESH_INTERVAL_MIN`]. A node that was not in it
 //! then either is offline until the next reading.
 //!
@@ -12,28 +12,28 @@ mod link;
 mod pending;
 
 use crate::metrics::Metrics;
-use futures_util::future::{BoxFuture, FutureExt as _};
-use link::Link;
-use ops::clock::Clock;
-use parking_lot::{Mutex, RwLock};
-use proto::{
+use beckon_ops::clock::Clock;
+use beckon_proto::{
     auth::ClusterSecret,
     delivery::{Deliver, Parcel, Receipt, Undelivered},
     tls::Tls,
 };
+use beckon_store::{ANNOUNCE_INTERVAL, NodeEntry, Store};
+use beckon_types::{moment::Moment, presence::NodeId};
+use futures_util::future::{BoxFuture, FutureExt as _};
+use link::Link;
+use parking_lot::{Mutex, RwLock};
 use std::{
     collections::{HashMap, HashSet},
     fmt,
     sync::Arc,
     time::Duration,
 };
-use store::{ANNOUNCE_INTERVAL, NodeEntry, Store};
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use types::{moment::Moment, presence::NodeId};
 
 /// The directory is not read more often than this, however many presences name a node that is not in it.
 pub const REFRESH_INTERVAL_MIN: Duration = Duration::from_millis(200);

@@ -3,13 +3,10 @@
 //! What is kept of each dialect: of SimplePush the version, of Web Push the message, unless its TTL is 0.
 
 use crate::metrics::{Metrics, Outcome, seconds};
-use ops::clock::Clock;
-use proto::delivery::{Deliver, Parcel, Receipt};
-use std::{sync::Arc, time::Duration};
-use store::{Store, StoreError};
-use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
-use types::{
+use beckon_ops::clock::Clock;
+use beckon_proto::delivery::{Deliver, Parcel, Receipt};
+use beckon_store::{Store, StoreError};
+use beckon_types::{
     channel_id::ChannelId,
     dialect::Dialect,
     key_ring::KeyRing,
@@ -25,6 +22,9 @@ use types::{
     vapid_key::KeyHash,
     version::Version,
 };
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 /// Stale presences that are being released at a time. One more is left as it is: the next notification to the
 /// same client finds it stale again.

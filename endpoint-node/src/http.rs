@@ -5,11 +5,11 @@
 //! | `/update/<token>` | PUT, OPTIONS | [`simplepush`] |
 //! | `/wpush/v1/<token>`, `/wpush/v2/<token>`, `/wpush/<token>` | POST, OPTIONS | [`webpush`] |
 //! | `/m/<message-id>` | DELETE, OPTIONS | [`cancel`] |
-//! | `/status`, `/status/`, `/health`, `/__lbheartbeat__` | GET, HEAD | [`ops::admin`] |
+//! | `/status`, `/status/`, `/health`, `/__lbheartbeat__` | GET, HEAD | [`beckon_ops::admin`] |
 //! | anything else | any | [`reject::unknown_path`] |
 //!
 //! How long a request takes is bounded: its head by the server's limits, its body by `body_timeout`, the rest by
-//! the time limits of the store and of [`proto::delivery::Deliver`].
+//! the time limits of the store and of [`beckon_proto::delivery::Deliver`].
 
 mod authorization;
 mod body;
@@ -26,13 +26,13 @@ pub(crate) use body::BODY_LEN_MAX;
 pub(crate) use encryption::PARAMETERS_LEN_MAX;
 
 use crate::{delivery::Delivery, metrics::Metrics, vapid::Verifier};
-use ops::{
+use beckon_ops::{
     admin::{Admin, Audience, Vitals},
     clock::Clock,
 };
+use beckon_types::endpoint_url::EndpointUrl;
 use parameters::BodyKind;
 use std::{convert::Infallible, sync::Arc, time::Duration};
-use types::endpoint_url::EndpointUrl;
 use warp::{
     Filter, Rejection,
     http::{HeaderMap, HeaderValue, Method},

@@ -22,10 +22,7 @@ mod http;
 pub mod metrics;
 pub mod vapid;
 
-use config::{Config, HttpSettings};
-use connection_nodes::ConnectionNodes;
-use metrics::Metrics;
-use ops::{
+use beckon_ops::{
     admin::{Admin, Build, StorageCheck, Vitals},
     clock::Clock,
     exit::Failure,
@@ -33,16 +30,19 @@ use ops::{
     listener::BindError,
     shutdown::{Drained, Shutdown},
 };
-use proto::delivery::Deliver;
+use beckon_proto::delivery::Deliver;
+use beckon_store::{OpenError, OpenOptions, Store};
+use beckon_types::{endpoint_url::EndpointUrl, key_ring::KeyRing};
+use config::{Config, HttpSettings};
+use connection_nodes::ConnectionNodes;
+use metrics::Metrics;
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use store::{OpenError, OpenOptions, Store};
 use tokio::net::TcpListener;
-use types::{endpoint_url::EndpointUrl, key_ring::KeyRing};
 use vapid::Verifier;
 
 /// Which build this is.
 pub const BUILD: Build = Build {
-    source: env!("CARGO_PKG_NAME"),
+    source: "endpoint-node",
     version: env!("CARGO_PKG_VERSION"),
     commit: match option_env!("BECKON_COMMIT") {
         Some(commit) => commit,
@@ -73,8 +73,8 @@ impl Listeners {
     /// A port cannot be had.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
         Ok(Self {
-            http: ops::listener::bind("http_listen", config.http.http_listen)?,
-            admin: ops::listener::bind("admin_listen", config.node.admin_listen)?,
+            http: beckon_ops::listener::bind("http_listen", config.http.http_listen)?,
+            admin: beckon_ops::listener::bind("admin_listen", config.node.admin_listen)?,
         })
     }
 }
@@ -93,7 +93,7 @@ pub async fn open_store(config: &Config, shutdown: &Shutdown) -> Result<Option<A
         clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
     };
     tokio::select! {
-        opened = store::open(config.node.store.expose(), &options, config.node.wait_for_store) => {
+        opened = beckon_store::open(config.node.store.expose(), &options, config.node.wait_for_store) => {
             opened.map(Some).map_err(|error| match error {
                 OpenError::Configuration(reason) => Failure::usage(reason),
                 OpenError::Unavailable(reason) => Failure::unavailable(reason),
@@ -106,7 +106,7 @@ pub async fn open_store(config: &Config, shutdown: &Shutdown) -> Result<Option<A
 /// Runs a node of a cluster until `shutdown` is requested and requests have ended, or their time is over.
 pub async fn run(config: Config, listeners: Listeners, store: Arc<dyn Store>, shutdown: Shutdown) {
     let clock = Clock::start();
-    let mut registry = ops::metrics::registry(env!("CARGO_PKG_NAME"), BUILD.version, BUILD.commit);
+    let mut registry = beckon_ops::metrics::registry("endpoint-node", BUILD.version, BUILD.commit);
     let metrics = Metrics::register(registry.sub_registry_with_prefix("beckon"));
     let nodes = ConnectionNodes::start(store.clone(), config.connection_nodes(), metrics.clone(), clock);
     let vitals = Arc::new(NodeVitals {
@@ -115,7 +115,7 @@ pub async fn run(config: Config, listeners: Listeners, store: Arc<dyn Store>, sh
         store: store.clone(),
         shutdown: shutdown.clone(),
     });
-    let admin = Arc::new(Admin::new(vitals, BUILD, types::ERRORS_PAGE.to_owned(), registry, clock));
+    let admin = Arc::new(Admin::new(vitals, BUILD, beckon_types::ERRORS_PAGE.to_owned(), registry, clock));
     // Ends after everything else, so that operators can watch the drain.
     let admin_end = Shutdown::new();
     let endpoints = Endpoints {
@@ -198,8 +198,8 @@ pub fn serve<V: Vitals>(
         clock,
     });
     async move {
-        let service = ops::http::warp_service(http::paths(endpoint.clone(), admin));
-        ops::http::serve(listener, service, limits, shutdown).await;
+        let service = beckon_ops::http::warp_service(http::paths(endpoint.clone(), admin));
+        beckon_ops::http::serve(listener, service, limits, shutdown).await;
         endpoint.delivery.finish().await;
     }
 }

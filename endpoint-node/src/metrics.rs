@@ -1,5 +1,7 @@
 //! What this node measures. The doc comment of a field is its help text.
 
+use beckon_proto::delivery::{Receipt, Undelivered};
+use beckon_types::dialect::Dialect;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{
@@ -10,9 +12,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
-use proto::delivery::{Receipt, Undelivered};
 use std::fmt;
-use types::dialect::Dialect;
 use warp::http::StatusCode;
 
 /// The upper bound of the first bucket of a duration, in seconds; each further one doubles it, up to 3.3 s.

@@ -6,6 +6,10 @@
 
 use crate::metrics::{Metrics, VapidResult};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use beckon_types::{
+    endpoint_url::EndpointUrl,
+    vapid_key::{KeyHash, VapidKey},
+};
 use quick_cache::{UnitWeighter, sync::Cache};
 use ring::{
     digest::{Context, SHA256, SHA256_OUTPUT_LEN},
@@ -13,10 +17,6 @@ use ring::{
 };
 use serde_json::{Map, Value};
 use std::{fmt, hash::RandomState};
-use types::{
-    endpoint_url::EndpointUrl,
-    vapid_key::{KeyHash, VapidKey},
-};
 
 /// How far the clock of an application server may be from ours, both ways, in seconds.
 const LEEWAY_S: u64 = 60;

@@ -9,15 +9,15 @@ use crate::{
     delivery::{Parcel, Receipt},
     push_v1 as wire,
 };
-use bytes::Bytes;
-use std::sync::Arc;
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     notification::{Notification, Sequence, Update},
     presence::{ConnectionId, NodeId, Presence},
     topic::TAG_LEN,
     version::Version,
 };
+use bytes::Bytes;
+use std::sync::Arc;
 
 /// A message from another node has a field that the domain has no value for. Its sender is to blame, or is
 /// newer than this node.

@@ -1,8 +1,8 @@
 //! Handing a notification to the node that has the client.
 
+use beckon_types::{notification::Notification, presence::Presence};
 use futures_util::future::BoxFuture;
 use std::fmt::Debug;
-use types::{notification::Notification, presence::Presence};
 
 /// A notification and the socket that it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]

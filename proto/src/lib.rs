@@ -9,7 +9,7 @@
 //! * [`tls`]: mutual TLS between the nodes, when configured;
 //! * [`transport`]: time limits and sizes that both ends of a connection agree on.
 //!
-//! After a change of the `.proto` file, `cargo run -p proto --example generate` rewrites [`push_v1`]; a test
+//! After a change of the `.proto` file, `cargo run -p beckon-proto --example generate` rewrites [`push_v1`]; a test
 //! fails as long as the two differ.
 
 pub mod auth;

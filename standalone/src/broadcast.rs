@@ -1,12 +1,12 @@
 //! `beckon broadcast`: the broadcasts on the command line, through the admin listener of any node.
 
+use beckon_client::app_server::{AppServer, Options, SendError};
+use beckon_ops::exit::{self, Failure};
+use beckon_types::broadcast::{BroadcastId, BroadcastVersion};
 use bytes::Bytes;
-use client::app_server::{AppServer, Options, SendError};
 use http::{Method, Request, Response, StatusCode};
-use ops::exit::{self, Failure};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
-use types::broadcast::{BroadcastId, BroadcastVersion};
 
 /// Exit code if the server was reached and refused, so that trying again cannot help.
 const REFUSED: u8 = 1;
@@ -92,12 +92,12 @@ impl Arguments {
 /// Parses the command line that follows `broadcast` and does what it says.
 pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
     let Some(Arguments { admin, action }) = Arguments::parse(parser).map_err(Failure::usage)? else {
-        return ops::program::print(HELP);
+        return beckon_ops::program::print(HELP);
     };
     let admin = admin.trim_end_matches('/');
     let answer = ask(admin, &action).await?;
     match (answer.status(), action) {
-        (StatusCode::OK, Action::List) => ops::program::print(&listing(answer.body())?),
+        (StatusCode::OK, Action::List) => beckon_ops::program::print(&listing(answer.body())?),
         (StatusCode::NO_CONTENT, Action::Set(..) | Action::Remove(_)) => Ok(()),
         (_, Action::List | Action::Set(..) | Action::Remove(_)) => Err(refusal(&answer)),
     }
@@ -161,11 +161,11 @@ fn parse_id(text: &str) -> Result<BroadcastId, lexopt::Error> {
 mod tests {
     use super::*;
     use crate::serve;
-    use ops::{clock::Clock, config::Source, shutdown::Shutdown};
+    use beckon_ops::{clock::Clock, config::Source, shutdown::Shutdown};
+    use beckon_store::open::OpenOptions;
+    use beckon_types::broadcast::{BROADCAST_ID_LEN_MAX, BROADCAST_VERSION_LEN_MAX, BROADCASTS_MAX};
     use std::{sync::Arc, time::Duration};
-    use store::open::OpenOptions;
     use tokio::net::TcpListener;
-    use types::broadcast::{BROADCAST_ID_LEN_MAX, BROADCAST_VERSION_LEN_MAX, BROADCASTS_MAX};
 
     /// A running server lists as many broadcasts as there may be, each as long as it may be and full of what JSON
     /// escapes.
@@ -180,7 +180,7 @@ mod tests {
             fsync: false,
             clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
         };
-        let store = store::open::open("embedded", &options, false).await.unwrap();
+        let store = beckon_store::open::open("embedded", &options, false).await.unwrap();
         let version = BroadcastVersion::parse(&"\"".repeat(BROADCAST_VERSION_LEN_MAX)).unwrap();
         let mut expected = String::new();
         for number in 0..BROADCASTS_MAX {

@@ -1,7 +1,7 @@
 //! `beckon genkey`: a key for endpoint tokens.
 
-use ops::exit::Failure;
-use types::key_ring::{KEY_LEN, KeyRing};
+use beckon_ops::exit::Failure;
+use beckon_types::key_ring::{KEY_LEN, KeyRing};
 
 const HELP: &str = "\
 beckon genkey: print a new key for BECKON_TOKEN_KEYS
@@ -16,8 +16,8 @@ made with it is in use any more.
 pub(crate) fn run(mut parser: lexopt::Parser) -> Result<(), Failure> {
     use lexopt::prelude::*;
     match parser.next().map_err(Failure::usage)? {
-        None => ops::program::print(&format!("{}\n", new_key()?)),
-        Some(Short('h') | Long("help")) => ops::program::print(HELP),
+        None => beckon_ops::program::print(&format!("{}\n", new_key()?)),
+        Some(Short('h') | Long("help")) => beckon_ops::program::print(HELP),
         Some(argument) => Err(Failure::usage(argument.unexpected())),
     }
 }

@@ -1,12 +1,12 @@
 //! `beckon listen`: a user agent on the command line, to see notifications arrive.
 
-use client::{
+use beckon_client::{
     error::Error,
     message::Update,
     raw,
     user_agent::{Event, Options, UserAgent, new_channel},
 };
-use ops::exit::Failure;
+use beckon_ops::exit::Failure;
 use std::io::{self, Write as _};
 
 /// Where a server listens that was started without settings.

@@ -6,14 +6,14 @@ mod listen;
 mod send;
 mod serve;
 
-use ops::{config::Source, exit::Failure};
+use beckon_ops::{config::Source, exit::Failure};
 use std::{ffi::OsString, process::ExitCode};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    ops::exit::report("beckon", command(ops::config::program_arguments()))
+    beckon_ops::exit::report("beckon", command(beckon_ops::config::program_arguments()))
 }
 
 fn command(mut arguments: Vec<OsString>) -> Result<(), Failure> {
@@ -29,7 +29,7 @@ fn command(mut arguments: Vec<OsString>) -> Result<(), Failure> {
         "send" => user_command(send::run(lexopt::Parser::from_args(arguments))),
         "broadcast" => user_command(broadcast::run(lexopt::Parser::from_args(arguments))),
         "genkey" => genkey::run(lexopt::Parser::from_args(arguments)),
-        "help" => serve::ABOUT.answer(ops::config::Request::Help),
+        "help" => serve::ABOUT.answer(beckon_ops::config::Request::Help),
         _ => Err(Failure::usage(format!(
             "there is no command {name}; there are serve (the default), listen, send, broadcast, genkey and help"
         ))),

@@ -1,15 +1,15 @@
 //! `beckon send`: an application server on the command line.
 
-use client::{
+use beckon_client::{
     app_server::{Accepted, AppServer, SendError},
     webpush::post::Post,
 };
-use ops::exit::{self, Failure};
+use beckon_ops::exit::{self, Failure};
+use beckon_types::version::Version;
 use std::{
     io::{self, Write as _},
     time::Duration,
 };
-use types::version::Version;
 
 /// Exit code if the server was reached and refused the update, so that sending it again cannot help.
 const REFUSED: u8 = 1;

@@ -1,14 +1,14 @@
 //! `beckon serve`: both nodes in one process, joined by function calls.
 
 use crate::genkey;
-use connection_node::{
+use beckon_connection_node::{
     BUILD,
     config::SocketSettings,
     presence::Announcement,
     server::{Membership, Server},
 };
-use endpoint_node::{Endpoints, config::HttpSettings};
-use ops::{
+use beckon_endpoint_node::{Endpoints, config::HttpSettings};
+use beckon_ops::{
     admin::{Admin, StorageCheck, Vitals},
     clock::Clock,
     config::{ConfigErrors, Secret, Source, parsed},
@@ -17,6 +17,11 @@ use ops::{
     program::About,
     shutdown::Shutdown,
 };
+use beckon_store::{
+    Store,
+    open::{OpenError, OpenOptions},
+};
+use beckon_types::key_ring::KeyRing;
 use std::{
     fs,
     io::{self, Write as _},
@@ -26,12 +31,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use store::{
-    Store,
-    open::{OpenError, OpenOptions},
-};
 use tokio::net::TcpListener;
-use types::key_ring::KeyRing;
 
 /// The file in the data directory that has the keys of endpoint tokens.
 const KEYS_FILE: &str = "token-keys";
@@ -42,7 +42,7 @@ const HTTP_DRAIN: Duration = Duration::from_secs(5);
 /// Time for the admin listener to answer what it has begun, at the very end.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
-ops::settings! {
+beckon_ops::settings! {
     /// What concerns the one process.
     pub(crate) struct ProcessSettings {
         /// Address and port for health, version, metrics and broadcasts.
@@ -91,21 +91,21 @@ pub(crate) fn start(source: Source) -> Result<(), Failure> {
         return ABOUT.answer(request);
     }
     let mut config = read(source).map_err(Failure::usage)?;
-    ops::logging::init(&config.log).map_err(Failure::software)?;
-    ops::process::raise_open_files_max();
+    beckon_ops::logging::init(&config.log).map_err(Failure::software)?;
+    beckon_ops::process::raise_open_files_max();
     if !config.keys_given {
         let keys = keys_of(&config.process.data_dir)?;
         config.sockets.token_keys = keys.clone();
         config.http.token_keys = keys;
     }
-    ops::program::runtime()?.block_on(serve(config))
+    beckon_ops::program::runtime()?.block_on(serve(config))
 }
 
 /// Reads the settings.
 pub(crate) fn read(mut source: Source) -> Result<Config, ConfigErrors> {
     let keys_given = source.is_given("token_keys");
     // Replaced by those of the data directory, once nothing else is wrong.
-    source.set_default("token_keys", KeyRing::key_text(&[0; types::key_ring::KEY_LEN]));
+    source.set_default("token_keys", KeyRing::key_text(&[0; beckon_types::key_ring::KEY_LEN]));
     let http = HttpSettings::read(&mut source);
     if let Some(http) = &http {
         source.set_default("endpoint_url", format!("http://{}", reachable(http.http_listen)));
@@ -135,14 +135,14 @@ async fn serve(config: Config) -> Result<(), Failure> {
         fsync: process.fsync,
         clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
     };
-    let opening = store::open::open(process.store.expose(), &options, process.wait_for_store);
+    let opening = beckon_store::open::open(process.store.expose(), &options, process.wait_for_store);
     let store = tokio::select! {
         store = opening => store.map_err(failure)?,
         () = shutdown.requested() => return Ok(()),
     };
-    let ws_listener = ops::listener::bind("ws_listen", sockets.ws_listen)?;
-    let http_listener = ops::listener::bind("http_listen", http.http_listen)?;
-    let admin_listener = ops::listener::bind("admin_listen", process.admin_listen)?;
+    let ws_listener = beckon_ops::listener::bind("ws_listen", sockets.ws_listen)?;
+    let http_listener = beckon_ops::listener::bind("http_listen", http.http_listen)?;
+    let admin_listener = beckon_ops::listener::bind("admin_listen", process.admin_listen)?;
     run(&config, store, [ws_listener, http_listener, admin_listener], &shutdown).await
 }
 
@@ -155,7 +155,7 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let Config { sockets, http, process, .. } = config;
     let clock = Clock::start();
-    let mut measured = ops::metrics::registry("beckon", BUILD.version, BUILD.commit);
+    let mut measured = beckon_ops::metrics::registry("beckon", BUILD.version, BUILD.commit);
     let beckon = measured.sub_registry_with_prefix("beckon");
     let membership = Membership {
         name: "standalone".into(),
@@ -169,15 +169,15 @@ pub(crate) async fn run(
     };
     let server = Server::start(sockets, membership, store.clone(), clock, beckon).await;
     let server = server.map_err(Failure::unavailable)?;
-    let metrics = endpoint_node::metrics::Metrics::register(beckon);
+    let metrics = beckon_endpoint_node::metrics::Metrics::register(beckon);
     let vitals = Arc::new(StandaloneVitals {
-        node: connection_node::server::NodeVitals(server.node().clone()),
+        node: beckon_connection_node::server::NodeVitals(server.node().clone()),
         endpoint_connections_max: http.http_max_connections as u64,
     });
-    let admin = Arc::new(Admin::new(vitals, BUILD, types::ERRORS_PAGE.to_owned(), measured, clock));
+    let admin = Arc::new(Admin::new(vitals, BUILD, beckon_types::ERRORS_PAGE.to_owned(), measured, clock));
     // Ends after everything else, so that operators can watch the drain.
     let admin_end = Shutdown::new();
-    let added = connection_node::broadcasts::paths(server.node().clone(), admin.clone());
+    let added = beckon_connection_node::broadcasts::paths(server.node().clone(), admin.clone());
     admin_end.spawn(admin.clone().serve_with(admin_listener, added, admin_end.clone()));
     let endpoints = Endpoints {
         store: store.clone(),
@@ -187,7 +187,13 @@ pub(crate) async fn run(
         metrics,
         clock,
     };
-    shutdown.spawn(endpoint_node::serve(http_listener, http, endpoints, admin.clone(), shutdown.clone()));
+    shutdown.spawn(beckon_endpoint_node::serve(
+        http_listener,
+        http,
+        endpoints,
+        admin.clone(),
+        shutdown.clone(),
+    ));
     introduce(sockets, http, process)?;
     server.run(ws_listener, admin, shutdown).await;
     shutdown.drain(HTTP_DRAIN).await;
@@ -214,7 +220,7 @@ fn introduce(
         _ => "the store that you named".into(),
     };
     tracing::debug!(http.listen = %http.http_listen, "serving");
-    ops::program::print(&format!(
+    beckon_ops::program::print(&format!(
         "\
 beckon {version} is running. Ctrl-C ends it.
 
@@ -298,7 +304,7 @@ fn store_url(text: &str) -> Result<Secret, String> {
 /// How both nodes in one are doing.
 #[derive(Debug)]
 struct StandaloneVitals {
-    node: connection_node::server::NodeVitals,
+    node: beckon_connection_node::server::NodeVitals,
     endpoint_connections_max: u64,
 }
 

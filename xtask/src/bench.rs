@@ -7,7 +7,8 @@ use crate::{
 use anyhow::Result;
 
 /// Everything that an experiment starts.
-const PROGRAMS: [&str; 5] = ["connection-node", "endpoint-node", "beckon", "loadgen", "bench"];
+const PROGRAMS: [&str; 5] =
+    ["beckon-connection-node", "beckon-endpoint-node", "beckon", "beckon-loadgen", "beckon-bench"];
 
 /// Builds all programs for release and starts an experiment of `tools/bench`, which knows the rest.
 ///
@@ -17,7 +18,7 @@ pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
     packages::install(&[packages::REDIS])?;
     let packages = PROGRAMS.iter().flat_map(|program| ["--package", program]);
     run(cargo(&["build", "--release", "--bins"]).args(packages))?;
-    run(cargo(&["run", "--release", "--quiet", "--package", "bench", "--"]).args(arguments))
+    run(cargo(&["run", "--release", "--quiet", "--package", "beckon-bench", "--"]).args(arguments))
 }
 
 /// The largest of the experiments.

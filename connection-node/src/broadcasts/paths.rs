@@ -10,17 +10,17 @@
 //! of PROTOCOL.md section 5.8.
 
 use crate::node::Node;
-use bytes::{Buf, Bytes};
-use futures_util::{Stream, StreamExt as _};
-use http::{HeaderValue, Method, Response, StatusCode, header::ALLOW};
-use ops::admin::{Admin, Vitals, empty, json};
-use serde::Serialize;
-use std::{collections::BTreeMap, pin::pin, sync::Arc};
-use store::{Store, StoreError};
-use types::{
+use beckon_ops::admin::{Admin, Vitals, empty, json};
+use beckon_store::{Store, StoreError};
+use beckon_types::{
     broadcast::{BROADCAST_VERSION_LEN_MAX, BroadcastId, BroadcastVersion, InvalidBroadcast},
     step::TooManyBroadcasts,
 };
+use bytes::{Buf, Bytes};
+use futures_util::{Stream, StreamExt as _};
+use http::{HeaderValue, Method, Response, StatusCode, header::ALLOW};
+use serde::Serialize;
+use std::{collections::BTreeMap, pin::pin, sync::Arc};
 use warp::{Filter, Rejection};
 
 /// Why a request is not done.

@@ -2,7 +2,8 @@
 
 use super::{Connection, Ending};
 use crate::{node::Node, registry::Registration, socket::Socket};
-use session::session::{Session, Vacated};
+use beckon_session::session::{Session, Vacated};
+use beckon_types::moment::Moment;
 use std::{
     future::Future,
     io,
@@ -10,7 +11,6 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use types::moment::Moment;
 
 /// A connection at rest, without a task: all that it is while nothing happens to it.
 #[derive(Debug)]

@@ -4,14 +4,14 @@ use crate::{
     node::{TestNode, until},
     wire::{TEXT, Wire},
 };
+use beckon_store::harness::{Options, RedisServer};
+use beckon_types::broadcast::{
+    BROADCAST_ID_LEN_MAX, BROADCAST_VERSION_LEN_MAX, BROADCASTS_MAX, BroadcastId, BroadcastVersion,
+};
 use std::{net::SocketAddr, time::Duration};
-use store::harness::{Options, RedisServer};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-};
-use types::broadcast::{
-    BROADCAST_ID_LEN_MAX, BROADCAST_VERSION_LEN_MAX, BROADCASTS_MAX, BroadcastId, BroadcastVersion,
 };
 
 /// Sends a request on a connection of its own; status, head and body of the answer.

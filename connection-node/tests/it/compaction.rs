@@ -5,7 +5,7 @@ use crate::{
     sockets::{put, registered},
     wire::{CLOSE, HELLO, PING, PONG, TEXT, Wire, frame},
 };
-use proto::delivery::Receipt;
+use beckon_proto::delivery::Receipt;
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt as _, task::JoinSet};
 
@@ -86,7 +86,7 @@ async fn a_connection_in_the_midst_of_a_message_stays() {
 async fn those_who_stay_move_when_half_have_left() {
     const ALL: usize = 1_100;
     const STAY: usize = 100;
-    ops::process::raise_open_files_max();
+    beckon_ops::process::raise_open_files_max();
     let node = TestNode::start(&[]).await;
     let mut connecting = JoinSet::new();
     for _ in 0..ALL {
@@ -95,7 +95,7 @@ async fn those_who_stay_move_when_half_have_left() {
     }
     let mut wires = connecting.join_all().await;
     // So that all have been counted, however often that is.
-    tokio::time::sleep(connection_node::compaction::LOOK_INTERVAL + Duration::from_millis(500)).await;
+    tokio::time::sleep(beckon_connection_node::compaction::LOOK_INTERVAL + Duration::from_millis(500)).await;
     assert_eq!(node.node.metrics.connections_moved.get(), 0);
     wires.truncate(STAY);
     until(|| node.node.metrics.connections_moved.get() >= STAY as u64).await;

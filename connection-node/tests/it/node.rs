@@ -1,24 +1,24 @@
 //! A connection-node on a free port.
 
-use connection_node::{
+use beckon_connection_node::{
     BUILD,
     config::SocketSettings,
     delivery_service::DeliveryService,
     presence::Announcement,
     server::{Membership, NodeVitals, Server},
 };
-use ops::{admin::Admin, clock::Clock, config::Source, shutdown::Shutdown};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
-use store::{
+use beckon_ops::{admin::Admin, clock::Clock, config::Source, shutdown::Shutdown};
+use beckon_store::{
     Store,
     open::{OpenOptions, open},
 };
+use beckon_types::key_ring::{KEY_LEN, KeyRing};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
-use types::key_ring::{KEY_LEN, KeyRing};
 
 pub(crate) struct TestNode {
     pub(crate) address: SocketAddr,
@@ -26,7 +26,7 @@ pub(crate) struct TestNode {
     pub(crate) admin: SocketAddr,
     pub(crate) delivery: DeliveryService,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) node: Arc<connection_node::node::Node>,
+    pub(crate) node: Arc<beckon_connection_node::node::Node>,
     pub(crate) shutdown: Shutdown,
     running: JoinHandle<()>,
     _data: tempfile::TempDir,
@@ -75,7 +75,7 @@ impl TestNode {
             secret: None,
             tls: None,
         };
-        let mut measured = ops::metrics::registry("test", BUILD.version, BUILD.commit);
+        let mut measured = beckon_ops::metrics::registry("test", BUILD.version, BUILD.commit);
         let server = Server::start(&settings, membership, store.clone(), clock, &mut measured).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -85,7 +85,7 @@ impl TestNode {
         let shutdown = Shutdown::new();
         let admin_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin_address = admin_listener.local_addr().unwrap();
-        let added = connection_node::broadcasts::paths(node.clone(), admin.clone());
+        let added = beckon_connection_node::broadcasts::paths(node.clone(), admin.clone());
         shutdown.spawn(admin.clone().serve_with(admin_listener, added, shutdown.clone()));
         let running = {
             let shutdown = shutdown.clone();

@@ -4,13 +4,8 @@ use crate::{
     node::{TestNode, until},
     wire::{CLOSE, HELLO, PING, PONG, TEXT, UPGRADE, Wire, frame},
 };
-use proto::delivery::{Deliver as _, Parcel, Receipt};
-use std::{sync::Arc, time::Duration};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    task::JoinSet,
-};
-use types::{
+use beckon_proto::delivery::{Deliver as _, Parcel, Receipt};
+use beckon_types::{
     channel_id::ChannelId,
     notification::Notification,
     presence::{ConnectionId, NodeId, Presence},
@@ -18,6 +13,11 @@ use types::{
     step::PutVersion,
     uaid::Uaid,
     version::Version,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    task::JoinSet,
 };
 
 const CHANNEL: &str = "0d9f7b52-3c41-4e8a-9a57-51e0c2b7aa10";
@@ -56,7 +56,7 @@ async fn put_with_data(node: &TestNode, number: u64, data: Option<Arc<str>>) -> 
     let put = PutVersion { uaid: uaid(), channel: channel(), version };
     match node.store.put_version(put).await.unwrap() {
         PutOutcome::Stored { sequence, presence: Some(to) } => {
-            let update = types::notification::Update { channel: channel(), version, sequence, data };
+            let update = beckon_types::notification::Update { channel: channel(), version, sequence, data };
             let parcel = Parcel { to, notification: Notification::Update(update) };
             Some(node.delivery.deliver(parcel).await.unwrap())
         }

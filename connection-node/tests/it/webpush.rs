@@ -4,10 +4,8 @@ use crate::{
     node::TestNode,
     wire::{TEXT, Wire},
 };
-use proto::delivery::{Deliver as _, Parcel, Receipt};
-use serde_json::{Value, json};
-use std::time::Duration;
-use types::{
+use beckon_proto::delivery::{Deliver as _, Parcel, Receipt};
+use beckon_types::{
     channel_id::ChannelId,
     message::{Encoding, Message, Payload, Place},
     notification::Notification,
@@ -15,6 +13,8 @@ use types::{
     uaid::Uaid,
     urgency::Urgency,
 };
+use serde_json::{Value, json};
+use std::time::Duration;
 
 const CHANNEL: &str = "4f0c6a3e-8f55-4d0b-b7b4-2a9d11c0e6ff";
 

@@ -6,9 +6,9 @@ use crate::{
     message::{Acknowledged, Reply, Request, Update},
     raw::{self, Frame, RawSocket},
 };
+use beckon_types::uuid_text::{self, Spelling};
 use std::{collections::VecDeque, pin::Pin, time::Duration};
 use tokio::time::{Sleep, sleep, timeout};
-use types::uuid_text::{self, Spelling};
 
 /// How many redirects in a row are followed before the user agent begins at its first URL again, after a wait.
 const REDIRECTS_MAX: u32 = 3;

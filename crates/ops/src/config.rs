@@ -11,7 +11,7 @@
 //! ```
 //! use std::{net::SocketAddr, time::Duration};
 //!
-//! ops::settings! {
+//! beckon_ops::settings! {
 //!     /// What an operator can set.
 //!     pub struct Settings {
 //!         /// Where WebSockets are accepted.
@@ -24,7 +24,7 @@
 //! }
 //!
 //! let environment = [("BECKON_STORE", "redis://127.0.0.1")];
-//! let mut source = ops::config::Source::new(["--hello-timeout", "500ms"], environment);
+//! let mut source = beckon_ops::config::Source::new(["--hello-timeout", "500ms"], environment);
 //! let settings = Settings::read(&mut source);
 //! source.finish().expect("nothing is wrong");
 //! let settings = settings.expect("so every setting has a value");

@@ -6,7 +6,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 crate::settings! {
     /// What is logged, and how.
     pub struct LogSettings {
-        /// Which events are logged: a level (error, warn, info, debug, trace), or a list like `info,store=debug`.
+        /// Which events are logged: a level (error, warn, info, debug, trace), or a list like `info,beckon_store=debug`.
         log: Filter = "info" => Filter::from_str,
         /// How events are written: auto (text on a terminal, json otherwise), text, or json.
         log_format: LogFormat = "auto" => LogFormat::from_str,
@@ -21,7 +21,8 @@ impl FromStr for Filter {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let reason = "is no list of levels (error, warn, info, debug, trace, off), like info,store=debug";
+        let reason =
+            "is no list of levels (error, warn, info, debug, trace, off), like info,beckon_store=debug";
         // A word alone could also be the name of a crate, of which everything would be logged and of all others
         // nothing: a mistyped level would silence the log.
         let is_clear = |word: &str| {
@@ -94,7 +95,8 @@ mod tests {
 
     #[test]
     fn a_filter_names_levels() {
-        for text in ["info", "OFF", "info,store=debug", "warn,connection_node::handshake=trace"] {
+        for text in ["info", "OFF", "info,beckon_store=debug", "warn,beckon_connection_node::handshake=trace"]
+        {
             assert!(Filter::from_str(text).is_ok(), "{text}");
         }
         for text in ["", "inof", "store", "info,store", "store=inof", "info,"] {

@@ -5,12 +5,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has to stop")]
 
-use divan::{AllocProfiler, Bencher, black_box};
-use session::session::{
+use beckon_session::session::{
     Admission, BareHello, Context, Effect, Input, InvalidUaid, Outcome, Session, Settings, Step,
 };
-use std::{sync::Arc, time::Duration};
-use types::{
+use beckon_types::{
     broadcast::Broadcasts,
     channel_id::ChannelId,
     dialect::Dialect,
@@ -25,6 +23,8 @@ use types::{
     urgency::Urgency,
     version::Version,
 };
+use divan::{AllocProfiler, Bencher, black_box};
+use std::{sync::Arc, time::Duration};
 
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
@@ -171,7 +171,7 @@ impl Talk {
 }
 
 fn register(channel: ChannelId) -> String {
-    let id = channel.to_text(types::uuid_text::Spelling::HYPHENATED);
+    let id = channel.to_text(beckon_types::uuid_text::Spelling::HYPHENATED);
     format!(r#"{{"messageType":"register","channelID":"{id}"}}"#)
 }
 

@@ -6,17 +6,17 @@
 pub(crate) mod simplepush;
 pub(crate) mod webpush;
 
+use beckon_types::{
+    channel_id::ChannelId,
+    uaid::Uaid,
+    uuid_text::{self, Spelling},
+};
 use serde::{
     Deserializer as _,
     de::{MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 use std::{borrow::Cow, collections::BTreeMap, fmt, fmt::Write as _};
-use types::{
-    channel_id::ChannelId,
-    uaid::Uaid,
-    uuid_text::{self, Spelling},
-};
 
 /// The reply to a ping and to `purge`.
 pub(crate) const EMPTY_OBJECT: &str = "{}";

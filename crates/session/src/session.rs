@@ -19,10 +19,7 @@ use crate::{
     violation::Violation,
     webpush::WebPush,
 };
-use std::mem;
-pub(crate) use steps::{Frame, Job, Steps};
-use timers::Silence;
-use types::{
+use beckon_types::{
     broadcast::Broadcasts,
     channel_id::ChannelId,
     dialect::Dialect,
@@ -34,6 +31,9 @@ use types::{
     uaid::Uaid,
     uuid_text::Spelling,
 };
+use std::mem;
+pub(crate) use steps::{Frame, Job, Steps};
+use timers::Silence;
 
 /// What a conversation needs to know of the world at the moment of an input. Borrowed for one call, so that
 /// an idle session holds none of it.

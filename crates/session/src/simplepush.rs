@@ -13,13 +13,13 @@ use crate::{
     session::{Context, Effect, Job, Session, Settings},
     violation::Violation,
 };
-use channels::{Channels, Reading};
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     moment::Moment,
     notification::{Sequence, Update},
     step::{AddChannel, Snapshot},
 };
+use channels::{Channels, Reading};
 
 /// A SimplePush user agent that has said hello.
 #[derive(Debug, Clone)]

@@ -13,10 +13,7 @@ use crate::{
     session::{Client, Context, Effect, Identity, Job, Session, Settings, Steps},
     violation::Violation,
 };
-use channels::Channels;
-use progress::{Next, Progress};
-use subscriptions::Subscriptions;
-use types::{
+use beckon_types::{
     broadcast::Broadcasts,
     channel_id::ChannelId,
     message::{Message, Position},
@@ -27,6 +24,9 @@ use types::{
     urgency::Urgency,
     uuid_text::Spelling,
 };
+use channels::Channels;
+use progress::{Next, Progress};
+use subscriptions::Subscriptions;
 
 /// A Web Push user agent that has said hello.
 #[derive(Debug, Clone)]

@@ -6,18 +6,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has to stop")]
 
-use divan::{Bencher, counter::ItemsCount};
-use futures_util::future::join_all;
-use std::{cell::RefCell, fmt, sync::Arc, time::Duration};
-use store::{
+use beckon_store::{
     Answer, Store,
     embedded::{EmbeddedStore, Options},
     harness::RedisServer,
     redis::Limits,
 };
-use tempfile::TempDir;
-use tokio::runtime::{Builder, Runtime};
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     dialect::Dialect,
     key_ring::KeyId,
@@ -32,6 +27,11 @@ use types::{
     uuid_text::Spelling,
     version::Version,
 };
+use divan::{Bencher, counter::ItemsCount};
+use futures_util::future::join_all;
+use std::{cell::RefCell, fmt, sync::Arc, time::Duration};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
 
 /// Stored clients, each with one channel. More than one sample of [`ack_versions`] uses.
 const CLIENTS: usize = 4096;
@@ -99,7 +99,7 @@ impl Bed {
             On::Redis => {
                 let server = redis.insert(RedisServer::start());
                 let url = server.url();
-                let connecting = store::redis::connect(&url, Limits::default());
+                let connecting = beckon_store::redis::connect(&url, Limits::default());
                 Arc::new(runtime.block_on(connecting).unwrap())
             }
             On::Embedded { fsync } => {

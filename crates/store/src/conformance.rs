@@ -6,8 +6,8 @@
 //!
 //! ```text
 //! mod embedded {
-//!     async fn fixture() -> store::conformance::Fixture { .. }
-//!     store::conformance_suite!(fixture);
+//!     async fn fixture() -> beckon_store::conformance::Fixture { .. }
+//!     beckon_store::conformance_suite!(fixture);
 //! }
 //! ```
 //!
@@ -113,7 +113,7 @@ macro_rules! cases {
                 $(#[tokio::test]
                 async fn $name() {
                     let fixture = $d fixture().await;
-                    ::store::conformance::$module::$name(fixture.store).await;
+                    ::beckon_store::conformance::$module::$name(fixture.store).await;
                 })*
             };
         }

@@ -18,18 +18,7 @@ mod record;
 mod writer;
 
 use crate::{Announced, Answer, NodeEntry, Store, StoreError};
-use clients::{Batch, Memory};
-use file::UnsyncedFile;
-use redb::{Database, ReadableTable as _, backends::FileBackend};
-use std::{
-    fmt, fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread::JoinHandle,
-    time::Duration,
-};
-use tokio::sync::{mpsc, oneshot};
-use types::{
+use beckon_types::{
     broadcast::{BroadcastId, BroadcastVersion, Broadcasts},
     channel_id::ChannelId,
     message::Place,
@@ -41,6 +30,17 @@ use types::{
     },
     uaid::Uaid,
 };
+use clients::{Batch, Memory};
+use file::UnsyncedFile;
+use redb::{Database, ReadableTable as _, backends::FileBackend};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot};
 use writer::{BROADCASTS, CLIENTS, MESSAGES, NUMBERS, Order, QUEUE_LEN_MAX, Writer};
 
 /// The file in the data directory.

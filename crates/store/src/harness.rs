@@ -3,7 +3,7 @@
 //! Test support (feature `conformance`), for this crate and for every other that needs a store:
 //!
 //! ```no_run
-//! let mut redis = store::harness::RedisServer::start();
+//! let mut redis = beckon_store::harness::RedisServer::start();
 //! let url = redis.url();      // redis://127.0.0.1:port
 //! redis.pause();              // it keeps its sockets and answers nothing
 //! redis.resume();

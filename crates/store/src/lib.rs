@@ -20,9 +20,7 @@ pub mod redis;
 
 pub use open::{OpenError, OpenOptions, open};
 
-use futures_util::future::BoxFuture;
-use std::{fmt, time::Duration};
-use types::{
+use beckon_types::{
     broadcast::{BroadcastId, BroadcastVersion, Broadcasts},
     channel_id::ChannelId,
     message::Place,
@@ -34,6 +32,8 @@ use types::{
     },
     uaid::Uaid,
 };
+use futures_util::future::BoxFuture;
+use std::{fmt, time::Duration};
 
 /// How long a node's announcement is good for. Announced every [`ANNOUNCE_INTERVAL`].
 pub const LEASE: Duration = Duration::from_secs(10);
@@ -192,7 +192,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Sets the version of a broadcast, and makes the broadcast if there is none of that id.
     ///
     /// * The revision grows, unless the broadcast has that version already.
-    /// * With [`types::broadcast::BROADCASTS_MAX`] broadcasts a further one is [`TooManyBroadcasts`].
+    /// * With [`beckon_types::broadcast::BROADCASTS_MAX`] broadcasts a further one is [`TooManyBroadcasts`].
     fn set_broadcast(
         &self,
         id: BroadcastId,

@@ -28,11 +28,7 @@ mod script;
 use crate::{ANNOUNCE_INTERVAL, Announced, Answer, LEASE, NodeEntry, Store, StoreError};
 use ::redis::{Cmd, ErrorKind, Value};
 use batch::Haste;
-use link::{Failure, Link, Repeat};
-use record::Unreadable;
-use script::{SCRIPTS, Script};
-use std::time::Duration;
-use types::{
+use beckon_types::{
     broadcast::{BROADCASTS_MAX, BroadcastId, BroadcastVersion, Broadcasts},
     channel_id::ChannelId,
     message::Place,
@@ -44,6 +40,10 @@ use types::{
     },
     uaid::Uaid,
 };
+use link::{Failure, Link, Repeat};
+use record::Unreadable;
+use script::{SCRIPTS, Script};
+use std::time::Duration;
 
 /// What a store in Redis may take.
 #[derive(Debug, Clone)]

@@ -4,14 +4,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has to stop")]
 
-use divan::{AllocProfiler, Bencher, black_box};
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     key_ring::{KEY_LEN, KeyRing},
     token::Endpoint,
     uaid::Uaid,
     uuid_text::{self, Spelling},
 };
+use divan::{AllocProfiler, Bencher, black_box};
 
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();

@@ -5,9 +5,7 @@ use super::{
     Context, backoff,
     pending::{Pending, Phase, Settled, Superseded},
 };
-use futures_util::Stream;
-use parking_lot::Mutex;
-use proto::{
+use beckon_proto::{
     auth::PresentSecret,
     convert::Malformed,
     delivery::{Parcel, Receipt, Undelivered},
@@ -15,13 +13,15 @@ use proto::{
     status::Failure,
     transport,
 };
+use beckon_store::NodeEntry;
+use futures_util::Stream;
+use parking_lot::Mutex;
 use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context as TaskContext, Poll},
     time::Duration,
 };
-use store::NodeEntry;
 use tokio::{
     sync::oneshot,
     time::{MissedTickBehavior, interval, timeout},

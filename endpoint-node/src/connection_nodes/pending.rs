@@ -3,22 +3,22 @@
 //! Pure: time comes in, replies go out. One lock of its [`Link`](super::link::Link) holds it.
 
 use crate::metrics::Metrics;
-use proto::{
+use beckon_proto::{
     convert,
     delivery::{Parcel, Receipt, Undelivered},
     push_v1 as wire,
     transport::{PARCELS_MAX, REQUEST_WEIGHT_MAX},
+};
+use beckon_types::{
+    moment::Moment,
+    notification::Notification,
+    presence::{ConnectionId, NodeId, Presence},
 };
 use std::{
     collections::{BTreeSet, VecDeque},
     task::Waker,
 };
 use tokio::sync::oneshot;
-use types::{
-    moment::Moment,
-    notification::Notification,
-    presence::{ConnectionId, NodeId, Presence},
-};
 
 /// Parcels that wait to be sent to a node at most; one more is [`Undelivered::Overloaded`].
 pub(super) const OUTBOX_MAX: usize = 16_384;

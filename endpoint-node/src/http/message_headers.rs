@@ -1,7 +1,7 @@
 //! What the headers of a message say of it: `TTL`, `Topic` and `Urgency` (PROTOCOL.md sections 5.1 and 5.3).
 
+use beckon_types::urgency::Urgency;
 use std::{borrow::Cow, time::Duration};
-use types::urgency::Urgency;
 use warp::http::{HeaderMap, HeaderName};
 
 /// `TTL`.

@@ -1,10 +1,10 @@
 //! What an application server asks for: `version` and `data`, from a form body or the query (PROTOCOL.md
 //! section 3).
 
+use beckon_types::version::Version;
 use bytes::Bytes;
 use futures_util::stream;
 use std::{borrow::Cow, convert::Infallible, str::FromStr, sync::Arc};
-use types::version::Version;
 
 /// The parameters of a PUT, as far as they are given.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

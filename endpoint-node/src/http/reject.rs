@@ -227,7 +227,7 @@ fn error(status: StatusCode, errno: Option<u16>, message: &str) -> Response {
         errno,
         error: status.canonical_reason().unwrap_or_default(),
         message,
-        more_info: types::ERRORS_PAGE,
+        more_info: beckon_types::ERRORS_PAGE,
     };
     // A struct of strings and numbers always has a JSON form.
     let mut response = Response::new(serde_json::to_vec(&body).unwrap_or_default().into());

@@ -7,9 +7,9 @@ use super::{
     reject::{self, Rejection},
 };
 use crate::delivery::Accepted;
+use beckon_types::{dialect::Dialect, version::Version};
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
-use types::{dialect::Dialect, version::Version};
 use warp::{
     http::{
         HeaderMap, HeaderValue, Method, StatusCode,

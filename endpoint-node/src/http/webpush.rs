@@ -10,10 +10,10 @@ use super::{
 };
 use crate::delivery::{Draft, Unaccepted, WebPushChannel};
 use authorization::NoCredential;
+use beckon_types::{channel_id::ChannelId, dialect::Dialect, message::Payload, topic::TopicTag};
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use std::time::Duration;
-use types::{channel_id::ChannelId, dialect::Dialect, message::Payload, topic::TopicTag};
 use warp::{
     http::{
         HeaderMap, HeaderValue, Method, StatusCode,

@@ -1,7 +1,7 @@
 //! Credentials of every kind, at a time of our choice.
 
 use super::*;
-use client::vapid::Signer;
+use beckon_client::vapid::Signer;
 use prometheus_client::registry::Registry;
 use proptest::prelude::*;
 use serde_json::json;
@@ -177,7 +177,7 @@ fn a_key_has_several_spellings_and_is_the_one_that_signed() {
 
 /// The counted results: remembered, verified, invalid.
 fn counted(registry: &Registry) -> [u64; 3] {
-    let text = ops::metrics::encode(registry).unwrap();
+    let text = beckon_ops::metrics::encode(registry).unwrap();
     ["remembered", "verified", "invalid"].map(|result| {
         let start = format!("endpoint_vapid_total{{result=\"{result}\"}} ");
         let line = text.lines().find_map(|line| line.strip_prefix(&start));

@@ -1,6 +1,6 @@
 //! Certificates for nodes on 127.0.0.1, made by openssl.
 
-use proto::tls::{Tls, TlsFiles};
+use beckon_proto::tls::{Tls, TlsFiles};
 use std::{fs, path::PathBuf, process::Command};
 use tempfile::TempDir;
 

@@ -6,10 +6,8 @@ use crate::{
     test_node::{TestNode, connected_to},
     webpush::{assert_cors, assert_error},
 };
-use bytes::Bytes;
-use proto::delivery::Receipt;
-use std::time::Duration;
-use types::{
+use beckon_proto::delivery::Receipt;
+use beckon_types::{
     channel_id::ChannelId,
     message::{Encoding, Message, Payload},
     message_id::MessageId,
@@ -18,6 +16,8 @@ use types::{
     uaid::Uaid,
     urgency::Urgency,
 };
+use bytes::Bytes;
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

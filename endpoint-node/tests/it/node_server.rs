@@ -1,7 +1,6 @@
 //! A connection-node reduced to its gRPC service: real sockets, and receipts as a test wants them.
 
-use futures_util::{StreamExt as _, stream::BoxStream};
-use proto::{
+use beckon_proto::{
     auth::{ClusterSecret, RequireSecret},
     convert::receipt_to_wire,
     delivery::{Parcel, Receipt},
@@ -12,11 +11,12 @@ use proto::{
     tls::Tls,
     transport,
 };
+use beckon_store::{NodeEntry, Store};
+use beckon_types::presence::NodeId;
+use futures_util::{StreamExt as _, stream::BoxStream};
 use std::{net::SocketAddr, sync::Arc};
-use store::{NodeEntry, Store};
 use tokio::{net::TcpListener, runtime::Runtime, sync::watch};
 use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
-use types::presence::NodeId;
 
 /// What a node does with parcels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! The program as an operator starts it: exit codes and what it says (DESIGN.md section 9).
 
 use crate::http_client;
+use beckon_store::harness::RedisServer;
+use beckon_types::key_ring::KeyRing;
 use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     process::{Child, Command, ExitStatus, Output, Stdio},
 };
-use store::harness::RedisServer;
-use types::key_ring::KeyRing;
 
 /// The program, with what it needs but for a store, and nothing of this test's own environment.
 fn program() -> Command {

@@ -5,9 +5,8 @@ use crate::{
     node_server::{Manner, NodeServer},
     test_node::{TestNode, connected_to},
 };
-use proto::delivery::Receipt;
-use std::time::Duration;
-use types::{
+use beckon_proto::delivery::Receipt;
+use beckon_types::{
     channel_id::ChannelId,
     notification::Notification,
     presence::NodeId,
@@ -15,6 +14,7 @@ use types::{
     uaid::Uaid,
     version::Version,
 };
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -148,7 +148,7 @@ async fn a_silent_node_is_nudged_when_it_speaks_again() {
     assert_eq!(node.put(&first, "version=2").await.status, 202);
     server.behave(Manner::Answer(Receipt::Delivered));
     assert_eq!(node.put(&second, "version=1").await.status, 200);
-    let nudged = |taken: &Vec<proto::delivery::Parcel>| {
+    let nudged = |taken: &Vec<beckon_proto::delivery::Parcel>| {
         taken.iter().any(|parcel| {
             parcel.notification == Notification::Missed && parcel.to == connected_to(server.node, 1)
         })
@@ -171,7 +171,7 @@ async fn a_broken_stream_is_opened_again_and_tells_what_was_missed() {
     assert_eq!(within(node.put(&second, "version=2")).await.status, 202);
     server.restart();
     for client in [1, 2] {
-        let nudged = |taken: &Vec<proto::delivery::Parcel>| {
+        let nudged = |taken: &Vec<beckon_proto::delivery::Parcel>| {
             taken.iter().any(|parcel| {
                 parcel.notification == Notification::Missed && parcel.to == connected_to(server.node, client)
             })

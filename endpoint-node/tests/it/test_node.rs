@@ -1,12 +1,10 @@
 //! An endpoint-node in this process, over a Redis of its own.
 
 use crate::http_client::{self, Answer};
-use endpoint_node::{Listeners, config::Config};
-use ops::{config::Source, shutdown::Shutdown};
-use std::{net::SocketAddr, sync::Arc};
-use store::{Store, harness::RedisServer};
-use tokio::task::JoinHandle;
-use types::{
+use beckon_endpoint_node::{Listeners, config::Config};
+use beckon_ops::{config::Source, shutdown::Shutdown};
+use beckon_store::{Store, harness::RedisServer};
+use beckon_types::{
     channel_id::ChannelId,
     dialect::Dialect,
     key_ring::{KeyId, KeyRing},
@@ -18,6 +16,8 @@ use types::{
     uuid_text::Spelling,
     vapid_key::KeyHash,
 };
+use std::{net::SocketAddr, sync::Arc};
+use tokio::task::JoinHandle;
 
 /// An endpoint-node and what it needs.
 #[derive(Debug)]
@@ -40,8 +40,9 @@ impl TestNode {
     /// Starts a node with further settings.
     pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
         let redis = RedisServer::start();
-        let limits = store::redis::Limits::default();
-        let store: Arc<dyn Store> = Arc::new(store::redis::connect(&redis.url(), limits).await.unwrap());
+        let limits = beckon_store::redis::Limits::default();
+        let store: Arc<dyn Store> =
+            Arc::new(beckon_store::redis::connect(&redis.url(), limits).await.unwrap());
         let (key, url) = (KeyRing::key_text(&[7; 32]), redis.url());
         let mut all = vec![
             ("BECKON_HTTP_LISTEN", "127.0.0.1:0"),
@@ -57,7 +58,7 @@ impl TestNode {
         let shutdown = Shutdown::new();
         let keys = config.http.token_keys.clone();
         #[expect(clippy::disallowed_methods, reason = "the handle is kept, and waited for by `stop`")]
-        let run = tokio::spawn(endpoint_node::run(config, listeners, store.clone(), shutdown.clone()));
+        let run = tokio::spawn(beckon_endpoint_node::run(config, listeners, store.clone(), shutdown.clone()));
         Self { http, admin, redis, store, shutdown, keys, run }
     }
 

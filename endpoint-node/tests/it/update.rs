@@ -4,15 +4,15 @@ use crate::{
     http_client::{Answer, exchange, put, read_answer, send},
     test_node::{TestNode, connected_to},
 };
-use std::time::Duration;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     presence::NodeId,
     step::{HelloOutcome, PutOutcome, PutVersion},
     uaid::Uaid,
     version::Version,
 };
+use std::time::Duration;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 fn assert_cors(answer: &Answer) {
     for (name, value) in [
@@ -109,7 +109,7 @@ async fn what_is_stored_is_what_was_asked_for() {
         assert_eq!((answer.status, answer.body.as_str()), (202, "{}"), "{headers}{body}");
         assert_eq!(pending(&node).await, version, "{headers}{body}");
     }
-    let before = ops::clock::Clock::start().unix_seconds();
+    let before = beckon_ops::clock::Clock::start().unix_seconds();
     let json = "Content-Type: application/json\r\n";
     assert_eq!(send(node.http, "PUT", &path, json, b"{\"version\": 3}").await.status, 202);
     let now = pending(&node).await;
@@ -120,12 +120,12 @@ async fn what_is_stored_is_what_was_asked_for() {
 /// What is pending for client 1.
 async fn pending(node: &TestNode) -> u64 {
     let presence = connected_to(NodeId(9), 1);
-    let hello = types::step::Hello {
+    let hello = beckon_types::step::Hello {
         uaid: Uaid([1; 16]),
         presence,
         named: None,
-        otherwise: types::dialect::Dialect::SimplePush,
-        listed: Some(types::step::Listed::Channels(Vec::new())),
+        otherwise: beckon_types::dialect::Dialect::SimplePush,
+        listed: Some(beckon_types::step::Listed::Channels(Vec::new())),
         adopt: true,
         room: true,
         backlog_max: 0,

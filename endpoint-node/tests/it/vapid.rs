@@ -5,17 +5,17 @@ use crate::{
     test_node::{TestNode, connected_to},
     webpush::assert_error,
 };
-use client::vapid::{Claims, Credential, Scheme, Signer};
-use std::time::Duration;
-use types::{
+use beckon_client::vapid::{Claims, Credential, Scheme, Signer};
+use beckon_types::{
     presence::NodeId,
     vapid_key::{KeyHash, VapidKey},
 };
+use std::time::Duration;
 
 const ORIGIN: &str = "http://push.example.net";
 
 fn now() -> Duration {
-    Duration::from_secs(ops::clock::Clock::start().unix_seconds())
+    Duration::from_secs(beckon_ops::clock::Clock::start().unix_seconds())
 }
 
 fn claims() -> Claims<'static> {

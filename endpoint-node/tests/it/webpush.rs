@@ -4,13 +4,15 @@ use crate::{
     http_client::{Answer, exchange, send},
     test_node::{TestNode, connected_to},
 };
+use beckon_types::{
+    channel_id::ChannelId, presence::NodeId, token::Endpoint, uaid::Uaid, vapid_key::KeyHash,
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-use types::{channel_id::ChannelId, presence::NodeId, token::Endpoint, uaid::Uaid, vapid_key::KeyHash};
 
 const KEY: KeyHash = KeyHash([5; 32]);
 
@@ -50,7 +52,7 @@ pub(crate) fn assert_error(answer: &Answer, status: u16, errno: Option<u16>) {
         "errno": errno,
         "error": reason,
         "message": body["message"].as_str().filter(|message| !message.is_empty()).unwrap(),
-        "more_info": types::ERRORS_PAGE,
+        "more_info": beckon_types::ERRORS_PAGE,
     });
     assert_eq!((answer.status, &body), (status, &expected), "{answer:?}");
 }

@@ -14,10 +14,10 @@ pub(crate) fn generated() -> String {
         .out_dir(out.path())
         // Identifiers are sixteen bytes out of a frame that is in memory anyway: not copied when read.
         .bytes(".")
-        // The nodes make their own connections, so that both ends set the same limits (`proto::transport`).
+        // The nodes make their own connections, so that both ends set the same limits (`beckon_proto::transport`).
         .build_transport(false)
         .compile_fds(files)
         .expect("code is generated");
     let code = fs::read_to_string(out.path().join("push.v1.rs")).expect("one file for each package");
-    format!("// Made by `cargo run -p proto --example generate`.\n{code}")
+    format!("// Made by `cargo run -p beckon-proto --example generate`.\n{code}")
 }

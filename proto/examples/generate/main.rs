@@ -1,5 +1,5 @@
 //! Rewrites `src/push_v1.rs` after a change of `proto/push/v1/delivery.proto`:
-//! `cargo run -p proto --example generate`.
+//! `cargo run -p beckon-proto --example generate`.
 
 mod code;
 

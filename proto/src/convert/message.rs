@@ -2,15 +2,15 @@
 
 use super::{Malformed, channel};
 use crate::push_v1 as wire;
-use bytes::Bytes;
-use std::time::Duration;
-use types::{
+use beckon_types::{
     key_ring::KeyId,
     message::{Encoding, Message, Payload, Place},
     notification::Sequence,
     topic::TopicTag,
     urgency::Urgency,
 };
+use bytes::Bytes;
+use std::time::Duration;
 
 impl From<&Message> for wire::Message {
     fn from(message: &Message) -> Self {
@@ -105,13 +105,13 @@ mod tests {
         delivery::Parcel,
         transport::{MESSAGE_LEN_MAX, PARCELS_MAX, PAYLOAD_LEN_MAX, REQUEST_WEIGHT_MAX},
     };
-    use prost::Message as _;
-    use types::{
+    use beckon_types::{
         channel_id::ChannelId,
         notification::Notification,
         presence::{ConnectionId, NodeId, Presence},
         topic::TAG_LEN,
     };
+    use prost::Message as _;
 
     fn message(payload: Option<Payload>) -> Message {
         Message {

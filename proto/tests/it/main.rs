@@ -9,5 +9,5 @@ use std::{fs, path::Path};
 fn the_generated_code_is_that_of_the_contract() {
     let committed = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(code::COMMITTED));
     let fresh = committed.expect("the generated code is committed") == code::generated();
-    assert!(fresh, "{} is out of date: run `cargo run -p proto --example generate`", code::COMMITTED);
+    assert!(fresh, "{} is out of date: run `cargo run -p beckon-proto --example generate`", code::COMMITTED);
 }

@@ -7,12 +7,12 @@ use crate::{
     stage::Stage,
     until,
 };
+use beckon_store::harness::{Options, RedisServer};
 use std::{
     path::Path,
     sync::{Arc, OnceLock},
     thread,
 };
-use store::harness::{Options, RedisServer};
 use tempfile::TempDir;
 
 /// How the server is run.

@@ -7,7 +7,7 @@
 //!           ├─▶ plan       which programs with which settings, before they run
 //!           ├─▶ node       one program: start, SIGTERM, kill -9, start again
 //!           │     └─▶ process, programs, ports
-//!           └─▶ store::harness   Redis
+//!           └─▶ beckon_store::harness   Redis
 //!   talk       a user agent that sends JSON as it is written in the test
 //!   webpush    the same in the Web Push dialect, with the application server's side
 //!   bare       a WebSocket without any help: no Pong, no Close, broken frames if wanted

@@ -48,7 +48,7 @@ fn build() -> PathBuf {
     let output = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--profile", profile, "--target-dir"])
         .arg(target)
-        .args(["-p", "connection-node", "-p", "endpoint-node", "-p", "beckon"])
+        .args(["-p", "beckon-connection-node", "-p", "beckon-endpoint-node", "-p", "beckon"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())
         .output()

@@ -7,8 +7,8 @@ use crate::{
     plan::Plan,
     talk::Client,
 };
+use beckon_client::app_server::{AppServer, Options};
 use bytes::Bytes;
-use client::app_server::{AppServer, Options};
 use http::{HeaderMap, Method, Request, Response};
 use std::{
     ops::Deref,

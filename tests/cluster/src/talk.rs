@@ -1,14 +1,14 @@
 //! A SimplePush user agent that says what the test writes, and checks what it is told.
 
 use crate::PATIENCE;
-use client::{
+use beckon_client::{
     error::{Close, Error},
     raw::{Frame, Options, RawSocket},
 };
 use serde_json::{Value, json};
 use std::time::Duration;
 
-pub use client::user_agent::new_channel;
+pub use beckon_client::user_agent::new_channel;
 
 /// A WebSocket that speaks JSON. Dropping it drops TCP without a Close, as a lost network does.
 #[derive(Debug)]

@@ -6,12 +6,12 @@ use crate::{
     talk::{self, new_channel},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bytes::Bytes;
-use client::{
+use beckon_client::{
     error::Error,
     raw::Options,
     vapid::{Claims, Scheme, Signer, origin_of},
 };
+use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use std::{

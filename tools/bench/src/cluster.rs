@@ -1,8 +1,8 @@
 //! What serves: Redis, connection-nodes and endpoint-nodes, or one standalone server.
 
 use crate::{machine, ports::Ports, process::Process, programs::Programs, redis::Redis};
-use loadgen::measure::Usage;
-use ops::exit::Failure;
+use beckon_loadgen::measure::Usage;
+use beckon_ops::exit::Failure;
 use std::{
     net::{SocketAddr, TcpStream},
     path::Path,

@@ -8,8 +8,8 @@ mod memory;
 mod smoke;
 
 use crate::{findings::Findings, machine, million, settings::Settings};
-use loadgen::{measure::Sample, report::Report};
-use ops::exit::Failure;
+use beckon_loadgen::{measure::Sample, report::Report};
+use beckon_ops::exit::Failure;
 
 /// Does an experiment.
 pub type Conduct = fn(&Settings, &mut Findings) -> Result<(), Failure>;
@@ -47,7 +47,7 @@ fn cpu_of_connect(report: &Report) -> Option<f64> {
     sum(report, |cost| cost.cpu_us_per_connect)
 }
 
-fn sum(report: &Report, cost: impl Fn(&loadgen::cost::Cost) -> Option<f64>) -> Option<f64> {
+fn sum(report: &Report, cost: impl Fn(&beckon_loadgen::cost::Cost) -> Option<f64>) -> Option<f64> {
     let servers = report.processes.iter().filter(|(name, _)| *name != LOADGEN);
     servers.map(|(_, of_one)| cost(of_one)).sum()
 }

@@ -1,8 +1,8 @@
 //! What an experiment has found out: for programs as JSON, for people as a table.
 
 use crate::{chart::Chart, machine::Machine};
-use loadgen::report::{AllBuckets, Report};
-use ops::exit::Failure;
+use beckon_loadgen::report::{AllBuckets, Report};
+use beckon_ops::exit::Failure;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,

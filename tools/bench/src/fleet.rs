@@ -1,8 +1,8 @@
 //! What loads a cluster: one load generator, or many.
 
 use crate::{cluster::Cluster, process::Process, programs};
-use loadgen::{dialect::Dialect, report::Report};
-use ops::exit::Failure;
+use beckon_loadgen::{dialect::Dialect, report::Report};
+use beckon_ops::exit::Failure;
 use std::{
     fmt::Display,
     fs,

@@ -1,6 +1,6 @@
 //! What everything runs on.
 
-use ops::{clock::Clock, exit::Failure};
+use beckon_ops::{clock::Clock, exit::Failure};
 use serde::{Deserialize, Serialize};
 use std::{fs, process::Command};
 
@@ -76,7 +76,7 @@ pub const OTHER_FILES: u64 = 400;
 
 /// Clients that one process can have under the limit of open files.
 pub fn clients_max() -> u32 {
-    let limit = ops::process::open_files_max().unwrap_or(u64::from(u32::MAX));
+    let limit = beckon_ops::process::open_files_max().unwrap_or(u64::from(u32::MAX));
     u32::try_from(limit.saturating_sub(OTHER_FILES)).unwrap_or(u32::MAX)
 }
 
@@ -89,7 +89,7 @@ pub fn need_files(clients: u32) -> Result<(), Failure> {
         return Ok(());
     }
     let needed = u64::from(clients) + OTHER_FILES;
-    let limit = ops::process::open_files_max().unwrap_or(0);
+    let limit = beckon_ops::process::open_files_max().unwrap_or(0);
     Err(Failure::unavailable(format!(
         "{clients} clients of one process need {needed} open files, and the limit is {limit}: raise it with \
          `ulimit -n {needed}`, or try a smaller run with --small"

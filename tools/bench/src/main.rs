@@ -1,11 +1,11 @@
 //! The program `bench`; `cargo xtask bench` builds it with all others and starts it.
 
-use bench::{
+use beckon_bench::{
     experiments::{Conduct, EXPERIMENTS},
     findings::{Findings, draw_again},
     settings::Settings,
 };
-use ops::{
+use beckon_ops::{
     config::{Field, Request, Source, program_arguments},
     exit::{Failure, report},
     program::print,
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    ops::process::raise_open_files_max();
+    beckon_ops::process::raise_open_files_max();
     let arguments = program_arguments();
     let Some((what, rest)) = arguments.split_first() else { return Err(Failure::usage(usage())) };
     // Not from the environment: an experiment has no settings but those it is started with.

@@ -10,12 +10,12 @@ use crate::{
     programs::Programs,
     settings::Settings,
 };
-use loadgen::{
+use beckon_loadgen::{
     measure::{Kernel, Usage},
     merge::merge,
     report::Report,
 };
-use ops::{clock::Clock, exit::Failure};
+use beckon_ops::{clock::Clock, exit::Failure};
 use std::{fs, ops::Range};
 
 /// Clients that a node has room for beyond its share: who comes back goes to the next node, and not all nodes are
@@ -271,7 +271,7 @@ fn put_work(findings: &mut Findings, column: &str, report: &Report, looks: &[&Lo
 fn draw(report: &Report) -> [Chart; 2] {
     let busy: Vec<_> = report.timeline.iter().filter(|tick| tick.sent + tick.delivered > 0).collect();
     let start_us = busy.first().map_or(0, |tick| tick.at_us);
-    let curve = |name: &str, value: &dyn Fn(&loadgen::stats::Tick) -> f64| Series {
+    let curve = |name: &str, value: &dyn Fn(&beckon_loadgen::stats::Tick) -> f64| Series {
         name: name.to_owned(),
         points: busy.iter().map(|tick| ((tick.at_us - start_us) as f64 / 1e6, value(tick))).collect(),
     };

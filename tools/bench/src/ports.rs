@@ -1,6 +1,6 @@
 //! Free TCP ports of 127.0.0.1.
 
-use ops::exit::Failure;
+use beckon_ops::exit::Failure;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 /// Ports below those that Linux gives to outgoing connections, so that none of the many connections of a run takes

@@ -1,6 +1,6 @@
 //! Child processes that cannot outlive this one, and whose last words are kept.
 
-use ops::exit::Failure;
+use beckon_ops::exit::Failure;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::{self, File},

@@ -1,7 +1,7 @@
 //! The programs that are measured, and those that measure.
 
 use crate::settings::Settings;
-use ops::exit::Failure;
+use beckon_ops::exit::Failure;
 use std::{
     path::{Path, PathBuf},
     process::Command,

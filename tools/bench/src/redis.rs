@@ -1,7 +1,7 @@
 //! Redis as a store that is measured.
 
 use crate::process::Process;
-use ops::exit::Failure;
+use beckon_ops::exit::Failure;
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},

@@ -1,10 +1,10 @@
 //! What can be chosen.
 
-use loadgen::dialect::Dialect;
-use ops::config::{Source, parsed};
+use beckon_loadgen::dialect::Dialect;
+use beckon_ops::config::{Source, parsed};
 use std::path::PathBuf;
 
-ops::settings! {
+beckon_ops::settings! {
     /// An experiment: with which programs, how large, and where its findings go.
     pub struct Settings {
         /// Folder for the findings and drawings. Empty: docs/performance, but nothing is written with --small.
@@ -31,7 +31,7 @@ impl Settings {
     ///
     /// # Errors
     /// Everything that is wrong, together.
-    pub fn read_all(mut source: Source) -> Result<Option<Self>, ops::config::ConfigErrors> {
+    pub fn read_all(mut source: Source) -> Result<Option<Self>, beckon_ops::config::ConfigErrors> {
         let settings = Self::read(&mut source);
         if settings.as_ref().is_some_and(|settings| settings.clients == 0 || settings.rate == 0) {
             source.reject("clients", "and rate must be at least 1");

@@ -2,7 +2,7 @@
 #![expect(clippy::print_stderr, reason = "progress is for the one who watches")]
 
 use crate::stats::Tick;
-use ops::program::print;
+use beckon_ops::program::print;
 use std::{
     io::{self, IsTerminal as _},
     sync::mpsc::{Receiver, TryRecvError, sync_channel},

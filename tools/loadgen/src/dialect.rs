@@ -4,12 +4,12 @@
 mod simplepush;
 pub mod webpush;
 
-use std::{borrow::Cow, fmt::Write as _, str::FromStr};
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     uaid::Uaid,
     uuid_text::{InvalidUuid, Spelling},
 };
+use std::{borrow::Cow, fmt::Write as _, str::FromStr};
 
 /// Marks channels as ours, so that they cannot be mistaken for those of other programs.
 const CHANNEL_MARK: [u8; 8] = *b"loadgen\0";
@@ -198,7 +198,7 @@ pub fn upgrade(authority: &str, path: &str) -> String {
         "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: {protocol}\r\n\r\n",
         key = crate::http::WEBSOCKET_KEY,
-        protocol = client::raw::SUBPROTOCOL,
+        protocol = beckon_client::raw::SUBPROTOCOL,
     );
     text
 }

@@ -16,9 +16,9 @@ use crate::{
     timer::Timer,
     vapid::{self, Vapid},
 };
-use client::vapid::Signer;
+use beckon_client::vapid::Signer;
+use beckon_ops::{clock::Clock, exit::Failure};
 use mio::{Events, Poll, Token};
-use ops::{clock::Clock, exit::Failure};
 use std::{io::ErrorKind, time::Duration};
 
 /// Events that are taken from the system at a time.

@@ -1,7 +1,7 @@
 //! The program `loadgen`.
 
-use loadgen::{load, merge::merge, plot, report::Report, settings::Settings};
-use ops::{
+use beckon_loadgen::{load, merge::merge, plot, report::Report, settings::Settings};
+use beckon_ops::{
     clock::Clock,
     config::{Field, Request, Source, program_arguments},
     exit::{Failure, report},
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    ops::process::raise_open_files_max();
+    beckon_ops::process::raise_open_files_max();
     let arguments = program_arguments();
     if let Some((_, rest)) = arguments.split_first().filter(|(first, _)| *first == "merge") {
         return merge_files(rest);

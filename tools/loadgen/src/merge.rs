@@ -148,7 +148,7 @@ mod tests {
         settings::Settings,
         stats::Stats,
     };
-    use ops::config::Source;
+    use beckon_ops::config::Source;
 
     /// A process with one client, one delivery of that latency, and a server that every process sees.
     fn report(started_unix_ms: u64, latency_us: u64) -> Report {

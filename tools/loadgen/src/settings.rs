@@ -6,10 +6,10 @@ use crate::{
     place::{Server, Sources},
     vapid::Vapid,
 };
-use ops::config::{Source, parsed, positive};
+use beckon_ops::config::{Source, parsed, positive};
 use std::{path::PathBuf, time::Duration};
 
-ops::settings! {
+beckon_ops::settings! {
     /// A run: who connects where, what is sent how fast, what is watched, and where the report goes.
     pub struct Settings {
         /// WebSocket URLs, separated by commas; clients go to each in turn. Required.
@@ -81,7 +81,7 @@ impl Settings {
     ///
     /// # Errors
     /// Everything that is wrong, together.
-    pub fn read_all(mut source: Source) -> Result<Option<Self>, ops::config::ConfigErrors> {
+    pub fn read_all(mut source: Source) -> Result<Option<Self>, beckon_ops::config::ConfigErrors> {
         let settings = Self::read(&mut source);
         if let Some(settings) = &settings {
             for (name, reason) in settings.conflicts() {
@@ -123,7 +123,7 @@ impl Settings {
             conflicts.push(("vapid", "is for Web Push".to_owned()));
         }
         let needed = u64::from(self.clients) + u64::from(self.senders) + OTHER_FILES;
-        if let Some(limit) = ops::process::open_files_max().filter(|limit| needed > *limit) {
+        if let Some(limit) = beckon_ops::process::open_files_max().filter(|limit| needed > *limit) {
             let reason = format!(
                 "needs {needed} open files and the limit of this process is {limit} (ulimit -n); \
                  start several processes with --wait-stdin instead"

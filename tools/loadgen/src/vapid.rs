@@ -1,7 +1,7 @@
 //! How an application server says who it is (RFC 8292).
 
-use client::vapid::{Claims, Scheme, Signer, origin_of};
-use ops::exit::Failure;
+use beckon_client::vapid::{Claims, Scheme, Signer, origin_of};
+use beckon_ops::exit::Failure;
 use std::{str::FromStr, time::Duration};
 
 /// How long a credential is good: servers take none of more than 24 hours, and a run is shorter than that.

@@ -1,4 +1,4 @@
-//! The settings of the programs, as their sources declare them with `ops::settings!`.
+//! The settings of the programs, as their sources declare them with `beckon_ops::settings!`.
 
 use crate::tree::{assert_none, files, read};
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ pub(crate) fn declared_in(folder: &str) -> BTreeSet<String> {
         let mut is_inside = false;
         for line in read(&path).lines() {
             match line {
-                "ops::settings! {" | "crate::settings! {" => is_inside = true,
+                "beckon_ops::settings! {" | "crate::settings! {" => is_inside = true,
                 "}" => is_inside = false,
                 _ if is_inside => names.extend(field_of(line.trim()).map(str::to_owned)),
                 _ => {}
@@ -51,7 +51,7 @@ fn programs_of_a_cluster_know_each_others_settings() {
     let mut declared = of_program("connection-node");
     declared.extend(of_program("endpoint-node"));
     declared.extend(of_program("standalone"));
-    let family: BTreeSet<String> = ops::config::FAMILY.iter().map(|name| (*name).to_owned()).collect();
+    let family: BTreeSet<String> = beckon_ops::config::FAMILY.iter().map(|name| (*name).to_owned()).collect();
     let missing: Vec<String> = declared.difference(&family).cloned().collect();
     assert_none("not in FAMILY of crates/ops/src/config/family.rs", &missing);
     let gone: Vec<String> = family.difference(&declared).cloned().collect();

@@ -2,11 +2,11 @@
 
 use crate::{error::Error, message::shortened};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use beckon_types::message::{Encoding, Payload};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use types::message::{Encoding, Payload};
 
 /// What a user agent sends.
 #[derive(Debug, Clone, Serialize)]

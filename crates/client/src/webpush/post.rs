@@ -6,13 +6,13 @@ use crate::{
     error::retry_after,
     vapid::Credential,
 };
-use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
-use std::time::Duration;
-use types::{
+use beckon_types::{
     message::{Encoding, Payload},
     urgency::Urgency,
 };
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
+use std::time::Duration;
 
 /// A message for an endpoint.
 #[derive(Debug, Clone, Default)]

@@ -1,7 +1,7 @@
 //! [`UserAgent`]: what it asks for, and what it does when a connection is lost.
 
 use crate::script::{PATIENCE, Script, Side};
-use client::{
+use beckon_client::{
     backoff::Backoff,
     error::Error,
     user_agent::{Event, Options, UserAgent},

@@ -1,13 +1,13 @@
 //! The health paths of PROTOCOL.md section 6, over a real socket.
 
 use crate::wire::{self, Answer};
-use hyper::{Method, StatusCode};
-use ops::{
+use beckon_ops::{
     admin::{Admin, Audience, Build, StorageCheck, Vitals},
     clock::Clock,
     listener, metrics,
     shutdown::Shutdown,
 };
+use hyper::{Method, StatusCode};
 use serde_json::json;
 use std::{
     future::pending,
@@ -79,7 +79,7 @@ async fn served<T>(test: impl AsyncFnOnce(SocketAddr, &Node) -> T) -> T {
     let address = listener.local_addr().unwrap();
     shutdown.spawn(admin.serve(listener, shutdown.clone()));
     let result = test(address, &node).await;
-    assert_eq!(shutdown.drain(Duration::from_secs(10)).await, ops::shutdown::Drained::Complete);
+    assert_eq!(shutdown.drain(Duration::from_secs(10)).await, beckon_ops::shutdown::Drained::Complete);
     result
 }
 
@@ -131,7 +131,7 @@ async fn a_healthy_node_says_so() {
 async fn paths_that_a_node_adds_come_before_its_own() {
     let (_, admin) = admin();
     let added = warp::path!("more").or(warp::path!("status")).unify();
-    let added = added.map(|| ops::admin::json(StatusCode::OK, &"added"));
+    let added = added.map(|| beckon_ops::admin::json(StatusCode::OK, &"added"));
     let shutdown = Shutdown::new();
     let listener = listener::bind("admin_listen", ([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
@@ -143,7 +143,7 @@ async fn paths_that_a_node_adds_come_before_its_own() {
         assert_eq!((answer.status, answer.body.as_str()), (status, body), "{path}");
     }
     assert_eq!(get(address, "/more/there").await.status, 404);
-    assert_eq!(shutdown.drain(Duration::from_secs(10)).await, ops::shutdown::Drained::Complete);
+    assert_eq!(shutdown.drain(Duration::from_secs(10)).await, beckon_ops::shutdown::Drained::Complete);
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! Settings: what wins, what is understood, and what is complained about.
 
-use ops::config::{Request, Secret, Source, help};
+use beckon_ops::config::{Request, Secret, Source, help};
 use std::{fs, net::SocketAddr, time::Duration};
 
-ops::settings! {
+beckon_ops::settings! {
     /// A part with a setting of each kind.
     pub struct Part {
         /// Where clients connect.
@@ -30,7 +30,7 @@ ops::settings! {
     }
 }
 
-ops::settings! {
+beckon_ops::settings! {
     /// A part that shares a setting with [`Part`].
     pub struct Other {
         /// The shared store.

@@ -1,7 +1,7 @@
 //! The HTTP server: its limits, and how it ends.
 
 use crate::wire::Answer;
-use ops::{
+use beckon_ops::{
     http::{self, Limits},
     listener,
     shutdown::{Drained, Shutdown},

@@ -1,6 +1,6 @@
 //! SIGTERM asks for the end; a second one doesn't wait for it.
 
-use ops::shutdown::{Drained, Shutdown};
+use beckon_ops::shutdown::{Drained, Shutdown};
 use std::{process::Command, time::Duration};
 use tokio::time::timeout;
 

@@ -2,14 +2,14 @@
 
 use super::{NotAnArray, NotAnObject, Request, for_each_element, for_each_member, push_string, string};
 use crate::violation::Violation;
-use std::fmt::Write as _;
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     step::{Ack, Listed},
     uaid::Uaid,
     uuid_text::{self, Spelling},
     version::Version,
 };
+use std::fmt::Write as _;
 
 impl<'a> Request<'a> {
     /// The member `channelIDs`, if it is an array of strings. With an entry that is not in UUID syntax, or

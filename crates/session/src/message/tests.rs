@@ -6,12 +6,12 @@ use super::{
 };
 use crate::violation::INTERNAL_ERROR;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use proptest::prelude::*;
-use serde_json::{Map, Value};
-use types::{
+use beckon_types::{
     message::{Encoding, Payload},
     version::Version,
 };
+use proptest::prelude::*;
+use serde_json::{Map, Value};
 
 /// JSON values, nested a little.
 fn json() -> impl Strategy<Value = Value> {

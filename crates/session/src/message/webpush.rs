@@ -3,8 +3,7 @@
 use super::{NotAnArray, NotAnObject, Request, for_each_element, for_each_member, push_string, string};
 use crate::{session::Told, violation::Violation};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use std::{borrow::Cow, collections::BTreeMap};
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     message::{Encoding, Payload},
     uaid::Uaid,
@@ -12,6 +11,7 @@ use types::{
     uuid_text::{self, Spelling},
     vapid_key::{InvalidVapidKey, VapidKey},
 };
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// One entry of an ack.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::{
     simplepush::SimplePush,
     violation::Violation,
 };
-use types::{
+use beckon_types::{
     dialect::Dialect,
     presence::Presence,
     step::{Hello, HelloOutcome, Listed},

@@ -5,7 +5,7 @@ use crate::{
     message::{NamedChannel, Request, channel_json, error_reply, simplepush, unregister_reply, webpush},
     violation::{INTERNAL_ERROR, INVALID_KEY, Violation},
 };
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     moment::Moment,
     notification::Sequence,

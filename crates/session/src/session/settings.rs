@@ -1,7 +1,7 @@
 //! What a conversation is told of its node and of the operator's choices.
 
+use beckon_types::key_ring::KeyRing;
 use std::time::Duration;
-use types::key_ring::KeyRing;
 
 /// Whether a node takes further SimplePush clients (PROTOCOL.md section 1.9, Balancing).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,8 +2,7 @@
 
 use super::{Effect, Session, Step};
 use crate::limits::{ACKS_MERGED_MAX, STEPS_WAITING_BYTES_MAX, STEPS_WAITING_MAX};
-use std::{collections::VecDeque, mem};
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     message::Place,
     presence::Presence,
@@ -11,6 +10,7 @@ use types::{
     uaid::Uaid,
     uuid_text::Spelling,
 };
+use std::{collections::VecDeque, mem};
 
 /// A step and what its outcome has to be answered with. A request is kept as long as it may get an error
 /// reply.

@@ -1,8 +1,7 @@
 //! The table of a connected client's channels. The invariants are in the crate's documentation.
 
 use crate::{message::simplepush::Entry, session::Steps};
-use std::time::Duration;
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     moment::Moment,
     notification::{Sequence, Update},
@@ -10,6 +9,7 @@ use types::{
     uuid_text::Spelling,
     version::Version,
 };
+use std::time::Duration;
 
 /// Up to this many channels the table grows by one at a time, since most clients stay there.
 const GROWN_SINGLY_MAX: usize = 8;

@@ -1,6 +1,6 @@
 //! The table of a connected client's channels.
 
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     notification::Sequence,
     step::{self, Snapshot},

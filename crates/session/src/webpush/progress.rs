@@ -1,7 +1,7 @@
 //! How far a client has been sent its stored messages. The rules are in the crate's documentation.
 
 use crate::limits::{LOOK_AGAIN_AFTER, SENT_MAX};
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     message::{Message, Place, Position},
     moment::Moment,

@@ -4,8 +4,8 @@ use crate::{
     limits::SUBSCRIPTIONS_MAX,
     message::webpush::{BroadcastsJson, NamedBroadcast, NamedBroadcasts},
 };
+use beckon_types::broadcast::Broadcasts;
 use std::sync::Arc;
-use types::broadcast::Broadcasts;
 
 /// Why an id is refused that no broadcast has.
 const NOT_FOUND: &str = "Broadcast not found";

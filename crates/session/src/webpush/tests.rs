@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::message::Request;
-use types::{
+use beckon_types::{
     key_ring::KeyId,
     message::Place,
     step::{Channel, Snapshot},

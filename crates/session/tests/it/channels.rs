@@ -1,8 +1,8 @@
 //! Register and unregister.
 
 use crate::talk::*;
-use session::session::{CloseCode, Effect, Outcome};
-use types::step::{AddChannelOutcome, NotOwner};
+use beckon_session::session::{CloseCode, Effect, Outcome};
+use beckon_types::step::{AddChannelOutcome, NotOwner};
 
 fn error_500(request: &str) -> Effect {
     let members = request.strip_suffix('}').unwrap();

@@ -1,12 +1,12 @@
 //! Inputs that no connection and no store would bring, in any order.
 
 use crate::{talk::*, webpush::talk::*};
-use proptest::prelude::*;
-use session::session::{CloseCode, Effect, Input, Outcome};
-use types::{
+use beckon_session::session::{CloseCode, Effect, Input, Outcome};
+use beckon_types::{
     dialect::Dialect,
     step::{AddChannelOutcome, Backlog, HelloOutcome, NotOwner},
 };
+use proptest::prelude::*;
 
 fn texts() -> impl Strategy<Value = String> {
     prop_oneof![

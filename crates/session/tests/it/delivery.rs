@@ -1,9 +1,9 @@
 //! Notifications, acknowledgements and retries.
 
 use crate::talk::*;
-use session::session::{CloseCode, Effect, Input, Outcome};
+use beckon_session::session::{CloseCode, Effect, Input, Outcome};
+use beckon_types::notification::{Sequence, Update};
 use std::time::Duration;
-use types::notification::{Sequence, Update};
 
 #[test]
 fn a_write_arrives_with_its_data() {

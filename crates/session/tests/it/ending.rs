@@ -1,7 +1,7 @@
 //! How a conversation ends.
 
 use crate::talk::*;
-use session::session::{CloseCode, Effect, Input, Outcome};
+use beckon_session::session::{CloseCode, Effect, Input, Outcome};
 
 fn acknowledged() -> Input<'static> {
     outcome(Outcome::Ack)

@@ -1,8 +1,8 @@
 //! Hello: the dialect, the UAID, and who else has it.
 
 use crate::talk::*;
-use session::session::{Admission, BareHello, CloseCode, Effect, Input, InvalidUaid, Outcome, Step};
-use types::{
+use beckon_session::session::{Admission, BareHello, CloseCode, Effect, Input, InvalidUaid, Outcome, Step};
+use beckon_types::{
     dialect::Dialect,
     step::{Hello, HelloOutcome, Listed},
 };

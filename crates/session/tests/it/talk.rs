@@ -1,10 +1,9 @@
 //! A session with a clock, settings, and short ways to say things.
 
-use session::session::{
+use beckon_session::session::{
     Admission, BareHello, CloseCode, Context, Effect, Input, InvalidUaid, Outcome, Session, Settings, Step,
 };
-use std::time::Duration;
-use types::{
+use beckon_types::{
     broadcast::Broadcasts,
     channel_id::ChannelId,
     dialect::Dialect,
@@ -17,6 +16,7 @@ use types::{
     uaid::Uaid,
     version::Version,
 };
+use std::time::Duration;
 
 pub(crate) const A: &str = "6fa1c3e2d40b4f5a8c7e9b1032a4d5f6";
 pub(crate) const B: &str = "11111111-2222-4333-8444-555555555555";

@@ -3,12 +3,12 @@
 
 use super::{cases, steps::random};
 use crate::Store;
-use futures_util::future::join_all;
-use std::sync::Arc;
-use types::{
+use beckon_types::{
     broadcast::{BROADCASTS_MAX, BroadcastId, BroadcastVersion, Broadcasts},
     step::TooManyBroadcasts,
 };
+use futures_util::future::join_all;
+use std::sync::Arc;
 
 fn new_id() -> BroadcastId {
     BroadcastId::parse(&format!("test/{:016x}", random())).expect("an id")

@@ -1,7 +1,7 @@
 //! Cases about registering and unregistering channels.
 
 use super::{cases, steps::*};
-use types::{
+use beckon_types::{
     key_ring::KeyId,
     step::{AddChannel, AddChannelOutcome, NotOwner, PutOutcome},
     uuid_text::Spelling,
@@ -102,7 +102,7 @@ async fn two_thousand_channels_are_kept(store) {
     assert_eq!(seen.channels.len(), CHANNELS);
     let puts = seen.channels.iter().map(|channel| stored(&store, client.uaid, channel.id, 1));
     futures_util::future::join_all(puts).await;
-    let acks = seen.channels.iter().map(|channel| types::step::Ack { channel: channel.id, version: Some(1.0) });
+    let acks = seen.channels.iter().map(|channel| beckon_types::step::Ack { channel: channel.id, version: Some(1.0) });
     store.ack_versions(client.uaid, acks.collect()).await.expect("ack_versions");
     assert!(snapshot(&store, &client).await.channels.iter().all(|channel| channel.pending.is_none()));
 }

@@ -1,7 +1,7 @@
 //! Cases about hello, release and snapshot: who owns a UAID.
 
 use super::{cases, steps::*};
-use types::{
+use beckon_types::{
     dialect::Dialect,
     key_ring::KeyId,
     step::{Hello, HelloOutcome, Listed, NotOwner, PutOutcome, Snapshot},
@@ -131,9 +131,9 @@ async fn a_claim_returns_all_channels_and_the_last_sequence(store) {
     let client = connected(&store, 2).await;
     let odd = Spelling { hyphens: false, upper: 0x8000_0001 };
     let third = new_channel();
-    add(&store, types::step::AddChannel { spelling: odd, key: KeyId(9), ..addition(&client, third) }).await;
+    add(&store, beckon_types::step::AddChannel { spelling: odd, key: KeyId(9), ..addition(&client, third) }).await;
     stored(&store, client.uaid, client.channels[0], 5).await;
-    let (last, _) = stored(&store, client.uaid, third, types::version::Version::MAX).await;
+    let (last, _) = stored(&store, client.uaid, third, beckon_types::version::Version::MAX).await;
     let (_, _, claimed) = claim(&store, simplepush(client.uaid, new_presence())).await;
     assert_eq!(claimed.sequence, last);
     let expected = [(client.channels[0], Some(5)), (client.channels[1], None), (third, Some(i64::MAX as u64))];
@@ -182,7 +182,7 @@ async fn a_snapshot_is_for_the_owner_only(store) {
     let client = connected(&store, 1).await;
     assert_eq!(store.snapshot(client.uaid, new_presence()).await, Ok(Err(NotOwner)));
     assert_eq!(store.snapshot(new_uaid(), client.presence).await, Ok(Err(NotOwner)));
-    let same_node = types::presence::Presence { connection: new_presence().connection, ..client.presence };
+    let same_node = beckon_types::presence::Presence { connection: new_presence().connection, ..client.presence };
     assert_eq!(store.snapshot(client.uaid, same_node).await, Ok(Err(NotOwner)));
     release(&store, client.uaid, client.presence).await;
     assert_eq!(store.snapshot(client.uaid, client.presence).await, Ok(Err(NotOwner)));

@@ -2,9 +2,7 @@
 
 use super::steps::Client;
 use crate::Store;
-use bytes::Bytes;
-use std::{sync::Arc, time::Duration};
-use types::{
+use beckon_types::{
     key_ring::KeyId,
     message::{Encoding, Message, Payload, Place, Position},
     notification::Sequence,
@@ -14,6 +12,8 @@ use types::{
     uaid::Uaid,
     urgency::Urgency,
 };
+use bytes::Bytes;
+use std::{sync::Arc, time::Duration};
 
 /// A time to live that does not pass while a case runs.
 pub const LONG: Duration = Duration::from_secs(24 * 60 * 60);

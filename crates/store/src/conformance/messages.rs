@@ -1,10 +1,7 @@
 //! Cases about storing messages: what is accepted, what it replaces, and how much.
 
 use super::{cases, message_steps::*, steps::*};
-use bytes::Bytes;
-use futures_util::future::join_all;
-use std::time::Duration;
-use types::{
+use beckon_types::{
     key_ring::KeyId,
     message::{Encoding, Payload},
     step::{
@@ -13,6 +10,9 @@ use types::{
     urgency::Urgency,
     vapid_key::KeyHash,
 };
+use bytes::Bytes;
+use futures_util::future::join_all;
+use std::time::Duration;
 
 /// A key that channels are restricted to.
 const ONE_KEY: KeyHash = KeyHash([1; 32]);
@@ -60,7 +60,7 @@ async fn a_message_needs_the_key_of_the_latest_register(store) {
 
 /// A restricted channel has the spelling, the key and the pending version that any other has.
 async fn a_restricted_channel_is_a_channel_like_others(store) {
-    use types::uuid_text::Spelling;
+    use beckon_types::uuid_text::Spelling;
     let client = subscribed(&store, 1).await;
     for spelling in [Spelling::HYPHENATED, Spelling::PLAIN, Spelling { hyphens: false, upper: 5 }] {
         let channel = new_channel();
@@ -337,7 +337,7 @@ async fn a_deleted_uaid_is_gone_with_its_messages(store) {
     let client = connected(&store, 1).await;
     accepted(&store, message(&client, "a")).await;
     accepted(&store, about(1, message(&client, "b"))).await;
-    let listed = Some(types::step::Listed::Impossible);
+    let listed = Some(beckon_types::step::Listed::Impossible);
     say(&store, Hello { listed, ..simplepush(client.uaid, client.presence) }).await;
     assert_eq!(send(&store, message(&client, "c")).await, PutMessageOutcome::UaidGone);
     claim(&store, simplepush(client.uaid, client.presence)).await;

@@ -11,8 +11,7 @@ use super::{
     steps::{new_channel, new_presence, new_uaid, version},
 };
 use crate::Store;
-use std::{sync::Arc, time::Duration};
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     dialect::Dialect,
     key_ring::KeyId,
@@ -28,6 +27,7 @@ use types::{
     uuid_text::Spelling,
     vapid_key::KeyHash,
 };
+use std::{sync::Arc, time::Duration};
 
 /// How many clients, channels, sockets, topics and keys there are.
 pub const CLIENTS: usize = 2;
@@ -42,7 +42,7 @@ pub const KEYS: u8 = 2;
 
 /// A step, with clients, channels, sockets, topics and keys by number.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the fields are those of the steps in `types::step`")]
+#[expect(missing_docs, reason = "the fields are those of the steps in `beckon_types::step`")]
 pub enum Step {
     Hello {
         client: usize,

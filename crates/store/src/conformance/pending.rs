@@ -2,12 +2,12 @@
 
 use super::{cases, steps::*};
 use crate::Store;
-use futures_util::future::{join, join_all};
-use std::{collections::BTreeSet, sync::Arc};
-use types::{
+use beckon_types::{
     step::{Ack, PutOutcome},
     version::Version,
 };
+use futures_util::future::{join, join_all};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// How often a race is run.
 const RACES: usize = 40;
@@ -205,7 +205,7 @@ async fn puts_at_once_have_distinct_sequences_and_the_highest_is_pending(store) 
 
 /// Channels registered at the same time never exceed the maximum.
 async fn registers_at_once_keep_to_the_maximum(store) {
-    use types::step::{AddChannel, AddChannelOutcome};
+    use beckon_types::step::{AddChannel, AddChannelOutcome};
     let client = connected(&store, 0).await;
     let adds = (0..20).map(|_| add(&store, AddChannel { channels_max: 7, ..addition(&client, new_channel()) }));
     let outcomes = join_all(adds).await;

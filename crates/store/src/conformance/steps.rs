@@ -1,8 +1,7 @@
 //! Short ways to write a step. A step that the store does not perform fails the case.
 
 use crate::{NodeEntry, Store};
-use std::{collections::BTreeMap, sync::Arc};
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     dialect::Dialect,
     key_ring::KeyId,
@@ -16,6 +15,7 @@ use types::{
     uuid_text::Spelling,
     version::Version,
 };
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A random number.
 pub fn random() -> u64 {

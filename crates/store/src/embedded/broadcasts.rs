@@ -5,11 +5,11 @@ use super::{
     writer::{BROADCASTS, NUMBERS},
 };
 use crate::StoreError;
-use redb::{ReadableTable as _, ReadableTableMetadata as _, Table, TableError};
-use types::{
+use beckon_types::{
     broadcast::{BROADCASTS_MAX, BroadcastId, BroadcastVersion, Broadcasts},
     step::TooManyBroadcasts,
 };
+use redb::{ReadableTable as _, ReadableTableMetadata as _, Table, TableError};
 
 /// The number that is their revision.
 const REVISION: &str = "broadcasts";

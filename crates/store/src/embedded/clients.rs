@@ -10,9 +10,7 @@ use super::{
     writer::{CLIENTS, MESSAGES},
 };
 use crate::StoreError;
-use redb::{ReadableTable as _, Table, TableError, WriteTransaction};
-use std::{collections::HashMap, ops::Bound, time::Duration};
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     dialect::Dialect,
     notification::Sequence,
@@ -23,6 +21,8 @@ use types::{
     },
     uaid::Uaid,
 };
+use redb::{ReadableTable as _, Table, TableError, WriteTransaction};
+use std::{collections::HashMap, ops::Bound, time::Duration};
 
 /// A record says when its client was seen last to within this part of `uaid_idle`, so that a hello does not
 /// have to write. What is unknown is added to the time: a client never expires too early.

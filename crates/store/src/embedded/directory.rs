@@ -1,8 +1,8 @@
 //! The directory of a single process: in memory, since its nodes end with it.
 
 use crate::{LEASE, NodeEntry};
+use beckon_types::presence::NodeId;
 use std::{collections::BTreeMap, time::Duration};
-use types::presence::NodeId;
 
 /// The nodes that announced themselves, and until when their lease is.
 #[derive(Debug, Default)]

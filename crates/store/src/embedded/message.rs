@@ -11,7 +11,7 @@
 //! Numbers are big-endian, so that the messages of one client are beside each other and the oldest is first.
 
 use super::record::{Unreadable, take};
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     key_ring::KeyId,
     message::{Encoding, Payload},

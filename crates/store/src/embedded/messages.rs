@@ -7,14 +7,14 @@ use super::{
     record::{KeyPrefix, Record, Stored, Unreadable},
 };
 use crate::StoreError;
-use redb::ReadableTable as _;
-use std::time::Duration;
-use types::{
+use beckon_types::{
     message::{Message, Place, Position},
     notification::Sequence,
     step::{Backlog, Fetch, FindChannel, FindChannelOutcome, NotOwner, PutMessage, PutMessageOutcome},
     uaid::Uaid,
 };
+use redb::ReadableTable as _;
+use std::time::Duration;
 
 impl Batch<'_, '_> {
     /// See [`crate::Store::put_message`].

@@ -20,7 +20,7 @@
 //! What a step has to know of a message to decide is here; what it carries is in a table of its own
 //! ([`super::message`]), and is read only to be sent.
 
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     dialect::Dialect,
     key_ring::KeyId,
@@ -283,8 +283,8 @@ pub(super) fn take<const LEN: usize>(rest: &mut &[u8]) -> Result<[u8; LEN], Unre
 #[cfg(test)]
 mod tests {
     use super::*;
+    use beckon_types::topic::TAG_LEN;
     use proptest::prelude::*;
-    use types::topic::TAG_LEN;
 
     /// Records as version 1 wrote them. This file is never edited, so that they stay readable.
     const FIXTURE_1: &str = include_str!("../../tests/fixtures/record-v1.embedded");

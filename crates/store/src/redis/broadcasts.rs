@@ -2,9 +2,9 @@
 
 use super::{Unreadable, pairs};
 use crate::StoreError;
+use beckon_types::broadcast::Broadcasts;
 use redis::Value;
 use std::sync::Arc;
-use types::broadcast::Broadcasts;
 
 /// Reads the whole hash. None is revision zero.
 pub(super) fn read(fields: &[Value]) -> Result<Broadcasts, StoreError> {

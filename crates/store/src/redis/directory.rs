@@ -8,8 +8,8 @@
 
 use super::{pairs, record::Unreadable};
 use crate::{Announced, NodeEntry, StoreError};
+use beckon_types::presence::NodeId;
 use redis::Value;
-use types::presence::NodeId;
 
 /// The version of the format that this file writes and reads.
 const VERSION: u8 = 1;

@@ -2,12 +2,12 @@
 
 use super::{SCRIPTS, keys, messages, pairs, record, unexpected};
 use crate::StoreError;
-use redis::{Cmd, Value};
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     dialect::Dialect,
     step::{Hello, HelloOutcome, Listed},
 };
+use redis::{Cmd, Value};
 
 /// The call of the script.
 pub(super) fn call(hello: &Hello, idle_ms: u64) -> Cmd {

@@ -11,10 +11,7 @@
 
 use super::{SCRIPTS, Unreadable, keys, record, unexpected};
 use crate::StoreError;
-use bytes::{Buf as _, Bytes};
-use redis::{Cmd, Value};
-use std::time::Duration;
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     key_ring::KeyId,
     message::{Encoding, Message, Payload, Place, Position},
@@ -22,6 +19,9 @@ use types::{
     topic::TopicTag,
     urgency::Urgency,
 };
+use bytes::{Buf as _, Bytes};
+use redis::{Cmd, Value};
+use std::time::Duration;
 
 /// The version of the format that this file writes and reads.
 const VERSION: u8 = 1;
@@ -170,8 +170,8 @@ fn header(bytes: &mut Bytes) -> Result<Box<str>, Unreadable> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use beckon_types::{notification::Sequence, uaid::Uaid};
     use proptest::{option, prelude::*, sample::select};
-    use types::{notification::Sequence, uaid::Uaid};
 
     const PLACE: Place = Place { sequence: Sequence(7), topic: None };
     const TTL: Duration = Duration::from_secs(60);

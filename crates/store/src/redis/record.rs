@@ -19,7 +19,7 @@
 //! Numbers of more than a byte are big-endian. Numbers that scripts count with are decimal digits, so that no
 //! Lua number has to hold a version. The scripts in `scripts/` write the same format.
 
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     dialect::Dialect,
     key_ring::KeyId,

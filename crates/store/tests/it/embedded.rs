@@ -3,13 +3,13 @@
 mod messages;
 
 use crate::SetClock;
-use std::{path::Path, sync::Arc, time::Duration};
-use store::{
+use beckon_store::{
     Store, StoreError,
     conformance::{Fixture, steps::*},
     embedded::{EmbeddedStore, OpenError, Options},
 };
-use types::step::{HelloOutcome, PutOutcome};
+use beckon_types::step::{HelloOutcome, PutOutcome};
+use std::{path::Path, sync::Arc, time::Duration};
 
 const IDLE: Duration = Duration::from_secs(64 * 60);
 
@@ -40,7 +40,7 @@ async fn fixture() -> Fixture {
 }
 
 mod conformance {
-    store::conformance_suite!(super::fixture);
+    beckon_store::conformance_suite!(super::fixture);
 }
 
 #[tokio::test]
@@ -175,10 +175,10 @@ async fn a_lease_lapses() {
     let store = shared(directory.path(), &clock);
     let (node, other) = (new_node(), new_node());
     store.announce(node.clone()).await.unwrap();
-    clock.advance(store::LEASE - Duration::from_secs(1));
+    clock.advance(beckon_store::LEASE - Duration::from_secs(1));
     assert_eq!(store.nodes().await.unwrap(), std::slice::from_ref(&node));
     assert!(!store.announce(node.clone()).await.unwrap().lapsed);
-    clock.advance(store::LEASE);
+    clock.advance(beckon_store::LEASE);
     assert_eq!(store.nodes().await.unwrap(), []);
     assert_eq!(store.announce(other.clone()).await.unwrap().nodes, [other]);
     assert!(store.announce(node).await.unwrap().lapsed);
@@ -202,10 +202,14 @@ async fn an_unreadable_record_is_told_and_stays() {
     assert_ne!(std::fs::read(directory.path().join("store.redb")).unwrap(), bytes);
     let store = shared(directory.path(), &clock);
     let unreadable = |error: &StoreError| matches!(error, StoreError::Unreadable(_));
-    let put = types::step::PutVersion { uaid: client.uaid, channel: client.channels[0], version: version(1) };
+    let put = beckon_types::step::PutVersion {
+        uaid: client.uaid,
+        channel: client.channels[0],
+        version: version(1),
+    };
     assert!(unreadable(&store.hello(simplepush(client.uaid, new_presence())).await.unwrap_err()));
     assert!(unreadable(&store.put_version(put).await.unwrap_err()));
-    let ack = types::step::Ack { channel: client.channels[0], version: None };
+    let ack = beckon_types::step::Ack { channel: client.channels[0], version: None };
     assert!(unreadable(&store.ack_versions(client.uaid, vec![ack]).await.unwrap_err()));
     clock.advance(IDLE * 2);
     store.nodes().await.unwrap();

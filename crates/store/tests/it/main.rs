@@ -28,14 +28,14 @@ impl SetClock {
         self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
     }
 
-    fn clock(&self) -> store::embedded::Clock {
+    fn clock(&self) -> beckon_store::embedded::Clock {
         let seconds = Arc::clone(&self.0);
         Arc::new(move || Duration::from_secs(seconds.load(Ordering::SeqCst)))
     }
 }
 
 /// The operating system's clock.
-fn moving_clock() -> store::embedded::Clock {
+fn moving_clock() -> beckon_store::embedded::Clock {
     Arc::new(|| {
         #[expect(clippy::disallowed_methods, reason = "this test is about the time that passes")]
         let now = std::time::SystemTime::now();
@@ -44,8 +44,8 @@ fn moving_clock() -> store::embedded::Clock {
 }
 
 /// What the embedded store and Redis are opened with by their setting.
-fn open_options(data_dir: std::path::PathBuf) -> store::open::OpenOptions {
-    store::open::OpenOptions {
+fn open_options(data_dir: std::path::PathBuf) -> beckon_store::open::OpenOptions {
+    beckon_store::open::OpenOptions {
         data_dir,
         uaid_idle: Duration::from_secs(3600),
         step_timeout: Duration::from_secs(3),

@@ -1,14 +1,14 @@
 //! Random steps have the same outcomes on every store as on the reference.
 
 use crate::SetClock;
-use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::TestRunner};
-use std::sync::Arc;
-use store::{
+use beckon_store::{
     Store,
     conformance::model::{CHANNELS, CLIENTS, KEYS, Names, SOCKETS, Step, TOPICS, perform, reference::Model},
     harness::RedisServer,
 };
-use types::{dialect::Dialect, urgency::Urgency, uuid_text::Spelling, version::Version};
+use beckon_types::{dialect::Dialect, urgency::Urgency, uuid_text::Spelling, version::Version};
+use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::TestRunner};
+use std::sync::Arc;
 
 /// Runs of steps, on each store.
 const RUNS: u32 = 48;
@@ -137,6 +137,6 @@ async fn random_steps_on_the_embedded_store_do_what_the_reference_does() {
 #[tokio::test]
 async fn random_steps_on_redis_do_what_the_reference_does() {
     let server = RedisServer::start();
-    let store = store::redis::connect(&server.url(), Default::default()).await.unwrap();
+    let store = beckon_store::redis::connect(&server.url(), Default::default()).await.unwrap();
     check(Arc::new(store)).await;
 }

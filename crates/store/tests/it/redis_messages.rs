@@ -1,18 +1,18 @@
 //! Messages in Redis: what they cost there, and what is left of them.
 
 use crate::redis::{number, only_client, open};
-use std::{sync::Arc, time::Duration};
-use store::{
+use beckon_store::{
     Store, StoreError,
     conformance::{message_steps::*, steps::*},
     harness::{RedisCluster, RedisServer},
     redis::{Limits, connect},
 };
-use types::{
+use beckon_types::{
     dialect::Dialect,
     step::{AddChannel, Fetch, Hello, PutMessage, PutMessageOutcome},
     vapid_key::KeyHash,
 };
+use std::{sync::Arc, time::Duration};
 
 /// All keys of messages.
 fn message_keys(server: &RedisServer) -> Vec<Vec<u8>> {
@@ -253,7 +253,7 @@ async fn an_unreadable_message_is_told_and_stays() {
 /// Redis is emptied while nodes know a revision: they hear of what is set afterwards.
 #[tokio::test]
 async fn an_emptied_redis_has_other_revisions() {
-    use types::broadcast::{BroadcastId, BroadcastVersion};
+    use beckon_types::broadcast::{BroadcastId, BroadcastVersion};
     let server = RedisServer::start();
     let store = open(&server, Limits::default()).await;
     let id = || BroadcastId::parse("a").unwrap();

@@ -1,10 +1,7 @@
 //! What is pending for a node, driven by hand: no socket, no clock.
 
 use super::*;
-use bytes::Bytes;
-use std::{sync::Arc, task::Wake, time::Duration};
-use tokio::sync::oneshot::Receiver;
-use types::{
+use beckon_types::{
     channel_id::ChannelId,
     key_ring::KeyId,
     message::{Encoding, Message, Payload, Place},
@@ -12,6 +9,9 @@ use types::{
     urgency::Urgency,
     version::Version,
 };
+use bytes::Bytes;
+use std::{sync::Arc, task::Wake, time::Duration};
+use tokio::sync::oneshot::Receiver;
 
 const NODE: NodeId = NodeId(7);
 const LATE: Moment = Moment(1000);

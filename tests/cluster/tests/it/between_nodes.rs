@@ -1,6 +1,6 @@
 //! gRPC between the tiers: who may speak, and what happens when nobody can.
 
-use cluster_tests::{
+use beckon_cluster_tests::{
     fleet::Shape,
     plan::Plan,
     process,
@@ -10,7 +10,7 @@ use cluster_tests::{
     talk::{Client, new_channel},
     until,
 };
-use store::harness::RedisServer;
+use beckon_store::harness::RedisServer;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_between_the_tiers_delays_and_loses_nothing() {
@@ -75,8 +75,8 @@ async fn a_node_with_another_secret_is_refused() {
 #[tokio::test]
 async fn the_internal_port_is_not_opened_to_others_without_a_secret() {
     let redis = RedisServer::start();
-    let [ws, admin] = std::array::from_fn(|_| cluster_tests::ports::free().to_string());
-    let grpc = format!("0.0.0.0:{}", cluster_tests::ports::free().port());
+    let [ws, admin] = std::array::from_fn(|_| beckon_cluster_tests::ports::free().to_string());
+    let grpc = format!("0.0.0.0:{}", beckon_cluster_tests::ports::free().port());
     let settings = [
         ("BECKON_WS_LISTEN", &*ws),
         ("BECKON_ADMIN_LISTEN", &admin),
@@ -84,7 +84,7 @@ async fn the_internal_port_is_not_opened_to_others_without_a_secret() {
         ("BECKON_GRPC_ADVERTISE", "127.0.0.1:1"),
         ("BECKON_STORE", &redis.url()),
         ("BECKON_ENDPOINT_URL", "http://127.0.0.1:1"),
-        ("BECKON_TOKEN_KEYS", &cluster_tests::plan::key(1)),
+        ("BECKON_TOKEN_KEYS", &beckon_cluster_tests::plan::key(1)),
     ];
     let (status, output) = process::run(&Program::ConnectionNode.path(), &[], &settings);
     assert_eq!(status.code(), Some(64), "{output}");

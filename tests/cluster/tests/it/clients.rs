@@ -3,8 +3,8 @@
 //!
 //! Stock Firefox itself is in `tests/browser`; here is what it says.
 
-use client::raw::{Frame, Options, SUBPROTOCOL};
-use cluster_tests::{
+use beckon_client::raw::{Frame, Options, SUBPROTOCOL};
+use beckon_cluster_tests::{
     PATIENCE,
     fleet::{Profile, Shape},
     stage::Stage,

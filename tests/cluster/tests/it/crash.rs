@@ -1,15 +1,15 @@
 //! What is promised of accepted notifications when programs are killed, stopped or started (DESIGN.md sections
 //! 3 and 8).
 
-use cluster_tests::{
+use beckon_cluster_tests::{
     fleet::Shape,
     plan::{Plan, key},
     stage::{Registered, Stage},
     talk::{Client, new_channel},
     until,
 };
+use beckon_store::harness::{Options, RedisServer};
 use std::collections::BTreeMap;
-use store::harness::{Options, RedisServer};
 
 /// A client with these channels, and the endpoint of each.
 async fn with_channels(client: &mut Client, count: usize) -> Vec<(String, String)> {
@@ -87,15 +87,15 @@ async fn a_second_server_on_the_same_data_is_refused() {
     let stage = Stage::own(Plan::new(Shape::Standalone));
     let Registered { mut client, channel, endpoint, .. } = stage.registered().await;
     let data = stage.directory().join("data");
-    let [ws, http, admin] = std::array::from_fn(|_| cluster_tests::ports::free().to_string());
+    let [ws, http, admin] = std::array::from_fn(|_| beckon_cluster_tests::ports::free().to_string());
     let settings = [
         ("BECKON_WS_LISTEN", &*ws),
         ("BECKON_HTTP_LISTEN", &http),
         ("BECKON_ADMIN_LISTEN", &admin),
         ("BECKON_DATA_DIR", data.to_str().unwrap()),
     ];
-    let program = cluster_tests::programs::Program::Beckon.path();
-    let (status, output) = cluster_tests::process::run(&program, &[], &settings);
+    let program = beckon_cluster_tests::programs::Program::Beckon.path();
+    let (status, output) = beckon_cluster_tests::process::run(&program, &[], &settings);
     assert_eq!(status.code(), Some(69), "{output}");
     assert!(output.contains(data.to_str().unwrap()), "{output}");
     // The first one has not noticed.
@@ -191,9 +191,9 @@ async fn a_client_that_moves_around_misses_nothing() {
         }
         // Of the older socket, only what was on its way, and the end.
         loop {
-            match client.socket().text_within(cluster_tests::PATIENCE).await {
+            match client.socket().text_within(beckon_cluster_tests::PATIENCE).await {
                 Ok(text) => assert!(text.contains("notification"), "{text}"),
-                Err(client::error::Error::Closed(close)) => break assert_eq!(close.code, 1000),
+                Err(beckon_client::error::Error::Closed(close)) => break assert_eq!(close.code, 1000),
                 Err(error) => panic!("{error}"),
             }
         }

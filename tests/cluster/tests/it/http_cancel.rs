@@ -1,7 +1,7 @@
 //! HTTP-33 and HTTP-34: taking a message back.
 
 use crate::refusal::{expect_cors, expect_refusal, header, tokens_of};
-use cluster_tests::{
+use beckon_cluster_tests::{
     fleet::{Profile, Shape},
     stage::Stage,
     webpush::{ENCRYPTED, KEPT, NOT_KEPT, Subscribed, id_of, location_of},

@@ -1,17 +1,17 @@
 //! HTTP-1 to HTTP-12: the SimplePush endpoint.
 
-use client::app_server::{Accepted, AppServer, SendError};
-use cluster_tests::{
+use beckon_client::app_server::{Accepted, AppServer, SendError};
+use beckon_cluster_tests::{
     fleet::{Profile, Shape},
     plan::Plan,
     stage::{FORM, Registered, Stage},
     talk::{Client, new_channel},
     until,
 };
+use beckon_store::harness::{Options, RedisServer};
 use http::{Method, Response};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
-use store::harness::{Options, RedisServer};
 
 on_both_shapes![
     http_1_a_put_says_whether_the_client_is_connected,

@@ -1,7 +1,7 @@
 //! HTTP-14 to HTTP-20: the headers of a message.
 
 use crate::refusal::{expect_refusal, header};
-use cluster_tests::{
+use beckon_cluster_tests::{
     fleet::{Profile, Shape},
     stage::Stage,
     webpush::{ENCRYPTED, KEPT, Subscribed},

@@ -1,15 +1,15 @@
 //! HTTP-38 to HTTP-40, and the paths of section 1.3: what monitors and load balancers ask.
 
-use cluster_tests::{
+use beckon_cluster_tests::{
     fleet::{Profile, Shape},
     node::Node,
     plan::Plan,
     stage::Stage,
     until,
 };
+use beckon_store::harness::RedisServer;
 use http::{Method, Response};
 use serde_json::{Value, json};
-use store::harness::RedisServer;
 
 on_both_shapes![
     http_38_status_and_lbheartbeat_answer_without_the_store,

@@ -1,8 +1,8 @@
 //! HTTP-25 to HTTP-30: who may send.
 
 use crate::refusal::expect_refusal;
-use client::vapid::{Credential, LIFETIME_MAX, Scheme, Signer};
-use cluster_tests::{
+use beckon_client::vapid::{Credential, LIFETIME_MAX, Scheme, Signer};
+use beckon_cluster_tests::{
     fleet::{Profile, Shape},
     stage::Stage,
     webpush::{ENCRYPTED, KEPT, Subscribed, audience_of, authorization, new_signer, unix_time},

@@ -1,12 +1,12 @@
 //! HTTP-13, HTTP-21 to HTTP-24, HTTP-31, HTTP-32 and HTTP-35 to HTTP-37: the Web Push endpoint.
 
 use crate::refusal::{expect_cors, expect_refusal, header, tokens_of};
-use client::{
+use beckon_client::{
     app_server::{AppServer, SendError},
     vapid::{Claims, Scheme},
     webpush::post::Post,
 };
-use cluster_tests::{
+use beckon_cluster_tests::{
     bare,
     fleet::{Profile, Shape},
     plan::{Plan, key},
@@ -17,11 +17,11 @@ use cluster_tests::{
         unix_time,
     },
 };
+use beckon_store::harness::{Options, RedisServer};
+use beckon_types::message::{Encoding, Payload};
 use http::Method;
 use serde_json::json;
 use std::time::Duration;
-use store::harness::{Options, RedisServer};
-use types::message::{Encoding, Payload};
 
 on_both_shapes![
     http_13_a_post_is_answered_by_201_and_a_location,

@@ -2,8 +2,8 @@
 //! reach each other (DESIGN.md sections 3, 4 and 8).
 
 use crate::refusal::{expect_refusal, header};
-use client::error::Error;
-use cluster_tests::{
+use beckon_client::error::Error;
+use beckon_cluster_tests::{
     PATIENCE,
     fleet::Shape,
     plan::{Plan, key},
@@ -13,10 +13,10 @@ use cluster_tests::{
     until,
     webpush::{Client, ENCRYPTED, KEPT, NOT_KEPT, Subscribed, authorization, id_of, location_of, new_signer},
 };
+use beckon_store::harness::{Options, RedisCluster, RedisServer};
 use http::Method;
 use serde_json::json;
 use std::collections::BTreeSet;
-use store::harness::{Options, RedisCluster, RedisServer};
 
 on_both_shapes![
     a_store_that_is_away_is_told_and_loses_nothing,
@@ -122,7 +122,7 @@ async fn a_killed_connection_node_loses_no_message() {
     let sent = async || {
         let id = stage.accepted(&endpoint, &[NOT_KEPT, ENCRYPTED], "x").await;
         // A message that is not kept comes live or never.
-        let arrived = back.socket().text_within(cluster_tests::POLL).await;
+        let arrived = back.socket().text_within(beckon_cluster_tests::POLL).await;
         arrived.is_ok_and(|text| text.contains(&id)).then_some(())
     };
     until("messages reach the node that came back", sent).await;

@@ -1,7 +1,7 @@
 //! The programs as an operator and a newcomer meet them: settings, exit codes, signals, the command line.
 
-use client::user_agent::{self, Event, UserAgent};
-use cluster_tests::{
+use beckon_client::user_agent::{self, Event, UserAgent};
+use beckon_cluster_tests::{
     PATIENCE,
     fleet::{Fleet, Shape},
     node::Node,
@@ -13,8 +13,8 @@ use cluster_tests::{
     until,
     webpush::{Subscribed, new_signer},
 };
+use beckon_store::harness::RedisServer;
 use std::time::Duration;
-use store::harness::RedisServer;
 
 /// The program of every plan, with settings that are all right.
 fn complete_settings(store: &str) -> Vec<(Program, Vec<(String, String)>)> {
@@ -143,7 +143,7 @@ async fn a_drain_is_bounded_and_spares_a_cluster_the_loss() {
     for _ in 0..20 {
         let mut client = Stage::client_of(first).await;
         let uaid = client.hello().await;
-        let channel = cluster_tests::talk::new_channel();
+        let channel = beckon_cluster_tests::talk::new_channel();
         let endpoint = client.register(&channel).await;
         clients.push((client, uaid, channel, endpoint));
     }
@@ -295,7 +295,7 @@ async fn a_user_agent_comes_back_by_itself() {
     let stage = Stage::own(Plan::new(Shape::Standalone));
     let server: &Node = &stage.nodes()[0];
     let options = user_agent::Options {
-        backoff: client::backoff::Backoff {
+        backoff: beckon_client::backoff::Backoff {
             first: Duration::from_millis(50),
             longest: Duration::from_millis(500),
         },
@@ -357,7 +357,11 @@ async fn logs_tell_no_secrets() {
             for secret in [&known.uaid, &known.channel, token, "a-payload-nobody-logs"] {
                 assert!(!log.contains(secret), "{} logs {secret}", node.name());
             }
-            assert!(!log.contains(cluster_tests::plan::SECRET), "{} logs the cluster secret", node.name());
+            assert!(
+                !log.contains(beckon_cluster_tests::plan::SECRET),
+                "{} logs the cluster secret",
+                node.name()
+            );
         }
     }
 }

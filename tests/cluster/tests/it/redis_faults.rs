@@ -1,10 +1,10 @@
 //! What happens when Redis is restarted, paused, emptied, or set up in other ways (DESIGN.md sections 4 and 8).
 
-use client::{
+use beckon_client::{
     error::Error,
     user_agent::{self, Event, UserAgent},
 };
-use cluster_tests::{
+use beckon_cluster_tests::{
     PATIENCE,
     fleet::Shape,
     plan::Plan,
@@ -12,9 +12,9 @@ use cluster_tests::{
     talk::new_channel,
     until,
 };
+use beckon_store::harness::{Options, RedisCluster, RedisServer};
 use serde_json::json;
 use std::time::Duration;
-use store::harness::{Options, RedisCluster, RedisServer};
 
 fn durable() -> Options {
     Options { appendonly: true, ..Options::default() }
@@ -130,7 +130,7 @@ async fn an_emptied_redis_makes_everybody_say_hello_again() {
     }
     let url = stage.node("c0").ws_url();
     let options = user_agent::Options {
-        backoff: client::backoff::Backoff {
+        backoff: beckon_client::backoff::Backoff {
             first: Duration::from_millis(100),
             longest: Duration::from_secs(1),
         },

@@ -1,6 +1,6 @@
 //! SP-46 to SP-49: acknowledgements.
 
-use cluster_tests::{
+use beckon_cluster_tests::{
     fleet::{Profile, Shape},
     stage::{Registered, Stage},
     talk::{Client, new_channel, update},

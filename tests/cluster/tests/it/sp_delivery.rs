@@ -1,7 +1,7 @@
 //! SP-41 to SP-45, SP-50 and SP-51: notifications, live and stored.
 
-use client::error::Error;
-use cluster_tests::{
+use beckon_client::error::Error;
+use beckon_cluster_tests::{
     fleet::{Profile, Shape},
     plan::Plan,
     stage::{Registered, Stage},
@@ -158,7 +158,7 @@ async fn sp_51_a_graceful_shutdown_loses_nothing(shape: Shape) {
     assert_eq!(stage.put(&endpoint, 7).await, 200);
     client.expect_update(&channel, 7).await;
     for node in stage.connection_nodes() {
-        node.signal(cluster_tests::process::Signal::TERM);
+        node.signal(beckon_cluster_tests::process::Signal::TERM);
     }
     client.expect_close(1001).await;
     silent.expect_close(1001).await;

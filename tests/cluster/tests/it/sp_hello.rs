@@ -1,7 +1,7 @@
 //! SP-19 to SP-30: hello, and who owns a UAID.
 
-use client::user_agent::{self, UserAgent};
-use cluster_tests::{
+use beckon_client::user_agent::{self, UserAgent};
+use beckon_cluster_tests::{
     PATIENCE,
     fleet::{Profile, Shape},
     plan::Plan,

@@ -1,6 +1,6 @@
 //! SP-31 to SP-40: register and unregister.
 
-use cluster_tests::{
+use beckon_cluster_tests::{
     fleet::{Profile, Shape},
     stage::{Registered, Stage},
     talk::{new_channel, update},

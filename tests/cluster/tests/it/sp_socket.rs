@@ -1,7 +1,7 @@
 //! SP-1 to SP-3 and SP-10 to SP-18: the upgrade, frames, and messages that are none.
 
-use client::{error::Error, raw};
-use cluster_tests::{
+use beckon_client::{error::Error, raw};
+use beckon_cluster_tests::{
     PATIENCE,
     bare::{self, BareSocket},
     fleet::{Profile, Shape},
@@ -202,7 +202,7 @@ async fn sp_17_message_types_are_compared_without_case(shape: Shape) {
     let mut client = stage.connect().await;
     let reply = client.ask(&json!({"messageType": "HELLO", "channelIDs": []})).await;
     assert_eq!((&reply["messageType"], &reply["status"]), (&json!("hello"), &json!(200)));
-    let channel = cluster_tests::talk::new_channel();
+    let channel = beckon_cluster_tests::talk::new_channel();
     for (sent, canonical) in [("registeR", "register"), ("UnRegister", "unregister")] {
         let reply = client.ask(&json!({"messageType": sent, "channelID": channel})).await;
         assert_eq!((&reply["messageType"], &reply["status"]), (&json!(canonical), &json!(200)));

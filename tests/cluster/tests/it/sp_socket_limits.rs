@@ -1,7 +1,7 @@
 //! SP-4 to SP-9: hello timeout, pings, keep-alive.
 
-use client::{error::Error, raw::Frame};
-use cluster_tests::{
+use beckon_client::{error::Error, raw::Frame};
+use beckon_cluster_tests::{
     PATIENCE,
     bare::{self, BareFrame, BareSocket},
     fleet::{Profile, Shape},

@@ -1,6 +1,6 @@
 //! WP-28, WP-29 and WP-40: what a user agent says of messages.
 
-use cluster_tests::{
+use beckon_cluster_tests::{
     fleet::{Profile, Shape},
     stage::Stage,
     talk::new_channel,

@@ -1,6 +1,6 @@
 //! WP-33 to WP-37: what waits for a user agent.
 
-use cluster_tests::{
+use beckon_cluster_tests::{
     fleet::{Profile, Shape},
     plan::Plan,
     stage::Stage,

@@ -1,6 +1,6 @@
 //! WP-8 to WP-11: broadcasts.
 
-use cluster_tests::{
+use beckon_cluster_tests::{
     fleet::{Profile, Shape},
     stage::Stage,
     talk::new_channel,
@@ -127,7 +127,7 @@ async fn wp_11_a_change_reaches_subscribed_sockets_on_every_node(shape: Shape) {
     let answer = stage.ask(Method::DELETE, &broadcast_url(node, &id), "").await;
     assert!(answer.status().is_success(), "{answer:?}");
     for node in stage.connection_nodes() {
-        cluster_tests::until("the removal is known", async || {
+        beckon_cluster_tests::until("the removal is known", async || {
             let reply =
                 Client::connect(&node.ws_url()).await.hello_with(json!({"broadcasts": {&id: "4"}})).await;
             (reply["broadcasts"] == json!({"errors": {&id: "Broadcast not found"}})).then_some(())

@@ -1,7 +1,7 @@
 //! WP-21 to WP-27, WP-30 to WP-32: messages, live and stored.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use cluster_tests::{
+use beckon_cluster_tests::{
     fleet::{Profile, Shape},
     stage::Stage,
     webpush::{

@@ -1,6 +1,6 @@
 //! WP-1 to WP-7: hello in the Web Push dialect.
 
-use cluster_tests::{
+use beckon_cluster_tests::{
     fleet::{Profile, Shape},
     plan::Plan,
     stage::{Registered, Stage},
@@ -8,8 +8,8 @@ use cluster_tests::{
     until,
     webpush::{Client, Subscribed, expect_hello_reply},
 };
+use beckon_store::harness::{Options, RedisServer};
 use serde_json::{Value, json};
-use store::harness::{Options, RedisServer};
 
 on_both_shapes![
     wp_1_a_hello_reply_has_what_browsers_need,

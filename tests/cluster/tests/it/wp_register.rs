@@ -1,7 +1,7 @@
 //! WP-12 to WP-20: register and unregister.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use cluster_tests::{
+use beckon_cluster_tests::{
     fleet::{Profile, Shape},
     stage::Stage,
     talk::new_channel,
@@ -119,7 +119,7 @@ async fn wp_15_another_key_supersedes_the_endpoint(shape: Shape) {
     let registers = [None, Some(&first), Some(&second), Some(&first), None, Some(&second)];
     let mut endpoints: BTreeMap<Option<&str>, String> = BTreeMap::new();
     for signer in registers {
-        let key = signer.map(client::vapid::Signer::public_key);
+        let key = signer.map(beckon_client::vapid::Signer::public_key);
         let endpoint = match key {
             None => client.register(&channel).await,
             Some(key) => client.register_for(&channel, key).await,

@@ -1,7 +1,7 @@
 //! WP-38 and WP-39: pings, frames, and messages that are none.
 
-use client::raw::Frame;
-use cluster_tests::{
+use beckon_client::raw::Frame;
+use beckon_cluster_tests::{
     PATIENCE,
     fleet::{Profile, Shape},
     plan::Plan,

@@ -8,8 +8,8 @@ use crate::{
     programs::Programs,
     settings::Settings,
 };
-use loadgen::report::Report;
-use ops::exit::Failure;
+use beckon_loadgen::report::Report;
+use beckon_ops::exit::Failure;
 
 const CLIENTS: u32 = 15_000;
 

@@ -8,8 +8,8 @@ use crate::{
     programs::Programs,
     settings::Settings,
 };
-use loadgen::report::Report;
-use ops::exit::Failure;
+use beckon_loadgen::report::Report;
+use beckon_ops::exit::Failure;
 
 /// Clients of one connection-node.
 const CLIENTS: [u32; 5] = [1_000, 2_000, 5_000, 10_000, 18_000];

@@ -8,7 +8,7 @@ use crate::{
     programs::Programs,
     settings::Settings,
 };
-use ops::exit::Failure;
+use beckon_ops::exit::Failure;
 
 const CLIENTS: u32 = 15_000;
 

@@ -9,8 +9,8 @@ use crate::{
     programs::Programs,
     settings::Settings,
 };
-use loadgen::stats::Quantiles;
-use ops::exit::Failure;
+use beckon_loadgen::stats::Quantiles;
+use beckon_ops::exit::Failure;
 
 const CLIENTS: u32 = 15_000;
 

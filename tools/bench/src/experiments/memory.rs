@@ -9,8 +9,8 @@ use crate::{
     programs::Programs,
     settings::Settings,
 };
-use loadgen::report::Report;
-use ops::exit::Failure;
+use beckon_loadgen::report::Report;
+use beckon_ops::exit::Failure;
 
 /// Clients, and the numbers of them at which everybody rests; the slope is from the first to the last.
 const CLIENTS: u32 = 18_000;
@@ -95,7 +95,7 @@ fn slope(report: &Report) -> Chart {
     let curve = |name: &str| {
         let settled =
             report.samples.iter().filter(|sample| sample.label == "settled" || sample.label == "start");
-        let point = |sample: &loadgen::measure::Sample| {
+        let point = |sample: &beckon_loadgen::measure::Sample| {
             let rss = sample.processes.get(name)?.rss;
             Some((sample.clients as f64, rss as f64 / f64::from(1 << 20)))
         };

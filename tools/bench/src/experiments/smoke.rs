@@ -10,8 +10,8 @@ use crate::{
     programs::Programs,
     settings::Settings,
 };
-use loadgen::{dialect::Dialect, report::Report};
-use ops::exit::Failure;
+use beckon_loadgen::{dialect::Dialect, report::Report};
+use beckon_ops::exit::Failure;
 
 const CLIENTS: u32 = 6_000;
 

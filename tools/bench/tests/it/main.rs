@@ -1,7 +1,7 @@
 //! Experiments on real clusters, in small: that they come to an end, lose nothing and leave findings.
 #![expect(clippy::expect_used, reason = "a test that cannot start its programs has failed")]
 
-use bench::findings::{Findings, read_all};
+use beckon_bench::findings::{Findings, read_all};
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},

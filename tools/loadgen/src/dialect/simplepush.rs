@@ -1,7 +1,7 @@
 //! SimplePush (PROTOCOL.md sections 2 and 3): the number of a notification is its version.
 
 use super::{Notification, Notified, Said, UaidText, channel_number, channel_text, welcome};
-use client::message::{Acknowledged, Reply, Request};
+use beckon_client::message::{Acknowledged, Reply, Request};
 use std::{borrow::Cow, io::Write as _};
 
 /// The first message of a client that has these channels.

@@ -3,7 +3,7 @@
 
 use super::{FOREIGN, Notification, Notified, Said, UaidText, channel_number, channel_text, welcome};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use client::webpush::message::{Acknowledged, Received, Reply, Request};
+use beckon_client::webpush::message::{Acknowledged, Received, Reply, Request};
 use serde::Deserialize;
 use std::{borrow::Cow, collections::BTreeMap, io::Write as _};
 

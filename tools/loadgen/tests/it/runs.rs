@@ -1,7 +1,7 @@
 //! What a run finds out, and that it does what it was told to.
 
 use crate::server::Server;
-use loadgen::report::Report;
+use beckon_loadgen::report::Report;
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,

@@ -1,8 +1,7 @@
 //! The sentences of the store's trait for SimplePush, as short as they can be said.
 
-use session::session::{Outcome, Step};
-use std::collections::BTreeMap;
-use types::{
+use beckon_session::session::{Outcome, Step};
+use beckon_types::{
     channel_id::ChannelId,
     dialect::Dialect,
     key_ring::KeyId,
@@ -16,6 +15,7 @@ use types::{
     uuid_text::Spelling,
     version::Version,
 };
+use std::collections::BTreeMap;
 
 #[derive(Debug, Default)]
 pub(crate) struct Record {

@@ -2,13 +2,8 @@
 
 use super::{action::Action, store::Store};
 use crate::talk::{A, X, Y, ack_text, channel, register_text, uaid, unregister_text};
-use serde_json::Value;
-use session::session::{Admission, Context, Effect, Input, Outcome, Session, Settings, Step};
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Duration,
-};
-use types::{
+use beckon_session::session::{Admission, Context, Effect, Input, Outcome, Session, Settings, Step};
+use beckon_types::{
     broadcast::Broadcasts,
     channel_id::ChannelId,
     moment::Moment,
@@ -17,6 +12,11 @@ use types::{
     step::PutOutcome,
     uaid::Uaid,
     version::Version,
+};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
 };
 
 const CHANNELS: [&str; 3] = [X, Y, "00000000000040008000000000000abc"];

@@ -2,9 +2,9 @@
 
 use super::talk::*;
 use crate::talk::*;
-use session::session::{Effect, Input, Outcome, Told};
+use beckon_session::session::{Effect, Input, Outcome, Told};
+use beckon_types::message::Message;
 use std::time::Duration;
-use types::message::Message;
 
 fn told(count: usize) -> Vec<Effect> {
     vec![Effect::Told(Told::Delivered); count]
@@ -57,7 +57,9 @@ fn a_position_behind_messages_with_a_topic_is_kept() {
         &[told(1), vec![remove_messages(&stored[..1])]].concat(),
     );
     let effects = talk.handle(outcome(Outcome::RemoveMessages));
-    let [Effect::Store(session::session::Step::Fetch(fetch))] = &effects[..] else { panic!("{effects:?}") };
+    let [Effect::Store(beckon_session::session::Step::Fetch(fetch))] = &effects[..] else {
+        panic!("{effects:?}")
+    };
     assert_eq!((fetch.after, fetch.max), (Some(stored[0].place.position()), 1));
     talk.check_fetched(&stored[1..], false, &stored[1..], &[]);
 }

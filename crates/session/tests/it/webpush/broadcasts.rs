@@ -2,8 +2,8 @@
 
 use super::talk::*;
 use crate::talk::*;
-use session::session::{Effect, Input};
-use types::broadcast::Broadcasts;
+use beckon_session::session::{Effect, Input};
+use beckon_types::broadcast::Broadcasts;
 
 fn broadcasts(values: &[(&str, &str)]) -> Broadcasts {
     let values = values.iter().map(|&(id, version)| (id.into(), version.into()));

@@ -2,8 +2,8 @@
 
 use super::talk::*;
 use crate::talk::*;
-use session::session::{CloseCode, Effect, Outcome, Told};
-use types::step::{AddChannelOutcome, NotOwner};
+use beckon_session::session::{CloseCode, Effect, Outcome, Told};
+use beckon_types::step::{AddChannelOutcome, NotOwner};
 
 fn register_with(id: &str, key: &str) -> String {
     format!(r#"{{"messageType":"register","channelID":"{id}","key":{key}}}"#)
@@ -178,7 +178,7 @@ fn what_a_fetch_brings_for_a_channel_that_is_being_unregistered_is_not_sent() {
     let stored = messages([1]);
     let mut talk = Talk::webpush(&[X]);
     talk.check(
-        &[session::session::Input::Missed, text(&unregister_text(X))],
+        &[beckon_session::session::Input::Missed, text(&unregister_text(X))],
         &[fetch(None), Effect::Told(Told::Unregistered)],
     );
     talk.check_fetched(&stored, false, &[], &[remove_step(X)]);
@@ -254,6 +254,6 @@ fn a_socket_that_does_not_own_the_uaid_is_closed() {
     talk.handle(text(&unregister_text(X)));
     talk.check(&[outcome(Outcome::RemoveChannel(Err(NotOwner)))], &end);
     let mut talk = Talk::webpush(&[]);
-    talk.handle(session::session::Input::Missed);
+    talk.handle(beckon_session::session::Input::Missed);
     talk.check(&[outcome(Outcome::Fetch(Err(NotOwner)))], &end);
 }

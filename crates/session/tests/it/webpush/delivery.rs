@@ -2,8 +2,8 @@
 
 use super::talk::*;
 use crate::talk::*;
-use session::session::{Effect, Input, Outcome, Told};
-use types::{
+use beckon_session::session::{Effect, Input, Outcome, Told};
+use beckon_types::{
     message::{Encoding, Message, Payload},
     urgency::Urgency,
 };

@@ -2,7 +2,7 @@
 
 use super::talk::*;
 use crate::talk::*;
-use session::session::{CloseCode, Effect, Input, Outcome, Told};
+use beckon_session::session::{CloseCode, Effect, Input, Outcome, Told};
 
 const TOLD: Effect = Effect::Told(Told::Delivered);
 

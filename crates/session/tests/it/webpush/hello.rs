@@ -2,8 +2,8 @@
 
 use super::talk::*;
 use crate::talk::*;
-use session::session::{Admission, BareHello, CloseCode, Effect, Input, InvalidUaid, Outcome, Step};
-use types::{
+use beckon_session::session::{Admission, BareHello, CloseCode, Effect, Input, InvalidUaid, Outcome, Step};
+use beckon_types::{
     dialect::Dialect,
     step::{Hello, HelloOutcome},
 };

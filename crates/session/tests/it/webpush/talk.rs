@@ -1,9 +1,8 @@
 //! Short ways to say things in Web Push.
 
 use crate::talk::*;
-use session::session::{Effect, Input, Outcome, Settings, Step};
-use std::time::Duration;
-use types::{
+use beckon_session::session::{Effect, Input, Outcome, Settings, Step};
+use beckon_types::{
     channel_id::ChannelId,
     dialect::Dialect,
     message::{Message, Place, Position},
@@ -17,6 +16,7 @@ use types::{
     urgency::Urgency,
     vapid_key::{KeyHash, VapidKey},
 };
+use std::time::Duration;
 
 pub(crate) const WEBPUSH_A: &str =
     r#"{"messageType":"hello","use_webpush":true,"uaid":"6fa1c3e2d40b4f5a8c7e9b1032a4d5f6"}"#;
@@ -136,7 +136,7 @@ pub(crate) fn id_for(client: &str, message: &Message) -> String {
 
 /// The notification of a message without a body, in the spelling of X or Y.
 pub(crate) fn notified_message(message: &Message) -> Effect {
-    let id = message.channel.to_text(types::uuid_text::Spelling::HYPHENATED);
+    let id = message.channel.to_text(beckon_types::uuid_text::Spelling::HYPHENATED);
     let version = id_for(A, message);
     send(&format!(r#"{{"messageType":"notification","channelID":"{id}","version":"{version}"}}"#))
 }
@@ -189,7 +189,7 @@ pub(crate) fn refused_webpush(message: &str) -> [Effect; 3] {
     let members = message.strip_suffix('}').unwrap();
     [
         send(&format!(r#"{members},"status":401,"error":"Invalid Command"}}"#)),
-        close(session::session::CloseCode::Policy),
+        close(beckon_session::session::CloseCode::Policy),
         release(),
     ]
 }

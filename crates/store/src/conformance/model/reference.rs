@@ -5,8 +5,7 @@ use crate::conformance::{
     message_steps::{LONG, payload},
     steps::version,
 };
-use std::collections::BTreeMap;
-use types::{
+use beckon_types::{
     dialect::Dialect,
     key_ring::KeyId,
     message::{Message, Place, Position},
@@ -18,6 +17,7 @@ use types::{
     uuid_text::Spelling,
     vapid_key::KeyHash,
 };
+use std::collections::BTreeMap;
 
 /// The reference.
 #[derive(Debug, Default)]

@@ -2,14 +2,12 @@
 
 use super::{IDLE, open, options, shared};
 use crate::SetClock;
-use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
-use std::{path::Path, sync::Arc, time::Duration};
-use store::{
+use beckon_store::{
     Store, StoreError,
     conformance::{message_steps::*, steps::*},
     embedded::EmbeddedStore,
 };
-use types::{
+use beckon_types::{
     broadcast::{BroadcastId, BroadcastVersion},
     channel_id::ChannelId,
     key_ring::KeyId,
@@ -20,6 +18,8 @@ use types::{
     urgency::Urgency,
     vapid_key::KeyHash,
 };
+use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
+use std::{path::Path, sync::Arc, time::Duration};
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -215,7 +215,7 @@ async fn expired_messages_are_swept_from_the_disk() {
 #[tokio::test]
 async fn steps_at_once_see_each_other_and_share_commits() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
-    let synced = store::embedded::Options { fsync: true, ..options(directory.path(), &clock) };
+    let synced = beckon_store::embedded::Options { fsync: true, ..options(directory.path(), &clock) };
     let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(synced).unwrap());
     let client = subscribed(&store, 1).await;
     let topic = Some(tag(1));

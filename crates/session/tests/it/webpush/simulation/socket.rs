@@ -1,8 +1,7 @@
 //! A socket of the user agent, and what has gone over it.
 
-use session::session::{Input, Outcome, Session, Step};
-use std::collections::{BTreeMap, VecDeque};
-use types::{
+use beckon_session::session::{Input, Outcome, Session, Step};
+use beckon_types::{
     channel_id::ChannelId,
     message::{Message, Place},
     moment::Moment,
@@ -11,6 +10,7 @@ use types::{
     step::HelloOutcome,
     urgency::Urgency,
 };
+use std::collections::{BTreeMap, VecDeque};
 
 pub(super) const BATCH_SIZE: usize = 3;
 

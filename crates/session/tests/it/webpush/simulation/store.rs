@@ -1,8 +1,7 @@
 //! The sentences of the store's trait for Web Push, as short as they can be said.
 
-use session::session::{Outcome, Step};
-use std::collections::BTreeMap;
-use types::{
+use beckon_session::session::{Outcome, Step};
+use beckon_types::{
     channel_id::ChannelId,
     dialect::Dialect,
     key_ring::KeyId,
@@ -13,6 +12,7 @@ use types::{
     step::{AddChannel, AddChannelOutcome, Backlog, Channel, Fetch, Hello, HelloOutcome, NotOwner, Snapshot},
     uuid_text::Spelling,
 };
+use std::collections::BTreeMap;
 
 /// A message and when it expires.
 #[derive(Debug)]

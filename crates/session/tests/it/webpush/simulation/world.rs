@@ -11,13 +11,8 @@ use crate::{
     talk::{A, X, Y, channel, register_text, settings, uaid, unregister_text},
     webpush::talk::message,
 };
-use serde_json::Value;
-use session::session::{Admission, Context, Effect, Input, Outcome, Session, Settings, Step};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
-use types::{
+use beckon_session::session::{Admission, Context, Effect, Input, Outcome, Session, Settings, Step};
+use beckon_types::{
     broadcast::Broadcasts,
     channel_id::ChannelId,
     message_id::MessageId,
@@ -26,6 +21,11 @@ use types::{
     presence::{ConnectionId, NodeId, Presence},
     topic::TopicTag,
     urgency::Urgency,
+};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
 };
 
 const CHANNELS: [&str; 3] = [X, Y, "00000000-0000-4000-8000-000000000abc"];
