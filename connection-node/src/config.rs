@@ -72,8 +72,9 @@ beckon_ops::settings! {
         bare_hello: BareHello = "webpush" => parse_bare_hello,
         /// What a SimplePush hello with a malformed UAID gets: new (a new UAID), or 503 (an error).
         invalid_uaid: InvalidUaid = "new" => parse_invalid_uaid,
-        /// Time over which sockets are closed when the node stops, so that clients come back one by one.
-        drain_window: Duration = "10s",
+        /// How long a stopping node drains: sockets are closed spread over this time, and requests must end within
+        /// it.
+        drain_time: Duration = "10s",
     }
 }
 

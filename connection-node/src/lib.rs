@@ -130,7 +130,7 @@ pub async fn run(
         announcement: Announcement {
             grpc_address,
             ws_url: config.node.ws_advertise.clone(),
-            drain_window: config.sockets.drain_window,
+            drain_time: config.sockets.drain_time,
         },
         secret: config.node.cluster_secret.clone(),
         tls: config.tls.clone(),

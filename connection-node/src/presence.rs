@@ -25,7 +25,7 @@ pub struct Announcement {
     /// The WebSocket URL of this very node, if clients may be redirected to it.
     pub ws_url: Option<String>,
     /// Time over which sockets are closed when the store has lost its memory.
-    pub drain_window: Duration,
+    pub drain_time: Duration,
 }
 
 /// Announces the node until `stop` is cancelled, then ends its lease. `epoch` is that of the first announcement.
@@ -42,7 +42,7 @@ pub async fn keep_lease(
             Ok(announced) if announced.epoch != epoch => {
                 epoch = announced.epoch;
                 tracing::warn!("the store has lost its memory, all sockets are closed");
-                let (all, window) = (node.registry.all(), announcement.drain_window);
+                let (all, window) = (node.registry.all(), announcement.drain_time);
                 tasks.spawn(pace(all, window, stop.clone(), Mailbox::store_lost));
             }
             Ok(announced) if announced.lapsed => {

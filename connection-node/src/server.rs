@@ -35,7 +35,7 @@ use std::{
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Time after the drain window in which the last sockets close and the store is told.
+/// Time after the drain time in which the last sockets close and the store is told.
 const DRAIN_REST: Duration = Duration::from_secs(10);
 
 /// How often the drain looks whether all sockets have gone.
@@ -158,7 +158,7 @@ impl Server {
         Ok(())
     }
 
-    /// Accepts clients until `shutdown` is requested, then closes the sockets over the drain window, and
+    /// Accepts clients until `shutdown` is requested, then closes the sockets over the drain time, and
     /// returns when all have gone and the store knows, or when the time for that is up.
     pub async fn run<V: Vitals>(self, sockets: TcpListener, admin: Arc<Admin<V>>, shutdown: &Shutdown) {
         let Self { node, announcement, epoch, tasks, moving, stop, ws_path, allowed_origins } = self;
@@ -192,13 +192,13 @@ impl Server {
     }
 }
 
-/// Closes all sockets over the drain window, while upgrades are refused, and waits until they have gone.
+/// Closes all sockets over the drain time, while upgrades are refused, and waits until they have gone.
 async fn drain(node: &Arc<Node>, announcement: &Announcement) {
     node.draining.store(true, Ordering::Relaxed);
     if let Err(error) = presence::announce(node, announcement).await {
         tracing::warn!(error = %error, "the other nodes are not told of the drain");
     }
-    let window = announcement.drain_window;
+    let window = announcement.drain_time;
     tracing::info!(sockets = node.registry.open(), "draining");
     let closed = async {
         presence::pace(node.registry.all(), window, CancellationToken::new(), Mailbox::drain).await;

@@ -85,8 +85,9 @@ beckon_ops::settings! {
         grpc_tls_name: Option<String> = "",
         /// Time for a connection-node to take a stored notification; then the answer is 202.
         delivery_timeout: Duration = "2s" => parse_positive,
-        /// Time that requests have to end when the node stops.
-        drain_timeout: Duration = "10s",
+        /// How long a stopping node drains: sockets are closed spread over this time, and requests must end within
+        /// it.
+        drain_time: Duration = "10s",
         /// What operators call this node. Empty: the address of http_listen.
         node_name: Option<String> = "",
     }

@@ -135,7 +135,7 @@ pub async fn run(config: Config, listeners: Listeners, store: Arc<dyn Store>, sh
     admin_end.spawn(admin.clone().serve(listeners.admin, admin_end.clone()));
     shutdown.spawn(serve(listeners.http, &config.http, endpoints, admin, shutdown.clone()));
     shutdown.requested().await;
-    match shutdown.drain(config.node.drain_timeout).await {
+    match shutdown.drain(config.node.drain_time).await {
         Drained::Complete => tracing::info!("drained"),
         Drained::CutShort { tasks } => tracing::warn!(tasks, "drain cut short, requests were dropped"),
     }

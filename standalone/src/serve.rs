@@ -162,7 +162,7 @@ pub(crate) async fn run(
         announcement: Announcement {
             grpc_address: String::new(),
             ws_url: None,
-            drain_window: sockets.drain_window,
+            drain_time: sockets.drain_time,
         },
         secret: None,
         tls: None,

@@ -108,7 +108,7 @@ async fn those_who_stay_move_when_half_have_left() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_move_while_the_node_stops_are_closed() {
-    let node = TestNode::start(&[("BECKON_DRAIN_WINDOW", "1s")]).await;
+    let node = TestNode::start(&[("BECKON_DRAIN_TIME", "1s")]).await;
     let mut wires = Vec::new();
     for _ in 0..100 {
         wires.push(Wire::greeted(node.address).await);

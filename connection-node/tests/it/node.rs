@@ -70,7 +70,7 @@ impl TestNode {
             announcement: Announcement {
                 grpc_address: String::new(),
                 ws_url: None,
-                drain_window: settings.drain_window,
+                drain_time: settings.drain_time,
             },
             secret: None,
             tls: None,

@@ -275,7 +275,7 @@ async fn a_peer_that_does_not_read_gets_everything_later() {
 
 #[tokio::test]
 async fn a_drain_closes_all_sockets_and_refuses_new_ones() {
-    let node = TestNode::start(&[("BECKON_DRAIN_WINDOW", "1s")]).await;
+    let node = TestNode::start(&[("BECKON_DRAIN_TIME", "1s")]).await;
     let mut wires = Vec::new();
     for _ in 0..50 {
         wires.push(Wire::greeted(node.address).await);
