@@ -4,6 +4,7 @@
 //! * [`config`]: settings from a file, the environment and flags, all errors at once.
 //! * [`exit`]: how a program ends, and with which code.
 //! * [`logging`]: text for people, JSON for machines.
+//! * [`log_throttle`]: one line per cause and minute for what fails thousands of times a second.
 //! * [`clock`]: the only place that asks what time it is.
 //! * [`shutdown`]: one request to stop, one owner of all tasks, a bounded drain.
 //! * [`listener`]: binding a port and accepting connections without falling over.
@@ -19,6 +20,7 @@ pub mod config;
 pub mod exit;
 pub mod http;
 pub mod listener;
+pub mod log_throttle;
 pub mod logging;
 pub mod metrics;
 pub mod process;
