@@ -1,66 +1,11 @@
-//! Who may depend on whom, and what every manifest has.
+//! Which of our crates may depend on which, and what every manifest has.
+//!
+//! The code map of ARCHITECTURE.md is the table of dependencies that is checked here. A new edge between crates is the
+//! rarest kind of change: it goes into that table, with its reason in the text around it.
 
 use crate::tree::{assert_none, read, root};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
-
-/// A crate, the crates of ours it may use, and those that only its tests may use besides.
-type Row = (&'static str, &'static [&'static str], &'static [&'static str]);
-
-/// Every arrow goes down, the two nodes never meet, and all but `ops` may use `types`. A new edge is the rarest
-/// kind of change: it belongs into ARCHITECTURE.md, with its reason.
-const TABLE: &[Row] = &[
-    // Words.
-    ("beckon-types", &[], &[]),
-    // Core: no network, no clock, no store.
-    ("beckon-session", &["beckon-types"], &[]),
-    // Parts.
-    ("beckon-store", &["beckon-types"], &["beckon-store"]),
-    ("beckon-proto", &["beckon-types"], &[]),
-    ("beckon-ops", &[], &[]),
-    ("beckon-client", &["beckon-types"], &[]),
-    // Nodes.
-    (
-        "beckon-connection-node",
-        &["beckon-types", "beckon-session", "beckon-store", "beckon-proto", "beckon-ops"],
-        &["beckon-client", "beckon-store"],
-    ),
-    (
-        "beckon-endpoint-node",
-        &["beckon-types", "beckon-store", "beckon-proto", "beckon-ops"],
-        &["beckon-client", "beckon-store"],
-    ),
-    (
-        "beckon",
-        &[
-            "beckon-types",
-            "beckon-store",
-            "beckon-proto",
-            "beckon-ops",
-            "beckon-client",
-            "beckon-connection-node",
-            "beckon-endpoint-node",
-        ],
-        &["beckon-client", "beckon-store"],
-    ),
-    // Tools.
-    ("beckon-loadgen", &["beckon-types", "beckon-client", "beckon-ops"], &[]),
-    ("beckon-bench", &["beckon-loadgen", "beckon-ops"], &[]),
-    (
-        "beckon-cluster-tests",
-        &[
-            "beckon-types",
-            "beckon-client",
-            "beckon-store",
-            "beckon-proto",
-            "beckon-ops",
-            "beckon-connection-node",
-            "beckon-endpoint-node",
-        ],
-        &[],
-    ),
-    ("xtask", &[], &["beckon-ops"]),
-];
 
 /// What `types` and `session` must not even reach through others: they do no I/O.
 const INPUT_OUTPUT: &[&str] = &["tokio", "mio", "hyper", "redis", "redb", "tonic", "warp", "socket2"];
@@ -83,27 +28,90 @@ fn dependencies<'a>(manifest: &'a Table, section: &str) -> impl Iterator<Item = 
     manifest.get(section).and_then(Value::as_table).into_iter().flatten()
 }
 
+/// A row of the code map.
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    folder: String,
+    /// Packages of ours that it uses.
+    uses: BTreeSet<String>,
+    /// Packages of ours that its tests use besides.
+    tests_use: BTreeSet<String>,
+}
+
+/// The rows of the code map, from top to bottom. Crates are listed there without the prefix of their packages.
+fn code_map(text: &str) -> Vec<Row> {
+    let packages = |cell: &str| -> BTreeSet<String> {
+        let names = cell.split(',').map(str::trim).filter(|name| !name.is_empty());
+        names.map(|name| format!("beckon-{name}")).collect()
+    };
+    let rows = text.lines().skip_while(|line| !line.starts_with("| folder |")).skip(2);
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    rows.map(|line| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [folder, _, uses, tests_use] = cells[..] else { panic!("not four columns: {line}") };
+        Row {
+            folder: folder.trim_matches('`').to_owned(),
+            uses: packages(uses),
+            tests_use: packages(tests_use),
+        }
+    })
+    .collect()
+}
+
 #[test]
-fn dependencies_go_down() {
+fn the_code_map_is_read() {
+    let text =
+        "| folder | what | may use | tests |\n| --- | --- | --- | --- |\n| `a/b` | x | | b |\n\n| `c` |";
+    let row = Row {
+        folder: "a/b".into(),
+        uses: BTreeSet::new(),
+        tests_use: BTreeSet::from(["beckon-b".to_owned()]),
+    };
+    assert_eq!(code_map(text), [row]);
+}
+
+#[test]
+fn dependencies_are_those_of_the_code_map() {
     let manifests = manifests();
+    let map = code_map(&read("ARCHITECTURE.md"));
+    let ours = |manifest: &Table, sections: &[&str]| -> BTreeSet<String> {
+        let all = sections.iter().flat_map(|section| dependencies(manifest, section));
+        all.map(|(name, _)| name.clone()).filter(|name| manifests.contains_key(name)).collect()
+    };
     let mut offenders = Vec::new();
-    for (name, (_, manifest)) in &manifests {
-        let Some((_, allowed, in_tests)) = TABLE.iter().find(|(row, _, _)| row == name) else {
-            offenders.push(format!("{name} is not in the table"));
+    for (name, (folder, manifest)) in &manifests {
+        let Some(row) = map.iter().find(|row| row.folder == *folder) else {
+            offenders.push(format!("{folder} has no row"));
             continue;
         };
-        for (section, tests) in
-            [("dependencies", &[][..]), ("build-dependencies", &[]), ("dev-dependencies", *in_tests)]
-        {
-            for (dependency, _) in dependencies(manifest, section) {
-                let ours = manifests.contains_key(dependency);
-                if ours && !allowed.contains(&dependency.as_str()) && !tests.contains(&dependency.as_str()) {
-                    offenders.push(format!("{name} -> {dependency} ({section})"));
-                }
-            }
+        let uses = ours(manifest, &["dependencies", "build-dependencies"]);
+        let tests_use = ours(manifest, &["dev-dependencies"]);
+        for (of, declared, listed) in [("", uses, &row.uses), ("the tests of ", tests_use, &row.tests_use)] {
+            offenders
+                .extend(declared.difference(listed).map(|used| format!("{of}{name} may not use {used}")));
+            offenders
+                .extend(listed.difference(&declared).map(|used| format!("{of}{name} do not use {used}")));
         }
     }
-    assert_none("not in the table of who may depend on whom", &offenders);
+    for row in &map {
+        if !root().join(&row.folder).is_dir() {
+            offenders.push(format!("{} is not a folder", row.folder));
+        }
+    }
+    assert_none("the code map of ARCHITECTURE.md differs from the manifests", &offenders);
+}
+
+#[test]
+fn dependencies_go_down() {
+    let folders: BTreeMap<String, String> =
+        manifests().into_iter().map(|(name, (folder, _))| (folder, name)).collect();
+    let mut above = BTreeSet::new();
+    let mut offenders = Vec::new();
+    for row in code_map(&read("ARCHITECTURE.md")) {
+        offenders.extend(row.uses.difference(&above).map(|used| format!("{} uses {used}", row.folder)));
+        above.extend(folders.get(&row.folder).cloned());
+    }
+    assert_none("uses a crate that is not above it in the code map", &offenders);
 }
 
 #[test]
@@ -188,4 +196,15 @@ fn each_crate_has_one_integration_test_binary() {
         }
     }
     assert_none("belongs into tests/it/", &offenders);
+}
+
+#[test]
+fn the_compiler_is_the_same_everywhere() {
+    let workspace: Table = read("Cargo.toml").parse().unwrap();
+    let oldest = workspace["workspace"]["package"]["rust-version"].as_str().unwrap();
+    let toolchain: Table = read("rust-toolchain.toml").parse().unwrap();
+    let channel = toolchain["toolchain"]["channel"].as_str().unwrap();
+    assert!(channel.starts_with(&format!("{oldest}.")), "{channel} is not {oldest}");
+    let image = format!("FROM rust:{channel}-slim-");
+    assert!(read("deploy/Dockerfile").lines().any(|line| line.starts_with(&image)), "{image}");
 }
