@@ -1,4 +1,4 @@
-//! The atomic steps that nodes ask of the store, and their outcomes (DESIGN.md section 4).
+//! The atomic steps that nodes ask of the store, and their outcomes.
 //!
 //! They are words of the domain because two crates that may not know each other share them: the session asks
 //! for a step, the store performs it, and the node carries one to the other.

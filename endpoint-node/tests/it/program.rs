@@ -1,4 +1,4 @@
-//! The program as an operator starts it: exit codes and what it says (DESIGN.md section 9).
+//! The program as an operator starts it: exit codes and messages (`docs/configuration.md`).
 
 use crate::http_client;
 use beckon_store::harness::RedisServer;

@@ -28,7 +28,7 @@ pub const EXPERIMENTS: [(&str, &str, Conduct); 7] = [
 /// The name under which load generators measure themselves.
 const LOADGEN: &str = "loadgen";
 
-/// Senders of a closed loop, as DESIGN.md has them.
+/// Senders of a closed loop, as in `docs/performance.md`.
 const SENDERS: u32 = 32;
 
 /// Tells the one who watches what is going on.

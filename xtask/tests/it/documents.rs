@@ -1,7 +1,7 @@
 //! What the documents refer to is there.
 
-use crate::tree::{assert_none, files_ending, read, root};
-use std::path::Path;
+use crate::tree::{assert_none, files, files_ending, read, root};
+use std::{collections::BTreeSet, path::Path};
 
 /// The targets of all inline links of a Markdown text, code blocks aside.
 fn links(text: &str) -> Vec<&str> {
@@ -34,6 +34,117 @@ fn links_lead_to_files_that_are_there() {
         }
     }
     assert_none("a link to nowhere", &offenders);
+}
+
+/// Words of a text that could be paths: what is left between characters that paths here do not have.
+fn path_words(text: &str) -> impl Iterator<Item = &str> {
+    let is_part = |character: char| character.is_ascii_alphanumeric() || "_-./".contains(character);
+    text.split(move |character| !is_part(character)).map(|word| word.trim_end_matches(['.', '/']))
+}
+
+/// Documents that a text cites: `NAME.md`, and everything below `docs`.
+fn cited_documents(text: &str) -> Vec<&str> {
+    // Two slashes are left of a URL.
+    let is_cited = |word: &&str| {
+        (word.ends_with(".md") || word.starts_with("docs/")) && *word != ".md" && !word.starts_with("//")
+    };
+    path_words(text).filter(is_cited).collect()
+}
+
+/// Records of decisions that a text cites, by number: `ADR 12`.
+fn cited_records(text: &str) -> Vec<usize> {
+    let numbers = text.split("ADR ").skip(1);
+    let digits = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
+    numbers.filter_map(|rest| digits(rest).parse().ok()).collect()
+}
+
+/// Files that hold what people wrote.
+fn texts() -> Vec<String> {
+    const ENDINGS: &[&str] = &[
+        ".rs",
+        ".md",
+        ".toml",
+        ".lua",
+        ".proto",
+        ".js",
+        ".py",
+        ".yml",
+        ".yaml",
+        ".cfg",
+        ".conf",
+        ".service",
+        ".html",
+        "Caddyfile",
+        "Dockerfile",
+        "deploy/make-env",
+        "deploy/health-check",
+        ".ci/run",
+    ];
+    files(".").into_iter().filter(|path| ENDINGS.iter().any(|ending| path.ends_with(ending))).collect()
+}
+
+#[test]
+fn documents_that_are_cited_are_there() {
+    let records: BTreeSet<usize> = files("docs/adr")
+        .iter()
+        .filter_map(|path| Path::new(path).file_name()?.to_str()?.split('-').next()?.parse().ok())
+        .collect();
+    // Sources cite the documents of the root and of `docs` by their names alone.
+    let folders = [".", "docs"];
+    let mut offenders = Vec::new();
+    let mut cited = 0;
+    for path in texts().into_iter().filter(|path| path != "xtask/tests/it/documents.rs") {
+        let text = read(&path);
+        let own = Path::new(&path).parent().unwrap().to_str().unwrap();
+        for document in cited_documents(&text) {
+            cited += 1;
+            let is_there = |folder: &&str| root().join(folder).join(document).exists();
+            if !folders.iter().chain([&own]).any(is_there) {
+                offenders.push(format!("{path}: {document}"));
+            }
+        }
+        let missing = cited_records(&text).into_iter().filter(|number| !records.contains(number));
+        offenders.extend(missing.map(|number| format!("{path}: ADR {number}")));
+    }
+    assert!(cited > 50, "{cited}");
+    assert_none("a document that does not exist", &offenders);
+}
+
+/// Files and folders of the repository that a document names in backquotes, by their whole path.
+fn cited_paths(text: &str) -> Vec<&str> {
+    let folders = [
+        "crates/",
+        "connection-node/",
+        "endpoint-node/",
+        "standalone/",
+        "proto/",
+        "tools/",
+        "tests/",
+        "xtask/",
+        "deploy/",
+    ];
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.flat_map(path_words).filter(|word| folders.iter().any(|folder| word.starts_with(folder))).collect()
+}
+
+#[test]
+fn paths_that_documents_name_are_there() {
+    let mut offenders = Vec::new();
+    for path in files_ending(".md") {
+        let text = read(&path);
+        let missing = cited_paths(&text).into_iter().filter(|cited| !root().join(cited).exists());
+        offenders.extend(missing.map(|cited| format!("{path}: {cited}")));
+    }
+    assert_none("a file that does not exist", &offenders);
+}
+
+#[test]
+fn citations_are_found() {
+    let text = "see `A.md` (docs/b/c.svg), https://d.example/E.md and F.md.\n*.md ADR 12, ADR x";
+    assert_eq!(cited_documents(text), ["A.md", "docs/b/c.svg", "F.md"]);
+    assert_eq!(cited_records(text), [12]);
+    let text = "in `crates/a/src/*.rs`, `deploy/x.cfg`: `b` crates/c";
+    assert_eq!(cited_paths(text), ["crates/a/src", "deploy/x.cfg"]);
 }
 
 /// Tests of the protocol's checklist that a text names, like `sp_27_a_second_hello_is_refused`.

@@ -43,7 +43,7 @@ async fn a_cluster_of_three_masters_passes_the_suite() {
     run_all(&store).await;
 }
 
-/// The budget of DESIGN.md section 4.
+/// The budget of `docs/performance.md` for a record in Redis.
 #[tokio::test]
 async fn a_connected_client_with_one_channel_takes_at_most_300_bytes() {
     let server = RedisServer::start();

@@ -72,7 +72,7 @@ async fn a_stored_message_takes_at_most_200_bytes_beside_its_payload() {
     }
 }
 
-/// The budget of DESIGN.md section 4 holds for Web Push too.
+/// The budget of `docs/performance.md` for a record in Redis holds for Web Push too.
 #[tokio::test]
 async fn a_client_with_one_restricted_channel_takes_at_most_300_bytes() {
     let server = RedisServer::start();

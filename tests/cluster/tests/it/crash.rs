@@ -1,5 +1,4 @@
-//! What is promised of accepted notifications when programs are killed, stopped or started (DESIGN.md sections
-//! 3 and 8).
+//! What is promised of accepted notifications when programs are killed, stopped or started.
 
 use beckon_cluster_tests::{
     fleet::Shape,

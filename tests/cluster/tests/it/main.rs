@@ -1,4 +1,4 @@
-//! The black-box suite: what PROTOCOL.md and DESIGN.md promise, asked of the real programs over real sockets.
+//! The black-box suite: what PROTOCOL.md and README.md promise, checked against the real programs over real sockets.
 //!
 //! A test that is named after an item of the checklist (PROTOCOL.md section 10) is written once and run on both
 //! shapes: `standalone::sp_27_…` and `cluster::sp_27_…`. [`coverage`] makes sure that no item is left out.

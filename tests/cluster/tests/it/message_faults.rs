@@ -1,5 +1,5 @@
 //! What is promised of accepted messages when programs are killed, when Redis is away, and when the tiers cannot
-//! reach each other (DESIGN.md sections 3, 4 and 8).
+//! reach each other.
 
 use crate::refusal::{expect_refusal, header};
 use beckon_client::error::Error;

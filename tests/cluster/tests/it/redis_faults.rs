@@ -1,4 +1,4 @@
-//! What happens when Redis is restarted, paused, emptied, or set up in other ways (DESIGN.md sections 4 and 8).
+//! What happens when Redis is restarted, paused, emptied, or configured differently.
 
 use beckon_client::{
     error::Error,
