@@ -2,19 +2,20 @@
 
 use crate::{
     book::Book,
-    dialect::{self, Dialect, Said, UaidText},
+    client::{Client, Reason, State},
+    dialect::{self, Dialect, Said},
     frame::{self, Frame},
     http, place,
     place::{Server, Sources},
     schedule::Dice,
     settings::Settings,
+    sockets,
 };
-use mio::{Interest, Registry, Token, event::Event, net::TcpStream};
-use socket2::{Domain, Protocol, Socket, Type};
+use mio::{Interest, Registry, Token, event::Event};
 use std::{
     collections::VecDeque,
-    io::{self, ErrorKind, Read as _, Write as _},
-    net::{IpAddr, SocketAddr},
+    io::{ErrorKind, Read as _},
+    net::IpAddr,
 };
 
 /// Time for a connection to give a client all its endpoints.
@@ -28,41 +29,6 @@ const BURST_US: u64 = 10_000;
 
 /// Bytes read from a socket at a time, into a buffer that all share.
 const READ_MAX: usize = 64 * 1024;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Not connected.
-    Away,
-    /// TCP is being connected.
-    Connecting,
-    /// The upgrade was sent.
-    Upgrading,
-    /// The hello was sent.
-    Greeting,
-    /// A register was sent.
-    Registering,
-    /// All channels have their endpoints.
-    Ready,
-}
-
-#[derive(Debug)]
-struct Client {
-    stream: Option<TcpStream>,
-    state: State,
-    /// It has been ready before.
-    is_back: bool,
-    /// Connections that it has begun.
-    attempts: u32,
-    uaid: Option<UaidText>,
-    /// How many channels have their endpoints: the first ones.
-    registered: u32,
-    /// The beginning of a frame whose end has not come.
-    unread: Vec<u8>,
-    /// What the socket did not take.
-    unsent: Vec<u8>,
-    began_us: u64,
-    greeted_us: u64,
-}
 
 /// All clients, by number.
 #[derive(Debug)]
@@ -96,9 +62,6 @@ pub struct Clients {
     ack: Vec<u8>,
     output: Vec<u8>,
 }
-
-/// Why a connection ended.
-type Reason = String;
 
 impl Clients {
     /// Clients of which none is connected yet, and the VAPID key that they restrict their channels to.
@@ -209,7 +172,7 @@ impl Clients {
             0 => None,
             count => Some(self.sources[number % count].of(number / count)),
         };
-        let opened = open(server.address, source.map(IpAddr::from)).and_then(|mut stream| {
+        let opened = sockets::open(server.address, source.map(IpAddr::from)).and_then(|mut stream| {
             registry.register(&mut stream, Token(number), Interest::READABLE | Interest::WRITABLE)?;
             Ok(stream)
         });
@@ -504,47 +467,4 @@ impl Clients {
             }
         }
     }
-}
-
-impl Client {
-    /// Sends bytes; what the socket does not take waits.
-    fn send(&mut self, bytes: &[u8]) -> Result<(), Reason> {
-        let Some(stream) = &mut self.stream else { return Ok(()) };
-        let sent = if self.unsent.is_empty() { write(stream, bytes) } else { Ok(0) };
-        let sent = sent.map_err(|error| format!("write: {}", error.kind()))?;
-        self.unsent.extend_from_slice(&bytes[sent..]);
-        Ok(())
-    }
-}
-
-/// Writes as much as a socket takes now.
-pub fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    let mut sent = 0;
-    while sent < bytes.len() {
-        match stream.write(&bytes[sent..]) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(length) => sent += length,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(sent)
-}
-
-/// Begins to connect.
-pub fn open(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    // Messages are small and somebody measures how long each takes.
-    socket.set_tcp_nodelay(true)?;
-    if let Some(source) = source {
-        socket.bind(&SocketAddr::from((source, 0)).into())?;
-    }
-    match socket.connect(&address.into()) {
-        Ok(()) => {}
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(TcpStream::from_std(socket.into()))
 }

@@ -16,6 +16,7 @@
 //! that stalls does not get a lighter load, nor a better figure, for it.
 
 pub mod book;
+mod client;
 pub mod clients;
 pub mod console;
 pub mod cost;
@@ -32,6 +33,7 @@ pub mod report;
 pub mod schedule;
 pub mod senders;
 pub mod settings;
+mod sockets;
 pub mod stats;
 pub mod timer;
 pub mod vapid;

@@ -2,12 +2,13 @@
 
 use crate::{
     book::Book,
-    clients::{self, Clients},
+    clients::Clients,
     dialect::{Dialect, Notification},
     http,
     place::Server,
     schedule::{Schedule, Turns},
     settings::Settings,
+    sockets,
 };
 use mio::{Interest, Registry, Token, event::Event, net::TcpStream};
 use std::io::{ErrorKind, Read as _};
@@ -153,7 +154,7 @@ impl Senders {
     fn connect(&mut self, number: usize, registry: &Registry, now_us: u64, book: &mut Book) {
         let address = self.servers[number % self.servers.len()].address;
         let token = Token(self.first_token + number);
-        let opened = clients::open(address, None).and_then(|mut stream| {
+        let opened = sockets::open(address, None).and_then(|mut stream| {
             registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
             Ok(stream)
         });
@@ -201,7 +202,7 @@ impl Senders {
         sender.state = State::Busy { number, since_us: now_us };
         self.busy += 1;
         let Some(stream) = &mut sender.stream else { return };
-        match clients::write(stream, &self.output) {
+        match sockets::write(stream, &self.output) {
             Ok(sent) => sender.unsent.extend_from_slice(&self.output[sent..]),
             Err(error) => self.end(index, &format!("request: {}", error.kind()), now_us, book),
         }
@@ -240,7 +241,7 @@ impl Senders {
             return Ok(());
         }
         if !sender.unsent.is_empty() {
-            let sent = clients::write(stream, &sender.unsent);
+            let sent = sockets::write(stream, &sender.unsent);
             let sent = sent.map_err(|error| format!("request: {}", error.kind()))?;
             sender.unsent.drain(..sent);
         }
