@@ -9,7 +9,7 @@ pub use paths::paths;
 
 use crate::{mailbox::Mailbox, node::Node, presence::pace};
 use beckon_store::StoreError;
-use beckon_types::broadcast::Broadcasts;
+use beckon_types::Broadcasts;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;

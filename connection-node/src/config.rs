@@ -10,7 +10,7 @@ use beckon_proto::{
     tls::{Tls, TlsFiles},
 };
 use beckon_session::session::{BareHello, InvalidUaid, Settings};
-use beckon_types::{endpoint_url::EndpointUrl, key_ring::KeyRing};
+use beckon_types::{EndpointUrl, KeyRing};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Part of the process's open files that sockets may take by default; the rest is for the store, other nodes,

@@ -16,7 +16,7 @@ use crate::{
     socket::{Incoming, Socket},
 };
 use beckon_session::session::{CloseCode, Context as SessionContext, Effect, Input, Outcome, Session, Step};
-use beckon_types::{moment::Moment, notification::Notification, presence::Presence, uaid::Uaid};
+use beckon_types::{Moment, Notification, Presence, Uaid};
 use futures_util::future::BoxFuture;
 use std::{
     collections::VecDeque,

@@ -6,7 +6,7 @@ use beckon_proto::{
     delivery::{Deliver, Parcel, Receipt, Undelivered},
     push_v1::{DeliverRequest, DeliverResponse, EvictRequest, EvictResponse, delivery_server::Delivery},
 };
-use beckon_types::presence::Presence;
+use beckon_types::Presence;
 use futures_util::{
     future::{BoxFuture, ready},
     stream::{BoxStream, StreamExt as _, unfold},

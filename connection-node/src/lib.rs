@@ -33,10 +33,7 @@ use beckon_ops::{
     listener::BindError,
     shutdown::Shutdown,
 };
-use beckon_store::{
-    Store,
-    open::{OpenError, OpenOptions},
-};
+use beckon_store::{OpenError, OpenOptions, Store};
 use config::Config;
 use presence::Announcement;
 use server::{Membership, NodeVitals, Server};
@@ -98,7 +95,7 @@ pub async fn open_store(config: &Config, shutdown: &Shutdown) -> Result<Option<A
         fsync: true,
         clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
     };
-    let opening = beckon_store::open::open(config.node.store.expose(), &options, config.node.wait_for_store);
+    let opening = beckon_store::open(config.node.store.expose(), &options, config.node.wait_for_store);
     tokio::select! {
         store = opening => store.map(Some).map_err(|error| match error {
             OpenError::Configuration(reason) => Failure::usage(reason),

@@ -3,7 +3,7 @@
 //! It is made for being empty: no queue is allocated until something is put in, and the queue is given away
 //! whole when the connection empties it.
 
-use beckon_types::{moment::Moment, notification::Notification};
+use beckon_types::{Moment, Notification};
 use parking_lot::Mutex;
 use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
@@ -253,12 +253,7 @@ impl State {
 mod tests {
     use super::*;
     use beckon_types::{
-        channel_id::ChannelId,
-        key_ring::KeyId,
-        message::{Encoding, Message, Payload, Place},
-        notification::{Sequence, Update},
-        urgency::Urgency,
-        version::Version,
+        ChannelId, Encoding, KeyId, Message, Payload, Place, Sequence, Update, Urgency, Version,
     };
     use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use beckon_proto::delivery::Receipt;
 use beckon_session::session::{CloseCode, Told};
-use beckon_types::notification::Notification;
+use beckon_types::Notification;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _, LabelValueEncoder},

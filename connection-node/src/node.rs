@@ -4,11 +4,7 @@ use crate::{connection::Suspended, metrics::Metrics, peers::Peers, registry::Reg
 use beckon_ops::clock::Clock;
 use beckon_session::session::{Admission, Settings};
 use beckon_store::{NodeEntry, Store};
-use beckon_types::{
-    broadcast::Broadcasts,
-    moment::Moment,
-    presence::{NodeId, Presence},
-};
+use beckon_types::{Broadcasts, Moment, NodeId, Presence};
 use parking_lot::RwLock;
 use std::sync::{
     Arc,

@@ -8,7 +8,7 @@ use beckon_proto::{
     transport,
 };
 use beckon_store::{NodeEntry, Store};
-use beckon_types::presence::Presence;
+use beckon_types::Presence;
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;

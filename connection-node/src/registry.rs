@@ -4,7 +4,7 @@
 //! names the connection; so finding it is indexing into a slab, and a client costs one slot.
 
 use crate::mailbox::{Mailbox, Posted};
-use beckon_types::{moment::Moment, notification::Notification, presence::ConnectionId};
+use beckon_types::{ConnectionId, Moment, Notification};
 use parking_lot::Mutex;
 use std::sync::{
     Arc,

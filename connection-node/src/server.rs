@@ -23,7 +23,7 @@ use beckon_ops::{
 };
 use beckon_proto::{auth::ClusterSecret, push_v1::delivery_server::DeliveryServer, tls::Tls, transport};
 use beckon_store::{Store, StoreError};
-use beckon_types::{moment::Moment, presence::NodeId};
+use beckon_types::{Moment, NodeId};
 use parking_lot::RwLock;
 use std::{
     sync::{

@@ -6,7 +6,7 @@
 
 use crate::registry::Registry;
 use beckon_ops::clock::Clock;
-use beckon_types::{moment::Moment, presence::ConnectionId};
+use beckon_types::{ConnectionId, Moment};
 use parking_lot::Mutex;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;

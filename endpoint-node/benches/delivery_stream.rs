@@ -21,12 +21,7 @@ use beckon_proto::{
     transport,
 };
 use beckon_store::{NodeEntry, Store, harness::RedisServer, redis::Limits};
-use beckon_types::{
-    channel_id::ChannelId,
-    notification::{Notification, Sequence, Update},
-    presence::{ConnectionId, NodeId, Presence},
-    version::Version,
-};
+use beckon_types::{ChannelId, ConnectionId, NodeId, Notification, Presence, Sequence, Update, Version};
 use divan::{Bencher, counter::ItemsCount};
 use futures_util::{StreamExt as _, future::join_all, stream::BoxStream};
 use std::{hint::black_box, sync::Arc, time::Duration};

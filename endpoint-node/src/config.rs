@@ -8,10 +8,7 @@ use beckon_proto::{
     tls::{Tls, TlsFiles},
     transport::PAYLOAD_LEN_MAX,
 };
-use beckon_types::{
-    endpoint_url::{EndpointUrl, InvalidEndpointUrl},
-    key_ring::KeyRing,
-};
+use beckon_types::{EndpointUrl, InvalidEndpointUrl, KeyRing};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The least that an operator may allow for the body of a message, in bytes (RFC 8030 section 7.2).

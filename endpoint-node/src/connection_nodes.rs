@@ -19,7 +19,7 @@ use beckon_proto::{
     tls::Tls,
 };
 use beckon_store::{ANNOUNCE_INTERVAL, NodeEntry, Store};
-use beckon_types::{moment::Moment, presence::NodeId};
+use beckon_types::{Moment, NodeId};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use link::Link;
 use parking_lot::{Mutex, RwLock};

@@ -7,20 +7,9 @@ use beckon_ops::clock::Clock;
 use beckon_proto::delivery::{Deliver, Parcel, Receipt};
 use beckon_store::{Store, StoreError};
 use beckon_types::{
-    channel_id::ChannelId,
-    dialect::Dialect,
-    key_ring::KeyRing,
-    message::{Message, Payload, Place},
-    message_id::{InvalidMessageId, MessageId},
-    notification::{Notification, Update},
-    presence::Presence,
-    step::{FindChannel, FindChannelOutcome, PutMessage, PutMessageOutcome, PutOutcome, PutVersion},
-    token::{Endpoint, InvalidToken},
-    topic::TopicTag,
-    uaid::Uaid,
-    urgency::Urgency,
-    vapid_key::KeyHash,
-    version::Version,
+    ChannelId, Dialect, Endpoint, FindChannel, FindChannelOutcome, InvalidEndpoint, InvalidMessageId,
+    KeyHash, KeyRing, Message, MessageId, Notification, Payload, Place, Presence, PutMessage,
+    PutMessageOutcome, PutVersion, PutVersionOutcome, TopicTag, Uaid, Update, Urgency, Version,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
@@ -115,11 +104,11 @@ impl Delivery {
     /// time limits of the store and of [`Deliver`].
     pub(crate) async fn put(
         &self,
-        token: &str,
+        path: &str,
         version: Version,
         data: Option<Arc<str>>,
     ) -> Result<Accepted, Refused> {
-        let Ok(Endpoint::SimplePush { uaid, channel }) = self.keys.open(token) else {
+        let Ok(Endpoint::SimplePush { uaid, channel }) = Endpoint::from_path(&self.keys, path) else {
             return Err(Refused::InvalidToken);
         };
         // Kept before it is handed over or answered: a crash from here on must not lose it.
@@ -128,20 +117,20 @@ impl Delivery {
         let stored_us = self.clock.now_us();
         self.metrics.store_duration.observe(seconds(began_us, stored_us));
         let (sequence, presence) = match stored.map_err(Refused::Storage)? {
-            PutOutcome::Stored { sequence, presence } => (sequence, presence),
-            PutOutcome::Gone => return Err(Refused::Gone),
+            PutVersionOutcome::Stored { sequence, presence } => (sequence, presence),
+            PutVersionOutcome::Gone => return Err(Refused::Gone),
         };
         let update = Notification::Update(Update { channel, version, sequence, data });
         Ok(self.hand_over(Dialect::SimplePush, uaid, presence, update, stored_us).await)
     }
 
-    /// The channel of a Web Push endpoint.
-    pub(crate) fn open(&self, token: &str) -> Result<WebPushChannel, InvalidToken> {
-        match self.keys.open(token)? {
+    /// The channel of the Web Push endpoint with this path.
+    pub(crate) fn open(&self, path: &str) -> Result<WebPushChannel, InvalidEndpoint> {
+        match Endpoint::from_path(&self.keys, path)? {
             Endpoint::WebPush { uaid, channel, restricted } => {
                 Ok(WebPushChannel { uaid, channel, restricted })
             }
-            Endpoint::SimplePush { .. } => Err(InvalidToken),
+            Endpoint::SimplePush { .. } => Err(InvalidEndpoint),
         }
     }
 

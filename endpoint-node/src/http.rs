@@ -30,7 +30,7 @@ use beckon_ops::{
     admin::{Admin, Audience, Vitals},
     clock::Clock,
 };
-use beckon_types::endpoint_url::EndpointUrl;
+use beckon_types::{EndpointUrl, UPDATE_PATH, WEB_PUSH_PATH};
 use parameters::BodyKind;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use warp::{
@@ -101,15 +101,15 @@ fn update(
         warp::method().and(query).and(body_kind).and(body_len).map(|method, query, body_kind, body_len| {
             simplepush::Head { method, query, body_kind, body_len }
         });
-    warp::path("update").and(warp::path::tail()).and(head).and(warp::body::stream()).then(
-        move |token: Tail, head, body| {
+    warp::path("update").and(warp::path::full()).and(head).and(warp::body::stream()).then(
+        move |path: FullPath, head, body| {
             let endpoint = endpoint.clone();
             async move {
-                let token = token.as_str();
-                if token.is_empty() || token.contains('/') {
+                let path = path.as_str();
+                if !path.strip_prefix(UPDATE_PATH).is_some_and(is_last_part) {
                     return reject::unknown_path();
                 }
-                simplepush::respond(&endpoint, token, head, body).await
+                simplepush::respond(&endpoint, path, head, body).await
             }
         },
     )
@@ -122,14 +122,15 @@ fn wpush(
     let head = warp::method()
         .and(warp::header::headers_cloned())
         .map(|method: Method, headers: HeaderMap| webpush::Head { method, headers });
-    warp::path("wpush").and(warp::path::tail()).and(head).and(warp::body::stream()).then(
-        move |path: Tail, head, body| {
+    warp::path("wpush").and(warp::path::full()).and(head).and(warp::body::stream()).then(
+        move |path: FullPath, head, body| {
             let endpoint = endpoint.clone();
             async move {
-                if path.as_str().is_empty() {
+                let path = path.as_str();
+                if path.strip_prefix(WEB_PUSH_PATH).is_none_or(str::is_empty) {
                     return reject::unknown_path();
                 }
-                webpush::respond(&endpoint, path.as_str(), head, body).await
+                webpush::respond(&endpoint, path, head, body).await
             }
         },
     )
@@ -143,12 +144,17 @@ fn message(
         let endpoint = endpoint.clone();
         async move {
             let id = id.as_str();
-            if id.is_empty() || id.contains('/') {
+            if !is_last_part(id) {
                 return reject::unknown_path();
             }
             cancel::respond(&endpoint, id, &method).await
         }
     })
+}
+
+/// Whether the rest of a path is a token or an id, rather than nothing or further parts.
+fn is_last_part(rest: &str) -> bool {
+    !rest.is_empty() && !rest.contains('/')
 }
 
 /// What load balancers ask, and everything there is not.

@@ -32,7 +32,7 @@ use beckon_ops::{
 };
 use beckon_proto::delivery::Deliver;
 use beckon_store::{OpenError, OpenOptions, Store};
-use beckon_types::{endpoint_url::EndpointUrl, key_ring::KeyRing};
+use beckon_types::{EndpointUrl, KeyRing};
 use config::{Config, HttpSettings};
 use connection_nodes::ConnectionNodes;
 use metrics::Metrics;

@@ -1,7 +1,7 @@
 //! What this node measures. The doc comment of a field is its help text.
 
 use beckon_proto::delivery::{Receipt, Undelivered};
-use beckon_types::dialect::Dialect;
+use beckon_types::Dialect;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{

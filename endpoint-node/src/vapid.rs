@@ -6,10 +6,7 @@
 
 use crate::metrics::{Metrics, VapidResult};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use beckon_types::{
-    endpoint_url::EndpointUrl,
-    vapid_key::{KeyHash, VapidKey},
-};
+use beckon_types::{EndpointUrl, KeyHash, VapidKey};
 use quick_cache::{UnitWeighter, sync::Cache};
 use ring::{
     digest::{Context, SHA256, SHA256_OUTPUT_LEN},

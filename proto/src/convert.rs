@@ -10,11 +10,7 @@ use crate::{
     push_v1 as wire,
 };
 use beckon_types::{
-    channel_id::ChannelId,
-    notification::{Notification, Sequence, Update},
-    presence::{ConnectionId, NodeId, Presence},
-    topic::TAG_LEN,
-    version::Version,
+    ChannelId, ConnectionId, NodeId, Notification, Presence, Sequence, TOPIC_TAG_LEN, Update, Version,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -33,7 +29,7 @@ pub enum Malformed {
     #[error("notification is absent or of an unknown kind")]
     Notification,
     /// `Message.topic` is not 12 bytes.
-    #[error("topic has {0} bytes instead of {TAG_LEN}")]
+    #[error("topic has {0} bytes instead of {TOPIC_TAG_LEN}")]
     Topic(usize),
     /// `Message.key` is above 255.
     #[error("key {0} is above 255")]

@@ -1,6 +1,6 @@
 //! Handing a notification to the node that has the client.
 
-use beckon_types::{notification::Notification, presence::Presence};
+use beckon_types::{Notification, Presence};
 use futures_util::future::BoxFuture;
 use std::fmt::Debug;
 

@@ -2,7 +2,7 @@
 
 use beckon_client::app_server::{AppServer, Options, SendError};
 use beckon_ops::exit::{self, Failure};
-use beckon_types::broadcast::{BroadcastId, BroadcastVersion};
+use beckon_types::{BroadcastId, BroadcastVersion};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -162,8 +162,8 @@ mod tests {
     use super::*;
     use crate::serve;
     use beckon_ops::{clock::Clock, config::Source, shutdown::Shutdown};
-    use beckon_store::open::OpenOptions;
-    use beckon_types::broadcast::{BROADCAST_ID_LEN_MAX, BROADCAST_VERSION_LEN_MAX, BROADCASTS_MAX};
+    use beckon_store::OpenOptions;
+    use beckon_types::{BROADCAST_ID_LEN_MAX, BROADCAST_VERSION_LEN_MAX, BROADCASTS_MAX};
     use std::{sync::Arc, time::Duration};
     use tokio::net::TcpListener;
 
@@ -180,7 +180,7 @@ mod tests {
             fsync: false,
             clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
         };
-        let store = beckon_store::open::open("embedded", &options, false).await.unwrap();
+        let store = beckon_store::open("embedded", &options, false).await.unwrap();
         let version = BroadcastVersion::parse(&"\"".repeat(BROADCAST_VERSION_LEN_MAX)).unwrap();
         let mut expected = String::new();
         for number in 0..BROADCASTS_MAX {

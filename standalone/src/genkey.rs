@@ -1,7 +1,7 @@
 //! `beckon genkey`: a key for endpoint tokens.
 
 use beckon_ops::exit::Failure;
-use beckon_types::key_ring::{KEY_LEN, KeyRing};
+use beckon_types::{KeyRing, TOKEN_KEY_LEN};
 
 const HELP: &str = "\
 beckon genkey: print a new key for BECKON_TOKEN_KEYS
@@ -24,7 +24,7 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Result<(), Failure> {
 
 /// A key from the system's random source.
 pub(crate) fn new_key() -> Result<String, Failure> {
-    let mut bytes = [0; KEY_LEN];
+    let mut bytes = [0; TOKEN_KEY_LEN];
     getrandom::fill(&mut bytes).map_err(Failure::unavailable)?;
     Ok(KeyRing::key_text(&bytes))
 }

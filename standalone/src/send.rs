@@ -5,7 +5,7 @@ use beckon_client::{
     webpush::post::Post,
 };
 use beckon_ops::exit::{self, Failure};
-use beckon_types::version::Version;
+use beckon_types::{Version, WEB_PUSH_PATH};
 use std::{
     io::{self, Write as _},
     time::Duration,
@@ -74,7 +74,7 @@ impl Arguments {
     }
 
     fn is_webpush(&self) -> bool {
-        self.endpoint.contains("/wpush/")
+        self.endpoint.contains(WEB_PUSH_PATH)
     }
 }
 

@@ -17,11 +17,8 @@ use beckon_ops::{
     program::About,
     shutdown::Shutdown,
 };
-use beckon_store::{
-    Store,
-    open::{OpenError, OpenOptions},
-};
-use beckon_types::key_ring::KeyRing;
+use beckon_store::{OpenError, OpenOptions, Store};
+use beckon_types::KeyRing;
 use std::{
     fs,
     io::{self, Write as _},
@@ -105,7 +102,7 @@ pub(crate) fn start(source: Source) -> Result<(), Failure> {
 pub(crate) fn read(mut source: Source) -> Result<Config, ConfigErrors> {
     let keys_given = source.is_given("token_keys");
     // Replaced by those of the data directory, once nothing else is wrong.
-    source.set_default("token_keys", KeyRing::key_text(&[0; beckon_types::key_ring::KEY_LEN]));
+    source.set_default("token_keys", KeyRing::key_text(&[0; beckon_types::TOKEN_KEY_LEN]));
     let http = HttpSettings::read(&mut source);
     if let Some(http) = &http {
         source.set_default("endpoint_url", format!("http://{}", reachable(http.http_listen)));
@@ -135,7 +132,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         fsync: process.fsync,
         clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
     };
-    let opening = beckon_store::open::open(process.store.expose(), &options, process.wait_for_store);
+    let opening = beckon_store::open(process.store.expose(), &options, process.wait_for_store);
     let store = tokio::select! {
         store = opening => store.map_err(failure)?,
         () = shutdown.requested() => return Ok(()),

@@ -13,8 +13,7 @@ use crate::node::Node;
 use beckon_ops::admin::{Admin, Vitals, empty, json};
 use beckon_store::{Store, StoreError};
 use beckon_types::{
-    broadcast::{BROADCAST_VERSION_LEN_MAX, BroadcastId, BroadcastVersion, InvalidBroadcast},
-    step::TooManyBroadcasts,
+    BROADCAST_VERSION_LEN_MAX, BroadcastId, BroadcastVersion, InvalidBroadcast, TooManyBroadcasts,
 };
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt as _};

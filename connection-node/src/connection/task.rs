@@ -3,7 +3,7 @@
 use super::{Connection, Ending};
 use crate::{node::Node, registry::Registration, socket::Socket};
 use beckon_session::session::{Session, Vacated};
-use beckon_types::moment::Moment;
+use beckon_types::Moment;
 use std::{
     future::Future,
     io,

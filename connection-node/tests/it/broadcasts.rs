@@ -4,8 +4,8 @@ use crate::{
     node::{TestNode, until},
     wire::{TEXT, Wire},
 };
-use beckon_store::harness::{Options, RedisServer};
-use beckon_types::broadcast::{
+use beckon_store::{harness::Options, harness::RedisServer};
+use beckon_types::{
     BROADCAST_ID_LEN_MAX, BROADCAST_VERSION_LEN_MAX, BROADCASTS_MAX, BroadcastId, BroadcastVersion,
 };
 use std::{net::SocketAddr, time::Duration};

@@ -8,11 +8,8 @@ use beckon_connection_node::{
     server::{Membership, NodeVitals, Server},
 };
 use beckon_ops::{admin::Admin, clock::Clock, config::Source, shutdown::Shutdown};
-use beckon_store::{
-    Store,
-    open::{OpenOptions, open},
-};
-use beckon_types::key_ring::{KEY_LEN, KeyRing};
+use beckon_store::{OpenOptions, Store, open};
+use beckon_types::{KeyRing, TOKEN_KEY_LEN};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -44,7 +41,7 @@ impl TestNode {
         settings: &[(&str, &str)],
         prepare: impl AsyncFnOnce(&dyn Store),
     ) -> Self {
-        let key = KeyRing::key_text(&[1; KEY_LEN]);
+        let key = KeyRing::key_text(&[1; TOKEN_KEY_LEN]);
         let mut variables = vec![
             ("BECKON_ENDPOINT_URL", "http://push.example"),
             ("BECKON_TOKEN_KEYS", key.as_str()),

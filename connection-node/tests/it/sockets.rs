@@ -6,13 +6,7 @@ use crate::{
 };
 use beckon_proto::delivery::{Deliver as _, Parcel, Receipt};
 use beckon_types::{
-    channel_id::ChannelId,
-    notification::Notification,
-    presence::{ConnectionId, NodeId, Presence},
-    step::PutOutcome,
-    step::PutVersion,
-    uaid::Uaid,
-    version::Version,
+    ChannelId, ConnectionId, NodeId, Notification, Presence, PutVersion, PutVersionOutcome, Uaid, Version,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -55,13 +49,13 @@ async fn put_with_data(node: &TestNode, number: u64, data: Option<Arc<str>>) -> 
     let version = Version::new(number).unwrap();
     let put = PutVersion { uaid: uaid(), channel: channel(), version };
     match node.store.put_version(put).await.unwrap() {
-        PutOutcome::Stored { sequence, presence: Some(to) } => {
-            let update = beckon_types::notification::Update { channel: channel(), version, sequence, data };
+        PutVersionOutcome::Stored { sequence, presence: Some(to) } => {
+            let update = beckon_types::Update { channel: channel(), version, sequence, data };
             let parcel = Parcel { to, notification: Notification::Update(update) };
             Some(node.delivery.deliver(parcel).await.unwrap())
         }
-        PutOutcome::Stored { presence: None, .. } => None,
-        PutOutcome::Gone => panic!("the channel is registered"),
+        PutVersionOutcome::Stored { presence: None, .. } => None,
+        PutVersionOutcome::Gone => panic!("the channel is registered"),
     }
 }
 

@@ -6,12 +6,7 @@ use crate::{
 };
 use beckon_proto::delivery::{Deliver as _, Parcel, Receipt};
 use beckon_types::{
-    channel_id::ChannelId,
-    message::{Encoding, Message, Payload, Place},
-    notification::Notification,
-    step::{PutMessage, PutMessageOutcome},
-    uaid::Uaid,
-    urgency::Urgency,
+    ChannelId, Encoding, Message, Notification, Payload, Place, PutMessage, PutMessageOutcome, Uaid, Urgency,
 };
 use serde_json::{Value, json};
 use std::time::Duration;

@@ -6,7 +6,7 @@ use crate::{
     message::{Acknowledged, Reply, Request, Update},
     raw::{self, Frame, RawSocket},
 };
-use beckon_types::uuid_text::{self, Spelling};
+use beckon_types::{ChannelId, Spelling};
 use std::{collections::VecDeque, pin::Pin, time::Duration};
 use tokio::time::{Sleep, sleep, timeout};
 
@@ -336,11 +336,9 @@ impl UserAgent {
 
 /// A random name for a channel, a UUIDv4 with hyphens.
 pub fn new_channel() -> String {
-    let mut bytes = [0; uuid_text::ID_LEN];
+    let mut bytes = [0; 16];
     fill_random(&mut bytes);
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    uuid_text::to_text(&bytes, Spelling::HYPHENATED)
+    ChannelId::from_random(bytes).to_text(Spelling::HYPHENATED)
 }
 
 fn chance() -> u64 {

@@ -9,19 +9,9 @@ use beckon_session::session::{
     Admission, BareHello, Context, Effect, Input, InvalidUaid, Outcome, Session, Settings, Step,
 };
 use beckon_types::{
-    broadcast::Broadcasts,
-    channel_id::ChannelId,
-    dialect::Dialect,
-    key_ring::{KeyId, KeyRing},
-    message::{Encoding, Message, Payload, Place},
-    message_id::MessageId,
-    moment::Moment,
-    notification::{Sequence, Update},
-    presence::{ConnectionId, NodeId, Presence},
-    step::{AddChannelOutcome, Backlog, HelloOutcome, Snapshot},
-    uaid::Uaid,
-    urgency::Urgency,
-    version::Version,
+    AddChannelOutcome, Backlog, Broadcasts, ChannelId, ConnectionId, Dialect, Encoding, HelloOutcome, KeyId,
+    KeyRing, Message, MessageId, Moment, NodeId, Payload, Place, Presence, Sequence, Snapshot, Uaid, Update,
+    Urgency, Version,
 };
 use divan::{AllocProfiler, Bencher, black_box};
 use std::{sync::Arc, time::Duration};
@@ -171,7 +161,7 @@ impl Talk {
 }
 
 fn register(channel: ChannelId) -> String {
-    let id = channel.to_text(beckon_types::uuid_text::Spelling::HYPHENATED);
+    let id = channel.to_text(beckon_types::Spelling::HYPHENATED);
     format!(r#"{{"messageType":"register","channelID":"{id}"}}"#)
 }
 

@@ -53,7 +53,7 @@
 //!
 //! ## SimplePush: sequences
 //!
-//! Every write to a client's record has a higher [`beckon_types::notification::Sequence`] than the
+//! Every write to a client's record has a higher [`beckon_types::Sequence`] than the
 //! writes before it. For each channel the session keeps the highest sequence that it knows to be superseded
 //! or sent (`known`):
 //!

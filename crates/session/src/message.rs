@@ -6,11 +6,7 @@
 pub(crate) mod simplepush;
 pub(crate) mod webpush;
 
-use beckon_types::{
-    channel_id::ChannelId,
-    uaid::Uaid,
-    uuid_text::{self, Spelling},
-};
+use beckon_types::{ChannelId, Spelling, Uaid};
 use serde::{
     Deserializer as _,
     de::{MapAccess, SeqAccess, Visitor},
@@ -300,7 +296,7 @@ pub(crate) fn unregister_reply(channel_id: &str) -> String {
 pub(crate) fn channel_json(channel: ChannelId, spelling: Spelling) -> String {
     let mut out = String::with_capacity(38);
     out.push('"');
-    uuid_text::write(&channel.0, spelling, &mut out);
+    channel.write(spelling, &mut out);
     out.push('"');
     out
 }

@@ -20,16 +20,8 @@ use crate::{
     webpush::WebPush,
 };
 use beckon_types::{
-    broadcast::Broadcasts,
-    channel_id::ChannelId,
-    dialect::Dialect,
-    message::{Message, Place},
-    moment::Moment,
-    notification::Update,
-    presence::Presence,
-    step::{Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, Hello, HelloOutcome, NotOwner, Snapshot},
-    uaid::Uaid,
-    uuid_text::Spelling,
+    Ack, AddChannel, AddChannelOutcome, Backlog, Broadcasts, ChannelId, Dialect, Fetch, Hello, HelloOutcome,
+    Message, Moment, NotOwner, Place, Presence, Snapshot, Spelling, Uaid, Update,
 };
 use std::mem;
 pub(crate) use steps::{Frame, Job, Steps};

@@ -13,12 +13,7 @@ use crate::{
     session::{Context, Effect, Job, Session, Settings},
     violation::Violation,
 };
-use beckon_types::{
-    channel_id::ChannelId,
-    moment::Moment,
-    notification::{Sequence, Update},
-    step::{AddChannel, Snapshot},
-};
+use beckon_types::{AddChannel, ChannelId, Moment, Sequence, Snapshot, Update};
 use channels::{Channels, Reading};
 
 /// A SimplePush user agent that has said hello.

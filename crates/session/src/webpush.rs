@@ -14,15 +14,8 @@ use crate::{
     violation::Violation,
 };
 use beckon_types::{
-    broadcast::Broadcasts,
-    channel_id::ChannelId,
-    message::{Message, Position},
-    message_id::MessageId,
-    moment::Moment,
-    notification::Sequence,
-    step::{AddChannel, Backlog, Fetch, Snapshot},
-    urgency::Urgency,
-    uuid_text::Spelling,
+    AddChannel, Backlog, Broadcasts, ChannelId, Fetch, Message, MessageId, Moment, Position, Sequence,
+    Snapshot, Spelling, Urgency,
 };
 use channels::Channels;
 use progress::{Next, Progress};

@@ -7,25 +7,12 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has to stop")]
 
 use beckon_store::{
-    Answer, Store,
-    embedded::{EmbeddedStore, Options},
-    harness::RedisServer,
-    redis::Limits,
+    Answer, Store, embedded::EmbeddedStore, embedded::Options, harness::RedisServer, redis::Limits,
 };
 use beckon_types::{
-    channel_id::ChannelId,
-    dialect::Dialect,
-    key_ring::KeyId,
-    message::{Encoding, Payload, Place},
-    presence::{ConnectionId, NodeId, Presence},
-    step::{
-        Ack, AddChannel, AddChannelOutcome, Hello, HelloOutcome, Listed, PutMessage, PutMessageOutcome,
-        PutOutcome, PutVersion,
-    },
-    uaid::Uaid,
-    urgency::Urgency,
-    uuid_text::Spelling,
-    version::Version,
+    Ack, AddChannel, AddChannelOutcome, ChannelId, ConnectionId, Dialect, Encoding, Hello, HelloOutcome,
+    KeyId, Listed, NodeId, Payload, Place, Presence, PutMessage, PutMessageOutcome, PutVersion,
+    PutVersionOutcome, Spelling, Uaid, Urgency, Version,
 };
 use divan::{Bencher, counter::ItemsCount};
 use futures_util::future::join_all;
@@ -140,7 +127,7 @@ impl Bed {
         let version = Version::new(VERSION).unwrap();
         let put = |client| PutVersion { uaid: uaid(client), channel: CHANNEL, version };
         let outcomes = self.all(clients.map(|client| self.store.put_version(put(client))));
-        assert!(outcomes.iter().all(|outcome| matches!(outcome, PutOutcome::Stored { .. })));
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, PutVersionOutcome::Stored { .. })));
     }
 
     /// Sends a message to each of these clients: where they are.

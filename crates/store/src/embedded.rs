@@ -19,16 +19,9 @@ mod writer;
 
 use crate::{Announced, Answer, NodeEntry, Store, StoreError};
 use beckon_types::{
-    broadcast::{BroadcastId, BroadcastVersion, Broadcasts},
-    channel_id::ChannelId,
-    message::Place,
-    presence::{NodeId, Presence},
-    step::{
-        Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, FindChannel, FindChannelOutcome, Hello,
-        HelloOutcome, NotOwner, PutMessage, PutMessageOutcome, PutOutcome, PutVersion, Snapshot,
-        TooManyBroadcasts,
-    },
-    uaid::Uaid,
+    Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Fetch,
+    FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place, Presence, PutMessage,
+    PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot, TooManyBroadcasts, Uaid,
 };
 use clients::{Batch, Memory};
 use file::UnsyncedFile;
@@ -189,7 +182,7 @@ impl Store for EmbeddedStore {
         self.submit(move |batch| batch.remove_channel(uaid, presence, channel))
     }
 
-    fn put_version(&self, put: PutVersion) -> Answer<PutOutcome> {
+    fn put_version(&self, put: PutVersion) -> Answer<PutVersionOutcome> {
         self.submit(move |batch| batch.put_version(&put))
     }
 

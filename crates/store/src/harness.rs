@@ -105,7 +105,7 @@ impl RedisServer {
         self.ports.client
     }
 
-    /// The URL for [`crate::open::open`], with the password.
+    /// The URL for [`crate::open()`], with the password.
     pub fn url(&self) -> String {
         let password = user_part(&self.options);
         let scheme = if self.options.tls { "rediss" } else { "redis" };
@@ -263,7 +263,7 @@ impl RedisCluster {
         cluster
     }
 
-    /// The URL for [`crate::open::open`], with the password, naming all masters.
+    /// The URL for [`crate::open()`], with the password, naming all masters.
     pub fn url(&self) -> String {
         let password = self.nodes.first().map(|node| user_part(&node.options)).unwrap_or_default();
         let hosts: Vec<_> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();

@@ -5,7 +5,7 @@
 //!
 //! * [`redis`]: a single server or a Redis Cluster, for many nodes;
 //! * [`embedded`]: redb in this process, for one node;
-//! * [`open`](mod@open): either of them, from the setting `BECKON_STORE`.
+//! * [`open`]: either of them, from the setting `BECKON_STORE`.
 //!
 //! Every method of [`Store`] is one atomic step and costs its caller one round trip. The sentences of its
 //! documentation are the names of the cases in the suite.
@@ -15,22 +15,15 @@ pub mod conformance;
 pub mod embedded;
 #[cfg(feature = "conformance")]
 pub mod harness;
-pub mod open;
+mod open;
 pub mod redis;
 
-pub use open::{OpenError, OpenOptions, open};
+pub use open::{EMBEDDED, OpenError, OpenOptions, open};
 
 use beckon_types::{
-    broadcast::{BroadcastId, BroadcastVersion, Broadcasts},
-    channel_id::ChannelId,
-    message::Place,
-    presence::{NodeId, Presence},
-    step::{
-        Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, FindChannel, FindChannelOutcome, Hello,
-        HelloOutcome, NotOwner, PutMessage, PutMessageOutcome, PutOutcome, PutVersion, Snapshot,
-        TooManyBroadcasts,
-    },
-    uaid::Uaid,
+    Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Fetch,
+    FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place, Presence, PutMessage,
+    PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot, TooManyBroadcasts, Uaid,
 };
 use futures_util::future::BoxFuture;
 use std::{fmt, time::Duration};
@@ -142,9 +135,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// * It replaces what was pending, also a larger version.
     /// * Each write has a higher sequence than all earlier ones to the same client.
-    /// * An unknown UAID, or a channel that is not registered to it, is [`PutOutcome::Gone`].
+    /// * An unknown UAID, or a channel that is not registered to it, is [`PutVersionOutcome::Gone`].
     /// * When this returns, the version is as durable as the store makes anything.
-    fn put_version(&self, put: PutVersion) -> Answer<PutOutcome>;
+    fn put_version(&self, put: PutVersion) -> Answer<PutVersionOutcome>;
 
     /// Removes what is pending on the channels, where the acknowledged version equals it as an IEEE double, or
     /// no version is named.
@@ -192,7 +185,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Sets the version of a broadcast, and makes the broadcast if there is none of that id.
     ///
     /// * The revision grows, unless the broadcast has that version already.
-    /// * With [`beckon_types::broadcast::BROADCASTS_MAX`] broadcasts a further one is [`TooManyBroadcasts`].
+    /// * With [`beckon_types::BROADCASTS_MAX`] broadcasts a further one is [`TooManyBroadcasts`].
     fn set_broadcast(
         &self,
         id: BroadcastId,

@@ -29,16 +29,10 @@ use crate::{ANNOUNCE_INTERVAL, Announced, Answer, LEASE, NodeEntry, Store, Store
 use ::redis::{Cmd, ErrorKind, Value};
 use batch::Haste;
 use beckon_types::{
-    broadcast::{BROADCASTS_MAX, BroadcastId, BroadcastVersion, Broadcasts},
-    channel_id::ChannelId,
-    message::Place,
-    presence::{NodeId, Presence},
-    step::{
-        Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, FindChannel, FindChannelOutcome, Hello,
-        HelloOutcome, NotOwner, PutMessage, PutMessageOutcome, PutOutcome, PutVersion, Snapshot,
-        TooManyBroadcasts,
-    },
-    uaid::Uaid,
+    Ack, AddChannel, AddChannelOutcome, BROADCASTS_MAX, Backlog, BroadcastId, BroadcastVersion, Broadcasts,
+    ChannelId, Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place,
+    Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot, TooManyBroadcasts,
+    Uaid,
 };
 use link::{Failure, Link, Repeat};
 use record::Unreadable;
@@ -246,15 +240,15 @@ impl Store for RedisStore {
         })
     }
 
-    fn put_version(&self, put: PutVersion) -> Answer<PutOutcome> {
+    fn put_version(&self, put: PutVersion) -> Answer<PutVersionOutcome> {
         let script = &SCRIPTS.put_version;
         let mut call = script.call(&[&keys::client(put.uaid)], 2, 36);
         call.arg(&put.channel.0[..]).arg(put.version.number());
         self.step(script, call, |answer| match answer {
-            Value::Int(0) => Ok(PutOutcome::Gone),
+            Value::Int(0) => Ok(PutVersionOutcome::Gone),
             Value::BulkString(bytes) => {
                 let record::Head { sequence, presence, .. } = record::head(&bytes)?;
-                Ok(PutOutcome::Stored { sequence, presence })
+                Ok(PutVersionOutcome::Stored { sequence, presence })
             }
             other => Err(unexpected(&other)),
         })

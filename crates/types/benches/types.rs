@@ -1,16 +1,10 @@
-//! What each notification and each register costs in this crate: tokens and identifiers.
+//! What each notification and each register costs in this crate: endpoints and identifiers.
 //!
 //! Allocations are counted too: a line without them allocates nothing.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has to stop")]
 
-use beckon_types::{
-    channel_id::ChannelId,
-    key_ring::{KEY_LEN, KeyRing},
-    token::Endpoint,
-    uaid::Uaid,
-    uuid_text::{self, Spelling},
-};
+use beckon_types::{ChannelId, Endpoint, KeyRing, Spelling, TOKEN_KEY_LEN, Uaid};
 use divan::{AllocProfiler, Bencher, black_box};
 
 #[global_allocator]
@@ -26,50 +20,50 @@ fn main() {
 
 /// A ring of so many keys: the first is 1, the last `count`.
 fn ring(count: u8) -> KeyRing {
-    let keys: Vec<String> = (1..=count).map(|byte| KeyRing::key_text(&[byte; KEY_LEN])).collect();
+    let keys: Vec<String> = (1..=count).map(|byte| KeyRing::key_text(&[byte; TOKEN_KEY_LEN])).collect();
     KeyRing::parse(&keys.join(",")).unwrap()
 }
 
-/// A token that the last key of [`ring`] made.
-fn token_of_key(key: u8) -> String {
-    let ring = KeyRing::parse(&KeyRing::key_text(&[key; KEY_LEN])).unwrap();
-    ring.seal(ring.newest(), ENDPOINT)
+/// The path of an endpoint whose token was sealed with the last key of [`ring`].
+fn path_of_key(key: u8) -> String {
+    let ring = KeyRing::parse(&KeyRing::key_text(&[key; TOKEN_KEY_LEN])).unwrap();
+    ENDPOINT.path(&ring, ring.newest())
 }
 
 /// A register.
 #[divan::bench]
-fn token_seal(bencher: Bencher<'_, '_>) {
+fn endpoint_path(bencher: Bencher<'_, '_>) {
     let ring = ring(1);
-    bencher.bench(|| black_box(&ring).seal(ring.newest(), black_box(ENDPOINT)));
+    bencher.bench(|| black_box(ENDPOINT).path(black_box(&ring), ring.newest()));
 }
 
-/// A notification; with several keys the last one made the token.
+/// A notification; of several keys, the last one sealed the token.
 #[divan::bench(args = [1, 4])]
-fn token_open(bencher: Bencher<'_, '_>, keys: u8) {
-    let (ring, token) = (ring(keys), token_of_key(keys));
-    assert_eq!(ring.open(&token), Ok(ENDPOINT));
-    bencher.bench(|| black_box(&ring).open(black_box(&token)));
+fn endpoint_from_path(bencher: Bencher<'_, '_>, keys: u8) {
+    let (ring, path) = (ring(keys), path_of_key(keys));
+    assert_eq!(Endpoint::from_path(&ring, &path), Ok(ENDPOINT));
+    bencher.bench(|| Endpoint::from_path(black_box(&ring), black_box(&path)));
 }
 
-/// A token of the right length that no key made.
+/// A token of the right length that no key sealed.
 #[divan::bench(args = [1, 4])]
-fn token_refuse(bencher: Bencher<'_, '_>, keys: u8) {
-    let (ring, token) = (ring(keys), token_of_key(99));
-    assert!(ring.open(&token).is_err());
-    bencher.bench(|| black_box(&ring).open(black_box(&token)));
+fn unknown_from_path(bencher: Bencher<'_, '_>, keys: u8) {
+    let (ring, path) = (ring(keys), path_of_key(99));
+    assert!(Endpoint::from_path(&ring, &path).is_err());
+    bencher.bench(|| Endpoint::from_path(black_box(&ring), black_box(&path)));
 }
 
-/// Text that is no token at all, as scanners send it.
+/// Text that is not a token at all, such as scanners send.
 #[divan::bench]
-fn token_refuse_garbage(bencher: Bencher<'_, '_>) {
+fn garbage_from_path(bencher: Bencher<'_, '_>) {
     let ring = ring(4);
-    bencher.bench(|| black_box(&ring).open(black_box("wp-login.php")));
+    bencher.bench(|| Endpoint::from_path(black_box(&ring), black_box("/update/wp-login.php")));
 }
 
 #[divan::bench(args = ["0d9f7b523c414e8a9a5751e0c2b7aa10", "0d9f7b52-3c41-4e8a-9a57-51e0c2b7aa10"])]
 fn uuid_parse(bencher: Bencher<'_, '_>, text: &str) {
-    assert_eq!(uuid_text::parse(text).unwrap().0, ID);
-    bencher.bench(|| uuid_text::parse(black_box(text)));
+    assert_eq!(ChannelId::parse(text).unwrap().0, ChannelId(ID));
+    bencher.bench(|| ChannelId::parse(black_box(text)));
 }
 
 /// Into a buffer that has room, as messages are written.
@@ -78,7 +72,7 @@ fn uuid_write(bencher: Bencher<'_, '_>, spelling: Spelling) {
     let mut out = String::with_capacity(36);
     bencher.bench_local(|| {
         out.clear();
-        uuid_text::write(black_box(&ID), black_box(spelling), &mut out);
+        black_box(ChannelId(ID)).write(black_box(spelling), &mut out);
         black_box(&out);
     });
 }

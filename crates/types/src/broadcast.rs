@@ -39,6 +39,11 @@ pub enum InvalidBroadcast {
     Version,
 }
 
+/// There are as many broadcasts as there may be ([`BROADCASTS_MAX`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there are as many broadcasts as there may be")]
+pub struct TooManyBroadcasts;
+
 impl BroadcastId {
     /// Reads an id.
     pub fn parse(text: &str) -> Result<Self, InvalidBroadcast> {

@@ -13,10 +13,10 @@ use sha2::{Digest as _, Sha256};
 use std::{fmt, str::FromStr};
 
 /// Bytes of a key: two AES-128 keys, as AES-SIV wants.
-pub const KEY_LEN: usize = 32;
+pub const TOKEN_KEY_LEN: usize = 32;
 
 /// How many keys a ring may hold. An invalid text costs one trial decryption for each of them.
-pub const KEYS_MAX: usize = 16;
+pub const TOKEN_KEYS_MAX: usize = 16;
 
 /// The longest content that is sealed, in bytes.
 const CONTENT_LEN_MAX: usize = 72;
@@ -42,7 +42,7 @@ pub enum InvalidKeys {
     #[error("no key given; `beckon genkey` prints one")]
     Empty,
     /// One of the keys is not 32 bytes in base64url.
-    #[error("key {position} is not {KEY_LEN} bytes in base64url; `beckon genkey` prints one")]
+    #[error("key {position} is not {TOKEN_KEY_LEN} bytes in base64url; `beckon genkey` prints one")]
     Malformed {
         /// Its place in the list, from 1.
         position: usize,
@@ -56,7 +56,7 @@ pub enum InvalidKeys {
         second: usize,
     },
     /// The list is too long.
-    #[error("more than {KEYS_MAX} keys")]
+    #[error("more than {TOKEN_KEYS_MAX} keys")]
     TooMany,
 }
 
@@ -64,26 +64,26 @@ pub enum InvalidKeys {
 #[derive(Clone)]
 pub struct KeyRing {
     /// Newest first, at least one. The ciphers are not shared between calls: expanding a key costs 0.2 µs.
-    keys: Vec<(KeyId, [u8; KEY_LEN])>,
+    keys: Vec<(KeyId, [u8; TOKEN_KEY_LEN])>,
 }
 
 impl KeyRing {
     /// Reads a comma-separated list of base64url keys of 32 bytes, newest first. Padding and space around a
     /// key are tolerated.
     pub fn parse(list: &str) -> Result<Self, InvalidKeys> {
-        let mut keys: Vec<(KeyId, [u8; KEY_LEN])> = Vec::new();
+        let mut keys: Vec<(KeyId, [u8; TOKEN_KEY_LEN])> = Vec::new();
         if list.trim().is_empty() {
             return Err(InvalidKeys::Empty);
         }
         for (index, text) in list.split(',').enumerate() {
-            if index == KEYS_MAX {
+            if index == TOKEN_KEYS_MAX {
                 return Err(InvalidKeys::TooMany);
             }
             let position = index + 1;
             let malformed = InvalidKeys::Malformed { position };
             let bytes =
                 URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('=')).map_err(|_| malformed.clone())?;
-            let bytes: [u8; KEY_LEN] = bytes.try_into().map_err(|_| malformed)?;
+            let bytes: [u8; TOKEN_KEY_LEN] = bytes.try_into().map_err(|_| malformed)?;
             let id = KeyId(Sha256::digest(bytes)[0]);
             if let Some(first) = keys.iter().position(|(other, _)| *other == id) {
                 return Err(InvalidKeys::Clash { first: first + 1, second: position });
@@ -94,7 +94,7 @@ impl KeyRing {
     }
 
     /// A key as it is written in a list, made of 32 bytes from a secure random source.
-    pub fn key_text(bytes: &[u8; KEY_LEN]) -> String {
+    pub fn key_text(bytes: &[u8; TOKEN_KEY_LEN]) -> String {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
@@ -105,7 +105,7 @@ impl KeyRing {
 
     /// Seals content with the named key, or with the newest if that key has left the ring. `purpose` names the
     /// kind of text and its format, so that neither is taken for another.
-    pub(crate) fn seal_content(&self, key: KeyId, purpose: &[u8], content: &[u8]) -> String {
+    pub(crate) fn seal(&self, key: KeyId, purpose: &[u8], content: &[u8]) -> String {
         let named = self.keys.iter().find(|(id, _)| *id == key);
         let (_, key) = named.unwrap_or(&self.keys[0]);
         let mut sealed = [0; IV_SIZE + CONTENT_LEN_MAX];
@@ -120,7 +120,7 @@ impl KeyRing {
 
     /// The content of a text that was sealed for `purpose`, with whatever key of the ring. A text that is not as
     /// long as `LEN` bytes of content make it costs no decryption.
-    pub(crate) fn open_content<const LEN: usize>(&self, purpose: &[u8], text: &str) -> Option<[u8; LEN]> {
+    pub(crate) fn open<const LEN: usize>(&self, purpose: &[u8], text: &str) -> Option<[u8; LEN]> {
         if text.len() != text_len(LEN) {
             return None;
         }
@@ -130,7 +130,7 @@ impl KeyRing {
         let (vector, sealed) = decoded[..len].split_first_chunk()?;
         let vector = Tag::from(*vector);
         let sealed: [u8; LEN] = sealed.try_into().ok()?;
-        let unseal = |key: &[u8; KEY_LEN]| {
+        let unseal = |key: &[u8; TOKEN_KEY_LEN]| {
             let mut content = sealed;
             let mut cipher = Aes128Siv::new(&(*key).into());
             let opened = cipher.decrypt_inout_detached([purpose], (&mut content[..]).into(), &vector);
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     fn key(byte: u8) -> String {
-        KeyRing::key_text(&[byte; KEY_LEN])
+        KeyRing::key_text(&[byte; TOKEN_KEY_LEN])
     }
 
     #[test]
@@ -178,10 +178,10 @@ mod tests {
     #[test]
     fn a_text_is_opened_for_its_purpose_only() {
         let ring = KeyRing::parse(&key(1)).unwrap();
-        let text = ring.seal_content(ring.newest(), b"one", &[7; 5]);
+        let text = ring.seal(ring.newest(), b"one", &[7; 5]);
         assert_eq!(text.len(), text_len(5));
-        assert_eq!(ring.open_content(b"one", &text), Some([7; 5]));
-        assert_eq!(ring.open_content::<5>(b"another", &text), None);
-        assert_eq!(ring.open_content::<6>(b"one", &text), None);
+        assert_eq!(ring.open(b"one", &text), Some([7; 5]));
+        assert_eq!(ring.open::<5>(b"another", &text), None);
+        assert_eq!(ring.open::<6>(b"one", &text), None);
     }
 }

@@ -1,33 +1,69 @@
-//! The words of Beckon's domain, one word per file, without any input or output.
+//! The words of Beckon's domain, without any input or output.
 //!
-//! * [`uuid_text`]: how a 16-byte identifier is spelled, and keeping a user agent's own spelling;
-//! * [`uaid`], [`channel_id`], [`version`], [`dialect`]: what a user agent calls things;
-//! * [`presence`]: which connection of which node holds a user agent;
-//! * [`notification`], [`message`]: what is on its way to a socket;
-//! * [`topic`], [`urgency`], [`vapid_key`]: what an application server says of a message and of itself;
-//! * [`broadcast`]: values that are common to all user agents;
-//! * [`step`]: the atomic steps that the nodes ask of the store, and their outcomes;
-//! * [`key_ring`], [`token`], [`message_id`], [`endpoint_url`]: what the URLs are made of that are given out;
-//! * [`moment`]: a point on a node's monotonic clock.
+//! Each word has a file of its own, and all of them are at the root of the crate:
+//!
+//! * names that a user agent chooses or is given: [`Uaid`], [`ChannelId`], [`Spelling`], [`Dialect`];
+//! * where a user agent is connected: [`Presence`], [`NodeId`], [`ConnectionId`];
+//! * SimplePush: [`Version`] and [`Update`];
+//! * Web Push: [`Message`], [`Payload`], [`Urgency`], [`TopicTag`], [`VapidKey`];
+//! * the order of writes to a client: [`Sequence`], [`Place`], [`Position`];
+//! * [`Notification`]: what is on its way to a socket;
+//! * [`Broadcasts`]: values that are common to all user agents;
+//! * the URLs that are given out: [`EndpointUrl`], [`Endpoint`], [`MessageId`], and the [`KeyRing`] that seals them;
+//! * the atomic steps that nodes ask of the store, and their outcomes, such as [`Hello`] and [`HelloOutcome`];
+//! * [`Moment`]: a point on a node's monotonic clock.
 
-pub mod broadcast;
-pub mod channel_id;
-pub mod dialect;
-pub mod endpoint_url;
-pub mod key_ring;
-pub mod message;
-pub mod message_id;
-pub mod moment;
-pub mod notification;
-pub mod presence;
-pub mod step;
-pub mod token;
-pub mod topic;
-pub mod uaid;
-pub mod urgency;
-pub mod uuid_text;
-pub mod vapid_key;
-pub mod version;
+mod broadcast;
+mod channel_id;
+mod dialect;
+mod endpoint;
+mod endpoint_url;
+mod key_ring;
+mod message;
+mod message_id;
+mod moment;
+mod notification;
+mod payload;
+mod place;
+mod presence;
+mod sequence;
+mod spelling;
+mod step;
+mod topic;
+mod uaid;
+mod update;
+mod urgency;
+mod vapid_key;
+mod version;
+
+pub use broadcast::{
+    BROADCAST_ID_LEN_MAX, BROADCAST_VERSION_LEN_MAX, BROADCASTS_MAX, BroadcastId, BroadcastVersion,
+    Broadcasts, InvalidBroadcast, TooManyBroadcasts,
+};
+pub use channel_id::ChannelId;
+pub use dialect::Dialect;
+pub use endpoint::{Endpoint, InvalidEndpoint, UPDATE_PATH, WEB_PUSH_PATH};
+pub use endpoint_url::{ENDPOINT_LEN_MAX, EndpointUrl, InvalidEndpointUrl};
+pub use key_ring::{InvalidKeys, KeyId, KeyRing, TOKEN_KEY_LEN, TOKEN_KEYS_MAX};
+pub use message::Message;
+pub use message_id::{InvalidMessageId, MESSAGE_PATH, MessageId};
+pub use moment::Moment;
+pub use notification::Notification;
+pub use payload::{Encoding, Payload};
+pub use place::{Place, Position};
+pub use presence::{ConnectionId, NodeId, Presence};
+pub use sequence::Sequence;
+pub use spelling::{InvalidUuid, Spelling};
+pub use step::{
+    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, Fetch, FindChannel, FindChannelOutcome, Hello,
+    HelloOutcome, Listed, NotOwner, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot,
+};
+pub use topic::{InvalidTopic, TOPIC_LEN_MAX, TOPIC_TAG_LEN, TopicTag};
+pub use uaid::Uaid;
+pub use update::Update;
+pub use urgency::Urgency;
+pub use vapid_key::{InvalidVapidKey, KeyHash, VAPID_KEY_LEN, VapidKey};
+pub use version::{InvalidVersion, Version};
 
 /// A page that explains the members of error bodies and the numbers in `errno` (PROTOCOL.md section 5.8).
 pub const ERRORS_PAGE: &str = "https://mozilla-services.github.io/autopush-rs/http.html#error-codes";

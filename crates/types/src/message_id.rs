@@ -6,13 +6,16 @@
 
 use crate::{
     key_ring::{KeyId, KeyRing},
-    message::Place,
-    notification::Sequence,
-    topic::{TAG_LEN, TopicTag},
+    place::Place,
+    sequence::Sequence,
+    topic::{TOPIC_TAG_LEN, TopicTag},
     uaid::Uaid,
 };
 
-/// What every id begins with: its format.
+/// The beginning of the path of a message (PROTOCOL.md section 5.6); its id follows.
+pub const MESSAGE_PATH: &str = "/m/";
+
+/// Every id begins with its format.
 const PREFIX: &str = "m1.";
 
 /// Authenticated with every id.
@@ -22,7 +25,7 @@ const PURPOSE: &[u8] = b"beckon message 1";
 const CONTENT_LEN: usize = 16 + 8;
 
 /// Content for a message with a topic: its tag follows.
-const TOPIC_LEN: usize = CONTENT_LEN + TAG_LEN;
+const TOPIC_LEN: usize = CONTENT_LEN + TOPIC_TAG_LEN;
 
 /// What a message id stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +54,7 @@ impl MessageId {
                 TOPIC_LEN
             }
         };
-        let mut text = keys.seal_content(key, PURPOSE, &content[..len]);
+        let mut text = keys.seal(key, PURPOSE, &content[..len]);
         text.insert_str(0, PREFIX);
         text
     }
@@ -59,10 +62,10 @@ impl MessageId {
     /// Reads the text of an id. One of another length or form costs no decryption.
     pub fn open(keys: &KeyRing, text: &str) -> Result<Self, InvalidMessageId> {
         let text = text.strip_prefix(PREFIX).ok_or(InvalidMessageId)?;
-        if let Some(content) = keys.open_content::<CONTENT_LEN>(PURPOSE, text) {
+        if let Some(content) = keys.open::<CONTENT_LEN>(PURPOSE, text) {
             return Ok(Self::read(&content, None));
         }
-        let content = keys.open_content::<TOPIC_LEN>(PURPOSE, text).ok_or(InvalidMessageId)?;
+        let content = keys.open::<TOPIC_LEN>(PURPOSE, text).ok_or(InvalidMessageId)?;
         let tag = content[CONTENT_LEN..].try_into().map_err(|_| InvalidMessageId)?;
         Ok(Self::read(&content, Some(TopicTag(tag))))
     }
@@ -79,16 +82,16 @@ impl MessageId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{channel_id::ChannelId, key_ring::KEY_LEN, token::Endpoint};
+    use crate::{channel_id::ChannelId, endpoint::Endpoint, key_ring::TOKEN_KEY_LEN};
     use proptest::prelude::*;
 
     fn ring(byte: u8) -> KeyRing {
-        KeyRing::parse(&KeyRing::key_text(&[byte; KEY_LEN])).unwrap()
+        KeyRing::parse(&KeyRing::key_text(&[byte; TOKEN_KEY_LEN])).unwrap()
     }
 
     proptest! {
         #[test]
-        fn an_id_survives(uaid: [u8; 16], sequence: u64, tag in proptest::option::of(any::<[u8; TAG_LEN]>())) {
+        fn an_id_survives(uaid: [u8; 16], sequence: u64, tag in proptest::option::of(any::<[u8; TOPIC_TAG_LEN]>())) {
             let place = Place { sequence: Sequence(sequence), topic: tag.map(TopicTag) };
             let id = MessageId { uaid: Uaid(uaid), place };
             let ring = ring(1);
@@ -117,7 +120,8 @@ mod tests {
     fn neither_a_token_nor_an_id_of_another_key_is_an_id() {
         let ring = ring(1);
         let endpoint = Endpoint::SimplePush { uaid: Uaid([7; 16]), channel: ChannelId([9; 16]) };
-        let token = ring.seal(ring.newest(), endpoint);
+        let path = endpoint.path(&ring, ring.newest());
+        let token = path.strip_prefix("/update/").unwrap();
         assert_eq!(MessageId::open(&ring, &format!("{PREFIX}{token}")), Err(InvalidMessageId));
         let id = MessageId { uaid: Uaid([7; 16]), place: Place { sequence: Sequence(1), topic: None } };
         let text = id.seal(&ring, ring.newest());

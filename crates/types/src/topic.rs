@@ -7,12 +7,12 @@ use sha2::{Digest as _, Sha256};
 pub const TOPIC_LEN_MAX: usize = 32;
 
 /// Bytes of a [`TopicTag`].
-pub const TAG_LEN: usize = 12;
+pub const TOPIC_TAG_LEN: usize = 12;
 
 /// What a topic is told by, among all topics of a client: the beginning of a hash of the channel and the topic.
 /// Whoever could make two topics with the same tag can choose their names anyway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicTag(pub [u8; TAG_LEN]);
+pub struct TopicTag(pub [u8; TOPIC_TAG_LEN]);
 
 /// The text is not a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,8 +29,8 @@ impl TopicTag {
             return Err(InvalidTopic);
         }
         let digest = Sha256::new().chain_update(channel.0).chain_update(topic).finalize();
-        let mut tag = [0; TAG_LEN];
-        tag.copy_from_slice(&digest[..TAG_LEN]);
+        let mut tag = [0; TOPIC_TAG_LEN];
+        tag.copy_from_slice(&digest[..TOPIC_TAG_LEN]);
         Ok(Self(tag))
     }
 }

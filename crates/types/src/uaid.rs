@@ -1,29 +1,36 @@
 //! UAID: the secret that identifies one user agent.
 
-use crate::uuid_text::{self, ID_LEN, InvalidUuid, Spelling};
+use crate::spelling::{self, ID_LEN, InvalidUuid, Spelling};
 use std::fmt;
 
-/// The secret that identifies one user agent. Whoever knows it can act as that user agent, so `Debug` shows
-/// no more than its first byte.
+/// The secret that identifies one user agent. Whoever knows it can act as that user agent, so `Debug` shows only its
+/// first byte.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Uaid(pub [u8; ID_LEN]);
 
 impl Uaid {
-    /// A UUIDv4 from 16 bytes of a secure random source.
-    pub fn from_random(mut bytes: [u8; ID_LEN]) -> Self {
-        bytes[6] = bytes[6] & 0x0f | 0x40;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        Self(bytes)
+    /// A UUIDv4 made of 16 bytes from a secure random source.
+    pub fn from_random(bytes: [u8; ID_LEN]) -> Self {
+        Self(spelling::version_4(bytes))
     }
 
     /// Reads a UAID and the spelling in which it has to be echoed.
+    ///
+    /// # Errors
+    ///
+    /// The text is not in UUID syntax.
     pub fn parse(text: &str) -> Result<(Self, Spelling), InvalidUuid> {
-        uuid_text::parse(text).map(|(bytes, spelling)| (Self(bytes), spelling))
+        spelling::parse(text).map(|(bytes, spelling)| (Self(bytes), spelling))
+    }
+
+    /// Appends the UAID in the given spelling.
+    pub fn write(self, spelling: Spelling, out: &mut String) {
+        spelling::write(&self.0, spelling, out);
     }
 
     /// The UAID in the given spelling.
     pub fn to_text(self, spelling: Spelling) -> String {
-        uuid_text::to_text(&self.0, spelling)
+        spelling::to_text(&self.0, spelling)
     }
 }
 

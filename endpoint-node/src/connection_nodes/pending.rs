@@ -9,11 +9,7 @@ use beckon_proto::{
     push_v1 as wire,
     transport::{PARCELS_MAX, REQUEST_WEIGHT_MAX},
 };
-use beckon_types::{
-    moment::Moment,
-    notification::Notification,
-    presence::{ConnectionId, NodeId, Presence},
-};
+use beckon_types::{ConnectionId, Moment, NodeId, Notification, Presence};
 use std::{
     collections::{BTreeSet, VecDeque},
     task::Waker,

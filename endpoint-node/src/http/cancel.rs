@@ -4,7 +4,7 @@ use super::{
     Endpoint, cors,
     reject::{self, MessageRejection},
 };
-use beckon_types::dialect::Dialect;
+use beckon_types::Dialect;
 use warp::{
     http::{HeaderValue, Method, StatusCode},
     reply::Response,

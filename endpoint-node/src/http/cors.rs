@@ -1,6 +1,6 @@
 //! What browsers and TLS clients are told with every answer of the Web Push paths (PROTOCOL.md section 5.7).
 
-use beckon_types::endpoint_url::EndpointUrl;
+use beckon_types::EndpointUrl;
 use warp::http::{
     HeaderMap, HeaderValue,
     header::{

@@ -3,7 +3,7 @@
 //! The last two have the same form: parameters separated by semicolons, in groups separated by commas.
 
 use super::message_headers::value;
-use beckon_types::message::Encoding;
+use beckon_types::Encoding;
 use warp::http::{HeaderMap, HeaderName, header::CONTENT_ENCODING};
 
 /// `Encryption`.

@@ -1,6 +1,6 @@
 //! What the headers of a message say of it: `TTL`, `Topic` and `Urgency` (PROTOCOL.md sections 5.1 and 5.3).
 
-use beckon_types::urgency::Urgency;
+use beckon_types::Urgency;
 use std::{borrow::Cow, time::Duration};
 use warp::http::{HeaderMap, HeaderName};
 

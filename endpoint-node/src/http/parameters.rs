@@ -1,7 +1,7 @@
 //! What an application server asks for: `version` and `data`, from a form body or the query (PROTOCOL.md
 //! section 3).
 
-use beckon_types::version::Version;
+use beckon_types::Version;
 use bytes::Bytes;
 use futures_util::stream;
 use std::{borrow::Cow, convert::Infallible, str::FromStr, sync::Arc};

@@ -7,7 +7,7 @@ use super::{
     reject::{self, Rejection},
 };
 use crate::delivery::Accepted;
-use beckon_types::{dialect::Dialect, version::Version};
+use beckon_types::{Dialect, Version};
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use warp::{
@@ -38,7 +38,7 @@ pub(super) struct Head {
 }
 
 /// Answers one request.
-pub(super) async fn respond<S, B, E>(endpoint: &Endpoint, token: &str, head: Head, body: S) -> Response
+pub(super) async fn respond<S, B, E>(endpoint: &Endpoint, path: &str, head: Head, body: S) -> Response
 where
     S: Stream<Item = Result<B, E>>,
     B: Buf,
@@ -48,7 +48,7 @@ where
         add_cors(response.headers_mut());
         response
     } else {
-        match put(endpoint, token, head, body).await {
+        match put(endpoint, path, head, body).await {
             Ok(Accepted::HandedOver) => answer(StatusCode::OK, "{}"),
             Ok(Accepted::Kept) => answer(StatusCode::ACCEPTED, "{}"),
             Err(rejection) => reject::simplepush(&rejection, endpoint.settings.sp_max_data),
@@ -59,7 +59,7 @@ where
 }
 
 /// Rows 2 to 10 of the table, in its order: each step can only fail with its own row.
-async fn put<S, B, E>(endpoint: &Endpoint, token: &str, head: Head, body: S) -> Result<Accepted, Rejection>
+async fn put<S, B, E>(endpoint: &Endpoint, path: &str, head: Head, body: S) -> Result<Accepted, Rejection>
 where
     S: Stream<Item = Result<B, E>>,
     B: Buf,
@@ -79,7 +79,7 @@ where
         None => Version::new(endpoint.clock.unix_seconds())
             .map_err(|_| Rejection::Parameters(parameters::Unusable::Invalid))?,
     };
-    endpoint.delivery.put(token, version, parameters.data).await.map_err(Rejection::Delivery)
+    endpoint.delivery.put(path, version, parameters.data).await.map_err(Rejection::Delivery)
 }
 
 /// A JSON answer with the headers that all answers of this path have.

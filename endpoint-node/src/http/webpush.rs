@@ -10,7 +10,7 @@ use super::{
 };
 use crate::delivery::{Draft, Unaccepted, WebPushChannel};
 use authorization::NoCredential;
-use beckon_types::{channel_id::ChannelId, dialect::Dialect, message::Payload, topic::TopicTag};
+use beckon_types::{ChannelId, Dialect, MESSAGE_PATH, Payload, TopicTag};
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use std::time::Duration;
@@ -40,7 +40,7 @@ struct Sent {
     ttl: Duration,
 }
 
-/// Answers one request. `path` is what follows `/wpush/`.
+/// Answers one request.
 pub(super) async fn respond<S, B, E>(endpoint: &Endpoint, path: &str, head: Head, body: S) -> Response
 where
     S: Stream<Item = Result<B, E>>,
@@ -108,16 +108,8 @@ fn admit(endpoint: &Endpoint, path: &str, head: &Head) -> Result<WebPushChannel,
     if head.method != Method::POST {
         return Err(MessageRejection::Method);
     }
-    let (is_restricted, token) = match path.split_once('/') {
-        None => (false, path),
-        Some(("v1", token)) => (false, token),
-        Some(("v2", token)) => (true, token),
-        Some(_) => return Err(MessageRejection::Endpoint),
-    };
-    let channel = endpoint.delivery.open(token).map_err(|_| MessageRejection::Endpoint)?;
-    if channel.restricted.is_some() != is_restricted {
-        return Err(MessageRejection::Endpoint);
-    }
+    let channel = endpoint.delivery.open(path).map_err(|_| MessageRejection::Endpoint)?;
+    let is_restricted = channel.restricted.is_some();
     let Some(authorization) = value(&head.headers, &AUTHORIZATION) else {
         return if is_restricted {
             Err(MessageRejection::Credential(NoCredential::Missing))
@@ -171,7 +163,8 @@ fn created(endpoint: &Endpoint, sent: &Sent) -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::CREATED;
     // Neither the URL of the settings nor an id has a character that a header cannot have.
-    let location = HeaderValue::from_maybe_shared(Bytes::from(format!("{}/m/{}", endpoint.url, sent.id)));
+    let location =
+        HeaderValue::from_maybe_shared(Bytes::from(format!("{}{MESSAGE_PATH}{}", endpoint.url, sent.id)));
     if let Ok(location) = location {
         response.headers_mut().insert(LOCATION, location);
     }

@@ -5,7 +5,7 @@ use crate::{
     test_node::TestNode,
     webpush::{assert_cors, assert_error},
 };
-use beckon_types::{key_ring::KeyRing, message_id::MessageId};
+use beckon_types::{KeyRing, MessageId};
 
 const METHODS: &str = "DELETE, OPTIONS";
 

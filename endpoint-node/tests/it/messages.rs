@@ -7,15 +7,7 @@ use crate::{
     webpush::{assert_cors, assert_error},
 };
 use beckon_proto::delivery::Receipt;
-use beckon_types::{
-    channel_id::ChannelId,
-    message::{Encoding, Message, Payload},
-    message_id::MessageId,
-    notification::Notification,
-    topic::TopicTag,
-    uaid::Uaid,
-    urgency::Urgency,
-};
+use beckon_types::{ChannelId, Encoding, Message, MessageId, Notification, Payload, TopicTag, Uaid, Urgency};
 use bytes::Bytes;
 use std::time::Duration;
 

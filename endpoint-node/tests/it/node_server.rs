@@ -12,7 +12,7 @@ use beckon_proto::{
     transport,
 };
 use beckon_store::{NodeEntry, Store};
-use beckon_types::presence::NodeId;
+use beckon_types::NodeId;
 use futures_util::{StreamExt as _, stream::BoxStream};
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, runtime::Runtime, sync::watch};

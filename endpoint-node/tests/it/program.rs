@@ -2,7 +2,7 @@
 
 use crate::http_client;
 use beckon_store::harness::RedisServer;
-use beckon_types::key_ring::KeyRing;
+use beckon_types::KeyRing;
 use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,

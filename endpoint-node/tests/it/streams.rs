@@ -6,14 +6,7 @@ use crate::{
     test_node::{TestNode, connected_to},
 };
 use beckon_proto::delivery::Receipt;
-use beckon_types::{
-    channel_id::ChannelId,
-    notification::Notification,
-    presence::NodeId,
-    step::{PutOutcome, PutVersion},
-    uaid::Uaid,
-    version::Version,
-};
+use beckon_types::{ChannelId, NodeId, Notification, PutVersion, PutVersionOutcome, Uaid, Version};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -118,8 +111,8 @@ async fn presence_is_stored(node: &TestNode) -> bool {
     let version = Version::new(1).unwrap();
     let put = PutVersion { uaid: Uaid([1; 16]), channel: ChannelId([1; 16]), version };
     match node.store.put_version(put).await.unwrap() {
-        PutOutcome::Stored { presence, .. } => presence.is_some(),
-        PutOutcome::Gone => panic!("client 1 is registered"),
+        PutVersionOutcome::Stored { presence, .. } => presence.is_some(),
+        PutVersionOutcome::Gone => panic!("client 1 is registered"),
     }
 }
 

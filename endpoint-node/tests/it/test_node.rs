@@ -5,16 +5,8 @@ use beckon_endpoint_node::{Listeners, config::Config};
 use beckon_ops::{config::Source, shutdown::Shutdown};
 use beckon_store::{Store, harness::RedisServer};
 use beckon_types::{
-    channel_id::ChannelId,
-    dialect::Dialect,
-    key_ring::{KeyId, KeyRing},
-    message::Message,
-    presence::{ConnectionId, NodeId, Presence},
-    step::{AddChannel, AddChannelOutcome, Backlog, Hello, HelloOutcome, Listed},
-    token::Endpoint,
-    uaid::Uaid,
-    uuid_text::Spelling,
-    vapid_key::KeyHash,
+    AddChannel, AddChannelOutcome, Backlog, ChannelId, ConnectionId, Dialect, Endpoint, Hello, HelloOutcome,
+    KeyHash, KeyId, KeyRing, Listed, Message, NodeId, Presence, Spelling, Uaid,
 };
 use std::{net::SocketAddr, sync::Arc};
 use tokio::task::JoinHandle;
@@ -73,7 +65,7 @@ impl TestNode {
         self.claim(client, presence, Dialect::SimplePush).await;
         let (uaid, channel) = (Uaid([client; 16]), ChannelId([client; 16]));
         let key = self.add_channel(client, presence, None).await;
-        format!("/update/{}", self.keys.seal(key, Endpoint::SimplePush { uaid, channel }))
+        Endpoint::SimplePush { uaid, channel }.path(&self.keys, key)
     }
 
     /// Registers a Web Push channel for a client connected to this node and connection, and returns its endpoint's
@@ -87,9 +79,7 @@ impl TestNode {
         self.claim(client, presence, Dialect::WebPush).await;
         let (uaid, channel) = (Uaid([client; 16]), ChannelId([client; 16]));
         let key = self.add_channel(client, presence, restricted).await;
-        let token = self.keys.seal(key, Endpoint::WebPush { uaid, channel, restricted });
-        let version = if restricted.is_some() { "v2" } else { "v1" };
-        format!("/wpush/{version}/{token}")
+        Endpoint::WebPush { uaid, channel, restricted }.path(&self.keys, key)
     }
 
     /// Registers a Web Push channel that anybody may send to, for a client that is not connected.

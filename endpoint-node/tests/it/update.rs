@@ -4,13 +4,7 @@ use crate::{
     http_client::{Answer, exchange, put, read_answer, send},
     test_node::{TestNode, connected_to},
 };
-use beckon_types::{
-    channel_id::ChannelId,
-    presence::NodeId,
-    step::{HelloOutcome, PutOutcome, PutVersion},
-    uaid::Uaid,
-    version::Version,
-};
+use beckon_types::{ChannelId, HelloOutcome, NodeId, PutVersion, PutVersionOutcome, Uaid, Version};
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
@@ -120,12 +114,12 @@ async fn what_is_stored_is_what_was_asked_for() {
 /// What is pending for client 1.
 async fn pending(node: &TestNode) -> u64 {
     let presence = connected_to(NodeId(9), 1);
-    let hello = beckon_types::step::Hello {
+    let hello = beckon_types::Hello {
         uaid: Uaid([1; 16]),
         presence,
         named: None,
-        otherwise: beckon_types::dialect::Dialect::SimplePush,
-        listed: Some(beckon_types::step::Listed::Channels(Vec::new())),
+        otherwise: beckon_types::Dialect::SimplePush,
+        listed: Some(beckon_types::Listed::Channels(Vec::new())),
         adopt: true,
         room: true,
         backlog_max: 0,
@@ -282,6 +276,6 @@ async fn a_stored_version_is_there_when_the_answer_is() {
     let put =
         PutVersion { uaid: Uaid([1; 16]), channel: ChannelId([1; 16]), version: Version::new(1).unwrap() };
     let stored = node.store.put_version(put).await.unwrap();
-    assert!(matches!(stored, PutOutcome::Stored { presence: None, .. }), "{stored:?}");
+    assert!(matches!(stored, PutVersionOutcome::Stored { presence: None, .. }), "{stored:?}");
     node.stop().await;
 }

@@ -6,10 +6,7 @@ use crate::{
     webpush::assert_error,
 };
 use beckon_client::vapid::{Claims, Credential, Scheme, Signer};
-use beckon_types::{
-    presence::NodeId,
-    vapid_key::{KeyHash, VapidKey},
-};
+use beckon_types::{KeyHash, NodeId, VapidKey};
 use std::time::Duration;
 
 const ORIGIN: &str = "http://push.example.net";

@@ -4,9 +4,7 @@ use crate::{
     http_client::{Answer, exchange, send},
     test_node::{TestNode, connected_to},
 };
-use beckon_types::{
-    channel_id::ChannelId, presence::NodeId, token::Endpoint, uaid::Uaid, vapid_key::KeyHash,
-};
+use beckon_types::{ChannelId, Endpoint, KeyHash, NodeId, Uaid};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::{
@@ -172,7 +170,7 @@ async fn what_is_gone_is_gone_whatever_is_sent_there() {
     let superseded = node.subscribe(2, presence, None).await;
     node.subscribe(2, presence, Some(KEY)).await;
     let nobody = Endpoint::WebPush { uaid: Uaid([3; 16]), channel: ChannelId([3; 16]), restricted: None };
-    let deleted = format!("/wpush/v1/{}", node.keys.seal(node.keys.newest(), nobody));
+    let deleted = nobody.path(&node.keys, node.keys.newest());
     let good = "TTL: 1\r\nContent-Encoding: aes128gcm\r\n";
     for (path, errno) in [(unregistered, 106), (superseded, 106), (deleted, 103)] {
         for (headers, body) in [

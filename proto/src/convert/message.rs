@@ -2,13 +2,7 @@
 
 use super::{Malformed, channel};
 use crate::push_v1 as wire;
-use beckon_types::{
-    key_ring::KeyId,
-    message::{Encoding, Message, Payload, Place},
-    notification::Sequence,
-    topic::TopicTag,
-    urgency::Urgency,
-};
+use beckon_types::{Encoding, KeyId, Message, Payload, Place, Sequence, TopicTag, Urgency};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -105,18 +99,13 @@ mod tests {
         delivery::Parcel,
         transport::{MESSAGE_LEN_MAX, PARCELS_MAX, PAYLOAD_LEN_MAX, REQUEST_WEIGHT_MAX},
     };
-    use beckon_types::{
-        channel_id::ChannelId,
-        notification::Notification,
-        presence::{ConnectionId, NodeId, Presence},
-        topic::TAG_LEN,
-    };
+    use beckon_types::{ChannelId, ConnectionId, NodeId, Notification, Presence, TOPIC_TAG_LEN};
     use prost::Message as _;
 
     fn message(payload: Option<Payload>) -> Message {
         Message {
             channel: ChannelId(*b"0123456789abcdef"),
-            place: Place { sequence: Sequence(u64::MAX), topic: Some(TopicTag([0xfe; TAG_LEN])) },
+            place: Place { sequence: Sequence(u64::MAX), topic: Some(TopicTag([0xfe; TOPIC_TAG_LEN])) },
             key: KeyId(u8::MAX),
             urgency: Urgency::High,
             ttl: Duration::from_secs(30 * 86_400),

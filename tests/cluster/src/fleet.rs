@@ -7,7 +7,7 @@ use crate::{
     stage::Stage,
     until,
 };
-use beckon_store::harness::{Options, RedisServer};
+use beckon_store::{harness::Options, harness::RedisServer};
 use std::{
     path::Path,
     sync::{Arc, OnceLock},

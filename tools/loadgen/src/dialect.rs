@@ -4,11 +4,7 @@
 mod simplepush;
 pub mod webpush;
 
-use beckon_types::{
-    channel_id::ChannelId,
-    uaid::Uaid,
-    uuid_text::{InvalidUuid, Spelling},
-};
+use beckon_types::{ChannelId, InvalidUuid, Spelling, Uaid};
 use std::{borrow::Cow, fmt::Write as _, str::FromStr};
 
 /// Marks channels as ours, so that they cannot be mistaken for those of other programs.

@@ -2,7 +2,7 @@
 
 use crate::{error::Error, message::shortened};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use beckon_types::message::{Encoding, Payload};
+use beckon_types::{Encoding, Payload};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -6,10 +6,7 @@ use crate::{
     error::retry_after,
     vapid::Credential,
 };
-use beckon_types::{
-    message::{Encoding, Payload},
-    urgency::Urgency,
-};
+use beckon_types::{Encoding, Payload, Urgency};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
 use std::time::Duration;
@@ -78,7 +75,7 @@ impl Post<'_> {
             request = request.header("topic", topic);
         }
         if self.urgency != Urgency::default() {
-            request = request.header("urgency", name_of(self.urgency));
+            request = request.header("urgency", self.urgency.name());
         }
         let mut crypto_keys = Vec::new();
         match self.payload.as_ref().map(|payload| &payload.encoding) {
@@ -98,16 +95,6 @@ impl Post<'_> {
             request = request.header("crypto-key", crypto_keys.join(";"));
         }
         request
-    }
-}
-
-/// As RFC 8030 writes it.
-fn name_of(urgency: Urgency) -> &'static str {
-    match urgency {
-        Urgency::VeryLow => "very-low",
-        Urgency::Low => "low",
-        Urgency::Normal => "normal",
-        Urgency::High => "high",
     }
 }
 

@@ -2,13 +2,7 @@
 
 use super::{NotAnArray, NotAnObject, Request, for_each_element, for_each_member, push_string, string};
 use crate::violation::Violation;
-use beckon_types::{
-    channel_id::ChannelId,
-    step::{Ack, Listed},
-    uaid::Uaid,
-    uuid_text::{self, Spelling},
-    version::Version,
-};
+use beckon_types::{Ack, ChannelId, Listed, Spelling, Uaid, Version};
 use std::fmt::Write as _;
 
 impl<'a> Request<'a> {
@@ -86,7 +80,7 @@ fn number(raw: &str) -> Result<f64, Violation> {
 pub(crate) fn hello_reply(uaid: Uaid, spelling: Spelling, status: u16, redirect: Option<&str>) -> String {
     let mut out = String::with_capacity(96 + redirect.map_or(0, str::len));
     out.push_str(r#"{"messageType":"hello","uaid":""#);
-    uuid_text::write(&uaid.0, spelling, &mut out);
+    uaid.write(spelling, &mut out);
     let _ = write!(out, r#"","status":{status}"#);
     if let Some(url) = redirect {
         out.push_str(r#","redirect":"#);
@@ -104,9 +98,9 @@ pub(crate) fn register_reply(
 ) -> String {
     let mut out = String::with_capacity(160 + push_endpoint.len());
     out.push_str(r#"{"messageType":"register","channelID":""#);
-    uuid_text::write(&channel.0, spelling, &mut out);
+    channel.write(spelling, &mut out);
     out.push_str(r#"","status":200,"uaid":""#);
-    uuid_text::write(&uaid.0, uaid_spelling, &mut out);
+    uaid.write(uaid_spelling, &mut out);
     out.push_str(r#"","pushEndpoint":"#);
     push_string(&mut out, push_endpoint);
     out.push('}');
@@ -133,7 +127,7 @@ pub(crate) fn notification(entries: &[Entry<'_>]) -> String {
     out.push_str(r#"{"messageType":"notification","updates":["#);
     for (index, entry) in entries.iter().enumerate() {
         out.push_str(if index == 0 { r#"{"channelID":""# } else { r#",{"channelID":""# });
-        uuid_text::write(&entry.channel.0, entry.spelling, &mut out);
+        entry.channel.write(entry.spelling, &mut out);
         let _ = write!(out, r#"","version":{}"#, entry.version.number());
         if let Some(data) = entry.data {
             out.push_str(r#","data":"#);

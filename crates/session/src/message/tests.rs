@@ -6,10 +6,7 @@ use super::{
 };
 use crate::violation::INTERNAL_ERROR;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use beckon_types::{
-    message::{Encoding, Payload},
-    version::Version,
-};
+use beckon_types::{Encoding, Payload, Version};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 

@@ -3,14 +3,7 @@
 use super::{NotAnArray, NotAnObject, Request, for_each_element, for_each_member, push_string, string};
 use crate::{session::Told, violation::Violation};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use beckon_types::{
-    channel_id::ChannelId,
-    message::{Encoding, Payload},
-    uaid::Uaid,
-    urgency::Urgency,
-    uuid_text::{self, Spelling},
-    vapid_key::{InvalidVapidKey, VapidKey},
-};
+use beckon_types::{ChannelId, Encoding, InvalidVapidKey, Payload, Spelling, Uaid, Urgency, VapidKey};
 use std::{borrow::Cow, collections::BTreeMap};
 
 /// One entry of an ack.
@@ -120,7 +113,7 @@ fn ack_entry(raw: &str) -> Result<MessageAck<'_>, Violation> {
 pub(crate) fn hello_reply(uaid: Uaid, spelling: Spelling, broadcasts: &str) -> String {
     let mut out = String::with_capacity(128 + broadcasts.len());
     out.push_str(r#"{"messageType":"hello","uaid":""#);
-    uuid_text::write(&uaid.0, spelling, &mut out);
+    uaid.write(spelling, &mut out);
     out.push_str(r#"","status":200,"use_webpush":true,"broadcasts":"#);
     out.push_str(broadcasts);
     out.push('}');
@@ -131,7 +124,7 @@ pub(crate) fn hello_reply(uaid: Uaid, spelling: Spelling, broadcasts: &str) -> S
 pub(crate) fn register_reply(channel: ChannelId, spelling: Spelling, push_endpoint: &str) -> String {
     let mut out = String::with_capacity(112 + push_endpoint.len());
     out.push_str(r#"{"messageType":"register","channelID":""#);
-    uuid_text::write(&channel.0, spelling, &mut out);
+    channel.write(spelling, &mut out);
     out.push_str(r#"","status":200,"pushEndpoint":"#);
     push_string(&mut out, push_endpoint);
     out.push('}');
@@ -204,7 +197,7 @@ pub(crate) fn notification(
 ) -> String {
     let mut out = String::with_capacity(96 + version.len() + payload.map_or(0, payload_len));
     out.push_str(r#"{"messageType":"notification","channelID":""#);
-    uuid_text::write(&channel.0, spelling, &mut out);
+    channel.write(spelling, &mut out);
     out.push_str(r#"","version":"#);
     push_string(&mut out, version);
     if let Some(Payload { encoding, body }) = payload {

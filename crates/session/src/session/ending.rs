@@ -1,7 +1,7 @@
 //! Outcomes of steps, closing, and what is still done after it.
 
 use super::{CloseCode, Context, Effect, Job, Outcome, Phase, Session};
-use beckon_types::step::{AddChannelOutcome, HelloOutcome, NotOwner};
+use beckon_types::{AddChannelOutcome, HelloOutcome, NotOwner};
 
 impl Session {
     /// Brings the outcome of the step under way to whoever asked for it, and starts the next one.

@@ -9,12 +9,7 @@ use crate::{
     simplepush::SimplePush,
     violation::Violation,
 };
-use beckon_types::{
-    dialect::Dialect,
-    presence::Presence,
-    step::{Hello, HelloOutcome, Listed},
-    uuid_text::Spelling,
-};
+use beckon_types::{Dialect, Hello, HelloOutcome, Listed, Presence, Spelling};
 
 impl Session {
     /// Takes the first hello. Its dialect may depend on what is stored for the UAID, so what only one dialect

@@ -6,12 +6,7 @@ use crate::{
     violation::{INTERNAL_ERROR, INVALID_KEY, Violation},
 };
 use beckon_types::{
-    channel_id::ChannelId,
-    moment::Moment,
-    notification::Sequence,
-    step::{AddChannel, AddChannelOutcome, Snapshot},
-    token::Endpoint,
-    uuid_text::Spelling,
+    AddChannel, AddChannelOutcome, ChannelId, Endpoint, Moment, Sequence, Snapshot, Spelling,
 };
 
 impl Client {
@@ -102,19 +97,17 @@ impl Session {
         let Some(Identity { uaid, spelling }) = self.identity else { return };
         let look = self.client.register(&add, sequence) || missed;
         let AddChannel { channel, restricted, .. } = add;
-        let url = |path: &str, endpoint| {
-            let token = context.settings.keys.seal(key, endpoint);
-            [&context.settings.endpoint_url, path, &token].concat()
+        let url = |endpoint: Endpoint| {
+            [&context.settings.endpoint_url[..], &endpoint.path(&context.settings.keys, key)].concat()
         };
         let reply = match &self.client {
             Client::Stranger { .. } => return,
             Client::SimplePush(_) => {
-                let push_endpoint = url("/update/", Endpoint::SimplePush { uaid, channel });
+                let push_endpoint = url(Endpoint::SimplePush { uaid, channel });
                 simplepush::register_reply((uaid, spelling), (channel, add.spelling), &push_endpoint)
             }
             Client::WebPush(_) => {
-                let path = if restricted.is_some() { "/wpush/v2/" } else { "/wpush/v1/" };
-                let push_endpoint = url(path, Endpoint::WebPush { uaid, channel, restricted });
+                let push_endpoint = url(Endpoint::WebPush { uaid, channel, restricted });
                 webpush::register_reply(channel, add.spelling, &push_endpoint)
             }
         };

@@ -1,6 +1,6 @@
 //! What a conversation is told of its node and of the operator's choices.
 
-use beckon_types::key_ring::KeyRing;
+use beckon_types::KeyRing;
 use std::time::Duration;
 
 /// Whether a node takes further SimplePush clients (PROTOCOL.md section 1.9, Balancing).

@@ -2,14 +2,7 @@
 
 use super::{Effect, Session, Step};
 use crate::limits::{ACKS_MERGED_MAX, STEPS_WAITING_BYTES_MAX, STEPS_WAITING_MAX};
-use beckon_types::{
-    channel_id::ChannelId,
-    message::Place,
-    presence::Presence,
-    step::{Ack, AddChannel, Fetch},
-    uaid::Uaid,
-    uuid_text::Spelling,
-};
+use beckon_types::{Ack, AddChannel, ChannelId, Fetch, Place, Presence, Spelling, Uaid};
 use std::{collections::VecDeque, mem};
 
 /// A step and what its outcome has to be answered with. A request is kept as long as it may get an error

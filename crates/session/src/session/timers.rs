@@ -1,7 +1,7 @@
 //! What happens when nothing happens.
 
 use super::{Client, CloseCode, Context, Effect, Session, Settings};
-use beckon_types::moment::Moment;
+use beckon_types::Moment;
 
 /// Since when nothing has come in.
 #[derive(Debug, Clone, Copy)]

@@ -1,14 +1,7 @@
 //! The table of a connected client's channels. The invariants are in the crate's documentation.
 
 use crate::{message::simplepush::Entry, session::Steps};
-use beckon_types::{
-    channel_id::ChannelId,
-    moment::Moment,
-    notification::{Sequence, Update},
-    step::{Ack, Channel, Snapshot},
-    uuid_text::Spelling,
-    version::Version,
-};
+use beckon_types::{Ack, Channel, ChannelId, Moment, Sequence, Snapshot, Spelling, Update, Version};
 use std::time::Duration;
 
 /// Up to this many channels the table grows by one at a time, since most clients stay there.

@@ -1,11 +1,6 @@
 //! The table of a connected client's channels.
 
-use beckon_types::{
-    channel_id::ChannelId,
-    notification::Sequence,
-    step::{self, Snapshot},
-    uuid_text::Spelling,
-};
+use beckon_types::{ChannelId, Sequence, Snapshot, Spelling};
 
 /// Up to this many channels the table grows by one at a time, since most clients stay there.
 const GROWN_SINGLY_MAX: usize = 8;
@@ -28,7 +23,8 @@ impl Channels {
     /// The table after a hello. Deliveries of what was written before it went to the former socket.
     pub(super) fn new(snapshot: &Snapshot) -> Self {
         let since = snapshot.sequence;
-        let row = |channel: &step::Channel| Channel { id: channel.id, spelling: channel.spelling, since };
+        let row =
+            |channel: &beckon_types::Channel| Channel { id: channel.id, spelling: channel.spelling, since };
         let mut rows: Vec<Channel> = snapshot.channels.iter().map(row).collect();
         rows.sort_unstable_by_key(|row| row.id);
         Self(rows)

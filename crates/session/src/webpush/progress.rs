@@ -1,12 +1,7 @@
 //! How far a client has been sent its stored messages. The rules are in the crate's documentation.
 
 use crate::limits::{LOOK_AGAIN_AFTER, SENT_MAX};
-use beckon_types::{
-    channel_id::ChannelId,
-    message::{Message, Place, Position},
-    moment::Moment,
-    notification::Sequence,
-};
+use beckon_types::{ChannelId, Message, Moment, Place, Position, Sequence};
 
 /// What was sent and not acknowledged, and what follows.
 #[derive(Debug, Clone, Default)]

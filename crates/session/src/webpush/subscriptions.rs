@@ -4,7 +4,7 @@ use crate::{
     limits::SUBSCRIPTIONS_MAX,
     message::webpush::{BroadcastsJson, NamedBroadcast, NamedBroadcasts},
 };
-use beckon_types::broadcast::Broadcasts;
+use beckon_types::Broadcasts;
 use std::sync::Arc;
 
 /// Why an id is refused that no broadcast has.

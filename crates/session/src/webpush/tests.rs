@@ -2,11 +2,7 @@
 
 use super::*;
 use crate::message::Request;
-use beckon_types::{
-    key_ring::KeyId,
-    message::Place,
-    step::{Channel, Snapshot},
-};
+use beckon_types::{Channel, KeyId, Place, Snapshot};
 
 const CHANNEL: ChannelId = ChannelId([1; 16]);
 

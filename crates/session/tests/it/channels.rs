@@ -2,7 +2,7 @@
 
 use crate::talk::*;
 use beckon_session::session::{CloseCode, Effect, Outcome};
-use beckon_types::step::{AddChannelOutcome, NotOwner};
+use beckon_types::{AddChannelOutcome, NotOwner};
 
 fn error_500(request: &str) -> Effect {
     let members = request.strip_suffix('}').unwrap();

@@ -2,10 +2,7 @@
 
 use crate::{talk::*, webpush::talk::*};
 use beckon_session::session::{CloseCode, Effect, Input, Outcome};
-use beckon_types::{
-    dialect::Dialect,
-    step::{AddChannelOutcome, Backlog, HelloOutcome, NotOwner},
-};
+use beckon_types::{AddChannelOutcome, Backlog, Dialect, HelloOutcome, NotOwner};
 use proptest::prelude::*;
 
 fn texts() -> impl Strategy<Value = String> {

@@ -2,7 +2,7 @@
 
 use crate::talk::*;
 use beckon_session::session::{CloseCode, Effect, Input, Outcome};
-use beckon_types::notification::{Sequence, Update};
+use beckon_types::{Sequence, Update};
 use std::time::Duration;
 
 #[test]

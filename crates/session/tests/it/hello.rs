@@ -2,10 +2,7 @@
 
 use crate::talk::*;
 use beckon_session::session::{Admission, BareHello, CloseCode, Effect, Input, InvalidUaid, Outcome, Step};
-use beckon_types::{
-    dialect::Dialect,
-    step::{Hello, HelloOutcome, Listed},
-};
+use beckon_types::{Dialect, Hello, HelloOutcome, Listed};
 
 fn hello(step: Hello) -> Effect {
     store(Step::Hello(step))

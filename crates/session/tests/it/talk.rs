@@ -4,17 +4,9 @@ use beckon_session::session::{
     Admission, BareHello, CloseCode, Context, Effect, Input, InvalidUaid, Outcome, Session, Settings, Step,
 };
 use beckon_types::{
-    broadcast::Broadcasts,
-    channel_id::ChannelId,
-    dialect::Dialect,
-    key_ring::KeyRing,
-    moment::Moment,
-    notification::{Sequence, Update},
-    presence::{ConnectionId, NodeId, Presence},
-    step::{Ack, AddChannel, AddChannelOutcome, Backlog, Channel, Hello, HelloOutcome, Listed, Snapshot},
-    token::Endpoint,
-    uaid::Uaid,
-    version::Version,
+    Ack, AddChannel, AddChannelOutcome, Backlog, Broadcasts, Channel, ChannelId, ConnectionId, Dialect,
+    Endpoint, Hello, HelloOutcome, KeyRing, Listed, Moment, NodeId, Presence, Sequence, Snapshot, Uaid,
+    Update, Version,
 };
 use std::time::Duration;
 
@@ -272,7 +264,7 @@ pub(crate) fn ack_step(acks: &[(&str, Option<u64>)]) -> Effect {
 pub(crate) fn push_endpoint(id: &str) -> String {
     let keys = settings().keys;
     let endpoint = Endpoint::SimplePush { uaid: uaid(A), channel: channel(id) };
-    format!("https://push.example.net/update/{}", keys.seal(keys.newest(), endpoint))
+    format!("https://push.example.net{}", endpoint.path(&keys, keys.newest()))
 }
 
 pub(crate) fn register_reply(id: &str) -> Effect {

@@ -1,10 +1,7 @@
 //! Cases about stored messages: reading and removing them, also while others are stored.
 
 use super::{cases, message_steps::*, steps::*};
-use beckon_types::{
-    message::Place,
-    step::{Backlog, Fetch, Hello, NotOwner, PutMessage, PutMessageOutcome},
-};
+use beckon_types::{Backlog, Fetch, Hello, NotOwner, Place, PutMessage, PutMessageOutcome};
 use futures_util::future::{join, join_all};
 use std::collections::BTreeSet;
 
@@ -204,7 +201,7 @@ async fn removing_what_is_not_there_has_no_effect(store) {
     remove(&store, client.uaid, &[former]).await;
     remove(&store, client.uaid, &[Place { topic: Some(tag(2)), ..topic }, plain_place(topic.sequence)]).await;
     remove(&store, client.uaid, &[Place { topic: Some(tag(1)), ..plain }]).await;
-    remove(&store, client.uaid, &[plain_place(beckon_types::notification::Sequence(u64::MAX))]).await;
+    remove(&store, client.uaid, &[plain_place(beckon_types::Sequence(u64::MAX))]).await;
     remove(&store, client.uaid, &[]).await;
     remove(&store, new_uaid(), &[topic, plain]).await;
     let other = subscribed(&store, 1).await;

@@ -3,10 +3,7 @@
 
 use super::{cases, steps::random};
 use crate::Store;
-use beckon_types::{
-    broadcast::{BROADCASTS_MAX, BroadcastId, BroadcastVersion, Broadcasts},
-    step::TooManyBroadcasts,
-};
+use beckon_types::{BROADCASTS_MAX, BroadcastId, BroadcastVersion, Broadcasts, TooManyBroadcasts};
 use futures_util::future::join_all;
 use std::sync::Arc;
 

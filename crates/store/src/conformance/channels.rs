@@ -1,11 +1,7 @@
 //! Cases about registering and unregistering channels.
 
 use super::{cases, steps::*};
-use beckon_types::{
-    key_ring::KeyId,
-    step::{AddChannel, AddChannelOutcome, NotOwner, PutOutcome},
-    uuid_text::Spelling,
-};
+use beckon_types::{AddChannel, AddChannelOutcome, KeyId, NotOwner, PutVersionOutcome, Spelling};
 
 cases! { $ channels channel_cases:
 
@@ -67,7 +63,7 @@ async fn an_unregistered_channel_is_gone_with_what_is_pending(store) {
     let channel = client.channels[0];
     let (sequence, _) = stored(&store, client.uaid, channel, 1).await;
     unregister(&store, &client, channel).await;
-    assert_eq!(put(&store, client.uaid, channel, 2).await, PutOutcome::Gone);
+    assert_eq!(put(&store, client.uaid, channel, 2).await, PutVersionOutcome::Gone);
     assert_eq!(pending(&snapshot(&store, &client).await), [(client.channels[1], None)].into());
     let registered_again = register(&store, &client, channel).await;
     assert_eq!(registered_again, sequence, "so that what was written before can be told from what is after");
@@ -102,7 +98,7 @@ async fn two_thousand_channels_are_kept(store) {
     assert_eq!(seen.channels.len(), CHANNELS);
     let puts = seen.channels.iter().map(|channel| stored(&store, client.uaid, channel.id, 1));
     futures_util::future::join_all(puts).await;
-    let acks = seen.channels.iter().map(|channel| beckon_types::step::Ack { channel: channel.id, version: Some(1.0) });
+    let acks = seen.channels.iter().map(|channel| beckon_types::Ack { channel: channel.id, version: Some(1.0) });
     store.ack_versions(client.uaid, acks.collect()).await.expect("ack_versions");
     assert!(snapshot(&store, &client).await.channels.iter().all(|channel| channel.pending.is_none()));
 }

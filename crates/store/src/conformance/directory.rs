@@ -2,7 +2,7 @@
 
 use super::{cases, steps::*};
 use crate::NodeEntry;
-use beckon_types::presence::NodeId;
+use beckon_types::NodeId;
 
 /// The entries of one node. Other nodes may be in the directory.
 fn of(node: NodeId, entries: Vec<NodeEntry>) -> Vec<NodeEntry> {

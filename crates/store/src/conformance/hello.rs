@@ -2,10 +2,7 @@
 
 use super::{cases, steps::*};
 use beckon_types::{
-    dialect::Dialect,
-    key_ring::KeyId,
-    step::{Hello, HelloOutcome, Listed, NotOwner, PutOutcome, Snapshot},
-    uuid_text::Spelling,
+    Dialect, Hello, HelloOutcome, KeyId, Listed, NotOwner, PutVersionOutcome, Snapshot, Spelling,
 };
 
 cases! { $ hello hello_cases:
@@ -86,7 +83,7 @@ async fn a_uaid_with_a_listed_channel_that_is_not_registered_is_deleted(store) {
     let hello = Hello { listed, ..simplepush(client.uaid, new_presence()) };
     assert_eq!(say(&store, hello).await, HelloOutcome::Deleted { former: Some(client.presence) });
     for channel in &client.channels {
-        assert_eq!(put(&store, client.uaid, *channel, 1).await, PutOutcome::Gone);
+        assert_eq!(put(&store, client.uaid, *channel, 1).await, PutVersionOutcome::Gone);
     }
     assert_eq!(store.snapshot(client.uaid, client.presence).await, Ok(Err(NotOwner)));
 }
@@ -96,7 +93,7 @@ async fn a_uaid_with_an_impossible_list_is_deleted(store) {
     let client = offline(&store, 1).await;
     let hello = Hello { listed: Some(Listed::Impossible), ..simplepush(client.uaid, new_presence()) };
     assert_eq!(say(&store, hello).await, HelloOutcome::Deleted { former: None });
-    assert_eq!(put(&store, client.uaid, client.channels[0], 1).await, PutOutcome::Gone);
+    assert_eq!(put(&store, client.uaid, client.channels[0], 1).await, PutVersionOutcome::Gone);
 }
 
 /// A UAID that is not stored is claimed if `adopt` is set and, in SimplePush, the list is empty.
@@ -131,9 +128,9 @@ async fn a_claim_returns_all_channels_and_the_last_sequence(store) {
     let client = connected(&store, 2).await;
     let odd = Spelling { hyphens: false, upper: 0x8000_0001 };
     let third = new_channel();
-    add(&store, beckon_types::step::AddChannel { spelling: odd, key: KeyId(9), ..addition(&client, third) }).await;
+    add(&store, beckon_types::AddChannel { spelling: odd, key: KeyId(9), ..addition(&client, third) }).await;
     stored(&store, client.uaid, client.channels[0], 5).await;
-    let (last, _) = stored(&store, client.uaid, third, beckon_types::version::Version::MAX).await;
+    let (last, _) = stored(&store, client.uaid, third, beckon_types::Version::MAX).await;
     let (_, _, claimed) = claim(&store, simplepush(client.uaid, new_presence())).await;
     assert_eq!(claimed.sequence, last);
     let expected = [(client.channels[0], Some(5)), (client.channels[1], None), (third, Some(i64::MAX as u64))];
@@ -182,7 +179,7 @@ async fn a_snapshot_is_for_the_owner_only(store) {
     let client = connected(&store, 1).await;
     assert_eq!(store.snapshot(client.uaid, new_presence()).await, Ok(Err(NotOwner)));
     assert_eq!(store.snapshot(new_uaid(), client.presence).await, Ok(Err(NotOwner)));
-    let same_node = beckon_types::presence::Presence { connection: new_presence().connection, ..client.presence };
+    let same_node = beckon_types::Presence { connection: new_presence().connection, ..client.presence };
     assert_eq!(store.snapshot(client.uaid, same_node).await, Ok(Err(NotOwner)));
     release(&store, client.uaid, client.presence).await;
     assert_eq!(store.snapshot(client.uaid, client.presence).await, Ok(Err(NotOwner)));

@@ -3,14 +3,8 @@
 use super::steps::Client;
 use crate::Store;
 use beckon_types::{
-    key_ring::KeyId,
-    message::{Encoding, Message, Payload, Place, Position},
-    notification::Sequence,
-    presence::Presence,
-    step::{Backlog, Fetch, FindChannel, PutMessage, PutMessageOutcome},
-    topic::{TAG_LEN, TopicTag},
-    uaid::Uaid,
-    urgency::Urgency,
+    Backlog, Encoding, Fetch, FindChannel, KeyId, Message, Payload, Place, Position, Presence, PutMessage,
+    PutMessageOutcome, Sequence, TOPIC_TAG_LEN, TopicTag, Uaid, Urgency,
 };
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
@@ -53,7 +47,7 @@ pub fn about(topic: u8, put: PutMessage) -> PutMessage {
 
 /// The tag of a topic, told by its number.
 pub fn tag(topic: u8) -> TopicTag {
-    TopicTag([topic; TAG_LEN])
+    TopicTag([topic; TOPIC_TAG_LEN])
 }
 
 /// Any outcome of `put_message`.

@@ -2,13 +2,8 @@
 
 use super::{cases, message_steps::*, steps::*};
 use beckon_types::{
-    key_ring::KeyId,
-    message::{Encoding, Payload},
-    step::{
-        AddChannel, AddChannelOutcome, FindChannel, FindChannelOutcome, Hello, PutMessage, PutMessageOutcome,
-    },
-    urgency::Urgency,
-    vapid_key::KeyHash,
+    AddChannel, AddChannelOutcome, Encoding, FindChannel, FindChannelOutcome, Hello, KeyHash, KeyId, Payload,
+    PutMessage, PutMessageOutcome, Urgency,
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -60,7 +55,7 @@ async fn a_message_needs_the_key_of_the_latest_register(store) {
 
 /// A restricted channel has the spelling, the key and the pending version that any other has.
 async fn a_restricted_channel_is_a_channel_like_others(store) {
-    use beckon_types::uuid_text::Spelling;
+    use beckon_types::Spelling;
     let client = subscribed(&store, 1).await;
     for spelling in [Spelling::HYPHENATED, Spelling::PLAIN, Spelling { hyphens: false, upper: 5 }] {
         let channel = new_channel();
@@ -337,7 +332,7 @@ async fn a_deleted_uaid_is_gone_with_its_messages(store) {
     let client = connected(&store, 1).await;
     accepted(&store, message(&client, "a")).await;
     accepted(&store, about(1, message(&client, "b"))).await;
-    let listed = Some(beckon_types::step::Listed::Impossible);
+    let listed = Some(beckon_types::Listed::Impossible);
     say(&store, Hello { listed, ..simplepush(client.uaid, client.presence) }).await;
     assert_eq!(send(&store, message(&client, "c")).await, PutMessageOutcome::UaidGone);
     claim(&store, simplepush(client.uaid, client.presence)).await;

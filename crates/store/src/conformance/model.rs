@@ -12,20 +12,9 @@ use super::{
 };
 use crate::Store;
 use beckon_types::{
-    channel_id::ChannelId,
-    dialect::Dialect,
-    key_ring::KeyId,
-    message::{Place, Position},
-    notification::Sequence,
-    presence::Presence,
-    step::{
-        Ack, AddChannel, AddChannelOutcome, Backlog, Fetch, Hello, HelloOutcome, Listed, NotOwner,
-        PutMessage, PutMessageOutcome, PutOutcome, PutVersion, Snapshot,
-    },
-    uaid::Uaid,
-    urgency::Urgency,
-    uuid_text::Spelling,
-    vapid_key::KeyHash,
+    Ack, AddChannel, AddChannelOutcome, Backlog, ChannelId, Dialect, Fetch, Hello, HelloOutcome, KeyHash,
+    KeyId, Listed, NotOwner, Place, Position, Presence, PutMessage, PutMessageOutcome, PutVersion,
+    PutVersionOutcome, Sequence, Snapshot, Spelling, Uaid, Urgency,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -122,7 +111,7 @@ pub enum Outcome {
     Snapshot(Result<Snapshot, NotOwner>),
     Added(AddChannelOutcome),
     Removed(Result<(), NotOwner>),
-    Put(PutOutcome),
+    Put(PutVersionOutcome),
     Sent(PutMessageOutcome),
     Fetched(Result<Backlog, NotOwner>),
 }

@@ -2,10 +2,7 @@
 
 use super::{cases, steps::*};
 use crate::Store;
-use beckon_types::{
-    step::{Ack, PutOutcome},
-    version::Version,
-};
+use beckon_types::{Ack, PutVersionOutcome, Version};
 use futures_util::future::{join, join_all};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -56,9 +53,9 @@ async fn each_write_has_a_higher_sequence(store) {
 async fn a_put_to_what_is_not_registered_is_gone(store) {
     let client = connected(&store, 1).await;
     let other = connected(&store, 1).await;
-    assert_eq!(put(&store, new_uaid(), client.channels[0], 1).await, PutOutcome::Gone);
-    assert_eq!(put(&store, client.uaid, new_channel(), 1).await, PutOutcome::Gone);
-    assert_eq!(put(&store, client.uaid, other.channels[0], 1).await, PutOutcome::Gone);
+    assert_eq!(put(&store, new_uaid(), client.channels[0], 1).await, PutVersionOutcome::Gone);
+    assert_eq!(put(&store, client.uaid, new_channel(), 1).await, PutVersionOutcome::Gone);
+    assert_eq!(put(&store, client.uaid, other.channels[0], 1).await, PutVersionOutcome::Gone);
     assert_eq!(snapshot(&store, &client).await.sequence, Default::default(), "nothing was written");
 }
 
@@ -205,7 +202,7 @@ async fn puts_at_once_have_distinct_sequences_and_the_highest_is_pending(store) 
 
 /// Channels registered at the same time never exceed the maximum.
 async fn registers_at_once_keep_to_the_maximum(store) {
-    use beckon_types::step::{AddChannel, AddChannelOutcome};
+    use beckon_types::{AddChannel, AddChannelOutcome};
     let client = connected(&store, 0).await;
     let adds = (0..20).map(|_| add(&store, AddChannel { channels_max: 7, ..addition(&client, new_channel()) }));
     let outcomes = join_all(adds).await;

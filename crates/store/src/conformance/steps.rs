@@ -2,18 +2,9 @@
 
 use crate::{NodeEntry, Store};
 use beckon_types::{
-    channel_id::ChannelId,
-    dialect::Dialect,
-    key_ring::KeyId,
-    notification::Sequence,
-    presence::{ConnectionId, NodeId, Presence},
-    step::{
-        Ack, AddChannel, AddChannelOutcome, Backlog, Hello, HelloOutcome, Listed, PutOutcome, PutVersion,
-        Snapshot,
-    },
-    uaid::Uaid,
-    uuid_text::Spelling,
-    version::Version,
+    Ack, AddChannel, AddChannelOutcome, Backlog, ChannelId, ConnectionId, Dialect, Hello, HelloOutcome,
+    KeyId, Listed, NodeId, Presence, PutVersion, PutVersionOutcome, Sequence, Snapshot, Spelling, Uaid,
+    Version,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -192,7 +183,7 @@ pub async fn unregister(store: &Arc<dyn Store>, client: &Client, channel: Channe
 }
 
 /// A put of any outcome.
-pub async fn put(store: &Arc<dyn Store>, uaid: Uaid, channel: ChannelId, number: u64) -> PutOutcome {
+pub async fn put(store: &Arc<dyn Store>, uaid: Uaid, channel: ChannelId, number: u64) -> PutVersionOutcome {
     store.put_version(PutVersion { uaid, channel, version: version(number) }).await.expect("put_version")
 }
 
@@ -204,8 +195,8 @@ pub async fn stored(
     number: u64,
 ) -> (Sequence, Option<Presence>) {
     match put(store, uaid, channel, number).await {
-        PutOutcome::Stored { sequence, presence } => (sequence, presence),
-        PutOutcome::Gone => panic!("stored expected, not gone"),
+        PutVersionOutcome::Stored { sequence, presence } => (sequence, presence),
+        PutVersionOutcome::Gone => panic!("stored expected, not gone"),
     }
 }
 

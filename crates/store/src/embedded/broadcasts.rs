@@ -5,10 +5,7 @@ use super::{
     writer::{BROADCASTS, NUMBERS},
 };
 use crate::StoreError;
-use beckon_types::{
-    broadcast::{BROADCASTS_MAX, BroadcastId, BroadcastVersion, Broadcasts},
-    step::TooManyBroadcasts,
-};
+use beckon_types::{BROADCASTS_MAX, BroadcastId, BroadcastVersion, Broadcasts, TooManyBroadcasts};
 use redb::{ReadableTable as _, ReadableTableMetadata as _, Table, TableError};
 
 /// The number that is their revision.

@@ -11,15 +11,8 @@ use super::{
 };
 use crate::StoreError;
 use beckon_types::{
-    channel_id::ChannelId,
-    dialect::Dialect,
-    notification::Sequence,
-    presence::Presence,
-    step::{
-        Ack, AddChannel, AddChannelOutcome, Backlog, Channel, Hello, HelloOutcome, Listed, NotOwner,
-        PutOutcome, PutVersion, Snapshot,
-    },
-    uaid::Uaid,
+    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, Dialect, Hello, HelloOutcome, Listed,
+    NotOwner, Presence, PutVersion, PutVersionOutcome, Sequence, Snapshot, Uaid,
 };
 use redb::{ReadableTable as _, Table, TableError, WriteTransaction};
 use std::{collections::HashMap, ops::Bound, time::Duration};
@@ -250,15 +243,15 @@ impl<'txn, 'm> Batch<'txn, 'm> {
     }
 
     /// See [`crate::Store::put_version`].
-    pub(super) fn put_version(&mut self, put: &PutVersion) -> Result<PutOutcome, StoreError> {
-        let Some(mut record) = self.load(put.uaid)? else { return Ok(PutOutcome::Gone) };
+    pub(super) fn put_version(&mut self, put: &PutVersion) -> Result<PutVersionOutcome, StoreError> {
+        let Some(mut record) = self.load(put.uaid)? else { return Ok(PutVersionOutcome::Gone) };
         let sequence = Sequence(record.sequence.0 + 1);
-        let Some(registration) = record.channel_mut(put.channel) else { return Ok(PutOutcome::Gone) };
+        let Some(registration) = record.channel_mut(put.channel) else { return Ok(PutVersionOutcome::Gone) };
         registration.channel.pending = Some(put.version);
         record.sequence = sequence;
         self.save(put.uaid, record);
         let presence = self.memory.seats.get(&put.uaid).map(|seat| seat.presence);
-        Ok(PutOutcome::Stored { sequence, presence })
+        Ok(PutVersionOutcome::Stored { sequence, presence })
     }
 
     /// See [`crate::Store::ack_versions`].

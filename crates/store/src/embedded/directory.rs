@@ -1,7 +1,7 @@
 //! The directory of a single process: in memory, since its nodes end with it.
 
 use crate::{LEASE, NodeEntry};
-use beckon_types::presence::NodeId;
+use beckon_types::NodeId;
 use std::{collections::BTreeMap, time::Duration};
 
 /// The nodes that announced themselves, and until when their lease is.

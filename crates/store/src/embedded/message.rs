@@ -11,15 +11,7 @@
 //! Numbers are big-endian, so that the messages of one client are beside each other and the oldest is first.
 
 use super::record::{Unreadable, take};
-use beckon_types::{
-    channel_id::ChannelId,
-    key_ring::KeyId,
-    message::{Encoding, Payload},
-    notification::Sequence,
-    step::PutMessage,
-    uaid::Uaid,
-    urgency::Urgency,
-};
+use beckon_types::{ChannelId, Encoding, KeyId, Payload, PutMessage, Sequence, Uaid, Urgency};
 
 /// The version of the format that this file writes and reads.
 const VERSION: u8 = 1;

@@ -8,10 +8,8 @@ use super::{
 };
 use crate::StoreError;
 use beckon_types::{
-    message::{Message, Place, Position},
-    notification::Sequence,
-    step::{Backlog, Fetch, FindChannel, FindChannelOutcome, NotOwner, PutMessage, PutMessageOutcome},
-    uaid::Uaid,
+    Backlog, Fetch, FindChannel, FindChannelOutcome, Message, NotOwner, Place, Position, PutMessage,
+    PutMessageOutcome, Sequence, Uaid,
 };
 use redb::ReadableTable as _;
 use std::time::Duration;

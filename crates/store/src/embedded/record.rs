@@ -21,16 +21,7 @@
 //! ([`super::message`]), and is read only to be sent.
 
 use beckon_types::{
-    channel_id::ChannelId,
-    dialect::Dialect,
-    key_ring::KeyId,
-    message::Place,
-    notification::Sequence,
-    step::{Channel, Snapshot},
-    topic::TopicTag,
-    uuid_text::Spelling,
-    vapid_key::KeyHash,
-    version::Version,
+    Channel, ChannelId, Dialect, KeyHash, KeyId, Place, Sequence, Snapshot, Spelling, TopicTag, Version,
 };
 
 /// The format of a client that has neither messages nor restricted channels.
@@ -283,7 +274,7 @@ pub(super) fn take<const LEN: usize>(rest: &mut &[u8]) -> Result<[u8; LEN], Unre
 #[cfg(test)]
 mod tests {
     use super::*;
-    use beckon_types::topic::TAG_LEN;
+    use beckon_types::TOPIC_TAG_LEN;
     use proptest::prelude::*;
 
     /// Records as version 1 wrote them. This file is never edited, so that they stay readable.
@@ -412,7 +403,7 @@ mod tests {
     }
 
     fn messages() -> impl Strategy<Value = Vec<Stored>> {
-        let one = (any::<(u64, u64, u32)>(), proptest::option::of(any::<[u8; TAG_LEN]>()));
+        let one = (any::<(u64, u64, u32)>(), proptest::option::of(any::<[u8; TOPIC_TAG_LEN]>()));
         let stored = |((sequence, expires, channel), tag): (_, Option<_>)| {
             let place = Place { sequence: Sequence(sequence), topic: tag.map(TopicTag) };
             Stored { place, expires, channel }

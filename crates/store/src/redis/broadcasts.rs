@@ -2,7 +2,7 @@
 
 use super::{Unreadable, pairs};
 use crate::StoreError;
-use beckon_types::broadcast::Broadcasts;
+use beckon_types::Broadcasts;
 use redis::Value;
 use std::sync::Arc;
 

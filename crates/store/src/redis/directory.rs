@@ -8,7 +8,7 @@
 
 use super::{pairs, record::Unreadable};
 use crate::{Announced, NodeEntry, StoreError};
-use beckon_types::presence::NodeId;
+use beckon_types::NodeId;
 use redis::Value;
 
 /// The version of the format that this file writes and reads.

@@ -2,11 +2,7 @@
 
 use super::{SCRIPTS, keys, messages, pairs, record, unexpected};
 use crate::StoreError;
-use beckon_types::{
-    channel_id::ChannelId,
-    dialect::Dialect,
-    step::{Hello, HelloOutcome, Listed},
-};
+use beckon_types::{ChannelId, Dialect, Hello, HelloOutcome, Listed};
 use redis::{Cmd, Value};
 
 /// The call of the script.

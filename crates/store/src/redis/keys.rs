@@ -5,7 +5,7 @@
 //! and one script can use them together. The keys of the directory share a tag for the same reason.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use beckon_types::uaid::Uaid;
+use beckon_types::Uaid;
 
 /// Length of a client's key: `c`, braces, and 22 characters for the 16 bytes of the UAID.
 pub(super) const CLIENT_LEN: usize = 25;

@@ -12,12 +12,8 @@
 use super::{SCRIPTS, Unreadable, keys, record, unexpected};
 use crate::StoreError;
 use beckon_types::{
-    channel_id::ChannelId,
-    key_ring::KeyId,
-    message::{Encoding, Message, Payload, Place, Position},
-    step::{Backlog, PutMessage, PutMessageOutcome},
-    topic::TopicTag,
-    urgency::Urgency,
+    Backlog, ChannelId, Encoding, KeyId, Message, Payload, Place, Position, PutMessage, PutMessageOutcome,
+    TopicTag, Urgency,
 };
 use bytes::{Buf as _, Bytes};
 use redis::{Cmd, Value};
@@ -170,7 +166,7 @@ fn header(bytes: &mut Bytes) -> Result<Box<str>, Unreadable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use beckon_types::{notification::Sequence, uaid::Uaid};
+    use beckon_types::{Sequence, Uaid};
     use proptest::{option, prelude::*, sample::select};
 
     const PLACE: Place = Place { sequence: Sequence(7), topic: None };

@@ -20,16 +20,8 @@
 //! Lua number has to hold a version. The scripts in `scripts/` write the same format.
 
 use beckon_types::{
-    channel_id::ChannelId,
-    dialect::Dialect,
-    key_ring::KeyId,
-    notification::Sequence,
-    presence::{ConnectionId, NodeId, Presence},
-    step::{Channel, Snapshot},
-    topic::{TAG_LEN, TopicTag},
-    uuid_text::Spelling,
-    vapid_key::KeyHash,
-    version::Version,
+    Channel, ChannelId, ConnectionId, Dialect, KeyHash, KeyId, NodeId, Presence, Sequence, Snapshot,
+    Spelling, TOPIC_TAG_LEN, TopicTag, Version,
 };
 
 /// The version of the format that this file writes and reads.
@@ -43,7 +35,7 @@ pub(super) const PRESENCE_LEN: usize = 16;
 pub(super) const RESTRICTION_LEN: usize = 16;
 
 /// Bytes of the field of a message with a topic.
-const TOPIC_FIELD_LEN: usize = 1 + TAG_LEN;
+const TOPIC_FIELD_LEN: usize = 1 + TOPIC_TAG_LEN;
 
 /// Where the sequence starts in the head.
 const SEQUENCE_AT: usize = 2 + PRESENCE_LEN;

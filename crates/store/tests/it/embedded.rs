@@ -4,11 +4,10 @@ mod messages;
 
 use crate::SetClock;
 use beckon_store::{
-    Store, StoreError,
-    conformance::{Fixture, steps::*},
-    embedded::{EmbeddedStore, OpenError, Options},
+    Store, StoreError, conformance::Fixture, conformance::steps::*, embedded::EmbeddedStore,
+    embedded::OpenError, embedded::Options,
 };
-use beckon_types::step::{HelloOutcome, PutOutcome};
+use beckon_types::{HelloOutcome, PutVersionOutcome};
 use std::{path::Path, sync::Arc, time::Duration};
 
 const IDLE: Duration = Duration::from_secs(64 * 60);
@@ -121,7 +120,7 @@ async fn a_client_that_is_not_seen_expires_and_is_not_found_again() {
     clock.advance(IDLE - Duration::from_secs(1));
     stored(&store, client.uaid, client.channels[0], 1).await;
     clock.advance(IDLE / 32 + Duration::from_secs(4));
-    assert_eq!(put(&store, client.uaid, client.channels[0], 2).await, PutOutcome::Gone);
+    assert_eq!(put(&store, client.uaid, client.channels[0], 2).await, PutVersionOutcome::Gone);
     let (_, _, snapshot) = claim(&store, simplepush(client.uaid, new_presence())).await;
     assert_eq!(snapshot, Default::default());
 }
@@ -166,7 +165,7 @@ async fn expired_records_are_swept_from_the_disk() {
     drop(store);
     // The clock goes back: what is still on the disk would be found.
     let store = shared(directory.path(), &SetClock::new());
-    assert_eq!(put(&store, client.uaid, client.channels[0], 1).await, PutOutcome::Gone);
+    assert_eq!(put(&store, client.uaid, client.channels[0], 1).await, PutVersionOutcome::Gone);
 }
 
 #[tokio::test]
@@ -202,14 +201,11 @@ async fn an_unreadable_record_is_told_and_stays() {
     assert_ne!(std::fs::read(directory.path().join("store.redb")).unwrap(), bytes);
     let store = shared(directory.path(), &clock);
     let unreadable = |error: &StoreError| matches!(error, StoreError::Unreadable(_));
-    let put = beckon_types::step::PutVersion {
-        uaid: client.uaid,
-        channel: client.channels[0],
-        version: version(1),
-    };
+    let put =
+        beckon_types::PutVersion { uaid: client.uaid, channel: client.channels[0], version: version(1) };
     assert!(unreadable(&store.hello(simplepush(client.uaid, new_presence())).await.unwrap_err()));
     assert!(unreadable(&store.put_version(put).await.unwrap_err()));
-    let ack = beckon_types::step::Ack { channel: client.channels[0], version: None };
+    let ack = beckon_types::Ack { channel: client.channels[0], version: None };
     assert!(unreadable(&store.ack_versions(client.uaid, vec![ack]).await.unwrap_err()));
     clock.advance(IDLE * 2);
     store.nodes().await.unwrap();

@@ -44,8 +44,8 @@ fn moving_clock() -> beckon_store::embedded::Clock {
 }
 
 /// What the embedded store and Redis are opened with by their setting.
-fn open_options(data_dir: std::path::PathBuf) -> beckon_store::open::OpenOptions {
-    beckon_store::open::OpenOptions {
+fn open_options(data_dir: std::path::PathBuf) -> beckon_store::OpenOptions {
+    beckon_store::OpenOptions {
         data_dir,
         uaid_idle: Duration::from_secs(3600),
         step_timeout: Duration::from_secs(3),

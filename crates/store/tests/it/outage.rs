@@ -1,12 +1,10 @@
 //! Redis goes away and comes back.
 
 use beckon_store::{
-    Answer, Store, StoreError,
-    conformance::{message_steps, steps::*},
-    harness::{Options, RedisCluster, RedisServer},
-    redis::{Limits, RedisStore, connect},
+    Answer, Store, StoreError, conformance::message_steps, conformance::steps::*, harness::Options,
+    harness::RedisCluster, harness::RedisServer, redis::Limits, redis::RedisStore, redis::connect,
 };
-use beckon_types::broadcast::{BroadcastId, BroadcastVersion};
+use beckon_types::{BroadcastId, BroadcastVersion};
 use futures_util::future::{BoxFuture, join_all};
 use std::{
     net::SocketAddr,
@@ -101,10 +99,10 @@ async fn recovers(store: &Arc<dyn Store>) {
 /// All kinds of steps, asked for at once, fail within their time limit, and say so.
 async fn all_steps_fail(store: &Arc<dyn Store>, client: &Client) {
     let Client { uaid, presence, .. } = *client;
-    let put = beckon_types::step::PutVersion { uaid, channel: client.channels[0], version: version(9) };
-    let ack = beckon_types::step::Ack { channel: client.channels[0], version: None };
-    let ask = beckon_types::step::Fetch { uaid, presence, after: None, max: 10 };
-    let place = message_steps::plain_place(beckon_types::notification::Sequence(1));
+    let put = beckon_types::PutVersion { uaid, channel: client.channels[0], version: version(9) };
+    let ack = beckon_types::Ack { channel: client.channels[0], version: None };
+    let ask = beckon_types::Fetch { uaid, presence, after: None, max: 10 };
+    let place = message_steps::plain_place(beckon_types::Sequence(1));
     let (id, value) = (BroadcastId::parse("a").unwrap(), BroadcastVersion::parse("1").unwrap());
     let steps = [
         failure(store.hello(simplepush(uaid, presence))),
@@ -195,7 +193,7 @@ async fn a_message_whose_answer_is_lost_is_stored_once() {
     recovers(&store).await;
     assert_eq!(waiting(&store, &client).await, ["a", "b"]);
     way.lose_answer();
-    accepted(&store, beckon_types::step::PutMessage { ttl: Duration::ZERO, ..message(&client, "c") }).await;
+    accepted(&store, beckon_types::PutMessage { ttl: Duration::ZERO, ..message(&client, "c") }).await;
     assert!(way.has_lost_it());
     way.lose_answer();
     remove(&store, client.uaid, &[place]).await;
@@ -230,7 +228,7 @@ async fn a_cluster_recovers_when_a_master_comes_back() {
     cluster.nodes()[1].kill();
     let put = |client: &Client| {
         let (uaid, channel) = (client.uaid, client.channels[0]);
-        store.put_version(beckon_types::step::PutVersion { uaid, channel, version: version(1) })
+        store.put_version(beckon_types::PutVersion { uaid, channel, version: version(1) })
     };
     let outcomes =
         tokio::time::timeout(STEP_END, join_all(clients.iter().map(put))).await.expect("steps end");
@@ -254,9 +252,9 @@ async fn opening_waits_for_a_store_that_is_not_there_yet() {
     let url = server.url();
     server.kill();
     let options = crate::open_options(Default::default());
-    let refused = beckon_store::open::open(&url, &options, false).await;
-    assert!(matches!(refused, Err(beckon_store::open::OpenError::Unavailable(_))), "{refused:?}");
-    let opening = beckon_store::open::open(&url, &options, true);
+    let refused = beckon_store::open(&url, &options, false).await;
+    assert!(matches!(refused, Err(beckon_store::OpenError::Unavailable(_))), "{refused:?}");
+    let opening = beckon_store::open(&url, &options, true);
     let starting = tokio::task::spawn_blocking(move || {
         std::thread::sleep(Duration::from_millis(300));
         server.restart();

@@ -2,11 +2,12 @@
 
 use crate::SetClock;
 use beckon_store::{
-    Store,
-    conformance::model::{CHANNELS, CLIENTS, KEYS, Names, SOCKETS, Step, TOPICS, perform, reference::Model},
+    Store, conformance::model::CHANNELS, conformance::model::CLIENTS, conformance::model::KEYS,
+    conformance::model::Names, conformance::model::SOCKETS, conformance::model::Step,
+    conformance::model::TOPICS, conformance::model::perform, conformance::model::reference::Model,
     harness::RedisServer,
 };
-use beckon_types::{dialect::Dialect, urgency::Urgency, uuid_text::Spelling, version::Version};
+use beckon_types::{Dialect, Spelling, Urgency, Version};
 use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::TestRunner};
 use std::sync::Arc;
 

@@ -1,13 +1,11 @@
 //! The suite on Redis, and what only Redis has.
 
 use beckon_store::{
-    Store, StoreError,
-    conformance::{Fixture, run_all, steps::*},
-    harness::{Options, RedisCluster, RedisServer},
-    open::OpenError,
-    redis::{ConnectError, Limits, connect},
+    OpenError, Store, StoreError, conformance::Fixture, conformance::run_all, conformance::steps::*,
+    harness::Options, harness::RedisCluster, harness::RedisServer, redis::ConnectError, redis::Limits,
+    redis::connect,
 };
-use beckon_types::step::{Hello, HelloOutcome, PutOutcome};
+use beckon_types::{Hello, HelloOutcome, PutVersionOutcome};
 use std::{sync::Arc, time::Duration};
 
 async fn single() -> Fixture {
@@ -51,7 +49,7 @@ async fn a_connected_client_with_one_channel_takes_at_most_300_bytes() {
     let client = connected(&store, 1).await;
     let usage = || number(&server.command(&["MEMORY", "USAGE", &only_client(&server)]));
     let idle = usage();
-    stored(&store, client.uaid, client.channels[0], beckon_types::version::Version::MAX).await;
+    stored(&store, client.uaid, client.channels[0], beckon_types::Version::MAX).await;
     let pending = usage();
     println!("MEMORY USAGE of a client: {idle} bytes, with a pending version {pending} bytes");
     assert!(idle <= 300, "{idle} bytes");
@@ -89,7 +87,7 @@ async fn an_expired_client_is_gone() {
     let store = open(&server, Limits { uaid_idle: Duration::from_millis(300), ..Limits::default() }).await;
     let client = connected(&store, 1).await;
     let mut polls = 0;
-    while put(&store, client.uaid, client.channels[0], 1).await != PutOutcome::Gone {
+    while put(&store, client.uaid, client.channels[0], 1).await != PutVersionOutcome::Gone {
         polls += 1;
         assert!(polls < 1000, "the record does not expire");
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -152,14 +150,11 @@ async fn an_unreadable_record_is_told_and_stays() {
         let before = server.command(&["DUMP", &key]);
         let hello = store.hello(simplepush(client.uaid, new_presence())).await;
         assert!(matches!(hello, Err(StoreError::Unreadable(_))), "{hello:?}");
-        let put = beckon_types::step::PutVersion {
-            uaid: client.uaid,
-            channel: client.channels[0],
-            version: version(1),
-        };
+        let put =
+            beckon_types::PutVersion { uaid: client.uaid, channel: client.channels[0], version: version(1) };
         let put = store.put_version(put).await;
         assert!(matches!(put, Err(StoreError::Unreadable(_))), "{put:?}");
-        let ack = beckon_types::step::Ack { channel: client.channels[0], version: None };
+        let ack = beckon_types::Ack { channel: client.channels[0], version: None };
         let ack = store.ack_versions(client.uaid, vec![ack]).await;
         // An acknowledgement needs nothing of the head but its version.
         let needless = part == "head" && value.starts_with('\u{1}');
@@ -183,7 +178,7 @@ async fn password_and_database_of_the_url_are_used() {
     let store: Arc<dyn Store> = Arc::new(connect(&format!("{url}/3"), Limits::default()).await.unwrap());
     let client = connected(&store, 1).await;
     let elsewhere: Arc<dyn Store> = Arc::new(connect(&url, Limits::default()).await.unwrap());
-    assert_eq!(put(&elsewhere, client.uaid, client.channels[0], 1).await, PutOutcome::Gone);
+    assert_eq!(put(&elsewhere, client.uaid, client.channels[0], 1).await, PutVersionOutcome::Gone);
     stored(&store, client.uaid, client.channels[0], 1).await;
     for wrong in ["redis://:hunter3@", "redis://"] {
         let error =
@@ -238,11 +233,8 @@ async fn a_redis_that_cannot_write_fails_the_check_and_the_steps() {
     let client = connected(&store, 1).await;
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     assert!(matches!(store.check().await, Err(StoreError::Unavailable(_))));
-    let put = beckon_types::step::PutVersion {
-        uaid: client.uaid,
-        channel: client.channels[0],
-        version: version(1),
-    };
+    let put =
+        beckon_types::PutVersion { uaid: client.uaid, channel: client.channels[0], version: version(1) };
     assert!(matches!(store.put_version(put).await, Err(StoreError::Unavailable(_))));
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(store.check().await, Ok(()));
@@ -271,15 +263,15 @@ async fn a_closed_store_is_unavailable() {
 async fn the_setting_names_the_store() {
     let directory = tempfile::tempdir().unwrap();
     let options = crate::open_options(directory.path().join("data"));
-    let embedded = beckon_store::open::open("embedded", &options, false).await.unwrap();
+    let embedded = beckon_store::open("embedded", &options, false).await.unwrap();
     assert_eq!(embedded.check().await, Ok(()));
-    let in_use = beckon_store::open::open("embedded", &options, false).await;
+    let in_use = beckon_store::open("embedded", &options, false).await;
     assert!(matches!(in_use, Err(OpenError::Unavailable(_))), "{in_use:?}");
     let server = RedisServer::start();
-    assert_eq!(beckon_store::open::open(&server.url(), &options, false).await.unwrap().check().await, Ok(()));
-    let wrong = beckon_store::open::open("memcached://store", &options, true).await;
+    assert_eq!(beckon_store::open(&server.url(), &options, false).await.unwrap().check().await, Ok(()));
+    let wrong = beckon_store::open("memcached://store", &options, true).await;
     assert!(matches!(wrong, Err(OpenError::Configuration(_))), "{wrong:?}");
     let nowhere = crate::open_options("/proc/nowhere/data".into());
-    let nowhere = beckon_store::open::open("embedded", &nowhere, true).await;
+    let nowhere = beckon_store::open("embedded", &nowhere, true).await;
     assert!(matches!(nowhere, Err(OpenError::Configuration(_))), "{nowhere:?}");
 }

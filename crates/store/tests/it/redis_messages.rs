@@ -2,16 +2,10 @@
 
 use crate::redis::{number, only_client, open};
 use beckon_store::{
-    Store, StoreError,
-    conformance::{message_steps::*, steps::*},
-    harness::{RedisCluster, RedisServer},
-    redis::{Limits, connect},
+    Store, StoreError, conformance::message_steps::*, conformance::steps::*, harness::RedisCluster,
+    harness::RedisServer, redis::Limits, redis::connect,
 };
-use beckon_types::{
-    dialect::Dialect,
-    step::{AddChannel, Fetch, Hello, PutMessage, PutMessageOutcome},
-    vapid_key::KeyHash,
-};
+use beckon_types::{AddChannel, Dialect, Fetch, Hello, KeyHash, PutMessage, PutMessageOutcome};
 use std::{sync::Arc, time::Duration};
 
 /// All keys of messages.
@@ -253,7 +247,7 @@ async fn an_unreadable_message_is_told_and_stays() {
 /// Redis is emptied while nodes know a revision: they hear of what is set afterwards.
 #[tokio::test]
 async fn an_emptied_redis_has_other_revisions() {
-    use beckon_types::broadcast::{BroadcastId, BroadcastVersion};
+    use beckon_types::{BroadcastId, BroadcastVersion};
     let server = RedisServer::start();
     let store = open(&server, Limits::default()).await;
     let id = || BroadcastId::parse("a").unwrap();

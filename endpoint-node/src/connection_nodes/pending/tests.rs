@@ -1,14 +1,7 @@
 //! What is pending for a node, driven by hand: no socket, no clock.
 
 use super::*;
-use beckon_types::{
-    channel_id::ChannelId,
-    key_ring::KeyId,
-    message::{Encoding, Message, Payload, Place},
-    notification::{Sequence, Update},
-    urgency::Urgency,
-    version::Version,
-};
+use beckon_types::{ChannelId, Encoding, KeyId, Message, Payload, Place, Sequence, Update, Urgency, Version};
 use bytes::Bytes;
 use std::{sync::Arc, task::Wake, time::Duration};
 use tokio::sync::oneshot::Receiver;

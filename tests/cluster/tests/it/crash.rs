@@ -7,7 +7,7 @@ use beckon_cluster_tests::{
     talk::{Client, new_channel},
     until,
 };
-use beckon_store::harness::{Options, RedisServer};
+use beckon_store::{harness::Options, harness::RedisServer};
 use std::collections::BTreeMap;
 
 /// A client with these channels, and the endpoint of each.

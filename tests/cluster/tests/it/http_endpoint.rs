@@ -8,7 +8,7 @@ use beckon_cluster_tests::{
     talk::{Client, new_channel},
     until,
 };
-use beckon_store::harness::{Options, RedisServer};
+use beckon_store::{harness::Options, harness::RedisServer};
 use http::{Method, Response};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};

@@ -17,8 +17,8 @@ use beckon_cluster_tests::{
         unix_time,
     },
 };
-use beckon_store::harness::{Options, RedisServer};
-use beckon_types::message::{Encoding, Payload};
+use beckon_store::{harness::Options, harness::RedisServer};
+use beckon_types::{Encoding, Payload};
 use http::Method;
 use serde_json::json;
 use std::time::Duration;

@@ -13,7 +13,7 @@ use beckon_cluster_tests::{
     until,
     webpush::{Client, ENCRYPTED, KEPT, NOT_KEPT, Subscribed, authorization, id_of, location_of, new_signer},
 };
-use beckon_store::harness::{Options, RedisCluster, RedisServer};
+use beckon_store::{harness::Options, harness::RedisCluster, harness::RedisServer};
 use http::Method;
 use serde_json::json;
 use std::collections::BTreeSet;

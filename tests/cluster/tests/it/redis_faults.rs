@@ -12,7 +12,7 @@ use beckon_cluster_tests::{
     talk::new_channel,
     until,
 };
-use beckon_store::harness::{Options, RedisCluster, RedisServer};
+use beckon_store::{harness::Options, harness::RedisCluster, harness::RedisServer};
 use serde_json::json;
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use beckon_cluster_tests::{
     until,
     webpush::{Client, Subscribed, expect_hello_reply},
 };
-use beckon_store::harness::{Options, RedisServer};
+use beckon_store::{harness::Options, harness::RedisServer};
 use serde_json::{Value, json};
 
 on_both_shapes![

@@ -2,18 +2,8 @@
 
 use beckon_session::session::{Outcome, Step};
 use beckon_types::{
-    channel_id::ChannelId,
-    dialect::Dialect,
-    key_ring::KeyId,
-    notification::Sequence,
-    presence::Presence,
-    step::{
-        Ack, AddChannel, AddChannelOutcome, Backlog, Channel, Hello, HelloOutcome, Listed, NotOwner,
-        PutOutcome, Snapshot,
-    },
-    uaid::Uaid,
-    uuid_text::Spelling,
-    version::Version,
+    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, Dialect, Hello, HelloOutcome, KeyId,
+    Listed, NotOwner, Presence, PutVersionOutcome, Sequence, Snapshot, Spelling, Uaid, Version,
 };
 use std::collections::BTreeMap;
 
@@ -136,11 +126,11 @@ impl Store {
         }
     }
 
-    pub(crate) fn put(&mut self, uaid: Uaid, channel: ChannelId, version: Version) -> PutOutcome {
-        let Some(record) = self.records.get_mut(&uaid) else { return PutOutcome::Gone };
-        let Some(stored) = record.channels.get_mut(&channel) else { return PutOutcome::Gone };
+    pub(crate) fn put(&mut self, uaid: Uaid, channel: ChannelId, version: Version) -> PutVersionOutcome {
+        let Some(record) = self.records.get_mut(&uaid) else { return PutVersionOutcome::Gone };
+        let Some(stored) = record.channels.get_mut(&channel) else { return PutVersionOutcome::Gone };
         stored.pending = Some(version);
         record.sequence += 1;
-        PutOutcome::Stored { sequence: Sequence(record.sequence), presence: record.presence }
+        PutVersionOutcome::Stored { sequence: Sequence(record.sequence), presence: record.presence }
     }
 }

@@ -4,14 +4,8 @@ use super::{action::Action, store::Store};
 use crate::talk::{A, X, Y, ack_text, channel, register_text, uaid, unregister_text};
 use beckon_session::session::{Admission, Context, Effect, Input, Outcome, Session, Settings, Step};
 use beckon_types::{
-    broadcast::Broadcasts,
-    channel_id::ChannelId,
-    moment::Moment,
-    notification::{Notification, Update},
-    presence::{ConnectionId, NodeId, Presence},
-    step::PutOutcome,
-    uaid::Uaid,
-    version::Version,
+    Broadcasts, ChannelId, ConnectionId, Moment, NodeId, Notification, Presence, PutVersionOutcome, Uaid,
+    Update, Version,
 };
 use serde_json::Value;
 use std::{
@@ -220,7 +214,7 @@ impl World {
         let position = self.writes.len();
         // Unique, and not in the order of the writes.
         let version = Version::new((position as u64 * 7919) % 10_007).unwrap();
-        if let PutOutcome::Stored { sequence, presence } = self.store.put(uaid(A), id, version) {
+        if let PutVersionOutcome::Stored { sequence, presence } = self.store.put(uaid(A), id, version) {
             self.writes.insert(version.number(), position);
             let update = Update { channel: id, version, sequence, data: Some("data".into()) };
             self.deliveries.extend(presence.map(|presence| (presence, Notification::Update(update))));

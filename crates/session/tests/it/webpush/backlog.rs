@@ -3,7 +3,7 @@
 use super::talk::*;
 use crate::talk::*;
 use beckon_session::session::{Effect, Input, Outcome, Told};
-use beckon_types::message::Message;
+use beckon_types::Message;
 use std::time::Duration;
 
 fn told(count: usize) -> Vec<Effect> {

@@ -3,7 +3,7 @@
 use super::talk::*;
 use crate::talk::*;
 use beckon_session::session::{Effect, Input};
-use beckon_types::broadcast::Broadcasts;
+use beckon_types::Broadcasts;
 
 fn broadcasts(values: &[(&str, &str)]) -> Broadcasts {
     let values = values.iter().map(|&(id, version)| (id.into(), version.into()));

@@ -3,7 +3,7 @@
 use super::talk::*;
 use crate::talk::*;
 use beckon_session::session::{CloseCode, Effect, Outcome, Told};
-use beckon_types::step::{AddChannelOutcome, NotOwner};
+use beckon_types::{AddChannelOutcome, NotOwner};
 
 fn register_with(id: &str, key: &str) -> String {
     format!(r#"{{"messageType":"register","channelID":"{id}","key":{key}}}"#)

@@ -3,10 +3,7 @@
 use super::talk::*;
 use crate::talk::*;
 use beckon_session::session::{Effect, Input, Outcome, Told};
-use beckon_types::{
-    message::{Encoding, Message, Payload},
-    urgency::Urgency,
-};
+use beckon_types::{Encoding, Message, Payload, Urgency};
 
 fn with_body(encoding: Encoding, body: &'static [u8]) -> Message {
     let payload = Some(Payload { encoding, body: body.into() });

@@ -3,10 +3,7 @@
 use super::talk::*;
 use crate::talk::*;
 use beckon_session::session::{Admission, BareHello, CloseCode, Effect, Input, InvalidUaid, Outcome, Step};
-use beckon_types::{
-    dialect::Dialect,
-    step::{Hello, HelloOutcome},
-};
+use beckon_types::{Dialect, Hello, HelloOutcome};
 
 const NEW: &str = "01010101010141018101010101010101";
 const INVALID: &str = r#""status":401,"error":"Invalid Command"}"#;

@@ -3,18 +3,8 @@
 use crate::talk::*;
 use beckon_session::session::{Effect, Input, Outcome, Settings, Step};
 use beckon_types::{
-    channel_id::ChannelId,
-    dialect::Dialect,
-    message::{Message, Place, Position},
-    message_id::MessageId,
-    notification::Sequence,
-    presence::Presence,
-    step::{AddChannel, Backlog, Fetch, Hello, HelloOutcome},
-    token::Endpoint,
-    topic::TopicTag,
-    uaid::Uaid,
-    urgency::Urgency,
-    vapid_key::{KeyHash, VapidKey},
+    AddChannel, Backlog, ChannelId, Dialect, Endpoint, Fetch, Hello, HelloOutcome, KeyHash, Message,
+    MessageId, Place, Position, Presence, Sequence, TopicTag, Uaid, Urgency, VapidKey,
 };
 use std::time::Duration;
 
@@ -136,7 +126,7 @@ pub(crate) fn id_for(client: &str, message: &Message) -> String {
 
 /// The notification of a message without a body, in the spelling of X or Y.
 pub(crate) fn notified_message(message: &Message) -> Effect {
-    let id = message.channel.to_text(beckon_types::uuid_text::Spelling::HYPHENATED);
+    let id = message.channel.to_text(beckon_types::Spelling::HYPHENATED);
     let version = id_for(A, message);
     send(&format!(r#"{{"messageType":"notification","channelID":"{id}","version":"{version}"}}"#))
 }
@@ -178,9 +168,7 @@ pub(crate) fn webpush_add(id: &str, restricted: Option<KeyHash>) -> Effect {
 pub(crate) fn webpush_register_reply(id: &str, restricted: Option<KeyHash>) -> Effect {
     let keys = settings().keys;
     let endpoint = Endpoint::WebPush { uaid: uaid(A), channel: channel(id), restricted };
-    let version = if restricted.is_some() { 2 } else { 1 };
-    let token = keys.seal(keys.newest(), endpoint);
-    let url = format!("https://push.example.net/wpush/v{version}/{token}");
+    let url = format!("https://push.example.net{}", endpoint.path(&keys, keys.newest()));
     send(&format!(r#"{{"messageType":"register","channelID":"{id}","status":200,"pushEndpoint":"{url}"}}"#))
 }
 

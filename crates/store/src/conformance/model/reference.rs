@@ -6,16 +6,8 @@ use crate::conformance::{
     steps::version,
 };
 use beckon_types::{
-    dialect::Dialect,
-    key_ring::KeyId,
-    message::{Message, Place, Position},
-    notification::Sequence,
-    step::{
-        AddChannelOutcome, Backlog, Channel, HelloOutcome, NotOwner, PutMessageOutcome, PutOutcome, Snapshot,
-    },
-    urgency::Urgency,
-    uuid_text::Spelling,
-    vapid_key::KeyHash,
+    AddChannelOutcome, Backlog, Channel, Dialect, HelloOutcome, KeyHash, KeyId, Message, NotOwner, Place,
+    Position, PutMessageOutcome, PutVersionOutcome, Sequence, Snapshot, Spelling, Urgency,
 };
 use std::collections::BTreeMap;
 
@@ -183,13 +175,13 @@ impl Model {
         HelloOutcome::Claimed { dialect, former, snapshot: claimed.snapshot(names), backlog }
     }
 
-    fn put(&mut self, names: &Names, client: usize, channel: usize, version: u64) -> PutOutcome {
-        let Some(found) = self.clients.get_mut(&client) else { return PutOutcome::Gone };
-        let Some(registered) = found.channels.get_mut(&channel) else { return PutOutcome::Gone };
+    fn put(&mut self, names: &Names, client: usize, channel: usize, version: u64) -> PutVersionOutcome {
+        let Some(found) = self.clients.get_mut(&client) else { return PutVersionOutcome::Gone };
+        let Some(registered) = found.channels.get_mut(&channel) else { return PutVersionOutcome::Gone };
         registered.pending = Some(version);
         found.sequence += 1;
         let presence = found.owner.map(|socket| names.sockets[socket]);
-        PutOutcome::Stored { sequence: Sequence(found.sequence), presence }
+        PutVersionOutcome::Stored { sequence: Sequence(found.sequence), presence }
     }
 
     fn send(&mut self, names: &Names, step: &Step) -> PutMessageOutcome {

@@ -3,20 +3,11 @@
 use super::{IDLE, open, options, shared};
 use crate::SetClock;
 use beckon_store::{
-    Store, StoreError,
-    conformance::{message_steps::*, steps::*},
-    embedded::EmbeddedStore,
+    Store, StoreError, conformance::message_steps::*, conformance::steps::*, embedded::EmbeddedStore,
 };
 use beckon_types::{
-    broadcast::{BroadcastId, BroadcastVersion},
-    channel_id::ChannelId,
-    key_ring::KeyId,
-    message::{Encoding, Payload, Place},
-    notification::Sequence,
-    step::{AddChannel, Backlog, Hello, PutMessage, PutMessageOutcome},
-    uaid::Uaid,
-    urgency::Urgency,
-    vapid_key::KeyHash,
+    AddChannel, Backlog, BroadcastId, BroadcastVersion, ChannelId, Encoding, Hello, KeyHash, KeyId, Payload,
+    Place, PutMessage, PutMessageOutcome, Sequence, Uaid, Urgency,
 };
 use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
 use std::{path::Path, sync::Arc, time::Duration};

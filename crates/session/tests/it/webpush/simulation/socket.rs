@@ -1,15 +1,7 @@
 //! A socket of the user agent, and what has gone over it.
 
 use beckon_session::session::{Input, Outcome, Session, Step};
-use beckon_types::{
-    channel_id::ChannelId,
-    message::{Message, Place},
-    moment::Moment,
-    notification::Notification,
-    presence::Presence,
-    step::HelloOutcome,
-    urgency::Urgency,
-};
+use beckon_types::{ChannelId, HelloOutcome, Message, Moment, Notification, Place, Presence, Urgency};
 use std::collections::{BTreeMap, VecDeque};
 
 pub(super) const BATCH_SIZE: usize = 3;

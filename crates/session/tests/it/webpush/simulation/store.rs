@@ -2,15 +2,8 @@
 
 use beckon_session::session::{Outcome, Step};
 use beckon_types::{
-    channel_id::ChannelId,
-    dialect::Dialect,
-    key_ring::KeyId,
-    message::{Message, Place, Position},
-    moment::Moment,
-    notification::Sequence,
-    presence::Presence,
-    step::{AddChannel, AddChannelOutcome, Backlog, Channel, Fetch, Hello, HelloOutcome, NotOwner, Snapshot},
-    uuid_text::Spelling,
+    AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, Dialect, Fetch, Hello, HelloOutcome, KeyId,
+    Message, Moment, NotOwner, Place, Position, Presence, Sequence, Snapshot, Spelling,
 };
 use std::collections::BTreeMap;
 

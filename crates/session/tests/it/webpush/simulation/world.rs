@@ -13,14 +13,7 @@ use crate::{
 };
 use beckon_session::session::{Admission, Context, Effect, Input, Outcome, Session, Settings, Step};
 use beckon_types::{
-    broadcast::Broadcasts,
-    channel_id::ChannelId,
-    message_id::MessageId,
-    moment::Moment,
-    notification::Notification,
-    presence::{ConnectionId, NodeId, Presence},
-    topic::TopicTag,
-    urgency::Urgency,
+    Broadcasts, ChannelId, ConnectionId, MessageId, Moment, NodeId, Notification, Presence, TopicTag, Urgency,
 };
 use serde_json::Value;
 use std::{

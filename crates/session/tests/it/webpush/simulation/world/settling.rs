@@ -2,7 +2,7 @@
 
 use super::{SOCKETS_MAX, Told, World};
 use crate::webpush::simulation::{action::Action, socket::Socket, store::Stored};
-use beckon_types::presence::ConnectionId;
+use beckon_types::ConnectionId;
 
 impl World {
     /// Lets everything happen that is on its way, without failures, while the user agent acknowledges what it

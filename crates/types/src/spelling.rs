@@ -1,21 +1,22 @@
-//! UUID syntax as PROTOCOL.md section 1.2 has it: 32 hex digits, or 36 characters with hyphens.
+//! The spelling of identifiers: UUID syntax as in PROTOCOL.md section 1.2, which is 32 hex digits, or 36 characters
+//! with hyphens.
 //!
-//! Identifiers are compared by their 16 bytes, but echoed in the spelling that the user agent chose, so the
-//! spelling is kept beside the bytes: five bytes of it instead of 36 of text.
+//! Identifiers are compared by their 16 bytes but echoed in the spelling that the user agent chose, so the spelling is
+//! kept beside the bytes: it takes five bytes, where the text would take 36.
 
-/// Number of bytes of an identifier.
-pub const ID_LEN: usize = 16;
+/// Bytes of an identifier.
+pub(crate) const ID_LEN: usize = 16;
 
-/// Number of hex digits of an identifier.
+/// Hex digits of an identifier.
 const DIGITS: usize = ID_LEN * 2;
 
-/// Digits after which the hyphenated form has a hyphen.
+/// The hyphenated form has a hyphen after so many digits.
 const HYPHEN_AFTER: [usize; 4] = [8, 12, 16, 20];
 
-/// How a user agent wrote an identifier: with hyphens or without, and which letters in upper case.
+/// How a user agent wrote an identifier: with or without hyphens, and which letters were in upper case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Spelling {
-    /// Whether the four hyphens are there.
+    /// Whether it has the four hyphens.
     pub hyphens: bool,
     /// Bit `i` is set if hex digit `i` (0 is the leftmost) is one of `A` to `F`.
     pub upper: u32,
@@ -30,11 +31,18 @@ impl Spelling {
 
 /// The text is not in UUID syntax.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not 32 hex digits, nor 36 characters with hyphens at offsets 8, 13, 18 and 23")]
+#[error("neither 32 hex digits nor 36 characters with hyphens at offsets 8, 13, 18 and 23")]
 pub struct InvalidUuid;
 
+/// A UUIDv4 made of 16 random bytes.
+pub(crate) fn version_4(mut bytes: [u8; ID_LEN]) -> [u8; ID_LEN] {
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    bytes
+}
+
 /// Reads the 16 bytes and the spelling. Version and variant bits are not checked.
-pub fn parse(text: &str) -> Result<([u8; ID_LEN], Spelling), InvalidUuid> {
+pub(crate) fn parse(text: &str) -> Result<([u8; ID_LEN], Spelling), InvalidUuid> {
     let text = text.as_bytes();
     let hyphens = match text.len() {
         32 => false,
@@ -64,7 +72,7 @@ pub fn parse(text: &str) -> Result<([u8; ID_LEN], Spelling), InvalidUuid> {
 }
 
 /// Appends the identifier in the given spelling.
-pub fn write(bytes: &[u8; ID_LEN], spelling: Spelling, out: &mut String) {
+pub(crate) fn write(bytes: &[u8; ID_LEN], spelling: Spelling, out: &mut String) {
     for digit in 0..DIGITS {
         if spelling.hyphens && HYPHEN_AFTER.contains(&digit) {
             out.push('-');
@@ -81,7 +89,7 @@ pub fn write(bytes: &[u8; ID_LEN], spelling: Spelling, out: &mut String) {
 }
 
 /// The identifier in the given spelling.
-pub fn to_text(bytes: &[u8; ID_LEN], spelling: Spelling) -> String {
+pub(crate) fn to_text(bytes: &[u8; ID_LEN], spelling: Spelling) -> String {
     let mut out = String::with_capacity(36);
     write(bytes, spelling, &mut out);
     out

@@ -1,0 +1,38 @@
+//! The steps on SimplePush versions.
+
+use crate::{channel_id::ChannelId, presence::Presence, sequence::Sequence, uaid::Uaid, version::Version};
+
+/// Store a version as what is pending on a channel, in place of what was, and read who has the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PutVersion {
+    /// The client.
+    pub uaid: Uaid,
+    /// The channel.
+    pub channel: ChannelId,
+    /// The version.
+    pub version: Version,
+}
+
+/// What came of a [`PutVersion`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutVersionOutcome {
+    /// The version is pending.
+    Stored {
+        /// The position of this write.
+        sequence: Sequence,
+        /// The socket that owns the UAID, if one does. Its node may be dead.
+        presence: Option<Presence>,
+    },
+    /// The UAID is not stored, or the channel is not registered to it.
+    Gone,
+}
+
+/// The acknowledgement of one channel's pending version.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ack {
+    /// The channel.
+    pub channel: ChannelId,
+    /// What is acknowledged: the pending version if it equals this one as an IEEE double, or whatever is
+    /// pending (`None`).
+    pub version: Option<f64>,
+}
