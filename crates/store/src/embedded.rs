@@ -17,7 +17,7 @@ mod messages;
 mod record;
 mod writer;
 
-use crate::{Announced, Answer, NodeEntry, Store, StoreError};
+use crate::{Announced, Answer, Cause, NodeEntry, Store, StoreError};
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Fetch,
     FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place, Presence, PutMessage,
@@ -150,7 +150,7 @@ impl EmbeddedStore {
                 queue.send(step).await.map_err(|_| closed())?;
                 receiver.await.map_err(|_| closed())?
             };
-            let elapsed = |_| StoreError::Unavailable(format!("no answer within {limit:?}"));
+            let elapsed = |_| StoreError::unavailable(Cause::Timeout, format!("no answer within {limit:?}"));
             tokio::time::timeout(limit, answer).await.map_err(elapsed)?
         })
     }
@@ -282,7 +282,7 @@ impl fmt::Debug for EmbeddedStore {
 
 /// The writer has ended, or gave up the batch because the database failed.
 fn closed() -> StoreError {
-    StoreError::Unavailable("the store is closed or its database has failed".into())
+    StoreError::unavailable(Cause::Closed, "the store is closed or its database has failed")
 }
 
 /// Opens or makes the database, and reads its epoch. Nothing if it was made by a newer server.

@@ -13,11 +13,13 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod embedded;
+mod error;
 #[cfg(feature = "conformance")]
 pub mod harness;
 mod open;
 pub mod redis;
 
+pub use error::{Cause, StoreError};
 pub use open::{EMBEDDED, OpenError, OpenOptions, open};
 
 use beckon_types::{
@@ -37,18 +39,6 @@ pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(3);
 /// The answer of the store, once it is there. Every step ends within the store's time limit, with
 /// [`StoreError::Unavailable`] if need be.
 pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
-
-/// The store did not perform a step.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// The store cannot be reached, did not answer in time, or is not able to write. Whether the step was
-    /// performed is not known. The operator of the store can mend it; the caller may try again later.
-    #[error("store unavailable: {0}")]
-    Unavailable(String),
-    /// A record cannot be read: made by a newer version, or damaged. Nothing was changed.
-    #[error("store record unreadable: {0}")]
-    Unreadable(String),
-}
 
 /// A node that takes deliveries, as the others see it.
 #[derive(Debug, Clone, PartialEq, Eq)]

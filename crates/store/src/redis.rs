@@ -25,7 +25,7 @@ mod messages;
 mod record;
 mod script;
 
-use crate::{ANNOUNCE_INTERVAL, Announced, Answer, LEASE, NodeEntry, Store, StoreError};
+use crate::{ANNOUNCE_INTERVAL, Announced, Answer, Cause, LEASE, NodeEntry, Store, StoreError};
 use ::redis::{Cmd, ErrorKind, Value};
 use batch::Haste;
 use beckon_types::{
@@ -359,7 +359,9 @@ impl Store for RedisStore {
         // Drawn for each announcement: with the same number as before, a loss would not be noticed.
         let epoch = match getrandom::u64() {
             Ok(number) => number,
-            Err(error) => return failed(StoreError::Unavailable(format!("no randomness: {error}"))),
+            Err(error) => {
+                return failed(StoreError::unavailable(Cause::Refused, format!("no randomness: {error}")));
+            }
         };
         call.arg(&directory::field(entry.node)[..])
             .arg(directory::encode(&entry))

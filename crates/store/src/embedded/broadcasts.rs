@@ -4,7 +4,7 @@ use super::{
     clients::{Batch, failed},
     writer::{BROADCASTS, NUMBERS},
 };
-use crate::StoreError;
+use crate::{Cause, StoreError};
 use beckon_types::{BROADCASTS_MAX, BroadcastId, BroadcastVersion, Broadcasts, TooManyBroadcasts};
 use redb::{ReadableTable as _, ReadableTableMetadata as _, Table, TableError};
 
@@ -72,5 +72,5 @@ fn revision(numbers: &Table<'_, &'static str, u64>) -> Result<u64, StoreError> {
 /// A table could not be opened.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unopened(error: TableError) -> StoreError {
-    StoreError::Unavailable(format!("database: {error}"))
+    StoreError::unavailable(Cause::Disk, format!("database: {error}"))
 }

@@ -9,7 +9,7 @@ use super::{
     record::{KeyPrefix, Record, Registration, Unreadable},
     writer::{CLIENTS, MESSAGES},
 };
-use crate::StoreError;
+use crate::{Cause, StoreError};
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, Dialect, Hello, HelloOutcome, Listed,
     NotOwner, Presence, PutVersion, PutVersionOutcome, Sequence, Snapshot, Uaid,
@@ -99,7 +99,7 @@ impl<'txn, 'm> Batch<'txn, 'm> {
     /// Notes why a step failed: if it was the database, nothing of the batch may be committed.
     pub(super) fn note(&mut self, error: Option<&StoreError>) {
         match error {
-            Some(error @ StoreError::Unavailable(_)) => self.broken = Some(error.clone()),
+            Some(error @ StoreError::Unavailable { .. }) => self.broken = Some(error.clone()),
             // Found before anything was changed.
             Some(StoreError::Unreadable(_)) | None => {}
         }
@@ -297,7 +297,7 @@ impl<'txn, 'm> Batch<'txn, 'm> {
                 }
                 // Loading removes what has expired. A record of a newer version is not ours to remove.
                 Ok(None) | Err(StoreError::Unreadable(_)) => {}
-                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                Err(error @ StoreError::Unavailable { .. }) => return Err(error),
             }
             if self.removed - before >= SWEEP_MESSAGES_MAX {
                 self.memory.swept = Some(uaid);
@@ -393,5 +393,5 @@ pub(super) fn unreadable(unreadable: Unreadable) -> StoreError {
 /// The database failed.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn failed(error: redb::StorageError) -> StoreError {
-    StoreError::Unavailable(format!("database: {error}"))
+    StoreError::unavailable(Cause::Disk, format!("database: {error}"))
 }

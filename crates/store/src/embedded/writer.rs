@@ -9,7 +9,7 @@ use super::{
     clients::{Batch, Memory, failed},
     message::KEY_LEN,
 };
-use crate::StoreError;
+use crate::{Cause, StoreError};
 use redb::{Database, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 
@@ -81,8 +81,9 @@ impl Writer {
 
     /// Performs steps in one transaction and answers them.
     fn perform(&mut self, steps: Vec<Step>) -> Result<(), StoreError> {
-        let unavailable =
-            |error: &dyn std::fmt::Display| StoreError::Unavailable(format!("database: {error}"));
+        let unavailable = |error: &dyn std::fmt::Display| {
+            StoreError::unavailable(Cause::Disk, format!("database: {error}"))
+        };
         let transaction = self.database.begin_write().map_err(|error| unavailable(&error))?;
         let now = (self.clock)();
         let mut batch =

@@ -9,7 +9,7 @@ use super::{
     batch::{Batcher, Haste},
     script::Script,
 };
-use crate::StoreError;
+use crate::{Cause, StoreError};
 use redis::{
     Cmd, ErrorKind, RedisError, ServerErrorKind, TlsCertificates, Value,
     aio::{ConnectionLike as _, ConnectionManager, ConnectionManagerConfig},
@@ -256,7 +256,7 @@ impl From<Failure> for StoreError {
             }
             // A slot is moving to another node of the cluster, and the client's messages are not all there yet.
             Failure::Redis(error) if error.detail().is_some_and(|detail| detail.contains(NOT_LOCAL)) => {
-                Self::Unavailable(failure.to_string())
+                Self::unavailable(Cause::Cluster, failure.to_string())
             }
             // A script fails by itself only on what it cannot count or compare.
             Failure::Redis(error)
@@ -265,9 +265,12 @@ impl From<Failure> for StoreError {
             {
                 Self::Unreadable(failure.to_string())
             }
-            Failure::Redis(_) | Failure::Elapsed(_) | Failure::Closed => {
-                Self::Unavailable(failure.to_string())
+            Failure::Redis(error) => {
+                let cause = if error.is_io_error() { Cause::Unreachable } else { Cause::Refused };
+                Self::unavailable(cause, failure.to_string())
             }
+            Failure::Elapsed(_) => Self::unavailable(Cause::Timeout, failure.to_string()),
+            Failure::Closed => Self::unavailable(Cause::Closed, failure.to_string()),
         }
     }
 }

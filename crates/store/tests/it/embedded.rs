@@ -99,7 +99,7 @@ async fn a_closed_store_is_unavailable() {
     let store = open(directory.path(), &SetClock::new());
     store.close().await.unwrap();
     store.close().await.unwrap();
-    assert!(matches!(store.check().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.check().await, Err(StoreError::Unavailable { .. })));
 }
 
 #[tokio::test]

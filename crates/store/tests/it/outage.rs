@@ -118,7 +118,7 @@ async fn all_steps_fail(store: &Arc<dyn Store>, client: &Client) {
         failure(store.check()),
     ];
     let failures = tokio::time::timeout(STEP_END, join_all(steps)).await.expect("every step ends");
-    let unavailable = |failure: &Option<StoreError>| matches!(failure, Some(StoreError::Unavailable(_)));
+    let unavailable = |failure: &Option<StoreError>| matches!(failure, Some(StoreError::Unavailable { .. }));
     assert!(failures.iter().all(unavailable), "{failures:?}");
 }
 
@@ -169,7 +169,7 @@ async fn a_crowd_of_steps_ends_in_time_while_redis_is_paused() {
         steps.spawn(store.snapshot(client.uaid, client.presence));
     }
     let outcomes = tokio::time::timeout(STEP_END, steps.join_all()).await.expect("every step ends");
-    assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(StoreError::Unavailable(_)))));
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(StoreError::Unavailable { .. }))));
     server.resume();
     recovers(&store).await;
 }
@@ -188,7 +188,7 @@ async fn a_message_whose_answer_is_lost_is_stored_once() {
     let (place, _) = accepted(&store, message(&client, "a")).await;
     way.lose_answer();
     let refused = store.put_message(message(&client, "b")).await;
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
     assert!(way.has_lost_it());
     recovers(&store).await;
     assert_eq!(waiting(&store, &client).await, ["a", "b"]);

@@ -232,10 +232,10 @@ async fn a_redis_that_cannot_write_fails_the_check_and_the_steps() {
     let store = open(&server, Limits::default()).await;
     let client = connected(&store, 1).await;
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
-    assert!(matches!(store.check().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.check().await, Err(StoreError::Unavailable { .. })));
     let put =
         beckon_types::PutVersion { uaid: client.uaid, channel: client.channels[0], version: version(1) };
-    assert!(matches!(store.put_version(put).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.put_version(put).await, Err(StoreError::Unavailable { .. })));
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(store.check().await, Ok(()));
     assert_eq!(pending_on(&store, &client, client.channels[0]).await, None);
@@ -256,7 +256,7 @@ async fn a_closed_store_is_unavailable() {
     let server = RedisServer::start();
     let store = open(&server, Limits::default()).await;
     store.close().await.unwrap();
-    assert!(matches!(store.check().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.check().await, Err(StoreError::Unavailable { .. })));
 }
 
 #[tokio::test]

@@ -270,7 +270,7 @@ async fn a_redis_that_cannot_write_refuses_messages() {
     let client = subscribed(&store, 1).await;
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     let refused = store.put_message(message(&client, "a")).await;
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     assert!(waiting(&store, &client).await.is_empty());
     assert!(matches!(send(&store, message(&client, "a")).await, PutMessageOutcome::Accepted { .. }));
@@ -301,7 +301,8 @@ async fn no_message_is_lost_while_a_slot_moves() {
     target.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(source)]);
     source.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(target)]);
 
-    let unavailable = |error: StoreError| assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    let unavailable =
+        |error: StoreError| assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
     unavailable(store.put_message(message(&client, "b")).await.unwrap_err());
     assert_eq!(waiting(&store, &client).await, ["t", "a"], "what is there can be read");
     migrate(&record);
