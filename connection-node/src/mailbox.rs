@@ -253,7 +253,7 @@ impl State {
 mod tests {
     use super::*;
     use beckon_types::{
-        ChannelId, Encoding, KeyId, Message, Payload, Place, Sequence, Update, Urgency, Version,
+        ChannelId, Draft, Encoding, KeyId, Message, Payload, Place, Sequence, Update, Urgency, Version,
     };
     use std::time::Duration;
 
@@ -269,9 +269,14 @@ mod tests {
             channel: ChannelId([1; 16]),
             place: Place { sequence: Sequence(number), topic: None },
             key: KeyId(1),
-            urgency: Urgency::Normal,
-            ttl: Duration::from_secs(60),
-            payload: Some(Payload { encoding: Encoding::Aes128gcm, body: vec![7; number as usize].into() }),
+            draft: Draft {
+                urgency: Urgency::Normal,
+                ttl: Duration::from_secs(60),
+                payload: Some(Payload {
+                    encoding: Encoding::Aes128gcm,
+                    body: vec![7; number as usize].into(),
+                }),
+            },
         })
     }
 

@@ -7,11 +7,11 @@ use beckon_ops::clock::Clock;
 use beckon_proto::delivery::{Deliver, Parcel, Receipt};
 use beckon_store::{Store, StoreError};
 use beckon_types::{
-    ChannelId, Dialect, Endpoint, FindChannel, FindChannelOutcome, InvalidEndpoint, InvalidMessageId,
-    KeyHash, KeyRing, Message, MessageId, Notification, Payload, Place, Presence, PutMessage,
-    PutMessageOutcome, PutVersion, PutVersionOutcome, TopicTag, Uaid, Update, Urgency, Version,
+    ChannelId, Dialect, Draft, Endpoint, FindChannel, FindChannelOutcome, InvalidEndpoint, InvalidMessageId,
+    KeyHash, KeyRing, Message, MessageId, Notification, Place, Presence, PutMessage, PutMessageOutcome,
+    PutVersion, PutVersionOutcome, TopicTag, Uaid, Update, Version,
 };
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -47,19 +47,6 @@ pub(crate) struct WebPushChannel {
     pub(crate) channel: ChannelId,
     /// The key that an application server has to present, if there is one.
     pub(crate) restricted: Option<KeyHash>,
-}
-
-/// What an application server says in a message, and of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Draft {
-    /// What it replaces.
-    pub(crate) topic: Option<TopicTag>,
-    /// How soon it matters.
-    pub(crate) urgency: Urgency,
-    /// How long it is good for; zero: now or never.
-    pub(crate) ttl: Duration,
-    /// What is in it; `None` for an empty body.
-    pub(crate) payload: Option<Payload>,
 }
 
 /// Why a message is not accepted.
@@ -139,23 +126,14 @@ impl Delivery {
     pub(crate) async fn post(
         &self,
         to: WebPushChannel,
+        topic: Option<TopicTag>,
         draft: Draft,
         messages_max: u32,
     ) -> Result<String, Unaccepted> {
         let WebPushChannel { uaid, channel, restricted } = to;
-        let Draft { topic, urgency, ttl, payload } = draft;
+        let ttl = draft.ttl;
         let key = self.keys.newest();
-        let put = PutMessage {
-            uaid,
-            channel,
-            restricted,
-            key,
-            topic,
-            urgency,
-            ttl,
-            payload: payload.clone(),
-            messages_max,
-        };
+        let put = PutMessage { uaid, channel, restricted, key, topic, draft: draft.clone(), messages_max };
         // Kept before it is handed over or answered: a crash from here on must not lose it.
         let began_us = self.clock.now_us();
         let stored = self.store.put_message(put).await;
@@ -168,7 +146,7 @@ impl Delivery {
             PutMessageOutcome::Full => return Err(Unaccepted::Full),
         };
         let place = Place { sequence, topic };
-        let message = Notification::Message(Message { channel, place, key, urgency, ttl, payload });
+        let message = Notification::Message(Message { channel, place, key, draft });
         match self.hand_over(Dialect::WebPush, uaid, presence, message, stored_us).await {
             Accepted::Kept if ttl.is_zero() => {
                 self.metrics.messages_dropped.inc();

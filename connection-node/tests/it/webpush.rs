@@ -6,7 +6,8 @@ use crate::{
 };
 use beckon_proto::delivery::{Deliver as _, Parcel, Receipt};
 use beckon_types::{
-    ChannelId, Encoding, Message, Notification, Payload, Place, PutMessage, PutMessageOutcome, Uaid, Urgency,
+    ChannelId, Draft, Encoding, Message, Notification, Payload, Place, PutMessage, PutMessageOutcome, Uaid,
+    Urgency,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -45,22 +46,21 @@ async fn post(node: &TestNode, uaid: &str, body: &[u8], ttl: Duration) -> Option
     let channel = ChannelId::parse(CHANNEL).unwrap().0;
     let payload =
         (!body.is_empty()).then(|| Payload { encoding: Encoding::Aes128gcm, body: body.to_vec().into() });
+    let draft = Draft { urgency: Urgency::Normal, ttl, payload };
     let put = PutMessage {
         uaid: Uaid::parse(uaid).unwrap().0,
         channel,
         restricted: None,
         key: node.node.settings.keys.newest(),
         topic: None,
-        urgency: Urgency::Normal,
-        ttl,
-        payload,
+        draft: draft.clone(),
         messages_max: 1000,
     };
-    let PutMessage { key, urgency, payload, .. } = put.clone();
+    let key = put.key;
     match node.store.put_message(put).await.unwrap() {
         PutMessageOutcome::Accepted { sequence, presence } => {
             let place = Place { sequence, topic: None };
-            let message = Message { channel, place, key, urgency, ttl, payload };
+            let message = Message { channel, place, key, draft };
             let parcel = Parcel { to: presence?, notification: Notification::Message(message) };
             Some(node.delivery.deliver(parcel).await.unwrap())
         }

@@ -9,9 +9,9 @@ use beckon_session::session::{
     Admission, BareHello, Context, Effect, Input, InvalidUaid, Outcome, Session, Settings, Step,
 };
 use beckon_types::{
-    AddChannelOutcome, Backlog, Broadcasts, ChannelId, ConnectionId, Dialect, Encoding, HelloOutcome, KeyId,
-    KeyRing, Message, MessageId, Moment, NodeId, Payload, Place, Presence, Sequence, Snapshot, Uaid, Update,
-    Urgency, Version,
+    AddChannelOutcome, Backlog, Broadcasts, ChannelId, ConnectionId, Dialect, Draft, Encoding, HelloOutcome,
+    KeyId, KeyRing, Message, MessageId, Moment, NodeId, Payload, Place, Presence, Sequence, Snapshot, Uaid,
+    Update, Urgency, Version,
 };
 use divan::{AllocProfiler, Bencher, black_box};
 use std::{sync::Arc, time::Duration};
@@ -177,9 +177,11 @@ fn message(bytes: usize) -> (Message, String) {
         channel: ChannelId::parse(CHANNEL).unwrap().0,
         place: Place { sequence: Sequence(1), topic: None },
         key: settings().keys.newest(),
-        urgency: Urgency::Normal,
-        ttl: Duration::from_secs(3600),
-        payload: Some(Payload { encoding: Encoding::Aes128gcm, body: vec![0x5a; bytes].into() }),
+        draft: Draft {
+            urgency: Urgency::Normal,
+            ttl: Duration::from_secs(3600),
+            payload: Some(Payload { encoding: Encoding::Aes128gcm, body: vec![0x5a; bytes].into() }),
+        },
     };
     let uaid = Uaid::parse("6fa1c3e2d40b4f5a8c7e9b1032a4d5f6").unwrap().0;
     let id = MessageId { uaid, place: message.place }.seal(&settings().keys, message.key);
@@ -205,7 +207,8 @@ fn deliver_message_and_ack(bencher: Bencher<'_, '_>, bytes: usize) {
 #[divan::bench(args = [200, 4096])]
 fn deliver_message(bencher: Bencher<'_, '_>, bytes: usize) {
     let mut talk = Talk::webpush();
-    let message = Message { ttl: Duration::ZERO, ..message(bytes).0 };
+    let (mut message, _) = message(bytes);
+    message.draft.ttl = Duration::ZERO;
     bencher.bench_local(|| talk.deliver_message(&message));
 }
 

@@ -106,7 +106,7 @@ impl WebPush {
     fn spelling_for(&self, message: &Message, steps: &Steps) -> Option<Spelling> {
         let sequence = message.place.sequence;
         let sent = self.ongoing.as_ref().is_some_and(|ongoing| ongoing.progress.has_sent(sequence));
-        let wanted = message.urgency >= self.min
+        let wanted = message.draft.urgency >= self.min
             && !sent
             && !steps.unregister(message.channel)
             && !steps.remove(message.place);
@@ -115,7 +115,7 @@ impl WebPush {
 
     /// Notes that a message is being sent. One that is not stored is not waited for.
     fn note(&mut self, now: Moment, message: &Message, batch: bool) {
-        if !message.ttl.is_zero() {
+        if !message.draft.ttl.is_zero() {
             self.progress().note(now, message, batch);
         }
     }
@@ -196,7 +196,7 @@ impl Session {
     ) {
         let Some(Identity { uaid, .. }) = self.identity else { return };
         let id = MessageId { uaid, place: message.place }.seal(&context.settings.keys, message.key);
-        let text = notification(message.channel, spelling, &id, message.payload.as_ref());
+        let text = notification(message.channel, spelling, &id, message.draft.payload.as_ref());
         effects.push(Effect::Send(text));
     }
 

@@ -10,8 +10,8 @@ use beckon_store::{
     Answer, Store, embedded::EmbeddedStore, embedded::Options, harness::RedisServer, redis::Limits,
 };
 use beckon_types::{
-    Ack, AddChannel, AddChannelOutcome, ChannelId, ConnectionId, Dialect, Encoding, Hello, HelloOutcome,
-    KeyId, Listed, NodeId, Payload, Place, Presence, PutMessage, PutMessageOutcome, PutVersion,
+    Ack, AddChannel, AddChannelOutcome, ChannelId, ConnectionId, Dialect, Draft, Encoding, Hello,
+    HelloOutcome, KeyId, Listed, NodeId, Payload, Place, Presence, PutMessage, PutMessageOutcome, PutVersion,
     PutVersionOutcome, Spelling, Uaid, Urgency, Version,
 };
 use divan::{Bencher, counter::ItemsCount};
@@ -183,9 +183,11 @@ fn message(client: usize) -> PutMessage {
         restricted: None,
         key: KeyId(1),
         topic: None,
-        urgency: Urgency::Normal,
-        ttl: Duration::from_secs(24 * 3600),
-        payload: Some(Payload { encoding: Encoding::Aes128gcm, body: vec![b'x'; BODY_LEN].into() }),
+        draft: Draft {
+            urgency: Urgency::Normal,
+            ttl: Duration::from_secs(24 * 3600),
+            payload: Some(Payload { encoding: Encoding::Aes128gcm, body: vec![b'x'; BODY_LEN].into() }),
+        },
         messages_max: 100,
     }
 }

@@ -274,7 +274,7 @@ impl Store for RedisStore {
 
     fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome> {
         // Twice, it would be two messages, and its sender would know the place of one.
-        let repeat = if put.ttl.is_zero() { Repeat::Harmless } else { Repeat::Harmful };
+        let repeat = if put.draft.ttl.is_zero() { Repeat::Harmless } else { Repeat::Harmful };
         let call = messages::put_call(&put);
         self.perform(&SCRIPTS.put_message, call, repeat, Haste::AtOnce, messages::put_outcome)
     }

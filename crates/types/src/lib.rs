@@ -5,7 +5,7 @@
 //! * names that a user agent chooses or is given: [`Uaid`], [`ChannelId`], [`Spelling`], [`Dialect`];
 //! * where a user agent is connected: [`Presence`], [`NodeId`], [`ConnectionId`];
 //! * SimplePush: [`Version`] and [`Update`];
-//! * Web Push: [`Message`], [`Payload`], [`Urgency`], [`TopicTag`], [`VapidKey`];
+//! * Web Push: [`Message`], [`Draft`], [`Payload`], [`Urgency`], [`TopicTag`], [`VapidKey`];
 //! * the order of writes to a client: [`Sequence`], [`Place`], [`Position`];
 //! * [`Notification`]: what is on its way to a socket;
 //! * [`Broadcasts`]: values that are common to all user agents;
@@ -16,6 +16,7 @@
 mod broadcast;
 mod channel_id;
 mod dialect;
+mod draft;
 mod endpoint;
 mod endpoint_url;
 mod key_ring;
@@ -42,6 +43,7 @@ pub use broadcast::{
 };
 pub use channel_id::ChannelId;
 pub use dialect::Dialect;
+pub use draft::Draft;
 pub use endpoint::{Endpoint, InvalidEndpoint, UPDATE_PATH, WEB_PUSH_PATH};
 pub use endpoint_url::{ENDPOINT_LEN_MAX, EndpointUrl, InvalidEndpointUrl};
 pub use key_ring::{InvalidKeys, KeyId, KeyRing, TOKEN_KEY_LEN, TOKEN_KEYS_MAX};

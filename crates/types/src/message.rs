@@ -1,6 +1,6 @@
 //! Message: what an application server sends to a Web Push channel (PROTOCOL.md sections 4.5 and 5).
 
-use crate::{channel_id::ChannelId, key_ring::KeyId, payload::Payload, place::Place, urgency::Urgency};
+use crate::{channel_id::ChannelId, draft::Draft, key_ring::KeyId, place::Place};
 use std::time::Duration;
 
 /// A message on its way to a socket, just accepted or read from the store.
@@ -12,23 +12,19 @@ pub struct Message {
     pub place: Place,
     /// The key that seals its id.
     pub key: KeyId,
-    /// How soon it matters.
-    pub urgency: Urgency,
-    /// How long it is good for, from the moment that it was handed out. Zero: it is not stored.
-    pub ttl: Duration,
-    /// What was sent; `None` for an empty body.
-    pub payload: Option<Payload>,
+    /// What the application server said.
+    pub draft: Draft,
 }
 
 impl Message {
     /// Takes the time off that has passed since it was handed out. False if it is not good any more and must not be
     /// sent. One that is not stored waits for its socket like any other.
     pub fn age(&mut self, by: Duration) -> bool {
-        if self.ttl.is_zero() {
+        if self.draft.ttl.is_zero() {
             return true;
         }
-        self.ttl = self.ttl.saturating_sub(by);
-        !self.ttl.is_zero()
+        self.draft.ttl = self.draft.ttl.saturating_sub(by);
+        !self.draft.ttl.is_zero()
     }
 }
 
@@ -43,9 +39,7 @@ mod tests {
             channel: ChannelId([1; 16]),
             place,
             key: KeyId(1),
-            urgency: Urgency::Normal,
-            ttl,
-            payload: None,
+            draft: Draft { ttl, ..Draft::default() },
         }
     }
 
@@ -53,7 +47,7 @@ mod tests {
     fn a_message_is_good_until_its_time_has_passed() {
         let second = Duration::from_secs(1);
         let mut stored = message(2 * second);
-        assert!(stored.age(second) && stored.ttl == second);
+        assert!(stored.age(second) && stored.draft.ttl == second);
         assert!(!stored.age(second));
         assert!(message(Duration::ZERO).age(second), "nothing but the socket is waited for");
     }

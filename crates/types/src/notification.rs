@@ -18,7 +18,7 @@ impl Notification {
     pub fn weight(&self) -> usize {
         match self {
             Self::Update(update) => update.data.as_deref().map_or(0, str::len),
-            Self::Message(message) => message.payload.as_ref().map_or(0, Payload::weight),
+            Self::Message(message) => message.draft.payload.as_ref().map_or(0, Payload::weight),
             Self::Missed => 0,
         }
     }

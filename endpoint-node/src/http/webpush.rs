@@ -8,9 +8,9 @@ use super::{
     message_headers::{self, TOPIC, TTL, URGENCY, value},
     reject::{self, MessageRejection},
 };
-use crate::delivery::{Draft, Unaccepted, WebPushChannel};
+use crate::delivery::{Unaccepted, WebPushChannel};
 use authorization::NoCredential;
-use beckon_types::{ChannelId, Dialect, MESSAGE_PATH, Payload, TopicTag};
+use beckon_types::{ChannelId, Dialect, Draft, MESSAGE_PATH, Payload, TopicTag};
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use std::time::Duration;
@@ -87,8 +87,8 @@ where
     if let Err(error @ (BodyError::TooSlow | BodyError::Broken)) = body {
         return Err(MessageRejection::Body(error));
     }
-    let draft = match draft(endpoint, channel.channel, &head.headers, body) {
-        Ok(draft) => draft,
+    let (topic, draft) = match draft(endpoint, channel.channel, &head.headers, body) {
+        Ok(read) => read,
         Err(rejection) => {
             return Err(match endpoint.delivery.find(channel).await {
                 // Rows 5 and 6 come first. Good requests learn of them when their message is stored.
@@ -99,7 +99,7 @@ where
         }
     };
     let ttl = draft.ttl;
-    let id = endpoint.delivery.post(channel, draft, settings.messages_max).await?;
+    let id = endpoint.delivery.post(channel, topic, draft, settings.messages_max).await?;
     Ok(Sent { id, ttl })
 }
 
@@ -134,7 +134,7 @@ fn draft(
     channel: ChannelId,
     headers: &HeaderMap,
     body: Result<Bytes, BodyError>,
-) -> Result<Draft, MessageRejection> {
+) -> Result<(Option<TopicTag>, Draft), MessageRejection> {
     let body = body.map_err(MessageRejection::Body)?;
     let ttl = message_headers::ttl(value(headers, &TTL).as_deref(), endpoint.settings.ttl_max)
         .map_err(MessageRejection::Ttl)?;
@@ -150,7 +150,7 @@ fn draft(
         // live as long as the message does.
         Some(Payload { encoding, body: Bytes::copy_from_slice(&body) })
     };
-    Ok(Draft { topic, urgency, ttl, payload })
+    Ok((topic, Draft { urgency, ttl, payload }))
 }
 
 /// The length of the body that a client tells. The HTTP server has refused what is no number.

@@ -7,7 +7,9 @@ use crate::{
     webpush::{assert_cors, assert_error},
 };
 use beckon_proto::delivery::Receipt;
-use beckon_types::{ChannelId, Encoding, Message, MessageId, Notification, Payload, TopicTag, Uaid, Urgency};
+use beckon_types::{
+    ChannelId, Draft, Encoding, Message, MessageId, Notification, Payload, TopicTag, Uaid, Urgency,
+};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ fn id(node: &TestNode, answer: &Answer) -> MessageId {
 fn bodies(messages: &[Message]) -> Vec<&[u8]> {
     messages
         .iter()
-        .map(|message| message.payload.as_ref().map_or(&b""[..], |payload| &payload.body))
+        .map(|message| message.draft.payload.as_ref().map_or(&b""[..], |payload| &payload.body))
         .collect()
 }
 
@@ -89,7 +91,11 @@ async fn a_connected_client_gets_what_was_sent() {
         assert_eq!((uaid, place.topic), (Uaid([1; 16]), topic));
         let ttl = Duration::from_secs(ttl);
         let key = node.keys.newest();
-        assert_eq!(message, Message { channel, place, key, urgency, ttl, payload: expected }, "{headers}");
+        assert_eq!(
+            message,
+            Message { channel, place, key, draft: Draft { urgency, ttl, payload: expected } },
+            "{headers}"
+        );
     }
     node.stop().await;
 }
@@ -104,10 +110,17 @@ async fn what_is_stored_is_what_was_sent() {
     assert_eq!(now_or_never.status, 201);
     let [one, two] = &node.stored(1).await[..] else { panic!("two are stored") };
     assert_eq!((one.place, two.place), (first.place, empty.place));
-    assert_eq!((one.channel, one.urgency, one.key), (ChannelId([1; 16]), Urgency::Low, node.keys.newest()));
+    assert_eq!(
+        (one.channel, one.draft.urgency, one.key),
+        (ChannelId([1; 16]), Urgency::Low, node.keys.newest())
+    );
     let payload = Payload { encoding: Encoding::Aes128gcm, body: Bytes::from_static(b"first") };
-    assert_eq!((&one.payload, &two.payload), (&Some(payload), &None));
-    assert!(one.ttl > Duration::ZERO && one.ttl <= Duration::from_secs(60), "{:?}", one.ttl);
+    assert_eq!((&one.draft.payload, &two.draft.payload), (&Some(payload), &None));
+    assert!(
+        one.draft.ttl > Duration::ZERO && one.draft.ttl <= Duration::from_secs(60),
+        "{:?}",
+        one.draft.ttl
+    );
     node.stop().await;
 }
 

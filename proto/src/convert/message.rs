@@ -2,7 +2,7 @@
 
 use super::{Malformed, channel};
 use crate::push_v1 as wire;
-use beckon_types::{Encoding, KeyId, Message, Payload, Place, Sequence, TopicTag, Urgency};
+use beckon_types::{Draft, Encoding, KeyId, Message, Payload, Place, Sequence, TopicTag, Urgency};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ impl From<&Message> for wire::Message {
             sequence: message.place.sequence.0,
             topic: message.place.topic.map(|tag| Bytes::copy_from_slice(&tag.0)),
             key: message.key.0.into(),
-            urgency: urgency_to_wire(message.urgency).into(),
-            ttl_ms: u64::try_from(message.ttl.as_millis()).unwrap_or(u64::MAX),
-            payload: message.payload.as_ref().map(wire::Payload::from),
+            urgency: urgency_to_wire(message.draft.urgency).into(),
+            ttl_ms: u64::try_from(message.draft.ttl.as_millis()).unwrap_or(u64::MAX),
+            payload: message.draft.payload.as_ref().map(wire::Payload::from),
         }
     }
 }
@@ -32,9 +32,11 @@ impl TryFrom<wire::Message> for Message {
             channel: channel(&message.channel_id)?,
             place: Place { sequence: Sequence(message.sequence), topic: topic.transpose()? },
             key: KeyId(u8::try_from(message.key).map_err(|_| Malformed::Key(message.key))?),
-            urgency: urgency_from_wire(message.urgency)?,
-            ttl: Duration::from_millis(message.ttl_ms),
-            payload: message.payload.map(Payload::try_from).transpose()?,
+            draft: Draft {
+                urgency: urgency_from_wire(message.urgency)?,
+                ttl: Duration::from_millis(message.ttl_ms),
+                payload: message.payload.map(Payload::try_from).transpose()?,
+            },
         })
     }
 }
@@ -107,9 +109,7 @@ mod tests {
             channel: ChannelId(*b"0123456789abcdef"),
             place: Place { sequence: Sequence(u64::MAX), topic: Some(TopicTag([0xfe; TOPIC_TAG_LEN])) },
             key: KeyId(u8::MAX),
-            urgency: Urgency::High,
-            ttl: Duration::from_secs(30 * 86_400),
-            payload,
+            draft: Draft { urgency: Urgency::High, ttl: Duration::from_secs(30 * 86_400), payload },
         }
     }
 
@@ -123,10 +123,14 @@ mod tests {
         let aes128gcm = Payload { encoding: Encoding::Aes128gcm, body: Bytes::from_static(&[0, 0xff]) };
         let whole = message(Some(aesgcm(&[1, 2, 3])));
         let place = Place { topic: None, ..whole.place };
-        let bare = Message { place, ttl: Duration::ZERO, payload: None, ..whole.clone() };
+        let bare = Message {
+            place,
+            draft: Draft { ttl: Duration::ZERO, payload: None, ..whole.draft.clone() },
+            ..whole.clone()
+        };
         let mut all = vec![whole.clone(), bare, message(Some(aes128gcm))];
         for urgency in [Urgency::VeryLow, Urgency::Low, Urgency::Normal, Urgency::High] {
-            all.push(Message { urgency, ..whole.clone() });
+            all.push(Message { draft: Draft { urgency, ..whole.draft.clone() }, ..whole.clone() });
         }
         for message in all {
             let encoded = wire::Message::from(&message).encode_to_vec();
@@ -181,7 +185,8 @@ mod tests {
                 crypto_key: "k".repeat(quarter).into(),
             };
             let payload = Payload { encoding, body: vec![7; weight - 2 * quarter].into() };
-            let message = Message { ttl: Duration::MAX, ..message(Some(payload)) };
+            let mut message = message(Some(payload));
+            message.draft.ttl = Duration::MAX;
             parcel_to_wire(u64::MAX, &Parcel { to, notification: Notification::Message(message) })
         };
         // The last one is added while the others are a byte short of the limit.

@@ -72,7 +72,7 @@ impl Progress {
         self.sent.push(Sent {
             channel: message.channel,
             sequence: message.place.sequence,
-            expires: now + message.ttl,
+            expires: now + message.draft.ttl,
             batch,
         });
     }

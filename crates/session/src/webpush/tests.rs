@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::message::Request;
-use beckon_types::{Channel, KeyId, Place, Snapshot};
+use beckon_types::{Channel, Draft, KeyId, Place, Snapshot};
 
 const CHANNEL: ChannelId = ChannelId([1; 16]);
 
@@ -16,9 +16,7 @@ fn message(sequence: u64, seconds: u64) -> Message {
         channel: CHANNEL,
         place: Place { sequence: Sequence(sequence), topic: None },
         key: KeyId(1),
-        urgency: Urgency::Normal,
-        ttl: std::time::Duration::from_secs(seconds),
-        payload: None,
+        draft: Draft { ttl: std::time::Duration::from_secs(seconds), ..Draft::default() },
     }
 }
 

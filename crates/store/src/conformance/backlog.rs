@@ -73,8 +73,8 @@ async fn a_backlog_goes_on_behind_a_removed_message(store) {
 /// A message is not returned from the moment on at which its `ttl` has passed since it was stored.
 async fn an_expired_message_is_not_returned(store) {
     let client = subscribed(&store, 1).await;
-    accepted(&store, PutMessage { ttl: SHORT, ..message(&client, "a") }).await;
-    accepted(&store, about(1, PutMessage { ttl: SHORT, ..message(&client, "b") })).await;
+    accepted(&store, lasting(SHORT, message(&client, "a"))).await;
+    accepted(&store, about(1, lasting(SHORT, message(&client, "b")))).await;
     accepted(&store, message(&client, "c")).await;
     let_short_pass().await;
     let expected = fetch(&store, &client, None, 10).await;
@@ -87,7 +87,7 @@ async fn an_expired_message_is_not_returned(store) {
 async fn expired_messages_do_not_keep_others_from_being_read(store) {
     let client = subscribed(&store, 1).await;
     for number in 0..25_u8 {
-        let put = PutMessage { ttl: SHORT, ..message(&client, "expired") };
+        let put = lasting(SHORT, message(&client, "expired"));
         accepted(&store, if number % 2 == 0 { put } else { about(number, put) }).await;
     }
     for body in ["a", "b", "c", "d"] {
@@ -105,15 +105,15 @@ async fn expired_messages_do_not_keep_others_from_being_read(store) {
 async fn what_is_left_of_the_time_to_live_gets_less(store) {
     let client = subscribed(&store, 1).await;
     let ttl = SHORT * 3;
-    accepted(&store, PutMessage { ttl, ..message(&client, "a") }).await;
+    accepted(&store, lasting(ttl, message(&client, "a"))).await;
     let_short_pass().await;
     let mut last = ttl - SHORT;
     loop {
         // It is there for two seconds more, unless this test is not, and then it is gone.
         let backlog = fetch(&store, &client, None, 10).await;
         let Some(left) = backlog.messages.first() else { break };
-        assert!(!left.ttl.is_zero() && left.ttl <= last, "{:?} after {last:?}", left.ttl);
-        last = left.ttl;
+        assert!(!left.draft.ttl.is_zero() && left.draft.ttl <= last, "{:?} after {last:?}", left.draft.ttl);
+        last = left.draft.ttl;
         tokio::time::sleep(SHORT / 10).await;
     }
 }

@@ -3,8 +3,8 @@
 use super::steps::Client;
 use crate::Store;
 use beckon_types::{
-    Backlog, Encoding, Fetch, FindChannel, KeyId, Message, Payload, Place, Position, Presence, PutMessage,
-    PutMessageOutcome, Sequence, TOPIC_TAG_LEN, TopicTag, Uaid, Urgency,
+    Backlog, Draft, Encoding, Fetch, FindChannel, KeyId, Message, Payload, Place, Position, Presence,
+    PutMessage, PutMessageOutcome, Sequence, TOPIC_TAG_LEN, TopicTag, Uaid, Urgency,
 };
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
@@ -28,9 +28,7 @@ pub fn message(client: &Client, body: &str) -> PutMessage {
         restricted: None,
         key: KeyId(1),
         topic: None,
-        urgency: Urgency::Normal,
-        ttl: LONG,
-        payload: Some(payload(body.to_owned())),
+        draft: Draft { urgency: Urgency::Normal, ttl: LONG, payload: Some(payload(body.to_owned())) },
         messages_max: 100,
     }
 }
@@ -43,6 +41,11 @@ pub fn find(client: &Client) -> FindChannel {
 /// The same message with a topic, told by its number.
 pub fn about(topic: u8, put: PutMessage) -> PutMessage {
     PutMessage { topic: Some(tag(topic)), ..put }
+}
+
+/// The same message with this time to live.
+pub fn lasting(ttl: Duration, put: PutMessage) -> PutMessage {
+    PutMessage { draft: Draft { ttl, ..put.draft }, ..put }
 }
 
 /// The tag of a topic, told by its number.
@@ -81,7 +84,7 @@ pub async fn waiting(store: &Arc<dyn Store>, client: &Client) -> Vec<String> {
 
 /// The bodies of a backlog, as text.
 pub fn bodies(backlog: &Backlog) -> Vec<String> {
-    let body = |message: &Message| match &message.payload {
+    let body = |message: &Message| match &message.draft.payload {
         Some(payload) => String::from_utf8_lossy(&payload.body).into_owned(),
         None => String::new(),
     };

@@ -2,8 +2,8 @@
 
 use super::{cases, message_steps::*, steps::*};
 use beckon_types::{
-    AddChannel, AddChannelOutcome, Encoding, FindChannel, FindChannelOutcome, Hello, KeyHash, KeyId, Payload,
-    PutMessage, PutMessageOutcome, Urgency,
+    AddChannel, AddChannelOutcome, Draft, Encoding, FindChannel, FindChannelOutcome, Hello, KeyHash, KeyId,
+    Payload, PutMessage, PutMessageOutcome, Urgency,
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -29,7 +29,7 @@ async fn a_message_to_an_unknown_channel_is_refused_second(store) {
     let other = subscribed(&store, 1).await;
     for (channel, messages_max) in [(new_channel(), 100), (new_channel(), 0), (other.channels[0], 0)] {
         for ttl in [LONG, Duration::ZERO] {
-            let put = PutMessage { channel, messages_max, ttl, ..message(&client, "a") };
+            let put = lasting(ttl, PutMessage { channel, messages_max, ..message(&client, "a") });
             assert_eq!(send(&store, put).await, PutMessageOutcome::ChannelGone);
         }
     }
@@ -129,10 +129,10 @@ async fn the_maximum_does_not_hold_for_what_adds_no_message(store) {
     let put = |body: &str| PutMessage { messages_max: 2, ..message(&client, body) };
     accepted(&store, put("a")).await;
     accepted(&store, about(1, put("b"))).await;
-    accepted(&store, PutMessage { ttl: Duration::ZERO, messages_max: 0, ..put("c") }).await;
+    accepted(&store, lasting(Duration::ZERO, PutMessage { messages_max: 0, ..put("c") })).await;
     accepted(&store, about(1, PutMessage { messages_max: 0, ..put("d") })).await;
     assert_eq!(waiting(&store, &client).await, ["d", "a"]);
-    accepted(&store, about(1, PutMessage { ttl: Duration::ZERO, ..put("e") })).await;
+    accepted(&store, about(1, lasting(Duration::ZERO, put("e")))).await;
     accepted(&store, put("f")).await;
     assert_eq!(waiting(&store, &client).await, ["a", "f"]);
 }
@@ -142,8 +142,8 @@ async fn expired_messages_do_not_count_for_the_maximum(store) {
     let client = subscribed(&store, 1).await;
     let put = |body: &str| PutMessage { messages_max: 3, ..message(&client, body) };
     accepted(&store, put("a")).await;
-    accepted(&store, PutMessage { ttl: SHORT, ..put("b") }).await;
-    accepted(&store, about(1, PutMessage { ttl: SHORT, ..put("c") })).await;
+    accepted(&store, lasting(SHORT, put("b"))).await;
+    accepted(&store, about(1, lasting(SHORT, put("c")))).await;
     let_short_pass().await;
     accepted(&store, put("d")).await;
     accepted(&store, about(1, put("e"))).await;
@@ -154,7 +154,7 @@ async fn expired_messages_do_not_count_for_the_maximum(store) {
 /// A message whose topic is that of an expired one replaces nothing, so it needs room.
 async fn an_expired_message_is_not_replaced(store) {
     let client = subscribed(&store, 1).await;
-    accepted(&store, about(1, PutMessage { ttl: SHORT, ..message(&client, "a") })).await;
+    accepted(&store, about(1, lasting(SHORT, message(&client, "a")))).await;
     accepted(&store, message(&client, "b")).await;
     let_short_pass().await;
     let put = about(1, PutMessage { messages_max: 1, ..message(&client, "c") });
@@ -193,7 +193,7 @@ async fn a_message_replaces_the_one_with_its_topic(store) {
 /// The replacing message has its own time to live.
 async fn a_replacing_message_has_its_own_time_to_live(store) {
     let client = subscribed(&store, 1).await;
-    let put = |topic, ttl, body| about(topic, PutMessage { ttl, ..message(&client, body) });
+    let put = |topic, ttl, body| about(topic, lasting(ttl, message(&client, body)));
     accepted(&store, put(1, SHORT, "a")).await;
     accepted(&store, put(1, LONG, "b")).await;
     accepted(&store, put(2, LONG, "c")).await;
@@ -205,7 +205,7 @@ async fn a_replacing_message_has_its_own_time_to_live(store) {
 /// A message whose `ttl` is zero is not stored, but it has a sequence and is told who has the client.
 async fn a_message_without_time_to_live_is_not_stored(store) {
     let client = subscribed(&store, 1).await;
-    let put = || PutMessage { ttl: Duration::ZERO, ..message(&client, "a") };
+    let put = || lasting(Duration::ZERO, message(&client, "a"));
     let (first, presence) = accepted(&store, put()).await;
     assert_eq!(presence, Some(client.presence));
     let (second, _) = accepted(&store, put()).await;
@@ -219,7 +219,7 @@ async fn a_message_without_time_to_live_removes_the_one_with_its_topic(store) {
     let client = subscribed(&store, 1).await;
     accepted(&store, about(1, message(&client, "a"))).await;
     accepted(&store, about(2, message(&client, "b"))).await;
-    let zero = PutMessage { ttl: Duration::ZERO, ..message(&client, "c") };
+    let zero = lasting(Duration::ZERO, message(&client, "c"));
     accepted(&store, about(1, zero.clone())).await;
     assert_eq!(waiting(&store, &client).await, ["b"]);
     accepted(&store, about(3, zero)).await;
@@ -233,7 +233,8 @@ async fn each_message_has_a_higher_sequence(store) {
     let mut last = snapshot(&store, &client).await.sequence;
     for round in 0..20 {
         let ttl = if round % 3 == 0 { Duration::ZERO } else { LONG };
-        let put = PutMessage { ttl, topic: (round % 4 == 0).then(|| tag(1)), ..message(&client, "a") };
+        let topic = (round % 4 == 0).then(|| tag(1));
+        let put = lasting(ttl, PutMessage { topic, ..message(&client, "a") });
         let (place, _) = accepted(&store, put).await;
         assert!(place.sequence > last, "{place:?} after {last:?}");
         last = place.sequence;
@@ -269,17 +270,17 @@ async fn all_of_a_message_is_kept(store) {
             let put = PutMessage {
                 channel: client.channels[number % 2],
                 key: KeyId(number as u8 * 51),
-                urgency: urgencies[number % 4],
                 topic,
-                payload: payload.clone(),
+                draft: Draft { urgency: urgencies[number % 4], ttl: LONG, payload: payload.clone() },
                 ..message(&client, "")
             };
             let (place, _) = accepted(&store, put.clone()).await;
             let backlog = fetch(&store, &client, None, 10).await;
             let [kept] = &backlog.messages[..] else { panic!("one message") };
-            assert_eq!((kept.channel, kept.key, kept.urgency), (put.channel, put.key, put.urgency));
-            assert_eq!((&kept.payload, kept.place), (&put.payload, place));
-            assert!(kept.ttl > LONG / 2 && kept.ttl <= LONG, "{:?}", kept.ttl);
+            assert_eq!((kept.channel, kept.key, kept.place), (put.channel, put.key, place));
+            let left = kept.draft.ttl;
+            assert_eq!(kept.draft, Draft { ttl: left, ..put.draft });
+            assert!(left > LONG / 2 && left <= LONG, "{left:?}");
             remove(&store, client.uaid, &[place]).await;
         }
     }
@@ -305,8 +306,8 @@ async fn an_unregistered_channel_is_gone_with_its_messages(store) {
 async fn a_released_client_whose_channels_are_unregistered_is_forgotten(store) {
     for ttl in [LONG, SHORT] {
         let client = subscribed(&store, 1).await;
-        accepted(&store, PutMessage { ttl, ..message(&client, "a") }).await;
-        accepted(&store, about(1, PutMessage { ttl, ..message(&client, "b") })).await;
+        accepted(&store, lasting(ttl, message(&client, "a"))).await;
+        accepted(&store, about(1, lasting(ttl, message(&client, "b")))).await;
         if ttl == SHORT {
             let_short_pass().await;
         }

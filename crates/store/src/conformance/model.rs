@@ -12,8 +12,8 @@ use super::{
 };
 use crate::Store;
 use beckon_types::{
-    Ack, AddChannel, AddChannelOutcome, Backlog, ChannelId, Dialect, Fetch, Hello, HelloOutcome, KeyHash,
-    KeyId, Listed, NotOwner, Place, Position, Presence, PutMessage, PutMessageOutcome, PutVersion,
+    Ack, AddChannel, AddChannelOutcome, Backlog, ChannelId, Dialect, Draft, Fetch, Hello, HelloOutcome,
+    KeyHash, KeyId, Listed, NotOwner, Place, Position, Presence, PutMessage, PutMessageOutcome, PutVersion,
     PutVersionOutcome, Sequence, Snapshot, Spelling, Uaid, Urgency,
 };
 use std::{sync::Arc, time::Duration};
@@ -208,9 +208,11 @@ pub async fn perform(store: &Arc<dyn Store>, names: &Names, step: &Step) -> Outc
                 restricted: restricted.map(key_hash),
                 key: KeyId(key),
                 topic: topic.map(tag),
-                urgency,
-                ttl: if stored { LONG } else { Duration::ZERO },
-                payload: (!body.is_empty()).then(|| payload(body)),
+                draft: Draft {
+                    urgency,
+                    ttl: if stored { LONG } else { Duration::ZERO },
+                    payload: (!body.is_empty()).then(|| payload(body)),
+                },
                 messages_max,
             };
             Outcome::Sent(store.put_message(put).await.expect(PERFORMED))
@@ -242,8 +244,8 @@ async fn perform_hello(store: &Arc<dyn Store>, hello: Hello) -> Outcome {
 /// Only what is left of it comes back, and how much that is nobody can foretell.
 fn with_whole_time_to_live(mut backlog: Backlog) -> Backlog {
     for message in &mut backlog.messages {
-        if !message.ttl.is_zero() && message.ttl <= LONG {
-            message.ttl = LONG;
+        if !message.draft.ttl.is_zero() && message.draft.ttl <= LONG {
+            message.draft.ttl = LONG;
         }
     }
     backlog

@@ -42,11 +42,11 @@ pub(super) fn key(uaid: Uaid, sequence: Sequence) -> [u8; KEY_LEN] {
 
 /// Writes what a message carries.
 pub(super) fn encode(put: &PutMessage) -> Vec<u8> {
-    let body = put.payload.as_ref().map_or(&[][..], |payload| &payload.body);
+    let body = put.draft.payload.as_ref().map_or(&[][..], |payload| &payload.body);
     let mut out = Vec::with_capacity(64 + body.len());
-    out.extend([VERSION, put.key.0, put.urgency.number()]);
+    out.extend([VERSION, put.key.0, put.draft.urgency.number()]);
     out.extend(put.channel.0);
-    match put.payload.as_ref().map(|payload| &payload.encoding) {
+    match put.draft.payload.as_ref().map(|payload| &payload.encoding) {
         None => out.push(0),
         Some(Encoding::Aes128gcm) => out.push(1),
         Some(Encoding::Aesgcm { encryption, crypto_key }) => {
@@ -95,6 +95,7 @@ fn header(rest: &mut &[u8]) -> Result<Box<str>, Unreadable> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use beckon_types::Draft;
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -155,9 +156,7 @@ mod tests {
                 restricted: None,
                 key,
                 topic: None,
-                urgency,
-                ttl: Duration::from_secs(1),
-                payload: payload.clone(),
+                draft: Draft { urgency, ttl: Duration::from_secs(1), payload: payload.clone() },
                 messages_max: 1,
             };
             prop_assert_eq!(decode(&encode(&put)), Ok(Carried { key, urgency, channel, payload }));

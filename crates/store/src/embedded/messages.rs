@@ -8,7 +8,7 @@ use super::{
 };
 use crate::StoreError;
 use beckon_types::{
-    Backlog, Fetch, FindChannel, FindChannelOutcome, Message, NotOwner, Place, Position, PutMessage,
+    Backlog, Draft, Fetch, FindChannel, FindChannelOutcome, Message, NotOwner, Place, Position, PutMessage,
     PutMessageOutcome, Sequence, Uaid,
 };
 use redb::ReadableTable as _;
@@ -32,7 +32,7 @@ impl Batch<'_, '_> {
         if put.topic.is_some() {
             taken.extend(record.take_messages(|message| message.place.topic == put.topic));
         }
-        let (stores, replaces) = (!put.ttl.is_zero(), taken.len() > expired);
+        let (stores, replaces) = (!put.draft.ttl.is_zero(), taken.len() > expired);
         if stores && !replaces && record.messages.len() >= put.messages_max as usize {
             return Ok(PutMessageOutcome::Full);
         }
@@ -44,7 +44,7 @@ impl Batch<'_, '_> {
             self.messages.insert(&key(put.uaid, sequence), &encode(put)[..]).map_err(failed)?;
             record.messages.push(Stored {
                 place: Place { sequence, topic: put.topic },
-                expires: millis(self.now.saturating_add(put.ttl)),
+                expires: millis(self.now.saturating_add(put.draft.ttl)),
                 // Positions are below the number of channels, which is a `u32` in `AddChannel::channels_max`.
                 channel: u32::try_from(channel).unwrap_or(u32::MAX),
             });
@@ -128,9 +128,11 @@ impl Batch<'_, '_> {
             channel: carried.channel,
             place: stored.place,
             key: carried.key,
-            urgency: carried.urgency,
-            ttl: Duration::from_millis(stored.expires.saturating_sub(millis(self.now))),
-            payload: carried.payload,
+            draft: Draft {
+                urgency: carried.urgency,
+                ttl: Duration::from_millis(stored.expires.saturating_sub(millis(self.now))),
+                payload: carried.payload,
+            },
         })
     }
 }

@@ -12,8 +12,8 @@
 use super::{SCRIPTS, Unreadable, keys, record, unexpected};
 use crate::StoreError;
 use beckon_types::{
-    Backlog, ChannelId, Encoding, KeyId, Message, Payload, Place, Position, PutMessage, PutMessageOutcome,
-    TopicTag, Urgency,
+    Backlog, ChannelId, Draft, Encoding, KeyId, Message, Payload, Place, Position, PutMessage,
+    PutMessageOutcome, TopicTag, Urgency,
 };
 use bytes::{Buf as _, Bytes};
 use redis::{Cmd, Value};
@@ -38,7 +38,7 @@ const TTL_MS_MAX: u64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 /// The call of the script that stores a message. Times to live have a resolution of 1 ms.
 pub(super) fn put_call(put: &PutMessage) -> Cmd {
     let message = encode(put);
-    let ttl_ms = u64::try_from(put.ttl.as_millis()).unwrap_or(u64::MAX).min(TTL_MS_MAX);
+    let ttl_ms = u64::try_from(put.draft.ttl.as_millis()).unwrap_or(u64::MAX).min(TTL_MS_MAX);
     let mut call = SCRIPTS.put_message.call(&[&keys::client(put.uaid)], 6, 96 + message.len());
     call.arg(&put.channel.0[..])
         .arg(record::restriction(put.restricted.as_ref()))
@@ -106,12 +106,12 @@ fn tag(bytes: &[u8]) -> Result<Option<TopicTag>, Unreadable> {
 
 /// The bytes of a message.
 fn encode(put: &PutMessage) -> Vec<u8> {
-    let body = put.payload.as_ref().map_or(&[][..], |payload| &payload.body);
+    let body = put.draft.payload.as_ref().map_or(&[][..], |payload| &payload.body);
     let mut bytes = Vec::with_capacity(FIXED_LEN + body.len());
     bytes.push(VERSION);
     bytes.extend_from_slice(&put.channel.0);
-    bytes.extend_from_slice(&[put.key.0, put.urgency.number()]);
-    match put.payload.as_ref().map(|payload| &payload.encoding) {
+    bytes.extend_from_slice(&[put.key.0, put.draft.urgency.number()]);
+    match put.draft.payload.as_ref().map(|payload| &payload.encoding) {
         None => bytes.push(0),
         Some(Encoding::Aes128gcm) => bytes.push(1),
         Some(Encoding::Aesgcm { encryption, crypto_key }) => {
@@ -149,7 +149,7 @@ fn decode(mut bytes: Bytes, place: Place, ttl: Duration) -> Result<Message, Unre
         return Err(Unreadable("message has a body and no encoding, or the reverse"));
     }
     let payload = encoding.map(|encoding| Payload { encoding, body: bytes });
-    Ok(Message { channel: ChannelId(channel), place, key, urgency, ttl, payload })
+    Ok(Message { channel: ChannelId(channel), place, key, draft: Draft { urgency, ttl, payload } })
 }
 
 /// Takes a header off the front.
@@ -193,9 +193,11 @@ mod tests {
             restricted: None,
             key: KeyId(key),
             topic: None,
-            urgency,
-            ttl: TTL,
-            payload: payload.map(|(encoding, body)| Payload { encoding, body: body.into() }),
+            draft: Draft {
+                urgency,
+                ttl: TTL,
+                payload: payload.map(|(encoding, body)| Payload { encoding, body: body.into() }),
+            },
             messages_max: 100,
         }
     }
@@ -209,7 +211,8 @@ mod tests {
                 .step_by(2)
                 .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
                 .collect();
-            let Message { channel, key, urgency, payload, .. } = decode(bytes.into(), PLACE, TTL).unwrap();
+            let Message { channel, key, draft: Draft { urgency, payload, .. }, .. } =
+                decode(bytes.into(), PLACE, TTL).unwrap();
             assert_eq!(format!("{channel:?} {key:?} {urgency:?} {payload:?}"), expected);
             seen += 1;
         }
@@ -249,8 +252,8 @@ mod tests {
             payload in option::of((encoding(), proptest::collection::vec(any::<u8>(), 1..300))),
         ) {
             let put = put(channel, key, urgency, payload);
-            let PutMessage { channel, key, urgency, payload, .. } = put.clone();
-            let expected = Message { channel, place: PLACE, key, urgency, ttl: TTL, payload };
+            let PutMessage { channel, key, draft, .. } = put.clone();
+            let expected = Message { channel, place: PLACE, key, draft };
             prop_assert_eq!(decode(encode(&put).into(), PLACE, TTL), Ok(expected));
         }
 

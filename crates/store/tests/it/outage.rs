@@ -178,7 +178,7 @@ async fn a_crowd_of_steps_ends_in_time_while_redis_is_paused() {
 /// sender decides.
 #[tokio::test]
 async fn a_message_whose_answer_is_lost_is_stored_once() {
-    use message_steps::{accepted, message, remove, waiting};
+    use message_steps::{accepted, lasting, message, remove, waiting};
     let server = RedisServer::start();
     let way = LossyWay::to(&server).await;
     let url = format!("redis://{}", way.address);
@@ -193,7 +193,7 @@ async fn a_message_whose_answer_is_lost_is_stored_once() {
     recovers(&store).await;
     assert_eq!(waiting(&store, &client).await, ["a", "b"]);
     way.lose_answer();
-    accepted(&store, beckon_types::PutMessage { ttl: Duration::ZERO, ..message(&client, "c") }).await;
+    accepted(&store, lasting(Duration::ZERO, message(&client, "c"))).await;
     assert!(way.has_lost_it());
     way.lose_answer();
     remove(&store, client.uaid, &[place]).await;

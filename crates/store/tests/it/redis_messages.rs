@@ -105,7 +105,7 @@ async fn a_message_and_its_field_are_removed_together() {
     assert_eq!((message_keys(&server).len(), fields()), (2, 5), "head, two channels and two messages");
     remove(&store, client.uaid, &[plain, topic]).await;
     assert_eq!((message_keys(&server).len(), fields()), (1, 4), "the other was replaced");
-    accepted(&store, about(1, PutMessage { ttl: Duration::ZERO, ..message(&client, "d") })).await;
+    accepted(&store, about(1, lasting(Duration::ZERO, message(&client, "d")))).await;
     assert_eq!((message_keys(&server).len(), fields()), (0, 3));
     accepted(&store, message(&client, "e")).await;
     accepted(&store, about(2, message(&client, "f"))).await;
@@ -121,7 +121,7 @@ async fn a_message_expires_in_redis_and_its_field_when_it_is_met() {
     let client = subscribed(&store, 1).await;
     let fields = || number(&server.command(&["HLEN", &only_client(&server)]));
     let expired = async |kept: i64| {
-        let put = PutMessage { ttl: SHORT, ..message(&client, "a") };
+        let put = lasting(SHORT, message(&client, "a"));
         accepted(&store, put.clone()).await;
         accepted(&store, about(1, put)).await;
         assert_eq!(fields(), kept + 2);
@@ -163,7 +163,7 @@ async fn a_key_expires_one_millisecond_before_its_message_would() {
         let gone = number(&server.command(&["PEXPIRETIME", &key])) + 1;
         assert!((before + long_ms..=after + long_ms).contains(&gone), "{gone}, {before} to {after}");
         let before = now_ms();
-        let left = fetch(&store, &client, None, 1).await.messages[0].ttl.as_millis() as i64;
+        let left = fetch(&store, &client, None, 1).await.messages[0].draft.ttl.as_millis() as i64;
         let after = now_ms();
         assert!((gone - after..=gone - before).contains(&left), "{left} of {gone}, {before} to {after}");
         remove(&store, client.uaid, &[place]).await;
@@ -177,10 +177,10 @@ async fn a_time_to_live_of_less_than_two_milliseconds_is_none() {
     let store = open(&server, Limits::default()).await;
     let client = subscribed(&store, 1).await;
     for ttl in [Duration::from_nanos(1), Duration::from_millis(1), Duration::from_micros(1999)] {
-        accepted(&store, PutMessage { ttl, ..message(&client, "a") }).await;
+        accepted(&store, lasting(ttl, message(&client, "a"))).await;
     }
     assert_eq!(number(&server.command(&["HLEN", &only_client(&server)])), 2);
-    accepted(&store, PutMessage { ttl: Duration::MAX, ..message(&client, "b") }).await;
+    accepted(&store, lasting(Duration::MAX, message(&client, "b"))).await;
     assert_eq!(waiting(&store, &client).await, ["b"]);
 }
 

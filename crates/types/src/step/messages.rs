@@ -1,11 +1,9 @@
 //! The steps on Web Push messages.
 
 use crate::{
-    channel_id::ChannelId, key_ring::KeyId, message::Message, payload::Payload, place::Position,
-    presence::Presence, sequence::Sequence, topic::TopicTag, uaid::Uaid, urgency::Urgency,
-    vapid_key::KeyHash,
+    channel_id::ChannelId, draft::Draft, key_ring::KeyId, message::Message, place::Position,
+    presence::Presence, sequence::Sequence, topic::TopicTag, uaid::Uaid, vapid_key::KeyHash,
 };
-use std::time::Duration;
 
 /// Ask whether a Web Push channel is registered, and write nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +41,8 @@ pub struct PutMessage {
     pub key: KeyId,
     /// The topic, if it has one: it replaces a stored message of the same topic.
     pub topic: Option<TopicTag>,
-    /// How soon it matters.
-    pub urgency: Urgency,
-    /// How long it is stored; zero: not at all.
-    pub ttl: Duration,
-    /// What was sent; `None` for an empty body.
-    pub payload: Option<Payload>,
+    /// What the application server says; with a TTL of zero, the message is not stored.
+    pub draft: Draft,
     /// How many stored messages the client may have.
     pub messages_max: u32,
 }

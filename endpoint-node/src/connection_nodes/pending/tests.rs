@@ -1,7 +1,9 @@
 //! What is pending for a node, driven by hand: no socket, no clock.
 
 use super::*;
-use beckon_types::{ChannelId, Encoding, KeyId, Message, Payload, Place, Sequence, Update, Urgency, Version};
+use beckon_types::{
+    ChannelId, Draft, Encoding, KeyId, Message, Payload, Place, Sequence, Update, Urgency, Version,
+};
 use bytes::Bytes;
 use std::{sync::Arc, task::Wake, time::Duration};
 use tokio::sync::oneshot::Receiver;
@@ -53,9 +55,11 @@ impl Bench {
             channel: ChannelId([1; 16]),
             place: Place { sequence: Sequence(1), topic: None },
             key: KeyId(1),
-            urgency: Urgency::Normal,
-            ttl: Duration::from_secs(60),
-            payload: Some(Payload { encoding: Encoding::Aes128gcm, body }),
+            draft: Draft {
+                urgency: Urgency::Normal,
+                ttl: Duration::from_secs(60),
+                payload: Some(Payload { encoding: Encoding::Aes128gcm, body }),
+            },
         };
         self.offer_notification(connection, Notification::Message(message))
     }

@@ -95,7 +95,7 @@ fn a_fetch_that_brings_nothing_new_is_followed_by_the_next_at_once() {
 fn a_batch_that_has_expired_makes_room() {
     let mut stored = messages(0..10);
     for (message, seconds) in stored.iter_mut().zip((100..).step_by(10)) {
-        message.ttl = Duration::from_secs(seconds);
+        message.draft.ttl = Duration::from_secs(seconds);
     }
     let mut talk = Talk::webpush_with(settings(), &[X], &stored, true);
     assert_eq!(talk.deadline(), Some(190), "the last of them expires");
@@ -152,7 +152,7 @@ fn starting_over_is_not_forgotten_for_what_an_earlier_fetch_left() {
 #[test]
 fn starting_over_goes_on_when_one_of_a_full_batch_expires() {
     let mut stored = messages(0..10);
-    stored[4].ttl = Duration::from_secs(60);
+    stored[4].draft.ttl = Duration::from_secs(60);
     let mut talk = Talk::webpush_with(settings(), &[X], &stored, false);
     talk.check(&[Input::Missed], &[]);
     assert_eq!(talk.deadline(), Some(60));

@@ -7,7 +7,9 @@ use beckon_types::{Encoding, Message, Payload, Urgency};
 
 fn with_body(encoding: Encoding, body: &'static [u8]) -> Message {
     let payload = Some(Payload { encoding, body: body.into() });
-    Message { payload, ..with_topic(message(X, 11), "t") }
+    let mut message = with_topic(message(X, 11), "t");
+    message.draft.payload = payload;
+    message
 }
 
 /// A notification with these members behind its version.

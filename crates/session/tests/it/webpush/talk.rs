@@ -3,7 +3,7 @@
 use crate::talk::*;
 use beckon_session::session::{Effect, Input, Outcome, Settings, Step};
 use beckon_types::{
-    AddChannel, Backlog, ChannelId, Dialect, Endpoint, Fetch, Hello, HelloOutcome, KeyHash, Message,
+    AddChannel, Backlog, ChannelId, Dialect, Draft, Endpoint, Fetch, Hello, HelloOutcome, KeyHash, Message,
     MessageId, Place, Position, Presence, Sequence, TopicTag, Uaid, Urgency, VapidKey,
 };
 use std::time::Duration;
@@ -91,9 +91,7 @@ pub(crate) fn message(id: &str, sequence: u64) -> Message {
         channel: channel(id),
         place: Place { sequence: Sequence(sequence), topic: None },
         key: settings().keys.newest(),
-        urgency: Urgency::Normal,
-        ttl: Duration::from_secs(3600),
-        payload: None,
+        draft: Draft { ttl: Duration::from_secs(3600), ..Draft::default() },
     }
 }
 
@@ -108,11 +106,11 @@ pub(crate) fn with_topic(message: Message, topic: &str) -> Message {
 }
 
 pub(crate) fn with_ttl(message: Message, seconds: u64) -> Message {
-    Message { ttl: Duration::from_secs(seconds), ..message }
+    Message { draft: Draft { ttl: Duration::from_secs(seconds), ..message.draft }, ..message }
 }
 
 pub(crate) fn with_urgency(message: Message, urgency: Urgency) -> Message {
-    Message { urgency, ..message }
+    Message { draft: Draft { urgency, ..message.draft }, ..message }
 }
 
 pub(crate) fn bring(message: &Message) -> Input<'static> {

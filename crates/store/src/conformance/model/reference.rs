@@ -6,8 +6,8 @@ use crate::conformance::{
     steps::version,
 };
 use beckon_types::{
-    AddChannelOutcome, Backlog, Channel, Dialect, HelloOutcome, KeyHash, KeyId, Message, NotOwner, Place,
-    Position, PutMessageOutcome, PutVersionOutcome, Sequence, Snapshot, Spelling, Urgency,
+    AddChannelOutcome, Backlog, Channel, Dialect, Draft, HelloOutcome, KeyHash, KeyId, Message, NotOwner,
+    Place, Position, PutMessageOutcome, PutVersionOutcome, Sequence, Snapshot, Spelling, Urgency,
 };
 use std::collections::BTreeMap;
 
@@ -66,9 +66,11 @@ impl Client {
             channel: names.channels[stored.channel],
             place: stored.place,
             key: KeyId(stored.key),
-            urgency: stored.urgency,
-            ttl: LONG,
-            payload: (!stored.body.is_empty()).then(|| payload(stored.body.clone())),
+            draft: Draft {
+                urgency: stored.urgency,
+                ttl: LONG,
+                payload: (!stored.body.is_empty()).then(|| payload(stored.body.clone())),
+            },
         };
         Backlog { messages: behind.iter().take(max).map(message).collect(), more: behind.len() > max }
     }

@@ -6,8 +6,8 @@ use beckon_store::{
     Store, StoreError, conformance::message_steps::*, conformance::steps::*, embedded::EmbeddedStore,
 };
 use beckon_types::{
-    AddChannel, Backlog, BroadcastId, BroadcastVersion, ChannelId, Encoding, Hello, KeyHash, KeyId, Payload,
-    Place, PutMessage, PutMessageOutcome, Sequence, Uaid, Urgency,
+    AddChannel, Backlog, BroadcastId, BroadcastVersion, ChannelId, Draft, Encoding, Hello, KeyHash, KeyId,
+    Payload, Place, PutMessage, PutMessageOutcome, Sequence, Uaid, Urgency,
 };
 use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -18,7 +18,7 @@ const MESSAGES: redb::TableDefinition<'_, &[u8; 24], &[u8]> = redb::TableDefinit
 
 /// A message for the client's first channel, for [`TTL`], with its number as body.
 fn numbered(client: &Client, number: usize) -> PutMessage {
-    PutMessage { ttl: TTL, messages_max: 150, ..message(client, &number.to_string()) }
+    lasting(TTL, PutMessage { messages_max: 150, ..message(client, &number.to_string()) })
 }
 
 /// The first messages that a hello brings.
@@ -47,7 +47,8 @@ async fn messages_and_broadcasts_are_there_after_a_restart() {
         body: vec![1; 4096].into(),
     };
     let first = PutMessage { restricted: Some(hash), key: KeyId(3), ..numbered(&client, 1) };
-    let second = PutMessage { topic, payload: Some(payload.clone()), urgency: Urgency::Low, ..first.clone() };
+    let draft = Draft { urgency: Urgency::Low, payload: Some(payload.clone()), ..first.draft.clone() };
+    let second = PutMessage { topic, draft, ..first.clone() };
     accepted(&store, first).await;
     accepted(&store, second.clone()).await;
     let id = BroadcastId::parse("news/main").unwrap();
@@ -65,9 +66,9 @@ async fn messages_and_broadcasts_are_there_after_a_restart() {
     assert!(!more && messages.len() == 2, "{messages:?}");
     let with_topic = &messages[0];
     assert_eq!(with_topic.place, Place { sequence: Sequence(2), topic });
-    assert_eq!((with_topic.key, with_topic.urgency), (KeyId(3), Urgency::Low));
-    assert_eq!((with_topic.channel, with_topic.payload.as_ref()), (channel, Some(&payload)));
-    assert_eq!(with_topic.ttl, TTL - Duration::from_secs(10));
+    assert_eq!((with_topic.key, with_topic.draft.urgency), (KeyId(3), Urgency::Low));
+    assert_eq!((with_topic.channel, with_topic.draft.payload.as_ref()), (channel, Some(&payload)));
+    assert_eq!(with_topic.draft.ttl, TTL - Duration::from_secs(10));
     assert_eq!(accepted(&store, second).await.0.sequence, Sequence(3), "the sequence goes on");
 }
 
@@ -98,14 +99,14 @@ async fn a_message_is_returned_until_its_last_second_and_not_after() {
     let store = shared(directory.path(), &clock);
     let client = subscribed(&store, 1).await;
     accepted(&store, numbered(&client, 1)).await;
-    accepted(&store, PutMessage { ttl: 2 * TTL, ..numbered(&client, 2) }).await;
+    accepted(&store, lasting(2 * TTL, numbered(&client, 2))).await;
     clock.advance(TTL - Duration::from_secs(1));
     let last = backlog(&store, &client, 10).await;
     assert_eq!(bodies(&last), ["1", "2"]);
-    assert_eq!(last.messages[0].ttl, Duration::from_secs(1));
+    assert_eq!(last.messages[0].draft.ttl, Duration::from_secs(1));
     clock.advance(Duration::from_secs(1));
     let Backlog { messages, more } = fetch(&store, &client, None, 1).await;
-    assert_eq!((messages.len(), messages[0].ttl, more), (1, TTL, false));
+    assert_eq!((messages.len(), messages[0].draft.ttl, more), (1, TTL, false));
     drop(store);
     assert_eq!(on_disk(directory.path()), 1, "what a fetch meets expired is removed");
 }
@@ -118,10 +119,10 @@ async fn expired_messages_make_room_and_keep_no_topic() {
     let topic = Some(tag(1));
     let put = |number| PutMessage { messages_max: 2, ..numbered(&client, number) };
     accepted(&store, PutMessage { topic, ..put(1) }).await;
-    accepted(&store, PutMessage { ttl: 2 * TTL, ..put(2) }).await;
+    accepted(&store, lasting(2 * TTL, put(2))).await;
     assert_eq!(store.put_message(put(3)).await.unwrap(), PutMessageOutcome::Full);
     clock.advance(TTL);
-    accepted(&store, PutMessage { ttl: 2 * TTL, ..put(3) }).await;
+    accepted(&store, lasting(2 * TTL, put(3))).await;
     let put = PutMessage { topic, ..put(4) };
     assert_eq!(store.put_message(put).await.unwrap(), PutMessageOutcome::Full, "nothing to replace");
     assert_eq!(bodies(&backlog(&store, &client, 10).await), ["2", "3"]);
@@ -136,9 +137,9 @@ async fn left_after<F: Future<Output = ()>>(end: impl FnOnce(Arc<dyn Store>, Cli
     let (client, other) = (subscribed(&store, 1).await, subscribed(&store, 1).await);
     let ttl = IDLE * 10;
     for number in 0..5 {
-        accepted(&store, PutMessage { ttl, ..numbered(&client, number) }).await;
+        accepted(&store, lasting(ttl, numbered(&client, number))).await;
     }
-    accepted(&store, PutMessage { ttl, ..numbered(&other, 0) }).await;
+    accepted(&store, lasting(ttl, numbered(&other, 0))).await;
     end(Arc::clone(&store), client, clock).await;
     drop(store);
     on_disk(directory.path())
@@ -177,7 +178,7 @@ async fn expired_messages_are_swept_from_the_disk() {
         let client = subscribed(&store, 1).await;
         let puts = (0..149).map(|number| accepted(&store, numbered(&client, number)));
         futures_util::future::join_all(puts).await;
-        accepted(&store, PutMessage { ttl: IDLE, ..numbered(&client, 200) }).await;
+        accepted(&store, lasting(IDLE, numbered(&client, 200))).await;
         // Some are connected.
         if number % 2 == 0 {
             release(&store, client.uaid, client.presence).await;
@@ -255,7 +256,7 @@ async fn an_unreadable_message_is_told_and_stays() {
     let store = shared(directory.path(), &clock);
     let claimed = store.hello(webpush(client.uaid, new_presence())).await;
     assert!(matches!(claimed, Err(StoreError::Unreadable(_))), "{claimed:?}");
-    let (_, owner) = accepted(&store, PutMessage { ttl: Duration::ZERO, ..numbered(&client, 2) }).await;
+    let (_, owner) = accepted(&store, lasting(Duration::ZERO, numbered(&client, 2))).await;
     assert_eq!(owner, None, "the hello has changed nothing");
     // Whoever does not have to read it can go on.
     accepted(&store, numbered(&client, 2)).await;

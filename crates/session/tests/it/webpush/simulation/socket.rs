@@ -106,10 +106,10 @@ impl Socket {
             // A delivery that comes so late is not recognised any more.
             assert!(forgotten || before.removing && !batch, "{handed:?} was sent and {before:?}");
         }
-        assert!(handed.urgency >= self.min[0], "{handed:?} is not urgent enough");
+        assert!(handed.draft.urgency >= self.min[0], "{handed:?} is not urgent enough");
         let sent = Sent {
             channel: handed.channel,
-            expires: now + handed.ttl,
+            expires: now + handed.draft.ttl,
             batch,
             acknowledged: false,
             removing: false,

@@ -33,7 +33,11 @@ impl Record {
     fn backlog(&self, now: Moment, after: Option<Position>, max: usize) -> Backlog {
         let behind = self.messages.iter().filter(|(position, _)| Some(**position) > after);
         let mut living = behind.map(|(_, stored)| stored).filter(|stored| now < stored.expires);
-        let left = |stored: &Stored| Message { ttl: stored.expires.since(now), ..stored.message.clone() };
+        let left = |stored: &Stored| {
+            let mut message = stored.message.clone();
+            message.draft.ttl = stored.expires.since(now);
+            message
+        };
         let messages: Vec<Message> = living.by_ref().take(max).map(left).collect();
         Backlog { more: living.next().is_some(), messages }
     }
@@ -122,8 +126,8 @@ impl Store {
         if let Some(topic) = message.place.topic {
             record.messages.retain(|_, stored| stored.message.place.topic != Some(topic));
         }
-        if !message.ttl.is_zero() {
-            let stored = Stored { message: message.clone(), expires: now + message.ttl };
+        if !message.draft.ttl.is_zero() {
+            let stored = Stored { message: message.clone(), expires: now + message.draft.ttl };
             record.messages.insert(message.place.position(), stored);
         }
         Some((message, record.presence))

@@ -197,12 +197,12 @@ impl World {
 
     fn post(&mut self, Post { channel, ttl, topic, urgency }: Post) {
         let mut message = message(CHANNELS[channel], 0);
-        message.ttl = Duration::from_secs(ttl);
-        message.urgency = Urgency::from_number(urgency).unwrap();
+        message.draft.ttl = Duration::from_secs(ttl);
+        message.draft.urgency = Urgency::from_number(urgency).unwrap();
         message.place.topic = topic.map(|n| TopicTag::parse(message.channel, ["a", "b"][n]).unwrap());
         if let Some((message, presence)) = self.store.put(self.now, message) {
-            if !message.ttl.is_zero() {
-                self.expiries.insert(message.place.sequence.0, self.now + message.ttl);
+            if !message.draft.ttl.is_zero() {
+                self.expiries.insert(message.place.sequence.0, self.now + message.draft.ttl);
             }
             let delivery = |presence| (self.now, presence, Notification::Message(message));
             self.deliveries.extend(presence.map(delivery));

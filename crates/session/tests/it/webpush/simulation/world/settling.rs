@@ -51,7 +51,7 @@ impl World {
         let (min, not_removed) = (socket.min[0], std::mem::take(&mut socket.not_removed));
         let left = self.stored().into_iter().find(|Stored { message, .. }| {
             self.told[&message.channel] == Told::Registered
-                && message.urgency >= min
+                && message.draft.urgency >= min
                 && !not_removed.contains(&message.place)
         });
         assert!(left.is_none(), "{left:?} is stored for a connected client");
