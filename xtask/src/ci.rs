@@ -1,28 +1,29 @@
-//! `cargo xtask ci`: what has to hold before a change is merged. CI runs exactly this.
+//! `cargo xtask ci`: everything that has to pass before a change is merged. CI runs exactly this.
 
 use crate::{
-    browser,
+    browser, deny, deploy,
     run::{cargo, run, succeeds},
     test,
 };
 use anyhow::{Result, bail};
 use std::process::Command;
 
-/// One thing that has to hold.
+/// One of the checks.
 type Check = fn() -> Result<()>;
 
-/// Runs every check, also after one has failed, so that one run tells all that is wrong. The tests come last.
+/// Runs every check, even after one has failed, so that a single run reports every problem. Quick checks come first.
 ///
 /// # Errors
-/// The checks that failed.
+/// At least one check failed; the message names them.
 pub(crate) fn ci() -> Result<()> {
-    let checks: [(&str, Check); 6] = [
+    let checks: [(&str, Check); 7] = [
         ("format", format),
         ("lints", lints),
         ("documentation", documentation),
-        ("dependencies", dependencies),
+        ("dependencies", deny::check),
         ("tests", tests),
         ("browser", with_a_browser),
+        ("deploy", deploy::deploy),
     ];
     let mut failed = Vec::new();
     for (name, check) in checks {
@@ -49,16 +50,6 @@ fn lints() -> Result<()> {
 
 fn documentation() -> Result<()> {
     run(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings"))
-}
-
-/// Advisories need a database from the network, so they are checked where cargo-deny is installed. Licences,
-/// sources and duplicates are checked by tests of xtask, everywhere.
-fn dependencies() -> Result<()> {
-    if !succeeds("cargo", &["deny", "--version"]) {
-        eprintln!("xtask: cargo-deny is not installed, so advisories are not checked");
-        return Ok(());
-    }
-    run(&mut cargo(&["deny", "check"]))
 }
 
 fn tests() -> Result<()> {

@@ -4,6 +4,8 @@
 mod bench;
 mod browser;
 mod ci;
+mod deny;
+mod deploy;
 mod packages;
 mod run;
 mod test;
@@ -13,10 +15,11 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <task>
 
-  test [ARGS]      all tests; with ARGS only those in Rust, by `cargo test --workspace ARGS`
-  browser [ARGS]   the tests with Firefox; ARGS go to `node --test`, like --test-name-pattern=killed
-  ci               what has to hold before a change is merged: format, lints, documentation, dependencies, tests
-  bench WHAT       measures memory, cost, latency and growth; without WHAT, tells what there is
+  test [ARGS]      all tests; with ARGS only the Rust ones: `cargo test --workspace ARGS`
+  browser [ARGS]   the tests with Firefox; ARGS go to `node --test`, for example --test-name-pattern=killed
+  deploy           builds the image and runs docker-compose.yml and the documents' commands, as root, without an engine
+  ci               everything that has to pass before a change is merged
+  bench WHAT       measures memory, cost, latency or growth; lists what it can measure if WHAT is missing
   million          one million clients on this machine, or as many as --clients says
 ";
 
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["test", arguments @ ..] => test::test(arguments),
         ["browser", arguments @ ..] => browser::browser(arguments),
+        ["deploy"] => deploy::deploy(),
         ["ci"] => ci::ci(),
         ["bench", arguments @ ..] => bench::bench(arguments),
         ["million", arguments @ ..] => bench::million(arguments),

@@ -3,6 +3,7 @@
 use crate::run::{run, succeeds};
 use anyhow::{Context as _, Result, bail};
 use std::{
+    ffi::{OsStr, OsString},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -38,6 +39,14 @@ pub(crate) const FOR_BROWSER: &[Needed] = &[
     program(&[&["python3", "-c", "import ensurepip, venv"]], "python3-venv"),
     // To have Firefox trust a certificate of the test.
     program(&[&["sh", "-c", "command -v certutil"]], "libnss3-tools"),
+];
+
+/// What `tests/deploy` starts outside of the file systems that it makes.
+pub(crate) const FOR_DEPLOY: &[Needed] = &[
+    program(&[&["sh", "-c", "command -v debootstrap"]], "debootstrap"),
+    // To check what debootstrap downloads.
+    program(&[&["test", "-e", "/usr/share/keyrings/debian-archive-keyring.gpg"]], "debian-archive-keyring"),
+    program(&[&["ip", "-V"]], "iproute2"),
 ];
 
 /// Installs what is missing, if that is possible without asking for a password.
@@ -107,21 +116,38 @@ fn missing(needed: &[Needed]) -> Vec<&'static str> {
     needed.iter().filter(is_missing).map(|needed| needed.package).collect()
 }
 
-/// A way to run apt-get that needs nobody at the terminal.
+/// A way to run apt-get without a password, if there is one.
 fn apt_get() -> Option<impl FnMut() -> Command> {
+    let is_there = succeeds("apt-get", &["--version"]) && as_root("true").is_some();
+    is_there.then_some(|| {
+        let mut command = as_root("env").unwrap_or_else(|| Command::new("env"));
+        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        command
+    })
+}
+
+/// A command that runs as root, with the search path and the home of who runs this; `None` if that takes a password.
+pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Option<Command> {
     let is_root = fs::metadata("/proc/self").ok().is_some_and(|own| {
         use std::os::unix::fs::MetadataExt as _;
         own.uid() == 0
     });
-    let with_sudo = !is_root && succeeds("sudo", &["--non-interactive", "true"]);
-    let is_there = succeeds("apt-get", &["--version"]) && (is_root || with_sudo);
-    is_there.then_some(move || {
-        // sudo would drop a variable that is set before it.
-        let mut command = if with_sudo { Command::new("sudo") } else { Command::new("env") };
-        if with_sudo {
-            command.args(["--non-interactive", "env"]);
+    if is_root {
+        return Some(Command::new(program));
+    }
+    if !succeeds("sudo", &["--non-interactive", "true"]) {
+        return None;
+    }
+    let mut command = Command::new("sudo");
+    // sudo drops and replaces variables that are set before it.
+    command.args(["--non-interactive", "env"]);
+    for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"] {
+        if let Some(value) = std::env::var_os(name) {
+            let mut assignment = OsString::from(format!("{name}="));
+            assignment.push(value);
+            command.arg(assignment);
         }
-        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
-        command
-    })
+    }
+    command.arg(program);
+    Some(command)
 }

@@ -4,12 +4,12 @@ use crate::tree::read;
 
 /// One configuration file.
 #[derive(Debug)]
-pub(crate) struct Balancer {
+struct Balancer {
     lines: Vec<Vec<String>>,
 }
 
 impl Balancer {
-    pub(crate) fn read(path: &str) -> Self {
+    fn read(path: &str) -> Self {
         let text = read(path);
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default()).map(words);
@@ -23,28 +23,13 @@ impl Balancer {
         self.lines.iter().filter(begins).map(|line| &line[keyword.len()..]).collect()
     }
 
-    /// The port it accepts clients on.
-    pub(crate) fn port(&self) -> u16 {
-        let [bind] = self.after(&["bind"])[..] else { panic!("one bind line: {self:?}") };
-        bind[0].strip_prefix(':').unwrap().parse().unwrap()
-    }
-
-    /// Host and port of each server.
-    pub(crate) fn servers(&self) -> Vec<(String, u16)> {
-        let address = |words: &[String]| {
-            let (host, port) = words[1].split_once(':').unwrap();
-            (host.to_owned(), port.parse().unwrap())
-        };
-        self.after(&["server"]).into_iter().map(address).collect()
-    }
-
     /// What it asks servers for, to see whether they take new clients.
-    pub(crate) fn check_path(&self) -> &str {
+    fn check_path(&self) -> &str {
         &self.after(&["option", "httpchk", "GET"])[0][0]
     }
 
     /// A time limit, in seconds.
-    pub(crate) fn timeout(&self, name: &str) -> Option<u64> {
+    fn timeout(&self, name: &str) -> Option<u64> {
         let value = &self.after(&["timeout", name]).first()?[0];
         let (number, seconds) = match value.split_at(value.len() - 1) {
             (number, "s") => (number, 1),

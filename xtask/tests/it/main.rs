@@ -2,12 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod circles;
-mod compose;
 mod crates;
 mod documents;
 mod haproxy;
 mod imports;
-mod licence;
 mod packages;
 mod reverse_proxies;
 mod settings;

@@ -1,36 +1,12 @@
-//! Packages of others: their licences, and that there is one version of those that matter.
+//! What cargo knows of packages. `cargo xtask ci` checks those of others with cargo-deny.
 
-use crate::{
-    licence::is_satisfied,
-    tree::{assert_none, read, root},
-};
+use crate::tree::{read, root};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::Command,
     sync::OnceLock,
 };
-
-/// Packages of which two versions would mean two sets of types, two runtimes, or twice the security updates.
-const ONE_VERSION: &[&str] = &[
-    "bytes",
-    "http",
-    "http-body",
-    "hyper",
-    "hyper-util",
-    "prost",
-    "redb",
-    "redis",
-    "ring",
-    "rustls",
-    "tokio",
-    "tokio-rustls",
-    "tokio-tungstenite",
-    "tokio-util",
-    "tonic",
-    "tungstenite",
-    "warp",
-];
 
 /// What cargo knows of this workspace on the platform it is deployed on. Asked once.
 pub(crate) fn metadata() -> &'static Value {
@@ -77,63 +53,6 @@ pub(crate) fn reached_from(metadata: &Value, name: &str) -> BTreeSet<String> {
         }
     }
     reached
-}
-
-/// All packages that are not ours.
-fn foreign() -> impl Iterator<Item = &'static Value> {
-    metadata()["packages"].as_array().unwrap().iter().filter(|package| !package["source"].is_null())
-}
-
-#[test]
-fn there_is_one_version_of_what_matters() {
-    let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for package in foreign() {
-        versions.entry(text(package, "name")).or_default().push(text(package, "version"));
-    }
-    let mut offenders = Vec::new();
-    for name in ONE_VERSION {
-        match versions.get(name).map(Vec::as_slice) {
-            Some([_]) => {}
-            Some(several) => offenders.push(format!("{name}: {}", several.join(", "))),
-            None => offenders.push(format!("{name}: is not used, so it need not be in this list")),
-        }
-    }
-    assert_none("not exactly one version", &offenders);
-}
-
-#[test]
-fn licences_are_in_the_list_of_deny_toml() {
-    let deny: toml::Table = read("deny.toml").parse().unwrap();
-    let allowed = deny["licenses"]["allow"].as_array().unwrap();
-    let allowed: Vec<&str> = allowed.iter().filter_map(toml::Value::as_str).collect();
-    assert!(foreign().count() > 100, "cargo metadata lists the packages");
-    let mut offenders = Vec::new();
-    for package in foreign() {
-        let licence = text(package, "license");
-        if !is_satisfied(licence, &allowed) {
-            offenders.push(format!("{} {}: {licence:?}", text(package, "name"), text(package, "version")));
-        }
-    }
-    assert_none("a licence that is not allowed", &offenders);
-}
-
-#[test]
-fn packages_come_from_the_registry_and_none_is_banned() {
-    let deny: toml::Table = read("deny.toml").parse().unwrap();
-    let banned = deny["bans"]["deny"].as_array().unwrap();
-    let banned: Vec<&str> = banned.iter().filter_map(|entry| entry["crate"].as_str()).collect();
-    assert!(banned.contains(&"openssl-sys"));
-    let mut offenders = Vec::new();
-    for package in foreign() {
-        let (name, source) = (text(package, "name"), text(package, "source"));
-        if source != "registry+https://github.com/rust-lang/crates.io-index" {
-            offenders.push(format!("{name} comes from {source}"));
-        }
-        if banned.contains(&name) {
-            offenders.push(format!("{name} is banned"));
-        }
-    }
-    assert_none("not from crates.io, or banned", &offenders);
 }
 
 #[test]

@@ -1,0 +1,178 @@
+//! The commands of the documents, run in the stage of the image that has the source and the compiler: what somebody has
+//! who follows README.md on a fresh Debian.
+
+use crate::{
+    console::{Actual, Section, Step, sections},
+    container::Container,
+    folders::Folders,
+    image::Built,
+    network,
+    run::{PATIENCE, Signal, end_of, signal, tail_of, until},
+};
+use anyhow::{Context as _, Result, bail, ensure};
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::PathBuf,
+    process::{Child, ChildStdin, Stdio},
+    thread,
+    time::Duration,
+};
+
+/// What documents take for granted, besides the compiler.
+const PACKAGES: &[&str] = &["curl", "procps", "redis-server"];
+
+/// The namespace that they run in.
+const NETWORK: &str = "reader";
+
+/// Documents, and what has to run for their commands.
+const DOCUMENTS: &[(&str, Option<&str>)] =
+    &[("README.md", None), ("docs/operations.md", Some("beckon --data-dir /tmp/operations"))];
+
+/// Commands that something else runs, and what.
+const RUN_ELSEWHERE: &[(&str, &str)] = &[
+    ("docker compose", "the cluster of docker-compose.yml"),
+    ("cargo xtask", "CI runs all checks, and this is one of them"),
+];
+
+/// A shell, as one terminal.
+struct Terminal {
+    shell: Child,
+    input: ChildStdin,
+    log: PathBuf,
+}
+
+/// Runs the commands of all documents.
+pub(crate) fn run(folders: &Folders, built: &Built) -> Result<()> {
+    let stage = built.stages.get("build").context("a stage called build")?;
+    let root = stage.root.with_packages(folders, PACKAGES)?.mount(folders, "reader")?;
+    stage.equip(&root, folders)?;
+    network::alone(NETWORK)?;
+    let mut environment = stage.environment.clone();
+    let path = environment.entry("PATH".to_owned()).or_default();
+    path.push_str(&format!(":{}/target/release", stage.workdir));
+    environment.insert("HOME".to_owned(), "/root".to_owned());
+    let container = Container {
+        root,
+        network: NETWORK.to_owned(),
+        user: "root".to_owned(),
+        workdir: stage.workdir.clone(),
+        environment,
+        open_files: None,
+        is_confined: false,
+    };
+    for (document, needed) in DOCUMENTS {
+        let text = fs::read_to_string(folders.repository.join(document))?;
+        let sections = sections(&text).context(*document)?;
+        ensure!(!sections.is_empty(), "{document} has no commands");
+        let mut server = Terminal::open(folders, &container, "server")?;
+        if let Some(command) = needed {
+            writeln!(server.input, "{command}")?;
+        }
+        for section in sections {
+            run_section(folders, &container, &section)
+                .with_context(|| format!("{document}, {}", section.heading))?;
+        }
+        server.close()?;
+    }
+    Ok(())
+}
+
+/// How often a block is tried: a reader, too, repeats a command if a program that was just started does not answer yet.
+const TRIES: u32 = 10;
+
+/// The time between two of them.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Every block in a terminal of its own. What they have started ends with the section.
+fn run_section(folders: &Folders, container: &Container, section: &Section) -> Result<()> {
+    let mut actual = Actual::default();
+    let mut terminals = Vec::new();
+    for (number, block) in section.blocks.iter().enumerate() {
+        let name = format!("terminal-{number}");
+        let mut tries = 0;
+        let terminal = loop {
+            match run_block(folders, container, &name, block, &mut actual) {
+                Ok(terminal) => break terminal,
+                Err(error) if tries == TRIES => return Err(error),
+                Err(_) => tries += 1,
+            }
+            thread::sleep(PAUSE);
+        };
+        terminals.push(terminal);
+    }
+    terminals.iter_mut().rev().try_for_each(Terminal::close)
+}
+
+fn run_block(
+    folders: &Folders,
+    container: &Container,
+    name: &str,
+    block: &[Step],
+    actual: &mut Actual,
+) -> Result<Terminal> {
+    let mut terminal = Terminal::open(folders, container, name)?;
+    for step in block {
+        if let Some((_, what)) = RUN_ELSEWHERE.iter().find(|(start, _)| step.command.starts_with(start)) {
+            eprintln!("deploy: not here: $ {} ({what})", step.command);
+            continue;
+        }
+        let command = actual.command(&step.command);
+        eprintln!("deploy: $ {command}");
+        let done = terminal.step(&command, step, actual);
+        done.with_context(|| format!("$ {command}\n{}", tail_of(&terminal.log)))?;
+    }
+    Ok(terminal)
+}
+
+impl Terminal {
+    fn open(folders: &Folders, container: &Container, name: &str) -> Result<Self> {
+        let log = folders.work.join("logs").join(format!("{name}.log"));
+        let file = File::create(&log)?;
+        let words = ["bash", "--noprofile", "--norc", "-e"];
+        let mut shell =
+            container.command(&words).stdin(Stdio::piped()).stdout(file.try_clone()?).stderr(file).spawn()?;
+        let input = shell.stdin.take().context("it is a pipe")?;
+        Ok(Self { shell, input, log })
+    }
+
+    /// Types a command and waits for what it prints. One of which the document shows nothing has to end well.
+    fn step(&mut self, command: &str, step: &Step, actual: &mut Actual) -> Result<()> {
+        let before = fs::read(&self.log)?.len();
+        writeln!(self.input, "{command}")?;
+        if step.output.is_empty() {
+            let mark = format!("--- {before} has ended");
+            writeln!(self.input, "echo '{mark}'")?;
+            return self.printed(before, &mut |text| text.lines().any(|line| line == mark));
+        }
+        self.printed(before, &mut |text| actual.is_printed(&step.output, text))
+    }
+
+    fn printed(&mut self, before: usize, is_enough: &mut dyn FnMut(&str) -> bool) -> Result<()> {
+        until("what the document shows", || {
+            // Looked at first: what was printed before the end is printed then.
+            let ended = self.shell.try_wait()?;
+            let all = fs::read(&self.log)?;
+            if is_enough(&String::from_utf8_lossy(&all[before..])) {
+                return Ok(Some(()));
+            }
+            match ended {
+                Some(status) => bail!("a command has failed: {status}"),
+                None => Ok(None),
+            }
+        })
+    }
+
+    /// Presses Ctrl-C, at which every program that still runs ends well.
+    fn close(&mut self) -> Result<()> {
+        let pid = self.shell.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        for child in children.split_whitespace() {
+            signal(child.parse()?, Signal::INT)?;
+        }
+        writeln!(self.input, "wait; exit")?;
+        let status = end_of(&mut self.shell, PATIENCE, "the programs of a terminal end")?;
+        ensure!(status.success(), "{status}\n{}", tail_of(&self.log));
+        Ok(())
+    }
+}
