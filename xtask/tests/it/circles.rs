@@ -21,19 +21,6 @@ const KNOWN: &[(&str, &[&str])] = &[
         "crates/session/src",
         &["session", "session/steps", "session/timers", "simplepush", "simplepush/channels", "webpush"],
     ),
-    (
-        "crates/store/src",
-        &[
-            "conformance",
-            "conformance/backlog",
-            "conformance/broadcasts",
-            "conformance/channels",
-            "conformance/directory",
-            "conformance/hello",
-            "conformance/messages",
-            "conformance/pending",
-        ],
-    ),
     ("crates/store/src", &["embedded", "embedded/clients", "embedded/writer"]),
     (
         "crates/store/src",

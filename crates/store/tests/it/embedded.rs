@@ -3,10 +3,8 @@
 mod messages;
 
 use crate::SetClock;
-use beckon_store::{
-    Store, StoreError, conformance::Fixture, conformance::steps::*, embedded::EmbeddedStore,
-    embedded::OpenError, embedded::Options,
-};
+use beckon_store::{Store, StoreError, embedded::EmbeddedStore, embedded::OpenError, embedded::Options};
+use beckon_store_conformance::{Fixture, steps::*};
 use beckon_types::{HelloOutcome, PutVersionOutcome};
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -39,7 +37,7 @@ async fn fixture() -> Fixture {
 }
 
 mod conformance {
-    beckon_store::conformance_suite!(super::fixture);
+    beckon_store_conformance::suite!(super::fixture);
 }
 
 #[tokio::test]

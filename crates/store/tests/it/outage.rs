@@ -1,9 +1,10 @@
 //! Redis goes away and comes back.
 
 use beckon_store::{
-    Answer, Store, StoreError, conformance::message_steps, conformance::steps::*, harness::Options,
-    harness::RedisCluster, harness::RedisServer, redis::Limits, redis::RedisStore, redis::connect,
+    Answer, Store, StoreError, harness::Options, harness::RedisCluster, harness::RedisServer, redis::Limits,
+    redis::RedisStore, redis::connect,
 };
+use beckon_store_conformance::{message_steps, steps::*};
 use beckon_types::{BroadcastId, BroadcastVersion};
 use futures_util::future::{BoxFuture, join_all};
 use std::{

@@ -1,11 +1,10 @@
 //! Random steps have the same outcomes on every store as on the reference.
 
 use crate::SetClock;
-use beckon_store::{
-    Store, conformance::model::CHANNELS, conformance::model::CLIENTS, conformance::model::KEYS,
-    conformance::model::Names, conformance::model::SOCKETS, conformance::model::Step,
-    conformance::model::TOPICS, conformance::model::perform, conformance::model::reference::Model,
-    harness::RedisServer,
+use beckon_store::{Store, harness::RedisServer};
+use beckon_store_conformance::{
+    model::CHANNELS, model::CLIENTS, model::KEYS, model::Names, model::SOCKETS, model::Step, model::TOPICS,
+    model::perform, model::reference::Model,
 };
 use beckon_types::{Dialect, Spelling, Urgency, Version};
 use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::TestRunner};

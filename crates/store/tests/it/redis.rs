@@ -1,10 +1,10 @@
 //! The suite on Redis, and what only Redis has.
 
 use beckon_store::{
-    OpenError, Store, StoreError, conformance::Fixture, conformance::run_all, conformance::steps::*,
-    harness::Options, harness::RedisCluster, harness::RedisServer, redis::ConnectError, redis::Limits,
-    redis::connect,
+    OpenError, Store, StoreError, harness::Options, harness::RedisCluster, harness::RedisServer,
+    redis::ConnectError, redis::Limits, redis::connect,
 };
+use beckon_store_conformance::{Fixture, run_all, steps::*};
 use beckon_types::{Hello, HelloOutcome, PutVersionOutcome};
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ async fn single() -> Fixture {
 }
 
 mod conformance {
-    beckon_store::conformance_suite!(super::single);
+    beckon_store_conformance::suite!(super::single);
 }
 
 pub(crate) async fn open(server: &RedisServer, limits: Limits) -> Arc<dyn Store> {

@@ -2,9 +2,9 @@
 
 use crate::redis::{number, only_client, open};
 use beckon_store::{
-    Store, StoreError, conformance::message_steps::*, conformance::steps::*, harness::RedisCluster,
-    harness::RedisServer, redis::Limits, redis::connect,
+    Store, StoreError, harness::RedisCluster, harness::RedisServer, redis::Limits, redis::connect,
 };
+use beckon_store_conformance::{message_steps::*, steps::*};
 use beckon_types::{AddChannel, Dialect, Fetch, Hello, KeyHash, PutMessage, PutMessageOutcome};
 use std::{sync::Arc, time::Duration};
 

@@ -2,9 +2,8 @@
 
 use super::{IDLE, open, options, shared};
 use crate::SetClock;
-use beckon_store::{
-    Store, StoreError, conformance::message_steps::*, conformance::steps::*, embedded::EmbeddedStore,
-};
+use beckon_store::{Store, StoreError, embedded::EmbeddedStore};
+use beckon_store_conformance::{message_steps::*, steps::*};
 use beckon_types::{
     AddChannel, Backlog, BroadcastId, BroadcastVersion, ChannelId, Draft, Encoding, Hello, KeyHash, KeyId,
     Payload, Place, PutMessage, PutMessageOutcome, Sequence, Uaid, Urgency,

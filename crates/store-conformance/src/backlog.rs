@@ -1,6 +1,6 @@
 //! Cases about stored messages: reading and removing them, also while others are stored.
 
-use super::{cases, message_steps::*, steps::*};
+use crate::{cases::cases, message_steps::*, steps::*};
 use beckon_types::{Backlog, Fetch, Hello, NotOwner, Place, PutMessage, PutMessageOutcome};
 use futures_util::future::{join, join_all};
 use std::collections::BTreeSet;

@@ -10,7 +10,7 @@ use super::{
     message_steps::{LONG, payload, tag},
     steps::{new_channel, new_presence, new_uaid, version},
 };
-use crate::Store;
+use beckon_store::Store;
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, ChannelId, Dialect, Draft, Fetch, Hello, HelloOutcome,
     KeyHash, KeyId, Listed, NotOwner, Place, Position, Presence, PutMessage, PutMessageOutcome, PutVersion,

@@ -1,6 +1,6 @@
 //! Short ways to write a step. A step that the store does not perform fails the case.
 
-use crate::{NodeEntry, Store};
+use beckon_store::{NodeEntry, Store};
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, ChannelId, ConnectionId, Dialect, Hello, HelloOutcome,
     KeyId, Listed, NodeId, Presence, PutVersion, PutVersionOutcome, Sequence, Snapshot, Spelling, Uaid,

@@ -1,6 +1,6 @@
 //! Cases about hello, release and snapshot: who owns a UAID.
 
-use super::{cases, steps::*};
+use crate::{cases::cases, steps::*};
 use beckon_types::{
     Dialect, Hello, HelloOutcome, KeyId, Listed, NotOwner, PutVersionOutcome, Snapshot, Spelling,
 };

@@ -1,6 +1,6 @@
 //! Cases about storing messages: what is accepted, what it replaces, and how much.
 
-use super::{cases, message_steps::*, steps::*};
+use crate::{cases::cases, message_steps::*, steps::*};
 use beckon_types::{
     AddChannel, AddChannelOutcome, Draft, Encoding, FindChannel, FindChannelOutcome, Hello, KeyHash, KeyId,
     Payload, PutMessage, PutMessageOutcome, Urgency,

@@ -1,7 +1,7 @@
 //! Cases about what is pending: putting versions and acknowledging them, also at the same time.
 
-use super::{cases, steps::*};
-use crate::Store;
+use crate::{cases::cases, steps::*};
+use beckon_store::Store;
 use beckon_types::{Ack, PutVersionOutcome, Version};
 use futures_util::future::{join, join_all};
 use std::{collections::BTreeSet, sync::Arc};

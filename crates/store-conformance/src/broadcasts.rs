@@ -1,8 +1,8 @@
 //! Cases about broadcasts. They are common to all clients, so each case takes ids that nobody has used, and removes
 //! those that would be in the way of others.
 
-use super::{cases, steps::random};
-use crate::Store;
+use crate::{cases::cases, steps::random};
+use beckon_store::Store;
 use beckon_types::{BROADCASTS_MAX, BroadcastId, BroadcastVersion, Broadcasts, TooManyBroadcasts};
 use futures_util::future::join_all;
 use std::sync::Arc;

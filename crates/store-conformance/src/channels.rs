@@ -1,6 +1,6 @@
 //! Cases about registering and unregistering channels.
 
-use super::{cases, steps::*};
+use crate::{cases::cases, steps::*};
 use beckon_types::{AddChannel, AddChannelOutcome, KeyId, NotOwner, PutVersionOutcome, Spelling};
 
 cases! { $ channels channel_cases:

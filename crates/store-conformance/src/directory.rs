@@ -1,7 +1,7 @@
 //! Cases about the directory of nodes, the epoch, health checks and closing.
 
-use super::{cases, steps::*};
-use crate::NodeEntry;
+use crate::{cases::cases, steps::*};
+use beckon_store::NodeEntry;
 use beckon_types::NodeId;
 
 /// The entries of one node. Other nodes may be in the directory.

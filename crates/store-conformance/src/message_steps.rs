@@ -1,7 +1,7 @@
 //! Short ways to write a step about messages. A step that the store does not perform fails the case.
 
 use super::steps::Client;
-use crate::Store;
+use beckon_store::Store;
 use beckon_types::{
     Backlog, Draft, Encoding, Fetch, FindChannel, KeyId, Message, Payload, Place, Position, Presence,
     PutMessage, PutMessageOutcome, Sequence, TOPIC_TAG_LEN, TopicTag, Uaid, Urgency,

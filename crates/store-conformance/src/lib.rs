@@ -1,28 +1,28 @@
-//! The suite: every sentence of the documentation of [`Store`] is a case, written once and run on every
-//! implementation.
+//! The suite that every store passes: each sentence of the documentation of [`Store`] is a case, written once and run on
+//! every implementation.
 //!
-//! Test support (feature `conformance`). A test crate names a function that makes a store, and gets one
-//! `#[tokio::test]` for each case:
+//! A test crate names a function that makes a store, and gets one `#[tokio::test]` for each case:
 //!
 //! ```text
 //! mod embedded {
-//!     async fn fixture() -> beckon_store::conformance::Fixture { .. }
-//!     beckon_store::conformance_suite!(fixture);
+//!     async fn fixture() -> beckon_store_conformance::Fixture { .. }
+//!     beckon_store_conformance::suite!(fixture);
 //! }
 //! ```
 //!
-//! Where a store takes seconds to start, [`run_all`] runs all cases on one: the cases use random identifiers
-//! and do not disturb each other.
+//! If a store takes seconds to start, [`run_all`] runs all cases on one store: the cases use random identifiers and do
+//! not disturb each other.
 //!
 //! * [`hello`], [`channels`], [`pending`], [`messages`], [`backlog`], [`broadcasts`], [`directory`]: the cases, by
-//!   what they are about;
-//! * [`model`]: random steps compared with a simple reference;
-//! * [`steps`], [`message_steps`]: short ways to write a step.
+//!   subject;
+//! * [`model`]: random steps, compared with a simple reference;
+//! * [`steps`], [`message_steps`]: helpers that perform a step.
 //!
-//! Some cases wait for a second until a message expires, so the store's clock has to move.
+//! Some cases wait for a second until a message expires, so the store's clock has to advance.
 
 pub mod backlog;
 pub mod broadcasts;
+pub mod cases;
 pub mod channels;
 pub mod directory;
 pub mod hello;
@@ -32,8 +32,7 @@ pub mod model;
 pub mod pending;
 pub mod steps;
 
-use crate::Store;
-use futures_util::future::BoxFuture;
+use beckon_store::Store;
 use std::{any::Any, fmt, sync::Arc};
 
 /// A store to run a case on, and what has to live as long, such as a server or a directory.
@@ -49,9 +48,6 @@ impl fmt::Debug for Fixture {
         f.debug_struct("Fixture").field("store", &self.store).finish_non_exhaustive()
     }
 }
-
-/// A case: its name and what it does.
-pub type Case = (&'static str, fn(Arc<dyn Store>) -> BoxFuture<'static, ()>);
 
 /// Runs all cases on one store, one after the other.
 ///
@@ -82,7 +78,7 @@ pub async fn run_all(store: &Arc<dyn Store>) {
 
 /// One test for each case, on the store that `$fixture` makes.
 #[macro_export]
-macro_rules! conformance_suite {
+macro_rules! suite {
     ($fixture:path) => {
         $crate::hello_cases!($fixture);
         $crate::channel_cases!($fixture);
@@ -93,30 +89,3 @@ macro_rules! conformance_suite {
         $crate::directory_cases!($fixture);
     };
 }
-
-/// Defines the cases of a module, their list, and the macro that makes tests of them.
-///
-/// `$d` is a dollar sign, for the macro that this one writes.
-macro_rules! cases {
-    ($d:tt $module:ident $tests:ident: $($(#[doc = $sentence:literal])+ async fn $name:ident($store:ident) $body:block)*) => {
-        $($(#[doc = $sentence])+
-        pub async fn $name($store: std::sync::Arc<dyn $crate::Store>) $body)*
-
-        /// All cases of this module.
-        pub const CASES: &[$crate::conformance::Case] =
-            &[$((stringify!($name), |store| Box::pin($name(store)))),*];
-
-        /// One test for each case of a module of the suite.
-        #[macro_export]
-        macro_rules! $tests {
-            ($d fixture:path) => {
-                $(#[tokio::test]
-                async fn $name() {
-                    let fixture = $d fixture().await;
-                    ::beckon_store::conformance::$module::$name(fixture.store).await;
-                })*
-            };
-        }
-    };
-}
-use cases;

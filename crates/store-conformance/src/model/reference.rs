@@ -1,7 +1,7 @@
 //! The reference: what a store does, in the simplest words, to compare random steps with.
 
 use super::{Names, Outcome, Step, key_hash, place, position};
-use crate::conformance::{
+use crate::{
     message_steps::{LONG, payload},
     steps::version,
 };
