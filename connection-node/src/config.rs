@@ -9,7 +9,7 @@ use beckon_proto::{
     auth::ClusterSecret,
     tls::{Tls, TlsFiles},
 };
-use beckon_session::session::{BareHello, InvalidUaid, Settings};
+use beckon_session::{BareHello, InvalidUaid, Settings};
 use beckon_types::{EndpointUrl, KeyRing};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

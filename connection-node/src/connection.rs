@@ -15,7 +15,7 @@ use crate::{
     registry::Registration,
     socket::{Incoming, Socket},
 };
-use beckon_session::session::{CloseCode, Context as SessionContext, Effect, Input, Outcome, Session, Step};
+use beckon_session::{CloseCode, Context as SessionContext, Effect, Input, Outcome, Session, Step};
 use beckon_types::{Moment, Notification, Presence, Uaid};
 use futures_util::future::BoxFuture;
 use std::{
@@ -106,7 +106,7 @@ impl Connection {
     /// A connection on a socket that was upgraded just now.
     pub fn new(node: Arc<Node>, socket: Socket, registration: Registration) -> Self {
         let presence = Presence { node: node.id, connection: registration.id };
-        let session = with_context(&node, |context| Session::new(context, presence));
+        let session = Session::new(node.now(), presence);
         Self::with(node, socket, session, registration)
     }
 
@@ -188,19 +188,11 @@ impl Connection {
             return false;
         };
         for Arrival { at, notification } in arrivals {
-            match notification {
-                Notification::Update(update) => self.bring(Input::Update(update)),
-                Notification::Message(mut message) => {
-                    // A socket that is congested, or whose hello is under way, may have had it wait.
-                    if message.age(self.node.now().since(at)) {
-                        self.bring(Input::Message(message));
-                    }
-                }
-                Notification::Missed => self.bring(Input::Missed),
-            }
+            self.bring(Input::Notification { arrived: at, notification });
         }
         if signals.missed {
-            self.bring(Input::Missed);
+            let notification = Notification::Missed;
+            self.bring(Input::Notification { arrived: self.node.now(), notification });
         }
         if signals.broadcasts {
             self.bring(Input::Broadcasts);
@@ -345,7 +337,7 @@ impl Connection {
                     }
                 }
                 Effect::Subscribed => self.registration.mailbox.subscribe(),
-                Effect::Told(told) => self.node.metrics.told(told),
+                Effect::Report(report) => self.node.metrics.client_report(report),
                 Effect::End => self.over = true,
             }
         }
@@ -383,20 +375,18 @@ impl Node {
         Box::pin(async move {
             let store = &self.store;
             let result = match step {
-                Step::Hello(hello) => store.hello(hello).await.map(Outcome::Hello),
-                Step::AddChannel(add) => store.add_channel(add).await.map(Outcome::AddChannel),
+                Step::Hello(hello) => store.hello(hello).await.map(Outcome::from),
+                Step::AddChannel(add) => store.add_channel(add).await.map(Outcome::from),
                 Step::RemoveChannel(uaid, presence, channel) => {
-                    store.remove_channel(uaid, presence, channel).await.map(Outcome::RemoveChannel)
+                    store.remove_channel(uaid, presence, channel).await.map(Outcome::from)
                 }
-                Step::Ack(uaid, acks) => store.ack_versions(uaid, acks).await.map(|()| Outcome::Ack),
+                Step::AckVersions(uaid, acks) => store.ack_versions(uaid, acks).await.map(Outcome::from),
                 Step::RemoveMessages(uaid, places) => {
-                    store.remove_messages(uaid, places).await.map(|()| Outcome::RemoveMessages)
+                    store.remove_messages(uaid, places).await.map(Outcome::from)
                 }
-                Step::Fetch(fetch) => store.fetch(fetch).await.map(Outcome::Fetch),
-                Step::Snapshot(uaid, presence) => store.snapshot(uaid, presence).await.map(Outcome::Snapshot),
-                Step::Release(uaid, presence) => {
-                    store.release(uaid, presence).await.map(|()| Outcome::Release)
-                }
+                Step::Fetch(fetch) => store.fetch(fetch).await.map(Outcome::from),
+                Step::Snapshot(uaid, presence) => store.snapshot(uaid, presence).await.map(Outcome::from),
+                Step::Release(uaid, presence) => store.release(uaid, presence).await.map(Outcome::from),
             };
             result.unwrap_or_else(|error| {
                 self.metrics.steps_failed.inc();
@@ -408,16 +398,15 @@ impl Node {
 }
 
 /// Calls the session with the world as it is now.
-fn with_context<T>(node: &Node, call: impl FnOnce(&mut SessionContext<'_>) -> T) -> T {
-    let admission = node.admission();
+fn with_context<T>(node: &Node, call: impl FnOnce(&SessionContext<'_>) -> T) -> T {
     // Held for the call only, which waits for nothing.
     let broadcasts = node.broadcasts.read();
-    call(&mut SessionContext {
+    call(&SessionContext {
         now: node.now(),
         settings: &node.settings,
-        admission: &admission,
+        admission: &|| node.admission(),
         broadcasts: &broadcasts,
-        new_uaid: &mut new_uaid,
+        new_uaid: &new_uaid,
     })
 }
 

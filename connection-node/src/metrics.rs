@@ -1,7 +1,7 @@
 //! What is measured on a connection-node.
 
 use beckon_proto::delivery::Receipt;
-use beckon_session::session::{CloseCode, Told};
+use beckon_session::{ClientReport, CloseCode};
 use beckon_types::Notification;
 use prometheus_client::{
     collector::Collector,
@@ -29,7 +29,7 @@ pub struct Metrics {
     pub evictions: Counter,
     /// Store steps that failed.
     pub steps_failed: Counter,
-    /// What Web Push user agents told of messages and channels.
+    /// What Web Push user agents reported about messages and channels.
     told: Family<ToldLabels, Counter>,
     /// Times that the broadcasts were found changed.
     pub broadcast_changes: Counter,
@@ -138,22 +138,22 @@ struct ToldLabels {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct ToldLabel(Told);
+struct ToldLabel(ClientReport);
 
 impl EncodeLabelValue for ToldLabel {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         let text = match self.0 {
-            Told::Delivered => "delivered",
-            Told::NotDecrypted => "not_decrypted",
-            Told::NoReceiver => "no_receiver",
-            Told::HandlerThrew => "handler_threw",
-            Told::HandlerRejected => "handler_rejected",
-            Told::OtherFailure => "other_failure",
-            Told::UnknownFailure => "unknown_failure",
-            Told::Unregistered => "unregistered",
-            Told::QuotaExceeded => "quota_exceeded",
-            Told::PermissionRevoked => "permission_revoked",
-            Told::UnregisteredOtherwise => "unregistered_otherwise",
+            ClientReport::Delivered => "delivered",
+            ClientReport::NotDecrypted => "not_decrypted",
+            ClientReport::NoReceiver => "no_receiver",
+            ClientReport::HandlerThrew => "handler_threw",
+            ClientReport::HandlerRejected => "handler_rejected",
+            ClientReport::OtherFailure => "other_failure",
+            ClientReport::UnknownFailure => "unknown_failure",
+            ClientReport::Unregistered => "unregistered",
+            ClientReport::QuotaExceeded => "quota_exceeded",
+            ClientReport::PermissionRevoked => "permission_revoked",
+            ClientReport::UnregisteredOtherwise => "unregistered_otherwise",
         };
         text.encode(encoder)
     }
@@ -219,9 +219,9 @@ impl Metrics {
         self.parcels.get_or_create(&ParcelLabels { kind, receipt: ReceiptLabel(receipt) }).inc();
     }
 
-    /// Counts what a user agent told.
-    pub fn told(&self, told: Told) {
-        self.told.get_or_create(&ToldLabels { what: ToldLabel(told) }).inc();
+    /// Counts what a user agent reported.
+    pub fn client_report(&self, report: ClientReport) {
+        self.told.get_or_create(&ToldLabels { what: ToldLabel(report) }).inc();
     }
 
     /// Counts a socket that this node closes.

@@ -2,7 +2,7 @@
 
 use crate::{connection::Suspended, metrics::Metrics, peers::Peers, registry::Registry, timers::Timers};
 use beckon_ops::clock::Clock;
-use beckon_session::session::{Admission, Settings};
+use beckon_session::{Admission, Settings};
 use beckon_store::{NodeEntry, Store};
 use beckon_types::{Broadcasts, Moment, NodeId, Presence};
 use parking_lot::RwLock;

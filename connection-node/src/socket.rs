@@ -76,7 +76,7 @@ pub enum Incoming {
     /// A Ping or Pong frame; pings are answered already.
     Control,
     /// The peer broke the protocol and is to be told so with this code. Nothing more comes in.
-    Broken(beckon_session::session::CloseCode),
+    Broken(beckon_session::CloseCode),
     /// The peer has sent a Close frame. It may be answered ([`Socket::answer_close`]).
     Closed,
     /// There is nothing more to read or to answer: end of stream, reset, or the closing handshake is done.
@@ -248,8 +248,8 @@ impl Inbound {
 }
 
 /// The Close code for what went wrong, or `None` if the connection is beyond telling.
-fn blame(error: &Error) -> Option<beckon_session::session::CloseCode> {
-    use beckon_session::session::CloseCode;
+fn blame(error: &Error) -> Option<beckon_session::CloseCode> {
+    use beckon_session::CloseCode;
     match error {
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) | Error::Io(_) => None,
         Error::ConnectionClosed | Error::AlreadyClosed => None,

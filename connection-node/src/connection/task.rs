@@ -2,7 +2,7 @@
 
 use super::{Connection, Ending};
 use crate::{node::Node, registry::Registration, socket::Socket};
-use beckon_session::session::{Session, Vacated};
+use beckon_session::Session;
 use beckon_types::Moment;
 use std::{
     future::Future,
@@ -56,15 +56,15 @@ impl Future for Running {
 }
 
 impl Suspended {
-    /// The connection, where there is room for it now, and the places that it has left. Must be called inside a tokio
-    /// runtime.
+    /// The connection, reallocated where there is room now, and the session that it leaves behind, whose memory is freed
+    /// when it is dropped. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// The socket cannot be waited for. Then it is closed, and the next notification finds that out.
-    pub fn resume(self) -> io::Result<(Running, Vacated)> {
-        let Self { node, tcp, mut session, registration, armed } = self;
+    pub fn resume(self) -> io::Result<(Running, Session)> {
+        let Self { node, tcp, session: vacated, registration, armed } = self;
         let socket = Socket::resume(tcp)?;
-        let vacated = session.move_out();
+        let session = vacated.clone();
         let connection = Connection { armed, ..Connection::with(node, socket, session, registration) };
         Ok((connection.run(), vacated))
     }

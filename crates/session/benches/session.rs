@@ -5,12 +5,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has to stop")]
 
-use beckon_session::session::{
+use beckon_session::{
     Admission, BareHello, Context, Effect, Input, InvalidUaid, Outcome, Session, Settings, Step,
 };
 use beckon_types::{
-    AddChannelOutcome, Backlog, Broadcasts, ChannelId, ConnectionId, Dialect, Draft, Encoding, HelloOutcome,
-    KeyId, KeyRing, Message, MessageId, Moment, NodeId, Payload, Place, Presence, Sequence, Snapshot, Uaid,
+    Backlog, Broadcasts, ChannelId, ConnectionId, Dialect, Draft, Encoding, HelloOutcome, KeyId, KeyRing,
+    Message, MessageId, Moment, NodeId, Notification, Payload, Place, Presence, Sequence, Snapshot, Uaid,
     Update, Urgency, Version,
 };
 use divan::{AllocProfiler, Bencher, black_box};
@@ -19,6 +19,7 @@ use std::{sync::Arc, time::Duration};
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
+const NOW: Moment = Moment(1_000_000);
 const PRESENCE: Presence = Presence { node: NodeId(1), connection: ConnectionId(1) };
 const HELLO: &str = r#"{"messageType":"hello","uaid":"6fa1c3e2d40b4f5a8c7e9b1032a4d5f6","channelIDs":[]}"#;
 const HELLO_WEBPUSH: &str =
@@ -56,13 +57,13 @@ fn settings() -> Settings {
     }
 }
 
-fn with_context<T>(settings: &Settings, act: impl FnOnce(&mut Context<'_>) -> T) -> T {
-    act(&mut Context {
-        now: Moment(1_000_000),
+fn with_context<T>(settings: &Settings, act: impl FnOnce(&Context<'_>) -> T) -> T {
+    act(&Context {
+        now: NOW,
         settings,
-        admission: &Admission::Open,
+        admission: &|| Admission::Open,
         broadcasts: &Broadcasts::default(),
-        new_uaid: &mut || Uaid::from_random([1; 16]),
+        new_uaid: &|| Uaid::from_random([1; 16]),
     })
 }
 
@@ -70,8 +71,7 @@ impl Talk {
     /// A fresh socket.
     fn new() -> Self {
         let settings = settings();
-        let session = with_context(&settings, |context| Session::new(context, PRESENCE));
-        Self { session, settings, effects: Vec::with_capacity(4), sequence: 0 }
+        Self { session: Session::new(NOW, PRESENCE), settings, effects: Vec::with_capacity(4), sequence: 0 }
     }
 
     /// A Web Push client with one channel, [`CHANNEL`].
@@ -93,14 +93,14 @@ impl Talk {
     }
 
     fn deliver_message(&mut self, message: &Message) {
-        self.handle(Input::Message(black_box(message.clone())));
+        self.notify(Notification::Message(black_box(message.clone())));
         assert!(matches!(self.effects[..], [Effect::Send(_)]));
     }
 
     fn acknowledge_message(&mut self, request: &str) {
         self.handle(Input::Text(black_box(request)));
-        assert!(matches!(self.effects[..], [Effect::Told(_), Effect::Store(Step::RemoveMessages(..))]));
-        self.handle(Input::Store(Outcome::RemoveMessages));
+        assert!(matches!(self.effects[..], [Effect::Report(_), Effect::Store(Step::RemoveMessages(..))]));
+        self.handle(Input::Store(Outcome::Done));
         assert!(self.effects.is_empty());
     }
 
@@ -122,6 +122,10 @@ impl Talk {
         with_context(settings, |context| session.handle(context, input, effects));
     }
 
+    fn notify(&mut self, notification: Notification) {
+        self.handle(Input::Notification { arrived: NOW, notification });
+    }
+
     fn hello(&mut self) {
         self.handle(Input::Text(black_box(HELLO)));
         assert!(matches!(self.effects[..], [Effect::Store(Step::Hello(_))]));
@@ -135,8 +139,8 @@ impl Talk {
     fn register(&mut self, request: &str) {
         self.handle(Input::Text(black_box(request)));
         assert!(matches!(self.effects[..], [Effect::Store(Step::AddChannel(_))]));
-        let outcome = AddChannelOutcome::Registered { key: KeyId(0), sequence: Sequence(self.sequence) };
-        self.handle(Input::Store(Outcome::AddChannel(outcome)));
+        let outcome = Outcome::Registered { key: KeyId(0), sequence: Sequence(self.sequence) };
+        self.handle(Input::Store(outcome));
         assert!(matches!(self.effects[..], [Effect::Send(_)]));
     }
 
@@ -148,14 +152,14 @@ impl Talk {
             sequence: Sequence(self.sequence),
             data: data.cloned(),
         };
-        self.handle(Input::Update(black_box(update)));
+        self.notify(Notification::Update(black_box(update)));
         assert!(matches!(self.effects[..], [Effect::Send(_)]));
     }
 
     fn acknowledge(&mut self, request: &str) {
         self.handle(Input::Text(black_box(request)));
-        assert!(matches!(self.effects[..], [Effect::Store(Step::Ack(..))]));
-        self.handle(Input::Store(Outcome::Ack));
+        assert!(matches!(self.effects[..], [Effect::Store(Step::AckVersions(..))]));
+        self.handle(Input::Store(Outcome::Done));
         assert!(self.effects.is_empty());
     }
 }

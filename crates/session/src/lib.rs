@@ -7,7 +7,7 @@
 //!   the clock ──────▶ └─────────┘ ──▶ the next deadline
 //! ```
 //!
-//! [`session::Session::handle`] takes one [`session::Input`] and appends the [`session::Effect`]s that the
+//! [`Session::handle`] takes one [`Input`] and appends the [`Effect`]s that the
 //! connection has to carry out, in order. It never waits and never fails.
 //!
 //! # Layout
@@ -46,10 +46,10 @@
 //! been stored, and written to, before. After a failed look another is taken
 //! (`limits::LOOK_AGAIN_AFTER`).
 //!
-//! **The end.** After [`session::Effect::Close`] nothing is sent, and only store outcomes are looked at.
+//! **The end.** After [`Effect::Close`] nothing is sent, and only store outcomes are looked at.
 //! What was received is still performed, in order, except for reads; the first failure ends that. Then the
 //! UAID is released, unless the session knows that it does not own it (evicted, or told so by the store), and
-//! [`session::Effect::End`] is the last effect.
+//! [`Effect::End`] is the last effect.
 //!
 //! ## SimplePush: sequences
 //!
@@ -88,10 +88,16 @@
 //! urgency that is wanted, or is behind the position where the backlog goes on, or its delivery (or word that it was
 //! missed) is still to come.
 
-pub mod session;
-
+mod api;
 mod limits;
 mod message;
+mod session;
 mod simplepush;
 mod violation;
 mod webpush;
+
+pub use api::{
+    Admission, BareHello, ClientReport, CloseCode, Context, Effect, Input, InvalidUaid, Outcome, Settings,
+    Step,
+};
+pub use session::Session;

@@ -1,150 +1,24 @@
 //! The state machine: what may come in, what goes out.
 
-mod close_code;
 mod ending;
 mod greeting;
 mod registering;
-mod settings;
 mod steps;
 mod timers;
-mod told;
-
-pub use close_code::CloseCode;
-pub use settings::{Admission, BareHello, InvalidUaid, Settings};
-pub use told::Told;
 
 use crate::{
+    api::{CloseCode, Context, Effect, Input, Settings},
     message::{Command, EMPTY_OBJECT, Kind, Request, error_reply},
     simplepush::SimplePush,
     violation::Violation,
     webpush::WebPush,
 };
-use beckon_types::{
-    Ack, AddChannel, AddChannelOutcome, Backlog, Broadcasts, ChannelId, Dialect, Fetch, Hello, HelloOutcome,
-    Message, Moment, NotOwner, Place, Presence, Snapshot, Spelling, Uaid, Update,
-};
-use std::mem;
+use beckon_types::{Dialect, Moment, Notification, Presence, Spelling, Uaid};
 pub(crate) use steps::{Frame, Job, Steps};
 use timers::Silence;
 
-/// What a conversation needs to know of the world at the moment of an input. Borrowed for one call, so that
-/// an idle session holds none of it.
-#[expect(missing_debug_implementations, reason = "holds a closure, and lives for one call")]
-pub struct Context<'a> {
-    /// The time of this input.
-    pub now: Moment,
-    /// The settings, the same for all sessions of a node.
-    pub settings: &'a Settings,
-    /// Whether this node takes SimplePush clients.
-    pub admission: &'a Admission,
-    /// The broadcasts, as the node knows them.
-    pub broadcasts: &'a Broadcasts,
-    /// A UAID from a secure random source.
-    pub new_uaid: &'a mut dyn FnMut() -> Uaid,
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input<'a> {
-    /// A whole text message.
-    Text(&'a str),
-    /// A whole binary message.
-    Binary(&'a [u8]),
-    /// A Ping or Pong frame: a sign of life.
-    Control,
-    /// The outcome of the step that the session asked for last.
-    Store(Outcome),
-    /// A notification for this client, in SimplePush.
-    Update(Update),
-    /// A notification for this client, in Web Push.
-    Message(Message),
-    /// [`Context::broadcasts`] has changed since the inputs before.
-    Broadcasts,
-    /// Something was stored for this client and could not be handed over.
-    Missed,
-    /// The deadline of [`Session::deadline`] may have come. Too early is harmless.
-    Timer,
-    /// A newer hello has claimed the UAID.
-    Evicted,
-    /// The node shuts down.
-    Drain,
-    /// The store has lost what it knew of this client.
-    StoreLost,
-    /// The socket broke the WebSocket protocol, and is to be closed with this code (1002, 1007 or 1009).
-    Broken(CloseCode),
-    /// The socket has ended (closed by the peer, reset, or dropped for slowness). Nothing can be sent any more.
-    Disconnected,
-}
-
-/// What the connection has to do, in this order.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Send a text message.
-    Send(String),
-    /// Send a Ping frame without payload.
-    Ping,
-    /// Send a Close frame. No [`Effect::Send`] follows.
-    Close(CloseCode),
-    /// Perform a step and bring its outcome as [`Input::Store`]. No other step is asked for before that.
-    Store(Step),
-    /// Close the socket that owned the UAID before, on whatever node it is; if it is on this node, before the
-    /// effects that follow.
-    Evict(Presence),
-    /// Web Push: from now on this session wants [`Input::Broadcasts`] whenever they change. Comes once at most.
-    Subscribed,
-    /// Web Push: count what the user agent told.
-    Told(Told),
-    /// The conversation is over and the store knows. Always the last effect; comes after
-    /// [`Input::Disconnected`] or after [`Effect::Close`].
-    End,
-}
-
-/// A step for the store. The session has at most one under way; further ones wait in the session.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Step {
-    /// Claim a UAID.
-    Hello(Hello),
-    /// Register a channel.
-    AddChannel(AddChannel),
-    /// Unregister a channel.
-    RemoveChannel(Uaid, Presence, ChannelId),
-    /// Acknowledge updates.
-    Ack(Uaid, Vec<Ack>),
-    /// Acknowledge messages.
-    RemoveMessages(Uaid, Vec<Place>),
-    /// Read the next stored messages, and renew the record.
-    Fetch(Fetch),
-    /// Read what is pending, and renew the record.
-    Snapshot(Uaid, Presence),
-    /// Give the UAID up.
-    Release(Uaid, Presence),
-}
-
-/// The outcome of the [`Step`] of the same name, or that the store failed.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// Of [`Step::Hello`].
-    Hello(HelloOutcome),
-    /// Of [`Step::AddChannel`].
-    AddChannel(AddChannelOutcome),
-    /// Of [`Step::RemoveChannel`].
-    RemoveChannel(Result<(), NotOwner>),
-    /// Of [`Step::Ack`].
-    Ack,
-    /// Of [`Step::RemoveMessages`].
-    RemoveMessages,
-    /// Of [`Step::Fetch`].
-    Fetch(Result<Backlog, NotOwner>),
-    /// Of [`Step::Snapshot`].
-    Snapshot(Result<Snapshot, NotOwner>),
-    /// Of [`Step::Release`].
-    Release,
-    /// Of any step: the store failed.
-    Failed,
-}
-
 /// One client's conversation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Session {
     pub(crate) presence: Presence,
     /// The UAID that this socket owns or is claiming. Whoever sees none here has nothing to release.
@@ -162,12 +36,6 @@ pub struct Session {
 pub(crate) struct Identity {
     pub(crate) uaid: Uaid,
     pub(crate) spelling: Spelling,
-}
-
-/// Memory that a session has moved out of ([`Session::move_out`]), freed when dropped.
-#[derive(Debug)]
-pub struct Vacated {
-    _client: Client,
 }
 
 /// Who is at the other end. The dialect that the first hello fixes is a variant here.
@@ -217,21 +85,21 @@ enum Phase {
 }
 
 impl Session {
-    /// A conversation on a socket that was upgraded just now.
-    pub fn new(context: &Context<'_>, presence: Presence) -> Self {
+    /// A session on a socket that was upgraded just now.
+    pub fn new(now: Moment, presence: Presence) -> Self {
         Self {
             presence,
             identity: None,
-            client: Client::Stranger { since: context.now },
+            client: Client::Stranger { since: now },
             steps: Steps::default(),
-            silence: Silence::Heard(context.now),
+            silence: Silence::Heard(now),
             pinged: None,
             phase: Phase::Open,
         }
     }
 
     /// Takes one input and appends what has to be done.
-    pub fn handle(&mut self, context: &mut Context<'_>, input: Input<'_>, effects: &mut Vec<Effect>) {
+    pub fn handle(&mut self, context: &Context<'_>, input: Input<'_>, effects: &mut Vec<Effect>) {
         match input {
             Input::Store(outcome) => self.conclude(context, outcome, effects),
             input if self.phase == Phase::Open => self.handle_open(context, input, effects),
@@ -239,10 +107,8 @@ impl Session {
             Input::Text(_)
             | Input::Binary(_)
             | Input::Control
-            | Input::Update(_)
-            | Input::Message(_)
+            | Input::Notification { .. }
             | Input::Broadcasts
-            | Input::Missed
             | Input::Timer
             | Input::Evicted
             | Input::Drain
@@ -252,7 +118,7 @@ impl Session {
         }
     }
 
-    fn handle_open(&mut self, context: &mut Context<'_>, input: Input<'_>, effects: &mut Vec<Effect>) {
+    fn handle_open(&mut self, context: &Context<'_>, input: Input<'_>, effects: &mut Vec<Effect>) {
         match input {
             Input::Text(text) => {
                 self.silence = Silence::Heard(context.now);
@@ -263,10 +129,10 @@ impl Session {
                 self.take_binary(context, bytes, effects);
             }
             Input::Control => self.silence = Silence::Heard(context.now),
-            Input::Update(update) => self.deliver(context.now, &update, effects),
-            Input::Message(message) => self.deliver_message(context, &message, effects),
+            Input::Notification { arrived, notification } => {
+                self.notify(context, arrived, notification, effects);
+            }
             Input::Broadcasts => self.broadcasts_changed(context.broadcasts, effects),
-            Input::Missed => self.look(context, effects),
             Input::Timer => self.check_time(context, effects),
             Input::Evicted => self.close_disowned(effects),
             Input::Drain => self.close(CloseCode::GoingAway, effects),
@@ -277,8 +143,27 @@ impl Session {
         }
     }
 
+    fn notify(
+        &mut self,
+        context: &Context<'_>,
+        arrived: Moment,
+        notification: Notification,
+        effects: &mut Vec<Effect>,
+    ) {
+        match notification {
+            Notification::Update(update) => self.deliver(context.now, &update, effects),
+            Notification::Message(mut message) => {
+                // It may have waited for a hello or for a congested socket.
+                if message.age(context.now.since(arrived)) {
+                    self.deliver_message(context, &message, effects);
+                }
+            }
+            Notification::Missed => self.look(context, effects),
+        }
+    }
+
     /// A binary message: the same as a text message, except in Web Push.
-    fn take_binary(&mut self, context: &mut Context<'_>, bytes: &[u8], effects: &mut Vec<Effect>) {
+    fn take_binary(&mut self, context: &Context<'_>, bytes: &[u8], effects: &mut Vec<Effect>) {
         match (&self.client, std::str::from_utf8(bytes)) {
             (_, Ok("")) => {}
             (Client::WebPush(_), _) => self.close(CloseCode::Unsupported, effects),
@@ -293,13 +178,7 @@ impl Session {
 
     /// A message as it comes in. Pings and `purge` are answered at once; everything else waits while the first
     /// hello is under way.
-    fn take_message(
-        &mut self,
-        context: &mut Context<'_>,
-        text: &str,
-        frame: Frame,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn take_message(&mut self, context: &Context<'_>, text: &str, frame: Frame, effects: &mut Vec<Effect>) {
         if text.is_empty() {
             return;
         }
@@ -317,7 +196,7 @@ impl Session {
     }
 
     /// The messages that came while the hello was under way.
-    pub(crate) fn take_held(&mut self, context: &mut Context<'_>, effects: &mut Vec<Effect>) {
+    pub(crate) fn take_held(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
         while self.phase == Phase::Open
             && let Some((frame, text)) = self.steps.unhold()
         {
@@ -330,7 +209,7 @@ impl Session {
 
     fn command(
         &mut self,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
         command: Command,
         request: &Request<'_>,
         effects: &mut Vec<Effect>,
@@ -396,7 +275,7 @@ impl Session {
         }
     }
 
-    /// Whether [`Input::Update`], [`Input::Message`] and [`Input::Missed`] may be brought now. While a hello is under way they wait
+    /// Whether [`Input::Notification`] may be brought now. While a hello is under way they wait
     /// in the mailbox, because its reply comes first. Before the hello, and from closing on, they are dropped.
     pub fn takes_notifications(&self) -> bool {
         self.phase != Phase::Open || !self.steps.greets()
@@ -412,13 +291,6 @@ impl Session {
     /// then, so that a user agent that waits for it knows that its acknowledgements are stored.
     pub fn is_settled(&self) -> bool {
         self.steps.are_done()
-    }
-
-    /// Moves what an idle session has on the heap to other places, and returns the old ones: for who moves many
-    /// sessions together, and frees the old places only when all have new ones.
-    pub fn move_out(&mut self) -> Vacated {
-        let moved = self.client.clone();
-        Vacated { _client: mem::replace(&mut self.client, moved) }
     }
 
     /// Whether a hello has succeeded, and in which dialect.

@@ -3,6 +3,7 @@
 mod channels;
 
 use crate::{
+    api::{Context, Effect, Settings},
     limits::{
         LOOK_AGAIN_AFTER, RENEWAL_MIN, RENEWALS_PER_UAID_IDLE, RETRY_SLACK_PART, UPDATES_PER_NOTIFICATION_MAX,
     },
@@ -10,7 +11,7 @@ use crate::{
         NamedUaid, Request,
         simplepush::{Entry, notification},
     },
-    session::{Context, Effect, Job, Session, Settings},
+    session::{Job, Session},
     violation::Violation,
 };
 use beckon_types::{AddChannel, ChannelId, Moment, Sequence, Snapshot, Update};

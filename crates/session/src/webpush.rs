@@ -5,12 +5,13 @@ mod progress;
 mod subscriptions;
 
 use crate::{
+    api::{Context, Effect, Settings},
     limits::{RENEWAL_MIN, RENEWALS_PER_UAID_IDLE},
     message::{
         Request,
         webpush::{URGENCY_REPLY, broadcast, hello_reply, notification},
     },
-    session::{Client, Context, Effect, Identity, Job, Session, Settings, Steps},
+    session::{Client, Identity, Job, Session, Steps},
     violation::Violation,
 };
 use beckon_types::{
@@ -137,7 +138,7 @@ impl Session {
     /// The rest of a hello that has claimed a UAID (section 4.2).
     pub(crate) fn greeted_webpush(
         &mut self,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
         text: &str,
         (snapshot, backlog): (Snapshot, Backlog),
         effects: &mut Vec<Effect>,
@@ -306,7 +307,7 @@ impl Session {
             let Ok(id) = MessageId::open(&context.settings.keys, &ack.version) else { continue };
             if id.uaid == identity.uaid {
                 places.push(id.place);
-                effects.push(Effect::Told(ack.told));
+                effects.push(Effect::Report(ack.told));
             }
         }
         if places.is_empty() {
@@ -322,7 +323,7 @@ impl Session {
     /// A nack (section 4.6).
     pub(crate) fn nack(&mut self, request: &Request<'_>, effects: &mut Vec<Effect>) {
         match request.nack() {
-            Ok(told) => effects.push(Effect::Told(told)),
+            Ok(told) => effects.push(Effect::Report(told)),
             Err(violation) => self.refuse(request.text, violation, effects),
         }
     }

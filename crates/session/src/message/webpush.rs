@@ -1,7 +1,7 @@
 //! What only Web Push says (PROTOCOL.md section 4).
 
 use super::{NotAnArray, NotAnObject, Request, for_each_element, for_each_member, push_string, string};
-use crate::{session::Told, violation::Violation};
+use crate::{api::ClientReport, violation::Violation};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use beckon_types::{ChannelId, Encoding, InvalidVapidKey, Payload, Spelling, Uaid, Urgency, VapidKey};
 use std::{borrow::Cow, collections::BTreeMap};
@@ -12,7 +12,7 @@ pub(crate) struct MessageAck<'a> {
     /// The id of a message, if it is one.
     pub(crate) version: Cow<'a, str>,
     /// What its code says.
-    pub(crate) told: Told,
+    pub(crate) told: ClientReport,
 }
 
 /// One of the broadcasts that a user agent names.
@@ -35,12 +35,12 @@ impl<'a> Request<'a> {
     }
 
     /// What the code of an unregister says (section 4.4).
-    pub(crate) fn unregister_code(&self) -> Told {
+    pub(crate) fn unregister_code(&self) -> ClientReport {
         match self.code {
-            None | Some("null" | "200") => Told::Unregistered,
-            Some("201") => Told::QuotaExceeded,
-            Some("202") => Told::PermissionRevoked,
-            Some(_) => Told::UnregisteredOtherwise,
+            None | Some("null" | "200") => ClientReport::Unregistered,
+            Some("201") => ClientReport::QuotaExceeded,
+            Some("202") => ClientReport::PermissionRevoked,
+            Some(_) => ClientReport::UnregisteredOtherwise,
         }
     }
 
@@ -57,13 +57,13 @@ impl<'a> Request<'a> {
     }
 
     /// What a nack says (section 4.6). It has to name a message, whatever message that is.
-    pub(crate) fn nack(&self) -> Result<Told, Violation> {
+    pub(crate) fn nack(&self) -> Result<ClientReport, Violation> {
         self.version.and_then(string).ok_or(Violation::IllFormed)?;
         Ok(match self.code {
-            Some("301") => Told::HandlerThrew,
-            Some("302") => Told::HandlerRejected,
-            Some("303") => Told::OtherFailure,
-            Some(_) | None => Told::UnknownFailure,
+            Some("301") => ClientReport::HandlerThrew,
+            Some("302") => ClientReport::HandlerRejected,
+            Some("303") => ClientReport::OtherFailure,
+            Some(_) | None => ClientReport::UnknownFailure,
         })
     }
 
@@ -102,9 +102,9 @@ fn ack_entry(raw: &str) -> Result<MessageAck<'_>, Violation> {
     channel.and_then(string).ok_or(Violation::IllFormed)?;
     let version = version.and_then(string).ok_or(Violation::IllFormed)?;
     let told = match code {
-        Some("101") => Told::NotDecrypted,
-        Some("102") => Told::NoReceiver,
-        Some(_) | None => Told::Delivered,
+        Some("101") => ClientReport::NotDecrypted,
+        Some("102") => ClientReport::NoReceiver,
+        Some(_) | None => ClientReport::Delivered,
     };
     Ok(MessageAck { version, told })
 }

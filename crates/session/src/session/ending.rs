@@ -1,16 +1,16 @@
 //! Outcomes of steps, closing, and what is still done after it.
 
-use super::{CloseCode, Context, Effect, Job, Outcome, Phase, Session};
-use beckon_types::{AddChannelOutcome, HelloOutcome, NotOwner};
+use super::{Job, Phase, Session};
+use crate::{
+    api::{CloseCode, Context, Effect, Outcome},
+    message::error_reply,
+    violation::INTERNAL_ERROR,
+};
+use beckon_types::HelloOutcome;
 
 impl Session {
     /// Brings the outcome of the step under way to whoever asked for it, and starts the next one.
-    pub(super) fn conclude(
-        &mut self,
-        context: &mut Context<'_>,
-        outcome: Outcome,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn conclude(&mut self, context: &Context<'_>, outcome: Outcome, effects: &mut Vec<Effect>) {
         let Some(job) = self.steps.finish() else { return };
         match self.phase {
             Phase::Open => {
@@ -25,32 +25,31 @@ impl Session {
     }
 
     /// An outcome of another kind than the step counts as a failure of the store.
-    fn answer(&mut self, context: &mut Context<'_>, job: Job, outcome: Outcome, effects: &mut Vec<Effect>) {
+    fn answer(&mut self, context: &Context<'_>, job: Job, outcome: Outcome, effects: &mut Vec<Effect>) {
         match (job, outcome) {
             (Job::Greet(greeting), Outcome::Hello(outcome)) => {
                 self.greeted(context, greeting, outcome, effects);
             }
-            (Job::Register { request, add, missed }, Outcome::AddChannel(outcome)) => {
-                self.registered(context, (&request, add, missed), outcome, effects);
+            (_, Outcome::NotOwner) => self.close_disowned(effects),
+            (Job::Register { request, add, missed }, Outcome::Registered { key, sequence }) => {
+                self.registered(context, (&request, add, missed), (key, sequence), effects);
+            }
+            (Job::Register { request, .. }, Outcome::Full) => {
+                effects.push(Effect::Send(error_reply(&request, INTERNAL_ERROR, &[])));
             }
             (Job::Register { request, missed, .. }, _) => {
                 self.register_failed(context, &request, missed, effects);
             }
-            (Job::Unregister { channel, spelling, .. }, Outcome::RemoveChannel(Ok(()))) => {
+            (Job::Unregister { channel, spelling, .. }, Outcome::Done) => {
                 self.unregistered(context, channel, spelling, effects);
             }
-            (Job::Look, Outcome::Snapshot(Ok(snapshot))) => self.looked(context, snapshot, effects),
-            (Job::GreetAgain, Outcome::Snapshot(Ok(snapshot))) => {
+            (Job::Look, Outcome::Snapshot(snapshot)) => self.looked(context, snapshot, effects),
+            (Job::GreetAgain, Outcome::Snapshot(snapshot)) => {
                 self.greeted_again(context.now, snapshot, effects);
             }
-            (Job::Fetch(fetch), Outcome::Fetch(Ok(backlog))) => {
-                self.fetched(context, fetch, backlog, effects)
-            }
-            (Job::Unregister { .. }, Outcome::RemoveChannel(Err(NotOwner)))
-            | (Job::Look | Job::GreetAgain, Outcome::Snapshot(Err(NotOwner)))
-            | (Job::Fetch(_), Outcome::Fetch(Err(NotOwner))) => self.close_disowned(effects),
+            (Job::Fetch(fetch), Outcome::Backlog(backlog)) => self.fetched(context, fetch, backlog, effects),
             (Job::Unregister { request, .. }, _) => self.unregister_failed(context, &request, effects),
-            (Job::Acknowledge(_), Outcome::Ack) => {}
+            (Job::Acknowledge(_), Outcome::Done) => {}
             (Job::Acknowledge(_), _) => self.acknowledge_failed(context),
             // If the store did not keep it, the next hello brings the message again; the user agent has it.
             (Job::Remove(_), _) => {}
@@ -91,22 +90,17 @@ impl Session {
                 }
                 self.identity = None;
             }
-            Outcome::AddChannel(AddChannelOutcome::NotOwner(NotOwner))
-            | Outcome::RemoveChannel(Err(NotOwner))
-            | Outcome::Snapshot(Err(NotOwner))
-            | Outcome::Fetch(Err(NotOwner)) => {
+            Outcome::NotOwner => {
                 self.phase = Phase::Ending { release: false };
                 self.steps.keep_acknowledgements();
             }
             // Nobody waits for the rest, and the user agent will have it again.
             Outcome::Failed => self.steps.keep(|_| false),
-            Outcome::AddChannel(_)
-            | Outcome::RemoveChannel(Ok(()))
-            | Outcome::Ack
-            | Outcome::RemoveMessages
-            | Outcome::Fetch(Ok(_))
-            | Outcome::Snapshot(Ok(_))
-            | Outcome::Release => {}
+            Outcome::Registered { .. }
+            | Outcome::Full
+            | Outcome::Backlog(_)
+            | Outcome::Snapshot(_)
+            | Outcome::Done => {}
         }
         if matches!(job, Job::Release) {
             self.phase = Phase::Ending { release: false };

@@ -1,10 +1,8 @@
 //! The first hello: the choice of the dialect (PROTOCOL.md section 1.9) and the claim of a UAID (section 2.2).
 
-use super::{
-    Admission, BareHello, Client, CloseCode, Context, Effect, Identity, InvalidUaid, Session, Step,
-    steps::Greeting,
-};
+use super::{Client, Identity, Session, steps::Greeting};
 use crate::{
+    api::{Admission, BareHello, CloseCode, Context, Effect, InvalidUaid, Step},
     message::{NamedUaid, Request, error_reply, simplepush::hello_reply},
     simplepush::SimplePush,
     violation::Violation,
@@ -15,12 +13,7 @@ impl Session {
     /// Takes the first hello. Its dialect may depend on what is stored for the UAID, so what only one dialect
     /// demands is checked here if the dialect is certain, and with the store's step otherwise. What both would
     /// refuse is refused before anything is claimed.
-    pub(super) fn greet(
-        &mut self,
-        context: &mut Context<'_>,
-        request: &Request<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn greet(&mut self, context: &Context<'_>, request: &Request<'_>, effects: &mut Vec<Effect>) {
         let settings = context.settings;
         let named = request.use_webpush().map(|yes| if yes { Dialect::WebPush } else { Dialect::SimplePush });
         let otherwise = match settings.bare_hello {
@@ -60,7 +53,7 @@ impl Session {
         match uaid {
             NamedUaid::Valid(uaid, spelling) => {
                 let adopt = named.unwrap_or(otherwise) == Dialect::SimplePush;
-                let room = *context.admission == Admission::Open;
+                let room = (context.admission)() == Admission::Open;
                 let hello = Hello {
                     uaid,
                     presence: self.presence,
@@ -83,7 +76,7 @@ impl Session {
     /// Claims a new UAID.
     fn claim_new(
         &mut self,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
         dialect: Dialect,
         request: Box<str>,
         effects: &mut Vec<Effect>,
@@ -98,7 +91,7 @@ impl Session {
                 Dialect::WebPush => None,
             },
             adopt: true,
-            room: *context.admission == Admission::Open,
+            room: (context.admission)() == Admission::Open,
             backlog_max: context.settings.batch_size,
         };
         self.claim(hello, Spelling::PLAIN, Greeting { request, generated: true }, effects);
@@ -113,7 +106,7 @@ impl Session {
     /// Takes the outcome of a claim.
     pub(super) fn greeted(
         &mut self,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
         greeting: Greeting,
         outcome: HelloOutcome,
         effects: &mut Vec<Effect>,
@@ -145,8 +138,8 @@ impl Session {
                 self.refuse(&request, Violation::IllFormed, effects);
             }
             HelloOutcome::NoRoom => {
-                match context.admission {
-                    Admission::Redirect(url) => self.reply_to_hello(307, Some(url), effects),
+                match (context.admission)() {
+                    Admission::Redirect(url) => self.reply_to_hello(307, Some(&url), effects),
                     // If room has come up meanwhile, the user agent finds it when it returns.
                     Admission::Full | Admission::Open => self.reply_to_hello(429, None, effects),
                 }
@@ -160,7 +153,7 @@ impl Session {
     /// either is the store's fault.
     fn claim_another(
         &mut self,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
         dialect: Dialect,
         Greeting { request, generated }: Greeting,
         effects: &mut Vec<Effect>,

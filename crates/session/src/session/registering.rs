@@ -1,13 +1,12 @@
 //! Register and unregister, and what else both dialects do in the same way.
 
-use super::{Client, Context, Effect, Identity, Job, Session};
+use super::{Client, Identity, Job, Session};
 use crate::{
+    api::{Context, Effect},
     message::{NamedChannel, Request, channel_json, error_reply, simplepush, unregister_reply, webpush},
     violation::{INTERNAL_ERROR, INVALID_KEY, Violation},
 };
-use beckon_types::{
-    AddChannel, AddChannelOutcome, ChannelId, Endpoint, Moment, Sequence, Snapshot, Spelling,
-};
+use beckon_types::{AddChannel, ChannelId, Endpoint, KeyId, Moment, Sequence, Snapshot, Spelling};
 
 impl Client {
     /// Adds a channel that was registered. True if the store has to be looked into.
@@ -83,17 +82,10 @@ impl Session {
     pub(super) fn registered(
         &mut self,
         context: &Context<'_>,
-        (request, add, missed): (&str, AddChannel, bool),
-        outcome: AddChannelOutcome,
+        (_request, add, missed): (&str, AddChannel, bool),
+        (key, sequence): (KeyId, Sequence),
         effects: &mut Vec<Effect>,
     ) {
-        let (key, sequence) = match outcome {
-            AddChannelOutcome::Registered { key, sequence } => (key, sequence),
-            AddChannelOutcome::Full => {
-                return effects.push(Effect::Send(error_reply(request, INTERNAL_ERROR, &[])));
-            }
-            AddChannelOutcome::NotOwner(_) => return self.close_disowned(effects),
-        };
         let Some(Identity { uaid, spelling }) = self.identity else { return };
         let look = self.client.register(&add, sequence) || missed;
         let AddChannel { channel, restricted, .. } = add;
@@ -136,7 +128,7 @@ impl Session {
     pub(super) fn unregister(&mut self, request: &Request<'_>, effects: &mut Vec<Effect>) {
         let told = match &self.client {
             Client::Stranger { .. } | Client::SimplePush(_) => None,
-            Client::WebPush(_) => Some(Effect::Told(request.unregister_code())),
+            Client::WebPush(_) => Some(Effect::Report(request.unregister_code())),
         };
         match request.channel_id() {
             NamedChannel::Valid(channel, spelling) => {

@@ -1,13 +1,16 @@
 //! The queue of store steps: one under way, the others waiting in the order of their messages.
 
-use super::{Effect, Session, Step};
-use crate::limits::{ACKS_MERGED_MAX, STEPS_WAITING_BYTES_MAX, STEPS_WAITING_MAX};
+use super::Session;
+use crate::{
+    api::{Effect, Step},
+    limits::{ACKS_MERGED_MAX, STEPS_WAITING_BYTES_MAX, STEPS_WAITING_MAX},
+};
 use beckon_types::{Ack, AddChannel, ChannelId, Fetch, Place, Presence, Spelling, Uaid};
 use std::{collections::VecDeque, mem};
 
 /// A step and what its outcome has to be answered with. A request is kept as long as it may get an error
 /// reply.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Job {
     /// The first hello, asked for by `greeting`.
     Greet(Greeting),
@@ -35,7 +38,7 @@ pub(crate) enum Job {
 }
 
 /// The first hello, while its step is under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Greeting {
     /// The message, for an error reply.
     pub(crate) request: Box<str>,
@@ -49,7 +52,7 @@ impl Job {
         match self {
             Self::Register { add, .. } => Step::AddChannel(*add),
             Self::Unregister { channel, .. } => Step::RemoveChannel(uaid, presence, *channel),
-            Self::Acknowledge(acks) => Step::Ack(uaid, mem::take(acks)),
+            Self::Acknowledge(acks) => Step::AckVersions(uaid, mem::take(acks)),
             Self::Remove(places) => Step::RemoveMessages(uaid, mem::take(places)),
             Self::Look | Self::GreetAgain => Step::Snapshot(uaid, presence),
             Self::Fetch(fetch) => Step::Fetch(*fetch),
@@ -84,10 +87,10 @@ impl Job {
 }
 
 /// The queue. An idle session holds a null pointer.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Steps(Option<Box<Queue>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Queue {
     under_way: Option<Job>,
     waiting: VecDeque<Job>,

@@ -1,6 +1,7 @@
 //! What happens when nothing happens.
 
-use super::{Client, CloseCode, Context, Effect, Session, Settings};
+use super::{Client, Session};
+use crate::api::{CloseCode, Context, Effect, Settings};
 use beckon_types::Moment;
 
 /// Since when nothing has come in.

@@ -1,8 +1,7 @@
 //! Register and unregister.
 
 use crate::talk::*;
-use beckon_session::session::{CloseCode, Effect, Outcome};
-use beckon_types::{AddChannelOutcome, NotOwner};
+use beckon_session::{CloseCode, Effect, Outcome};
 
 fn error_500(request: &str) -> Effect {
     let members = request.strip_suffix('}').unwrap();
@@ -59,7 +58,7 @@ fn one_channel_too_many_is_an_error_on_an_open_socket() {
     // SP-37
     let register = register_text(X);
     Talk::greeted(&[]).check(
-        &[text(&register), outcome(Outcome::AddChannel(AddChannelOutcome::Full)), text("{}")],
+        &[text(&register), outcome(Outcome::Full), text("{}")],
         &[add_step(X), error_500(&register), send("{}")],
     );
 }
@@ -181,9 +180,9 @@ fn a_register_after_one_that_failed_is_followed_by_a_look() {
 
 #[test]
 fn a_socket_that_does_not_own_the_uaid_is_closed() {
-    let add = || outcome(Outcome::AddChannel(AddChannelOutcome::NotOwner(NotOwner)));
-    let remove = || outcome(Outcome::RemoveChannel(Err(NotOwner)));
-    let snapshot = || outcome(Outcome::Snapshot(Err(NotOwner)));
+    let add = || outcome(Outcome::NotOwner);
+    let remove = || outcome(Outcome::NotOwner);
+    let snapshot = || outcome(Outcome::NotOwner);
     let end = [close(CloseCode::Normal), Effect::End];
     for (message, refused) in [
         (register_text(X), add as fn() -> _),

@@ -1,8 +1,8 @@
 //! Inputs that no connection and no store would bring, in any order.
 
 use crate::{talk::*, webpush::talk::*};
-use beckon_session::session::{CloseCode, Effect, Input, Outcome};
-use beckon_types::{AddChannelOutcome, Backlog, Dialect, HelloOutcome, NotOwner};
+use beckon_session::{CloseCode, Effect, Input, Outcome};
+use beckon_types::{Backlog, Dialect, HelloOutcome};
 use proptest::prelude::*;
 
 fn texts() -> impl Strategy<Value = String> {
@@ -48,20 +48,20 @@ fn outcomes() -> impl Strategy<Value = Input<'static>> {
         fetched(&messages(3..6), true),
         fetched(&[], true),
         fetched(&messages(5..9), false),
-        outcome(Outcome::Fetch(Err(NotOwner))),
-        outcome(Outcome::RemoveMessages),
+        outcome(Outcome::NotOwner),
+        outcome(Outcome::Done),
         hello(HelloOutcome::Deleted { former: Some(OTHER) }),
         hello(HelloOutcome::ListMissing),
         hello(HelloOutcome::NoRoom),
         registered(4),
-        outcome(Outcome::AddChannel(AddChannelOutcome::Full)),
-        outcome(Outcome::AddChannel(AddChannelOutcome::NotOwner(NotOwner))),
+        outcome(Outcome::Full),
+        outcome(Outcome::NotOwner),
         removed(),
-        outcome(Outcome::RemoveChannel(Err(NotOwner))),
+        outcome(Outcome::NotOwner),
         looked(5, &[(X, Some(2))]),
-        outcome(Outcome::Snapshot(Err(NotOwner))),
-        outcome(Outcome::Ack),
-        outcome(Outcome::Release),
+        outcome(Outcome::NotOwner),
+        outcome(Outcome::Done),
+        outcome(Outcome::Done),
         outcome(Outcome::Failed),
     ])
 }
@@ -76,7 +76,7 @@ enum Event {
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let other = prop::sample::select(vec![
         Input::Control,
-        Input::Missed,
+        missed(),
         Input::Broadcasts,
         Input::Timer,
         Input::Binary(b"{\xff"),
@@ -126,7 +126,7 @@ proptest! {
                     Effect::Store(_) => prop_assert!(!std::mem::replace(&mut under_way, true)),
                     Effect::Evict(presence) => prop_assert_eq!(presence, OTHER),
                     Effect::Subscribed => prop_assert!(!std::mem::replace(&mut subscribed, true)),
-                    Effect::Told(_) => {}
+                    Effect::Report(_) => {}
                     Effect::End => {
                         prop_assert!(closed && !under_way);
                         ended = true;

@@ -1,8 +1,8 @@
 //! Notifications, acknowledgements and retries.
 
 use crate::talk::*;
-use beckon_session::session::{CloseCode, Effect, Input, Outcome};
-use beckon_types::{Sequence, Update};
+use beckon_session::{CloseCode, Effect, Input, Outcome};
+use beckon_types::{Notification, Sequence, Update};
 use std::time::Duration;
 
 #[test]
@@ -15,7 +15,7 @@ fn a_write_arrives_with_its_data() {
         data: Some("lo\"ok\n\u{1}\u{e9}".into()),
     };
     Talk::greeted(&[(X, None)]).check(
-        &[Input::Update(update)],
+        &[fresh(Notification::Update(update))],
         &[send(concat!(
             r#"{"messageType":"notification","updates":[{"channelID":"0d9f7b52-3c41-4e8a-9a57-51e0c2b7aa10","#,
             r#""version":9223372036854775807,"data":"lo\"ok\n\u0001"#,
@@ -51,7 +51,7 @@ fn late_repeated_and_foreign_deliveries_are_dropped() {
         .check(&[update(X, 1, 10), update(Y, 1, 11), update(X, 2, 12)], &[notified(&[(X, 2)])])
         .check(&[update(X, 2, 12), update(X, 1, 11)], &[])
         .check(&[update(X, 1, 13)], &[notified(&[(X, 1)])]);
-    Talk::new().check(&[update(X, 1, 1), Input::Missed], &[]);
+    Talk::new().check(&[update(X, 1, 1), missed()], &[]);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn what_is_not_acknowledged_is_sent_again_without_data() {
     let mut talk = Talk::greeted(&[(X, None), (Y, None)]);
     let data = Some("once".into());
     let update = Update { channel: channel(X), version: version(3), sequence: Sequence(11), data };
-    assert_eq!(talk.handle(Input::Update(update)).len(), 1);
+    assert_eq!(talk.handle(fresh(Notification::Update(update))).len(), 1);
     for _ in 0..3 {
         assert_eq!(talk.deadline(), Some(60));
         talk.wait(59).check(&[Input::Timer], &[]);
@@ -68,7 +68,7 @@ fn what_is_not_acknowledged_is_sent_again_without_data() {
         talk.check(&[looked(11, &[(X, Some(3)), (Y, None)])], &[notified(&[(X, 3)])]);
     }
     talk.check(&[text(&ack_text(X, 3))], &[ack_step(&[(X, Some(3))])]);
-    talk.check(&[outcome(Outcome::Ack)], &[]);
+    talk.check(&[outcome(Outcome::Done)], &[]);
     assert_eq!(talk.deadline(), Some(300), "only the keep-alive is left");
 }
 
@@ -81,7 +81,7 @@ fn retries_can_be_turned_off() {
     talk.check(&[claimed(7, &[(X, Some(1))])], &[hello_reply(A), notified(&[(X, 1)])]);
     assert_eq!(talk.deadline(), Some(300));
     talk.wait(70).check(&[Input::Timer], &[]);
-    talk.check(&[Input::Missed, looked(8, &[(X, Some(1))])], &[look()]);
+    talk.check(&[missed(), looked(8, &[(X, Some(1))])], &[look()]);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn retries_that_are_nearly_due_go_together() {
 fn an_acknowledged_update_is_not_sent_again() {
     // SP-46, SP-48
     let mut talk = Talk::greeted(&[(X, Some(1)), (Y, Some(2))]);
-    talk.check(&[text(&ack_text(X, 1)), outcome(Outcome::Ack)], &[ack_step(&[(X, Some(1))])]);
+    talk.check(&[text(&ack_text(X, 1)), outcome(Outcome::Done)], &[ack_step(&[(X, Some(1))])]);
     talk.wait(60)
         .check(&[Input::Timer, looked(10, &[(X, None), (Y, Some(2))])], &[look(), notified(&[(Y, 2)])]);
 }
@@ -117,7 +117,7 @@ fn an_acknowledgement_counts_while_an_older_snapshot_is_under_way() {
         &[looked(10, &[(X, Some(1)), (Y, Some(2))])],
         &[notified(&[(Y, 2)]), ack_step(&[(X, Some(1))])],
     );
-    talk.check(&[outcome(Outcome::Ack)], &[]);
+    talk.check(&[outcome(Outcome::Done)], &[]);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn an_acknowledgement_of_another_version_leaves_the_update() {
     // SP-47
     let mut talk = Talk::greeted(&[(X, Some(1))]);
     talk.check(
-        &[text(&ack_text(X, 2)), outcome(Outcome::Ack), text(&ack_text(Y, 1))],
+        &[text(&ack_text(X, 2)), outcome(Outcome::Done), text(&ack_text(Y, 1))],
         &[ack_step(&[(X, Some(2))])],
     );
     assert_eq!(talk.deadline(), Some(60));
@@ -135,7 +135,7 @@ fn an_acknowledgement_of_another_version_leaves_the_update() {
 fn versions_are_compared_as_doubles() {
     let mut talk = Talk::greeted(&[(X, Some(9_007_199_254_740_993))]);
     talk.handle(text(&ack_text(X, 9_007_199_254_740_992)));
-    talk.handle(outcome(Outcome::Ack));
+    talk.handle(outcome(Outcome::Done));
     assert_eq!(talk.deadline(), Some(300));
 }
 
@@ -160,7 +160,7 @@ fn an_ack_may_name_several_channels_expired_ones_and_no_version() {
         let message = format!(r#"{{"messageType":"acK",{lists}}}"#);
         Talk::greeted(&[(X, Some(1)), (Y, Some(0))])
             .check(&[text(&message)], &[ack_step(&acks)])
-            .check(&[outcome(Outcome::Ack)], &[]);
+            .check(&[outcome(Outcome::Done)], &[]);
     }
     let unknown = r#"{"messageType":"ack","updates":[{"channelID":"","version":1e999}]}"#;
     Talk::greeted(&[(X, Some(1))]).check(&[text(unknown)], &[]);
@@ -214,7 +214,7 @@ fn an_acknowledgement_that_was_not_stored_is_looked_up_and_sent_again() {
 #[test]
 fn what_was_missed_is_looked_up() {
     let mut talk = Talk::greeted(&[(X, Some(1)), (Y, None)]);
-    talk.check(&[Input::Missed, looked(12, &[(X, Some(1)), (Y, Some(5))])], &[look(), notified(&[(Y, 5)])]);
+    talk.check(&[missed(), looked(12, &[(X, Some(1)), (Y, Some(5))])], &[look(), notified(&[(Y, 5)])]);
     talk.check(&[update(Y, 5, 12)], &[]);
     talk.check(&[update(Y, 6, 13)], &[notified(&[(Y, 6)])]);
 }
@@ -222,7 +222,7 @@ fn what_was_missed_is_looked_up() {
 #[test]
 fn a_second_miss_during_a_look_needs_another_look() {
     let mut talk = Talk::greeted(&[(X, None)]);
-    talk.check(&[Input::Missed, Input::Missed, Input::Missed], &[look()]);
+    talk.check(&[missed(), missed(), missed()], &[look()]);
     talk.check(&[looked(10, &[(X, None)])], &[look()]);
     talk.check(&[looked(11, &[(X, Some(1))])], &[notified(&[(X, 1)])]);
 }
@@ -230,24 +230,24 @@ fn a_second_miss_during_a_look_needs_another_look() {
 #[test]
 fn a_delivery_that_overtakes_a_snapshot_counts() {
     let mut talk = Talk::greeted(&[(X, Some(1))]);
-    talk.check(&[Input::Missed, update(X, 3, 12)], &[look(), notified(&[(X, 3)])]);
+    talk.check(&[missed(), update(X, 3, 12)], &[look(), notified(&[(X, 3)])]);
     talk.check(&[looked(11, &[(X, Some(2))]), update(X, 2, 11)], &[]);
     // Included in the snapshot, so its delivery is not sent once more.
-    talk.check(&[Input::Missed, looked(13, &[(X, Some(4))])], &[look(), notified(&[(X, 4)])]);
+    talk.check(&[missed(), looked(13, &[(X, Some(4))])], &[look(), notified(&[(X, 4)])]);
     talk.check(&[update(X, 4, 13)], &[]);
 }
 
 #[test]
 fn the_same_version_written_again_after_its_acknowledgement_is_sent_again() {
     let mut talk = Talk::greeted(&[(X, Some(1))]);
-    talk.check(&[text(&ack_text(X, 1)), outcome(Outcome::Ack)], &[ack_step(&[(X, Some(1))])]);
-    talk.check(&[Input::Missed, looked(11, &[(X, Some(1))])], &[look(), notified(&[(X, 1)])]);
+    talk.check(&[text(&ack_text(X, 1)), outcome(Outcome::Done)], &[ack_step(&[(X, Some(1))])]);
+    talk.check(&[missed(), looked(11, &[(X, Some(1))])], &[look(), notified(&[(X, 1)])]);
 }
 
 #[test]
 fn a_look_that_failed_is_repeated() {
     let mut talk = Talk::greeted(&[(X, None)]);
-    talk.check(&[Input::Missed, outcome(Outcome::Failed), Input::Timer], &[look()]);
+    talk.check(&[missed(), outcome(Outcome::Failed), Input::Timer], &[look()]);
     assert_eq!(talk.deadline(), Some(10));
     talk.wait(10).check(&[Input::Timer, outcome(Outcome::Failed)], &[look()]);
     assert_eq!(talk.deadline(), Some(10));

@@ -1,14 +1,14 @@
 //! How a conversation ends.
 
 use crate::talk::*;
-use beckon_session::session::{CloseCode, Effect, Input, Outcome};
+use beckon_session::{CloseCode, Effect, Input, Outcome};
 
 fn acknowledged() -> Input<'static> {
-    outcome(Outcome::Ack)
+    outcome(Outcome::Done)
 }
 
 fn released() -> Input<'static> {
-    outcome(Outcome::Release)
+    outcome(Outcome::Done)
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn a_drained_socket_is_told_and_released() {
     talk.check(&[Input::Drain], &[close(CloseCode::GoingAway), release()]);
     check(&[Input::StoreLost], &[close(CloseCode::Error), Effect::End]);
     assert_eq!(talk.deadline(), None);
-    talk.check(&[Input::Disconnected, Input::Missed, released(), released()], &[Effect::End]);
+    talk.check(&[Input::Disconnected, missed(), released(), released()], &[Effect::End]);
     check(&[Input::Drain], &[close(CloseCode::GoingAway), Effect::End]);
 }
 
@@ -59,7 +59,7 @@ fn a_socket_that_ends_during_hello_waits_for_its_outcome() {
 #[test]
 fn what_was_received_is_performed_before_the_release() {
     let mut talk = Talk::greeted(&[(X, Some(1)), (Y, Some(2))]);
-    talk.check(&[Input::Missed, text(&ack_text(X, 1)), text(&unregister_text(Y))], &[look()]);
+    talk.check(&[missed(), text(&ack_text(X, 1)), text(&unregister_text(Y))], &[look()]);
     talk.check(&[Input::Disconnected], &[]);
     talk.check(&[looked(11, &[(X, Some(1)), (Y, Some(3))])], &[ack_step(&[(X, Some(1))])]);
     talk.check(&[acknowledged()], &[remove_step(Y)]);
@@ -81,7 +81,7 @@ fn an_evicted_socket_still_stores_its_acknowledgements() {
 #[test]
 fn a_failing_store_does_not_delay_the_end() {
     let mut talk = Talk::greeted(&[(X, Some(1))]);
-    talk.check(&[Input::Missed, text(&ack_text(X, 1)), Input::Disconnected], &[look()]);
+    talk.check(&[missed(), text(&ack_text(X, 1)), Input::Disconnected], &[look()]);
     talk.check(&[outcome(Outcome::Failed)], &[release()]);
     talk.check(&[outcome(Outcome::Failed)], &[Effect::End]);
 }

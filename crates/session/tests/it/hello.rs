@@ -1,7 +1,7 @@
 //! Hello: the dialect, the UAID, and who else has it.
 
 use crate::talk::*;
-use beckon_session::session::{Admission, BareHello, CloseCode, Effect, Input, InvalidUaid, Outcome, Step};
+use beckon_session::{Admission, BareHello, CloseCode, Effect, Input, InvalidUaid, Outcome, Step};
 use beckon_types::{Dialect, Hello, HelloOutcome, Listed};
 
 fn hello(step: Hello) -> Effect {
@@ -250,7 +250,7 @@ fn a_node_without_room_redirects_or_turns_away() {
 #[test]
 fn a_failing_store_closes_without_a_reply() {
     check(
-        &[text(HELLO_A), outcome(Outcome::Failed), outcome(Outcome::Release)],
+        &[text(HELLO_A), outcome(Outcome::Failed), outcome(Outcome::Done)],
         &[hello(hello_step(A, &[])), close(CloseCode::Error), release(), Effect::End],
     );
     Talk::greeted(&[])
@@ -264,6 +264,27 @@ fn a_store_that_refuses_a_generated_uaid_is_to_blame() {
     talk.handle(text(HELLO));
     let effects = talk.handle(unknown());
     assert_eq!(effects[0], close(CloseCode::Error));
+}
+
+#[test]
+fn admission_is_computed_for_hellos_only() {
+    let mut talk = Talk::new();
+    let (hello, register) = (text(HELLO_A), register_text(X));
+    for (input, admissions) in [
+        (text("{}"), 0),
+        (Input::Control, 0),
+        (Input::Timer, 0),
+        (hello, 1),
+        (claimed(10, &[]), 1),
+        (text(&register), 1),
+        (registered(10), 1),
+        (update(X, 1, 11), 1),
+        (Input::Timer, 1),
+        (Input::Disconnected, 1),
+    ] {
+        talk.handle(input.clone());
+        assert_eq!(talk.admissions.get(), admissions, "after {input:?}");
+    }
 }
 
 #[test]
@@ -298,7 +319,7 @@ fn a_hello_that_the_store_does_not_answer_in_time_is_closed_and_released() {
     talk.check(&[text(HELLO_A)], &[hello(hello_step(A, &[]))]);
     talk.wait(30).check(&[Input::Timer], &[close(CloseCode::Policy)]);
     talk.check(
-        &[claimed_from(Some(OTHER), 4, &[(X, Some(1))]), outcome(Outcome::Release)],
+        &[claimed_from(Some(OTHER), 4, &[(X, Some(1))]), outcome(Outcome::Done)],
         &[Effect::Evict(OTHER), release(), Effect::End],
     );
 }

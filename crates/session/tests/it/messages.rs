@@ -1,7 +1,7 @@
 //! Frames, pings, error replies: what does not depend on the dialect.
 
 use crate::talk::*;
-use beckon_session::session::{CloseCode, Effect, Input, Session};
+use beckon_session::{CloseCode, Effect, Input, Session};
 
 const PONG: &str = "{}";
 const INVALID: &str = r#""status":401,"error":"Invalid Command"}"#;
@@ -32,7 +32,7 @@ fn pings_are_answered_before_and_after_hello() {
 fn a_ping_is_answered_while_a_step_is_under_way() {
     check(
         &[text(HELLO_A), text("{}")],
-        &[store(beckon_session::session::Step::Hello(hello_step(A, &[]))), send(PONG)],
+        &[store(beckon_session::Step::Hello(hello_step(A, &[]))), send(PONG)],
     );
     let register = register_text(X);
     Talk::greeted(&[]).check(&[text(&register), text("{}")], &[add_step(X), send(PONG)]);
@@ -82,7 +82,7 @@ fn a_binary_message_is_read_as_text() {
     // SP-13
     check(
         &[Input::Binary(HELLO_A.as_bytes()), claimed(0, &[])],
-        &[store(beckon_session::session::Step::Hello(hello_step(A, &[]))), hello_reply(A)],
+        &[store(beckon_session::Step::Hello(hello_step(A, &[]))), hello_reply(A)],
     );
     let register = register_text(X);
     Talk::greeted(&[]).check(&[Input::Binary(register.as_bytes())], &[add_step(X)]);
@@ -192,6 +192,6 @@ fn a_session_is_settled_when_no_step_is_left() {
     assert!(talk.session.is_settled());
     talk.check(&[text(&ack_text(X, 1))], &[ack_step(&[(X, Some(1))])]);
     assert!(!talk.session.is_settled());
-    talk.check(&[outcome(beckon_session::session::Outcome::Ack)], &[]);
+    talk.check(&[outcome(beckon_session::Outcome::Done)], &[]);
     assert!(talk.session.is_settled());
 }

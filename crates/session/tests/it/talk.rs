@@ -1,14 +1,14 @@
 //! A session with a clock, settings, and short ways to say things.
 
-use beckon_session::session::{
+use beckon_session::{
     Admission, BareHello, CloseCode, Context, Effect, Input, InvalidUaid, Outcome, Session, Settings, Step,
 };
 use beckon_types::{
-    Ack, AddChannel, AddChannelOutcome, Backlog, Broadcasts, Channel, ChannelId, ConnectionId, Dialect,
-    Endpoint, Hello, HelloOutcome, KeyRing, Listed, Moment, NodeId, Presence, Sequence, Snapshot, Uaid,
-    Update, Version,
+    Ack, AddChannel, Backlog, Broadcasts, Channel, ChannelId, ConnectionId, Dialect, Endpoint, Hello,
+    HelloOutcome, KeyRing, Listed, Moment, NodeId, Notification, Presence, Sequence, Snapshot, Uaid, Update,
+    Version,
 };
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 pub(crate) const A: &str = "6fa1c3e2d40b4f5a8c7e9b1032a4d5f6";
 pub(crate) const B: &str = "11111111-2222-4333-8444-555555555555";
@@ -65,7 +65,9 @@ pub(crate) struct Talk {
     pub(crate) admission: Admission,
     pub(crate) broadcasts: Broadcasts,
     pub(crate) now: Moment,
-    generated: u8,
+    generated: Cell<u8>,
+    /// How often the session has asked for the admission.
+    pub(crate) admissions: Cell<u32>,
 }
 
 impl Talk {
@@ -75,16 +77,16 @@ impl Talk {
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
-        let (now, admission, broadcasts) = (Moment(1_000_000), Admission::Open, Broadcasts::default());
-        let context = Context {
+        let now = Moment(1_000_000);
+        Self {
+            session: Session::new(now, OWN),
+            settings,
+            admission: Admission::Open,
+            broadcasts: Broadcasts::default(),
             now,
-            settings: &settings,
-            admission: &admission,
-            broadcasts: &broadcasts,
-            new_uaid: &mut || generated(0),
-        };
-        let session = Session::new(&context, OWN);
-        Self { session, settings, admission, broadcasts, now, generated: 0 }
+            generated: Cell::new(0),
+            admissions: Cell::new(0),
+        }
     }
 
     /// A socket that has said hello as A, with these channels and what is pending on them, at sequence 10.
@@ -102,13 +104,20 @@ impl Talk {
 
     pub(crate) fn handle(&mut self, input: Input<'_>) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let Self { session, settings, admission, broadcasts, now, generated: count } = self;
-        let mut new_uaid = || {
-            *count += 1;
-            generated(*count)
+        let context = Context {
+            now: self.now,
+            settings: &self.settings,
+            admission: &|| {
+                self.admissions.update(|count| count + 1);
+                self.admission.clone()
+            },
+            broadcasts: &self.broadcasts,
+            new_uaid: &|| {
+                self.generated.update(|count| count + 1);
+                generated(self.generated.get())
+            },
         };
-        let mut context = Context { now: *now, settings, admission, broadcasts, new_uaid: &mut new_uaid };
-        session.handle(&mut context, input, &mut effects);
+        self.session.handle(&context, input, &mut effects);
         effects
     }
 
@@ -201,26 +210,35 @@ pub(crate) fn claimed_from(
     outcome(Outcome::Hello(HelloOutcome::Claimed { dialect, former, snapshot, backlog }))
 }
 
+/// A notification that did not wait for the session: for any session it arrives just now.
+pub(crate) fn fresh(notification: Notification) -> Input<'static> {
+    Input::Notification { arrived: Moment(u64::MAX), notification }
+}
+
+pub(crate) fn missed() -> Input<'static> {
+    fresh(Notification::Missed)
+}
+
 pub(crate) fn looked(sequence: u64, channels: &[(&str, Option<u64>)]) -> Input<'static> {
-    outcome(Outcome::Snapshot(Ok(snapshot(sequence, channels))))
+    outcome(Outcome::Snapshot(snapshot(sequence, channels)))
 }
 
 pub(crate) fn registered(sequence: u64) -> Input<'static> {
     let key = settings().keys.newest();
-    outcome(Outcome::AddChannel(AddChannelOutcome::Registered { key, sequence: Sequence(sequence) }))
+    outcome(Outcome::Registered { key, sequence: Sequence(sequence) })
 }
 
 pub(crate) fn removed() -> Input<'static> {
-    outcome(Outcome::RemoveChannel(Ok(())))
+    outcome(Outcome::Done)
 }
 
 pub(crate) fn update(id: &str, number: u64, sequence: u64) -> Input<'static> {
-    Input::Update(Update {
+    fresh(Notification::Update(Update {
         channel: channel(id),
         version: version(number),
         sequence: Sequence(sequence),
         data: None,
-    })
+    }))
 }
 
 pub(crate) fn register_text(id: &str) -> String {
@@ -258,7 +276,7 @@ pub(crate) fn ack_step(acks: &[(&str, Option<u64>)]) -> Effect {
         channel: channel(id),
         version: number.map(|number| number as f64),
     };
-    store(Step::Ack(uaid(A), acks.iter().map(ack).collect()))
+    store(Step::AckVersions(uaid(A), acks.iter().map(ack).collect()))
 }
 
 pub(crate) fn push_endpoint(id: &str) -> String {

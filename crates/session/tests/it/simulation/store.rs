@@ -1,6 +1,6 @@
 //! The sentences of the store's trait for SimplePush, as short as they can be said.
 
-use beckon_session::session::{Outcome, Step};
+use beckon_session::{Outcome, Step};
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, Dialect, Hello, HelloOutcome, KeyId,
     Listed, NotOwner, Presence, PutVersionOutcome, Sequence, Snapshot, Spelling, Uaid, Version,
@@ -44,19 +44,19 @@ impl Store {
     pub(crate) fn perform(&mut self, step: Step) -> Outcome {
         match step {
             Step::Hello(hello) => Outcome::Hello(self.hello(&hello)),
-            Step::AddChannel(add) => Outcome::AddChannel(self.add(add)),
+            Step::AddChannel(add) => Outcome::from(self.add(add)),
             Step::RemoveChannel(uaid, presence, channel) => {
                 let owned = self.owned(uaid, presence);
                 let removed = owned.map(|record| record.channels.remove(&channel));
-                Outcome::RemoveChannel(removed.map(|_| ()))
+                removed.map(|_| ()).into()
             }
-            Step::Ack(uaid, acks) => {
+            Step::AckVersions(uaid, acks) => {
                 self.ack(uaid, &acks);
-                Outcome::Ack
+                Outcome::Done
             }
             Step::RemoveMessages(..) | Step::Fetch(_) => panic!("{step:?} in SimplePush"),
             Step::Snapshot(uaid, presence) => {
-                Outcome::Snapshot(self.owned(uaid, presence).map(|record| record.snapshot()))
+                Outcome::from(self.owned(uaid, presence).map(|record| record.snapshot()))
             }
             Step::Release(uaid, presence) => {
                 if let Ok(record) = self.owned(uaid, presence) {
@@ -65,7 +65,7 @@ impl Store {
                         self.records.remove(&uaid);
                     }
                 }
-                Outcome::Release
+                Outcome::Done
             }
         }
     }

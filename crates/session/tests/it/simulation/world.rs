@@ -1,8 +1,8 @@
 //! The world around the sessions of one user agent.
 
 use super::{action::Action, store::Store};
-use crate::talk::{A, X, Y, ack_text, channel, register_text, uaid, unregister_text};
-use beckon_session::session::{Admission, Context, Effect, Input, Outcome, Session, Settings, Step};
+use crate::talk::{A, X, Y, ack_text, channel, fresh, register_text, uaid, unregister_text};
+use beckon_session::{Admission, Context, Effect, Input, Outcome, Session, Settings, Step};
 use beckon_types::{
     Broadcasts, ChannelId, ConnectionId, Moment, NodeId, Notification, Presence, PutVersionOutcome, Uaid,
     Update, Version,
@@ -48,6 +48,8 @@ struct Socket {
     /// The last version sent, per channel.
     sent: BTreeMap<ChannelId, Version>,
     acknowledged: BTreeSet<u64>,
+    /// Whether the step under way is that of an acknowledgement.
+    acknowledges: bool,
     an_ack_failed: bool,
 }
 
@@ -136,17 +138,8 @@ impl World {
         self.doubt_unanswered();
         self.connections += 1;
         let presence = Presence { node: NodeId(1), connection: ConnectionId(self.connections) };
-        let admission = Admission::Open;
-        let mut new_uaid = || Uaid([9; 16]);
-        let context = Context {
-            now: self.now,
-            settings: &self.settings,
-            admission: &admission,
-            broadcasts: &Broadcasts::default(),
-            new_uaid: &mut new_uaid,
-        };
         self.sockets.push(Socket {
-            session: Session::new(&context, presence),
+            session: Session::new(self.now, presence),
             presence,
             work: None,
             inbox: VecDeque::new(),
@@ -157,6 +150,7 @@ impl World {
             unanswered: Vec::new(),
             sent: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
+            acknowledges: false,
             an_ack_failed: false,
         });
         // A list may be out of date when the store gets it, which would cost the UAID.
@@ -265,10 +259,11 @@ impl World {
     }
 
     fn fail(&mut self, at: usize) {
-        let Some(work) = self.sockets[at].work.take() else { return };
-        if let Work::Asked(Step::Ack(..)) | Work::Performed(Outcome::Ack) = work {
-            self.sockets[at].an_ack_failed = true;
+        let socket = &mut self.sockets[at];
+        if socket.work.take().is_none() {
+            return;
         }
+        socket.an_ack_failed |= socket.acknowledges;
         self.handle(at, Input::Store(Outcome::Failed));
     }
 
@@ -288,11 +283,8 @@ impl World {
         if !socket.session.takes_notifications() {
             return;
         }
-        match socket.mailbox.pop_front() {
-            Some(Notification::Update(update)) => self.handle(at, Input::Update(update)),
-            Some(Notification::Missed) => self.handle(at, Input::Missed),
-            Some(Notification::Message(message)) => self.handle(at, Input::Message(message)),
-            None => {}
+        if let Some(notification) = socket.mailbox.pop_front() {
+            self.handle(at, fresh(notification));
         }
     }
 
@@ -317,16 +309,15 @@ impl World {
     }
 
     fn handle(&mut self, at: usize, input: Input<'_>) {
-        let (admission, mut new_uaid) = (Admission::Open, || Uaid([9; 16]));
-        let mut context = Context {
+        let context = Context {
             now: self.now,
             settings: &self.settings,
-            admission: &admission,
+            admission: &|| Admission::Open,
             broadcasts: &Broadcasts::default(),
-            new_uaid: &mut new_uaid,
+            new_uaid: &|| Uaid([9; 16]),
         };
         let mut effects = Vec::new();
-        self.sockets[at].session.handle(&mut context, input, &mut effects);
+        self.sockets[at].session.handle(&context, input, &mut effects);
         for effect in effects {
             assert!(!self.sockets[at].ended, "{effect:?} after the end");
             self.observe(at, effect);
@@ -351,10 +342,11 @@ impl World {
             }
             Effect::Store(step) => {
                 assert!(socket.work.is_none(), "{step:?} while a step is under way");
+                socket.acknowledges = matches!(step, Step::AckVersions(..));
                 socket.work = Some(Work::Asked(step));
             }
             Effect::Evict(presence) => self.evictions.push(presence),
-            Effect::Subscribed | Effect::Told(_) => panic!("{effect:?} in SimplePush"),
+            Effect::Subscribed | Effect::Report(_) => panic!("{effect:?} in SimplePush"),
             Effect::End => {
                 assert!(socket.work.is_none() && socket.closed);
                 socket.ended = true;
@@ -424,7 +416,7 @@ impl World {
 
     fn calm_down(&mut self) {
         for _ in 0..100 {
-            for n in 0..SOCKETS_MAX {
+            for n in 0..self.sockets.len().max(SOCKETS_MAX) {
                 self.act(Action::Serve(n));
                 self.act(Action::Arrive(0));
                 self.act(Action::Evict(0));

@@ -2,12 +2,12 @@
 
 use super::talk::*;
 use crate::talk::*;
-use beckon_session::session::{Effect, Input, Outcome, Told};
+use beckon_session::{ClientReport, Effect, Input, Outcome};
 use beckon_types::Message;
 use std::time::Duration;
 
 fn told(count: usize) -> Vec<Effect> {
-    vec![Effect::Told(Told::Delivered); count]
+    vec![Effect::Report(ClientReport::Delivered); count]
 }
 
 /// Acknowledges one message after the other, and compares what follows the last one.
@@ -17,13 +17,13 @@ fn acknowledge(talk: &mut Talk, sent: &[Message], then: &[Effect]) {
     for message in others {
         let one = std::slice::from_ref(message);
         talk.check(
-            &[text(&ack_messages(one)), outcome(Outcome::RemoveMessages)],
+            &[text(&ack_messages(one)), outcome(Outcome::Done)],
             &[told(1), vec![remove_messages(one)]].concat(),
         );
     }
     let one = std::slice::from_ref(last);
     talk.check(&[text(&ack_messages(one))], &[told(1), vec![remove_messages(one)]].concat());
-    talk.check(&[outcome(Outcome::RemoveMessages)], then);
+    talk.check(&[outcome(Outcome::Done)], then);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn the_next_batch_follows_when_all_of_the_former_is_acknowledged() {
     let mut reversed = stored[10..20].to_vec();
     reversed.reverse();
     talk.check(
-        &[text(&ack_messages(&reversed)), outcome(Outcome::RemoveMessages)],
+        &[text(&ack_messages(&reversed)), outcome(Outcome::Done)],
         &[told(10), vec![remove_messages(&reversed), fetch(Some(&stored[19]))]].concat(),
     );
     talk.check_fetched(&stored[20..], false, &stored[20..], &[]);
@@ -56,10 +56,8 @@ fn a_position_behind_messages_with_a_topic_is_kept() {
         &[text(&ack_messages(&stored[..1]))],
         &[told(1), vec![remove_messages(&stored[..1])]].concat(),
     );
-    let effects = talk.handle(outcome(Outcome::RemoveMessages));
-    let [Effect::Store(beckon_session::session::Step::Fetch(fetch))] = &effects[..] else {
-        panic!("{effects:?}")
-    };
+    let effects = talk.handle(outcome(Outcome::Done));
+    let [Effect::Store(beckon_session::Step::Fetch(fetch))] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!((fetch.after, fetch.max), (Some(stored[0].place.position()), 1));
     talk.check_fetched(&stored[1..], false, &stored[1..], &[]);
 }
@@ -82,7 +80,7 @@ fn a_fetch_that_brings_nothing_new_is_followed_by_the_next_at_once() {
     let (live, stored) = (messages(11..21), messages(21..33));
     let mut talk = Talk::webpush(&[X]);
     talk.check(&live.iter().map(bring).collect::<Vec<_>>(), &notified_messages(&live));
-    talk.check(&[Input::Missed], &[fetch(None)]);
+    talk.check(&[missed()], &[fetch(None)]);
     talk.check_fetched(&live, true, &[], &[fetch(Some(&live[9]))]);
     talk.check_fetched(&stored[..6], true, &stored[..6], &[fetch(Some(&stored[5]))]);
     // There is room for four more; the rest is read again.
@@ -104,7 +102,7 @@ fn a_batch_that_has_expired_makes_room() {
     // An acknowledgement of the last one left does the same.
     let mut talk = Talk::webpush_with(settings(), &[X], &stored, true);
     talk.wait(185).check(
-        &[text(&ack_messages(&stored[9..])), outcome(Outcome::RemoveMessages)],
+        &[text(&ack_messages(&stored[9..])), outcome(Outcome::Done)],
         &[told(1), vec![remove_messages(&stored[9..]), fetch(Some(&stored[9]))]].concat(),
     );
     // Without anything behind them nothing is to be done when they expire.
@@ -118,7 +116,7 @@ fn starting_over_never_has_more_outstanding_than_a_batch() {
     let stored = messages(0..14);
     let mut talk = Talk::webpush_with(settings(), &[X], &stored[..10], true);
     acknowledge(&mut talk, &stored[..7], &[]);
-    talk.check(&[Input::Missed], &[fetch(None)]);
+    talk.check(&[missed()], &[fetch(None)]);
     // Three are outstanding, so there is room for seven; one of them is new.
     let brought = [&stored[7..12], &[message(X, 20)]].concat();
     let sent = [&stored[10..12], &[message(X, 20)]].concat();
@@ -131,7 +129,7 @@ fn starting_over_never_has_more_outstanding_than_a_batch() {
 fn starting_over_waits_for_room() {
     let stored = messages(0..11);
     let mut talk = Talk::webpush_with(settings(), &[X], &stored[..10], true);
-    talk.check(&[Input::Missed], &[]);
+    talk.check(&[missed()], &[]);
     assert_eq!(talk.deadline(), Some(300), "the messages are good for longer");
     acknowledge(&mut talk, &stored[..1], &[fetch(None)]);
     talk.check_fetched(&stored[1..], true, &stored[10..], &[]);
@@ -144,7 +142,7 @@ fn starting_over_waits_for_room() {
 fn starting_over_is_not_forgotten_for_what_an_earlier_fetch_left() {
     let all = messages(0..11);
     let mut talk = Talk::webpush(&[X]);
-    talk.check(&[Input::Missed, Input::Missed], &[fetch(None)]);
+    talk.check(&[missed(), missed()], &[fetch(None)]);
     talk.check_fetched(&all[1..10], true, &all[1..10], &[fetch(None)]);
     talk.check_fetched(&all[..10], true, &all[..1], &[]);
 }
@@ -154,7 +152,7 @@ fn starting_over_goes_on_when_one_of_a_full_batch_expires() {
     let mut stored = messages(0..10);
     stored[4].draft.ttl = Duration::from_secs(60);
     let mut talk = Talk::webpush_with(settings(), &[X], &stored, false);
-    talk.check(&[Input::Missed], &[]);
+    talk.check(&[missed()], &[]);
     assert_eq!(talk.deadline(), Some(60));
     talk.wait(60).check(&[Input::Timer], &[fetch(None)]);
 }
@@ -169,14 +167,14 @@ fn a_fetch_that_failed_is_repeated() {
         assert_eq!(talk.deadline(), Some(10));
         talk.wait(9).check(
             &[Input::Timer, text(&ack_messages(&stored[..1]))],
-            &[Effect::Told(Told::Delivered), remove_messages(&stored[..1])],
+            &[Effect::Report(ClientReport::Delivered), remove_messages(&stored[..1])],
         );
-        talk.check(&[outcome(Outcome::RemoveMessages)], &[]);
+        talk.check(&[outcome(Outcome::Done)], &[]);
         talk.wait(1).check(&[Input::Timer, Input::Timer], &[fetch(Some(&stored[9]))]);
         talk.check(&[outcome(Outcome::Failed)], &[]);
     }
     // Something new is looked for at once, from the beginning.
-    talk.check(&[Input::Missed], &[fetch(None)]);
+    talk.check(&[missed()], &[fetch(None)]);
     talk.check_fetched(&stored[10..], false, &stored[10..], &[]);
 }
 
@@ -193,7 +191,7 @@ fn the_record_of_a_connected_client_is_renewed() {
     assert_eq!(talk.deadline(), Some(10));
     talk.wait(10).check(&[Input::Timer, looked(0, &[])], &[look()]);
     // A fetch renews too.
-    talk.wait(50).check(&[Input::Control, Input::Missed], &[fetch(None)]);
+    talk.wait(50).check(&[Input::Control, missed()], &[fetch(None)]);
     talk.check_fetched(&[], false, &[], &[]);
     assert_eq!(talk.deadline(), Some(100));
 }
@@ -205,7 +203,7 @@ fn of_very_many_unacknowledged_messages_the_oldest_live_ones_may_be_repeated() {
     let live = messages(11..11 + 1024);
     talk.check(&live.iter().map(bring).collect::<Vec<_>>(), &notified_messages(&live));
     // With the two of the batch there were two too many.
-    talk.check(&[Input::Missed], &[fetch(None)]);
+    talk.check(&[missed()], &[fetch(None)]);
     let brought = [&stored[..], &live[..2], &live[4..8]].concat();
     talk.check_fetched(&brought, false, &live[..2], &[]);
 }

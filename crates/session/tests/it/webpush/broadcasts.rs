@@ -2,7 +2,7 @@
 
 use super::talk::*;
 use crate::talk::*;
-use beckon_session::session::{Effect, Input};
+use beckon_session::{Effect, Input};
 use beckon_types::Broadcasts;
 
 fn broadcasts(values: &[(&str, &str)]) -> Broadcasts {

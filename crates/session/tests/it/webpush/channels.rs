@@ -2,8 +2,7 @@
 
 use super::talk::*;
 use crate::talk::*;
-use beckon_session::session::{CloseCode, Effect, Outcome, Told};
-use beckon_types::{AddChannelOutcome, NotOwner};
+use beckon_session::{ClientReport, CloseCode, Effect, Outcome};
 
 fn register_with(id: &str, key: &str) -> String {
     format!(r#"{{"messageType":"register","channelID":"{id}","key":{key}}}"#)
@@ -73,13 +72,13 @@ fn a_register_without_a_usable_channel_is_refused() {
 #[test]
 fn one_channel_too_many_or_a_failing_store_is_an_error_on_an_open_socket() {
     let (register, unregister) = (register_text(X), unregister_text(Y));
-    for refused in [Outcome::AddChannel(AddChannelOutcome::Full), Outcome::Failed] {
+    for refused in [Outcome::Full, Outcome::Failed] {
         Talk::webpush(&[]).check(
             &[text(&register), outcome(refused), text("{}")],
             &[webpush_add(X, None), error(&register, INTERNAL), send("{}")],
         );
     }
-    let told = Effect::Told(Told::Unregistered);
+    let told = Effect::Report(ClientReport::Unregistered);
     Talk::webpush(&[]).check(
         &[text(&unregister), outcome(Outcome::Failed)],
         &[told, remove_step(Y), error(&unregister, INTERNAL), fetch(None)],
@@ -109,24 +108,26 @@ fn two_hundred_registers_at_once_are_all_answered() {
 fn an_unregister_is_answered_whatever_it_names_and_its_code_is_told() {
     // WP-19
     for (code, told) in [
-        ("", Told::Unregistered),
-        (r#","code":null"#, Told::Unregistered),
-        (r#","code":200"#, Told::Unregistered),
-        (r#","code":201"#, Told::QuotaExceeded),
-        (r#","code":202"#, Told::PermissionRevoked),
-        (r#","code":203"#, Told::UnregisteredOtherwise),
-        (r#","code":"x""#, Told::UnregisteredOtherwise),
+        ("", ClientReport::Unregistered),
+        (r#","code":null"#, ClientReport::Unregistered),
+        (r#","code":200"#, ClientReport::Unregistered),
+        (r#","code":201"#, ClientReport::QuotaExceeded),
+        (r#","code":202"#, ClientReport::PermissionRevoked),
+        (r#","code":203"#, ClientReport::UnregisteredOtherwise),
+        (r#","code":"x""#, ClientReport::UnregisteredOtherwise),
     ] {
         for channels in [&[X][..], &[]] {
             Talk::webpush(channels).check(
                 &[text(&unregister_with(code)), removed()],
-                &[Effect::Told(told), remove_step(X), unregister_reply(X)],
+                &[Effect::Report(told), remove_step(X), unregister_reply(X)],
             );
         }
     }
     let malformed = r#"{"messageType":"unregister","channelID":"a\u0062"}"#;
-    Talk::webpush(&[])
-        .check(&[text(malformed)], &[Effect::Told(Told::Unregistered), unregister_reply(r"a\u0062")]);
+    Talk::webpush(&[]).check(
+        &[text(malformed)],
+        &[Effect::Report(ClientReport::Unregistered), unregister_reply(r"a\u0062")],
+    );
     for members in [r#""channelID":"""#, r#""channelID":7"#, r#""code":200"#] {
         let request = format!(r#"{{"messageType":"unregister",{members}}}"#);
         Talk::webpush(&[]).check(&[text(&request)], &refused_webpush(&request));
@@ -139,7 +140,7 @@ fn nothing_is_sent_for_an_unregistered_channel() {
     let mut talk = Talk::webpush(&[X, Y]);
     talk.check(
         &[text(&unregister_text(X)), bring(&message(X, 11))],
-        &[Effect::Told(Told::Unregistered), remove_step(X)],
+        &[Effect::Report(ClientReport::Unregistered), remove_step(X)],
     );
     talk.check(&[removed(), bring(&message(X, 12))], &[unregister_reply(X)]);
     talk.check(&[bring(&message(Y, 13))], &[notified_message(&message(Y, 13))]);
@@ -150,14 +151,19 @@ fn the_messages_of_an_unregistered_channel_do_not_hold_up_the_backlog() {
     let mut stored = messages(0..9);
     stored.push(message(Y, 9));
     let mut talk = Talk::webpush_with(settings(), &[X, Y], &stored, true);
-    let told = Effect::Told(Told::Delivered);
+    let told = Effect::Report(ClientReport::Delivered);
     talk.check(
-        &[text(&ack_messages(&stored[9..])), outcome(Outcome::RemoveMessages)],
+        &[text(&ack_messages(&stored[9..])), outcome(Outcome::Done)],
         &[told, remove_messages(&stored[9..])],
     );
     talk.check(
         &[text(&unregister_text(X)), removed()],
-        &[Effect::Told(Told::Unregistered), remove_step(X), unregister_reply(X), fetch(Some(&stored[9]))],
+        &[
+            Effect::Report(ClientReport::Unregistered),
+            remove_step(X),
+            unregister_reply(X),
+            fetch(Some(&stored[9])),
+        ],
     );
 }
 
@@ -168,7 +174,12 @@ fn deliveries_during_an_unregister_that_fails_are_fetched() {
     let mut talk = Talk::webpush(&[X]);
     talk.check(
         &[text(&unregister), bring(&dropped[0]), outcome(Outcome::Failed)],
-        &[Effect::Told(Told::Unregistered), remove_step(X), error(&unregister, INTERNAL), fetch(None)],
+        &[
+            Effect::Report(ClientReport::Unregistered),
+            remove_step(X),
+            error(&unregister, INTERNAL),
+            fetch(None),
+        ],
     );
     talk.check_fetched(&dropped, false, &dropped, &[]);
 }
@@ -178,8 +189,8 @@ fn what_a_fetch_brings_for_a_channel_that_is_being_unregistered_is_not_sent() {
     let stored = messages([1]);
     let mut talk = Talk::webpush(&[X]);
     talk.check(
-        &[beckon_session::session::Input::Missed, text(&unregister_text(X))],
-        &[fetch(None), Effect::Told(Told::Unregistered)],
+        &[missed(), text(&unregister_text(X))],
+        &[fetch(None), Effect::Report(ClientReport::Unregistered)],
     );
     talk.check_fetched(&stored, false, &[], &[remove_step(X)]);
 }
@@ -249,11 +260,11 @@ fn a_socket_that_does_not_own_the_uaid_is_closed() {
     let end = [close(CloseCode::Normal), Effect::End];
     let mut talk = Talk::webpush(&[]);
     talk.handle(text(&register_text(X)));
-    talk.check(&[outcome(Outcome::AddChannel(AddChannelOutcome::NotOwner(NotOwner)))], &end);
+    talk.check(&[outcome(Outcome::NotOwner)], &end);
     let mut talk = Talk::webpush(&[]);
     talk.handle(text(&unregister_text(X)));
-    talk.check(&[outcome(Outcome::RemoveChannel(Err(NotOwner)))], &end);
+    talk.check(&[outcome(Outcome::NotOwner)], &end);
     let mut talk = Talk::webpush(&[]);
-    talk.handle(beckon_session::session::Input::Missed);
-    talk.check(&[outcome(Outcome::Fetch(Err(NotOwner)))], &end);
+    talk.handle(missed());
+    talk.check(&[outcome(Outcome::NotOwner)], &end);
 }

@@ -2,8 +2,9 @@
 
 use super::talk::*;
 use crate::talk::*;
-use beckon_session::session::{Effect, Input, Outcome, Told};
-use beckon_types::{Encoding, Message, Payload, Urgency};
+use beckon_session::{ClientReport, Effect, Input, Outcome};
+use beckon_types::{Encoding, Message, Notification, Payload, Urgency};
+use std::time::Duration;
 
 fn with_body(encoding: Encoding, body: &'static [u8]) -> Message {
     let payload = Some(Payload { encoding, body: body.into() });
@@ -50,19 +51,33 @@ fn a_message_arrives_with_its_id_its_body_and_its_headers() {
 }
 
 #[test]
+fn a_message_that_expired_while_it_waited_is_not_sent() {
+    let mut talk = Talk::webpush(&[X]);
+    let arrived = talk.now;
+    let mut deliver = |seconds, ttl| {
+        talk.now = arrived + Duration::from_secs(seconds);
+        let notification = Notification::Message(with_ttl(message(X, 10 + seconds), ttl));
+        talk.handle(Input::Notification { arrived, notification }).len()
+    };
+    assert_eq!((deliver(1, 2), deliver(2, 2)), (1, 0));
+    // A message that is not stored does not expire: it waits for the socket as long as it takes.
+    assert_eq!(deliver(3, 0), 1);
+}
+
+#[test]
 fn late_repeated_and_foreign_messages_are_dropped() {
     let sent = message(X, 11);
     Talk::webpush(&[X])
         .check(&[bring(&message(X, 10)), bring(&message(Y, 11))], &[])
         .check(&[bring(&sent), bring(&sent)], &[notified_message(&sent)]);
-    Talk::new().check(&[bring(&sent), Input::Missed], &[]);
+    Talk::new().check(&[bring(&sent), missed()], &[]);
     // What is for the other dialect is no news.
     Talk::webpush(&[X]).check(&[update(X, 1, 11)], &[]);
     Talk::greeted(&[(X, None)]).check(&[bring(&sent)], &[]);
 }
 
 fn told() -> Effect {
-    Effect::Told(Told::Delivered)
+    Effect::Report(ClientReport::Delivered)
 }
 
 #[test]
@@ -79,7 +94,7 @@ fn a_message_that_is_not_stored_is_sent_and_forgotten() {
     let mut talk = Talk::webpush(&[X]);
     talk.check(&[bring(&sent)], &[notified_message(&sent)]);
     talk.check(
-        &[text(&ack_messages(std::slice::from_ref(&sent))), outcome(Outcome::RemoveMessages)],
+        &[text(&ack_messages(std::slice::from_ref(&sent))), outcome(Outcome::Done)],
         &[told(), remove_messages(&[sent])],
     );
 }
@@ -89,19 +104,19 @@ fn an_ack_with_any_code_removes_the_message() {
     // WP-28
     let sent = message(X, 11);
     for (code, told) in [
-        (r#","code":100"#, Told::Delivered),
-        (r#","code":101"#, Told::NotDecrypted),
-        (r#","code":102"#, Told::NoReceiver),
-        ("", Told::Delivered),
-        (r#","code":999,"x":[]"#, Told::Delivered),
-        (r#","code":null"#, Told::Delivered),
+        (r#","code":100"#, ClientReport::Delivered),
+        (r#","code":101"#, ClientReport::NotDecrypted),
+        (r#","code":102"#, ClientReport::NoReceiver),
+        ("", ClientReport::Delivered),
+        (r#","code":999,"x":[]"#, ClientReport::Delivered),
+        (r#","code":null"#, ClientReport::Delivered),
     ] {
         let id = id_for(A, &sent);
         let ack =
             format!(r#"{{"messageType":"ACK","updates":[{{"version":"{id}","channelID":"{X}"{code}}}]}}"#);
         Talk::webpush(&[X]).check(&[bring(&sent)], &[notified_message(&sent)]).check(
-            &[text(&ack), outcome(Outcome::RemoveMessages)],
-            &[Effect::Told(told), remove_messages(std::slice::from_ref(&sent))],
+            &[text(&ack), outcome(Outcome::Done)],
+            &[Effect::Report(told), remove_messages(std::slice::from_ref(&sent))],
         );
     }
 }
@@ -153,17 +168,17 @@ fn a_nack_is_told_and_changes_nothing() {
     let mut talk = Talk::webpush(&[X]);
     talk.check(&[bring(&sent)], &[notified_message(&sent)]);
     for (members, told) in [
-        (r#","code":301"#, Told::HandlerThrew),
-        (r#","code":302"#, Told::HandlerRejected),
-        (r#","code":303"#, Told::OtherFailure),
-        (r#","code":304"#, Told::UnknownFailure),
-        (r#","code":"301""#, Told::UnknownFailure),
-        (r#","channelID":7"#, Told::UnknownFailure),
+        (r#","code":301"#, ClientReport::HandlerThrew),
+        (r#","code":302"#, ClientReport::HandlerRejected),
+        (r#","code":303"#, ClientReport::OtherFailure),
+        (r#","code":304"#, ClientReport::UnknownFailure),
+        (r#","code":"301""#, ClientReport::UnknownFailure),
+        (r#","channelID":7"#, ClientReport::UnknownFailure),
     ] {
         let nack = format!(r#"{{"messageType":"nack","version":"{}"{members}}}"#, id_for(A, &sent));
-        talk.check(&[text(&nack)], &[Effect::Told(told)]);
+        talk.check(&[text(&nack)], &[Effect::Report(told)]);
     }
-    talk.check(&[Input::Missed], &[fetch(None)]).check_fetched(&[sent], false, &[], &[]);
+    talk.check(&[missed()], &[fetch(None)]).check_fetched(&[sent], false, &[], &[]);
 }
 
 #[test]
@@ -173,8 +188,8 @@ fn acknowledgements_that_wait_go_together() {
     talk.check(&sent.iter().map(bring).collect::<Vec<_>>(), &notified_messages(&sent));
     talk.check(&[text(&ack_messages(&sent[..1]))], &[told(), remove_messages(&sent[..1])]);
     talk.check(&[text(&ack_messages(&sent[1..2])), text(&ack_messages(&sent[2..]))], &[told(), told()]);
-    talk.check(&[outcome(Outcome::RemoveMessages)], &[remove_messages(&sent[1..])]);
-    talk.check(&[outcome(Outcome::RemoveMessages)], &[]);
+    talk.check(&[outcome(Outcome::Done)], &[remove_messages(&sent[1..])]);
+    talk.check(&[outcome(Outcome::Done)], &[]);
     assert!(talk.session.is_settled());
 }
 
@@ -186,24 +201,24 @@ fn an_acknowledgement_that_was_not_stored_is_left_to_the_next_hello() {
     talk.check(&[text(&ack_messages(&sent)), outcome(Outcome::Failed)], &[told(), remove_messages(&sent)]);
     assert_eq!(talk.deadline(), Some(300));
     // If there is another reason to look, the store is believed.
-    talk.check(&[Input::Missed], &[fetch(None)]).check_fetched(&sent, false, &sent, &[]);
+    talk.check(&[missed()], &[fetch(None)]).check_fetched(&sent, false, &sent, &[]);
 }
 
 #[test]
 fn an_acknowledgement_counts_while_an_older_fetch_is_under_way() {
     let sent = messages([11, 12]);
     let mut talk = Talk::webpush(&[X]);
-    talk.check(&[bring(&sent[0]), Input::Missed], &[notified_message(&sent[0]), fetch(None)]);
+    talk.check(&[bring(&sent[0]), missed()], &[notified_message(&sent[0]), fetch(None)]);
     talk.check(&[text(&ack_messages(&sent[..1])), bring(&sent[0])], &[told()]);
     talk.check_fetched(&sent, false, &sent[1..], &[remove_messages(&sent[..1])]);
-    talk.check(&[bring(&sent[1]), outcome(Outcome::RemoveMessages)], &[]);
+    talk.check(&[bring(&sent[1]), outcome(Outcome::Done)], &[]);
 }
 
 #[test]
 fn what_was_missed_is_fetched_and_what_was_sent_is_not_sent_again() {
     let all = messages([11, 12, 13]);
     let mut talk = Talk::webpush(&[X]);
-    talk.check(&[bring(&all[1]), Input::Missed], &[notified_message(&all[1]), fetch(None)]);
+    talk.check(&[bring(&all[1]), missed()], &[notified_message(&all[1]), fetch(None)]);
     // It overtakes the outcome.
     talk.check(&[bring(&all[2])], &[notified_message(&all[2])]);
     talk.check_fetched(&all, false, &all[..1], &[]);
@@ -214,7 +229,7 @@ fn what_was_missed_is_fetched_and_what_was_sent_is_not_sent_again() {
 fn a_second_miss_during_a_fetch_needs_another_fetch() {
     let all = messages([11]);
     let mut talk = Talk::webpush(&[X]);
-    talk.check(&[Input::Missed, Input::Missed, Input::Missed], &[fetch(None)]);
+    talk.check(&[missed(), missed(), missed()], &[fetch(None)]);
     talk.check_fetched(&[], false, &[], &[fetch(None)]).check_fetched(&all, false, &all, &[]);
 }
 
@@ -232,7 +247,7 @@ fn less_urgent_messages_wait_until_they_are_wanted() {
     talk.check(&[text(&ask("normal"))], &[answer()]);
     talk.check(&all.iter().map(bring).collect::<Vec<_>>(), &notified_messages(&all[2..]));
     talk.check(&[bring(&dropped), text(&ask("high"))], &[answer()]);
-    talk.check(&[Input::Missed], &[fetch(None)]).check_fetched(&all, false, &[], &[]);
+    talk.check(&[missed()], &[fetch(None)]).check_fetched(&all, false, &[], &[]);
     talk.check(&[text(&ask("low"))], &[answer(), fetch(None)]);
     talk.check_fetched(&all, false, &all[1..2], &[]);
     talk.check(&[text(&ask("low"))], &[answer()]);

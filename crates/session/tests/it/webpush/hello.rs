@@ -2,7 +2,7 @@
 
 use super::talk::*;
 use crate::talk::*;
-use beckon_session::session::{Admission, BareHello, CloseCode, Effect, Input, InvalidUaid, Outcome, Step};
+use beckon_session::{Admission, BareHello, CloseCode, Effect, Input, InvalidUaid, Outcome, Step};
 use beckon_types::{Dialect, Hello, HelloOutcome};
 
 const NEW: &str = "01010101010141018101010101010101";
@@ -160,7 +160,7 @@ fn a_hello_whose_dialect_only_the_store_knew_is_refused_after_it() {
 fn a_failing_store_closes_without_a_reply() {
     // WP-7
     check(
-        &[text(WEBPUSH_A), outcome(Outcome::Failed), outcome(Outcome::Release)],
+        &[text(WEBPUSH_A), outcome(Outcome::Failed), outcome(Outcome::Done)],
         &[hello(webpush_hello(A)), close(CloseCode::Error), release(), Effect::End],
     );
 }

@@ -1,10 +1,10 @@
 //! Short ways to say things in Web Push.
 
 use crate::talk::*;
-use beckon_session::session::{Effect, Input, Outcome, Settings, Step};
+use beckon_session::{Effect, Input, Outcome, Settings, Step};
 use beckon_types::{
     AddChannel, Backlog, ChannelId, Dialect, Draft, Endpoint, Fetch, Hello, HelloOutcome, KeyHash, Message,
-    MessageId, Place, Position, Presence, Sequence, TopicTag, Uaid, Urgency, VapidKey,
+    MessageId, Notification, Place, Position, Presence, Sequence, TopicTag, Uaid, Urgency, VapidKey,
 };
 use std::time::Duration;
 
@@ -114,7 +114,7 @@ pub(crate) fn with_urgency(message: Message, urgency: Urgency) -> Message {
 }
 
 pub(crate) fn bring(message: &Message) -> Input<'static> {
-    Input::Message(message.clone())
+    fresh(Notification::Message(message.clone()))
 }
 
 /// The id of a message to a client.
@@ -149,7 +149,7 @@ pub(crate) fn fetch(after: Option<&Message>) -> Effect {
 }
 
 pub(crate) fn fetched(messages: &[Message], more: bool) -> Input<'static> {
-    outcome(Outcome::Fetch(Ok(Backlog { messages: messages.to_vec(), more })))
+    outcome(Outcome::Backlog(Backlog { messages: messages.to_vec(), more }))
 }
 
 pub(crate) fn key_hash() -> KeyHash {
@@ -175,7 +175,7 @@ pub(crate) fn refused_webpush(message: &str) -> [Effect; 3] {
     let members = message.strip_suffix('}').unwrap();
     [
         send(&format!(r#"{members},"status":401,"error":"Invalid Command"}}"#)),
-        close(beckon_session::session::CloseCode::Policy),
+        close(beckon_session::CloseCode::Policy),
         release(),
     ]
 }

@@ -1,6 +1,6 @@
 //! A socket of the user agent, and what has gone over it.
 
-use beckon_session::session::{Input, Outcome, Session, Step};
+use beckon_session::{Input, Outcome, Session, Step};
 use beckon_types::{ChannelId, HelloOutcome, Message, Moment, Notification, Place, Presence, Urgency};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -37,10 +37,12 @@ pub(super) struct Handed {
 
 impl Handed {
     pub(super) fn new(now: Moment, input: &Input<'_>) -> Self {
-        if let Input::Message(message) = input {
-            Self { messages: vec![message.clone()], batch: false, at: now }
+        if let Input::Notification { arrived, notification: Notification::Message(message) } = input {
+            let mut message = message.clone();
+            let good = message.age(now.since(*arrived));
+            Self { messages: good.then_some(message).into_iter().collect(), batch: false, at: now }
         } else if let Input::Store(
-            Outcome::Fetch(Ok(backlog)) | Outcome::Hello(HelloOutcome::Claimed { backlog, .. }),
+            Outcome::Backlog(backlog) | Outcome::Hello(HelloOutcome::Claimed { backlog, .. }),
         ) = input
         {
             Self { messages: backlog.messages.clone(), batch: true, at: now }

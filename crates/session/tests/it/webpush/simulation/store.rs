@@ -1,6 +1,6 @@
 //! The sentences of the store's trait for Web Push, as short as they can be said.
 
-use beckon_session::session::{Outcome, Step};
+use beckon_session::{Outcome, Step};
 use beckon_types::{
     AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, Dialect, Fetch, Hello, HelloOutcome, KeyId,
     Message, Moment, NotOwner, Place, Position, Presence, Sequence, Snapshot, Spelling,
@@ -47,22 +47,20 @@ impl Store {
     pub(crate) fn perform(&mut self, now: Moment, step: Step) -> Outcome {
         match step {
             Step::Hello(hello) => Outcome::Hello(self.hello(now, &hello)),
-            Step::AddChannel(add) => Outcome::AddChannel(self.add(add)),
-            Step::RemoveChannel(_, presence, channel) => {
-                Outcome::RemoveChannel(self.owned(presence).map(|record| {
-                    record.channels.remove(&channel);
-                    record.messages.retain(|_, stored| stored.message.channel != channel);
-                }))
-            }
+            Step::AddChannel(add) => Outcome::from(self.add(add)),
+            Step::RemoveChannel(_, presence, channel) => Outcome::from(self.owned(presence).map(|record| {
+                record.channels.remove(&channel);
+                record.messages.retain(|_, stored| stored.message.channel != channel);
+            })),
             Step::RemoveMessages(_, places) => {
                 self.remove(&places);
-                Outcome::RemoveMessages
+                Outcome::Done
             }
             Step::Fetch(Fetch { presence, after, max, .. }) => {
-                Outcome::Fetch(self.owned(presence).map(|record| record.backlog(now, after, max)))
+                Outcome::from(self.owned(presence).map(|record| record.backlog(now, after, max)))
             }
             Step::Snapshot(_, presence) => {
-                Outcome::Snapshot(self.owned(presence).map(|_| ()).map(|()| self.snapshot()))
+                Outcome::from(self.owned(presence).map(|_| ()).map(|()| self.snapshot()))
             }
             Step::Release(_, presence) => {
                 if let Ok(record) = self.owned(presence) {
@@ -71,9 +69,9 @@ impl Store {
                         self.record = None;
                     }
                 }
-                Outcome::Release
+                Outcome::Done
             }
-            Step::Ack(..) => panic!("{step:?} in Web Push"),
+            Step::AckVersions(..) => panic!("{step:?} in Web Push"),
         }
     }
 

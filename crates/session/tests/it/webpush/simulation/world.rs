@@ -11,7 +11,7 @@ use crate::{
     talk::{A, X, Y, channel, register_text, settings, uaid, unregister_text},
     webpush::talk::message,
 };
-use beckon_session::session::{Admission, Context, Effect, Input, Outcome, Session, Settings, Step};
+use beckon_session::{Admission, Context, Effect, Input, Outcome, Session, Settings, Step};
 use beckon_types::{
     Broadcasts, ChannelId, ConnectionId, MessageId, Moment, NodeId, Notification, Presence, TopicTag, Urgency,
 };
@@ -130,14 +130,7 @@ impl World {
         self.doubt_unanswered();
         self.connections += 1;
         let presence = Presence { node: NodeId(1), connection: ConnectionId(self.connections) };
-        let context = Context {
-            now: self.now,
-            settings: &self.settings,
-            admission: &Admission::Open,
-            broadcasts: &Broadcasts::default(),
-            new_uaid: &mut || uaid(A),
-        };
-        self.sockets.push(Socket::new(Session::new(&context, presence), presence));
+        self.sockets.push(Socket::new(Session::new(self.now, presence), presence));
         self.say(format!(r#"{{"messageType":"hello","uaid":"{A}"}}"#));
     }
 
@@ -267,10 +260,10 @@ impl World {
 
     fn fail(&mut self, at: usize) {
         let socket = &mut self.sockets[at];
-        let Some(work) = socket.work.take() else { return };
-        if let Work::Asked(Step::RemoveMessages(..)) | Work::Performed(_, Outcome::RemoveMessages) = work {
-            socket.not_removed.append(&mut socket.removing);
+        if socket.work.take().is_none() {
+            return;
         }
+        socket.not_removed.append(&mut socket.removing);
         self.handle(at, Input::Store(Outcome::Failed));
     }
 
@@ -296,17 +289,8 @@ impl World {
         if !socket.session.takes_notifications() {
             return;
         }
-        match socket.mailbox.pop_front() {
-            Some((arrived, Notification::Message(mut message))) => {
-                // As a connection does.
-                let good = message.age(self.now.since(arrived));
-                if good {
-                    self.handle(at, Input::Message(message));
-                }
-            }
-            Some((_, Notification::Missed)) => self.handle(at, Input::Missed),
-            Some((_, Notification::Update(update))) => panic!("{update:?} in Web Push"),
-            None => {}
+        if let Some((arrived, notification)) = socket.mailbox.pop_front() {
+            self.handle(at, Input::Notification { arrived, notification });
         }
     }
 
@@ -340,14 +324,14 @@ impl World {
     fn handle_dated(&mut self, at: usize, made: Moment, input: Input<'_>) {
         let handed = Handed::new(made, &input);
         let mut effects = Vec::new();
-        let mut context = Context {
+        let context = Context {
             now: self.now,
             settings: &self.settings,
-            admission: &Admission::Open,
+            admission: &|| Admission::Open,
             broadcasts: &Broadcasts::default(),
-            new_uaid: &mut || uaid(A),
+            new_uaid: &|| uaid(A),
         };
-        self.sockets[at].session.handle(&mut context, input, &mut effects);
+        self.sockets[at].session.handle(&context, input, &mut effects);
         for effect in effects {
             assert!(!self.sockets[at].ended, "{effect:?} after the end");
             self.observe(at, &handed, effect);
@@ -372,13 +356,14 @@ impl World {
             }
             Effect::Store(step) => {
                 assert!(socket.work.is_none(), "{step:?} while a step is under way");
+                socket.removing.clear();
                 if let Step::RemoveMessages(_, places) = &step {
                     socket.begin_removing(places);
                 }
                 socket.work = Some(Work::Asked(step));
             }
             Effect::Evict(presence) => self.evictions.push(presence),
-            Effect::Told(_) => {}
+            Effect::Report(_) => {}
             Effect::Subscribed => panic!("nobody has subscribed"),
             Effect::End => {
                 assert!(socket.work.is_none() && socket.closed);

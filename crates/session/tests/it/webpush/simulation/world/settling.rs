@@ -19,7 +19,7 @@ impl World {
             if self.is_quiet() {
                 return;
             }
-            for n in 0..SOCKETS_MAX {
+            for n in 0..self.sockets.len().max(SOCKETS_MAX) {
                 self.act(Action::Serve(n));
                 self.act(Action::Arrive(0));
                 self.act(Action::Evict(0));

@@ -1,0 +1,88 @@
+//! The words of the interface between a session and its connection: what comes in and what goes out.
+
+mod close_code;
+mod report;
+mod settings;
+mod step;
+
+pub use close_code::CloseCode;
+pub use report::ClientReport;
+pub use settings::{Admission, BareHello, InvalidUaid, Settings};
+pub use step::{Outcome, Step};
+
+use beckon_types::{Broadcasts, Moment, Notification, Presence, Uaid};
+
+/// What a session has to know about the world to handle one input. It is lent for one call, so an idle session
+/// holds none of it.
+#[derive(Clone, Copy)]
+#[expect(missing_debug_implementations, reason = "holds closures, and lives for one call")]
+pub struct Context<'a> {
+    /// The time of the input.
+    pub now: Moment,
+    /// The settings, shared by all sessions of a node.
+    pub settings: &'a Settings,
+    /// Whether this node accepts SimplePush clients. Called for hellos only, so it may be expensive.
+    pub admission: &'a dyn Fn() -> Admission,
+    /// The broadcasts as the node knows them.
+    pub broadcasts: &'a Broadcasts,
+    /// Draws a UAID from a secure random source. Called for hellos only.
+    pub new_uaid: &'a dyn Fn() -> Uaid,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input<'a> {
+    /// A complete text message.
+    Text(&'a str),
+    /// A complete binary message.
+    Binary(&'a [u8]),
+    /// A Ping or Pong frame: a sign of life.
+    Control,
+    /// The outcome of the last [`Effect::Store`].
+    Store(Outcome),
+    /// Something was sent to this client. Whether it has expired since it arrived is for the session to decide.
+    Notification {
+        /// When this node received it.
+        arrived: Moment,
+        /// What was sent.
+        notification: Notification,
+    },
+    /// [`Context::broadcasts`] has changed since the last input.
+    Broadcasts,
+    /// The time of [`Session::deadline`](crate::Session::deadline) may have come. Being early is harmless.
+    Timer,
+    /// A newer hello has claimed the UAID.
+    Evicted,
+    /// The node is shutting down.
+    Drain,
+    /// The store has lost its data.
+    StoreLost,
+    /// The peer broke the WebSocket protocol; the socket has to be closed with this code (1002, 1007 or 1009).
+    Broken(CloseCode),
+    /// The socket has ended: closed by the peer, reset, or dropped because it was too slow. Nothing more can be
+    /// sent.
+    Disconnected,
+}
+
+/// What the connection has to do, in the order of the effects.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Send a text message.
+    Send(String),
+    /// Send a Ping frame without payload.
+    Ping,
+    /// Send a Close frame. No [`Effect::Send`] follows.
+    Close(CloseCode),
+    /// Perform a step and return its outcome as [`Input::Store`]. Until then, no other step is asked for.
+    Store(Step),
+    /// Close the socket that owned the UAID before, on whichever node it is. If it is on this node, close it
+    /// before carrying out the effects that follow.
+    Evict(Presence),
+    /// Web Push: from now on, bring [`Input::Broadcasts`] whenever the broadcasts change. Emitted at most once.
+    Subscribed,
+    /// Web Push: count what the user agent reported.
+    Report(ClientReport),
+    /// The conversation is over and the store knows it. Always the last effect; follows
+    /// [`Input::Disconnected`] or [`Effect::Close`].
+    End,
+}

@@ -1,0 +1,93 @@
+//! Steps of the store and their outcomes.
+
+use beckon_types::{
+    Ack, AddChannel, AddChannelOutcome, Backlog, ChannelId, Fetch, Hello, HelloOutcome, KeyId, NotOwner,
+    Place, Presence, Sequence, Snapshot, Uaid,
+};
+
+/// One atomic operation of the store; each variant is the method of the trait `Store` with the same name.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Claim a UAID.
+    Hello(Hello),
+    /// Register a channel.
+    AddChannel(AddChannel),
+    /// Unregister a channel.
+    RemoveChannel(Uaid, Presence, ChannelId),
+    /// Remove the versions that a SimplePush user agent has acknowledged.
+    AckVersions(Uaid, Vec<Ack>),
+    /// Remove the messages that a Web Push user agent has acknowledged.
+    RemoveMessages(Uaid, Vec<Place>),
+    /// Read the next stored messages and renew the record.
+    Fetch(Fetch),
+    /// Read all channels with their pending versions and renew the record.
+    Snapshot(Uaid, Presence),
+    /// Give up the UAID.
+    Release(Uaid, Presence),
+}
+
+/// What the store answered to a [`Step`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// To [`Step::Hello`].
+    Hello(HelloOutcome),
+    /// To [`Step::AddChannel`]: the channel is registered.
+    Registered {
+        /// The key that seals the channel's token.
+        key: KeyId,
+        /// The last write to the client before this step.
+        sequence: Sequence,
+    },
+    /// To [`Step::AddChannel`]: the client has as many channels as it may have.
+    Full,
+    /// To [`Step::Fetch`].
+    Backlog(Backlog),
+    /// To [`Step::Snapshot`].
+    Snapshot(Snapshot),
+    /// To any other step: it was performed.
+    Done,
+    /// The step was refused, because this socket does not own the UAID.
+    NotOwner,
+    /// The store failed. The step may have been performed.
+    Failed,
+}
+
+impl From<HelloOutcome> for Outcome {
+    fn from(outcome: HelloOutcome) -> Self {
+        Self::Hello(outcome)
+    }
+}
+
+impl From<AddChannelOutcome> for Outcome {
+    fn from(outcome: AddChannelOutcome) -> Self {
+        match outcome {
+            AddChannelOutcome::Registered { key, sequence } => Self::Registered { key, sequence },
+            AddChannelOutcome::Full => Self::Full,
+            AddChannelOutcome::NotOwner(NotOwner) => Self::NotOwner,
+        }
+    }
+}
+
+impl From<Backlog> for Outcome {
+    fn from(backlog: Backlog) -> Self {
+        Self::Backlog(backlog)
+    }
+}
+
+impl From<Snapshot> for Outcome {
+    fn from(snapshot: Snapshot) -> Self {
+        Self::Snapshot(snapshot)
+    }
+}
+
+impl From<()> for Outcome {
+    fn from((): ()) -> Self {
+        Self::Done
+    }
+}
+
+impl<T: Into<Self>> From<Result<T, NotOwner>> for Outcome {
+    fn from(result: Result<T, NotOwner>) -> Self {
+        result.map_or(Self::NotOwner, Into::into)
+    }
+}
