@@ -14,7 +14,7 @@
 //! The public ones are also answered on the listener that clients use. [`Admin::serve`] is the admin listener; a node
 //! that has more to offer its operators adds it there ([`Admin::serve_with`]).
 
-use crate::{clock::Clock, http, metrics, shutdown::Shutdown};
+use crate::{clock::Clock, error_body::ErrorBody, http, metrics, shutdown::Shutdown};
 use hyper::{
     Method, Response, StatusCode,
     body::Bytes,
@@ -141,16 +141,6 @@ struct Plugin<'a> {
     ok: bool,
 }
 
-/// The body of PROTOCOL.md section 5.8.
-#[derive(Serialize)]
-struct ErrorBody<'a> {
-    code: u16,
-    errno: Option<u16>,
-    error: &'a str,
-    message: &'a str,
-    more_info: &'a str,
-}
-
 impl<V: Vitals> Admin<V> {
     /// `more_info` is the URL of a documentation page that error bodies point to.
     pub fn new(vitals: Arc<V>, build: Build, more_info: String, registry: Registry, clock: Clock) -> Self {
@@ -257,9 +247,7 @@ impl<V: Vitals> Admin<V> {
 
     /// The body of PROTOCOL.md section 5.8, with errno null.
     pub fn error(&self, code: StatusCode, message: &str) -> Response<Bytes> {
-        let error = code.canonical_reason().unwrap_or_default();
-        let more_info = &self.more_info;
-        json(code, &ErrorBody { code: code.as_u16(), errno: None, error, message, more_info })
+        json(code, &ErrorBody::new(code, None, message, &self.more_info))
     }
 
     /// Whether the store answers, asked at most once in [`STORAGE_CHECK_AGE_MS`]; who comes while it is being

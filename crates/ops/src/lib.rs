@@ -9,6 +9,7 @@
 //! * [`shutdown`]: one request to stop, one owner of all tasks, a bounded drain.
 //! * [`listener`]: binding a port and accepting connections without falling over.
 //! * [`http`]: an HTTP/1.1 server with limits, for warp filters and hyper services.
+//! * [`error_body`]: what an error answer says.
 //! * [`metrics`]: the Prometheus registry, and what the process says of itself.
 //! * [`process`]: limits and usage of this process, read from `/proc`.
 //! * [`program`]: what every `main` does the same way.
@@ -17,6 +18,7 @@
 pub mod admin;
 pub mod clock;
 pub mod config;
+pub mod error_body;
 pub mod exit;
 pub mod http;
 pub mod listener;
