@@ -1,52 +1,21 @@
 //! From the domain to the wire and back.
 //!
-//! What comes from the wire was written by another node, perhaps of another version: it is refused, by the name
-//! of the field, where the domain has no value for it.
+//! What comes from the wire was written by another node, perhaps of another version: where the domain has no value for
+//! a field, the message is refused by the name of that field.
 
+mod field;
 mod message;
+
+pub use field::Malformed;
 
 use crate::{
     delivery::{Parcel, Receipt},
     push_v1 as wire,
 };
-use beckon_types::{
-    ChannelId, ConnectionId, NodeId, Notification, Presence, Sequence, TOPIC_TAG_LEN, Update, Version,
-};
+use beckon_types::{ConnectionId, NodeId, Notification, Presence, Sequence, Update, Version};
 use bytes::Bytes;
+use field::channel;
 use std::sync::Arc;
-
-/// A message from another node has a field that the domain has no value for. Its sender is to blame, or is
-/// newer than this node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
-    /// `Update.channel_id` or `Message.channel_id` is not 16 bytes.
-    #[error("channel_id has {0} bytes instead of 16")]
-    ChannelId(usize),
-    /// `Update.version` is above 2^63-1.
-    #[error("version {0} is above 9223372036854775807")]
-    Version(u64),
-    /// `Parcel.notification` is absent, or of a kind that this node does not know.
-    #[error("notification is absent or of an unknown kind")]
-    Notification,
-    /// `Message.topic` is not 12 bytes.
-    #[error("topic has {0} bytes instead of {TOPIC_TAG_LEN}")]
-    Topic(usize),
-    /// `Message.key` is above 255.
-    #[error("key {0} is above 255")]
-    Key(u32),
-    /// `Message.urgency` is unspecified, or one that this node does not know.
-    #[error("urgency {0} is unknown")]
-    Urgency(i32),
-    /// `Payload.body` is empty: without a body there is no payload.
-    #[error("the payload has no body")]
-    Body,
-    /// `Payload.encoding` is absent, or of a kind that this node does not know.
-    #[error("encoding is absent or of an unknown kind")]
-    Encoding,
-    /// `Receipt.outcome` is unspecified, or one that this node does not know.
-    #[error("outcome {0} is unknown")]
-    Outcome(i32),
-}
 
 /// The parcel as it is sent, with the tag that its receipt will carry.
 pub fn parcel_to_wire(tag: u64, parcel: &Parcel) -> wire::Parcel {
@@ -102,11 +71,6 @@ impl TryFrom<wire::Update> for Update {
     }
 }
 
-fn channel(bytes: &Bytes) -> Result<ChannelId, Malformed> {
-    let channel = <[u8; 16]>::try_from(bytes.as_ref()).map_err(|_| Malformed::ChannelId(bytes.len()))?;
-    Ok(ChannelId(channel))
-}
-
 /// The receipt as it is sent, for the parcel with this tag.
 pub fn receipt_to_wire(tag: u64, receipt: Receipt) -> wire::Receipt {
     let outcome = match receipt {
@@ -151,6 +115,7 @@ fn presence(node: u64, connection: u64) -> Presence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use beckon_types::ChannelId;
 
     fn parcel(notification: Notification) -> Parcel {
         Parcel { to: presence(u64::MAX, 7), notification }

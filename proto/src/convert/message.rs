@@ -1,6 +1,6 @@
 //! A Web Push message on the wire.
 
-use super::{Malformed, channel};
+use super::field::{Malformed, channel};
 use crate::push_v1 as wire;
 use beckon_types::{Draft, Encoding, KeyId, Message, Payload, Place, Sequence, TopicTag, Urgency};
 use bytes::Bytes;
