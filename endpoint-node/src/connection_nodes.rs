@@ -1,13 +1,14 @@
 //! The way to the connection-nodes of a cluster: who is alive, and a stream to each.
 //!
 //! The directory is read from the store every [`beckon_store::ANNOUNCE_INTERVAL`], and at once when a presence names a
-//! node that is not in it, but not more often than every [`REFRESH_INTERVAL_MIN`]. A node that was not in it
-//! then either is offline until the next reading.
+//! node that is not in it, but not more often than every [`REFRESH_INTERVAL_MIN`]. A node that is still missing after
+//! that counts as offline until the next reading.
 //!
 //! A node that has left the directory is forgotten, unless its stream works: then the store is wrong about it
 //! (it may have been away itself), and its clients can still be reached.
 
 mod backoff;
+mod context;
 mod link;
 mod pending;
 
@@ -19,7 +20,8 @@ use beckon_proto::{
     tls::Tls,
 };
 use beckon_store::{ANNOUNCE_INTERVAL, NodeEntry, Store};
-use beckon_types::{Moment, NodeId};
+use beckon_types::NodeId;
+use context::Context;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use link::Link;
 use parking_lot::{Mutex, RwLock};
@@ -38,45 +40,18 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// The directory is not read more often than this, however many presences name a node that is not in it.
 pub const REFRESH_INTERVAL_MIN: Duration = Duration::from_millis(200);
 
-/// Missing nodes that are remembered until the next reading at most; for more, the directory is read again.
+/// How many missing nodes are remembered until the next reading; for any other, the directory is read again.
 const ABSENT_MAX: usize = 1024;
 
 /// How this node speaks to the connection-nodes.
 #[derive(Debug)]
 pub struct Settings {
-    /// Time from a notification being in the store until its sender is answered without a receipt.
+    /// How long a stored notification waits for the receipt of its node before its sender is answered without one.
     pub delivery_timeout: Duration,
-    /// What all nodes of the cluster know; `None` on loopback only.
+    /// The secret of the cluster; `None` is for loopback only.
     pub secret: Option<ClusterSecret>,
     /// Mutual TLS, if configured.
     pub tls: Option<Tls>,
-}
-
-/// What all links share.
-#[derive(Debug)]
-struct Context {
-    delivery_timeout: Duration,
-    secret: Option<ClusterSecret>,
-    tls: Option<Tls>,
-    metrics: Metrics,
-    clock: Clock,
-    tasks: TaskTracker,
-    closed: CancellationToken,
-}
-
-impl Context {
-    fn now(&self) -> Moment {
-        Moment(self.clock.now_ms())
-    }
-
-    fn deadline(&self) -> Moment {
-        self.now() + self.delivery_timeout
-    }
-
-    /// A random number for jitter. Without a source of randomness, there is none.
-    fn random(&self) -> u64 {
-        getrandom::u64().unwrap_or_default()
-    }
 }
 
 /// Hands notifications to the connection-nodes of a cluster. Clones share everything.
@@ -92,8 +67,8 @@ struct Shared {
     /// Nodes that a presence named and that were not in the directory when it was last read.
     absent: Mutex<HashSet<NodeId>>,
     /// Asks for the directory to be read.
-    wanted: Notify,
-    /// How often reading the directory has begun, and has ended.
+    refresh: Notify,
+    /// How many readings of the directory have begun, and have ended.
     readings: watch::Sender<Readings>,
 }
 
@@ -120,14 +95,14 @@ impl ConnectionNodes {
             context,
             links: RwLock::default(),
             absent: Mutex::default(),
-            wanted: Notify::new(),
+            refresh: Notify::new(),
             readings: watch::Sender::default(),
         });
         shared.context.tasks.spawn(shared.clone().keep_reading());
         Self { shared }
     }
 
-    /// Closes all streams and waits for their tasks. Whoever still waits for a receipt gets none.
+    /// Closes all streams and waits for their tasks. Parcels that still wait for a receipt get none.
     pub async fn close(&self) {
         let context = &self.shared.context;
         context.closed.cancel();
@@ -147,20 +122,10 @@ impl fmt::Debug for ConnectionNodes {
 impl Deliver for ConnectionNodes {
     fn deliver(&self, parcel: Parcel) -> BoxFuture<'static, Result<Receipt, Undelivered>> {
         match self.shared.link(parcel.to.node) {
-            Some(link) => hand_over(&link, parcel).boxed(),
+            Some(link) => link.deliver(parcel).boxed(),
             None => self.shared.clone().find_and_deliver(parcel).boxed(),
         }
     }
-}
-
-/// Offers the parcel before the first poll; the future waits for the receipt. The link's own time limit
-/// bounds it.
-fn hand_over(
-    link: &Link,
-    parcel: Parcel,
-) -> impl Future<Output = Result<Receipt, Undelivered>> + Send + use<> {
-    let offered = link.offer(parcel);
-    async move { offered?.await.unwrap_or(Err(Undelivered::Broken)) }
 }
 
 impl Shared {
@@ -175,7 +140,7 @@ impl Shared {
         }
         let read = timeout(self.context.delivery_timeout, self.fresh_reading()).await;
         if let Some(link) = self.link(node) {
-            return hand_over(&link, parcel).await;
+            return link.deliver(parcel).await;
         }
         read.map_err(|_| Undelivered::TimedOut)?;
         let mut absent = self.absent.lock();
@@ -185,12 +150,12 @@ impl Shared {
         Err(Undelivered::NodeGone)
     }
 
-    /// Waits until the directory has been read, from a beginning that is not before this call. All who wait
-    /// share one reading.
+    /// Waits until the directory has been read by a reading that began after this call. All waiters share one
+    /// reading.
     async fn fresh_reading(&self) {
         let mut readings = self.readings.subscribe();
         let fresh = readings.borrow().begun + 1;
-        self.wanted.notify_one();
+        self.refresh.notify_one();
         // The sender lives as long as `self`.
         let _ = readings.wait_for(|readings| readings.ended >= fresh).await;
     }
@@ -205,7 +170,7 @@ impl Shared {
             }
             let next = async {
                 sleep(REFRESH_INTERVAL_MIN).await;
-                let _ = timeout(ANNOUNCE_INTERVAL - REFRESH_INTERVAL_MIN, self.wanted.notified()).await;
+                let _ = timeout(ANNOUNCE_INTERVAL - REFRESH_INTERVAL_MIN, self.refresh.notified()).await;
             };
             tokio::select! {
                 () = self.context.closed.cancelled() => break,

@@ -3,21 +3,21 @@
 //! A notification goes one way, and answers are return values:
 //!
 //! ```text
-//! http ──▶ delivery ──▶ store            kept first
+//! http ──▶ dispatch ──▶ store            stored first
 //!             └──────▶ connection_nodes ──▶ gRPC ──▶ the node that has the client
 //! ```
 //!
 //! * [`config`], [`metrics`]: this node's settings and measurements, a documented struct each;
 //! * `http`: the table of paths, and below it one file for each operation and one map to statuses;
 //! * [`vapid`]: who an application server is;
-//! * `delivery`: the decision to hand over now or leave for later;
+//! * `dispatch`: the decision to hand over now or leave for later;
 //! * [`connection_nodes`]: who is alive, and a stream to each.
 //!
 //! [`run`] is a node of a cluster; [`serve`] is the part of it that a standalone server shares.
 
 pub mod config;
 pub mod connection_nodes;
-mod delivery;
+mod dispatch;
 mod http;
 pub mod metrics;
 pub mod vapid;
@@ -35,6 +35,7 @@ use beckon_store::{OpenError, OpenOptions, Store};
 use beckon_types::{EndpointUrl, KeyRing};
 use config::{Config, HttpSettings};
 use connection_nodes::ConnectionNodes;
+use dispatch::Dispatcher;
 use metrics::Metrics;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
@@ -118,7 +119,7 @@ pub async fn run(config: Config, listeners: Listeners, store: Arc<dyn Store>, sh
     let admin = Arc::new(Admin::new(vitals, BUILD, beckon_types::ERRORS_PAGE.to_owned(), registry, clock));
     // Ends after everything else, so that operators can watch the drain.
     let admin_end = Shutdown::new();
-    let endpoints = Endpoints {
+    let parts = HandlerParts {
         store: store.clone(),
         nodes: Arc::new(nodes.clone()),
         keys: config.http.token_keys.clone(),
@@ -133,7 +134,7 @@ pub async fn run(config: Config, listeners: Listeners, store: Arc<dyn Store>, sh
         "serving endpoints"
     );
     admin_end.spawn(admin.clone().serve(listeners.admin, admin_end.clone()));
-    shutdown.spawn(serve(listeners.http, &config.http, endpoints, admin, shutdown.clone()));
+    shutdown.spawn(serve(listeners.http, &config.http, parts, admin, shutdown.clone()));
     shutdown.requested().await;
     match shutdown.drain(config.node.drain_time).await {
         Drained::Complete => tracing::info!("drained"),
@@ -151,10 +152,10 @@ fn local(listener: &TcpListener) -> String {
     listener.local_addr().map_or_else(|_| "unknown".to_owned(), |address| address.to_string())
 }
 
-/// What serving endpoints needs besides its settings.
+/// What serving endpoints takes besides its settings.
 #[derive(Debug)]
-pub struct Endpoints {
-    /// Where notifications are kept.
+pub struct HandlerParts {
+    /// Where notifications are stored.
     pub store: Arc<dyn Store>,
     /// The way to the nodes that have the clients.
     pub nodes: Arc<dyn Deliver>,
@@ -173,7 +174,7 @@ pub struct Endpoints {
 pub fn serve<V: Vitals>(
     listener: TcpListener,
     settings: &HttpSettings,
-    endpoints: Endpoints,
+    parts: HandlerParts,
     admin: Arc<Admin<V>>,
     shutdown: Shutdown,
 ) -> impl Future<Output = ()> + Send + use<V> {
@@ -182,10 +183,11 @@ pub fn serve<V: Vitals>(
         head_timeout: settings.http_head_timeout,
         ..Limits::default()
     };
-    let Endpoints { store, nodes, keys, url, metrics, clock } = endpoints;
-    let endpoint = Arc::new(http::Endpoint {
-        delivery: delivery::Delivery::new(store, nodes, keys, metrics.clone(), clock),
-        settings: http::EndpointSettings {
+    let HandlerParts { store, nodes, keys, url, metrics, clock } = parts;
+    let handler = Arc::new(http::Handler {
+        dispatcher: Dispatcher::new(store, nodes, metrics.clone(), clock),
+        keys,
+        settings: http::HandlerSettings {
             sp_max_data: settings.sp_max_data,
             wp_max_data: settings.wp_max_data,
             ttl_max: settings.max_ttl,
@@ -198,9 +200,9 @@ pub fn serve<V: Vitals>(
         clock,
     });
     async move {
-        let service = beckon_ops::http::warp_service(http::paths(endpoint.clone(), admin));
+        let service = beckon_ops::http::warp_service(http::filter(handler.clone(), admin));
         beckon_ops::http::serve(listener, service, limits, shutdown).await;
-        endpoint.delivery.finish().await;
+        handler.dispatcher.finish().await;
     }
 }
 

@@ -61,7 +61,7 @@ struct RequestLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NotificationLabels {
     dialect: DialectName,
-    outcome: Outcome,
+    outcome: OutcomeName,
 }
 
 /// What was found of a credential.
@@ -106,54 +106,23 @@ impl EncodeLabelValue for VapidResult {
     }
 }
 
-/// What came of handing an accepted notification over.
+/// What became of an accepted notification, as a label; `None` if the client was not connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Outcome {
-    /// A connection has taken it.
-    Delivered,
-    /// The presence was stale.
-    NotHere,
-    /// The connection's mailbox was full.
-    Busy,
-    /// The client was not connected.
-    Offline,
-    /// The client's node has no lease.
-    NodeGone,
-    /// No receipt came in time.
-    TimedOut,
-    /// The stream to the node was broken.
-    Broken,
-    /// Too much waited for the node.
-    Overloaded,
-}
+struct OutcomeName(Option<Result<Receipt, Undelivered>>);
 
-impl EncodeLabelValue for Outcome {
+impl EncodeLabelValue for OutcomeName {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        let text = match self {
-            Self::Delivered => "delivered",
-            Self::NotHere => "not_here",
-            Self::Busy => "busy",
-            Self::Offline => "offline",
-            Self::NodeGone => "node_gone",
-            Self::TimedOut => "timed_out",
-            Self::Broken => "broken",
-            Self::Overloaded => "overloaded",
+        let text = match self.0 {
+            None => "offline",
+            Some(Ok(Receipt::Delivered)) => "delivered",
+            Some(Ok(Receipt::NotHere)) => "not_here",
+            Some(Ok(Receipt::Busy)) => "busy",
+            Some(Err(Undelivered::NodeGone)) => "node_gone",
+            Some(Err(Undelivered::TimedOut)) => "timed_out",
+            Some(Err(Undelivered::Broken)) => "broken",
+            Some(Err(Undelivered::Overloaded)) => "overloaded",
         };
         text.encode(encoder)
-    }
-}
-
-impl From<Result<Receipt, Undelivered>> for Outcome {
-    fn from(receipt: Result<Receipt, Undelivered>) -> Self {
-        match receipt {
-            Ok(Receipt::Delivered) => Self::Delivered,
-            Ok(Receipt::NotHere) => Self::NotHere,
-            Ok(Receipt::Busy) => Self::Busy,
-            Err(Undelivered::NodeGone) => Self::NodeGone,
-            Err(Undelivered::TimedOut) => Self::TimedOut,
-            Err(Undelivered::Broken) => Self::Broken,
-            Err(Undelivered::Overloaded) => Self::Overloaded,
-        }
     }
 }
 
@@ -241,9 +210,10 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
-    /// Counts what came of handing a notification over.
-    pub(crate) fn count_notification(&self, dialect: Dialect, outcome: Outcome) {
-        let labels = NotificationLabels { dialect: DialectName(dialect), outcome };
+    /// Counts what became of a notification: the receipt, or why there is none; `None` if the client was not
+    /// connected.
+    pub(crate) fn count_notification(&self, dialect: Dialect, outcome: Option<Result<Receipt, Undelivered>>) {
+        let labels = NotificationLabels { dialect: DialectName(dialect), outcome: OutcomeName(outcome) };
         self.notifications.get_or_create(&labels).inc();
     }
 

@@ -7,7 +7,7 @@ use beckon_connection_node::{
     presence::Announcement,
     server::{Membership, Server},
 };
-use beckon_endpoint_node::{Endpoints, config::HttpSettings};
+use beckon_endpoint_node::{HandlerParts, config::HttpSettings};
 use beckon_ops::{
     admin::{Admin, StorageCheck, Vitals},
     clock::Clock,
@@ -176,7 +176,7 @@ pub(crate) async fn run(
     let admin_end = Shutdown::new();
     let added = beckon_connection_node::broadcasts::paths(server.node().clone(), admin.clone());
     admin_end.spawn(admin.clone().serve_with(admin_listener, added, admin_end.clone()));
-    let endpoints = Endpoints {
+    let parts = HandlerParts {
         store: store.clone(),
         nodes: Arc::new(server.delivery()),
         keys: http.token_keys.clone(),
@@ -184,13 +184,7 @@ pub(crate) async fn run(
         metrics,
         clock,
     };
-    shutdown.spawn(beckon_endpoint_node::serve(
-        http_listener,
-        http,
-        endpoints,
-        admin.clone(),
-        shutdown.clone(),
-    ));
+    shutdown.spawn(beckon_endpoint_node::serve(http_listener, http, parts, admin.clone(), shutdown.clone()));
     introduce(sockets, http, process)?;
     server.run(ws_listener, admin, shutdown).await;
     shutdown.drain(HTTP_DRAIN).await;

@@ -1,8 +1,9 @@
-//! The stream to one connection-node: opened when the node is known, so that no parcel waits for it, opened again when
-//! it breaks, closed when the node is gone.
+//! The stream to one connection-node: opened when the node becomes known, so that no parcel waits for it, opened again
+//! when it breaks, closed when the node is gone.
 
 use super::{
-    Context, backoff,
+    backoff,
+    context::Context,
     pending::{Pending, Phase, Settled, Superseded},
 };
 use beckon_proto::{
@@ -29,12 +30,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-/// How often parcels whose time is over are looked for, and so how much later than their time limit they can
-/// be given up.
+/// How often expired parcels are collected: a parcel can outlive its deadline by this much.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Until a stream to a node has worked for the first time, the wait between attempts does not grow beyond that after so
-/// many failures: a node may be in the directory a little before it can be reached, and clients come soon.
+/// Until a stream to a node has worked for the first time, the wait between attempts stops growing after this many
+/// failures: a node may be in the directory a little before it can be reached, and clients come soon.
 const FAILURES_BEFORE_FIRST_MAX: u32 = 3;
 
 /// Time for a node to accept the stream once it is connected.
@@ -50,7 +50,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Begins to open a stream to a node. Must be called inside a tokio runtime; [`Link::close`] ends it.
+    /// Starts to open a stream to a node. Must be called inside a tokio runtime; [`Link::close`] ends it.
     pub(super) fn start(entry: NodeEntry, context: Arc<Context>) -> Arc<Self> {
         let pending = Mutex::new(Pending::new(entry.node, context.metrics.clone()));
         let closed = context.closed.child_token();
@@ -64,11 +64,16 @@ impl Link {
         self.pending.lock().phase() == Phase::Open
     }
 
-    /// Takes a parcel; the receipt comes through the channel, within the delivery time limit.
-    pub(super) fn offer(
+    /// Takes a parcel at once; the future waits for the receipt, within the delivery time limit.
+    pub(super) fn deliver(
         &self,
         parcel: Parcel,
-    ) -> Result<oneshot::Receiver<Result<Receipt, Undelivered>>, Undelivered> {
+    ) -> impl Future<Output = Result<Receipt, Undelivered>> + Send + use<> {
+        let offered = self.offer(parcel);
+        async move { offered?.await.unwrap_or(Err(Undelivered::Broken)) }
+    }
+
+    fn offer(&self, parcel: Parcel) -> Result<oneshot::Receiver<Result<Receipt, Undelivered>>, Undelivered> {
         let (reply, receipt) = oneshot::channel();
         let deadline = self.context.deadline();
         let parked = self.pending.lock().offer(parcel, deadline, reply)?;
@@ -78,7 +83,7 @@ impl Link {
         Ok(receipt)
     }
 
-    /// Ends the stream and its task; whoever waits is told that the node is gone.
+    /// Ends the stream and its task. Parcels that still wait get [`Undelivered::NodeGone`].
     pub(super) fn close(&self) {
         self.closed.cancel();
         let mut settled = Vec::new();
@@ -108,7 +113,7 @@ impl Link {
         self.close();
     }
 
-    /// One stream after the other. Never ends by itself.
+    /// Opens one stream after the other. Never returns.
     async fn keep_streaming(self: &Arc<Self>) {
         let mut failures = 0;
         let mut failures_max = FAILURES_BEFORE_FIRST_MAX;
@@ -121,13 +126,13 @@ impl Link {
             if worked {
                 failures_max = u32::MAX;
             }
-            self.tell(failures, &failure);
+            self.log(failures, &failure);
             let wait = backoff::wait(failures.min(failures_max), self.context.random());
             tokio::time::sleep(wait).await;
         }
     }
 
-    /// Opens a stream and reads receipts until it breaks. Returns whether it worked at first, and how it ended.
+    /// Opens a stream and reads receipts until it breaks. Returns whether it ever worked, and how it ended.
     async fn stream(self: &Arc<Self>) -> (bool, Failure) {
         let mut receipts = match self.open().await {
             Ok(receipts) => receipts,
@@ -156,8 +161,8 @@ impl Link {
         let unreachable = |reason: String| Failure::Unreachable(reason);
         let endpoint = transport::client(&self.entry.grpc_address, self.context.tls.as_ref())
             .map_err(|error| unreachable(error.to_string()))?;
-        let too_slow = |_| unreachable("it did not answer in time".to_owned());
-        // Connecting has a time limit of its own; this one also bounds looking the host's name up.
+        let too_slow = |_| unreachable("no answer in time".to_owned());
+        // The endpoint limits the time to connect; this limit also covers resolving the host's name.
         let channel = timeout(transport::CONNECT_TIMEOUT, endpoint.connect())
             .await
             .map_err(too_slow)?
@@ -171,13 +176,13 @@ impl Link {
         Ok(response.map_err(|status: Status| Failure::from(status))?.into_inner())
     }
 
-    /// Hands receipts to those who wait for them.
+    /// Hands receipts to the parcels that wait for them.
     fn settle(&self, response: DeliverResponse, settled: &mut Vec<Settled>) -> Result<(), Malformed> {
         let mut pending = self.pending.lock();
         for receipt in response.receipts {
             pending.settle(receipt.tag, receipt.try_into()?, settled);
         }
-        let parked = pending.wake();
+        let parked = pending.take_waker_if_ready();
         drop(pending);
         answer(settled);
         if let Some(stream) = parked {
@@ -186,16 +191,15 @@ impl Link {
         Ok(())
     }
 
-    /// Tells the operator once for each time that the node cannot be reached, and each time that it is the
-    /// operator who has to do something.
-    fn tell(&self, failures: u32, failure: &Failure) {
+    /// Logs why the stream ended: an unreachable node once per outage, what only the operator can repair every time.
+    fn log(&self, failures: u32, failure: &Failure) {
         let (id, name) = (self.entry.node, &self.entry.name);
         match failure {
             Failure::SecretRefused => {
                 tracing::error!(
                     node.id = %id,
                     node.name = name,
-                    "node refuses the cluster secret: give all nodes the same one"
+                    "node refuses the cluster secret; give all nodes the same one"
                 );
             }
             Failure::Malformed(_) | Failure::Unsupported(_) => {
@@ -217,7 +221,7 @@ impl Link {
     }
 }
 
-/// Gives the answers that are due. Whoever no longer waits has lost its HTTP connection.
+/// Sends the answers that are due. A request that no longer waits has lost its HTTP connection.
 fn answer(settled: &mut Vec<Settled>) {
     for (reply, receipt) in settled.drain(..) {
         let _ = reply.send(receipt);
@@ -240,12 +244,12 @@ impl Drop for OpenStream<'_> {
     }
 }
 
-/// What goes out on one stream. The HTTP/2 connection itself takes from the link whatever is ready, so a parcel
-/// passes through no other task on its way.
+/// The requests of one stream. The HTTP/2 connection takes whatever is ready from the link itself, so a parcel passes
+/// through no other task on its way.
 struct Parcels {
     link: Arc<Link>,
     number: u64,
-    /// Whether tasks that are ready have been let run, so that their parcels go out together with the first.
+    /// Whether the tasks that are ready have had a turn, so that their parcels go out together with the first.
     yielded: bool,
 }
 
@@ -253,8 +257,8 @@ impl Stream for Parcels {
     type Item = DeliverRequest;
 
     fn poll_next(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Option<DeliverRequest>> {
-        // A system call and a frame for each parcel cost more than the parcel. Nothing is waited for but tasks
-        // that are ready, so a lone parcel is not delayed.
+        // A system call and a frame per parcel cost more than the parcel. Only tasks that are ready get a turn, so a
+        // lone parcel is not delayed.
         if !std::mem::replace(&mut self.yielded, true) {
             task.waker().wake_by_ref();
             return Poll::Pending;

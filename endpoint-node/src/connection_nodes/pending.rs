@@ -1,6 +1,6 @@
 //! What is on its way to one connection-node, and which of its connections missed something.
 //!
-//! Pure: time comes in, replies go out. One lock of its [`Link`](super::link::Link) holds it.
+//! Pure: time comes in, replies go out. A lock of its [`Link`](super::link::Link) guards it.
 
 use crate::metrics::Metrics;
 use beckon_proto::{
@@ -16,20 +16,20 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// Parcels that wait to be sent to a node at most; one more is [`Undelivered::Overloaded`].
+/// How many parcels may wait to be sent to a node; one more is [`Undelivered::Overloaded`].
 pub(super) const OUTBOX_MAX: usize = 16_384;
 
-/// Parcels that are sent and wait for their receipt at most; more stay in the outbox.
+/// How many sent parcels may wait for their receipt; more stay in the outbox.
 pub(super) const IN_FLIGHT_MAX: usize = 16_384;
 
-/// Connections of a node that are remembered at most. One more is not told to look into the store: its client
-/// gets what it missed with the next nudge for another notification, or at its next hello.
+/// How many connections of a node are remembered. One more is not told to re-read the store: its client gets what it
+/// missed with the next nudge for another notification, or at its next hello.
 pub(super) const MISSED_MAX: usize = 65_536;
 
-/// What the sender of a parcel waits for.
+/// Where the outcome of a parcel goes.
 pub(super) type Reply = oneshot::Sender<Result<Receipt, Undelivered>>;
 
-/// An answer that is due, to be given when the lock is no longer held.
+/// An outcome that is due, to be sent when the lock is no longer held.
 pub(super) type Settled = (Reply, Result<Receipt, Undelivered>);
 
 /// A parcel that waits to be sent.
@@ -40,12 +40,12 @@ struct Waiting {
     reply: Reply,
 }
 
-/// A parcel that is sent.
+/// A parcel that was sent.
 #[derive(Debug)]
 struct Sent {
     connection: ConnectionId,
     deadline: Moment,
-    /// `None` for a nudge, which nobody waits for.
+    /// `None` for a nudge: no request waits for it.
     reply: Option<Reply>,
 }
 
@@ -67,17 +67,17 @@ pub(super) enum Phase {
 pub(super) struct Pending {
     node: NodeId,
     phase: Phase,
-    /// Which stream may take parcels: an older one that still lingers may not.
+    /// The number of the stream that may take parcels. An older one that still lingers may not.
     stream: u64,
     outbox: VecDeque<Waiting>,
-    /// Sent parcels in the order of their tags; those that have their receipt are `None`. The first is not.
+    /// Sent parcels in the order of their tags. Settled entries are `None`; the front entry never is.
     in_flight: VecDeque<Option<Sent>>,
     /// The tag of the first entry of `in_flight`.
     first_tag: u64,
-    /// Connections that have to look into the store and have not been told yet.
+    /// Connections that have to re-read the store and have not been told yet.
     missed: BTreeSet<ConnectionId>,
-    /// A parcel timed out and nothing has come from the node since. While this is so, nudges go out one at a
-    /// time: enough to find out that the node is back.
+    /// A parcel timed out and nothing has come from the node since. Until something does, nudges go out one at a
+    /// time, which is enough to find out that the node is back.
     silent: bool,
     /// Wakes the stream that had nothing to send.
     waker: Option<Waker>,
@@ -85,7 +85,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Nothing pending for a node that no stream was opened to yet.
+    /// Nothing is pending for a node to which no stream was opened yet.
     pub(super) fn new(node: NodeId, metrics: Metrics) -> Self {
         Self {
             node,
@@ -106,7 +106,8 @@ impl Pending {
         self.phase
     }
 
-    /// Takes a parcel to be sent, or says why not; a connection that may live is then remembered.
+    /// Queues a parcel, and returns the waker of a stream that had nothing to send. A parcel that is refused leaves
+    /// its connection remembered, if that may still live.
     pub(super) fn offer(
         &mut self,
         parcel: Parcel,
@@ -127,13 +128,13 @@ impl Pending {
         Ok(self.waker.take())
     }
 
-    /// A new stream is being opened; parcels go out on it alone. Returns its number.
+    /// A new stream is being opened: from now on only it may take parcels. Returns its number.
     pub(super) fn next_stream(&mut self) -> u64 {
         self.stream += 1;
         self.stream
     }
 
-    /// The stream works: what was missed can be told.
+    /// The stream works: nudges may go out. Returns the waker of a stream that had nothing to send.
     pub(super) fn opened(&mut self) -> Option<Waker> {
         if self.phase != Phase::Closed {
             self.phase = Phase::Open;
@@ -142,7 +143,7 @@ impl Pending {
         self.waker.take()
     }
 
-    /// The next request for the stream of this number. `Err` if that stream has had its day.
+    /// The next request for the stream of this number. `Err` if a newer stream has replaced it.
     pub(super) fn take_request(
         &mut self,
         stream: u64,
@@ -156,7 +157,7 @@ impl Pending {
         let mut weight = 0;
         while parcels.len() < room && weight < REQUEST_WEIGHT_MAX {
             let Some(Waiting { mut parcel, deadline, reply }) = self.outbox.pop_front() else { break };
-            // Both deadlines are as far away from the moment at which they were set.
+            // The two deadlines were set the same time ahead, so their difference is how long the parcel has waited.
             if let Notification::Message(message) = &mut parcel.notification
                 && !message.age(nudge_deadline.since(deadline))
             {
@@ -188,7 +189,7 @@ impl Pending {
         self.phase == Phase::Open && (!self.silent || self.in_flight.is_empty())
     }
 
-    /// Leaves the waker of a stream that has nothing to send.
+    /// Keeps the waker of a stream that has nothing to send.
     pub(super) fn park(&mut self, waker: &Waker) {
         match &mut self.waker {
             Some(parked) => parked.clone_from(waker),
@@ -196,7 +197,7 @@ impl Pending {
         }
     }
 
-    /// A receipt came. One that nobody waits for (any more) is passed over.
+    /// A receipt came. One for a parcel that is unknown or already settled is ignored.
     pub(super) fn settle(&mut self, tag: u64, receipt: Receipt, settled: &mut Vec<Settled>) {
         self.silent = false;
         let index = usize::try_from(tag.wrapping_sub(self.first_tag)).unwrap_or(usize::MAX);
@@ -206,13 +207,13 @@ impl Pending {
         self.trim();
     }
 
-    /// The stream's waker, if it was waiting and there is something for it now.
-    pub(super) fn wake(&mut self) -> Option<Waker> {
+    /// The waker of the stream, if the stream waits and there is something to send now.
+    pub(super) fn take_waker_if_ready(&mut self) -> Option<Waker> {
         let ready = !self.outbox.is_empty() || (!self.missed.is_empty() && self.may_nudge());
         if ready { self.waker.take() } else { None }
     }
 
-    /// Gives up on parcels whose time is over.
+    /// Gives up on parcels whose deadline has passed.
     pub(super) fn expire(&mut self, now: Moment, settled: &mut Vec<Settled>) {
         while let Some(late) = self.in_flight.front_mut().and_then(|sent| sent.take_if(|s| s.deadline <= now))
         {
@@ -237,7 +238,8 @@ impl Pending {
         self.abandon(Undelivered::Broken, settled);
     }
 
-    /// The node is gone, or this one shuts down: nothing is sent to it any more.
+    /// The node is gone, or this one shuts down: nothing more is sent. Returns the waker of a stream that had nothing
+    /// to send.
     pub(super) fn close(&mut self, settled: &mut Vec<Settled>) -> Option<Waker> {
         self.phase = Phase::Closed;
         self.abandon(Undelivered::NodeGone, settled);
@@ -266,7 +268,7 @@ impl Pending {
         }
     }
 
-    /// Forgets the receipts at the front, so that the first entry is one that is waited for.
+    /// Drops settled entries from the front.
     fn trim(&mut self) {
         while let Some(None) = self.in_flight.front() {
             self.in_flight.pop_front();

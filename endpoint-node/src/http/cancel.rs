@@ -1,41 +1,34 @@
 //! `DELETE /m/<message-id>`: an application server takes a stored message back (PROTOCOL.md section 5.6).
 
-use super::{
-    Endpoint, cors,
-    reject::{self, MessageRejection},
-};
-use beckon_types::Dialect;
+use super::{answer, handler::Handler, reject::CancelRejection};
+use beckon_types::{Dialect, MessageId};
 use warp::{
     http::{HeaderValue, Method, StatusCode},
     reply::Response,
 };
 
 /// The methods of this path, for `Allow` and for browsers.
-const ALLOW_VALUE: HeaderValue = HeaderValue::from_static("DELETE, OPTIONS");
+const METHODS: HeaderValue = HeaderValue::from_static("DELETE, OPTIONS");
 
 /// Answers one request.
-pub(super) async fn respond(endpoint: &Endpoint, id: &str, method: &Method) -> Response {
+pub(super) async fn respond(handler: &Handler, id: &str, method: &Method) -> Response {
     let mut response = if *method == Method::OPTIONS {
-        Response::default()
+        answer::empty(StatusCode::OK)
     } else {
-        match cancel(endpoint, id, method).await {
-            Ok(()) => {
-                let mut response = Response::default();
-                *response.status_mut() = StatusCode::NO_CONTENT;
-                response
-            }
-            Err(rejection) => reject::message(&rejection, ALLOW_VALUE),
+        match cancel(handler, id, method).await {
+            Ok(()) => answer::empty(StatusCode::NO_CONTENT),
+            Err(rejection) => answer::error(rejection.refusal(METHODS)),
         }
     };
-    cors::add(response.headers_mut(), ALLOW_VALUE, &endpoint.url);
-    endpoint.metrics.count_request(Dialect::WebPush, response.status());
+    answer::add_webpush_headers(response.headers_mut(), METHODS, &handler.url);
+    handler.metrics.count_request(Dialect::WebPush, response.status());
     response
 }
 
-async fn cancel(endpoint: &Endpoint, id: &str, method: &Method) -> Result<(), MessageRejection> {
+async fn cancel(handler: &Handler, id: &str, method: &Method) -> Result<(), CancelRejection> {
     if *method != Method::DELETE {
-        return Err(MessageRejection::Method);
+        return Err(CancelRejection::Method);
     }
-    let cancelled = endpoint.delivery.cancel(id).await.map_err(|_| MessageRejection::MessageId)?;
-    cancelled.map_err(|_| MessageRejection::Storage)
+    let message = MessageId::open(&handler.keys, id).map_err(|_| CancelRejection::MessageId)?;
+    Ok(handler.dispatcher.cancel(message).await?)
 }

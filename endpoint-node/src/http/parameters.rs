@@ -4,7 +4,9 @@
 use beckon_types::Version;
 use bytes::Bytes;
 use futures_util::stream;
-use std::{borrow::Cow, convert::Infallible, str::FromStr, sync::Arc};
+use percent_encoding::percent_decode;
+use std::{borrow::Cow, convert::Infallible, sync::Arc};
+use warp::http::{HeaderMap, header::CONTENT_TYPE};
 
 /// The parameters of a PUT, as far as they are given.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,7 +17,7 @@ pub(crate) struct Parameters {
     pub(crate) data: Option<Arc<str>>,
 }
 
-/// Why parameters cannot be used. The application server is to blame.
+/// Why parameters cannot be used. The application server has to change its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unusable {
     /// `version` is not a decimal number up to 2^63-1, or the form cannot be read at all.
@@ -35,18 +37,23 @@ pub(crate) enum BodyKind {
     Other,
 }
 
-impl FromStr for BodyKind {
-    type Err = Infallible;
+impl BodyKind {
+    /// What the headers of a request say.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let Some(content_type) = headers.get(CONTENT_TYPE) else { return Self::Form };
+        // A value that is not ASCII is a type like any other that is not a form's.
+        content_type.to_str().map_or(Self::Other, Self::parse)
+    }
 
-    fn from_str(content_type: &str) -> Result<Self, Infallible> {
+    fn parse(content_type: &str) -> Self {
         let essence = content_type.split(';').next().unwrap_or_default().trim();
-        Ok(if essence.is_empty() || essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        if essence.is_empty() || essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             Self::Form
         } else if essence.eq_ignore_ascii_case("multipart/form-data") {
             Self::Multipart(content_type.to_owned())
         } else {
             Self::Other
-        })
+        }
     }
 }
 
@@ -59,7 +66,7 @@ struct Raw<'a> {
 
 /// Reads the parameters. `data` may have `data_len_max` bytes after decoding.
 ///
-/// An unusable version is told before data that is too long, as the order of checks has it.
+/// A version that cannot be used comes before data that is too long, as in the order of checks.
 pub(crate) async fn read(
     kind: BodyKind,
     body: &Bytes,
@@ -84,14 +91,14 @@ pub(crate) async fn read(
     Ok(Parameters { version, data: data.map(Arc::from) })
 }
 
-/// A value that is there and not empty. One that is not UTF-8 makes the form unreadable.
+/// A value that is present and not empty. One that is not UTF-8 makes the form unreadable.
 fn text(value: Option<&[u8]>) -> Result<Option<&str>, Unusable> {
     let text = str::from_utf8(value.unwrap_or_default()).map_err(|_| Unusable::Invalid)?;
     Ok((!text.is_empty()).then_some(text))
 }
 
 impl<'a> Raw<'a> {
-    /// Where the value of a parameter belongs, if it is one that counts.
+    /// Where the value of a parameter is kept; `None` for a name that does not count.
     fn slot(&mut self, name: &[u8]) -> Option<&mut Option<Cow<'a, [u8]>>> {
         match name {
             b"version" => Some(&mut self.version),
@@ -129,35 +136,15 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// Undoes the escapes of a form: `+` is a space, `%41` an A. What only looks like an escape is left as it is, as
-/// the URL standard has it.
+/// Decodes a name or a value of a form, as the URL standard has it: what only looks like an escape stays as it is.
+/// Unlike that standard it keeps bytes that are not UTF-8, so that they can be refused.
 fn decode(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.iter().any(|byte| matches!(byte, b'+' | b'%')) {
-        return Cow::Borrowed(text);
+    if text.contains(&b'+') {
+        let spaced: Vec<u8> = text.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
+        Cow::Owned(percent_decode(&spaced).collect())
+    } else {
+        percent_decode(text).into()
     }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&byte, after)) = rest.split_first() {
-        let escaped = match (byte, after) {
-            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low),
-            _ => None,
-        };
-        match escaped {
-            Some(byte) => {
-                decoded.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                decoded.push(if byte == b'+' { b' ' } else { byte });
-                rest = after;
-            }
-        }
-    }
-    Cow::Owned(decoded)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -169,7 +156,7 @@ mod tests {
     const FORM: &str = "application/x-www-form-urlencoded";
     const MULTIPART: &str = "multipart/form-data; boundary=X";
 
-    /// What comes of a body with a limit of eight bytes for data.
+    /// Reads a body with a limit of eight bytes for data.
     fn parse(content_type: &str, body: &str, query: &str) -> Result<(Option<u64>, Option<String>), Unusable> {
         parse_bytes(content_type, body.as_bytes(), query)
     }
@@ -179,9 +166,9 @@ mod tests {
         body: &[u8],
         query: &str,
     ) -> Result<(Option<u64>, Option<String>), Unusable> {
-        let Ok(kind) = content_type.parse();
+        let kind = BodyKind::parse(content_type);
         let body = Bytes::copy_from_slice(body);
-        let parameters = read(kind, &body, query, 8).now_or_never().expect("nothing to wait for")?;
+        let parameters = read(kind, &body, query, 8).now_or_never().expect("the body is complete")?;
         Ok((parameters.version.map(Version::number), parameters.data.as_deref().map(str::to_owned)))
     }
 
@@ -199,7 +186,7 @@ mod tests {
             ("", "version=5", Some(5), None),
             ("", "version=5&data=q", Some(5), Some("q")),
             ("version=7", "version=5&data=q", Some(7), Some("q")),
-            // A value in the body has priority, also if it is empty.
+            // A value in the body has priority, even if it is empty.
             ("version=", "version=5", None, None),
             ("version", "", None, None),
             ("version=&data=", "", None, None),
@@ -221,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_parameters_are_told() {
+    fn unusable_parameters_are_refused() {
         for (body, query, error) in [
             ("version=-1", "", Unusable::Invalid),
             ("version=+1", "", Unusable::Invalid),

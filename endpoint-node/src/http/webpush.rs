@@ -1,142 +1,134 @@
 //! `POST /wpush/v1/<token>`: an application server sends a message (PROTOCOL.md section 5).
 
 use super::{
-    Endpoint, authorization,
+    answer, authorization,
+    authorization::NoCredential,
     body::{self, BodyError},
-    cors,
     encryption::{self, CRYPTO_KEY},
+    handler::{Handler, Head},
     message_headers::{self, TOPIC, TTL, URGENCY, value},
-    reject::{self, MessageRejection},
+    reject::MessageRejection,
 };
-use crate::delivery::{Unaccepted, WebPushChannel};
-use authorization::NoCredential;
-use beckon_types::{ChannelId, Dialect, Draft, MESSAGE_PATH, Payload, TopicTag};
+use crate::dispatch::MessageRefused;
+use beckon_types::{Dialect, Draft, Endpoint, FindChannel, MESSAGE_PATH, Payload, PutMessage, TopicTag};
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use std::time::Duration;
 use warp::{
     http::{
         HeaderMap, HeaderValue, Method, StatusCode,
-        header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, LOCATION},
+        header::{AUTHORIZATION, EXPECT, LOCATION},
     },
     reply::Response,
 };
 
 /// The methods of this path, for `Allow` and for browsers.
-const ALLOW_VALUE: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
-
-/// What a request for this path is made of.
-#[derive(Debug)]
-pub(super) struct Head {
-    pub(super) method: Method,
-    pub(super) headers: HeaderMap,
-}
+const METHODS: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
 
 /// A message that was accepted.
 #[derive(Debug)]
 struct Sent {
     id: String,
-    /// The time to live that it has got.
+    /// How long it is stored.
     ttl: Duration,
 }
 
 /// Answers one request.
-pub(super) async fn respond<S, B, E>(endpoint: &Endpoint, path: &str, head: Head, body: S) -> Response
+pub(super) async fn respond<S, B, E>(handler: &Handler, path: &str, head: Head, body: S) -> Response
 where
     S: Stream<Item = Result<B, E>>,
     B: Buf,
 {
     let mut response = if head.method == Method::OPTIONS {
-        Response::default()
+        answer::empty(StatusCode::OK)
     } else {
-        match post(endpoint, path, &head, body).await {
-            Ok(sent) => created(endpoint, &sent),
-            Err(rejection) => reject::message(&rejection, ALLOW_VALUE),
+        match send(handler, path, &head, body).await {
+            Ok(sent) => created(handler, &sent),
+            Err(rejection) => answer::error(rejection.refusal(METHODS)),
         }
     };
-    cors::add(response.headers_mut(), ALLOW_VALUE, &endpoint.url);
-    endpoint.metrics.count_request(Dialect::WebPush, response.status());
+    answer::add_webpush_headers(response.headers_mut(), METHODS, &handler.url);
+    handler.metrics.count_request(Dialect::WebPush, response.status());
     response
 }
 
 /// The table of PROTOCOL.md section 5.2, in its order: the first row that fails answers.
-async fn post<S, B, E>(
-    endpoint: &Endpoint,
-    path: &str,
-    head: &Head,
-    body: S,
-) -> Result<Sent, MessageRejection>
+async fn send<S, B, E>(handler: &Handler, path: &str, head: &Head, body: S) -> Result<Sent, MessageRejection>
 where
     S: Stream<Item = Result<B, E>>,
     B: Buf,
 {
-    let settings = &endpoint.settings;
-    let body_len = declared_len(&head.headers);
-    let channel = match admit(endpoint, path, head) {
-        Ok(channel) => channel,
+    let (body_len, time_limit) = (head.body_len(), handler.settings.body_timeout);
+    let target = match admit(handler, path, head) {
+        Ok(target) => target,
         Err(rejection) => {
-            // A client that waits for a word before it sends the body has got one.
+            // With `Expect: 100-continue` the body was never sent, so there is nothing to discard.
             if !head.headers.contains_key(EXPECT) {
-                body::discard(body, body_len, settings.body_timeout).await;
+                body::discard(body, body_len, time_limit).await;
             }
             return Err(rejection);
         }
     };
-    let body = body::read(body, body_len, settings.wp_max_data, settings.body_timeout).await;
-    // Neither is a row of the table, and nobody may be there any more to hear of rows 5 and 6.
+    let body = body::read(body, body_len, handler.settings.wp_max_data, time_limit).await;
+    // Not a row of the table. The client may have left, so the store is not asked about rows 5 and 6.
     if let Err(error @ (BodyError::TooSlow | BodyError::Broken)) = body {
         return Err(MessageRejection::Body(error));
     }
-    let (topic, draft) = match draft(endpoint, channel.channel, &head.headers, body) {
-        Ok(read) => read,
+    let message = match message(handler, target, &head.headers, body) {
+        Ok(message) => message,
         Err(rejection) => {
-            return Err(match endpoint.delivery.find(channel).await {
-                // Rows 5 and 6 come first. Good requests learn of them when their message is stored.
-                Err(gone @ (Unaccepted::UaidGone | Unaccepted::ChannelGone)) => gone.into(),
+            return Err(match handler.dispatcher.find_channel(target).await {
+                // Rows 5 and 6 come first. For a good request, storing the message checks them.
+                Err(gone @ (MessageRefused::UaidGone | MessageRefused::ChannelGone)) => {
+                    MessageRejection::Refused(gone)
+                }
                 // Row 12 comes last.
-                Ok(()) | Err(Unaccepted::Full | Unaccepted::Storage(_)) => rejection,
+                Ok(()) | Err(MessageRefused::Full | MessageRefused::Storage) => rejection,
             });
         }
     };
-    let ttl = draft.ttl;
-    let id = endpoint.delivery.post(channel, topic, draft, settings.messages_max).await?;
+    let (key, ttl) = (message.key, message.draft.ttl);
+    let accepted = handler.dispatcher.accept_message(message).await;
+    let id = accepted.map_err(MessageRejection::Refused)?.seal(&handler.keys, key);
     Ok(Sent { id, ttl })
 }
 
-/// Rows 1 to 4: whether there is such an endpoint, and whether this application server may send to it.
-fn admit(endpoint: &Endpoint, path: &str, head: &Head) -> Result<WebPushChannel, MessageRejection> {
+/// Rows 1 to 4: whether the endpoint exists, and whether this application server may send to it.
+fn admit(handler: &Handler, path: &str, head: &Head) -> Result<FindChannel, MessageRejection> {
     if head.method != Method::POST {
         return Err(MessageRejection::Method);
     }
-    let channel = endpoint.delivery.open(path).map_err(|_| MessageRejection::Endpoint)?;
-    let is_restricted = channel.restricted.is_some();
+    let Ok(Endpoint::WebPush { uaid, channel, restricted }) = Endpoint::from_path(&handler.keys, path) else {
+        return Err(MessageRejection::Endpoint);
+    };
+    let target = FindChannel { uaid, channel, restricted };
     let Some(authorization) = value(&head.headers, &AUTHORIZATION) else {
-        return if is_restricted {
-            Err(MessageRejection::Credential(NoCredential::Missing))
-        } else {
-            Ok(channel)
+        return match restricted {
+            Some(_) => Err(MessageRejection::Credential(NoCredential::Missing)),
+            None => Ok(target),
         };
     };
     let crypto_key = value(&head.headers, &CRYPTO_KEY).unwrap_or_default();
     let credential =
         authorization::credential(&authorization, &crypto_key).map_err(MessageRejection::Credential)?;
-    let key = endpoint.vapid.verify(credential, endpoint.clock.unix_seconds());
+    let key = handler.vapid.verify(credential, handler.clock.unix_seconds());
     let key = key.map_err(MessageRejection::Vapid)?;
-    match channel.restricted {
+    match restricted {
         Some(registered) if registered != key => Err(MessageRejection::ForeignKey),
-        Some(_) | None => Ok(channel),
+        Some(_) | None => Ok(target),
     }
 }
 
 /// Rows 7 to 11: the message.
-fn draft(
-    endpoint: &Endpoint,
-    channel: ChannelId,
+fn message(
+    handler: &Handler,
+    target: FindChannel,
     headers: &HeaderMap,
     body: Result<Bytes, BodyError>,
-) -> Result<(Option<TopicTag>, Draft), MessageRejection> {
+) -> Result<PutMessage, MessageRejection> {
+    let FindChannel { uaid, channel, restricted } = target;
     let body = body.map_err(MessageRejection::Body)?;
-    let ttl = message_headers::ttl(value(headers, &TTL).as_deref(), endpoint.settings.ttl_max)
+    let ttl = message_headers::ttl(value(headers, &TTL).as_deref(), handler.settings.ttl_max)
         .map_err(MessageRejection::Ttl)?;
     let topic = value(headers, &TOPIC).map(|topic| TopicTag::parse(channel, &topic));
     let topic = topic.transpose().map_err(|_| MessageRejection::Topic)?;
@@ -150,21 +142,17 @@ fn draft(
         // live as long as the message does.
         Some(Payload { encoding, body: Bytes::copy_from_slice(&body) })
     };
-    Ok((topic, Draft { urgency, ttl, payload }))
+    let (key, messages_max) = (handler.keys.newest(), handler.settings.messages_max);
+    let draft = Draft { urgency, ttl, payload };
+    Ok(PutMessage { uaid, channel, restricted, key, topic, draft, messages_max })
 }
 
-/// The length of the body that a client tells. The HTTP server has refused what is no number.
-fn declared_len(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// The answer to a message that was accepted, whatever has become of it.
-fn created(endpoint: &Endpoint, sent: &Sent) -> Response {
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::CREATED;
+/// The answer to a message that was accepted, whatever became of it.
+fn created(handler: &Handler, sent: &Sent) -> Response {
+    let mut response = answer::empty(StatusCode::CREATED);
     // Neither the URL of the settings nor an id has a character that a header cannot have.
-    let location =
-        HeaderValue::from_maybe_shared(Bytes::from(format!("{}{MESSAGE_PATH}{}", endpoint.url, sent.id)));
+    let location = format!("{}{MESSAGE_PATH}{}", handler.url, sent.id);
+    let location = HeaderValue::from_maybe_shared(Bytes::from(location));
     if let Ok(location) = location {
         response.headers_mut().insert(LOCATION, location);
     }

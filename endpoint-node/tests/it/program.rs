@@ -1,10 +1,11 @@
 //! The program as an operator starts it: exit codes and messages (`docs/configuration.md`).
 
-use crate::http_client;
+use crate::{http_client, test_node::TestNode};
 use beckon_store::harness::RedisServer;
 use beckon_types::KeyRing;
 use std::{
-    io::{BufRead as _, BufReader},
+    collections::BTreeSet,
+    io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
     process::{Child, Command, ExitStatus, Output, Stdio},
 };
@@ -88,9 +89,21 @@ impl Running {
     }
 
     fn terminate(mut self) -> ExitStatus {
+        self.signal();
+        self.process.wait().unwrap()
+    }
+
+    fn signal(&self) {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        self.process.wait().unwrap()
+    }
+
+    /// Stops the program and reads the rest of its log.
+    fn last_events(mut self) -> Vec<serde_json::Value> {
+        self.signal();
+        let mut rest = String::new();
+        self.log.read_to_string(&mut rest).unwrap();
+        rest.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
@@ -122,4 +135,55 @@ fn a_wait_for_the_store_can_be_ended() {
     let mut running = Running::start(program().env("BECKON_STORE", redis.url()).arg("--wait-for-store"));
     running.until("waiting for the store");
     assert_eq!(running.terminate().code(), Some(0));
+}
+
+/// The levels and the reasons of the events that say why the store failed.
+fn reasons(events: &[serde_json::Value]) -> Vec<(&str, &str)> {
+    let failures = events.iter().filter(|event| event["message"] == "the store failed, senders get 503");
+    failures.map(|event| (event["level"].as_str().unwrap(), event["error"].as_str().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_logged_once_with_its_reason() {
+    let node = TestNode::start().await;
+    let (version, message) = (node.register_offline(1).await, node.subscribe_offline(2).await);
+    for (damaged, level, reason) in
+        [(false, "WARN", "store unavailable ("), (true, "ERROR", "store record unreadable: ")]
+    {
+        let mut running = Running::start(
+            program().env("BECKON_STORE", node.redis.url()).env("BECKON_STORE_TIMEOUT", "300ms"),
+        );
+        let serving = running.until("serving endpoints");
+        let http: SocketAddr = serving["http.listen"].as_str().unwrap().parse().unwrap();
+        if damaged {
+            damage_every_record(&node.redis);
+        } else {
+            node.redis.pause();
+        }
+        for _ in 0..3 {
+            assert_eq!(http_client::put(http, &version, "version=1").await.status, 503);
+            let posted = http_client::send(http, "POST", &message, "TTL: 60\r\n", b"").await;
+            assert_eq!(posted.status, 503);
+        }
+        node.redis.resume();
+        let events = running.last_events();
+        // Six requests failed, for one or two causes: no answer in time, and then perhaps no connection.
+        let reasons = reasons(&events);
+        let causes: BTreeSet<_> = reasons.iter().map(|(_, reason)| reason).collect();
+        assert!((1..=2).contains(&reasons.len()) && causes.len() == reasons.len(), "{events:?}");
+        for (logged_level, logged_reason) in reasons {
+            assert_eq!(logged_level, level);
+            assert!(
+                logged_reason.starts_with(reason) && logged_reason.len() > reason.len(),
+                "{logged_reason}"
+            );
+        }
+    }
+    node.stop().await;
+}
+
+/// Puts something in the place of every record that no version of the server can have written.
+fn damage_every_record(redis: &RedisServer) {
+    let script = "for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('SET', key, 'damaged') end";
+    redis.command(&["EVAL", script, "0"]);
 }

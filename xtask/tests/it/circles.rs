@@ -26,9 +26,6 @@ const KNOWN: &[(&str, &[&str])] = &[
         "crates/store/src",
         &["redis", "redis/broadcasts", "redis/directory", "redis/hello", "redis/link", "redis/messages"],
     ),
-    ("endpoint-node/src", &["connection_nodes", "connection_nodes/link"]),
-    ("endpoint-node/src", &["http", "http/cancel", "http/reject", "http/simplepush", "http/webpush"]),
-    ("proto/src", &["convert", "convert/message"]),
     ("tests/cluster/src", &["fleet", "plan", "stage"]),
     (
         "tools/bench/src",

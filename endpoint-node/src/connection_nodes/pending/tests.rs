@@ -13,7 +13,7 @@ const LATE: Moment = Moment(1000);
 
 type Answer = Receiver<Result<Receipt, Undelivered>>;
 
-/// What is pending for a node, driven by hand.
+/// A [`Pending`], driven by hand.
 struct Bench {
     pending: Pending,
     stream: u64,
@@ -80,7 +80,7 @@ impl Bench {
         self.take_after(Duration::ZERO)
     }
 
-    /// As `take`, so long after the parcels were offered.
+    /// Like `take`, this long after the parcels were offered.
     fn take_after(&mut self, wait: Duration) -> Vec<(u64, u64, char)> {
         let request = self.pending.take_request(self.stream, LATE + wait).unwrap();
         let kind = |parcel: &wire::Parcel| match parcel.notification {
@@ -93,7 +93,7 @@ impl Bench {
         parcels.iter().map(|parcel| (parcel.tag, parcel.connection, kind(parcel))).collect()
     }
 
-    /// What is answered when this is done.
+    /// The outcomes that are due after `act`.
     fn settled(
         &mut self,
         act: impl FnOnce(&mut Pending, &mut Vec<Settled>),
@@ -119,7 +119,7 @@ impl Bench {
 }
 
 #[test]
-fn receipts_in_any_order_find_who_waits_for_them() {
+fn receipts_in_any_order_reach_their_parcels() {
     let mut bench = Bench::open();
     let mut answers: Vec<Answer> = (0..3).map(|connection| bench.offer(connection).unwrap()).collect();
     assert_eq!(bench.take(), [(0, 0, 'u'), (1, 1, 'u'), (2, 2, 'u')]);
@@ -128,10 +128,10 @@ fn receipts_in_any_order_find_who_waits_for_them() {
         assert_eq!(answers[usize::try_from(tag).unwrap()].try_recv(), Ok(Ok(Receipt::Delivered)));
         assert_eq!(bench.settle(tag), [], "the same receipt again");
     }
-    assert_eq!(bench.settle(99), [], "a receipt for nothing");
+    assert_eq!(bench.settle(99), [], "a receipt for an unknown parcel");
     assert!(bench.pending.in_flight.is_empty());
     let _waiting = bench.offer(3).unwrap();
-    assert_eq!(bench.take(), [(3, 3, 'u')], "tags go on");
+    assert_eq!(bench.take(), [(3, 3, 'u')], "tags continue");
 }
 
 #[test]
@@ -159,18 +159,18 @@ fn what_waits_goes_out_together_within_limits() {
 }
 
 #[test]
-fn a_message_whose_time_is_over_is_not_sent() {
+fn an_expired_message_is_not_sent() {
     let mut bench = Bench::open();
     let body = Bytes::from_static(b"body");
     let mut late = bench.offer_body(1, body.clone()).unwrap();
-    assert_eq!(bench.take_after(Duration::from_secs(60)), [(0, 1, 'n')], "only that something was missed");
+    assert_eq!(bench.take_after(Duration::from_secs(60)), [(0, 1, 'n')], "only a nudge");
     assert_eq!(late.try_recv(), Ok(Err(Undelivered::TimedOut)));
     let _in_time = bench.offer_body(2, body).unwrap();
     assert_eq!(bench.take_after(Duration::from_secs(59)), [(1, 2, 'm')]);
 }
 
 #[test]
-fn no_more_is_kept_than_the_limits_say() {
+fn the_limits_bound_what_is_kept() {
     let mut bench = Bench::open();
     let mut answers = Vec::new();
     for connection in 0..(IN_FLIGHT_MAX + OUTBOX_MAX) as u64 {
@@ -212,12 +212,12 @@ fn a_nudge_without_a_receipt_is_tried_again() {
     let mut bench = Bench::open();
     bench.pending.remember(ConnectionId(1));
     assert_eq!(bench.take(), [(0, 1, 'n')]);
-    assert_eq!(bench.expire(), [], "nobody waits for a nudge");
+    assert_eq!(bench.expire(), [], "no request waits for a nudge");
     assert_eq!(bench.take(), [(1, 1, 'n')]);
 }
 
 #[test]
-fn a_broken_stream_answers_all_and_the_next_one_tells_what_was_missed() {
+fn a_broken_stream_settles_all_parcels_and_the_next_one_nudges() {
     let mut bench = Bench::open();
     let _sent = bench.offer(1).unwrap();
     bench.take();
@@ -235,7 +235,7 @@ fn a_broken_stream_answers_all_and_the_next_one_tells_what_was_missed() {
 }
 
 #[test]
-fn parcels_wait_for_the_first_stream_but_not_for_long() {
+fn parcels_wait_for_the_first_stream_until_their_deadline() {
     let mut bench = Bench::opening();
     let _answer = bench.offer(1).unwrap();
     assert_eq!(bench.expire(), [Err(Undelivered::TimedOut)]);
@@ -259,7 +259,7 @@ fn a_closed_link_takes_and_remembers_nothing() {
 }
 
 #[test]
-fn a_parked_stream_is_woken_by_what_it_can_send() {
+fn a_parked_stream_wakes_when_it_can_send() {
     struct Nothing;
     impl Wake for Nothing {
         fn wake(self: Arc<Self>) {}
@@ -267,8 +267,8 @@ fn a_parked_stream_is_woken_by_what_it_can_send() {
     let waker = Waker::from(Arc::new(Nothing));
     let mut bench = Bench::open();
     bench.pending.park(&waker);
-    assert!(bench.pending.wake().is_none(), "there is nothing to send");
+    assert!(bench.pending.take_waker_if_ready().is_none(), "there is nothing to send");
     bench.pending.remember(ConnectionId(1));
-    assert!(bench.pending.wake().is_some_and(|woken| woken.will_wake(&waker)));
-    assert!(bench.pending.wake().is_none(), "it is awake");
+    assert!(bench.pending.take_waker_if_ready().is_some_and(|woken| woken.will_wake(&waker)));
+    assert!(bench.pending.take_waker_if_ready().is_none(), "it is awake");
 }

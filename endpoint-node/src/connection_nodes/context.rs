@@ -1,0 +1,37 @@
+//! What the links to all connection-nodes share.
+
+use crate::metrics::Metrics;
+use beckon_ops::clock::Clock;
+use beckon_proto::{auth::ClusterSecret, tls::Tls};
+use beckon_types::Moment;
+use std::time::Duration;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) delivery_timeout: Duration,
+    pub(super) secret: Option<ClusterSecret>,
+    pub(super) tls: Option<Tls>,
+    pub(super) metrics: Metrics,
+    pub(super) clock: Clock,
+    /// Owns the tasks of the links and of the directory.
+    pub(super) tasks: TaskTracker,
+    /// Ends all of them.
+    pub(super) closed: CancellationToken,
+}
+
+impl Context {
+    pub(super) fn now(&self) -> Moment {
+        Moment(self.clock.now_ms())
+    }
+
+    /// When a parcel that is offered now counts as late.
+    pub(super) fn deadline(&self) -> Moment {
+        self.now() + self.delivery_timeout
+    }
+
+    /// A random number for jitter. Without a source of randomness there is no jitter.
+    pub(super) fn random(&self) -> u64 {
+        getrandom::u64().unwrap_or_default()
+    }
+}

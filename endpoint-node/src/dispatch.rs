@@ -1,0 +1,234 @@
+//! The decision: a notification is stored, then handed over now or left for later.
+//!
+//! What is stored depends on the dialect: of SimplePush the version, of Web Push the message, unless its TTL is 0.
+
+use crate::metrics::{Metrics, seconds};
+use beckon_ops::{
+    clock::Clock,
+    log_throttle::{self, LogThrottle},
+};
+use beckon_proto::delivery::{Deliver, Parcel, Receipt};
+use beckon_store::{Cause, Store, StoreError};
+use beckon_types::{
+    Dialect, FindChannel, FindChannelOutcome, Message, MessageId, Notification, Place, Presence, PutMessage,
+    PutMessageOutcome, PutVersion, PutVersionOutcome, Uaid, Update,
+};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+/// Stale presences that are released at the same time. One more is left alone: the next notification to the same
+/// client finds it stale again.
+const RELEASES_MAX: usize = 256;
+
+/// What became of a notification that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    /// A live socket has it.
+    Delivered,
+    /// It waits in the store for the client. A message with TTL 0 is not stored, and so is lost.
+    Stored,
+}
+
+/// The store did not perform a step, or did not say whether it did. The reason has been logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StoreFailed;
+
+/// Why a version is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VersionRefused {
+    /// The UAID was deleted, or the channel is not registered.
+    Gone,
+    /// The store failed.
+    Storage,
+}
+
+/// Why a message is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MessageRefused {
+    /// The UAID was deleted.
+    UaidGone,
+    /// The channel is not registered, or was registered again with another key.
+    ChannelGone,
+    /// The client has as many stored messages as it may have (PROTOCOL.md section 4.9).
+    Full,
+    /// The store failed.
+    Storage,
+}
+
+impl From<StoreFailed> for VersionRefused {
+    fn from(StoreFailed: StoreFailed) -> Self {
+        Self::Storage
+    }
+}
+
+impl From<StoreFailed> for MessageRefused {
+    fn from(StoreFailed: StoreFailed) -> Self {
+        Self::Storage
+    }
+}
+
+/// Stores notifications and hands them over.
+#[derive(Debug)]
+pub(crate) struct Dispatcher {
+    store: Arc<dyn Store>,
+    nodes: Arc<dyn Deliver>,
+    metrics: Metrics,
+    clock: Clock,
+    failures: LogThrottle<Cause>,
+    releases: TaskTracker,
+    release_permits: Arc<Semaphore>,
+}
+
+impl Dispatcher {
+    /// Stores in `store` and hands over to `nodes`.
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        nodes: Arc<dyn Deliver>,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            store,
+            nodes,
+            metrics,
+            clock,
+            failures: LogThrottle::new(log_throttle::INTERVAL),
+            releases: TaskTracker::new(),
+            release_permits: Arc::new(Semaphore::new(RELEASES_MAX)),
+        }
+    }
+
+    /// Stores a version, then hands it over if its client is connected; `data` goes only to a connected client. The
+    /// time limits of the store and of [`Deliver`] bound how long this takes.
+    pub(crate) async fn accept_version(
+        &self,
+        put: PutVersion,
+        data: Option<Arc<str>>,
+    ) -> Result<Accepted, VersionRefused> {
+        let PutVersion { uaid, channel, version } = put;
+        // Stored before it is handed over or answered: a crash from here on must not lose it.
+        let began_us = self.clock.now_us();
+        let stored = self.store.put_version(put).await;
+        let stored_us = self.clock.now_us();
+        self.metrics.store_duration.observe(seconds(began_us, stored_us));
+        let (sequence, presence) = match self.logged(stored)? {
+            PutVersionOutcome::Stored { sequence, presence } => (sequence, presence),
+            PutVersionOutcome::Gone => return Err(VersionRefused::Gone),
+        };
+        let update = Notification::Update(Update { channel, version, sequence, data });
+        Ok(self.hand_over(Dialect::SimplePush, uaid, presence, update, stored_us).await)
+    }
+
+    /// Stores a message, unless its TTL is zero, then hands it over if its client is connected; returns its id. The
+    /// time limits of the store and of [`Deliver`] bound how long this takes.
+    pub(crate) async fn accept_message(&self, put: PutMessage) -> Result<MessageId, MessageRefused> {
+        let PutMessage { uaid, channel, key, topic, .. } = put;
+        let draft = put.draft.clone();
+        // Stored before it is handed over or answered: a crash from here on must not lose it.
+        let began_us = self.clock.now_us();
+        let stored = self.store.put_message(put).await;
+        let stored_us = self.clock.now_us();
+        self.metrics.store_duration.observe(seconds(began_us, stored_us));
+        let (sequence, presence) = match self.logged(stored)? {
+            PutMessageOutcome::Accepted { sequence, presence } => (sequence, presence),
+            PutMessageOutcome::UaidGone => return Err(MessageRefused::UaidGone),
+            PutMessageOutcome::ChannelGone => return Err(MessageRefused::ChannelGone),
+            PutMessageOutcome::Full => return Err(MessageRefused::Full),
+        };
+        let place = Place { sequence, topic };
+        let is_stored = !draft.ttl.is_zero();
+        let message = Notification::Message(Message { channel, place, key, draft });
+        match self.hand_over(Dialect::WebPush, uaid, presence, message, stored_us).await {
+            Accepted::Stored if !is_stored => {
+                self.metrics.messages_dropped.inc();
+            }
+            Accepted::Delivered | Accepted::Stored => {}
+        }
+        Ok(MessageId { uaid, place })
+    }
+
+    /// Checks that a channel is registered, without sending to it. The store's time limit bounds how long this takes.
+    pub(crate) async fn find_channel(&self, channel: FindChannel) -> Result<(), MessageRefused> {
+        let found = self.store.find_channel(channel).await;
+        match self.logged(found)? {
+            FindChannelOutcome::Registered => Ok(()),
+            FindChannelOutcome::UaidGone => Err(MessageRefused::UaidGone),
+            FindChannelOutcome::ChannelGone => Err(MessageRefused::ChannelGone),
+        }
+    }
+
+    /// Deletes a message if it is still stored. The store's time limit bounds how long this takes.
+    pub(crate) async fn cancel(&self, message: MessageId) -> Result<(), StoreFailed> {
+        let MessageId { uaid, place } = message;
+        let removed = self.store.remove_messages(uaid, vec![place]).await;
+        self.logged(removed)
+    }
+
+    /// Hands a notification over to the connection that has the client, if one does. `stored_us` is when the store
+    /// had taken it.
+    async fn hand_over(
+        &self,
+        dialect: Dialect,
+        uaid: Uaid,
+        presence: Option<Presence>,
+        notification: Notification,
+        stored_us: u64,
+    ) -> Accepted {
+        let Some(presence) = presence else {
+            self.metrics.count_notification(dialect, None);
+            return Accepted::Stored;
+        };
+        let receipt = self.nodes.deliver(Parcel { to: presence, notification }).await;
+        self.metrics.count_notification(dialect, Some(receipt));
+        self.metrics.delivery_duration.observe(seconds(stored_us, self.clock.now_us()));
+        match receipt {
+            Ok(Receipt::Delivered) => Accepted::Delivered,
+            Ok(Receipt::NotHere) => {
+                self.release(uaid, presence);
+                Accepted::Stored
+            }
+            // A busy connection re-reads the store by itself. A node without a lease may be alive and cut off only
+            // from the store, so the presences of its clients are left alone.
+            Ok(Receipt::Busy) | Err(_) => Accepted::Stored,
+        }
+    }
+
+    /// Clears a stale presence in a task of its own: the sender's answer does not wait for it.
+    fn release(&self, uaid: Uaid, presence: Presence) {
+        let Ok(permit) = self.release_permits.clone().try_acquire_owned() else {
+            self.metrics.releases_skipped.inc();
+            return;
+        };
+        let released = self.store.release(uaid, presence);
+        self.releases.spawn(async move {
+            if let Err(error) = released.await {
+                tracing::debug!(%error, "stale presence not released, the next notification tries again");
+            }
+            drop(permit);
+        });
+    }
+
+    /// Logs why a step failed, once per cause and minute: the answer does not say it, and the operator has to know.
+    fn logged<T>(&self, step: Result<T, StoreError>) -> Result<T, StoreFailed> {
+        let error = match step {
+            Ok(outcome) => return Ok(outcome),
+            Err(error) => error,
+        };
+        if let Some(suppressed) = self.failures.admit(error.cause(), self.clock.now_ms()) {
+            let message = "the store failed, senders get 503";
+            match error {
+                StoreError::Unavailable { .. } => tracing::warn!(%error, suppressed, message),
+                // Trying again does not help: an operator has to repair the record.
+                StoreError::Unreadable(_) => tracing::error!(%error, suppressed, message),
+            }
+        }
+        Err(StoreFailed)
+    }
+
+    /// Waits until all releases under way have ended. The store's time limit bounds this.
+    pub(crate) async fn finish(&self) {
+        self.releases.close();
+        self.releases.wait().await;
+    }
+}

@@ -1,0 +1,52 @@
+//! What answering a request takes.
+
+use crate::{dispatch::Dispatcher, metrics::Metrics, vapid::Verifier};
+use beckon_ops::clock::Clock;
+use beckon_types::{EndpointUrl, KeyRing};
+use std::time::Duration;
+use warp::http::{HeaderMap, Method, header::CONTENT_LENGTH};
+
+/// What an operator sets.
+#[derive(Debug, Clone)]
+pub(crate) struct HandlerSettings {
+    /// The longest `data`, in bytes after decoding.
+    pub(crate) sp_max_data: usize,
+    /// The longest body of a message, in bytes.
+    pub(crate) wp_max_data: usize,
+    /// The longest time to live of a message; a longer one is shortened.
+    pub(crate) ttl_max: Duration,
+    /// How many stored messages a client may have.
+    pub(crate) messages_max: u32,
+    /// Time for a request body to arrive.
+    pub(crate) body_timeout: Duration,
+}
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Handler {
+    pub(crate) dispatcher: Dispatcher,
+    /// Opens the tokens of endpoints, and opens and seals the ids of messages.
+    pub(crate) keys: KeyRing,
+    pub(crate) settings: HandlerSettings,
+    pub(crate) vapid: Verifier,
+    /// What endpoints begin with.
+    pub(crate) url: EndpointUrl,
+    pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
+}
+
+/// The head of a request, without its path.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) method: Method,
+    /// Empty if there is none.
+    pub(super) query: String,
+    pub(super) headers: HeaderMap,
+}
+
+impl Head {
+    /// The length of the body, if the client announces it. The HTTP server has refused what is not a number.
+    pub(super) fn body_len(&self) -> Option<u64> {
+        self.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    }
+}
