@@ -10,6 +10,7 @@
 //! Every method of [`Store`] is one atomic step and costs its caller one round trip. The sentences of its
 //! documentation are the names of the cases in the suite.
 
+mod codec;
 pub mod embedded;
 mod error;
 #[cfg(feature = "conformance")]

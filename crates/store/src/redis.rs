@@ -15,6 +15,7 @@
 )]
 
 mod address;
+mod answer;
 mod batch;
 mod broadcasts;
 mod directory;
@@ -27,6 +28,7 @@ mod script;
 
 use crate::{ANNOUNCE_INTERVAL, Announced, Answer, Cause, LEASE, NodeEntry, Store, StoreError};
 use ::redis::{Cmd, ErrorKind, Value};
+use answer::{done, pairs, unexpected};
 use batch::Haste;
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, BROADCASTS_MAX, Backlog, BroadcastId, BroadcastVersion, Broadcasts,
@@ -35,7 +37,6 @@ use beckon_types::{
     Uaid,
 };
 use link::{Failure, Link, Repeat};
-use record::Unreadable;
 use script::{SCRIPTS, Script};
 use std::time::Duration;
 
@@ -282,7 +283,7 @@ impl Store for RedisStore {
     fn find_channel(&self, find: FindChannel) -> Answer<FindChannelOutcome> {
         let script = &SCRIPTS.find_channel;
         let mut call = script.call(&[&keys::client(find.uaid)], 2, 32);
-        call.arg(&find.channel.0[..]).arg(record::restriction(find.restricted.as_ref()));
+        call.arg(&find.channel.0[..]).arg(record::restriction(find.restricted));
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(FindChannelOutcome::UaidGone),
             Value::Int(1) => Ok(FindChannelOutcome::ChannelGone),
@@ -407,39 +408,9 @@ impl Store for RedisStore {
     }
 }
 
-/// Fields and values, as a hash is listed.
-fn pairs(fields: &[Value]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    fields.chunks_exact(2).filter_map(|pair| match pair {
-        [Value::BulkString(field), Value::BulkString(value)] => Some((&field[..], &value[..])),
-        _ => None,
-    })
-}
-
-/// Reads the answer of a step without a result.
-fn done(answer: Value) -> Result<(), StoreError> {
-    match answer {
-        Value::Int(0) => Ok(()),
-        other => Err(unexpected(&other)),
-    }
-}
-
-/// Scripts answer -1 for a record that they cannot read.
-fn unexpected(answer: &Value) -> StoreError {
-    match answer {
-        Value::Int(-1) => StoreError::Unreadable("made by another version, or damaged".into()),
-        _ => StoreError::Unreadable("a script answered what it never answers".into()),
-    }
-}
-
 /// An answer that is there at once.
 fn failed<T: Send + 'static>(error: StoreError) -> Answer<T> {
     Box::pin(std::future::ready(Err(error)))
-}
-
-impl From<Unreadable> for StoreError {
-    fn from(unreadable: Unreadable) -> Self {
-        Self::Unreadable(unreadable.to_string())
-    }
 }
 
 #[cfg(test)]

@@ -21,11 +21,7 @@ const KNOWN: &[(&str, &[&str])] = &[
         "crates/session/src",
         &["session", "session/steps", "session/timers", "simplepush", "simplepush/channels", "webpush"],
     ),
-    ("crates/store/src", &["embedded", "embedded/clients", "embedded/writer"]),
-    (
-        "crates/store/src",
-        &["redis", "redis/broadcasts", "redis/directory", "redis/hello", "redis/link", "redis/messages"],
-    ),
+    ("crates/store/src", &["redis", "redis/link"]),
     ("tests/cluster/src", &["fleet", "plan", "stage"]),
     (
         "tools/bench/src",

@@ -1,124 +1,16 @@
-//! The steps on clients: decided on a record and a seat, in the transaction of a batch.
-//!
-//! A *seat* is who has a client. It is in memory only; a record is in the database as soon as there is a
-//! channel to keep. The steps on messages are in [`super::messages`], those on broadcasts in [`super::broadcasts`].
+//! The steps on clients.
 
 use super::{
-    directory::Directory,
-    message::{KEY_LEN, key},
-    record::{KeyPrefix, Record, Registration, Unreadable},
-    writer::{CLIENTS, MESSAGES},
+    batch::{Batch, Seat},
+    record::{Record, Registration},
 };
-use crate::{Cause, StoreError};
+use crate::{StoreError, codec::Restriction};
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, Dialect, Hello, HelloOutcome, Listed,
     NotOwner, Presence, PutVersion, PutVersionOutcome, Sequence, Snapshot, Uaid,
 };
-use redb::{ReadableTable as _, Table, TableError, WriteTransaction};
-use std::{collections::HashMap, ops::Bound, time::Duration};
 
-/// A record says when its client was seen last to within this part of `uaid_idle`, so that a hello does not
-/// have to write. What is unknown is added to the time: a client never expires too early.
-const LAST_SEEN_PARTS: u32 = 64;
-
-/// Records that a sweep looks at, at most.
-const SWEEP_LEN_MAX: usize = 1000;
-
-/// Messages that a sweep removes, at most, and those of one client. With more the next one is due soon.
-const SWEEP_MESSAGES_MAX: usize = 1000;
-
-/// The time between two sweeps, at least.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
-
-/// The time until the next sweep, at least, after one that found more than it may remove.
-const SWEEP_PAUSE: Duration = Duration::from_secs(1);
-
-/// Who has a client.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Seat {
-    pub(super) presence: Presence,
-    dialect: Dialect,
-}
-
-/// What is known in memory only.
-#[derive(Debug)]
-pub(super) struct Memory {
-    /// The connected clients.
-    pub(super) seats: HashMap<Uaid, Seat>,
-    /// The nodes.
-    pub(super) directory: Directory,
-    /// The random number of this database.
-    pub(super) epoch: u64,
-    idle: Duration,
-    next_sweep: Duration,
-    swept: Option<Uaid>,
-}
-
-impl Memory {
-    /// Nobody is connected yet.
-    pub(super) fn new(epoch: u64, idle: Duration) -> Self {
-        let (seats, directory) = (HashMap::new(), Directory::default());
-        Self { seats, directory, epoch, idle, next_sweep: Duration::ZERO, swept: None }
-    }
-}
-
-/// What the steps of one batch work on.
-pub(super) struct Batch<'txn, 'm> {
-    pub(super) transaction: &'txn WriteTransaction,
-    /// The records as they were before the batch.
-    clients: Table<'txn, &'static [u8; 16], &'static [u8]>,
-    /// What the batch makes of them; `None` is removed. Written at its end, so that many steps on one client
-    /// write its record once.
-    written: HashMap<Uaid, Option<Record>>,
-    /// What the messages carry, as the batch has made it so far: a record and its messages are changed together.
-    pub(super) messages: Table<'txn, &'static [u8; KEY_LEN], &'static [u8]>,
-    /// How many messages the batch has removed.
-    removed: usize,
-    /// The rest.
-    pub(super) memory: &'m mut Memory,
-    /// The time of the batch, since the Unix epoch.
-    pub(super) now: Duration,
-    /// Whether there is something to commit.
-    pub(super) changed: bool,
-    /// Why the database failed in the middle of a step, which may have left half of it in the transaction.
-    broken: Option<StoreError>,
-}
-
-impl<'txn, 'm> Batch<'txn, 'm> {
-    /// Nothing has changed yet.
-    pub(super) fn new(
-        transaction: &'txn WriteTransaction,
-        memory: &'m mut Memory,
-        now: Duration,
-    ) -> Result<Self, TableError> {
-        let (clients, messages) = (transaction.open_table(CLIENTS)?, transaction.open_table(MESSAGES)?);
-        let (written, removed, changed, broken) = (HashMap::new(), 0, false, None);
-        Ok(Self { transaction, clients, written, messages, removed, memory, now, changed, broken })
-    }
-
-    /// Notes why a step failed: if it was the database, nothing of the batch may be committed.
-    pub(super) fn note(&mut self, error: Option<&StoreError>) {
-        match error {
-            Some(error @ StoreError::Unavailable { .. }) => self.broken = Some(error.clone()),
-            // Found before anything was changed.
-            Some(StoreError::Unreadable(_)) | None => {}
-        }
-    }
-
-    /// Writes what has changed into the transaction, and tells whether there is something to commit.
-    pub(super) fn finish(mut self) -> Result<bool, StoreError> {
-        if let Some(error) = self.broken {
-            return Err(error);
-        }
-        for (uaid, record) in self.written {
-            match record {
-                Some(record) => drop(self.clients.insert(&uaid.0, &record.encode()[..]).map_err(failed)?),
-                None => drop(self.clients.remove(&uaid.0).map_err(failed)?),
-            }
-        }
-        Ok(self.changed)
-    }
-
+impl Batch<'_, '_> {
     /// See [`crate::Store::hello`].
     pub(super) fn hello(&mut self, hello: &Hello) -> Result<HelloOutcome, StoreError> {
         let record = self.load(hello.uaid)?;
@@ -203,7 +95,7 @@ impl<'txn, 'm> Batch<'txn, 'm> {
             channels: Vec::new(),
         });
         let sequence = record.sequence;
-        let restricted = add.restricted.map(KeyPrefix::from);
+        let restricted = add.restricted.map(Restriction::from);
         if let Some(registration) = record.channel_mut(add.channel) {
             let key = registration.key;
             if (registration.channel.spelling, registration.restricted) != (add.spelling, restricted) {
@@ -257,118 +149,17 @@ impl<'txn, 'm> Batch<'txn, 'm> {
     /// See [`crate::Store::ack_versions`].
     pub(super) fn ack_versions(&mut self, uaid: Uaid, acks: &[Ack]) -> Result<(), StoreError> {
         let Some(mut record) = self.load(uaid)? else { return Ok(()) };
-        let mut changed = false;
+        let mut is_changed = false;
         for ack in acks {
             let Some(registration) = record.channel_mut(ack.channel) else { continue };
             let Some(pending) = registration.channel.pending else { continue };
             if ack.version.is_none_or(|number| pending.equals_double(number)) {
                 registration.channel.pending = None;
-                changed = true;
+                is_changed = true;
             }
         }
-        if changed {
+        if is_changed {
             self.save(uaid, record);
-        }
-        Ok(())
-    }
-
-    /// Removes records and messages that have expired, a bounded number at a time, and notes that connected clients
-    /// are still seen. Does nothing between the times at which it is due.
-    pub(super) fn sweep(&mut self) -> Result<(), StoreError> {
-        if self.now < self.memory.next_sweep {
-            return Ok(());
-        }
-        self.memory.next_sweep = self.now + SWEEP_INTERVAL;
-        let after = self.memory.swept.map_or(Bound::Unbounded, |uaid| Bound::Excluded(uaid.0));
-        let range = self.clients.range::<&[u8; 16]>((after.as_ref(), Bound::Unbounded)).map_err(failed)?;
-        let mut uaids = Vec::with_capacity(SWEEP_LEN_MAX);
-        for entry in range.take(SWEEP_LEN_MAX) {
-            uaids.push(Uaid(*entry.map_err(failed)?.0.value()));
-        }
-        self.memory.swept = if uaids.len() < SWEEP_LEN_MAX { None } else { uaids.last().copied() };
-        let before = self.removed;
-        for uaid in uaids {
-            match self.load(uaid) {
-                Ok(record) if self.memory.seats.contains_key(&uaid) => self.renew(uaid, record)?,
-                Ok(Some(mut record)) => {
-                    if self.remove_expired(uaid, &mut record)? {
-                        self.save(uaid, record);
-                    }
-                }
-                // Loading removes what has expired. A record of a newer version is not ours to remove.
-                Ok(None) | Err(StoreError::Unreadable(_)) => {}
-                Err(error @ StoreError::Unavailable { .. }) => return Err(error),
-            }
-            if self.removed - before >= SWEEP_MESSAGES_MAX {
-                self.memory.swept = Some(uaid);
-                self.memory.next_sweep = self.now + SWEEP_PAUSE;
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// The seat of a client, if this socket has it.
-    pub(super) fn seat(&self, uaid: Uaid, presence: Presence) -> Result<Seat, NotOwner> {
-        self.memory.seats.get(&uaid).filter(|seat| seat.presence == presence).copied().ok_or(NotOwner)
-    }
-
-    /// Reads a record. One that has expired is removed: nobody may see it again, also after a new hello.
-    pub(super) fn load(&mut self, uaid: Uaid) -> Result<Option<Record>, StoreError> {
-        if let Some(record) = self.written.get(&uaid) {
-            return Ok(record.clone());
-        }
-        let record = match self.clients.get(&uaid.0).map_err(failed)? {
-            None => return Ok(None),
-            Some(bytes) => Record::decode(bytes.value()).map_err(unreadable)?,
-        };
-        let idle = self.memory.idle + 2 * (self.memory.idle / LAST_SEEN_PARTS) + Duration::from_secs(1);
-        let unseen = self.now.saturating_sub(Duration::from_secs(record.last_seen));
-        if unseen > idle && !self.memory.seats.contains_key(&uaid) {
-            self.remove(uaid, &record)?;
-            return Ok(None);
-        }
-        Ok(Some(record))
-    }
-
-    /// Notes that a client is seen now, if the record does not say about so already. Messages that have expired are
-    /// removed on the way.
-    pub(super) fn renew(&mut self, uaid: Uaid, record: Option<Record>) -> Result<(), StoreError> {
-        let Some(mut record) = record else { return Ok(()) };
-        let mut changed = self.remove_expired(uaid, &mut record)?;
-        let unseen = self.now.abs_diff(Duration::from_secs(record.last_seen));
-        if unseen > self.memory.idle / LAST_SEEN_PARTS {
-            record.last_seen = self.now.as_secs();
-            changed = true;
-        }
-        if changed {
-            self.save(uaid, record);
-        }
-        Ok(())
-    }
-
-    pub(super) fn save(&mut self, uaid: Uaid, record: Record) {
-        self.changed = true;
-        self.written.insert(uaid, Some(record));
-    }
-
-    /// Removes a record that has been loaded, and its messages.
-    fn remove(&mut self, uaid: Uaid, record: &Record) -> Result<(), StoreError> {
-        self.remove_carried(uaid, record.messages.iter().map(|message| message.place.sequence))?;
-        self.changed = true;
-        self.written.insert(uaid, None);
-        Ok(())
-    }
-
-    /// Removes what the messages carry that have been taken out of a record. That has to be saved, or removed.
-    pub(super) fn remove_carried(
-        &mut self,
-        uaid: Uaid,
-        messages: impl IntoIterator<Item = Sequence>,
-    ) -> Result<(), StoreError> {
-        for sequence in messages {
-            self.messages.remove(&key(uaid, sequence)).map_err(failed)?;
-            self.removed += 1;
         }
         Ok(())
     }
@@ -383,15 +174,4 @@ fn all_registered(listed: Option<&Listed>, record: Option<&Record>) -> bool {
         Some(Listed::Channels(channels)) => channels.iter().all(registered),
         Some(Listed::Impossible) | None => false,
     }
-}
-
-/// A record or a message is not as this version writes them.
-pub(super) fn unreadable(unreadable: Unreadable) -> StoreError {
-    StoreError::Unreadable(unreadable.to_string())
-}
-
-/// The database failed.
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-pub(super) fn failed(error: redb::StorageError) -> StoreError {
-    StoreError::unavailable(Cause::Disk, format!("database: {error}"))
 }

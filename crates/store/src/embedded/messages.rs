@@ -1,16 +1,20 @@
-//! The steps on Web Push messages. What is decided is decided on the record of the client, which lists its messages;
-//! what they carry is written once and read to be sent.
+//! The steps on Web Push messages. They decide on the record of the client, which lists its messages. What a message
+//! carries is written once, and read only to be sent.
 
 use super::{
-    clients::{Batch, failed, unreadable},
-    message::{decode, encode, key},
-    record::{KeyPrefix, Record, Stored, Unreadable},
+    batch::{Batch, failed, millis},
+    record::{Record, Stored},
+    tables::message_key,
 };
-use crate::StoreError;
+use crate::{
+    StoreError,
+    codec::{Restriction, Unreadable, message},
+};
 use beckon_types::{
-    Backlog, Draft, Fetch, FindChannel, FindChannelOutcome, Message, NotOwner, Place, Position, PutMessage,
+    Backlog, Fetch, FindChannel, FindChannelOutcome, Message, NotOwner, Place, Position, PutMessage,
     PutMessageOutcome, Sequence, Uaid,
 };
+use bytes::Bytes;
 use redb::ReadableTable as _;
 use std::time::Duration;
 
@@ -19,12 +23,12 @@ impl Batch<'_, '_> {
     pub(super) fn put_message(&mut self, put: &PutMessage) -> Result<PutMessageOutcome, StoreError> {
         let presence = self.memory.seats.get(&put.uaid).map(|seat| seat.presence);
         let Some(mut record) = self.load(put.uaid)? else {
-            // A connected client without channels is known, although the database has nothing of it.
+            // A connected client without channels is known, although it has no record.
             let known = presence.is_some();
             return Ok(if known { PutMessageOutcome::ChannelGone } else { PutMessageOutcome::UaidGone });
         };
         let Some(channel) = record.position(put.channel) else { return Ok(PutMessageOutcome::ChannelGone) };
-        if record.channels[channel].restricted != put.restricted.map(KeyPrefix::from) {
+        if record.channels[channel].restricted != put.restricted.map(Restriction::from) {
             return Ok(PutMessageOutcome::ChannelGone);
         }
         let mut taken = record.take_messages(|message| !self.is_good(message));
@@ -38,10 +42,12 @@ impl Batch<'_, '_> {
         }
         self.remove_carried(put.uaid, taken)?;
         let sequence = Sequence(record.sequence.0 + 1);
-        // Also if nothing is stored: the sequence is in the id of the message, and that may not come again.
+        // Even if nothing is stored: the sequence is part of the message id, which must not be used twice.
         record.sequence = sequence;
         if stores {
-            self.messages.insert(&key(put.uaid, sequence), &encode(put)[..]).map_err(failed)?;
+            self.messages
+                .insert(&message_key(put.uaid, sequence), &message::encode(put)[..])
+                .map_err(failed)?;
             record.messages.push(Stored {
                 place: Place { sequence, topic: put.topic },
                 expires: millis(self.now.saturating_add(put.draft.ttl)),
@@ -61,7 +67,7 @@ impl Batch<'_, '_> {
             return Ok(if is_connected { FindChannelOutcome::ChannelGone } else { gone });
         };
         let channel = record.position(find.channel).map(|position| &record.channels[position]);
-        let restricted = find.restricted.map(KeyPrefix::from);
+        let restricted = find.restricted.map(Restriction::from);
         let is_registered = channel.is_some_and(|channel| channel.restricted == restricted);
         Ok(if is_registered { FindChannelOutcome::Registered } else { FindChannelOutcome::ChannelGone })
     }
@@ -88,7 +94,7 @@ impl Batch<'_, '_> {
         Ok(())
     }
 
-    /// Reads the messages of a record behind a position, at most `max`.
+    /// Reads no more than `max` messages of a record, behind a position.
     pub(super) fn backlog(
         &self,
         uaid: Uaid,
@@ -106,38 +112,11 @@ impl Batch<'_, '_> {
         Ok(Backlog { messages, more })
     }
 
-    /// Takes the messages that have expired out of a record, which has to be saved if there were any.
-    pub(super) fn remove_expired(&mut self, uaid: Uaid, record: &mut Record) -> Result<bool, StoreError> {
-        let expired = record.take_messages(|message| !self.is_good(message));
-        let any = !expired.is_empty();
-        self.remove_carried(uaid, expired)?;
-        Ok(any)
-    }
-
-    /// Whether a message has not expired.
-    fn is_good(&self, stored: &Stored) -> bool {
-        millis(self.now) < stored.expires
-    }
-
     /// Reads a message that has not expired.
     fn message(&self, uaid: Uaid, stored: &Stored) -> Result<Message, StoreError> {
-        let bytes = self.messages.get(&key(uaid, stored.place.sequence)).map_err(failed)?;
-        let bytes = bytes.ok_or_else(|| unreadable(Unreadable("message is not there")))?;
-        let carried = decode(bytes.value()).map_err(unreadable)?;
-        Ok(Message {
-            channel: carried.channel,
-            place: stored.place,
-            key: carried.key,
-            draft: Draft {
-                urgency: carried.urgency,
-                ttl: Duration::from_millis(stored.expires.saturating_sub(millis(self.now))),
-                payload: carried.payload,
-            },
-        })
+        let bytes = self.messages.get(&message_key(uaid, stored.place.sequence)).map_err(failed)?;
+        let bytes = bytes.ok_or(Unreadable("message is missing"))?;
+        let left = Duration::from_millis(stored.expires.saturating_sub(millis(self.now)));
+        Ok(message::decode(&Bytes::copy_from_slice(bytes.value()), stored.place, left)?)
     }
-}
-
-/// Whole milliseconds; at most what fits, in half a billion years.
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,53 +1,38 @@
-//! The one thread that has the database: group commit.
+//! The only thread that uses the database: group commit.
 //!
-//! It takes whatever steps are ready, performs them in one transaction, commits that (one fsync for all of
-//! them), and only then answers. While it waits for the disk the next batch gathers. A batch that changed
-//! nothing durable is not committed.
+//! It takes all steps that are ready, performs them in one transaction, commits that (one fsync for all of them), and
+//! only then answers. While it waits for the disk, the next batch gathers. A batch that changed nothing durable is not
+//! committed.
 
 use super::{
-    Clock,
-    clients::{Batch, Memory, failed},
-    message::KEY_LEN,
+    batch::{Batch, Memory, failed},
+    step::Step,
 };
-use crate::{Cause, StoreError};
-use redb::{Database, TableDefinition};
+use crate::StoreError;
+use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
-/// Steps that wait for the writer. A further one waits for its turn, within its time limit.
+/// Returns the time since the Unix epoch.
+pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// Most steps that wait for the writer. A further one waits until there is room, within its time limit.
 pub(super) const QUEUE_LEN_MAX: usize = 4096;
 
-/// Steps in one transaction.
+/// Most steps in one transaction.
 const BATCH_LEN_MAX: usize = 1024;
 
-/// The records of the clients, by UAID.
-pub(super) const CLIENTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("clients");
-
-/// What the stored messages carry, by UAID and sequence.
-pub(super) const MESSAGES: TableDefinition<'_, &[u8; KEY_LEN], &[u8]> = TableDefinition::new("messages");
-
-/// The version of each broadcast, by its id.
-pub(super) const BROADCASTS: TableDefinition<'_, &str, &str> = TableDefinition::new("broadcasts");
-
-/// Numbers about the database: `format`, `epoch`, and the revision of the broadcasts, `broadcasts`.
-pub(super) const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
-
-/// Performs a step, and gives what answers it once the batch is committed, or is not.
-pub(super) type Step = Box<dyn FnOnce(&mut Batch<'_, '_>) -> Reply + Send>;
-
-/// Answers a step.
-pub(super) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-
-/// What the writer is told.
+/// What the writer is asked to do.
+#[derive(Debug)]
 pub(super) enum Order {
     /// Perform a step.
-    Step(Step),
-    /// Perform what is in the queue, close the database, and say so.
+    Step(Box<dyn Step>),
+    /// Perform what is in the queue, then close the database, and signal that it is closed.
     Close(Option<oneshot::Sender<()>>),
 }
 
-/// The thread's own.
+/// What the thread owns.
 pub(super) struct Writer {
-    pub(super) database: Database,
+    pub(super) database: redb::Database,
     pub(super) memory: Memory,
     pub(super) clock: Clock,
 }
@@ -62,43 +47,46 @@ impl Writer {
             for order in orders.drain(..) {
                 match order {
                     Order::Step(step) => steps.push(step),
-                    Order::Close(told) => {
+                    Order::Close(signal) => {
                         queue.close();
-                        closed.extend(told);
+                        closed.extend(signal);
                     }
                 }
             }
-            if let Err(error) = self.perform(steps) {
-                // The steps were answered, or their callers see that the answer is dropped.
+            let committed = self.commit(&mut steps);
+            if let Err(error) = &committed {
                 tracing::error!(error = %error, "database failed");
+            }
+            for step in steps {
+                step.answer(committed.clone());
             }
         }
         drop(self);
-        for told in closed {
-            let _ = told.send(());
+        for signal in closed {
+            let _ = signal.send(());
         }
     }
 
-    /// Performs steps in one transaction and answers them.
-    fn perform(&mut self, steps: Vec<Step>) -> Result<(), StoreError> {
-        let unavailable = |error: &dyn std::fmt::Display| {
-            StoreError::unavailable(Cause::Disk, format!("database: {error}"))
-        };
-        let transaction = self.database.begin_write().map_err(|error| unavailable(&error))?;
+    /// Performs steps in one transaction, and commits that.
+    fn commit(&mut self, steps: &mut [Box<dyn Step>]) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write().map_err(failed)?;
         let now = (self.clock)();
-        let mut batch =
-            Batch::new(&transaction, &mut self.memory, now).map_err(|error| unavailable(&error))?;
-        let replies: Vec<_> = steps.into_iter().map(|step| step(&mut batch)).collect();
+        let mut batch = Batch::new(&transaction, &mut self.memory, now)?;
+        for step in steps {
+            step.perform(&mut batch);
+        }
         let swept = batch.sweep();
         batch.note(swept.as_ref().err());
-        let ended = match batch.finish() {
-            Ok(true) => transaction.commit().map_err(|error| unavailable(&error)),
-            Ok(false) => transaction.abort().map_err(failed),
-            Err(error) => Err(error),
-        };
-        for reply in replies {
-            reply(ended.clone());
+        if batch.finish()? {
+            transaction.commit().map_err(failed)
+        } else {
+            transaction.abort().map_err(failed)
         }
-        ended
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("memory", &self.memory).finish_non_exhaustive()
     }
 }

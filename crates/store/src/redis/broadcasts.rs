@@ -1,7 +1,7 @@
 //! Broadcasts in Redis: one hash of ids and versions, with the revision in the field without a name.
 
-use super::{Unreadable, pairs};
-use crate::StoreError;
+use super::answer::pairs;
+use crate::{StoreError, codec::Unreadable};
 use beckon_types::Broadcasts;
 use redis::Value;
 use std::sync::Arc;

@@ -4,10 +4,13 @@
 //! version 0x01 | flags (bit 0 room, bit 1 has a WebSocket URL) | name | gRPC address | WebSocket URL, if any
 //! ```
 //!
-//! Each text is its length in four bytes, big-endian, and UTF-8. The script puts the end of the lease before it.
+//! The script puts the end of the lease in front of it.
 
-use super::{pairs, record::Unreadable};
-use crate::{Announced, NodeEntry, StoreError};
+use super::answer::pairs;
+use crate::{
+    Announced, NodeEntry, StoreError,
+    codec::{Unreadable, put_text, take, take_text},
+};
 use beckon_types::NodeId;
 use redis::Value;
 
@@ -31,8 +34,7 @@ pub(super) fn encode(entry: &NodeEntry) -> Vec<u8> {
     let ws_url = if entry.ws_url.is_some() { WS_URL } else { 0 };
     let mut out = vec![VERSION, room | ws_url];
     for text in [Some(&entry.name), Some(&entry.grpc_address), entry.ws_url.as_ref()].into_iter().flatten() {
-        out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
-        out.extend_from_slice(text.as_bytes());
+        put_text(text, &mut out);
     }
     out
 }
@@ -40,24 +42,15 @@ pub(super) fn encode(entry: &NodeEntry) -> Vec<u8> {
 /// Reads an entry.
 pub(super) fn decode(field: &[u8], value: &[u8]) -> Result<NodeEntry, Unreadable> {
     let node = field.try_into().map(u64::from_be_bytes).map_err(|_| Unreadable("node is not 8 bytes"))?;
-    let (&[version, flags], mut rest) =
-        value.split_first_chunk().ok_or(Unreadable("directory entry is too short"))?;
+    let mut rest = value;
+    let [version, flags] = take(&mut rest)?;
     if version != VERSION {
         return Err(Unreadable("directory entry of another version"));
     }
-    let name = text(&mut rest)?;
-    let grpc_address = text(&mut rest)?;
-    let ws_url = if flags & WS_URL != 0 { Some(text(&mut rest)?) } else { None };
+    let name = take_text(&mut rest)?.to_owned();
+    let grpc_address = take_text(&mut rest)?.to_owned();
+    let ws_url = if flags & WS_URL != 0 { Some(take_text(&mut rest)?.to_owned()) } else { None };
     Ok(NodeEntry { node: NodeId(node), name, grpc_address, ws_url, room: flags & ROOM != 0 })
-}
-
-/// Takes one text.
-fn text(rest: &mut &[u8]) -> Result<String, Unreadable> {
-    const SHORT: Unreadable = Unreadable("directory entry is too short");
-    let (len, after) = rest.split_first_chunk().ok_or(SHORT)?;
-    let (bytes, after) = after.split_at_checked(u32::from_be_bytes(*len) as usize).ok_or(SHORT)?;
-    *rest = after;
-    String::from_utf8(bytes.to_vec()).map_err(|_| Unreadable("directory entry is not UTF-8"))
 }
 
 /// Reads the answer of the announce script.

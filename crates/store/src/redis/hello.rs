@@ -1,7 +1,11 @@
 //! The step hello: what its script is told, and what it answers.
 
-use super::{SCRIPTS, keys, messages, pairs, record, unexpected};
-use crate::StoreError;
+use super::{
+    answer::{pairs, unexpected},
+    keys, messages, record,
+    script::SCRIPTS,
+};
+use crate::{StoreError, codec};
 use beckon_types::{ChannelId, Dialect, Hello, HelloOutcome, Listed};
 use redis::{Cmd, Value};
 
@@ -18,8 +22,8 @@ pub(super) fn call(hello: &Hello, idle_ms: u64) -> Cmd {
     };
     let arguments = 8 + listed.len();
     let mut call = SCRIPTS.hello.call(&[&keys::client(hello.uaid)], arguments, 64 + 16 * listed.len());
-    call.arg(hello.named.map_or(0, record::dialect_byte))
-        .arg(record::dialect_byte(hello.otherwise))
+    call.arg(hello.named.map_or(0, codec::dialect_byte))
+        .arg(codec::dialect_byte(hello.otherwise))
         .arg(&record::presence_bytes(hello.presence)[..])
         .arg(u8::from(hello.adopt))
         .arg(u8::from(hello.room))
@@ -45,7 +49,7 @@ pub(super) fn outcome(answer: Value) -> Result<HelloOutcome, StoreError> {
             else {
                 return Err(StoreError::Unreadable("answer of hello without a dialect".into()));
             };
-            let dialect = record::dialect(u8::try_from(dialect).unwrap_or(0))?;
+            let dialect = codec::dialect(u8::try_from(dialect).unwrap_or(0))?;
             let (head, snapshot) = record::record(pairs(&fields))?;
             let former = head.and_then(|head| head.presence);
             Ok(HelloOutcome::Claimed { dialect, former, snapshot, backlog: messages::backlog(backlog)? })

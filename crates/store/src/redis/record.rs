@@ -2,23 +2,26 @@
 //!
 //! ```text
 //! field "m", the head   version 0x01 | dialect (1 SimplePush, 2 Web Push) | node, 8 bytes | connection, 8 bytes
-//!                       | sequence, decimal digits            all zero node and connection: nobody has it
-//! field channel id      form | mask, 4 bytes, if the form has bit 1 | restriction, 16 bytes, if it has bit 2
-//!   (16 bytes)          | key id | pending version, decimal digits
-//!                       form bit 0: no hyphens; bit 1: the mask says which letters are in upper case;
-//!                       bit 2: the channel is restricted to an application server's key
-//! field sequence        a message without a topic: nothing
+//!                       | sequence, decimal digits; node and connection are zero if the client is offline
+//! field channel id      the start of a channel (`codec::channel`) | key id | pending version, decimal digits
+//!   (16 bytes)
+//! field sequence        a message without a topic: empty
 //!   (decimal digits)
 //! field "t" and tag     a message with a topic: its sequence, decimal digits
 //!   (13 bytes)
 //! ```
 //!
-//! A message itself is in a key of its own, `m{UAID}field` (`messages`), and expires without its field: a field whose
-//! key is gone is no message. The lengths of fields tell them apart; a sequence has at most 14 digits.
+//! The message itself is in a key of its own, `m{UAID}field` (`messages`), and expires without its field: a field whose
+//! key is gone is not a message. The lengths of the fields tell them apart; a sequence has no more than 14 digits.
 //!
-//! Numbers of more than a byte are big-endian. Numbers that scripts count with are decimal digits, so that no
-//! Lua number has to hold a version. The scripts in `scripts/` write the same format.
+//! Numbers of more than a byte are big-endian. Numbers that scripts count with are decimal digits, so that a Lua number
+//! never has to hold a version. The scripts in `scripts/` write the same format.
 
+use crate::codec::{
+    Restriction, Unreadable,
+    channel::{START_LEN_MAX, Start},
+    dialect, take,
+};
 use beckon_types::{
     Channel, ChannelId, ConnectionId, Dialect, KeyHash, KeyId, NodeId, Presence, Sequence, Snapshot,
     Spelling, TOPIC_TAG_LEN, TopicTag, Version,
@@ -30,10 +33,6 @@ const VERSION: u8 = 1;
 /// Bytes of a presence.
 pub(super) const PRESENCE_LEN: usize = 16;
 
-/// Bytes of a restriction: the beginning of the hash of an application server's key. Whoever could make two keys that
-/// begin alike would restrict his own channels only.
-pub(super) const RESTRICTION_LEN: usize = 16;
-
 /// Bytes of the field of a message with a topic.
 const TOPIC_FIELD_LEN: usize = 1 + TOPIC_TAG_LEN;
 
@@ -42,11 +41,6 @@ const SEQUENCE_AT: usize = 2 + PRESENCE_LEN;
 
 /// The field of the head.
 pub(super) const HEAD: &[u8] = b"m";
-
-/// A field is not as this version writes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Unreadable(pub(super) &'static str);
 
 /// What the head says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,23 +51,6 @@ pub(super) struct Head {
     pub(super) presence: Option<Presence>,
     /// The last write.
     pub(super) sequence: Sequence,
-}
-
-/// The byte of a dialect.
-pub(super) fn dialect_byte(dialect: Dialect) -> u8 {
-    match dialect {
-        Dialect::SimplePush => 1,
-        Dialect::WebPush => 2,
-    }
-}
-
-/// The dialect of a byte.
-pub(super) fn dialect(byte: u8) -> Result<Dialect, Unreadable> {
-    match byte {
-        1 => Ok(Dialect::SimplePush),
-        2 => Ok(Dialect::WebPush),
-        _ => Err(Unreadable("unknown dialect")),
-    }
 }
 
 /// The bytes of a presence.
@@ -107,21 +84,16 @@ pub(super) fn head(bytes: &[u8]) -> Result<Head, Unreadable> {
     Ok(Head { dialect: dialect(fixed[1])?, presence: presence(&fixed[2..])?, sequence: sequence(digits)? })
 }
 
-/// The beginning of a channel: form, mask and restriction.
+/// The beginning of a channel, as it is registered.
 pub(super) fn channel_start(spelling: Spelling, restricted: Option<KeyHash>) -> Vec<u8> {
-    let mask = if spelling.upper == 0 { None } else { Some(spelling.upper.to_be_bytes()) };
-    let form =
-        u8::from(!spelling.hyphens) | u8::from(mask.is_some()) << 1 | u8::from(restricted.is_some()) << 2;
-    let mut bytes = Vec::with_capacity(1 + 4 + RESTRICTION_LEN);
-    bytes.push(form);
-    bytes.extend(mask.into_iter().flatten());
-    bytes.extend_from_slice(restriction(restricted.as_ref()));
+    let mut bytes = Vec::with_capacity(START_LEN_MAX);
+    Start { spelling, restricted: restricted.map(Restriction::from) }.encode(&mut bytes);
     bytes
 }
 
-/// The bytes of what a channel is restricted to; none if it is not.
-pub(super) fn restriction(restricted: Option<&KeyHash>) -> &[u8] {
-    restricted.map_or(&[], |hash| &hash.0[..RESTRICTION_LEN])
+/// What scripts compare with a channel's restriction: empty for none.
+pub(super) fn restriction(restricted: Option<KeyHash>) -> Vec<u8> {
+    restricted.map_or_else(Vec::new, |hash| Restriction::from(hash).0.to_vec())
 }
 
 /// The field of a message with that topic; none for one without.
@@ -136,21 +108,10 @@ pub(super) fn topic_field(topic: Option<TopicTag>) -> Vec<u8> {
 /// Reads a channel's field.
 pub(super) fn channel(field: &[u8], value: &[u8]) -> Result<Channel, Unreadable> {
     let id = field.try_into().map_err(|_| Unreadable("channel id is not 16 bytes"))?;
-    let (&form, rest) = value.split_first().ok_or(Unreadable("channel is empty"))?;
-    if form > 7 {
-        return Err(Unreadable("unknown form of a channel"));
-    }
-    let (upper, rest) = if form & 2 == 0 {
-        (0, rest)
-    } else {
-        let (mask, rest) = rest.split_first_chunk().ok_or(Unreadable("channel is too short"))?;
-        (u32::from_be_bytes(*mask), rest)
-    };
-    let restriction_len = if form & 4 == 0 { 0 } else { RESTRICTION_LEN };
-    let (_restriction, rest) =
-        rest.split_at_checked(restriction_len).ok_or(Unreadable("channel is too short"))?;
-    let (_key, pending) = rest.split_first().ok_or(Unreadable("channel is too short"))?;
-    let pending = match pending {
+    let mut rest = value;
+    let Start { spelling, .. } = Start::decode(&mut rest)?;
+    let [_key] = take(&mut rest)?;
+    let pending = match rest {
         [] => None,
         digits => Some(
             std::str::from_utf8(digits)
@@ -159,7 +120,7 @@ pub(super) fn channel(field: &[u8], value: &[u8]) -> Result<Channel, Unreadable>
                 .ok_or(Unreadable("pending version is not a version"))?,
         ),
     };
-    Ok(Channel { id: ChannelId(id), spelling: Spelling { hyphens: form & 1 == 0, upper }, pending })
+    Ok(Channel { id: ChannelId(id), spelling, pending })
 }
 
 /// Reads the head and the channels of a record.
@@ -192,36 +153,24 @@ pub(super) fn sequence(digits: &[u8]) -> Result<Sequence, Unreadable> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::tests::fixture;
     use proptest::prelude::*;
 
-    /// Records as version 1 wrote them. These files are never edited, so that they stay readable.
+    /// Fields of records as version 1 writes them.
     const FIXTURE: &str = include_str!("../../tests/fixtures/record-v1.redis");
 
-    /// The same of Web Push.
-    const FIXTURE_WEBPUSH: &str = include_str!("../../tests/fixtures/record-v1-webpush.redis");
-
-    fn bytes(hex: &str) -> Vec<u8> {
-        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
-    }
-
     #[test]
-    fn records_of_version_1_stay_readable() {
-        let mut seen = 0;
-        let lines = FIXTURE.lines().chain(FIXTURE_WEBPUSH.lines());
-        for line in lines.filter(|line| !line.starts_with('#')) {
-            let [field, value, expected] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else {
-                panic!("three columns: {line}");
-            };
-            let (field, value) = (bytes(field), bytes(value));
+    fn records_of_version_1_are_read() {
+        let fields = fixture(FIXTURE);
+        assert_eq!(fields.len(), 11, "all lines of the fixture");
+        for ([field, value], expected) in fields {
             let read = if field == HEAD {
                 format!("{:?}", head(&value).unwrap())
             } else {
                 format!("{:?}", channel(&field, &value).unwrap())
             };
             assert_eq!(read, expected);
-            seen += 1;
         }
-        assert_eq!(seen, 11, "all lines of the fixtures");
     }
 
     #[test]

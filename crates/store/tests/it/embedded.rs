@@ -189,7 +189,7 @@ async fn an_unreadable_record_is_told_and_stays() {
     drop(store);
     let bytes = std::fs::read(directory.path().join("store.redb")).unwrap();
     let clients: redb::TableDefinition<'_, &[u8; 16], &[u8]> = redb::TableDefinition::new("clients");
-    let newer: &[u8] = &[3, 1, 0];
+    let newer: &[u8] = &[2, 1, 0];
     {
         let database = redb::Database::open(directory.path().join("store.redb")).unwrap();
         let transaction = database.begin_write().unwrap();

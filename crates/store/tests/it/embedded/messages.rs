@@ -1,12 +1,12 @@
 //! What only the embedded store has for messages and broadcasts: its disk and its clock.
 
-use super::{IDLE, open, options, shared};
+use super::{IDLE, options, shared};
 use crate::SetClock;
 use beckon_store::{Store, StoreError, embedded::EmbeddedStore};
 use beckon_store_conformance::{message_steps::*, steps::*};
 use beckon_types::{
     AddChannel, Backlog, BroadcastId, BroadcastVersion, ChannelId, Draft, Encoding, Hello, KeyHash, KeyId,
-    Payload, Place, PutMessage, PutMessageOutcome, Sequence, Uaid, Urgency,
+    Payload, Place, PutMessage, PutMessageOutcome, Sequence, Urgency,
 };
 use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -261,44 +261,6 @@ async fn an_unreadable_message_is_told_and_stays() {
     accepted(&store, numbered(&client, 2)).await;
     drop(store);
     assert_eq!(on_disk(directory.path()), 2);
-}
-
-/// Web Push made the tables and records that it needs besides those of SimplePush: a server without it can open the
-/// database of one with it, and the other way round.
-#[tokio::test]
-async fn the_format_is_that_of_the_servers_without_web_push() {
-    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
-    let store = shared(directory.path(), &clock);
-    let simple = offline(&store, 1).await;
-    let client = subscribed(&store, 1).await;
-    accepted(&store, numbered(&client, 1)).await;
-    drop(store);
-    let first_byte = |uaid: Uaid| {
-        let clients: redb::TableDefinition<'_, &[u8; 16], &[u8]> = redb::TableDefinition::new("clients");
-        let numbers: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("numbers");
-        let database = redb::Database::open(directory.path().join("store.redb")).unwrap();
-        let transaction = database.begin_read().unwrap();
-        let format = transaction.open_table(numbers).unwrap().get("format").unwrap().unwrap().value();
-        let records = transaction.open_table(clients).unwrap();
-        (format, records.get(&uaid.0).unwrap().unwrap().value()[0])
-    };
-    assert_eq!(first_byte(simple.uaid), (1, 1));
-    assert_eq!(first_byte(client.uaid), (1, 2));
-    // As such a server leaves it.
-    {
-        let database = redb::Database::open(directory.path().join("store.redb")).unwrap();
-        let transaction = database.begin_write().unwrap();
-        transaction.delete_table(MESSAGES).unwrap();
-        let broadcasts: redb::TableDefinition<'_, &str, &str> = redb::TableDefinition::new("broadcasts");
-        transaction.delete_table(broadcasts).unwrap();
-        transaction.commit().unwrap();
-    }
-    let store: Arc<dyn Store> = Arc::new(open(directory.path(), &clock));
-    stored(&store, simple.uaid, simple.channels[0], 1).await;
-    assert_eq!(store.broadcasts(0).await.unwrap(), None);
-    let another = subscribed(&store, 1).await;
-    accepted(&store, numbered(&another, 1)).await;
-    assert_eq!(backlog(&store, &another, 10).await.messages.len(), 1);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The database file without fsync: for those who would rather have speed than survive a power failure.
+//! The database file without fsync: faster, and not safe from a power failure.
 //!
 //! A commit still writes all its pages with `pwrite(2)` before it returns (redb's `PagedCachedFile::flush`
 //! writes its buffer and then asks for `sync_data`), so what was committed is in the page cache of the

@@ -1,0 +1,250 @@
+//! The ground that all steps stand on: the records and messages of one transaction, and what is in memory only.
+//!
+//! A *seat* is the socket that owns a client. It is in memory only, since no socket outlives the process; a record is in
+//! the database as soon as there is a channel to keep.
+
+use super::{
+    directory::Directory,
+    record::{Record, Stored},
+    tables::{CLIENTS, Clients, MESSAGES, Messages, message_key},
+};
+use crate::{Cause, StoreError};
+use beckon_types::{Dialect, NotOwner, Presence, Sequence, Uaid};
+use redb::{ReadableTable as _, WriteTransaction};
+use std::{collections::HashMap, ops::Bound, time::Duration};
+
+/// A record says to within this part of `uaid_idle` when its client was last seen, so that a hello does not have to
+/// write. The uncertainty is added to the time: a client never expires too early.
+const LAST_SEEN_PARTS: u32 = 64;
+
+/// Most records that a sweep reads.
+const SWEEP_LEN_MAX: usize = 1000;
+
+/// A sweep that has removed so many messages ends with the client it is at; the next one is due soon.
+const SWEEP_MESSAGES_MAX: usize = 1000;
+
+/// The time between two sweeps.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The time until the next sweep after one that did not get through its records.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+
+/// The socket that owns a client.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seat {
+    pub(super) presence: Presence,
+    pub(super) dialect: Dialect,
+}
+
+/// What is in memory only.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// The connected clients.
+    pub(super) seats: HashMap<Uaid, Seat>,
+    /// The nodes.
+    pub(super) directory: Directory,
+    /// The random number of this database.
+    pub(super) epoch: u64,
+    uaid_idle: Duration,
+    next_sweep: Duration,
+    /// The last client that the latest sweep read; `None` if the next sweep starts at the first client.
+    swept: Option<Uaid>,
+}
+
+impl Memory {
+    /// No client is connected yet.
+    pub(super) fn new(epoch: u64, uaid_idle: Duration) -> Self {
+        let (seats, directory) = (HashMap::new(), Directory::default());
+        Self { seats, directory, epoch, uaid_idle, next_sweep: Duration::ZERO, swept: None }
+    }
+}
+
+/// What the steps of one batch work on.
+pub(super) struct Batch<'txn, 'm> {
+    pub(super) transaction: &'txn WriteTransaction,
+    /// The records as they were before the batch.
+    clients: Clients<'txn>,
+    /// What the batch makes of them; `None` is removed. Written at its end, so that many steps on one client write its
+    /// record once.
+    written: HashMap<Uaid, Option<Record>>,
+    /// What the messages carry, as the batch has made it so far: a record and its messages are changed together.
+    pub(super) messages: Messages<'txn>,
+    /// How many messages the batch has removed.
+    removed: usize,
+    pub(super) memory: &'m mut Memory,
+    /// The time of the batch, since the Unix epoch.
+    pub(super) now: Duration,
+    /// Whether there is something to commit.
+    pub(super) is_changed: bool,
+    /// Why the database failed in the middle of a step, half of which may be in the transaction.
+    broken: Option<StoreError>,
+}
+
+impl<'txn, 'm> Batch<'txn, 'm> {
+    /// A batch that has not changed anything yet.
+    pub(super) fn new(
+        transaction: &'txn WriteTransaction,
+        memory: &'m mut Memory,
+        now: Duration,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            transaction,
+            clients: transaction.open_table(CLIENTS).map_err(failed)?,
+            written: HashMap::new(),
+            messages: transaction.open_table(MESSAGES).map_err(failed)?,
+            removed: 0,
+            memory,
+            now,
+            is_changed: false,
+            broken: None,
+        })
+    }
+
+    /// Notes why a step failed: if it was the database, nothing of the batch may be committed.
+    pub(super) fn note(&mut self, error: Option<&StoreError>) {
+        match error {
+            Some(error @ StoreError::Unavailable { .. }) => self.broken = Some(error.clone()),
+            // It was found before anything was changed.
+            Some(StoreError::Unreadable(_)) | None => {}
+        }
+    }
+
+    /// Writes what has changed into the transaction, and returns whether there is something to commit.
+    pub(super) fn finish(mut self) -> Result<bool, StoreError> {
+        if let Some(error) = self.broken {
+            return Err(error);
+        }
+        for (uaid, record) in self.written {
+            match record {
+                Some(record) => drop(self.clients.insert(&uaid.0, &record.encode()[..]).map_err(failed)?),
+                None => drop(self.clients.remove(&uaid.0).map_err(failed)?),
+            }
+        }
+        Ok(self.is_changed)
+    }
+
+    /// The seat of a client, if this socket has it.
+    pub(super) fn seat(&self, uaid: Uaid, presence: Presence) -> Result<Seat, NotOwner> {
+        self.memory.seats.get(&uaid).filter(|seat| seat.presence == presence).copied().ok_or(NotOwner)
+    }
+
+    /// Reads a record. One that has expired is removed, so that it is not seen again even after a new hello.
+    pub(super) fn load(&mut self, uaid: Uaid) -> Result<Option<Record>, StoreError> {
+        if let Some(record) = self.written.get(&uaid) {
+            return Ok(record.clone());
+        }
+        let record = match self.clients.get(&uaid.0).map_err(failed)? {
+            None => return Ok(None),
+            Some(bytes) => Record::decode(bytes.value())?,
+        };
+        let uncertainty = 2 * (self.memory.uaid_idle / LAST_SEEN_PARTS) + Duration::from_secs(1);
+        let unseen = self.now.saturating_sub(Duration::from_secs(record.last_seen));
+        if unseen > self.memory.uaid_idle + uncertainty && !self.memory.seats.contains_key(&uaid) {
+            self.remove(uaid, &record)?;
+            return Ok(None);
+        }
+        Ok(Some(record))
+    }
+
+    /// Notes that a client is seen now, unless the record says so closely enough. Messages that have expired are removed
+    /// on the way.
+    pub(super) fn renew(&mut self, uaid: Uaid, record: Option<Record>) -> Result<(), StoreError> {
+        let Some(mut record) = record else { return Ok(()) };
+        let mut is_changed = self.remove_expired(uaid, &mut record)?;
+        let unseen = self.now.abs_diff(Duration::from_secs(record.last_seen));
+        if unseen > self.memory.uaid_idle / LAST_SEEN_PARTS {
+            record.last_seen = self.now.as_secs();
+            is_changed = true;
+        }
+        if is_changed {
+            self.save(uaid, record);
+        }
+        Ok(())
+    }
+
+    /// Keeps a record.
+    pub(super) fn save(&mut self, uaid: Uaid, record: Record) {
+        self.is_changed = true;
+        self.written.insert(uaid, Some(record));
+    }
+
+    /// Removes a record that has been loaded, and its messages.
+    pub(super) fn remove(&mut self, uaid: Uaid, record: &Record) -> Result<(), StoreError> {
+        self.remove_carried(uaid, record.messages.iter().map(|message| message.place.sequence))?;
+        self.is_changed = true;
+        self.written.insert(uaid, None);
+        Ok(())
+    }
+
+    /// Whether a message has not expired.
+    pub(super) fn is_good(&self, stored: &Stored) -> bool {
+        millis(self.now) < stored.expires
+    }
+
+    /// Takes the messages that have expired out of a record. True if there were any: the record has to be saved.
+    pub(super) fn remove_expired(&mut self, uaid: Uaid, record: &mut Record) -> Result<bool, StoreError> {
+        let expired = record.take_messages(|message| !self.is_good(message));
+        let is_changed = !expired.is_empty();
+        self.remove_carried(uaid, expired)?;
+        Ok(is_changed)
+    }
+
+    /// Removes what messages carry that have been taken out of a record. The record has to be saved, or removed.
+    pub(super) fn remove_carried(
+        &mut self,
+        uaid: Uaid,
+        messages: impl IntoIterator<Item = Sequence>,
+    ) -> Result<(), StoreError> {
+        for sequence in messages {
+            self.messages.remove(&message_key(uaid, sequence)).map_err(failed)?;
+            self.removed += 1;
+        }
+        Ok(())
+    }
+
+    /// Removes records and messages that have expired, a bounded number at a time, and notes that connected clients are
+    /// still seen. Does nothing before it is due.
+    pub(super) fn sweep(&mut self) -> Result<(), StoreError> {
+        if self.now < self.memory.next_sweep {
+            return Ok(());
+        }
+        self.memory.next_sweep = self.now + SWEEP_INTERVAL;
+        let after = self.memory.swept.map_or(Bound::Unbounded, |uaid| Bound::Excluded(uaid.0));
+        let range = self.clients.range::<&[u8; 16]>((after.as_ref(), Bound::Unbounded)).map_err(failed)?;
+        let mut uaids = Vec::with_capacity(SWEEP_LEN_MAX);
+        for entry in range.take(SWEEP_LEN_MAX) {
+            uaids.push(Uaid(*entry.map_err(failed)?.0.value()));
+        }
+        self.memory.swept = if uaids.len() < SWEEP_LEN_MAX { None } else { uaids.last().copied() };
+        let before = self.removed;
+        for uaid in uaids {
+            match self.load(uaid) {
+                Ok(record) if self.memory.seats.contains_key(&uaid) => self.renew(uaid, record)?,
+                Ok(Some(mut record)) => {
+                    if self.remove_expired(uaid, &mut record)? {
+                        self.save(uaid, record);
+                    }
+                }
+                // Loading removes what has expired. An unreadable record may be of a newer version, and stays.
+                Ok(None) | Err(StoreError::Unreadable(_)) => {}
+                Err(error @ StoreError::Unavailable { .. }) => return Err(error),
+            }
+            if self.removed - before >= SWEEP_MESSAGES_MAX {
+                self.memory.swept = Some(uaid);
+                self.memory.next_sweep = self.now + SWEEP_PAUSE;
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whole milliseconds, or the highest number, which is half a billion years.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The error for a database that failed.
+pub(super) fn failed(error: impl Into<redb::Error>) -> StoreError {
+    StoreError::unavailable(Cause::Disk, format!("database: {}", error.into()))
+}

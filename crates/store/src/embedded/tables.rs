@@ -1,0 +1,57 @@
+//! The tables of the database.
+
+use beckon_types::{Sequence, Uaid};
+use redb::{Table, TableDefinition};
+
+/// The records of the clients, by UAID ([`super::record`]).
+pub(super) const CLIENTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("clients");
+
+/// What the stored messages carry, by UAID and sequence ([`crate::codec::message`]).
+pub(super) const MESSAGES: TableDefinition<'_, &[u8; MESSAGE_KEY_LEN], &[u8]> =
+    TableDefinition::new("messages");
+
+/// The version of each broadcast, by its id.
+pub(super) const BROADCASTS: TableDefinition<'_, &str, &str> = TableDefinition::new("broadcasts");
+
+/// Numbers about the database, by their names: [`FORMAT`], [`EPOCH`] and [`REVISION`].
+pub(super) const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
+
+/// The name of the number that is the version of the tables.
+pub(super) const FORMAT: &str = "format";
+
+/// The name of the random number that was drawn when the database was made.
+pub(super) const EPOCH: &str = "epoch";
+
+/// The name of the number that is the revision of the broadcasts.
+pub(super) const REVISION: &str = "broadcasts";
+
+/// [`CLIENTS`], opened.
+pub(super) type Clients<'txn> = Table<'txn, &'static [u8; 16], &'static [u8]>;
+
+/// [`MESSAGES`], opened.
+pub(super) type Messages<'txn> = Table<'txn, &'static [u8; MESSAGE_KEY_LEN], &'static [u8]>;
+
+/// [`NUMBERS`], opened.
+pub(super) type Numbers<'txn> = Table<'txn, &'static str, u64>;
+
+/// Bytes of a key of [`MESSAGES`].
+const MESSAGE_KEY_LEN: usize = 24;
+
+/// The key of a message. The messages of one client are beside each other, the oldest first.
+pub(super) fn message_key(uaid: Uaid, sequence: Sequence) -> [u8; MESSAGE_KEY_LEN] {
+    let mut key = [0; MESSAGE_KEY_LEN];
+    key[..16].copy_from_slice(&uaid.0);
+    key[16..].copy_from_slice(&sequence.0.to_be_bytes());
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_the_order_of_the_sequences() {
+        let keys = [0, 1, 255, 256, u64::MAX].map(|sequence| message_key(Uaid([7; 16]), Sequence(sequence)));
+        assert!(keys.is_sorted());
+    }
+}
