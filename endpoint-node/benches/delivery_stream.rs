@@ -20,7 +20,8 @@ use beckon_proto::{
     },
     transport,
 };
-use beckon_store::{NodeEntry, Store, harness::RedisServer, redis::Limits};
+use beckon_store::{NodeEntry, Store, redis::Limits};
+use beckon_testbed::redis::RedisServer;
 use beckon_types::{ChannelId, ConnectionId, NodeId, Notification, Presence, Sequence, Update, Version};
 use divan::{Bencher, counter::ItemsCount};
 use futures_util::{StreamExt as _, future::join_all, stream::BoxStream};

@@ -4,7 +4,7 @@ use crate::{
     node::{TestNode, until},
     wire::{TEXT, Wire},
 };
-use beckon_store::{harness::Options, harness::RedisServer};
+use beckon_testbed::redis::{Options, RedisServer};
 use beckon_types::{
     BROADCAST_ID_LEN_MAX, BROADCAST_VERSION_LEN_MAX, BROADCASTS_MAX, BroadcastId, BroadcastVersion,
 };

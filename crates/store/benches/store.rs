@@ -6,9 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has to stop")]
 
-use beckon_store::{
-    Answer, Store, embedded::EmbeddedStore, embedded::Options, harness::RedisServer, redis::Limits,
-};
+use beckon_store::{Answer, Store, embedded::EmbeddedStore, embedded::Options, redis::Limits};
+use beckon_testbed::redis::RedisServer;
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, ChannelId, ConnectionId, Dialect, Draft, Encoding, Hello,
     HelloOutcome, KeyId, Listed, NodeId, Payload, Place, Presence, PutMessage, PutMessageOutcome, PutVersion,

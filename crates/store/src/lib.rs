@@ -13,8 +13,6 @@
 mod codec;
 pub mod embedded;
 mod error;
-#[cfg(feature = "conformance")]
-pub mod harness;
 mod open;
 pub mod redis;
 

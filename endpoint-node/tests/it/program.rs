@@ -1,7 +1,7 @@
 //! The program as an operator starts it: exit codes and messages (`docs/configuration.md`).
 
 use crate::{http_client, test_node::TestNode};
-use beckon_store::harness::RedisServer;
+use beckon_testbed::{ports::Port, redis::RedisServer};
 use beckon_types::KeyRing;
 use std::{
     collections::BTreeSet,
@@ -44,11 +44,12 @@ fn wrong_settings_end_it_with_64_and_all_reasons() {
 
 #[test]
 fn a_store_that_is_not_there_ends_it_with_69_in_one_sentence() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let output = program().env("BECKON_STORE", format!("redis://127.0.0.1:{port}")).output().unwrap();
+    let port = Port::free();
+    let address = port.address().to_string();
+    let output = program().env("BECKON_STORE", format!("redis://{address}")).output().unwrap();
     assert_eq!(output.status.code(), Some(69));
     assert_eq!(told(&output).lines().count(), 1, "{}", told(&output));
-    assert!(told(&output).contains(&format!("127.0.0.1:{port}")), "{}", told(&output));
+    assert!(told(&output).contains(&address), "{}", told(&output));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Handing notifications over to connection-nodes, and what happens when that fails.
 
 use crate::{
-    certificates::Certificates,
+    certificates::tls,
     node_server::{Manner, NodeServer},
     test_node::{TestNode, connected_to},
 };
 use beckon_proto::delivery::Receipt;
+use beckon_testbed::certificates::Certificates;
 use beckon_types::{ChannelId, NodeId, Notification, PutVersion, PutVersionOutcome, Uaid, Version};
 use std::time::Duration;
 
@@ -195,15 +196,16 @@ async fn a_node_with_another_secret_gets_nothing() {
 #[tokio::test]
 async fn with_tls_only_nodes_of_the_same_authority_are_spoken_to() {
     let (ours, theirs) = (Certificates::make(), Certificates::make());
-    let files = ["cert.pem", "key.pem", "ca.pem"].map(|name| ours.file(name).to_str().unwrap().to_owned());
+    let files = [ours.certificate(), ours.key(), ours.authority()];
+    let files = files.map(|path| path.to_str().unwrap().to_owned());
     let node = TestNode::start_with(&[
         ("BECKON_GRPC_TLS_CERT", &files[0]),
         ("BECKON_GRPC_TLS_KEY", &files[1]),
         ("BECKON_GRPC_TLS_CA", &files[2]),
     ])
     .await;
-    let friend = NodeServer::start(21, None, Some(ours.tls()));
-    let stranger = NodeServer::start(22, None, Some(theirs.tls()));
+    let friend = NodeServer::start(21, None, Some(tls(&ours)));
+    let stranger = NodeServer::start(22, None, Some(tls(&theirs)));
     let careless = NodeServer::start(23, None, None);
     for (client, server, status) in [(1, &friend, 200), (2, &stranger, 202), (3, &careless, 202)] {
         server.announce(&node.store).await;
@@ -217,7 +219,7 @@ async fn with_tls_only_nodes_of_the_same_authority_are_spoken_to() {
 #[tokio::test]
 async fn a_node_with_tls_refuses_a_sender_without() {
     let node = TestNode::start().await;
-    let server = NodeServer::start(24, None, Some(Certificates::make().tls()));
+    let server = NodeServer::start(24, None, Some(tls(&Certificates::make())));
     server.announce(&node.store).await;
     let path = node.register(1, connected_to(server.node, 1)).await;
     assert_eq!(within(node.put(&path, "version=1")).await.status, 202);

@@ -3,7 +3,8 @@
 use crate::http_client::{self, Answer};
 use beckon_endpoint_node::{Listeners, config::Config};
 use beckon_ops::{config::Source, shutdown::Shutdown};
-use beckon_store::{Store, harness::RedisServer};
+use beckon_store::Store;
+use beckon_testbed::redis::RedisServer;
 use beckon_types::{
     AddChannel, AddChannelOutcome, Backlog, ChannelId, ConnectionId, Dialect, Endpoint, Hello, HelloOutcome,
     KeyHash, KeyId, KeyRing, Listed, Message, NodeId, Presence, Spelling, Uaid,

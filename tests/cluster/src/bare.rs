@@ -1,6 +1,6 @@
 //! A WebSocket without any help: it answers nothing by itself, and sends whatever it is told.
 
-use crate::PATIENCE;
+use beckon_testbed::PATIENCE;
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

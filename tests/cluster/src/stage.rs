@@ -1,21 +1,26 @@
 //! One test's view of a fleet.
 
 use crate::{
-    PATIENCE,
-    fleet::{Fleet, Profile, Shape},
-    node::Node,
-    plan::Plan,
-    talk::Client,
+    connected::wait_until_connected,
+    requests::{self, FORM, POOL, app_server, send, through},
+    shared::{self, Profile},
+    talk::{Client, new_channel},
 };
-use beckon_client::app_server::{AppServer, Options};
+use beckon_client::app_server::AppServer;
+use beckon_testbed::{
+    fleet::Fleet,
+    node::Node,
+    plan::{Plan, Shape},
+};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::{Method, Response};
 use std::{
     ops::Deref,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
 };
 
 /// A fleet, used in turn: each connection goes to the next node that holds WebSockets, each request to the next
@@ -35,17 +40,19 @@ pub struct Stage {
 impl Stage {
     /// A view of the fleet that all tests of this profile share.
     pub fn shared(shape: Shape, profile: Profile) -> Self {
-        Self::of(Fleet::shared(shape, profile))
+        Self::of(shared::fleet(shape, profile))
     }
 
     /// A fleet of the test's own, which it may break.
     pub fn own(plan: Plan) -> Self {
-        Self::of(Arc::new(plan.start()))
+        let stage = Self::apart(plan);
+        stage.wait_until_connected();
+        stage
     }
 
     /// A fleet of the test's own, whose nodes need not find each other.
     pub fn apart(plan: Plan) -> Self {
-        Self::of(Arc::new(plan.start_apart()))
+        Self::of(Arc::new(plan.start()))
     }
 
     fn of(fleet: Arc<Fleet>) -> Self {
@@ -57,6 +64,11 @@ impl Stage {
             connections: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
         }
+    }
+
+    /// Waits until a PUT to any node that takes PUTs reaches a client on any node that holds WebSockets.
+    pub fn wait_until_connected(&self) {
+        wait_until_connected(&self.fleet);
     }
 
     /// Connects to the next node.
@@ -79,7 +91,7 @@ impl Stage {
     pub async fn registered(&self) -> Registered {
         let mut client = self.connect().await;
         let uaid = client.hello().await;
-        let channel = crate::talk::new_channel();
+        let channel = new_channel();
         let endpoint = client.register(&channel).await;
         Registered { client, uaid, channel, endpoint }
     }
@@ -117,9 +129,7 @@ impl Stage {
 
     /// PUTs a version through this node and returns the status.
     pub async fn put_through(node: &Node, endpoint: &str, version: u64) -> u16 {
-        let form = format!("version={version}");
-        let url = through(node, endpoint);
-        send(&app_server(POOL), Method::PUT, &url, &[FORM], form.into()).await.status().as_u16()
+        requests::put_through(node, endpoint, version).await
     }
 
     /// GETs a URL, whoever serves it.
@@ -151,9 +161,6 @@ pub struct Registered {
     pub endpoint: String,
 }
 
-/// The header of a form body.
-pub const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
-
 impl Deref for Stage {
     type Target = Fleet;
 
@@ -165,43 +172,8 @@ impl Deref for Stage {
 impl Drop for Stage {
     #[expect(clippy::print_stderr, reason = "shown with the panic of the test, and only then")]
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if thread::panicking() {
             eprintln!("{}", self.fleet.logs());
         }
     }
-}
-
-/// How many connections to a node are kept for the next request.
-const POOL: usize = 4;
-
-/// Has more patience than the server, whose time limits are what a test is about.
-fn app_server(idle_max: usize) -> AppServer {
-    AppServer::new(Options { limit: PATIENCE, idle_max, ..Options::default() })
-}
-
-/// The same endpoint at another node.
-pub fn through(node: &Node, endpoint: &str) -> String {
-    let address = node.addresses().http.expect("a node that takes PUTs");
-    let path =
-        endpoint.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
-    format!("http://{address}/{path}")
-}
-
-async fn send(
-    app_server: &AppServer,
-    method: Method,
-    url: &str,
-    headers: &[(&str, &str)],
-    body: Bytes,
-) -> Response<Bytes> {
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = url.parse().unwrap_or_else(|error| panic!("{url}: {error}"));
-    let mut map = HeaderMap::new();
-    for (name, value) in headers {
-        let name = http::HeaderName::try_from(*name).expect("a header name");
-        map.append(name, value.parse().expect("a header value"));
-    }
-    *request.headers_mut() = map;
-    app_server.request(request).await.unwrap_or_else(|error| panic!("{url}: {error}"))
 }

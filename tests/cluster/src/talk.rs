@@ -1,10 +1,10 @@
 //! A SimplePush user agent that says what the test writes, and checks what it is told.
 
-use crate::PATIENCE;
 use beckon_client::{
     error::{Close, Error},
     raw::{Frame, Options, RawSocket},
 };
+use beckon_testbed::PATIENCE;
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
 //! A Web Push user agent that says what the test writes, and the application server that sends to it.
 
 use crate::{
-    node::Node,
     stage::Stage,
     talk::{self, new_channel},
 };
@@ -11,6 +10,7 @@ use beckon_client::{
     raw::Options,
     vapid::{Claims, Scheme, Signer, origin_of},
 };
+use beckon_testbed::node::Node;
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -257,7 +257,7 @@ impl Stage {
     /// Waits until a broadcast has this version for those who say hello, on every node.
     pub async fn until_broadcast(&self, id: &str, version: &str) {
         for node in self.connection_nodes() {
-            crate::until(&format!("{id} is {version} on {}", node.name()), async || {
+            beckon_testbed::until(&format!("{id} is {version} on {}", node.name()), async || {
                 let mut client = Client::connect(&node.ws_url()).await;
                 let reply = client.hello_with(json!({"broadcasts": {id: "none yet"}})).await;
                 client.leave().await;

@@ -22,7 +22,6 @@ const KNOWN: &[(&str, &[&str])] = &[
         &["session", "session/steps", "session/timers", "simplepush", "simplepush/channels", "webpush"],
     ),
     ("crates/store/src", &["redis", "redis/link"]),
-    ("tests/cluster/src", &["fleet", "plan", "stage"]),
     (
         "tools/bench/src",
         &[

@@ -1,25 +1,15 @@
 //! Redis goes away and comes back.
 
-use beckon_store::{
-    Answer, Store, StoreError, harness::Options, harness::RedisCluster, harness::RedisServer, redis::Limits,
-    redis::RedisStore, redis::connect,
-};
+use beckon_store::{Answer, Store, StoreError, redis::Limits, redis::RedisStore, redis::connect};
 use beckon_store_conformance::{message_steps, steps::*};
+use beckon_testbed::{
+    forwarder::Forwarder,
+    redis::{Options, RedisCluster, RedisServer},
+};
 use beckon_types::{BroadcastId, BroadcastVersion};
 use futures_util::future::{BoxFuture, join_all};
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-};
+use std::{sync::Arc, time::Duration};
+use tokio::task::JoinSet;
 
 const STEP_TIMEOUT: Duration = Duration::from_millis(600);
 
@@ -31,59 +21,6 @@ const RECOVERY_STEPS_MAX: u32 = 100;
 
 async fn open(url: &str) -> RedisStore {
     connect(url, Limits { step_timeout: STEP_TIMEOUT, ..Limits::default() }).await.unwrap()
-}
-
-/// A way to a server on which answers can be lost.
-struct LossyWay {
-    address: SocketAddr,
-    loses: Arc<AtomicBool>,
-    _task: JoinSet<()>,
-}
-
-impl LossyWay {
-    async fn to(server: &RedisServer) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, port) = (listener.local_addr().unwrap(), server.port());
-        let loses = Arc::new(AtomicBool::new(false));
-        let (mut task, flag) = (JoinSet::new(), loses.clone());
-        task.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((from, _)) = listener.accept().await {
-                let to = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                connections.spawn(pass(from, to, flag.clone()));
-            }
-        });
-        Self { address, loses, _task: task }
-    }
-
-    /// When the next answer is on its way, the connection breaks instead.
-    fn lose_answer(&self) {
-        self.loses.store(true, Ordering::SeqCst);
-    }
-
-    fn has_lost_it(&self) -> bool {
-        !self.loses.load(Ordering::SeqCst)
-    }
-}
-
-/// Passes on what two sides say, until an answer is to be lost.
-async fn pass(store: TcpStream, server: TcpStream, loses: Arc<AtomicBool>) {
-    let (mut from_store, mut to_store) = store.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let answers = async {
-        let mut buffer = [0; 4096];
-        loop {
-            let len = from_server.read(&mut buffer).await.unwrap_or(0);
-            let lost = loses.swap(false, Ordering::SeqCst);
-            if len == 0 || lost || to_store.write_all(&buffer[..len]).await.is_err() {
-                break;
-            }
-        }
-    };
-    tokio::select! {
-        _ = tokio::io::copy(&mut from_store, &mut to_server) => {}
-        () = answers => {}
-    }
 }
 
 /// Waits until the store performs steps again, all by itself.
@@ -181,8 +118,8 @@ async fn a_crowd_of_steps_ends_in_time_while_redis_is_paused() {
 async fn a_message_whose_answer_is_lost_is_stored_once() {
     use message_steps::{accepted, lasting, message, remove, waiting};
     let server = RedisServer::start();
-    let way = LossyWay::to(&server).await;
-    let url = format!("redis://{}", way.address);
+    let way = Forwarder::to(server.address());
+    let url = format!("redis://{}", way.address());
     let store: Arc<dyn Store> = Arc::new(connect(&url, Limits::default()).await.unwrap());
     let client = subscribed(&store, 1).await;
     // The server has the script from now on.
@@ -190,15 +127,15 @@ async fn a_message_whose_answer_is_lost_is_stored_once() {
     way.lose_answer();
     let refused = store.put_message(message(&client, "b")).await;
     assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
-    assert!(way.has_lost_it());
+    assert!(way.has_lost_answer());
     recovers(&store).await;
     assert_eq!(waiting(&store, &client).await, ["a", "b"]);
     way.lose_answer();
     accepted(&store, lasting(Duration::ZERO, message(&client, "c"))).await;
-    assert!(way.has_lost_it());
+    assert!(way.has_lost_answer());
     way.lose_answer();
     remove(&store, client.uaid, &[place]).await;
-    assert!(way.has_lost_it());
+    assert!(way.has_lost_answer());
     assert_eq!(waiting(&store, &client).await, ["b"]);
 }
 

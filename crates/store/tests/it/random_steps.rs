@@ -1,11 +1,12 @@
 //! Random steps have the same outcomes on every store as on the reference.
 
 use crate::SetClock;
-use beckon_store::{Store, harness::RedisServer};
+use beckon_store::Store;
 use beckon_store_conformance::{
     model::CHANNELS, model::CLIENTS, model::KEYS, model::Names, model::SOCKETS, model::Step, model::TOPICS,
     model::perform, model::reference::Model,
 };
+use beckon_testbed::redis::RedisServer;
 use beckon_types::{Dialect, Spelling, Urgency, Version};
 use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::TestRunner};
 use std::sync::Arc;

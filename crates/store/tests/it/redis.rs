@@ -1,10 +1,8 @@
 //! The suite on Redis, and what only Redis has.
 
-use beckon_store::{
-    OpenError, Store, StoreError, harness::Options, harness::RedisCluster, harness::RedisServer,
-    redis::ConnectError, redis::Limits, redis::connect,
-};
+use beckon_store::{OpenError, Store, StoreError, redis::ConnectError, redis::Limits, redis::connect};
 use beckon_store_conformance::{Fixture, run_all, steps::*};
+use beckon_testbed::redis::{Options, RedisCluster, RedisServer};
 use beckon_types::{Hello, HelloOutcome, PutVersionOutcome};
 use std::{sync::Arc, time::Duration};
 

@@ -1,10 +1,9 @@
 //! Messages in Redis: what they cost there, and what is left of them.
 
 use crate::redis::{number, only_client, open};
-use beckon_store::{
-    Store, StoreError, harness::RedisCluster, harness::RedisServer, redis::Limits, redis::connect,
-};
+use beckon_store::{Store, StoreError, redis::Limits, redis::connect};
 use beckon_store_conformance::{message_steps::*, steps::*};
+use beckon_testbed::redis::{RedisCluster, RedisServer};
 use beckon_types::{AddChannel, Dialect, Fetch, Hello, KeyHash, PutMessage, PutMessageOutcome};
 use std::{sync::Arc, time::Duration};
 

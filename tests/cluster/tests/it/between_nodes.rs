@@ -1,21 +1,23 @@
 //! gRPC between the tiers: who may speak, and what happens when nobody can.
 
 use beckon_cluster_tests::{
-    fleet::Shape,
-    plan::Plan,
-    process,
-    programs::Program,
-    proxy::Proxy,
     stage::{Registered, Stage},
     talk::{Client, new_channel},
+};
+use beckon_testbed::{
+    forwarder::Forwarder,
+    plan::{Plan, Shape, key},
+    ports::Port,
+    process,
+    programs::Program,
+    redis::RedisServer,
     until,
 };
-use beckon_store::harness::RedisServer;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_between_the_tiers_delays_and_loses_nothing() {
     let mut plan = Plan::new(Shape::Cluster);
-    let proxy = Proxy::start(plan.node("c0").addresses.grpc.unwrap()).await;
+    let proxy = Forwarder::to(plan.node("c0").addresses.grpc.unwrap());
     plan.node("c0").set("BECKON_GRPC_ADVERTISE", &proxy.address().to_string());
     let stage = Stage::own(plan);
     let mut client = Stage::client_of(stage.node("c0")).await;
@@ -40,7 +42,7 @@ async fn a_cut_between_the_tiers_delays_and_loses_nothing() {
         expect_in_the_end(&mut client, healed).await;
         client.ack(&channel, healed).await;
         // Each endpoint-node has its own stream; let both be back before the next cut.
-        stage.wait_until_ready();
+        stage.wait_until_connected();
     }
 }
 
@@ -75,8 +77,9 @@ async fn a_node_with_another_secret_is_refused() {
 #[tokio::test]
 async fn the_internal_port_is_not_opened_to_others_without_a_secret() {
     let redis = RedisServer::start();
-    let [ws, admin] = std::array::from_fn(|_| beckon_cluster_tests::ports::free().to_string());
-    let grpc = format!("0.0.0.0:{}", beckon_cluster_tests::ports::free().port());
+    let ports = [(); 3].map(|()| Port::free());
+    let [ws, admin, _] = ports.each_ref().map(|port| port.address().to_string());
+    let grpc = format!("0.0.0.0:{}", ports[2].number());
     let settings = [
         ("BECKON_WS_LISTEN", &*ws),
         ("BECKON_ADMIN_LISTEN", &admin),
@@ -84,7 +87,7 @@ async fn the_internal_port_is_not_opened_to_others_without_a_secret() {
         ("BECKON_GRPC_ADVERTISE", "127.0.0.1:1"),
         ("BECKON_STORE", &redis.url()),
         ("BECKON_ENDPOINT_URL", "http://127.0.0.1:1"),
-        ("BECKON_TOKEN_KEYS", &beckon_cluster_tests::plan::key(1)),
+        ("BECKON_TOKEN_KEYS", &key(1)),
     ];
     let (status, output) = process::run(&Program::ConnectionNode.path(), &[], &settings);
     assert_eq!(status.code(), Some(64), "{output}");

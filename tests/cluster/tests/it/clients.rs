@@ -5,12 +5,12 @@
 
 use beckon_client::raw::{Frame, Options, SUBPROTOCOL};
 use beckon_cluster_tests::{
-    PATIENCE,
-    fleet::{Profile, Shape},
+    shared::Profile,
     stage::Stage,
     talk::new_channel,
     webpush::{Client, ENCRYPTED, KEPT, authorization, expect_endpoint, id_of, new_signer, notification},
 };
+use beckon_testbed::{PATIENCE, plan::Shape};
 use serde_json::{Value, json};
 
 on_both_shapes![

@@ -1,13 +1,17 @@
 //! What is promised of accepted notifications when programs are killed, stopped or started.
 
 use beckon_cluster_tests::{
-    fleet::Shape,
-    plan::{Plan, key},
     stage::{Registered, Stage},
     talk::{Client, new_channel},
+};
+use beckon_testbed::{
+    plan::{Plan, Shape, key},
+    ports::Port,
+    process,
+    programs::Program,
+    redis::{Options, RedisServer},
     until,
 };
-use beckon_store::{harness::Options, harness::RedisServer};
 use std::collections::BTreeMap;
 
 /// A client with these channels, and the endpoint of each.
@@ -85,16 +89,17 @@ async fn standalone_killed_after_accepting_loses_nothing() {
 async fn a_second_server_on_the_same_data_is_refused() {
     let stage = Stage::own(Plan::new(Shape::Standalone));
     let Registered { mut client, channel, endpoint, .. } = stage.registered().await;
-    let data = stage.directory().join("data");
-    let [ws, http, admin] = std::array::from_fn(|_| beckon_cluster_tests::ports::free().to_string());
+    let data = stage.folder().join("data");
+    let ports = [(); 3].map(|()| Port::free());
+    let [ws, http, admin] = ports.each_ref().map(|port| port.address().to_string());
     let settings = [
         ("BECKON_WS_LISTEN", &*ws),
         ("BECKON_HTTP_LISTEN", &http),
         ("BECKON_ADMIN_LISTEN", &admin),
         ("BECKON_DATA_DIR", data.to_str().unwrap()),
     ];
-    let program = beckon_cluster_tests::programs::Program::Beckon.path();
-    let (status, output) = beckon_cluster_tests::process::run(&program, &[], &settings);
+    let program = Program::Beckon.path();
+    let (status, output) = process::run(&program, &[], &settings);
     assert_eq!(status.code(), Some(69), "{output}");
     assert!(output.contains(data.to_str().unwrap()), "{output}");
     // The first one has not noticed.
@@ -190,7 +195,7 @@ async fn a_client_that_moves_around_misses_nothing() {
         }
         // Of the older socket, only what was on its way, and the end.
         loop {
-            match client.socket().text_within(beckon_cluster_tests::PATIENCE).await {
+            match client.socket().text_within(beckon_testbed::PATIENCE).await {
                 Ok(text) => assert!(text.contains("notification"), "{text}"),
                 Err(beckon_client::error::Error::Closed(close)) => break assert_eq!(close.code, 1000),
                 Err(error) => panic!("{error}"),
@@ -211,7 +216,7 @@ async fn endpoints_survive_a_rotation_of_keys() {
             node.set("BECKON_TOKEN_KEYS", &keys);
             node.start();
         }
-        stage.wait_until_ready();
+        stage.wait_until_connected();
         let mut client = stage.connect().await;
         client.resume(&uaid, &[&channel]).await;
         assert_eq!(client.register(&channel).await, endpoint);

@@ -2,10 +2,11 @@
 
 use crate::refusal::{expect_cors, expect_refusal, header, tokens_of};
 use beckon_cluster_tests::{
-    fleet::{Profile, Shape},
+    shared::Profile,
     stage::Stage,
     webpush::{ENCRYPTED, KEPT, NOT_KEPT, Subscribed, id_of, location_of},
 };
+use beckon_testbed::plan::Shape;
 use http::Method;
 
 on_both_shapes![http_33_a_message_can_be_taken_back, http_34_what_is_no_message_id_is_refused,];

@@ -2,13 +2,16 @@
 
 use beckon_client::app_server::{Accepted, AppServer, SendError};
 use beckon_cluster_tests::{
-    fleet::{Profile, Shape},
-    plan::Plan,
-    stage::{FORM, Registered, Stage},
+    requests::FORM,
+    shared::Profile,
+    stage::{Registered, Stage},
     talk::{Client, new_channel},
+};
+use beckon_testbed::{
+    plan::{Plan, Shape},
+    redis::{Options, RedisServer},
     until,
 };
-use beckon_store::{harness::Options, harness::RedisServer};
 use http::{Method, Response};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};

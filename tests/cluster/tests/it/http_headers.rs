@@ -2,10 +2,11 @@
 
 use crate::refusal::{expect_refusal, header};
 use beckon_cluster_tests::{
-    fleet::{Profile, Shape},
+    shared::Profile,
     stage::Stage,
     webpush::{ENCRYPTED, KEPT, Subscribed},
 };
+use beckon_testbed::plan::Shape;
 
 on_both_shapes![
     http_14_a_ttl_is_required_and_is_a_number,

@@ -1,13 +1,12 @@
 //! HTTP-38 to HTTP-40, and the paths of section 1.3: what monitors and load balancers ask.
 
-use beckon_cluster_tests::{
-    fleet::{Profile, Shape},
+use beckon_cluster_tests::{shared::Profile, stage::Stage};
+use beckon_testbed::{
     node::Node,
-    plan::Plan,
-    stage::Stage,
+    plan::{Plan, Shape},
+    redis::RedisServer,
     until,
 };
-use beckon_store::harness::RedisServer;
 use http::{Method, Response};
 use serde_json::{Value, json};
 

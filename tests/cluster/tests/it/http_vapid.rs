@@ -3,10 +3,11 @@
 use crate::refusal::expect_refusal;
 use beckon_client::vapid::{Credential, LIFETIME_MAX, Scheme, Signer};
 use beckon_cluster_tests::{
-    fleet::{Profile, Shape},
+    shared::Profile,
     stage::Stage,
     webpush::{ENCRYPTED, KEPT, Subscribed, audience_of, authorization, new_signer, unix_time},
 };
+use beckon_testbed::plan::Shape;
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -8,8 +8,7 @@ use beckon_client::{
 };
 use beckon_cluster_tests::{
     bare,
-    fleet::{Profile, Shape},
-    plan::{Plan, key},
+    shared::Profile,
     stage::{Registered, Stage},
     talk::new_channel,
     webpush::{
@@ -17,7 +16,10 @@ use beckon_cluster_tests::{
         unix_time,
     },
 };
-use beckon_store::{harness::Options, harness::RedisServer};
+use beckon_testbed::{
+    plan::{Plan, Shape, key},
+    redis::{Options, RedisServer},
+};
 use beckon_types::{Encoding, Payload};
 use http::Method;
 use serde_json::json;
@@ -187,7 +189,7 @@ async fn http_24_what_is_gone_is_410(shape: Shape) {
         Shape::Standalone => {
             let server = &stage.nodes()[0];
             server.terminate();
-            server.set("BECKON_DATA_DIR", stage.directory().join("empty").to_string_lossy());
+            server.set("BECKON_DATA_DIR", stage.folder().join("empty").to_string_lossy());
             server.start();
         }
         Shape::Cluster => {

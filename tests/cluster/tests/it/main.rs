@@ -14,14 +14,14 @@ macro_rules! on_both_shapes {
         mod standalone {
             $(#[tokio::test]
             async fn $test() {
-                super::$test(beckon_cluster_tests::fleet::Shape::Standalone).await;
+                super::$test(beckon_testbed::plan::Shape::Standalone).await;
             })*
         }
 
         mod cluster {
             $(#[tokio::test]
             async fn $test() {
-                super::$test(beckon_cluster_tests::fleet::Shape::Cluster).await;
+                super::$test(beckon_testbed::plan::Shape::Cluster).await;
             })*
         }
     };

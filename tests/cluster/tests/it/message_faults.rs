@@ -4,16 +4,17 @@
 use crate::refusal::{expect_refusal, header};
 use beckon_client::error::Error;
 use beckon_cluster_tests::{
-    PATIENCE,
-    fleet::Shape,
-    plan::{Plan, key},
-    proxy::Proxy,
     stage::Stage,
     talk::new_channel,
-    until,
     webpush::{Client, ENCRYPTED, KEPT, NOT_KEPT, Subscribed, authorization, id_of, location_of, new_signer},
 };
-use beckon_store::{harness::Options, harness::RedisCluster, harness::RedisServer};
+use beckon_testbed::{
+    PATIENCE,
+    forwarder::Forwarder,
+    plan::{Plan, Shape, key},
+    redis::{Options, RedisCluster, RedisServer},
+    until,
+};
 use http::Method;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -122,7 +123,7 @@ async fn a_killed_connection_node_loses_no_message() {
     let sent = async || {
         let id = stage.accepted(&endpoint, &[NOT_KEPT, ENCRYPTED], "x").await;
         // A message that is not kept comes live or never.
-        let arrived = back.socket().text_within(beckon_cluster_tests::POLL).await;
+        let arrived = back.socket().text_within(beckon_testbed::POLL).await;
         arrived.is_ok_and(|text| text.contains(&id)).then_some(())
     };
     until("messages reach the node that came back", sent).await;
@@ -183,7 +184,7 @@ async fn a_client_that_moves_around_misses_no_message() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_between_the_tiers_delays_and_loses_no_message() {
     let mut plan = Plan::new(Shape::Cluster);
-    let proxy = Proxy::start(plan.node("c0").addresses.grpc.unwrap()).await;
+    let proxy = Forwarder::to(plan.node("c0").addresses.grpc.unwrap());
     plan.node("c0").set("BECKON_GRPC_ADVERTISE", &proxy.address().to_string());
     let stage = Stage::own(plan);
     let mut client = Client::connect(&stage.node("c0").ws_url()).await;
@@ -204,7 +205,7 @@ async fn a_cut_between_the_tiers_delays_and_loses_no_message() {
         // On the same socket, without a hello.
         expect_all(&mut client, &channel, &accepted).await;
         // Each endpoint-node has its own stream; let both be back before the next cut.
-        stage.wait_until_ready();
+        stage.wait_until_connected();
     }
 }
 
@@ -377,7 +378,7 @@ async fn messages_survive_a_rotation_of_keys(shape: Shape) {
         node.set("BECKON_TOKEN_KEYS", format!("{},{}", key(2), key(1)));
         node.start();
     }
-    stage.wait_until_ready();
+    stage.wait_until_connected();
     let mut client = stage.resumed(&uaid).await;
     // Under the id that its sender was told.
     client.expect_message(&channel, &acknowledged, "0").await;

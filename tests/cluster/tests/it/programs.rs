@@ -2,66 +2,64 @@
 
 use beckon_client::user_agent::{self, Event, UserAgent};
 use beckon_cluster_tests::{
-    PATIENCE,
-    fleet::{Fleet, Shape},
-    node::Node,
-    plan::{Plan, key},
-    ports,
-    process::{self, Process, Signal},
-    programs::Program,
     stage::Stage,
-    until,
     webpush::{Subscribed, new_signer},
 };
-use beckon_store::harness::RedisServer;
+use beckon_testbed::{
+    PATIENCE, folder,
+    node::Node,
+    plan::{Plan, Planned, Shape, key},
+    ports::Port,
+    process::{self, Process, Signal},
+    programs::Program,
+    redis::RedisServer,
+    until,
+};
 use std::time::Duration;
 
 /// The program of every plan, with settings that are all right.
-fn complete_settings(store: &str) -> Vec<(Program, Vec<(String, String)>)> {
+fn complete(store: &str) -> Vec<Planned> {
     let plans = [Plan::new(Shape::Cluster), Plan::new(Shape::Standalone)];
-    let all = plans.into_iter().flat_map(Plan::into_settings);
-    all.map(|(program, mut settings)| {
-        settings.push(("BECKON_STORE".to_owned(), store.to_owned()));
-        (program, settings)
-    })
-    .collect()
+    let mut all: Vec<_> = plans.into_iter().flat_map(Plan::into_programs).collect();
+    for planned in &mut all {
+        planned.set("BECKON_STORE", store);
+    }
+    all
 }
 
-fn run_with(
-    program: Program,
-    settings: &[(String, String)],
-    change: &[(&str, &str)],
-) -> (Option<i32>, String) {
-    let kept = settings.iter().filter(|(name, _)| change.iter().all(|(changed, _)| changed != name));
+/// Runs a program to its end, with changed settings.
+fn run_with(planned: &Planned, change: &[(&str, &str)]) -> (Option<i32>, String) {
+    let settings = planned.settings.iter();
+    let kept = settings.filter(|(name, _)| change.iter().all(|(changed, _)| changed != name));
     let mut settings: Vec<_> = kept.map(|(name, value)| (name.as_str(), value.as_str())).collect();
     settings.extend(change);
-    let (status, output) = process::run(&program.path(), &[], &settings);
+    let (status, output) = process::run(&planned.program.path(), &[], &settings);
     (status.code(), output)
 }
 
 #[test]
 fn a_bad_setting_is_named_with_its_source() {
-    for (program, settings) in complete_settings("redis://127.0.0.1:1") {
+    for planned in complete("redis://127.0.0.1:1") {
         let two = [("BECKON_ADMIN_LISTEN", "nowhere"), ("BECKON_NO_SUCH_THING", "1")];
-        let (code, output) = run_with(program, &settings, &two);
-        assert_eq!(code, Some(64), "{}: {output}", program.name());
+        let (code, output) = run_with(&planned, &two);
+        assert_eq!(code, Some(64), "{}: {output}", planned.name);
         for (name, _) in two {
-            assert!(output.contains(name), "{} does not name {name}: {output}", program.name());
+            assert!(output.contains(name), "{} does not name {name}: {output}", planned.name);
         }
-        let (code, output) = run_with(program, &settings, &[("BECKON_TOKEN_KEYS", "a-secret-not-a-key")]);
-        assert_eq!(code, Some(64), "{}: {output}", program.name());
+        let (code, output) = run_with(&planned, &[("BECKON_TOKEN_KEYS", "a-secret-not-a-key")]);
+        assert_eq!(code, Some(64), "{}: {output}", planned.name);
         assert!(output.contains("BECKON_TOKEN_KEYS"), "{output}");
         assert!(!output.contains("a-secret-not-a-key"), "{output}");
         // In a file and as a flag.
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("beckon.toml");
+        let folder = folder::temporary();
+        let file = folder.path().join("beckon.toml");
         std::fs::write(&file, "admin_listen = \"nowhere\"\n").unwrap();
         let arguments = ["--config", file.to_str().unwrap(), "--no-such-flag", "1"];
         let none = [];
-        let (status, output) = process::run(&program.path(), &arguments, &none);
+        let (status, output) = process::run(&planned.program.path(), &arguments, &none);
         assert_eq!(status.code(), Some(64), "{output}");
         for name in ["beckon.toml", "admin_listen", "--no-such-flag"] {
-            assert!(output.contains(name), "{} does not name {name}: {output}", program.name());
+            assert!(output.contains(name), "{} does not name {name}: {output}", planned.name);
         }
     }
 }
@@ -86,10 +84,11 @@ fn nodes_name_what_is_missing() {
 
 #[test]
 fn a_store_that_is_not_there_is_exit_code_69() {
-    let nowhere = format!("redis://{}", ports::free());
-    for (program, settings) in complete_settings(&nowhere) {
-        let (code, output) = run_with(program, &settings, &[]);
-        assert_eq!(code, Some(69), "{}: {output}", program.name());
+    let port = Port::free();
+    let nowhere = format!("redis://{}", port.address());
+    for planned in complete(&nowhere) {
+        let (code, output) = run_with(&planned, &[]);
+        assert_eq!(code, Some(69), "{}: {output}", planned.name);
         assert!(output.contains("store"), "{output}");
     }
 }
@@ -97,11 +96,12 @@ fn a_store_that_is_not_there_is_exit_code_69() {
 #[test]
 fn a_port_in_use_is_exit_code_69() {
     let redis = RedisServer::start();
-    for (program, settings) in complete_settings(&redis.url()) {
-        let address = ports::free();
+    for planned in complete(&redis.url()) {
+        let port = Port::free();
+        let address = port.address();
         let _listener = std::net::TcpListener::bind(address).unwrap();
-        let (code, output) = run_with(program, &settings, &[("BECKON_ADMIN_LISTEN", &address.to_string())]);
-        assert_eq!(code, Some(69), "{}: {output}", program.name());
+        let (code, output) = run_with(&planned, &[("BECKON_ADMIN_LISTEN", &address.to_string())]);
+        assert_eq!(code, Some(69), "{}: {output}", planned.name);
         assert!(output.contains(&address.to_string()), "{output}");
     }
 }
@@ -111,9 +111,9 @@ async fn a_node_can_wait_for_its_store() {
     let mut redis = RedisServer::start();
     redis.kill();
     let plan = Plan::new(Shape::Cluster).store(redis.url()).all("BECKON_WAIT_FOR_STORE", "true");
-    let nodes = Fleet::launch(plan);
+    let nodes = plan.launch();
     // They have had as much time as a node takes that gives up.
-    let (code, _) = run_with(Program::EndpointNode, &complete_settings(&redis.url())[0].1, &[]);
+    let (code, _) = run_with(&complete(&redis.url())[0], &[]);
     assert_eq!(code, Some(69));
     for node in nodes.nodes() {
         assert_eq!(node.ended(), None, "{}", node.log());
@@ -163,8 +163,8 @@ async fn a_drain_is_bounded_and_spares_a_cluster_the_loss() {
 async fn the_command_line_shows_a_notification() {
     let stage = Stage::own(Plan::new(Shape::Standalone));
     let server = &stage.nodes()[0];
-    let directory = tempfile::tempdir().unwrap();
-    let log = directory.path().join("listen.log");
+    let folder = folder::temporary();
+    let log = folder.path().join("listen.log");
     let program = Program::Beckon.path();
     let listener = Process::start(&program, &["listen", &server.ws_url()], &[], &log);
     let shows = async |text: String| {
@@ -357,11 +357,7 @@ async fn logs_tell_no_secrets() {
             for secret in [&known.uaid, &known.channel, token, "a-payload-nobody-logs"] {
                 assert!(!log.contains(secret), "{} logs {secret}", node.name());
             }
-            assert!(
-                !log.contains(beckon_cluster_tests::plan::SECRET),
-                "{} logs the cluster secret",
-                node.name()
-            );
+            assert!(!log.contains(beckon_testbed::plan::SECRET), "{} logs the cluster secret", node.name());
         }
     }
 }

@@ -5,14 +5,15 @@ use beckon_client::{
     user_agent::{self, Event, UserAgent},
 };
 use beckon_cluster_tests::{
-    PATIENCE,
-    fleet::Shape,
-    plan::Plan,
     stage::{Registered, Stage},
     talk::new_channel,
+};
+use beckon_testbed::{
+    PATIENCE,
+    plan::{Plan, Shape},
+    redis::{Options, RedisCluster, RedisServer},
     until,
 };
-use beckon_store::{harness::Options, harness::RedisCluster, harness::RedisServer};
 use serde_json::json;
 use std::time::Duration;
 

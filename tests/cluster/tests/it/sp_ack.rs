@@ -1,10 +1,11 @@
 //! SP-46 to SP-49: acknowledgements.
 
 use beckon_cluster_tests::{
-    fleet::{Profile, Shape},
+    shared::Profile,
     stage::{Registered, Stage},
     talk::{Client, new_channel, update},
 };
+use beckon_testbed::plan::Shape;
 use serde_json::{Value, json};
 use std::time::Duration;
 

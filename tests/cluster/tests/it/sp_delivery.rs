@@ -2,11 +2,11 @@
 
 use beckon_client::error::Error;
 use beckon_cluster_tests::{
-    fleet::{Profile, Shape},
-    plan::Plan,
+    shared::Profile,
     stage::{Registered, Stage},
     talk::{Client, new_channel, update},
 };
+use beckon_testbed::plan::{Plan, Shape};
 use serde_json::json;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -158,7 +158,7 @@ async fn sp_51_a_graceful_shutdown_loses_nothing(shape: Shape) {
     assert_eq!(stage.put(&endpoint, 7).await, 200);
     client.expect_update(&channel, 7).await;
     for node in stage.connection_nodes() {
-        node.signal(beckon_cluster_tests::process::Signal::TERM);
+        node.signal(beckon_testbed::process::Signal::TERM);
     }
     client.expect_close(1001).await;
     silent.expect_close(1001).await;

@@ -2,11 +2,13 @@
 
 use beckon_client::user_agent::{self, UserAgent};
 use beckon_cluster_tests::{
-    PATIENCE,
-    fleet::{Profile, Shape},
-    plan::Plan,
+    shared::Profile,
     stage::{Registered, Stage},
     talk::{Client, new_channel, update},
+};
+use beckon_testbed::{
+    PATIENCE,
+    plan::{Plan, Shape},
     until,
 };
 use serde_json::{Value, json};

@@ -1,10 +1,11 @@
 //! SP-31 to SP-40: register and unregister.
 
 use beckon_cluster_tests::{
-    fleet::{Profile, Shape},
+    shared::Profile,
     stage::{Registered, Stage},
     talk::{new_channel, update},
 };
+use beckon_testbed::plan::Shape;
 use serde_json::json;
 use std::time::Duration;
 

@@ -2,12 +2,14 @@
 
 use beckon_client::{error::Error, raw};
 use beckon_cluster_tests::{
-    PATIENCE,
     bare::{self, BareSocket},
-    fleet::{Profile, Shape},
-    plan::Plan,
+    shared::Profile,
     stage::Stage,
     talk::Client,
+};
+use beckon_testbed::{
+    PATIENCE,
+    plan::{Plan, Shape},
     until,
 };
 use serde_json::{Value, json};

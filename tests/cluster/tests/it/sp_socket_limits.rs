@@ -2,11 +2,11 @@
 
 use beckon_client::{error::Error, raw::Frame};
 use beckon_cluster_tests::{
-    PATIENCE,
     bare::{self, BareFrame, BareSocket},
-    fleet::{Profile, Shape},
+    shared::Profile,
     stage::Stage,
 };
+use beckon_testbed::{PATIENCE, plan::Shape};
 use serde_json::json;
 use std::time::Duration;
 

@@ -1,11 +1,12 @@
 //! WP-28, WP-29 and WP-40: what a user agent says of messages.
 
 use beckon_cluster_tests::{
-    fleet::{Profile, Shape},
+    shared::Profile,
     stage::Stage,
     talk::new_channel,
     webpush::{ENCRYPTED, KEPT, NOT_KEPT, Subscribed},
 };
+use beckon_testbed::plan::Shape;
 use serde_json::{Value, json};
 
 on_both_shapes![

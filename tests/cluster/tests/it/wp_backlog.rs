@@ -1,12 +1,12 @@
 //! WP-33 to WP-37: what waits for a user agent.
 
 use beckon_cluster_tests::{
-    fleet::{Profile, Shape},
-    plan::Plan,
+    shared::Profile,
     stage::Stage,
     talk::new_channel,
     webpush::{Client, ENCRYPTED, KEPT, KEPT_FOR_A_SECOND, NOT_KEPT, Subscribed, let_a_second_pass},
 };
+use beckon_testbed::plan::{Plan, Shape};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 

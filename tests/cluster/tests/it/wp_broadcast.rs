@@ -1,11 +1,12 @@
 //! WP-8 to WP-11: broadcasts.
 
 use beckon_cluster_tests::{
-    fleet::{Profile, Shape},
+    shared::Profile,
     stage::Stage,
     talk::new_channel,
     webpush::{Client, broadcast_url},
 };
+use beckon_testbed::plan::Shape;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -127,7 +128,7 @@ async fn wp_11_a_change_reaches_subscribed_sockets_on_every_node(shape: Shape) {
     let answer = stage.ask(Method::DELETE, &broadcast_url(node, &id), "").await;
     assert!(answer.status().is_success(), "{answer:?}");
     for node in stage.connection_nodes() {
-        beckon_cluster_tests::until("the removal is known", async || {
+        beckon_testbed::until("the removal is known", async || {
             let reply =
                 Client::connect(&node.ws_url()).await.hello_with(json!({"broadcasts": {&id: "4"}})).await;
             (reply["broadcasts"] == json!({"errors": {&id: "Broadcast not found"}})).then_some(())

@@ -2,12 +2,13 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use beckon_cluster_tests::{
-    fleet::{Profile, Shape},
+    shared::Profile,
     stage::Stage,
     webpush::{
         ENCRYPTED, KEPT, KEPT_FOR_A_SECOND, NOT_KEPT, Subscribed, id_of, let_a_second_pass, location_of,
     },
 };
+use beckon_testbed::plan::Shape;
 use serde_json::json;
 
 on_both_shapes![

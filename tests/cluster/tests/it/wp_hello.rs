@@ -1,14 +1,16 @@
 //! WP-1 to WP-7: hello in the Web Push dialect.
 
 use beckon_cluster_tests::{
-    fleet::{Profile, Shape},
-    plan::Plan,
+    shared::Profile,
     stage::{Registered, Stage},
     talk::new_channel,
-    until,
     webpush::{Client, Subscribed, expect_hello_reply},
 };
-use beckon_store::{harness::Options, harness::RedisServer};
+use beckon_testbed::{
+    plan::{Plan, Shape},
+    redis::{Options, RedisServer},
+    until,
+};
 use serde_json::{Value, json};
 
 on_both_shapes![

@@ -2,13 +2,14 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use beckon_cluster_tests::{
-    fleet::{Profile, Shape},
+    shared::Profile,
     stage::Stage,
     talk::new_channel,
     webpush::{
         ENCRYPTED, KEPT, Subscribed, audience_of, authorization, expect_endpoint, new_signer, notification,
     },
 };
+use beckon_testbed::plan::Shape;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

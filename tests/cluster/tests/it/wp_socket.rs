@@ -1,14 +1,11 @@
 //! WP-38 and WP-39: pings, frames, and messages that are none.
 
 use beckon_client::raw::Frame;
-use beckon_cluster_tests::{
+use beckon_cluster_tests::{shared::Profile, stage::Stage, talk::new_channel, webpush::Subscribed};
+use beckon_testbed::{
     PATIENCE,
-    fleet::{Profile, Shape},
-    plan::Plan,
+    plan::{Plan, Shape},
     process::Signal,
-    stage::Stage,
-    talk::new_channel,
-    webpush::Subscribed,
 };
 use serde_json::{Value, json};
 use std::time::Duration;

@@ -1,6 +1,13 @@
 //! One running program of a fleet.
 
-use crate::{PATIENCE, POLL, process::Process, programs::Program};
+use crate::{
+    PATIENCE,
+    plan::{Addresses, Planned},
+    ports::Port,
+    process::{Ended, Process},
+    programs::Programs,
+    wait_until,
+};
 use rustix::process::Signal;
 use std::{
     collections::BTreeMap,
@@ -9,43 +16,33 @@ use std::{
     path::PathBuf,
     process::ExitStatus,
     sync::{Mutex, MutexGuard, PoisonError},
-    thread,
 };
-
-/// Where a program listens.
-#[derive(Debug, Clone, Copy)]
-pub struct Addresses {
-    /// WebSockets.
-    pub ws: Option<SocketAddr>,
-    /// Application servers.
-    pub http: Option<SocketAddr>,
-    /// Other nodes.
-    pub grpc: Option<SocketAddr>,
-    /// Health and metrics.
-    pub admin: SocketAddr,
-}
 
 /// A program with its settings, running or not. Killed when dropped.
 #[derive(Debug)]
 pub struct Node {
-    program: Program,
+    process: Mutex<Option<Process>>,
+    program: PathBuf,
     name: String,
     addresses: Addresses,
-    log: PathBuf,
     settings: Mutex<BTreeMap<String, String>>,
-    process: Mutex<Option<Process>>,
+    log: PathBuf,
+    _ports: Vec<Port>,
 }
 
 impl Node {
     /// A program that does not run yet and will append what it writes to `log`.
-    pub fn new(
-        program: Program,
-        name: String,
-        addresses: Addresses,
-        settings: BTreeMap<String, String>,
-        log: PathBuf,
-    ) -> Self {
-        Self { program, name, addresses, log, settings: Mutex::new(settings), process: Mutex::default() }
+    pub(crate) fn new(build: &Programs, planned: Planned, log: PathBuf) -> Self {
+        let Planned { program, name, addresses, settings, ports } = planned;
+        Self {
+            process: Mutex::default(),
+            program: build.path(program),
+            name,
+            addresses,
+            settings: Mutex::new(settings),
+            log,
+            _ports: ports,
+        }
     }
 
     /// What the plan calls it.
@@ -61,9 +58,9 @@ impl Node {
     /// The URL for clients.
     ///
     /// # Panics
-    /// If it takes none.
+    /// If it accepts none.
     pub fn ws_url(&self) -> String {
-        format!("ws://{}/", self.addresses.ws.expect("a program that takes WebSockets"))
+        format!("ws://{}/", self.addresses.ws.expect("a program that holds WebSockets"))
     }
 
     /// Changes a setting for the next start.
@@ -73,8 +70,10 @@ impl Node {
 
     /// Starts it without waiting until it is ready.
     pub fn launch(&self) {
-        let settings: Vec<_> = lock(&self.settings).clone().into_iter().collect();
-        *lock(&self.process) = Some(Process::start(&self.program.path(), &[], &settings, &self.log));
+        let mut settings = lock(&self.settings).clone();
+        settings.insert("RUST_BACKTRACE".to_owned(), "1".to_owned());
+        let settings: Vec<_> = settings.into_iter().collect();
+        *lock(&self.process) = Some(Process::start(&self.program, &[""; 0], &settings, &self.log));
     }
 
     /// Starts it and waits until it is ready.
@@ -83,21 +82,17 @@ impl Node {
         self.wait_until_ready();
     }
 
-    /// Waits until it says that it takes traffic.
+    /// Waits until it says that it accepts traffic.
     ///
     /// # Panics
-    /// If it ends instead, or not within [`PATIENCE`].
+    /// If it ends instead, or is not ready within [`PATIENCE`].
     pub fn wait_until_ready(&self) {
-        for _ in 0..PATIENCE.as_millis() / POLL.as_millis() {
-            if http_status(self.addresses.admin, "/__lbheartbeat__") == Some(200) {
-                return;
+        wait_until(&format!("{} is ready", self.name), || {
+            if let Err(ended) = self.check() {
+                panic!("{ended}");
             }
-            if let Some(status) = self.with_process(Process::ended) {
-                panic!("{} ended with {status}:\n{}", self.name, self.log());
-            }
-            thread::sleep(POLL);
-        }
-        panic!("{} is not ready:\n{}", self.name, self.log());
+            (http_status(self.addresses.admin, "/__lbheartbeat__") == Some(200)).then_some(())
+        });
     }
 
     /// Kills it as a crash would, and waits until it is gone.
@@ -116,14 +111,37 @@ impl Node {
         self.with_process(Process::wait)
     }
 
-    /// Whether it has ended, and how.
+    /// How it has ended; `None` while it runs.
     pub fn ended(&self) -> Option<ExitStatus> {
         self.with_process(Process::ended)
+    }
+
+    /// Fails if it has ended.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn check(&self) -> Result<(), Ended> {
+        self.with_process(Process::check)
     }
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         self.with_process(|process| process.signal(signal));
+    }
+
+    /// Stops the process where it is (SIGSTOP): its sockets stay open, and it does nothing.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Continues a paused process.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// The id of its process.
+    pub fn pid(&self) -> u32 {
+        self.with_process(|process| process.pid())
     }
 
     /// What it has written, in all its runs.

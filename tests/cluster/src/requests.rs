@@ -1,0 +1,51 @@
+//! Requests of application servers.
+
+use beckon_client::app_server::{AppServer, Options};
+use beckon_testbed::{PATIENCE, node::Node};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response};
+
+/// The header of a form body.
+pub const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+
+/// How many connections to a node are kept for the next request.
+pub(crate) const POOL: usize = 4;
+
+/// Has more patience than the server, whose time limits are what a test is about.
+pub(crate) fn app_server(idle_max: usize) -> AppServer {
+    AppServer::new(Options { limit: PATIENCE, idle_max, ..Options::default() })
+}
+
+/// The same endpoint at another node.
+pub fn through(node: &Node, endpoint: &str) -> String {
+    let address = node.addresses().http.expect("a node that takes PUTs");
+    let path =
+        endpoint.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+    format!("http://{address}/{path}")
+}
+
+pub(crate) async fn send(
+    app_server: &AppServer,
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> Response<Bytes> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = url.parse().unwrap_or_else(|error| panic!("{url}: {error}"));
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let name = http::HeaderName::try_from(*name).expect("a header name");
+        map.append(name, value.parse().expect("a header value"));
+    }
+    *request.headers_mut() = map;
+    app_server.request(request).await.unwrap_or_else(|error| panic!("{url}: {error}"))
+}
+
+/// PUTs a version through this node and returns the status.
+pub(crate) async fn put_through(node: &Node, endpoint: &str, version: u64) -> u16 {
+    let form = format!("version={version}");
+    let url = through(node, endpoint);
+    send(&app_server(POOL), Method::PUT, &url, &[FORM], form.into()).await.status().as_u16()
+}

@@ -1,0 +1,62 @@
+//! Fleets that many tests share.
+
+use crate::connected::wait_until_connected;
+use beckon_testbed::{
+    fleet::Fleet,
+    plan::{Plan, Shape},
+};
+use std::sync::{Arc, OnceLock};
+
+/// Settings that many tests share, so that they can share the programs too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// The defaults of PROTOCOL.md section 1.10.
+    Defaults,
+    /// Times of seconds instead of minutes.
+    ShortTimes,
+    /// What the public SimplePush suite wants, low limits, and few origins.
+    Strict,
+}
+
+const PROFILES: usize = 3;
+const SHAPES: usize = 2;
+
+impl Profile {
+    fn plan(self, shape: Shape) -> Plan {
+        let plan = Plan::new(shape);
+        match self {
+            Self::Defaults => plan,
+            Self::ShortTimes => plan
+                .sockets("BECKON_HELLO_TIMEOUT", "2s")
+                .sockets("BECKON_PING_MIN_SP", "1s")
+                .sockets("BECKON_PING_MIN_WP", "1s")
+                .sockets("BECKON_KEEPALIVE_INTERVAL", "2s")
+                .sockets("BECKON_KEEPALIVE_TIMEOUT", "1s")
+                .sockets("BECKON_SP_RETRY_INTERVAL", "1s"),
+            Self::Strict => plan
+                .sockets("BECKON_ALLOWED_ORIGINS", "https://app.example, https://other.example:8443")
+                .sockets("BECKON_BARE_HELLO", "reject")
+                .sockets("BECKON_INVALID_UAID", "503")
+                .sockets("BECKON_MAX_CHANNELS_SP", "5")
+                .sockets("BECKON_MAX_CHANNELS_WP", "5")
+                .sockets("BECKON_BATCH_SIZE", "2")
+                .http("BECKON_SP_MAX_DATA", "10")
+                .http("BECKON_WP_MAX_DATA", "4096")
+                .http("BECKON_MAX_TTL", "60s")
+                .http("BECKON_MSG_LIMIT", "4"),
+        }
+    }
+}
+
+/// The fleet that all tests of a profile share; the first one starts it. It lives as long as the process, so a test
+/// must not stop anything in it.
+pub(crate) fn fleet(shape: Shape, profile: Profile) -> Arc<Fleet> {
+    static FLEETS: [[OnceLock<Arc<Fleet>>; PROFILES]; SHAPES] =
+        [const { [const { OnceLock::new() }; PROFILES] }; SHAPES];
+    let fleet = &FLEETS[shape as usize][profile as usize];
+    Arc::clone(fleet.get_or_init(|| {
+        let fleet = profile.plan(shape).start();
+        wait_until_connected(&fleet);
+        Arc::new(fleet)
+    }))
+}

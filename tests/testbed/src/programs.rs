@@ -1,0 +1,127 @@
+//! Where the programs are that tests and tools start.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+/// A program of this repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// Holds WebSockets.
+    ConnectionNode,
+    /// Accepts notifications.
+    EndpointNode,
+    /// Both in one process, and the command line tools.
+    Beckon,
+    /// The load generator.
+    Loadgen,
+    /// The experiments.
+    Bench,
+}
+
+/// What has to be in a folder of programs.
+const SERVERS: [Program; 3] = [Program::ConnectionNode, Program::EndpointNode, Program::Beckon];
+
+impl Program {
+    /// Its file name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ConnectionNode => "connection-node",
+            Self::EndpointNode => "endpoint-node",
+            Self::Beckon => "beckon",
+            Self::Loadgen => "loadgen",
+            Self::Bench => "bench",
+        }
+    }
+
+    /// Its path among [`Programs::built`].
+    pub fn path(self) -> PathBuf {
+        Programs::built().path(self)
+    }
+}
+
+/// A folder with the programs of one build.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    folder: PathBuf,
+}
+
+/// A folder lacks a program.
+#[derive(Debug)]
+pub struct Missing(PathBuf);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} does not exist", self.0.display())
+    }
+}
+
+impl std::error::Error for Missing {}
+
+impl Programs {
+    /// Those of this source, built with the profile of the running test. The first call builds them, so that a test
+    /// never runs against the programs of yesterday. It builds what `cargo build --workspace --bins` does: with
+    /// another selection, Cargo would unify features differently and compile everything again.
+    ///
+    /// # Panics
+    /// If they do not build.
+    pub fn built() -> Self {
+        static BUILT: OnceLock<Programs> = OnceLock::new();
+        BUILT.get_or_init(|| Self { folder: build() }).clone()
+    }
+
+    /// Those in the folder of the running program.
+    ///
+    /// # Errors
+    /// One of the servers is missing.
+    pub fn beside_this() -> Result<Self, Missing> {
+        let own = std::env::current_exe().expect("the path of the running program");
+        Self::in_folder(own.parent().expect("a program is in a folder"))
+    }
+
+    /// Those in a folder.
+    ///
+    /// # Errors
+    /// One of the servers is missing.
+    pub fn in_folder(folder: &Path) -> Result<Self, Missing> {
+        let folder = folder.canonicalize().map_err(|_| Missing(folder.to_owned()))?;
+        let programs = Self { folder };
+        match SERVERS.iter().map(|program| programs.path(*program)).find(|path| !path.is_file()) {
+            Some(path) => Err(Missing(path)),
+            None => Ok(programs),
+        }
+    }
+
+    /// The path of one of them.
+    pub fn path(&self, program: Program) -> PathBuf {
+        self.folder.join(program.name())
+    }
+}
+
+/// Runs cargo and returns the folder of the programs, `target/<profile>`.
+fn build() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of the test");
+    // target/<profile>/deps/<test>
+    let folder = test.ancestors().nth(2).expect("a test in target/<profile>/deps").to_owned();
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") => "dev",
+        Some(name) => name,
+        None => panic!("{} is not in a target folder", test.display()),
+    };
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--workspace", "--bins", "--profile", profile, "--target-dir"])
+        .arg(folder.parent().expect("a target folder"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null())
+        .output()
+        .expect("cargo starts");
+    assert!(
+        output.status.success(),
+        "the programs do not build:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    folder
+}

@@ -1,0 +1,222 @@
+//! One Redis server.
+
+use crate::{
+    certificates::Certificates,
+    folder,
+    ports::Port,
+    process::{Process, Throttled},
+    wait_until,
+};
+use std::{
+    fs,
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// What a server is started with.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Ask clients for this password.
+    pub password: Option<String>,
+    /// Write every command to the disk before it is answered (`appendonly yes`, `appendfsync always`), so that
+    /// a restarted server knows what it knew. Otherwise it comes back empty.
+    pub appendonly: bool,
+    /// Serve TLS only, for `rediss`, with a certificate for `localhost` and 127.0.0.1.
+    pub tls: bool,
+    /// Further arguments of `redis-server`, such as `["--maxmemory", "2mb"]`.
+    pub arguments: Vec<String>,
+}
+
+/// A `redis-server`, killed when dropped.
+#[derive(Debug)]
+pub struct RedisServer {
+    /// Dropped first: its ports and files are free when it is gone.
+    process: Option<Process>,
+    pub(super) options: Options,
+    port: Port,
+    /// For the other nodes of a cluster.
+    pub(super) bus: Option<Port>,
+    certificates: Option<Certificates>,
+    folder: TempDir,
+}
+
+impl RedisServer {
+    /// Starts a server that keeps nothing on the disk.
+    pub fn start() -> Self {
+        Self::start_with(Options::default())
+    }
+
+    /// Starts a server.
+    pub fn start_with(options: Options) -> Self {
+        Self::start_as(options, None)
+    }
+
+    /// Starts a server, as a node of a Redis Cluster if it has a port for the others.
+    pub(super) fn start_as(options: Options, bus: Option<Port>) -> Self {
+        let certificates = options.tls.then(Certificates::make);
+        let (port, folder) = (Port::free(), folder::temporary());
+        let mut server = Self { process: None, options, port, bus, certificates, folder };
+        server.launch();
+        server
+    }
+
+    /// The port of 127.0.0.1 that clients connect to.
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// The address that clients connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// The URL for `BECKON_STORE`, with the password.
+    pub fn url(&self) -> String {
+        let password = user_part(&self.options);
+        let scheme = if self.options.tls { "rediss" } else { "redis" };
+        format!("{scheme}://{password}{}", self.address())
+    }
+
+    /// The certificate authority of a server with [`Options::tls`], in PEM.
+    pub fn root_certificate(&self) -> Vec<u8> {
+        let path = self.certificates.as_ref().expect("a server with TLS").authority();
+        fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// The id of the process.
+    ///
+    /// # Panics
+    /// If it does not run, as all functions below.
+    pub fn pid(&self) -> u32 {
+        self.process().pid()
+    }
+
+    /// The process.
+    pub fn process_mut(&mut self) -> &mut Process {
+        self.process.as_mut().expect("redis-server runs")
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("redis-server runs")
+    }
+
+    /// Stops the server as a crash does (SIGKILL), and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts the server again on the same port, killing it first if it runs. It knows what it knew with
+    /// [`Options::appendonly`], and nothing without.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.launch();
+    }
+
+    /// Stops the process where it is (SIGSTOP): its sockets stay, and nothing is answered.
+    pub fn pause(&self) {
+        self.process().pause();
+    }
+
+    /// Continues a paused process.
+    pub fn resume(&self) {
+        self.process().resume();
+    }
+
+    /// Lets the server run for `percent` of the time only, until the result is dropped.
+    pub fn throttle(&self, percent: u32) -> Throttled {
+        Throttled::to(self.pid(), percent)
+    }
+
+    /// Sends a command on a connection of its own, and returns the answer. Not for servers with TLS.
+    ///
+    /// # Panics
+    /// If the answer is an error, or none comes within 5 s.
+    pub fn command(&self, words: &[&str]) -> redis::Value {
+        self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// A value of `INFO`, such as `used_memory`.
+    ///
+    /// # Panics
+    /// If there is no such value.
+    pub fn info(&self, name: &str) -> String {
+        let answer = self.command(&["INFO", "everything"]);
+        let text: String = redis::from_redis_value(answer).expect("INFO is a text");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.unwrap_or_else(|| panic!("INFO has no {name}")).trim().to_owned()
+    }
+
+    pub(super) fn try_command(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
+        let client = redis::Client::open(self.url())?;
+        let mut connection = client.get_connection_with_timeout(Duration::from_secs(1))?;
+        connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let mut command = redis::Cmd::new();
+        command.arg(words);
+        command.query(&mut connection)
+    }
+
+    /// Starts the process and waits until it answers.
+    fn launch(&mut self) {
+        let log = self.folder.path().join("redis-server.log");
+        let none: [(String, String); 0] = [];
+        let process = Process::start(Path::new("redis-server"), &self.arguments(), &none, &log);
+        self.process = Some(process);
+        wait_until(&format!("redis-server answers on {}", self.address()), || {
+            if let Err(ended) = self.process_mut().check() {
+                panic!("{ended}\nrun `cargo xtask test`, or install redis-server");
+            }
+            let is_ready = if self.options.tls {
+                // The client side of TLS is what such a test is about: here an open port is enough.
+                TcpStream::connect(self.address()).is_ok()
+            } else {
+                self.try_command(&["PING"]).is_ok()
+            };
+            is_ready.then_some(())
+        });
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let port = self.port.number().to_string();
+        let mut arguments: Vec<String> =
+            ["--bind", "127.0.0.1", "--save", "", "--daemonize", "no", "--loglevel", "warning", "--dir", "."]
+                .map(str::to_owned)
+                .to_vec();
+        let mut add = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
+        match &self.certificates {
+            Some(files) => {
+                let [certificate, key, authority] = [files.certificate(), files.key(), files.authority()]
+                    .map(|path| path.to_string_lossy().into_owned());
+                add(&["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"]);
+                add(&[
+                    "--tls-cert-file",
+                    &certificate,
+                    "--tls-key-file",
+                    &key,
+                    "--tls-ca-cert-file",
+                    &authority,
+                ]);
+            }
+            None => add(&["--port", &port]),
+        }
+        if let Some(password) = &self.options.password {
+            add(&["--requirepass", password, "--masterauth", password]);
+        }
+        if self.options.appendonly {
+            add(&["--appendonly", "yes", "--appendfsync", "always"]);
+        }
+        if let Some(bus) = &self.bus {
+            add(&["--cluster-enabled", "yes", "--cluster-port", &bus.number().to_string()]);
+        }
+        arguments.extend(self.options.arguments.iter().cloned());
+        arguments
+    }
+}
+
+/// The password as it is written in a URL, with an `@` after it.
+pub(super) fn user_part(options: &Options) -> String {
+    let Some(password) = &options.password else { return String::new() };
+    let encoded: String = password.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    format!(":{encoded}@")
+}
