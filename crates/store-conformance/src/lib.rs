@@ -1,5 +1,5 @@
-//! The suite that every store passes: each sentence of the documentation of [`Store`] is a case, written once and run on
-//! every implementation.
+//! The suite that every store passes: each sentence of the documentation of [`Store`] is a case, written once and run
+//! on every implementation.
 //!
 //! A test crate names a function that makes a store, and gets one `#[tokio::test]` for each case:
 //!
@@ -10,8 +10,8 @@
 //! }
 //! ```
 //!
-//! If a store takes seconds to start, [`run_all`] runs all cases on one store: the cases use random identifiers and do
-//! not disturb each other.
+//! If a store takes seconds to start, [`run_all`] runs all cases on one store: the cases use random identifiers and
+//! do not disturb each other.
 //!
 //! * [`hello`], [`channels`], [`pending`], [`messages`], [`backlog`], [`broadcasts`], [`directory`]: the cases, by
 //!   subject;

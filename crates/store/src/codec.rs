@@ -42,8 +42,8 @@ pub(crate) fn dialect(byte: u8) -> Result<Dialect, Unreadable> {
 
 /// What a channel is restricted to: the beginning of the hash of an application server's key.
 ///
-/// It is enough to tell keys apart: finding another key with the same 128 bits takes 2^128 attempts, and the endpoint,
-/// which an application server has to know, contains the whole hash.
+/// It is enough to tell keys apart: finding another key with the same 128 bits takes 2^128 attempts, and the
+/// endpoint, which an application server has to know, contains the whole hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Restriction(pub(crate) [u8; Self::LEN]);
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-/// How many broadcasts there may be.
+/// Most broadcasts that there may be.
 pub const BROADCASTS_MAX: usize = 1000;
 
 /// The longest id, in bytes.
@@ -14,9 +14,9 @@ pub const BROADCAST_VERSION_LEN_MAX: usize = 200;
 /// All broadcasts, as the store has them at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Broadcasts {
-    /// Grows with each change of a value. Zero: there has been none.
+    /// Grows with each change. Zero: nothing has ever been set.
     pub revision: u64,
-    /// The version of each broadcast, by its id. Shared, because sockets keep what they were sent.
+    /// The version of each broadcast, by its id. Shared with the sockets, which keep what they were sent.
     pub values: BTreeMap<Arc<str>, Arc<str>>,
 }
 
@@ -39,13 +39,17 @@ pub enum InvalidBroadcast {
     Version,
 }
 
-/// There are as many broadcasts as there may be ([`BROADCASTS_MAX`]).
+/// There are [`BROADCASTS_MAX`] broadcasts already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there are as many broadcasts as there may be")]
+#[error("there are {BROADCASTS_MAX} broadcasts already; remove one first")]
 pub struct TooManyBroadcasts;
 
 impl BroadcastId {
     /// Reads an id.
+    ///
+    /// # Errors
+    ///
+    /// The text is not an id.
     pub fn parse(text: &str) -> Result<Self, InvalidBroadcast> {
         let fits = (1..=BROADCAST_ID_LEN_MAX).contains(&text.len());
         if fits && text != "errors" && text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -63,6 +67,10 @@ impl BroadcastId {
 
 impl BroadcastVersion {
     /// Reads a version.
+    ///
+    /// # Errors
+    ///
+    /// The text is not a version.
     pub fn parse(text: &str) -> Result<Self, InvalidBroadcast> {
         let fits = (1..=BROADCAST_VERSION_LEN_MAX).contains(&text.len());
         if fits && !text.contains(char::is_control) {

@@ -1,9 +1,9 @@
-//! Which of the two dialects a user agent speaks.
+//! The dialect that a user agent speaks.
 
 /// The dialect that the first hello on a socket fixes (PROTOCOL.md section 1.9). A UAID keeps its dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
-    /// Version numbers, at least once, latest version wins.
+    /// Version numbers: the latest one is delivered at least once.
     SimplePush,
     /// Encrypted payloads with a time to live.
     WebPush,

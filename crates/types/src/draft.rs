@@ -3,8 +3,8 @@
 use crate::{payload::Payload, urgency::Urgency};
 use std::time::Duration;
 
-/// What an application server says in a Web Push message: all of it but the channel that it goes to and the topic under
-/// which it replaces another.
+/// What an application server says in a Web Push message: all of it but the channel that it goes to and the topic
+/// under which it replaces another.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Draft {
     /// How soon it matters.

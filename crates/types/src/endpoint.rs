@@ -1,8 +1,8 @@
 //! Endpoint: the URL of one channel, given out in the register reply (PROTOCOL.md section 1.2).
 //!
-//! Its last part is a token: the channel's address, sealed by the [`KeyRing`]. The same channel therefore always has the
-//! same endpoint and the store need not keep it, an altered token is rejected without asking the store, and the UAID is
-//! hidden.
+//! Its last part is a token: the channel's address, sealed by the [`KeyRing`]. The same channel therefore always has
+//! the same endpoint and the store need not keep it, an altered token is rejected without asking the store, and the
+//! UAID is hidden.
 
 use crate::{
     channel_id::ChannelId,
@@ -17,13 +17,14 @@ pub const UPDATE_PATH: &str = "/update/";
 /// The beginning of the path of a Web Push endpoint; the version of the path and the token follow.
 pub const WEB_PUSH_PATH: &str = "/wpush/";
 
-/// The path of a Web Push endpoint that anyone may send to. PROTOCOL.md section 1.3 allows it without the version too.
+/// The path of a Web Push endpoint that anyone may send to. PROTOCOL.md section 1.3 allows it without the version
+/// too.
 const UNRESTRICTED_PATH: &str = "/wpush/v1/";
 
 /// The path of a Web Push endpoint that is restricted to a key.
 const RESTRICTED_PATH: &str = "/wpush/v2/";
 
-/// Names the format, so that a later one can be told apart, and is authenticated with every token.
+/// Names the format, so that a later one can be distinguished, and is authenticated with every token.
 const PURPOSE: &[u8] = b"beckon endpoint 1";
 
 /// First byte of the content for a SimplePush endpoint.
@@ -62,15 +63,15 @@ pub enum Endpoint {
     },
 }
 
-/// The path is not that of an endpoint, or its token is malformed, altered, of another kind of endpoint, or sealed with
-/// a key that is not in the ring.
+/// The path is not that of an endpoint, or its token is malformed, altered, of another kind of endpoint, or sealed
+/// with a key that is not in the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed or altered endpoint")]
 pub struct InvalidEndpoint;
 
 impl Endpoint {
-    /// Its path, which begins with [`UPDATE_PATH`] or [`WEB_PUSH_PATH`]. The token is sealed with the named key, or with
-    /// the newest if that key has left the ring.
+    /// Its path, which begins with [`UPDATE_PATH`] or [`WEB_PUSH_PATH`]. The token is sealed with the named key, or
+    /// with the newest if that key has left the ring.
     pub fn path(self, keys: &KeyRing, key: KeyId) -> String {
         let path = match self {
             Self::SimplePush { .. } => UPDATE_PATH,
@@ -84,7 +85,7 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// This cluster has not given out such an endpoint; the application server is to blame.
+    /// This cluster has not issued such an endpoint; the application server is at fault.
     pub fn from_path(keys: &KeyRing, path: &str) -> Result<Self, InvalidEndpoint> {
         if let Some(token) = path.strip_prefix(UPDATE_PATH) {
             let endpoint = Self::open(keys, token)?;

@@ -2,14 +2,14 @@
 
 use std::{fmt, str::FromStr};
 
-/// The longest endpoint URL that a server may give out, in bytes (the limit of UnifiedPush).
+/// The longest endpoint that a server may issue, in bytes (the limit of UnifiedPush).
 pub const ENDPOINT_LEN_MAX: usize = 1000;
 
 /// Bytes left for the path and the token of an endpoint.
 const PATH_LEN_MAX: usize = 300;
 
-/// The setting `endpoint_url`: the scheme, host and port of the endpoints that are given out, as application
-/// servers reach them. No slash at the end.
+/// The setting `endpoint_url`: the scheme, host and port of endpoints, as application servers reach them. Without a
+/// slash at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointUrl(String);
 
@@ -19,11 +19,11 @@ pub enum InvalidEndpointUrl {
     /// The scheme is neither http nor https.
     #[error("does not begin with http:// or https://")]
     Scheme,
-    /// There is no host, or something that cannot be in one.
+    /// There is no host, or it has characters that a host cannot have.
     #[error("has no usable host")]
     Host,
     /// The port is not a number from 1 to 65535.
-    #[error("has a port that is no number from 1 to 65535")]
+    #[error("has a port that is not a number from 1 to 65535")]
     Port,
     /// There is a path, a query or a fragment.
     #[error("has more than scheme, host and port")]

@@ -1,8 +1,8 @@
-//! The key ring: what seals the opaque texts that are given out, and opens them again.
+//! The key ring: it seals the opaque texts that are handed to clients and application servers, and opens them again.
 //!
 //! Texts are sealed with AES-SIV (RFC 5297) and written in base64url. The scheme is deterministic, so the same
 //! content always has the same text and the store need not keep it; it is authenticated, so an altered text is
-//! rejected without asking the store; and it hides what it says.
+//! rejected without asking the store; and it hides the content.
 
 use aes_siv::{
     KeyInit as _, Tag,
@@ -12,47 +12,47 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 use std::{fmt, str::FromStr};
 
-/// Bytes of a key: two AES-128 keys, as AES-SIV wants.
+/// Bytes of a key: AES-SIV takes two AES-128 keys.
 pub const TOKEN_KEY_LEN: usize = 32;
 
-/// How many keys a ring may hold. An invalid text costs one trial decryption for each of them.
+/// Most keys in a ring. An invalid text costs one trial decryption for each key.
 pub const TOKEN_KEYS_MAX: usize = 16;
 
-/// The longest content that is sealed, in bytes.
+/// The longest content, in bytes.
 const CONTENT_LEN_MAX: usize = 72;
 
 /// The longest text, in characters.
 const TEXT_LEN_MAX: usize = text_len(CONTENT_LEN_MAX);
 
-/// Characters of the text for so many bytes of content: the synthetic initialization vector and the encrypted
+/// Characters of the text for this number of bytes of content: the synthetic initialization vector and the encrypted
 /// content, in base64url without padding.
 pub(crate) const fn text_len(content_len: usize) -> usize {
     ((IV_SIZE + content_len) * 8).div_ceil(6)
 }
 
-/// Names a key of the ring: the first byte of its SHA-256. Kept with each channel and each message, so that they
-/// keep their URLs when a newer key is added.
+/// Names a key of the ring: the first byte of its SHA-256. Kept with each channel and each message, so that their
+/// URLs stay the same when a newer key is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyId(pub u8);
 
 /// A list of token keys is unusable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKeys {
-    /// There is no key in the list.
+    /// The list is empty.
     #[error("no key given; `beckon genkey` prints one")]
     Empty,
     /// One of the keys is not 32 bytes in base64url.
     #[error("key {position} is not {TOKEN_KEY_LEN} bytes in base64url; `beckon genkey` prints one")]
     Malformed {
-        /// Its place in the list, from 1.
+        /// Its position in the list, from 1.
         position: usize,
     },
     /// Two of the keys have the same [`KeyId`] (or are the same), so a channel could not name its key.
     #[error("keys {first} and {second} are the same or have the same short name; replace one of them")]
     Clash {
-        /// Place of the earlier one, from 1.
+        /// Position of the earlier one, from 1.
         first: usize,
-        /// Place of the later one, from 1.
+        /// Position of the later one, from 1.
         second: usize,
     },
     /// The list is too long.
@@ -60,16 +60,20 @@ pub enum InvalidKeys {
     TooMany,
 }
 
-/// The keys of a cluster: the newest makes tokens, all open them.
+/// The keys of a cluster: the newest seals, and all of them open.
 #[derive(Clone)]
 pub struct KeyRing {
-    /// Newest first, at least one. The ciphers are not shared between calls: expanding a key costs 0.2 µs.
+    /// Newest first, at least one. Each call makes its own cipher: expanding a key takes 0.2 µs.
     keys: Vec<(KeyId, [u8; TOKEN_KEY_LEN])>,
 }
 
 impl KeyRing {
-    /// Reads a comma-separated list of base64url keys of 32 bytes, newest first. Padding and space around a
-    /// key are tolerated.
+    /// Reads a comma-separated list of base64url keys of 32 bytes, newest first. Padding and space around a key are
+    /// accepted.
+    ///
+    /// # Errors
+    ///
+    /// The list is unusable; the error names the key that the operator has to change.
     pub fn parse(list: &str) -> Result<Self, InvalidKeys> {
         let mut keys: Vec<(KeyId, [u8; TOKEN_KEY_LEN])> = Vec::new();
         if list.trim().is_empty() {
@@ -93,18 +97,18 @@ impl KeyRing {
         Ok(Self { keys })
     }
 
-    /// A key as it is written in a list, made of 32 bytes from a secure random source.
+    /// A key as it is written in a list, from 32 bytes of a secure random source.
     pub fn key_text(bytes: &[u8; TOKEN_KEY_LEN]) -> String {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The key that makes the token of a new channel.
+    /// The key that seals the token of a new channel.
     pub fn newest(&self) -> KeyId {
         self.keys[0].0
     }
 
-    /// Seals content with the named key, or with the newest if that key has left the ring. `purpose` names the
-    /// kind of text and its format, so that neither is taken for another.
+    /// Seals content with the named key, or with the newest if that key has left the ring. `purpose` names the kind
+    /// of text and its format, so that a text of one kind cannot be used as another.
     pub(crate) fn seal(&self, key: KeyId, purpose: &[u8], content: &[u8]) -> String {
         let named = self.keys.iter().find(|(id, _)| *id == key);
         let (_, key) = named.unwrap_or(&self.keys[0]);
@@ -118,25 +122,25 @@ impl KeyRing {
         URL_SAFE_NO_PAD.encode(sealed)
     }
 
-    /// The content of a text that was sealed for `purpose`, with whatever key of the ring. A text that is not as
-    /// long as `LEN` bytes of content make it costs no decryption.
+    /// The content of a text that was sealed for `purpose` with any key of the ring. A text that is too long or too
+    /// short for `LEN` bytes of content costs no decryption.
     pub(crate) fn open<const LEN: usize>(&self, purpose: &[u8], text: &str) -> Option<[u8; LEN]> {
         if text.len() != text_len(LEN) {
             return None;
         }
-        // The decoder wants more room than it uses.
+        // The decoder asks for more room than it uses.
         let mut decoded = [0; TEXT_LEN_MAX];
         let len = URL_SAFE_NO_PAD.decode_slice(text, &mut decoded).ok()?;
         let (vector, sealed) = decoded[..len].split_first_chunk()?;
         let vector = Tag::from(*vector);
         let sealed: [u8; LEN] = sealed.try_into().ok()?;
-        let unseal = |key: &[u8; TOKEN_KEY_LEN]| {
+        let open = |key: &[u8; TOKEN_KEY_LEN]| {
             let mut content = sealed;
             let mut cipher = Aes128Siv::new(&(*key).into());
             let opened = cipher.decrypt_inout_detached([purpose], (&mut content[..]).into(), &vector);
             opened.ok().map(|()| content)
         };
-        self.keys.iter().find_map(|(_, key)| unseal(key))
+        self.keys.iter().find_map(|(_, key)| open(key))
     }
 }
 
@@ -176,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_opened_for_its_purpose_only() {
+    fn a_text_opens_for_its_purpose_only() {
         let ring = KeyRing::parse(&key(1)).unwrap();
         let text = ring.seal(ring.newest(), b"one", &[7; 5]);
         assert_eq!(text.len(), text_len(5));

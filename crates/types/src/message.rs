@@ -6,9 +6,9 @@ use std::time::Duration;
 /// A message on its way to a socket, just accepted or read from the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The channel sent to.
+    /// The channel that it was sent to.
     pub channel: ChannelId,
-    /// Where the store keeps it, if it does.
+    /// Where the store keeps it, if it is stored.
     pub place: Place,
     /// The key that seals its id.
     pub key: KeyId,
@@ -17,8 +17,8 @@ pub struct Message {
 }
 
 impl Message {
-    /// Takes the time off that has passed since it was handed out. False if it is not good any more and must not be
-    /// sent. One that is not stored waits for its socket like any other.
+    /// Subtracts the time that has passed since it was handed out from its TTL. Returns false if it has expired and
+    /// must not be sent. A message that is not stored does not expire: it waits for its socket only.
     pub fn age(&mut self, by: Duration) -> bool {
         if self.draft.ttl.is_zero() {
             return true;
@@ -44,11 +44,11 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_good_until_its_time_has_passed() {
+    fn a_message_is_good_until_its_ttl_has_passed() {
         let second = Duration::from_secs(1);
         let mut stored = message(2 * second);
         assert!(stored.age(second) && stored.draft.ttl == second);
         assert!(!stored.age(second));
-        assert!(message(Duration::ZERO).age(second), "nothing but the socket is waited for");
+        assert!(message(Duration::ZERO).age(second), "it is not stored, so it does not expire");
     }
 }

@@ -1,8 +1,8 @@
 //! The message id: the opaque part of a message's `Location`, and its `version` for the user agent (PROTOCOL.md
 //! sections 4.5, 5.5 and 5.6).
 //!
-//! An id says where the store keeps the message, sealed by the [`KeyRing`]. So it is unguessable, and the store
-//! need not keep it: a message that is sent again has the same id.
+//! An id says where the store keeps the message, sealed by the [`KeyRing`]. It is therefore unguessable, and the
+//! store need not keep it: a message that is sent again has the same id.
 
 use crate::{
     key_ring::{KeyId, KeyRing},
@@ -15,7 +15,7 @@ use crate::{
 /// The beginning of the path of a message (PROTOCOL.md section 5.6); its id follows.
 pub const MESSAGE_PATH: &str = "/m/";
 
-/// Every id begins with its format.
+/// Every id begins with this name of its format.
 const PREFIX: &str = "m1.";
 
 /// Authenticated with every id.
@@ -30,19 +30,19 @@ const TOPIC_LEN: usize = CONTENT_LEN + TOPIC_TAG_LEN;
 /// What a message id stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageId {
-    /// Whose message it is.
+    /// The client that the message is for.
     pub uaid: Uaid,
     /// Where the store keeps it.
     pub place: Place,
 }
 
-/// The text is not an id that this cluster has given out.
+/// The text is not an id that this cluster has issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed or altered message id")]
 pub struct InvalidMessageId;
 
 impl MessageId {
-    /// The text of the id, with the named key, or with the newest if that key has left the ring.
+    /// The text of the id, sealed with the named key, or with the newest if that key has left the ring.
     pub fn seal(self, keys: &KeyRing, key: KeyId) -> String {
         let mut content = [0; TOPIC_LEN];
         content[..16].copy_from_slice(&self.uaid.0);
@@ -59,7 +59,11 @@ impl MessageId {
         text
     }
 
-    /// Reads the text of an id. One of another length or form costs no decryption.
+    /// Reads the text of an id. A text of another length or form costs no decryption.
+    ///
+    /// # Errors
+    ///
+    /// This cluster has not issued such an id; the peer that sent it is at fault.
     pub fn open(keys: &KeyRing, text: &str) -> Result<Self, InvalidMessageId> {
         let text = text.strip_prefix(PREFIX).ok_or(InvalidMessageId)?;
         if let Some(content) = keys.open::<CONTENT_LEN>(PURPOSE, text) {

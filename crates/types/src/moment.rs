@@ -2,13 +2,13 @@
 
 use std::{ops::Add, time::Duration};
 
-/// Milliseconds since the node started, on its monotonic clock. Eight bytes where `Instant` has sixteen, and
-/// tests make any moment they like.
+/// Milliseconds since the node started, on its monotonic clock. It takes eight bytes where `Instant` takes sixteen,
+/// and tests can make any moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Moment(pub u64);
 
 impl Moment {
-    /// The time since `earlier`, zero if that is later.
+    /// The time since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }

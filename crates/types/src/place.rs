@@ -2,8 +2,8 @@
 
 use crate::{sequence::Sequence, topic::TopicTag};
 
-/// Identifies a message among all messages to one client: the position of its write, and the topic under which a later
-/// message replaces it.
+/// Identifies a message among all messages to one client: the position of its write, and the topic under which a
+/// later message replaces it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The position of its write among all writes to the client's record.

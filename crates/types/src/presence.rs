@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-/// One run of a connection-node: 64 random bits drawn at its start, so that a restarted node is another node
-/// and a presence that the former run left behind can never be mistaken for a live one. It is node and
-/// incarnation in one.
+/// One run of a connection-node: 64 random bits drawn at its start. A restarted node is another node, so a presence
+/// that the former run left behind cannot be mistaken for a live one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub u64);
 
@@ -20,12 +19,12 @@ impl fmt::Debug for NodeId {
     }
 }
 
-/// One socket of one node, never used again by that node.
+/// One socket of one node. The node never uses it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 
-/// Where a user agent is connected. Kept in its record in the store; a socket that ends can only clear its
-/// own presence, because it names itself.
+/// Where a user agent is connected. Kept in its record in the store. A socket that ends names itself, so it can only
+/// clear its own presence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Presence {
     /// The run of the node that holds the socket.

@@ -1,8 +1,8 @@
 //! The spelling of identifiers: UUID syntax as in PROTOCOL.md section 1.2, which is 32 hex digits, or 36 characters
 //! with hyphens.
 //!
-//! Identifiers are compared by their 16 bytes but echoed in the spelling that the user agent chose, so the spelling is
-//! kept beside the bytes: it takes five bytes, where the text would take 36.
+//! Identifiers are compared by their 16 bytes but echoed in the spelling that the user agent chose, so the spelling
+//! is kept beside the bytes: it takes five bytes, where the text would take 36.
 
 /// Bytes of an identifier.
 pub(crate) const ID_LEN: usize = 16;
@@ -10,7 +10,7 @@ pub(crate) const ID_LEN: usize = 16;
 /// Hex digits of an identifier.
 const DIGITS: usize = ID_LEN * 2;
 
-/// The hyphenated form has a hyphen after so many digits.
+/// Numbers of digits after which the hyphenated form has a hyphen.
 const HYPHEN_AFTER: [usize; 4] = [8, 12, 16, 20];
 
 /// How a user agent wrote an identifier: with or without hyphens, and which letters were in upper case.
@@ -23,9 +23,9 @@ pub struct Spelling {
 }
 
 impl Spelling {
-    /// 36 characters, lower case: what nearly every client sends.
+    /// 36 characters in lower case, as nearly every client sends it.
     pub const HYPHENATED: Self = Self { hyphens: true, upper: 0 };
-    /// 32 characters, lower case: what the server generates.
+    /// 32 characters in lower case, as the server generates it.
     pub const PLAIN: Self = Self { hyphens: false, upper: 0 };
 }
 

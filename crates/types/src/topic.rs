@@ -9,8 +9,9 @@ pub const TOPIC_LEN_MAX: usize = 32;
 /// Bytes of a [`TopicTag`].
 pub const TOPIC_TAG_LEN: usize = 12;
 
-/// What a topic is told by, among all topics of a client: the beginning of a hash of the channel and the topic.
-/// Whoever could make two topics with the same tag can choose their names anyway.
+/// Identifies a topic among all topics of a client: the beginning of a hash of the channel and the topic.
+///
+/// An application server that finds two topics with the same tag gains nothing: it chooses its topics anyway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicTag(pub [u8; TOPIC_TAG_LEN]);
 
@@ -20,8 +21,12 @@ pub struct TopicTag(pub [u8; TOPIC_TAG_LEN]);
 pub struct InvalidTopic;
 
 impl TopicTag {
-    /// Reads the topic of a message for a channel (PROTOCOL.md section 5.1). Padding at its end is tolerated and
-    /// does not count.
+    /// Reads the topic of a message for a channel (PROTOCOL.md section 5.1). Padding at its end is accepted and
+    /// ignored.
+    ///
+    /// # Errors
+    ///
+    /// The text is not a topic; the application server is at fault.
     pub fn parse(channel: ChannelId, topic: &str) -> Result<Self, InvalidTopic> {
         let topic = topic.trim_end_matches('=');
         let usable = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
@@ -51,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn topics_are_told_apart_by_name_and_channel() {
+    fn topics_differ_by_name_and_by_channel() {
         let tag = |channel, topic| TopicTag::parse(ChannelId([channel; 16]), topic).unwrap();
         assert_eq!(tag(1, "a"), tag(1, "a="));
         assert_ne!(tag(1, "a"), tag(1, "b"));

@@ -1,5 +1,5 @@
-//! The public key by which an application server identifies itself (VAPID, RFC 8292), and to which a user agent
-//! may restrict a channel.
+//! The public key with which an application server identifies itself (VAPID, RFC 8292), and to which a user agent may
+//! restrict a channel.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
@@ -11,7 +11,7 @@ pub const VAPID_KEY_LEN: usize = 65;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VapidKey([u8; VAPID_KEY_LEN]);
 
-/// SHA-256 of a [`VapidKey`]: what endpoints and records keep of it.
+/// SHA-256 of a [`VapidKey`], as endpoints and records keep it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyHash(pub [u8; 32]);
 
@@ -21,19 +21,27 @@ pub struct KeyHash(pub [u8; 32]);
 pub struct InvalidVapidKey;
 
 impl VapidKey {
-    /// Reads a key in base64url, with or without padding; the standard alphabet is accepted too (PROTOCOL.md
-    /// section 4.3). That it is a point on the curve is checked, which costs some ten microseconds.
+    /// Reads a key in base64url, with or without padding; the standard alphabet is accepted too (PROTOCOL.md section
+    /// 4.3). Checks that it is a point on the curve, which takes about ten microseconds.
+    ///
+    /// # Errors
+    ///
+    /// The text is not a key; the peer that sent it is at fault.
     pub fn parse(text: &str) -> Result<Self, InvalidVapidKey> {
         let key = Self::parse_unchecked(text)?;
         p256::PublicKey::from_sec1_bytes(&key.0).map_err(|_| InvalidVapidKey)?;
         Ok(key)
     }
 
-    /// Reads a key in the same forms without checking that it is on the curve: for comparing, and for verifying a
-    /// signature, which checks it too.
+    /// Reads a key in the same forms without checking that it is on the curve. Good for comparing keys, and for
+    /// verifying a signature, which checks the curve too.
+    ///
+    /// # Errors
+    ///
+    /// The text cannot be a key; the peer that sent it is at fault.
     pub fn parse_unchecked(text: &str) -> Result<Self, InvalidVapidKey> {
         let text = text.trim_end_matches('=');
-        // Longer ones are not decoded at all.
+        // A longer text is not even decoded.
         if text.len() != (VAPID_KEY_LEN * 8).div_ceil(6) {
             return Err(InvalidVapidKey);
         }
@@ -49,7 +57,7 @@ impl VapidKey {
         &self.0
     }
 
-    /// What endpoints and records keep of it.
+    /// The hash, as endpoints and records keep it.
     pub fn hash(&self) -> KeyHash {
         KeyHash(Sha256::digest(self.0).into())
     }
@@ -64,7 +72,7 @@ mod tests {
         "BA1Hxzyi1RUM1b5wjxsn7nGxAszw2u61m164i3MrAIxHF6YK5h4SDYic-dRuU_RCPCfA5aq9ojSwk5Y2EmClBPs";
 
     #[test]
-    fn a_key_is_read_in_each_of_its_spellings() {
+    fn a_key_is_accepted_in_every_spelling() {
         let key = VapidKey::parse(KEY).unwrap();
         assert_eq!(VapidKey::parse(&format!("{KEY}=")), Ok(key));
         assert_eq!(VapidKey::parse(&KEY.replace('-', "+").replace('_', "/")), Ok(key));
@@ -72,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_point_on_the_curve_is_no_key() {
+    fn a_point_off_the_curve_and_any_other_text_is_not_a_key() {
         let off_the_curve = URL_SAFE_NO_PAD.encode([4; VAPID_KEY_LEN]);
         assert!(VapidKey::parse_unchecked(&off_the_curve).is_ok());
         let compressed = URL_SAFE_NO_PAD.encode([2; 33]);

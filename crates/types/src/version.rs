@@ -14,12 +14,20 @@ impl Version {
     /// The largest version, 2^63-1.
     pub const MAX: u64 = i64::MAX as u64;
 
-    /// A version, if the number is not above [`Version::MAX`].
+    /// The version with this number.
+    ///
+    /// # Errors
+    ///
+    /// The number is greater than [`Version::MAX`].
     pub fn new(number: u64) -> Result<Self, InvalidVersion> {
         if number <= Self::MAX { Ok(Self(number)) } else { Err(InvalidVersion) }
     }
 
-    /// Reads decimal digits: no sign, space, fraction or other base.
+    /// Reads decimal digits, without sign, space or fraction.
+    ///
+    /// # Errors
+    ///
+    /// There is anything else, or the number is greater than [`Version::MAX`].
     pub fn parse(text: &str) -> Result<Self, InvalidVersion> {
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(InvalidVersion);
@@ -32,8 +40,8 @@ impl Version {
         self.0
     }
 
-    /// Whether an acknowledgement of `number` means this version: compared as IEEE doubles, since JavaScript
-    /// user agents round numbers above 2^53 (PROTOCOL.md section 2.6).
+    /// Whether an acknowledgement of `number` means this version. They are compared as IEEE doubles, because user
+    /// agents in JavaScript round numbers above 2^53 (PROTOCOL.md section 2.6).
     pub fn equals_double(self, number: f64) -> bool {
         self.0 as f64 == number
     }

@@ -1,7 +1,7 @@
 //! The ground that all steps stand on: the records and messages of one transaction, and what is in memory only.
 //!
-//! A *seat* is the socket that owns a client. It is in memory only, since no socket outlives the process; a record is in
-//! the database as soon as there is a channel to keep.
+//! A *seat* is the socket that owns a client. It is in memory only, since no socket outlives the process; a record is
+//! in the database as soon as there is a channel to keep.
 
 use super::{
     directory::Directory,
@@ -64,8 +64,8 @@ pub(super) struct Batch<'txn, 'm> {
     pub(super) transaction: &'txn WriteTransaction,
     /// The records as they were before the batch.
     clients: Clients<'txn>,
-    /// What the batch makes of them; `None` is removed. Written at its end, so that many steps on one client write its
-    /// record once.
+    /// What the batch makes of them; `None` is removed. Written at its end, so that many steps on one client write
+    /// its record once.
     written: HashMap<Uaid, Option<Record>>,
     /// What the messages carry, as the batch has made it so far: a record and its messages are changed together.
     pub(super) messages: Messages<'txn>,
@@ -146,8 +146,8 @@ impl<'txn, 'm> Batch<'txn, 'm> {
         Ok(Some(record))
     }
 
-    /// Notes that a client is seen now, unless the record says so closely enough. Messages that have expired are removed
-    /// on the way.
+    /// Notes that a client is seen now, unless the record says so closely enough. Messages that have expired are
+    /// removed on the way.
     pub(super) fn renew(&mut self, uaid: Uaid, record: Option<Record>) -> Result<(), StoreError> {
         let Some(mut record) = record else { return Ok(()) };
         let mut is_changed = self.remove_expired(uaid, &mut record)?;
@@ -202,8 +202,8 @@ impl<'txn, 'm> Batch<'txn, 'm> {
         Ok(())
     }
 
-    /// Removes records and messages that have expired, a bounded number at a time, and notes that connected clients are
-    /// still seen. Does nothing before it is due.
+    /// Removes records and messages that have expired, a bounded number at a time, and notes that connected clients
+    /// are still seen. Does nothing before it is due.
     pub(super) fn sweep(&mut self) -> Result<(), StoreError> {
         if self.now < self.memory.next_sweep {
             return Ok(());

@@ -1,8 +1,8 @@
 //! The only thread that uses the database: group commit.
 //!
 //! It takes all steps that are ready, performs them in one transaction, commits that (one fsync for all of them), and
-//! only then answers. While it waits for the disk, the next batch gathers. A batch that changed nothing durable is not
-//! committed.
+//! only then answers. While it waits for the disk, the next batch gathers. A batch that changed nothing durable is
+//! not committed.
 
 use super::{
     batch::{Batch, Memory, failed},

@@ -11,11 +11,12 @@
 //!   (13 bytes)
 //! ```
 //!
-//! The message itself is in a key of its own, `m{UAID}field` (`messages`), and expires without its field: a field whose
-//! key is gone is not a message. The lengths of the fields tell them apart; a sequence has no more than 14 digits.
+//! The message itself is in a key of its own, `m{UAID}field` (`messages`), and expires without its field: a field
+//! whose key is gone is not a message. The lengths of the fields tell them apart; a sequence has no more than 14
+//! digits.
 //!
-//! Numbers of more than a byte are big-endian. Numbers that scripts count with are decimal digits, so that a Lua number
-//! never has to hold a version. The scripts in `scripts/` write the same format.
+//! Numbers of more than a byte are big-endian. Numbers that scripts count with are decimal digits, so that a Lua
+//! number never has to hold a version. The scripts in `scripts/` write the same format.
 
 use crate::codec::{
     Restriction, Unreadable,

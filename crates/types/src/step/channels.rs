@@ -21,16 +21,16 @@ pub struct Channel {
     pub id: ChannelId,
     /// How the latest register spelled it.
     pub spelling: Spelling,
-    /// SimplePush: the version that is accepted and not acknowledged.
+    /// SimplePush: the version that was accepted and is not acknowledged yet.
     pub pending: Option<Version>,
 }
 
-/// A step of a socket that the store refused, because the socket does not own the UAID (any more): a newer
-/// hello has claimed it, or its record is gone.
+/// The store refused a step because the socket does not own the UAID: a newer hello has claimed it, or its record is
+/// gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotOwner;
 
-/// Add a channel, or spell it anew.
+/// Registers a channel, or changes its spelling and restriction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddChannel {
     /// The client.
@@ -43,23 +43,23 @@ pub struct AddChannel {
     pub spelling: Spelling,
     /// Web Push: the application server's key to which this register restricts the channel.
     pub restricted: Option<KeyHash>,
-    /// The key for a new channel's token: the newest of the ring.
+    /// The key that seals the token of a new channel: the newest of the ring.
     pub key: KeyId,
-    /// How many channels the client may have.
+    /// Most channels that the client may have.
     pub channels_max: u32,
 }
 
-/// What came of an [`AddChannel`].
+/// The outcome of an [`AddChannel`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddChannelOutcome {
-    /// The channel is registered; if it was before, what is pending on it is untouched.
+    /// The channel is registered. If it was registered before, what is pending on it has not changed.
     Registered {
-        /// The key that makes this channel's token: that of its first register.
+        /// The key that seals the token of this channel: that of its first register.
         key: KeyId,
         /// The last write to the client before this step.
         sequence: Sequence,
     },
-    /// The client has `channels_max` channels and this is not one of them.
+    /// The client has `channels_max` channels, and this is not one of them.
     Full,
     /// The socket does not own the UAID.
     NotOwner(NotOwner),

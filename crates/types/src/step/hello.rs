@@ -3,7 +3,7 @@
 use super::{channels::Snapshot, messages::Backlog};
 use crate::{channel_id::ChannelId, dialect::Dialect, presence::Presence, uaid::Uaid};
 
-/// Look a UAID up, verify the listed channels, claim presence, and read what is pending: one step.
+/// Looks a UAID up, verifies the listed channels, claims presence, and reads what is pending, in one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
     /// The UAID that the user agent sent, or that the server generated.
@@ -16,26 +16,25 @@ pub struct Hello {
     pub otherwise: Dialect,
     /// The channels that a SimplePush user agent lists; `None` if it sent no list.
     pub listed: Option<Listed>,
-    /// Whether an unknown UAID is taken as it is: always in SimplePush with an empty list, in Web Push only
-    /// for a UAID that the server generated.
+    /// Whether an unknown UAID is adopted: in SimplePush always if the list is empty, in Web Push only if the server
+    /// generated the UAID.
     pub adopt: bool,
     /// Whether this node has room for a SimplePush user agent.
     pub room: bool,
-    /// Web Push: how many stored messages the outcome may bring.
+    /// Web Push: most stored messages in the outcome.
     pub backlog_max: usize,
 }
 
 /// The list of channels in a SimplePush hello.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listed {
-    /// These, all in UUID syntax and not more than a user agent may have. May be empty.
+    /// All entries are channelIDs, and there are no more than a user agent may have. May be empty.
     Channels(Vec<ChannelId>),
-    /// The list has an entry that cannot be registered, so not all of it can be.
+    /// An entry is not a channelID, or there are too many: a user agent cannot have registered all of them.
     Impossible,
 }
 
-/// What came of a [`Hello`]. Whenever the outcome is not [`HelloOutcome::Claimed`] or
-/// [`HelloOutcome::Deleted`], nothing has changed in the store.
+/// The outcome of a [`Hello`]. Only [`HelloOutcome::Claimed`] and [`HelloOutcome::Deleted`] change the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HelloOutcome {
     /// The socket owns the UAID.
@@ -49,18 +48,18 @@ pub enum HelloOutcome {
         /// Web Push: the first of the stored messages. Empty in SimplePush.
         backlog: Backlog,
     },
-    /// The UAID is unknown, or it is stored for the other dialect: the user agent needs a new one.
+    /// The UAID is unknown, or stored for the other dialect. The user agent needs a new one.
     Unknown {
-        /// The dialect to go on in.
+        /// The dialect of the conversation from here on.
         dialect: Dialect,
     },
-    /// SimplePush: a listed channel is not registered, so the UAID was deleted with all its channels. The user
-    /// agent needs a new one.
+    /// SimplePush: a listed channel is not registered, so the UAID was deleted with all its channels. The user agent
+    /// needs a new one.
     Deleted {
         /// The socket that owned the deleted UAID. It has to be closed.
         former: Option<Presence>,
     },
-    /// SimplePush, but the hello has no list of channels: its sender is to blame.
+    /// SimplePush, but the hello has no list of channels: the user agent is at fault.
     ListMissing,
     /// SimplePush, and [`Hello::room`] was false.
     NoRoom,

@@ -5,7 +5,7 @@ use crate::{
     presence::Presence, sequence::Sequence, topic::TopicTag, uaid::Uaid, vapid_key::KeyHash,
 };
 
-/// Ask whether a Web Push channel is registered, and write nothing.
+/// Checks whether a Web Push channel is registered, and writes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FindChannel {
     /// The client.
@@ -16,10 +16,10 @@ pub struct FindChannel {
     pub restricted: Option<KeyHash>,
 }
 
-/// What came of a [`FindChannel`].
+/// The outcome of a [`FindChannel`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FindChannelOutcome {
-    /// It would take messages.
+    /// A message to it would be accepted.
     Registered,
     /// The UAID is not stored.
     UaidGone,
@@ -27,30 +27,30 @@ pub enum FindChannelOutcome {
     ChannelGone,
 }
 
-/// Store a Web Push message, and read who has the client.
+/// Stores a Web Push message, and reads which socket owns the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PutMessage {
     /// The client.
     pub uaid: Uaid,
     /// The channel.
     pub channel: ChannelId,
-    /// The key that the endpoint is restricted to. An endpoint whose key is not that of the latest register is
+    /// The key that the endpoint is restricted to. If the latest register named another key, the endpoint is
     /// superseded.
     pub restricted: Option<KeyHash>,
     /// The key that seals the message's id.
     pub key: KeyId,
-    /// The topic, if it has one: it replaces a stored message of the same topic.
+    /// The topic, if it has one: the message replaces the stored one of the same topic.
     pub topic: Option<TopicTag>,
     /// What the application server says; with a TTL of zero, the message is not stored.
     pub draft: Draft,
-    /// How many stored messages the client may have.
+    /// Most stored messages that the client may have.
     pub messages_max: u32,
 }
 
-/// What came of a [`PutMessage`].
+/// The outcome of a [`PutMessage`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutMessageOutcome {
-    /// The message is stored, or needs not be.
+    /// The message is stored, unless its TTL is zero.
     Accepted {
         /// The position of this write.
         sequence: Sequence,
@@ -61,20 +61,20 @@ pub enum PutMessageOutcome {
     UaidGone,
     /// The channel is not registered, or another register has superseded the endpoint.
     ChannelGone,
-    /// The client has `messages_max` stored messages, and this one would be one more.
+    /// The client has `messages_max` stored messages, and this would be a further one.
     Full,
 }
 
-/// Read the next of a client's stored messages.
+/// Reads the next of a client's stored messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fetch {
     /// The client.
     pub uaid: Uaid,
     /// The socket that asks.
     pub presence: Presence,
-    /// Those behind this position; `None`: from the beginning.
+    /// Only messages behind this position; `None` starts at the beginning.
     pub after: Option<Position>,
-    /// How many at most.
+    /// Most messages in the outcome.
     pub max: usize,
 }
 
@@ -83,6 +83,6 @@ pub struct Fetch {
 pub struct Backlog {
     /// The messages. None has expired.
     pub messages: Vec<Message>,
-    /// Whether there may be others behind them. If there are no messages, there are no others either.
+    /// Whether there may be more messages behind these. False if there are none here.
     pub more: bool,
 }

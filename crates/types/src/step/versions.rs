@@ -2,7 +2,7 @@
 
 use crate::{channel_id::ChannelId, presence::Presence, sequence::Sequence, uaid::Uaid, version::Version};
 
-/// Store a version as what is pending on a channel, in place of what was, and read who has the client.
+/// Stores a version as pending on a channel, in place of the one that was, and reads which socket owns the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PutVersion {
     /// The client.
@@ -13,7 +13,7 @@ pub struct PutVersion {
     pub version: Version,
 }
 
-/// What came of a [`PutVersion`].
+/// The outcome of a [`PutVersion`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutVersionOutcome {
     /// The version is pending.
@@ -32,7 +32,7 @@ pub enum PutVersionOutcome {
 pub struct Ack {
     /// The channel.
     pub channel: ChannelId,
-    /// What is acknowledged: the pending version if it equals this one as an IEEE double, or whatever is
-    /// pending (`None`).
+    /// The version that is acknowledged, if the pending one equals it as an IEEE double; `None` acknowledges any
+    /// pending version.
     pub version: Option<f64>,
 }
