@@ -1,16 +1,16 @@
-//! Cases about stored messages: reading and removing them, also while others are stored.
+//! Cases about stored messages: reading and removing them, also concurrently with storing others.
 
 use crate::{cases::cases, message_steps::*, steps::*};
 use beckon_types::{Backlog, Fetch, Hello, NotOwner, Place, PutMessage, PutMessageOutcome};
 use futures_util::future::{join, join_all};
 use std::collections::BTreeSet;
 
-/// How often a race is run.
+/// The number of times that a race is run.
 const RACES: usize = 40;
 
 cases! { $ backlog backlog_cases:
 
-/// They come in the order of their positions: those with a topic first, oldest first in each group.
+/// They are in the order of their positions: those with a topic first, oldest first in each group.
 async fn messages_with_a_topic_come_first_and_older_ones_before_newer(store) {
     let client = subscribed(&store, 2).await;
     for (body, topic, channel) in
@@ -26,7 +26,7 @@ async fn messages_with_a_topic_come_first_and_older_ones_before_newer(store) {
     assert!(!backlog.more);
 }
 
-/// Reads those behind a position, and not more than asked for.
+/// Reads those behind a position, and no more than `max`.
 async fn a_backlog_is_read_in_parts(store) {
     let client = subscribed(&store, 1).await;
     for number in 0..25_u8 {
@@ -40,7 +40,7 @@ async fn a_backlog_is_read_in_parts(store) {
         loop {
             let part = fetch(&store, &client, after, max).await;
             assert!(part.messages.len() <= max);
-            assert!(!part.more || part.messages.len() == max, "fewer only if there are no others behind");
+            assert!(!part.more || part.messages.len() == max, "fewer only if no others are behind");
             after = part.messages.last().map(|message| message.place.position()).or(after);
             read.extend(bodies(&part));
             parts += 1;
@@ -54,7 +54,7 @@ async fn a_backlog_is_read_in_parts(store) {
     }
 }
 
-/// The position need not be that of a message that is still there.
+/// The position may be that of a message that has been removed.
 async fn a_backlog_goes_on_behind_a_removed_message(store) {
     let client = subscribed(&store, 1).await;
     let mut places = Vec::new();
@@ -70,7 +70,7 @@ async fn a_backlog_goes_on_behind_a_removed_message(store) {
     assert_eq!(behind(5).await, Backlog::default());
 }
 
-/// A message is not returned from the moment on at which its `ttl` has passed since it was stored.
+/// A message is not returned once its TTL has passed since it was stored.
 async fn an_expired_message_is_not_returned(store) {
     let client = subscribed(&store, 1).await;
     accepted(&store, lasting(SHORT, message(&client, "a"))).await;
@@ -83,8 +83,8 @@ async fn an_expired_message_is_not_returned(store) {
     assert_eq!(bodies(&claimed), ["c"]);
 }
 
-/// Messages that have expired do not count: there are fewer than `max` only if there are no others behind.
-async fn expired_messages_do_not_keep_others_from_being_read(store) {
+/// Messages that have expired do not count: there are fewer than `max` messages only if no others are behind.
+async fn expired_messages_do_not_take_the_place_of_others(store) {
     let client = subscribed(&store, 1).await;
     for number in 0..25_u8 {
         let put = lasting(SHORT, message(&client, "expired"));
@@ -101,15 +101,15 @@ async fn expired_messages_do_not_keep_others_from_being_read(store) {
     assert_eq!((bodies(&rest), rest.more), (vec!["d".to_owned()], false));
 }
 
-/// Each comes with what is left of its `ttl`, more than zero.
-async fn what_is_left_of_the_time_to_live_gets_less(store) {
+/// Each message comes with what is left of its TTL, which is more than zero.
+async fn what_is_left_of_the_ttl_decreases(store) {
     let client = subscribed(&store, 1).await;
     let ttl = SHORT * 3;
     accepted(&store, lasting(ttl, message(&client, "a"))).await;
     let_short_pass().await;
     let mut last = ttl - SHORT;
     loop {
-        // It is there for two seconds more, unless this test is not, and then it is gone.
+        // It is stored for two seconds more, and then it is gone.
         let backlog = fetch(&store, &client, None, 10).await;
         let Some(left) = backlog.messages.first() else { break };
         assert!(!left.draft.ttl.is_zero() && left.draft.ttl <= last, "{:?} after {last:?}", left.draft.ttl);
@@ -159,8 +159,8 @@ async fn a_claim_without_messages_returns_none(store) {
     assert!(claim_backlog(&store, hello).await.messages.is_empty());
 }
 
-/// A message waits, hello after hello, until it is removed.
-async fn a_message_waits_until_it_is_removed(store) {
+/// A message is returned by every hello until it is removed.
+async fn a_message_is_returned_until_it_is_removed(store) {
     let client = subscribed(&store, 1).await;
     release(&store, client.uaid, client.presence).await;
     let (place, presence) = accepted(&store, message(&client, "a")).await;
@@ -192,8 +192,8 @@ async fn messages_are_removed_by_their_places(store) {
     assert!(waiting(&store, &client).await.is_empty());
 }
 
-/// An unknown UAID, and a place where no message is, or another one, have no effect.
-async fn removing_what_is_not_there_has_no_effect(store) {
+/// An unknown UAID, and a place that has no message or another one, have no effect.
+async fn removing_a_message_that_is_not_stored_has_no_effect(store) {
     let client = subscribed(&store, 1).await;
     let (former, _) = accepted(&store, about(1, message(&client, "a"))).await;
     let (topic, _) = accepted(&store, about(1, message(&client, "b"))).await;
@@ -210,8 +210,8 @@ async fn removing_what_is_not_there_has_no_effect(store) {
     assert_eq!(snapshot(&store, &client).await.sequence, plain.sequence);
 }
 
-/// A message and a hello at the same time: whichever comes second sees the other.
-async fn of_a_message_and_a_hello_at_once_the_second_sees_the_first(store) {
+/// Of a message and a concurrent hello, the second sees the first.
+async fn of_a_message_and_a_concurrent_hello_the_second_sees_the_first(store) {
     for _ in 0..RACES {
         let client = subscribed(&store, 1).await;
         release(&store, client.uaid, client.presence).await;
@@ -224,8 +224,8 @@ async fn of_a_message_and_a_hello_at_once_the_second_sees_the_first(store) {
     }
 }
 
-/// Messages stored at the same time never exceed the maximum.
-async fn messages_at_once_keep_to_the_maximum(store) {
+/// Messages that are stored concurrently never exceed the maximum.
+async fn concurrent_messages_keep_to_the_maximum(store) {
     let client = subscribed(&store, 3).await;
     let sends = (0..20_u8).map(|number| {
         let put = PutMessage { messages_max: 7, ..message(&client, "a") };
@@ -236,8 +236,8 @@ async fn messages_at_once_keep_to_the_maximum(store) {
     assert_eq!(waiting(&store, &client).await.len(), 7);
 }
 
-/// Messages at the same time all have their own sequence, and are read in its order.
-async fn messages_at_once_have_distinct_sequences(store) {
+/// Concurrent messages all have their own sequence, and are read in that order.
+async fn concurrent_messages_have_distinct_sequences(store) {
     const MESSAGES: usize = 200;
     let client = subscribed(&store, 1).await;
     let sends = (0..MESSAGES).map(|number| {
@@ -252,8 +252,8 @@ async fn messages_at_once_have_distinct_sequences(store) {
     assert_eq!(waiting(&store, &client).await, expected);
 }
 
-/// Messages with the same topic at the same time: the one with the highest sequence is left.
-async fn of_messages_with_one_topic_at_once_the_last_is_left(store) {
+/// Of concurrent messages with the same topic, the one with the highest sequence is left.
+async fn of_concurrent_messages_with_one_topic_the_last_is_left(store) {
     let client = subscribed(&store, 1).await;
     let sends = (0..50).map(|number| {
         let (store, client) = (&store, &client);
@@ -265,8 +265,8 @@ async fn of_messages_with_one_topic_at_once_the_last_is_left(store) {
     assert_eq!(waiting(&store, &client).await.pop(), last);
 }
 
-/// A message and the unregistering of its channel at the same time: nothing of it is left.
-async fn of_a_message_and_an_unregister_at_once_nothing_is_left(store) {
+/// Of a message and a concurrent unregistering of its channel, nothing is left.
+async fn of_a_message_and_a_concurrent_unregister_nothing_is_left(store) {
     for _ in 0..RACES {
         let client = subscribed(&store, 1).await;
         let channel = client.channels[0];

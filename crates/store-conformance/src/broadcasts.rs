@@ -1,5 +1,5 @@
-//! Cases about broadcasts. They are common to all clients, so each case takes ids that nobody has used, and removes
-//! those that would be in the way of others.
+//! Cases about broadcasts. They are common to all clients, so each case uses new ids, and removes broadcasts that
+//! would disturb other cases.
 
 use crate::{cases::cases, steps::random};
 use beckon_store::Store;
@@ -25,62 +25,62 @@ async fn remove(store: &Arc<dyn Store>, id: &BroadcastId) -> bool {
 
 /// All broadcasts, whatever their revision.
 async fn all(store: &Arc<dyn Store>) -> Broadcasts {
-    // Whoever knows no revision has to hear of what there is; if that is nothing, it is revision zero.
+    // Zero is the revision of no broadcasts at all, so `None` means that there have been none.
     store.broadcasts(0).await.expect("broadcasts").unwrap_or_default()
 }
 
 /// The version of a broadcast, and the revision.
-async fn look(store: &Arc<dyn Store>, id: &BroadcastId) -> (Option<String>, u64) {
+async fn read(store: &Arc<dyn Store>, id: &BroadcastId) -> (Option<String>, u64) {
     let all = all(store).await;
     (all.values.get(id.as_str()).map(|version| version.to_string()), all.revision)
 }
 
 cases! { $ broadcasts broadcast_cases:
 
-/// Sets the version of a broadcast, and makes the broadcast if there is none of that id.
+/// Sets the version of a broadcast, which is made if it does not exist.
 async fn a_broadcast_has_the_version_set_last(store) {
     let (one, other) = (new_id(), new_id());
-    assert_eq!(look(&store, &one).await.0, None);
+    assert_eq!(read(&store, &one).await.0, None);
     for text in ["1", "\"2\"", " v\u{e4}rsion ", "1"] {
         assert_eq!(set(&store, &one, text).await, Ok(()));
-        assert_eq!(look(&store, &one).await.0.as_deref(), Some(text));
+        assert_eq!(read(&store, &one).await.0.as_deref(), Some(text));
     }
     assert_eq!(set(&store, &other, "7").await, Ok(()));
-    assert_eq!(look(&store, &one).await.0.as_deref(), Some("1"));
-    assert_eq!(look(&store, &other).await.0.as_deref(), Some("7"));
+    assert_eq!(read(&store, &one).await.0.as_deref(), Some("1"));
+    assert_eq!(read(&store, &other).await.0.as_deref(), Some("7"));
 }
 
 /// The revision grows, unless the broadcast has that version already.
 async fn the_revision_grows_with_each_change(store) {
     let id = new_id();
-    let mut last = look(&store, &id).await.1;
+    let mut last = read(&store, &id).await.1;
     for text in ["1", "2", "1"] {
         assert_eq!(set(&store, &id, text).await, Ok(()));
-        let changed = look(&store, &id).await.1;
+        let changed = read(&store, &id).await.1;
         assert!(changed > last, "{changed} after {last}");
         assert_eq!(set(&store, &id, text).await, Ok(()));
-        assert_eq!(look(&store, &id).await.1, changed);
+        assert_eq!(read(&store, &id).await.1, changed);
         last = changed;
     }
 }
 
-/// Removes a broadcast; false if there is none of that id. The revision grows if there was.
+/// Removes a broadcast, which makes the revision grow; false if it does not exist.
 async fn a_removed_broadcast_is_gone(store) {
     let (id, kept) = (new_id(), new_id());
     assert_eq!((set(&store, &id, "1").await, set(&store, &kept, "1").await), (Ok(()), Ok(())));
     let before = all(&store).await.revision;
     assert!(remove(&store, &id).await);
-    let (gone, after) = look(&store, &id).await;
+    let (gone, after) = read(&store, &id).await;
     assert_eq!(gone, None);
     assert!(after > before, "{after} after {before}");
     assert!(!remove(&store, &id).await);
     assert!(!remove(&store, &new_id()).await);
-    assert_eq!(look(&store, &kept).await, (Some("1".to_owned()), after));
+    assert_eq!(read(&store, &kept).await, (Some("1".to_owned()), after));
     assert!(remove(&store, &kept).await);
-    assert!(all(&store).await.revision > after, "also when nothing is left");
+    assert!(all(&store).await.revision > after, "even if none is left");
 }
 
-/// All broadcasts, or nothing if their revision is still `known`.
+/// Reads all broadcasts, or nothing if their revision is still `known`.
 async fn broadcasts_are_read_only_if_they_have_changed(store) {
     let id = new_id();
     assert_eq!(set(&store, &id, "1").await, Ok(()));
@@ -95,7 +95,8 @@ async fn broadcasts_are_read_only_if_they_have_changed(store) {
     assert!(changed.revision > known.revision);
 }
 
-/// With the maximum of broadcasts a further one is refused, and changes nothing; one that is there is not.
+/// If there are as many broadcasts as the maximum, a further one is refused, and changes nothing; one that exists can
+/// be set.
 async fn there_are_no_more_broadcasts_than_the_maximum(store) {
     let room = BROADCASTS_MAX - all(&store).await.values.len();
     let ids: Vec<_> = (0..room).map(|_| new_id()).collect();
@@ -112,8 +113,8 @@ async fn there_are_no_more_broadcasts_than_the_maximum(store) {
     assert!(removed.iter().all(|removed| *removed));
 }
 
-/// Changes at the same time are all seen, and the last of them has the revision.
-async fn changes_at_once_all_count(store) {
+/// Concurrent changes all take effect, and the last of them has the revision.
+async fn concurrent_changes_all_take_effect(store) {
     let ids: Vec<_> = (0..20).map(|_| new_id()).collect();
     let before = all(&store).await.revision;
     let outcomes = join_all(ids.iter().map(|id| set(&store, id, "1"))).await;

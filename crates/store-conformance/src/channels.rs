@@ -5,7 +5,8 @@ use beckon_types::{AddChannel, AddChannelOutcome, KeyId, NotOwner, PutVersionOut
 
 cases! { $ channels channel_cases:
 
-/// A registered channel stays as it is but for its spelling.
+/// A channel that is registered already gets the spelling of this register; what is pending on it, and the key of its
+/// token, do not change.
 async fn a_channel_registered_again_keeps_its_key_and_what_is_pending(store) {
     let client = connected(&store, 1).await;
     let channel = client.channels[0];
@@ -19,7 +20,7 @@ async fn a_channel_registered_again_keeps_its_key_and_what_is_pending(store) {
     }
 }
 
-/// A new channel has nothing pending, and the key that it is registered with.
+/// A new channel has the key of its first register, and nothing pending.
 async fn a_new_channel_is_registered_with_its_key(store) {
     let client = connected(&store, 0).await;
     for key in [0, b'0', 255] {
@@ -35,7 +36,7 @@ async fn a_new_channel_is_registered_with_its_key(store) {
     }
 }
 
-/// With `channels_max` channels a further one is refused, and a registered one is not.
+/// If there are `channels_max` channels, a further one is refused, and one that is registered already is not.
 async fn a_client_has_no_more_than_the_maximum_of_channels(store) {
     let client = connected(&store, 3).await;
     let full = AddChannel { channels_max: 3, ..addition(&client, new_channel()) };
@@ -57,7 +58,7 @@ async fn only_the_owner_registers(store) {
     assert!(snapshot(&store, &client).await.channels.is_empty());
 }
 
-/// Unregisters a channel: it and what is pending on it are gone.
+/// Unregisters a channel, and removes what is pending on it.
 async fn an_unregistered_channel_is_gone_with_what_is_pending(store) {
     let client = connected(&store, 2).await;
     let channel = client.channels[0];
@@ -66,13 +67,13 @@ async fn an_unregistered_channel_is_gone_with_what_is_pending(store) {
     assert_eq!(put(&store, client.uaid, channel, 2).await, PutVersionOutcome::Gone);
     assert_eq!(pending(&snapshot(&store, &client).await), [(client.channels[1], None)].into());
     let registered_again = register(&store, &client, channel).await;
-    assert_eq!(registered_again, sequence, "so that what was written before can be told from what is after");
+    assert_eq!(registered_again, sequence, "earlier writes have lower sequences than later ones");
     assert_eq!(pending_on(&store, &client, channel).await, None);
     assert!(stored(&store, client.uaid, channel, 3).await.0 > registered_again);
 }
 
-/// A channel that is not registered is no error.
-async fn unregistering_an_unknown_channel_is_no_error(store) {
+/// Unregistering a channel that is not registered succeeds.
+async fn unregistering_an_unknown_channel_succeeds(store) {
     let client = connected(&store, 1).await;
     unregister(&store, &client, new_channel()).await;
     assert_eq!(snapshot(&store, &client).await.channels.len(), 1);

@@ -11,7 +11,7 @@ fn of(node: NodeId, entries: Vec<NodeEntry>) -> Vec<NodeEntry> {
 
 cases! { $ directory directory_cases:
 
-/// Announces a node and reads the directory, the announcing node among it.
+/// Announces a node and reads the directory, which includes the announcing node.
 async fn an_announced_node_is_listed(store) {
     let first = new_node();
     let second = NodeEntry { ws_url: None, room: false, name: "näme\n".into(), ..new_node() };
@@ -43,7 +43,7 @@ async fn a_lease_is_missing_at_the_first_announcement_only(store) {
     assert!(!store.announce(node).await.expect("announce").lapsed);
 }
 
-/// Ends a node's lease at once.
+/// Ends the lease of a node at once.
 async fn a_retired_node_is_not_listed(store) {
     let (node, other) = (new_node(), new_node());
     store.announce(node.clone()).await.expect("announce");
@@ -64,8 +64,8 @@ async fn the_epoch_stays(store) {
     }
 }
 
-/// Says that the store can be written to.
-async fn a_sound_store_passes_the_check(store) {
+/// Checks that the store can be written to.
+async fn a_healthy_store_passes_the_check(store) {
     assert_eq!(store.check().await, Ok(()));
 }
 

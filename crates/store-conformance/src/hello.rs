@@ -1,4 +1,4 @@
-//! Cases about hello, release and snapshot: who owns a UAID.
+//! Cases about hello, release and snapshot: which socket owns a UAID.
 
 use crate::{cases::cases, steps::*};
 use beckon_types::{
@@ -7,7 +7,7 @@ use beckon_types::{
 
 cases! { $ hello hello_cases:
 
-/// The dialect is the one named, else the one stored, else `otherwise`.
+/// The dialect is the one that is named, else the one that is stored, else `otherwise`.
 async fn the_dialect_is_the_one_named_else_the_one_stored_else_otherwise(store) {
     let (uaid, presence) = (new_uaid(), new_presence());
     let named = Hello { named: Some(Dialect::WebPush), ..simplepush(uaid, presence) };
@@ -22,8 +22,8 @@ async fn the_dialect_is_the_one_named_else_the_one_stored_else_otherwise(store) 
     }
 }
 
-/// A UAID stored for another dialect than the one named is unknown and stays as it is.
-async fn a_uaid_stored_for_another_dialect_is_unknown_and_stays(store) {
+/// A UAID that is stored for another dialect is unknown, and does not change.
+async fn a_uaid_stored_for_another_dialect_is_unknown_and_does_not_change(store) {
     let client = connected(&store, 1).await;
     let hello = Hello { adopt: true, ..webpush(client.uaid, new_presence()) };
     assert_eq!(say(&store, hello).await, HelloOutcome::Unknown { dialect: Dialect::WebPush });
@@ -35,7 +35,7 @@ async fn a_uaid_stored_for_another_dialect_is_unknown_and_stays(store) {
     assert_eq!(say(&store, hello).await, HelloOutcome::Unknown { dialect: Dialect::SimplePush });
 }
 
-/// SimplePush without a list is refused; this is looked at first.
+/// SimplePush without a list is refused; this is checked first.
 async fn simplepush_without_a_list_is_refused_first(store) {
     let client = connected(&store, 1).await;
     for uaid in [client.uaid, new_uaid()] {
@@ -45,7 +45,7 @@ async fn simplepush_without_a_list_is_refused_first(store) {
     snapshot(&store, &client).await;
 }
 
-/// SimplePush without room is refused; this is looked at second.
+/// SimplePush without room is refused; this is checked second.
 async fn simplepush_without_room_is_refused_second(store) {
     let client = connected(&store, 1).await;
     for listed in [Listed::Impossible, Listed::Channels(vec![new_channel()])] {
@@ -55,7 +55,7 @@ async fn simplepush_without_room_is_refused_second(store) {
     snapshot(&store, &client).await;
 }
 
-/// Room is of no concern to Web Push, nor is the list.
+/// Web Push needs neither room nor a list.
 async fn web_push_needs_neither_room_nor_a_list(store) {
     let (uaid, presence) = (new_uaid(), new_presence());
     let hello = Hello { adopt: true, room: false, ..webpush(uaid, presence) };
@@ -64,7 +64,8 @@ async fn web_push_needs_neither_room_nor_a_list(store) {
     assert_eq!(claim(&store, hello).await.1, Some(presence));
 }
 
-/// A stored SimplePush UAID whose listed channels are all registered is claimed.
+/// A stored SimplePush UAID whose listed channels are all registered is claimed; channels that the list lacks are
+/// kept.
 async fn a_uaid_whose_listed_channels_are_registered_is_claimed(store) {
     let client = offline(&store, 3).await;
     for listed in [&client.channels[..], &client.channels[..1], &[]] {
@@ -88,7 +89,7 @@ async fn a_uaid_with_a_listed_channel_that_is_not_registered_is_deleted(store) {
     assert_eq!(store.snapshot(client.uaid, client.presence).await, Ok(Err(NotOwner)));
 }
 
-/// An impossible list deletes a stored SimplePush UAID, and its former presence may be nobody.
+/// A stored SimplePush UAID with an impossible list is deleted, even if no socket owned it.
 async fn a_uaid_with_an_impossible_list_is_deleted(store) {
     let client = offline(&store, 1).await;
     let hello = Hello { listed: Some(Listed::Impossible), ..simplepush(client.uaid, new_presence()) };
@@ -113,7 +114,7 @@ async fn an_unknown_uaid_is_claimed_only_if_it_may_be_adopted(store) {
     assert_eq!(say(&store, webpush(new_uaid(), presence)).await, refused);
 }
 
-/// A claim returns the former presence, if there was one, even if it is the same socket's.
+/// A claim returns the former presence, if there was one, even if it belongs to the same socket.
 async fn a_claim_returns_the_former_presence(store) {
     let (uaid, first, second) = (new_uaid(), new_presence(), new_presence());
     assert_eq!(claim(&store, simplepush(uaid, first)).await.1, None);
@@ -140,8 +141,8 @@ async fn a_claim_returns_all_channels_and_the_last_sequence(store) {
     }
 }
 
-/// Clears the presence, if it is still this one; a presence that a newer hello has claimed stays.
-async fn only_the_own_presence_is_released(store) {
+/// Clears the presence, if it is still this one; a presence that a newer hello has claimed is kept.
+async fn a_socket_releases_only_its_own_presence(store) {
     let client = connected(&store, 1).await;
     let newer = new_presence();
     claim(&store, simplepush(client.uaid, newer)).await;
@@ -152,8 +153,8 @@ async fn only_the_own_presence_is_released(store) {
     release(&store, new_uaid(), newer).await;
 }
 
-/// The record of a client without channels is forgotten.
-async fn a_released_client_without_channels_is_forgotten(store) {
+/// The record of a client without channels is deleted.
+async fn the_record_of_a_released_client_without_channels_is_deleted(store) {
     let client = connected(&store, 1).await;
     unregister(&store, &client, client.channels[0]).await;
     for uaid in [client.uaid, connected(&store, 0).await.uaid] {

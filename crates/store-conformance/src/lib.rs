@@ -35,7 +35,7 @@ pub mod steps;
 use beckon_store::Store;
 use std::{any::Any, fmt, sync::Arc};
 
-/// A store to run a case on, and what has to live as long, such as a server or a directory.
+/// A store to run a case on, and what has to live as long as the store, such as a server or a directory.
 pub struct Fixture {
     /// The store.
     pub store: Arc<dyn Store>,
@@ -66,7 +66,7 @@ pub async fn run_all(store: &Arc<dyn Store>) {
         directory::CASES,
     ];
     for (name, case) in cases.concat() {
-        // In a task, so that the other cases run although this one panics.
+        // In a task, so that the other cases run even if this one panics.
         let mut task = tokio::task::JoinSet::new();
         task.spawn(case(Arc::clone(store)));
         if task.join_next().await.is_some_and(|outcome| outcome.is_err()) {

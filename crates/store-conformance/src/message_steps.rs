@@ -1,4 +1,4 @@
-//! Short ways to write a step about messages. A step that the store does not perform fails the case.
+//! Helpers that perform a step about messages. A step that the store does not perform fails the case.
 
 use super::steps::Client;
 use beckon_store::Store;
@@ -9,18 +9,18 @@ use beckon_types::{
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
 
-/// A time to live that does not pass while a case runs.
+/// A TTL that does not pass while a case runs.
 pub const LONG: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A time to live that passes while a case runs.
+/// A TTL that passes while a case runs.
 pub const SHORT: Duration = Duration::from_secs(1);
 
-/// A body in the encoding that needs nothing else.
+/// A body in the encoding without further headers.
 pub fn payload(body: impl Into<Bytes>) -> Payload {
     Payload { encoding: Encoding::Aes128gcm, body: body.into() }
 }
 
-/// What `put_message` is asked for the first channel of a client: this body, for [`LONG`], among 100.
+/// A `put_message` to the first channel of a client: this body, for [`LONG`], of no more than 100 messages.
 pub fn message(client: &Client, body: &str) -> PutMessage {
     PutMessage {
         uaid: client.uaid,
@@ -33,22 +33,22 @@ pub fn message(client: &Client, body: &str) -> PutMessage {
     }
 }
 
-/// What `find_channel` is asked for the first channel of a client.
+/// A `find_channel` of the first channel of a client.
 pub fn find(client: &Client) -> FindChannel {
     FindChannel { uaid: client.uaid, channel: client.channels[0], restricted: None }
 }
 
-/// The same message with a topic, told by its number.
+/// The same message with a topic, which is given by a number.
 pub fn about(topic: u8, put: PutMessage) -> PutMessage {
     PutMessage { topic: Some(tag(topic)), ..put }
 }
 
-/// The same message with this time to live.
+/// The same message with this TTL.
 pub fn lasting(ttl: Duration, put: PutMessage) -> PutMessage {
     PutMessage { draft: Draft { ttl, ..put.draft }, ..put }
 }
 
-/// The tag of a topic, told by its number.
+/// The tag of a topic, which is given by a number.
 pub fn tag(topic: u8) -> TopicTag {
     TopicTag([topic; TOPIC_TAG_LEN])
 }
@@ -58,13 +58,13 @@ pub async fn send(store: &Arc<dyn Store>, put: PutMessage) -> PutMessageOutcome 
     store.put_message(put).await.expect("put_message")
 }
 
-/// A message that is accepted: its place, and who has the client.
+/// A message that is accepted: its place, and the socket that owns the client.
 pub async fn accepted(store: &Arc<dyn Store>, put: PutMessage) -> (Place, Option<Presence>) {
     let topic = put.topic;
     match send(store, put).await {
         PutMessageOutcome::Accepted { sequence, presence } => (Place { sequence, topic }, presence),
         other @ (PutMessageOutcome::UaidGone | PutMessageOutcome::ChannelGone | PutMessageOutcome::Full) => {
-            panic!("accepted expected, not {other:?}")
+            panic!("expected an accepted message, not {other:?}")
         }
     }
 }
@@ -106,7 +106,7 @@ pub fn plain_place(sequence: Sequence) -> Place {
     Place { sequence, topic: None }
 }
 
-/// Lets [`SHORT`] pass since whatever was answered before.
+/// Waits until [`SHORT`] has passed since the last answer.
 pub async fn let_short_pass() {
     tokio::time::sleep(SHORT).await;
 }

@@ -16,14 +16,14 @@ const OTHER_KEY: KeyHash = KeyHash([2; 32]);
 
 cases! { $ messages message_cases:
 
-/// An unknown UAID is told apart from an unknown channel; this is looked at first.
+/// An unknown UAID is another outcome than an unknown channel; this is checked first.
 async fn a_message_to_an_unknown_uaid_is_refused_first(store) {
     let client = subscribed(&store, 1).await;
     let put = PutMessage { uaid: new_uaid(), messages_max: 0, ..message(&client, "a") };
     assert_eq!(send(&store, put).await, PutMessageOutcome::UaidGone);
 }
 
-/// A channel that is not registered is gone; this is looked at second, before the number of messages.
+/// A channel that is not registered is gone; this is checked second, before the number of messages.
 async fn a_message_to_an_unknown_channel_is_refused_second(store) {
     let client = subscribed(&store, 1).await;
     let other = subscribed(&store, 1).await;
@@ -36,7 +36,7 @@ async fn a_message_to_an_unknown_channel_is_refused_second(store) {
     assert_eq!(snapshot(&store, &client).await.sequence, Default::default(), "nothing was written");
 }
 
-/// A channel that is registered with another key than `restricted` (or with one, or without one) is gone.
+/// A channel whose restriction is not `restricted` is gone.
 async fn a_message_needs_the_key_of_the_latest_register(store) {
     let client = subscribed(&store, 1).await;
     let channel = client.channels[0];
@@ -53,7 +53,7 @@ async fn a_message_needs_the_key_of_the_latest_register(store) {
     assert_eq!(waiting(&store, &client).await.len(), 4, "what was accepted with an earlier key stays");
 }
 
-/// A restricted channel has the spelling, the key and the pending version that any other has.
+/// A restricted channel has a spelling, a key and a pending version like any other.
 async fn a_restricted_channel_is_a_channel_like_others(store) {
     use beckon_types::Spelling;
     let client = subscribed(&store, 1).await;
@@ -106,7 +106,7 @@ async fn a_channel_is_found_where_it_would_take_messages(store) {
     }
 }
 
-/// With `messages_max` stored messages a further one is refused, and changes nothing.
+/// If there are `messages_max` stored messages, a further one is refused, and changes nothing.
 async fn a_client_has_no_more_than_the_maximum_of_messages(store) {
     let client = subscribed(&store, 2).await;
     let put = |body: &str| PutMessage { messages_max: 3, ..message(&client, body) };
@@ -123,8 +123,8 @@ async fn a_client_has_no_more_than_the_maximum_of_messages(store) {
     assert_eq!(waiting(&store, &client).await, ["a", "b", "d"]);
 }
 
-/// A full client still gets a message that is not stored, and one that replaces another.
-async fn the_maximum_does_not_hold_for_what_adds_no_message(store) {
+/// A message that is not stored, or that replaces another, is accepted even if there are `messages_max`.
+async fn the_maximum_does_not_apply_to_a_message_that_adds_none(store) {
     let client = subscribed(&store, 1).await;
     let put = |body: &str| PutMessage { messages_max: 2, ..message(&client, body) };
     accepted(&store, put("a")).await;
@@ -137,8 +137,8 @@ async fn the_maximum_does_not_hold_for_what_adds_no_message(store) {
     assert_eq!(waiting(&store, &client).await, ["a", "f"]);
 }
 
-/// Only messages that have not expired count for the maximum.
-async fn expired_messages_do_not_count_for_the_maximum(store) {
+/// Only messages that have not expired count towards the maximum.
+async fn expired_messages_do_not_count_towards_the_maximum(store) {
     let client = subscribed(&store, 1).await;
     let put = |body: &str| PutMessage { messages_max: 3, ..message(&client, body) };
     accepted(&store, put("a")).await;
@@ -151,7 +151,7 @@ async fn expired_messages_do_not_count_for_the_maximum(store) {
     assert_eq!(waiting(&store, &client).await, ["e", "a", "d"]);
 }
 
-/// A message whose topic is that of an expired one replaces nothing, so it needs room.
+/// A message whose topic is that of an expired message replaces nothing, so it needs room.
 async fn an_expired_message_is_not_replaced(store) {
     let client = subscribed(&store, 1).await;
     accepted(&store, about(1, lasting(SHORT, message(&client, "a")))).await;
@@ -163,7 +163,7 @@ async fn an_expired_message_is_not_replaced(store) {
     assert_eq!(waiting(&store, &client).await, ["c", "b"]);
 }
 
-/// Messages and channels do not count for each other's maximum.
+/// Messages and channels do not count towards each other's maximum.
 async fn messages_and_channels_are_counted_apart(store) {
     let client = subscribed(&store, 5).await;
     let put = |body: &str| PutMessage { messages_max: 2, ..message(&client, body) };
@@ -177,7 +177,7 @@ async fn messages_and_channels_are_counted_apart(store) {
     assert_eq!(snapshot(&store, &client).await.channels.len(), 6);
 }
 
-/// A message with a topic takes the place of the stored message with that topic.
+/// A message with a topic replaces the stored message with that topic.
 async fn a_message_replaces_the_one_with_its_topic(store) {
     let client = subscribed(&store, 1).await;
     let (former, _) = accepted(&store, about(1, message(&client, "a"))).await;
@@ -190,8 +190,8 @@ async fn a_message_replaces_the_one_with_its_topic(store) {
     assert_eq!(backlog.messages[1].place, latter);
 }
 
-/// The replacing message has its own time to live.
-async fn a_replacing_message_has_its_own_time_to_live(store) {
+/// The replacing message has its own TTL.
+async fn a_replacing_message_has_its_own_ttl(store) {
     let client = subscribed(&store, 1).await;
     let put = |topic, ttl, body| about(topic, lasting(ttl, message(&client, body)));
     accepted(&store, put(1, SHORT, "a")).await;
@@ -202,8 +202,8 @@ async fn a_replacing_message_has_its_own_time_to_live(store) {
     assert_eq!(waiting(&store, &client).await, ["b"]);
 }
 
-/// A message whose `ttl` is zero is not stored, but it has a sequence and is told who has the client.
-async fn a_message_without_time_to_live_is_not_stored(store) {
+/// A message with a TTL of zero is not stored, but has a sequence and reads which socket owns the client.
+async fn a_message_with_a_ttl_of_zero_is_not_stored(store) {
     let client = subscribed(&store, 1).await;
     let put = || lasting(Duration::ZERO, message(&client, "a"));
     let (first, presence) = accepted(&store, put()).await;
@@ -214,8 +214,8 @@ async fn a_message_without_time_to_live_is_not_stored(store) {
     assert!(waiting(&store, &client).await.is_empty());
 }
 
-/// A message with a topic whose `ttl` is zero still removes the stored message with that topic.
-async fn a_message_without_time_to_live_removes_the_one_with_its_topic(store) {
+/// A message with a topic and a TTL of zero removes the stored message with that topic.
+async fn a_message_with_a_ttl_of_zero_removes_the_one_with_its_topic(store) {
     let client = subscribed(&store, 1).await;
     accepted(&store, about(1, message(&client, "a"))).await;
     accepted(&store, about(2, message(&client, "b"))).await;
@@ -227,7 +227,7 @@ async fn a_message_without_time_to_live_removes_the_one_with_its_topic(store) {
     assert_eq!(waiting(&store, &client).await, ["b", "d"]);
 }
 
-/// Each write has a higher sequence than all earlier ones to the same client, stored or not.
+/// Each write has a higher sequence than all earlier writes to the same client, stored or not.
 async fn each_message_has_a_higher_sequence(store) {
     let client = subscribed(&store, 1).await;
     let mut last = snapshot(&store, &client).await.sequence;
@@ -247,8 +247,8 @@ async fn each_message_has_a_higher_sequence(store) {
     assert_eq!(snapshot(&store, &client).await.sequence, last);
 }
 
-/// Everything about a message comes back as it was.
-async fn all_of_a_message_is_kept(store) {
+/// Everything in a message is returned as it was stored.
+async fn everything_in_a_message_is_kept(store) {
     let client = subscribed(&store, 2).await;
     let encoding = |encryption: &str, crypto_key: &str| Encoding::Aesgcm {
         encryption: encryption.into(),
@@ -286,7 +286,7 @@ async fn all_of_a_message_is_kept(store) {
     }
 }
 
-/// Unregisters a channel: its messages are gone, and those of others are not.
+/// Unregistering a channel removes its messages, and not those of others.
 async fn an_unregistered_channel_is_gone_with_its_messages(store) {
     let client = subscribed(&store, 2).await;
     let put = |channel: usize, body| PutMessage { channel: client.channels[channel], ..message(&client, body) };
@@ -302,8 +302,8 @@ async fn an_unregistered_channel_is_gone_with_its_messages(store) {
     assert_eq!(waiting(&store, &client).await, ["d", "b", "g"]);
 }
 
-/// The record of a client without channels is forgotten, also if it had messages.
-async fn a_released_client_whose_channels_are_unregistered_is_forgotten(store) {
+/// The record of a client without channels is deleted, even if it had messages.
+async fn the_record_of_a_released_client_is_deleted_once_its_channels_are_unregistered(store) {
     for ttl in [LONG, SHORT] {
         let client = subscribed(&store, 1).await;
         accepted(&store, lasting(ttl, message(&client, "a"))).await;
@@ -317,7 +317,7 @@ async fn a_released_client_whose_channels_are_unregistered_is_forgotten(store) {
     }
 }
 
-/// Messages are not channels: a snapshot has none of them.
+/// Messages are not channels: a snapshot contains none of them.
 async fn a_snapshot_has_channels_only(store) {
     let client = subscribed(&store, 1).await;
     accepted(&store, message(&client, "a")).await;
@@ -341,7 +341,7 @@ async fn a_deleted_uaid_is_gone_with_its_messages(store) {
     assert!(waiting(&store, &client).await.is_empty());
 }
 
-/// A client may have as many messages as an operator allows, and all of them are seen and removed.
+/// A client may have as many messages as an operator allows, and all of them are returned and removed.
 async fn nine_thousand_messages_are_kept(store) {
     const MESSAGES: usize = 9000;
     const AT_ONCE: usize = 300;

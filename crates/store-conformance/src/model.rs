@@ -1,8 +1,8 @@
-//! Random steps: what they are, and how one is performed on a store. What its outcome has to be is told by the
-//! [`reference`](mod@reference).
+//! Random steps: what they are, and how to perform one on a store. The [`reference`](mod@reference) gives the
+//! expected outcome.
 //!
-//! Steps name clients, channels, sockets, topics and keys by number, and there are few of each, so that random
-//! steps meet each other often.
+//! Steps name clients, channels, sockets, topics and keys by numbers, and there are few of each, so that random steps
+//! often concern the same ones.
 
 pub mod reference;
 
@@ -18,27 +18,27 @@ use beckon_types::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// How many clients, channels, sockets, topics and keys there are.
+/// The number of clients.
 pub const CLIENTS: usize = 2;
-/// See [`CLIENTS`].
+/// The number of channels.
 pub const CHANNELS: usize = 4;
-/// See [`CLIENTS`].
+/// The number of sockets.
 pub const SOCKETS: usize = 3;
-/// See [`CLIENTS`].
+/// The number of topics.
 pub const TOPICS: u8 = 3;
-/// See [`CLIENTS`].
+/// The number of keys.
 pub const KEYS: u8 = 2;
 
-/// A step, with clients, channels, sockets, topics and keys by number.
+/// A step.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the fields are those of the steps in `beckon_types::step`")]
+#[expect(missing_docs, reason = "the fields are those of the steps in `beckon_types`")]
 pub enum Step {
     Hello {
         client: usize,
         socket: usize,
         named: Option<Dialect>,
         otherwise: Dialect,
-        /// `None` no list, `Some(None)` an impossible one.
+        /// `None` is no list, `Some(None)` an impossible one.
         listed: Option<Option<Vec<usize>>>,
         adopt: bool,
         room: bool,
@@ -82,9 +82,9 @@ pub enum Step {
         key: u8,
         topic: Option<u8>,
         urgency: Urgency,
-        /// For [`LONG`], or not at all.
+        /// Whether the TTL is [`LONG`] or zero.
         stored: bool,
-        /// Empty: no payload.
+        /// Empty for no payload.
         body: String,
         messages_max: u32,
     },
@@ -102,7 +102,7 @@ pub enum Step {
     },
 }
 
-/// An outcome of any step. Channels of a snapshot are sorted, and messages have their whole time to live.
+/// An outcome of any step. The channels of a snapshot are sorted, and messages have their whole TTL.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the variants are those of `Step`")]
 pub enum Outcome {
@@ -116,7 +116,7 @@ pub enum Outcome {
     Fetched(Result<Backlog, NotOwner>),
 }
 
-/// What the numbers stand for in one run.
+/// The identifiers that the numbers stand for in one run.
 #[derive(Debug)]
 pub struct Names {
     clients: [Uaid; CLIENTS],
@@ -222,7 +222,7 @@ pub async fn perform(store: &Arc<dyn Store>, names: &Names, step: &Step) -> Outc
                 .map(|(without_topic, sequence)| Position { without_topic, sequence: Sequence(sequence) });
             let fetch = Fetch { uaid: clients[client], presence: sockets[socket], after, max };
             let outcome = store.fetch(fetch).await.expect(PERFORMED);
-            Outcome::Fetched(outcome.map(with_whole_time_to_live))
+            Outcome::Fetched(outcome.map(with_whole_ttls))
         }
         Step::RemoveMessages { client, places } => {
             let places = places.into_iter().map(|(sequence, topic)| place(sequence, topic));
@@ -236,13 +236,13 @@ async fn perform_hello(store: &Arc<dyn Store>, hello: Hello) -> Outcome {
     let mut outcome = store.hello(hello).await.expect(PERFORMED);
     if let HelloOutcome::Claimed { snapshot, backlog, .. } = &mut outcome {
         snapshot.channels.sort_by_key(|channel| channel.id);
-        *backlog = with_whole_time_to_live(std::mem::take(backlog));
+        *backlog = with_whole_ttls(std::mem::take(backlog));
     }
     Outcome::Hello(outcome)
 }
 
-/// Only what is left of it comes back, and how much that is nobody can foretell.
-fn with_whole_time_to_live(mut backlog: Backlog) -> Backlog {
+/// Restores the TTLs, of which an unpredictable part has passed.
+fn with_whole_ttls(mut backlog: Backlog) -> Backlog {
     for message in &mut backlog.messages {
         if !message.draft.ttl.is_zero() && message.draft.ttl <= LONG {
             message.draft.ttl = LONG;

@@ -1,4 +1,4 @@
-//! Cases about what is pending: putting versions and acknowledging them, also at the same time.
+//! Cases about what is pending: putting versions and acknowledging them, also concurrently.
 
 use crate::{cases::cases, steps::*};
 use beckon_store::Store;
@@ -6,7 +6,7 @@ use beckon_types::{Ack, PutVersionOutcome, Version};
 use futures_util::future::{join, join_all};
 use std::{collections::BTreeSet, sync::Arc};
 
-/// How often a race is run.
+/// The number of times that a race is run.
 const RACES: usize = 40;
 
 /// Whether acknowledging `number` removes `pending`.
@@ -22,7 +22,7 @@ async fn removes(store: &Arc<dyn Store>, pending: u64, number: f64) -> bool {
 
 cases! { $ pending pending_cases:
 
-/// It replaces what was pending, also a larger version.
+/// It replaces the version that was pending, even a larger one.
 async fn the_last_version_written_is_pending(store) {
     let client = connected(&store, 1).await;
     let channel = client.channels[0];
@@ -33,7 +33,7 @@ async fn the_last_version_written_is_pending(store) {
     }
 }
 
-/// Each write has a higher sequence than all earlier ones to the same client.
+/// Each write has a higher sequence than all earlier writes to the same client.
 async fn each_write_has_a_higher_sequence(store) {
     let client = connected(&store, 2).await;
     let mut last = snapshot(&store, &client).await.sequence;
@@ -59,7 +59,7 @@ async fn a_put_to_what_is_not_registered_is_gone(store) {
     assert_eq!(snapshot(&store, &client).await.sequence, Default::default(), "nothing was written");
 }
 
-/// A version put while nobody is connected is pending at the next hello.
+/// A version that is put while the client is offline is pending at the next hello.
 async fn a_version_waits_for_the_next_hello(store) {
     let client = offline(&store, 1).await;
     assert_eq!(stored(&store, client.uaid, client.channels[0], 3).await.1, None);
@@ -67,7 +67,7 @@ async fn a_version_waits_for_the_next_hello(store) {
     assert_eq!(pending(&claimed), [(client.channels[0], Some(3))].into());
 }
 
-/// Removes what is pending where the acknowledged version equals it as an IEEE double.
+/// Removes the pending version if the acknowledged version equals it as an IEEE double.
 async fn an_acknowledgement_is_compared_as_a_double(store) {
     for (pending, number, expected) in [
         (0, 0.0, true),
@@ -91,8 +91,8 @@ async fn an_acknowledgement_is_compared_as_a_double(store) {
     }
 }
 
-/// No version named removes whatever is pending.
-async fn an_acknowledgement_without_a_version_removes_whatever_is_pending(store) {
+/// An acknowledgement that names no version removes any pending version.
+async fn an_acknowledgement_without_a_version_removes_any_pending_version(store) {
     let client = connected(&store, 2).await;
     for channel in &client.channels {
         stored(&store, client.uaid, *channel, 9).await;
@@ -102,7 +102,7 @@ async fn an_acknowledgement_without_a_version_removes_whatever_is_pending(store)
     assert_eq!(pending(&snapshot(&store, &client).await), expected.into());
 }
 
-/// Several acknowledgements are one step, and the spelling of their channels stays.
+/// Several acknowledgements are one step, and do not change the spelling of their channels.
 async fn several_channels_are_acknowledged_in_one_step(store) {
     let client = connected(&store, 3).await;
     for (number, channel) in client.channels.iter().enumerate() {
@@ -135,7 +135,7 @@ async fn an_acknowledgement_of_what_is_not_pending_has_no_effect(store) {
     assert_eq!(pending(&snapshot(&store, &client).await), [(channel, Some(2))].into());
 }
 
-/// Any socket may acknowledge, owner or not.
+/// Any socket may acknowledge, whether or not it owns the UAID.
 async fn an_acknowledgement_needs_no_owner(store) {
     let client = offline(&store, 1).await;
     stored(&store, client.uaid, client.channels[0], 2).await;
@@ -144,8 +144,8 @@ async fn an_acknowledgement_needs_no_owner(store) {
     assert_eq!(pending(&claimed), [(client.channels[0], None)].into());
 }
 
-/// A put and a hello at the same time: whichever comes second sees the other.
-async fn of_a_put_and_a_hello_at_once_the_second_sees_the_first(store) {
+/// Of a put and a concurrent hello, the second sees the first.
+async fn of_a_put_and_a_concurrent_hello_the_second_sees_the_first(store) {
     for _ in 0..RACES {
         let client = offline(&store, 1).await;
         let presence = new_presence();
@@ -157,8 +157,8 @@ async fn of_a_put_and_a_hello_at_once_the_second_sees_the_first(store) {
     }
 }
 
-/// Two hellos at the same time: one of them is told of the other.
-async fn of_two_hellos_at_once_one_owns_and_is_told_of_the_other(store) {
+/// Of two concurrent hellos, one owns the UAID and gets the other as the former presence.
+async fn of_two_concurrent_hellos_one_owns_and_gets_the_other_as_former(store) {
     for _ in 0..RACES {
         let client = offline(&store, 1).await;
         let (one, two) = (new_presence(), new_presence());
@@ -173,7 +173,7 @@ async fn of_two_hellos_at_once_one_owns_and_is_told_of_the_other(store) {
     }
 }
 
-/// A hello and the release of the older socket at the same time: the newer presence stays.
+/// A hello and a concurrent release of the older socket: the newer presence is kept.
 async fn a_late_release_never_clears_a_newer_presence(store) {
     for _ in 0..RACES {
         let client = connected(&store, 1).await;
@@ -184,8 +184,8 @@ async fn a_late_release_never_clears_a_newer_presence(store) {
     }
 }
 
-/// Puts at the same time all have their own sequence, and the one with the highest is pending.
-async fn puts_at_once_have_distinct_sequences_and_the_highest_is_pending(store) {
+/// Concurrent puts all have their own sequence, and the one with the highest is pending.
+async fn concurrent_puts_have_distinct_sequences_and_the_highest_is_pending(store) {
     const PUTS: u64 = 200;
     let client = connected(&store, 2).await;
     let channel = client.channels[0];
@@ -200,8 +200,8 @@ async fn puts_at_once_have_distinct_sequences_and_the_highest_is_pending(store) 
     assert_eq!(pending_on(&store, &client, channel).await, last);
 }
 
-/// Channels registered at the same time never exceed the maximum.
-async fn registers_at_once_keep_to_the_maximum(store) {
+/// Channels that are registered concurrently never exceed the maximum.
+async fn concurrent_registers_keep_to_the_maximum(store) {
     use beckon_types::{AddChannel, AddChannelOutcome};
     let client = connected(&store, 0).await;
     let adds = (0..20).map(|_| add(&store, AddChannel { channels_max: 7, ..addition(&client, new_channel()) }));

@@ -1,4 +1,4 @@
-//! Short ways to write a step. A step that the store does not perform fails the case.
+//! Helpers that perform a step. A step that the store does not perform fails the case.
 
 use beckon_store::{NodeEntry, Store};
 use beckon_types::{
@@ -18,22 +18,22 @@ fn random_id() -> [u8; 16] {
     (u128::from(random()) << 64 | u128::from(random())).to_be_bytes()
 }
 
-/// A UAID that nobody has used.
+/// A new UAID.
 pub fn new_uaid() -> Uaid {
     Uaid(random_id())
 }
 
-/// A channel that nobody has used.
+/// A new channel.
 pub fn new_channel() -> ChannelId {
     ChannelId(random_id())
 }
 
-/// A socket that nobody has used.
+/// A new socket.
 pub fn new_presence() -> Presence {
     Presence { node: NodeId(random()), connection: ConnectionId(random()) }
 }
 
-/// A node that nobody has used.
+/// A new node.
 pub fn new_node() -> NodeEntry {
     let ws_url = Some("ws://127.0.0.1:8080/".to_owned());
     let grpc_address = "127.0.0.1:8082".to_owned();
@@ -86,14 +86,14 @@ pub struct Client {
     pub channels: Vec<ChannelId>,
 }
 
-/// A connected SimplePush client with so many channels.
+/// A connected SimplePush client with this number of channels.
 pub async fn connected(store: &Arc<dyn Store>, channels: usize) -> Client {
     let (uaid, presence) = (new_uaid(), new_presence());
     claim(store, simplepush(uaid, presence)).await;
     with_channels(store, Client { uaid, presence, channels: Vec::new() }, channels).await
 }
 
-/// A connected Web Push client with so many channels.
+/// A connected Web Push client with this number of channels.
 pub async fn subscribed(store: &Arc<dyn Store>, channels: usize) -> Client {
     let (uaid, presence) = (new_uaid(), new_presence());
     claim(store, Hello { adopt: true, ..webpush(uaid, presence) }).await;
@@ -109,7 +109,7 @@ async fn with_channels(store: &Arc<dyn Store>, mut client: Client, channels: usi
     client
 }
 
-/// A disconnected SimplePush client with so many channels.
+/// A disconnected SimplePush client with this number of channels.
 pub async fn offline(store: &Arc<dyn Store>, channels: usize) -> Client {
     let client = connected(store, channels).await;
     release(store, client.uaid, client.presence).await;
@@ -138,7 +138,7 @@ async fn claim_all(store: &Arc<dyn Store>, hello: Hello) -> (Dialect, Option<Pre
         other @ (HelloOutcome::Unknown { .. }
         | HelloOutcome::Deleted { .. }
         | HelloOutcome::ListMissing
-        | HelloOutcome::NoRoom) => panic!("claimed expected, not {other:?}"),
+        | HelloOutcome::NoRoom) => panic!("expected a claim, not {other:?}"),
     }
 }
 
@@ -147,7 +147,7 @@ pub async fn release(store: &Arc<dyn Store>, uaid: Uaid, presence: Presence) {
     store.release(uaid, presence).await.expect("release");
 }
 
-/// What `add_channel` is asked for a client: spelled [`Spelling::HYPHENATED`], with key 1, among 200.
+/// An `add_channel` of a client: spelled [`Spelling::HYPHENATED`], with key 1, of no more than 200 channels.
 pub fn addition(client: &Client, channel: ChannelId) -> AddChannel {
     let Client { uaid, presence, .. } = *client;
     AddChannel {
@@ -171,7 +171,7 @@ pub async fn register(store: &Arc<dyn Store>, client: &Client, channel: ChannelI
     match add(store, addition(client, channel)).await {
         AddChannelOutcome::Registered { sequence, .. } => sequence,
         other @ (AddChannelOutcome::Full | AddChannelOutcome::NotOwner(_)) => {
-            panic!("registered expected, not {other:?}")
+            panic!("expected a registered channel, not {other:?}")
         }
     }
 }
@@ -187,7 +187,7 @@ pub async fn put(store: &Arc<dyn Store>, uaid: Uaid, channel: ChannelId, number:
     store.put_version(PutVersion { uaid, channel, version: version(number) }).await.expect("put_version")
 }
 
-/// A put that is stored: its sequence, and who has the client.
+/// A put that is stored: its sequence, and the socket that owns the client.
 pub async fn stored(
     store: &Arc<dyn Store>,
     uaid: Uaid,
@@ -196,7 +196,7 @@ pub async fn stored(
 ) -> (Sequence, Option<Presence>) {
     match put(store, uaid, channel, number).await {
         PutVersionOutcome::Stored { sequence, presence } => (sequence, presence),
-        PutVersionOutcome::Gone => panic!("stored expected, not gone"),
+        PutVersionOutcome::Gone => panic!("expected a stored version"),
     }
 }
 
@@ -205,7 +205,7 @@ pub async fn ack(store: &Arc<dyn Store>, uaid: Uaid, channel: ChannelId, version
     store.ack_versions(uaid, vec![Ack { channel, version }]).await.expect("ack_versions");
 }
 
-/// What a snapshot says is pending, on each channel.
+/// What is pending on each channel of a snapshot.
 pub fn pending(snapshot: &Snapshot) -> BTreeMap<ChannelId, Option<u64>> {
     let pending = |version: Option<Version>| version.map(Version::number);
     snapshot.channels.iter().map(|channel| (channel.id, pending(channel.pending))).collect()

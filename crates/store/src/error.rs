@@ -5,8 +5,8 @@ use std::fmt;
 /// The store did not perform a step.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The store cannot be reached, did not answer in time, or is not able to write. Whether the step was
-    /// performed is not known. The operator of the store can mend it; the caller may try again later.
+    /// The store cannot be reached, did not answer in time, or is not able to write. Whether the step was performed
+    /// is unknown. The operator of the store can fix it; the caller may try again later.
     #[error("store unavailable ({cause}): {reason}")]
     Unavailable {
         /// The kind of reason, for metrics and for the log.
@@ -14,7 +14,7 @@ pub enum StoreError {
         /// The reason in the words of the store or of the operating system. Without keys and passwords.
         reason: String,
     },
-    /// A record cannot be read: made by a newer version, or damaged. Nothing was changed.
+    /// A record cannot be read: written by a newer version, or damaged. Nothing was changed.
     #[error("store record unreadable: {0}")]
     Unreadable(String),
 }
@@ -37,11 +37,11 @@ impl StoreError {
 /// A kind of reason for which a step was not performed: the label `cause` of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
-    /// No answer within the time limit.
+    /// There was no answer within the time limit.
     Timeout,
-    /// No connection, or one that broke before the answer.
+    /// There is no connection, or it broke before the answer.
     Unreachable,
-    /// More steps wait than can be done in time: the step was refused at once.
+    /// More steps are waiting than can be performed in time: the step was refused at once.
     Overloaded,
     /// The server does not take writes, such as a primary that has been demoted.
     ReadOnly,
@@ -51,15 +51,15 @@ pub enum Cause {
     Full,
     /// The user, the password, the certificate or the rights of the user are refused.
     Denied,
-    /// Redis Cluster: the slot of the key is at no node, or on its way to another one.
+    /// Redis Cluster: the slot of the key has no node, or is moving to another one.
     Cluster,
-    /// The server is held up by a script.
+    /// The server is busy with a script.
     Busy,
     /// The server takes no writes because it cannot keep them: its disk or its replicas fail.
     NotDurable,
     /// Embedded: reading or writing the database failed.
     Disk,
-    /// Any other error that the server has answered.
+    /// The server answered with any other error.
     Refused,
     /// The record cannot be read.
     Unreadable,

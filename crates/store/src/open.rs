@@ -1,4 +1,4 @@
-//! Opening the store that an operator names, and saying who can mend it if that fails.
+//! Opening the store that an operator names. An error says who can fix it.
 
 use crate::{
     Store,
@@ -10,7 +10,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 /// The name of the store in this process, in place of a URL.
 pub const EMBEDDED: &str = "embedded";
 
-/// How long to wait between attempts to open a store that is not there yet.
+/// The time between attempts to open a store that is not available yet.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What opening a store depends on, besides its name.
@@ -24,7 +24,7 @@ pub struct OpenOptions {
     pub step_timeout: Duration,
     /// Embedded: whether what was accepted also survives a power failure.
     pub fsync: bool,
-    /// Embedded: tells the time since the Unix epoch.
+    /// Embedded: returns the time since the Unix epoch.
     pub clock: Clock,
 }
 
@@ -46,21 +46,25 @@ pub enum OpenError {
     /// What the operator asked for cannot work (exit code 64).
     #[error("{0}")]
     Configuration(String),
-    /// The store is not there now; trying again can help (exit code 69).
+    /// The store is not available now; trying again can help (exit code 69).
     #[error("{0}")]
     Unavailable(String),
 }
 
-/// Opens `embedded` or the Redis that a URL names ([`redis::connect`]). With `wait`, a store that is not there is
-/// waited for; otherwise there is one attempt.
+/// Opens `embedded` or the Redis that a URL names ([`redis::connect`]). With `wait` it tries again until the store is
+/// available; otherwise there is one attempt.
+///
+/// # Errors
+///
+/// [`OpenError::Configuration`] if no further attempt can succeed, and without `wait` [`OpenError::Unavailable`] too.
 pub async fn open(name: &str, options: &OpenOptions, wait: bool) -> Result<Arc<dyn Store>, OpenError> {
-    let mut told = false;
+    let mut has_warned = false;
     loop {
         match attempt(name, options).await {
             Err(OpenError::Unavailable(reason)) if wait => {
-                if !told {
+                if !has_warned {
                     tracing::warn!(reason, "waiting for the store");
-                    told = true;
+                    has_warned = true;
                 }
                 tokio::time::sleep(RETRY_INTERVAL).await;
             }
@@ -78,7 +82,7 @@ async fn attempt(name: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, Op
             fsync: options.fsync,
             clock: options.clock.clone(),
         };
-        // Opening reads the disk, after a crash all of the database.
+        // Opening reads from the disk, after a crash the whole database.
         let opening = tokio::task::spawn_blocking(move || EmbeddedStore::open(options));
         return match opening.await {
             Ok(Ok(store)) => Ok(Arc::new(store)),

@@ -1,4 +1,4 @@
-//! The reference: what a store does, in the simplest words, to compare random steps with.
+//! The reference: what a store does, as simply as possible, to compare the outcomes of random steps with.
 
 use super::{Names, Outcome, Step, key_hash, place, position};
 use crate::{
@@ -77,7 +77,7 @@ impl Client {
 }
 
 impl Model {
-    /// What a store has to do.
+    /// The outcome that every store has to have.
     pub fn perform(&mut self, names: &Names, step: &Step) -> Outcome {
         match step.clone() {
             Step::Hello { .. } => Outcome::Hello(self.hello(names, step)),

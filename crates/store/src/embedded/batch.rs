@@ -1,4 +1,4 @@
-//! The ground that all steps stand on: the records and messages of one transaction, and what is in memory only.
+//! What all steps work on: the records and messages of one transaction, and what is in memory only.
 //!
 //! A *seat* is the socket that owns a client. It is in memory only, since no socket outlives the process; a record is
 //! in the database as soon as there is a channel to keep.
@@ -76,7 +76,7 @@ pub(super) struct Batch<'txn, 'm> {
     pub(super) now: Duration,
     /// Whether there is something to commit.
     pub(super) is_changed: bool,
-    /// Why the database failed in the middle of a step, half of which may be in the transaction.
+    /// The error with which the database failed in the middle of a step, half of which may be in the transaction.
     broken: Option<StoreError>,
 }
 

@@ -114,8 +114,8 @@ impl Batch<'_, '_> {
         Ok(AddChannelOutcome::Registered { key: add.key, sequence })
     }
 
-    /// See [`crate::Store::remove_channel`]. The record stays while the client is connected, even without
-    /// channels: its sequence goes on.
+    /// See [`crate::Store::remove_channel`]. While the client is connected, its record is kept even without channels,
+    /// so that its sequence continues.
     pub(super) fn remove_channel(
         &mut self,
         uaid: Uaid,
@@ -165,7 +165,7 @@ impl Batch<'_, '_> {
     }
 }
 
-/// Whether a list is possible and has nothing that is not registered.
+/// Whether a list is possible, and everything in it is registered.
 fn all_registered(listed: Option<&Listed>, record: Option<&Record>) -> bool {
     let registered = |id: &ChannelId| {
         record.is_some_and(|record| record.channels.iter().any(|registration| registration.channel.id == *id))

@@ -1,17 +1,17 @@
-//! The directory of a single process: in memory, since its nodes end with it.
+//! The directory of a single process. It is in memory, since its nodes end with the process.
 
 use crate::{LEASE, NodeEntry};
 use beckon_types::NodeId;
 use std::{collections::BTreeMap, time::Duration};
 
-/// The nodes that announced themselves, and until when their lease is.
+/// The nodes that announced themselves, and the ends of their leases.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     leases: BTreeMap<NodeId, (NodeEntry, Duration)>,
 }
 
 impl Directory {
-    /// Announces a node, and tells whether its lease was missing or had lapsed.
+    /// Announces a node. Returns true if it had no lease.
     pub(super) fn announce(&mut self, now: Duration, entry: NodeEntry) -> bool {
         self.leases.retain(|_, (_, end)| *end > now);
         self.leases.insert(entry.node, (entry, now + LEASE)).is_none()

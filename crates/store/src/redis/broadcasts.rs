@@ -1,4 +1,4 @@
-//! Broadcasts in Redis: one hash of ids and versions, with the revision in the field without a name.
+//! Broadcasts in Redis: one hash of ids and versions, with the revision in the field with the empty name.
 
 use super::answer::pairs;
 use crate::{StoreError, codec::Unreadable};
@@ -6,7 +6,7 @@ use beckon_types::Broadcasts;
 use redis::Value;
 use std::sync::Arc;
 
-/// Reads the whole hash. None is revision zero.
+/// Reads the whole hash. Without a hash, the revision is zero.
 pub(super) fn read(fields: &[Value]) -> Result<Broadcasts, StoreError> {
     let mut broadcasts = Broadcasts::default();
     for (field, value) in pairs(fields) {
@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn the_field_without_a_name_is_the_revision() {
+    fn the_field_with_the_empty_name_is_the_revision() {
         let fields = [&b""[..], b"1700000000000", b"a/b", b"1", b"c", "\u{e4}".as_bytes()].map(bulk);
         let read = read(&fields).unwrap();
         assert_eq!(read.revision, 1_700_000_000_000);

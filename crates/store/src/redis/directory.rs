@@ -65,7 +65,7 @@ pub(super) fn announced(parts: &[Value]) -> Result<Announced, StoreError> {
     Ok(Announced { nodes: entries(nodes), epoch, lapsed: *lapsed == 1 })
 }
 
-/// Reads directory entries. One that this version cannot read is left out: the others can still be used.
+/// Reads directory entries. One that this version cannot read is left out, so that the others can still be used.
 pub(super) fn entries(fields: &[Value]) -> Vec<NodeEntry> {
     let read = |(field, value)| match decode(field, value) {
         Ok(entry) => Some(entry),

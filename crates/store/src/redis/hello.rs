@@ -1,4 +1,4 @@
-//! The step hello: what its script is told, and what it answers.
+//! The step hello: the arguments of its script, and its answer.
 
 use super::{
     answer::{pairs, unexpected},
@@ -9,7 +9,7 @@ use crate::{StoreError, codec};
 use beckon_types::{ChannelId, Dialect, Hello, HelloOutcome, Listed};
 use redis::{Cmd, Value};
 
-/// The call of the script.
+/// The call of the script, whose first comment lists the arguments.
 pub(super) fn call(hello: &Hello, idle_ms: u64) -> Cmd {
     let listed: &[ChannelId] = match &hello.listed {
         Some(Listed::Channels(channels)) => channels,

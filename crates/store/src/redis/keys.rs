@@ -13,7 +13,7 @@ pub(super) const CLIENT_LEN: usize = 25;
 /// The nodes and their leases.
 pub(super) const NODES: &[u8] = b"{beckon}nodes";
 
-/// The random number that tells whether the store has lost everything. Never expires.
+/// The random number that shows whether the store has lost all its data. Never expires.
 pub(super) const EPOCH: &[u8] = b"{beckon}epoch";
 
 /// The broadcasts: a hash of ids and versions, and the revision in the field without a name. Never expires.

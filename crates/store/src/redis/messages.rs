@@ -10,17 +10,17 @@ use beckon_types::{Backlog, Place, Position, PutMessage, PutMessageOutcome, Topi
 use redis::{Cmd, Value};
 use std::time::Duration;
 
-/// Parts of an answer for each message: topic, sequence, what is left of its time to live, and the message.
+/// Parts of an answer for each message: topic, sequence, what is left of its TTL, and the message.
 const PARTS: usize = 4;
 
-/// What scripts add to the sequence of a message without a topic to make its position a single number. No sequence
-/// is as large, and a Lua number holds their sum.
+/// Scripts add this to the sequence of a message without a topic, which makes its position a single number. No
+/// sequence is as large, and a Lua number holds the sum.
 const WITHOUT_TOPIC: u64 = 1 << 52;
 
-/// The longest time to live, a thousand years: Redis refuses more than fits beside the date.
+/// The longest TTL, a thousand years: Redis rejects an expiry that overflows.
 const TTL_MS_MAX: u64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 
-/// The call of the script that stores a message. Times to live have a resolution of 1 ms.
+/// The call of the script that stores a message. TTLs have a resolution of 1 ms.
 pub(super) fn put_call(put: &PutMessage) -> Cmd {
     let message = message::encode(put);
     let ttl_ms = u64::try_from(put.draft.ttl.as_millis()).unwrap_or(u64::MAX).min(TTL_MS_MAX);
@@ -28,8 +28,8 @@ pub(super) fn put_call(put: &PutMessage) -> Cmd {
     call.arg(&put.channel.0[..])
         .arg(record::restriction(put.restricted))
         .arg(record::topic_field(put.topic))
-        // A key is there until its time is over, the last millisecond included. So it gets one less, and a message
-        // that would be gone at once is not stored.
+        // A key exists until its time is over, including the last millisecond. So it gets a millisecond less, and a
+        // message that would expire at once is not stored.
         .arg(ttl_ms.saturating_sub(1))
         .arg(put.messages_max)
         .arg(message);
@@ -50,7 +50,7 @@ pub(super) fn put_outcome(answer: Value) -> Result<PutMessageOutcome, StoreError
     }
 }
 
-/// A position as scripts count it; -1 is before the first.
+/// A position as a number for scripts; -1 is before the first.
 pub(super) fn position(after: Option<Position>) -> i64 {
     after.map_or(-1, |Position { without_topic, sequence }| {
         let group = if without_topic { WITHOUT_TOPIC } else { 0 };
@@ -58,7 +58,7 @@ pub(super) fn position(after: Option<Position>) -> i64 {
     })
 }
 
-/// Reads the messages that a script hands out.
+/// Reads the messages in the answer of a script.
 pub(super) fn backlog(parts: Vec<Value>) -> Result<Backlog, StoreError> {
     let mut parts = parts.into_iter();
     let Some(Value::Int(more)) = parts.next() else {

@@ -43,12 +43,12 @@ const SEQUENCE_AT: usize = 2 + PRESENCE_LEN;
 /// The field of the head.
 pub(super) const HEAD: &[u8] = b"m";
 
-/// What the head says.
+/// The content of the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
     /// The client's dialect.
     pub(super) dialect: Dialect,
-    /// Who has it.
+    /// The socket that owns it.
     pub(super) presence: Option<Presence>,
     /// The last write.
     pub(super) sequence: Sequence,
@@ -62,7 +62,7 @@ pub(super) fn presence_bytes(presence: Presence) -> [u8; PRESENCE_LEN] {
     bytes
 }
 
-/// Reads a presence; all zero is nobody.
+/// Reads a presence; all zero is none.
 pub(super) fn presence(bytes: &[u8]) -> Result<Option<Presence>, Unreadable> {
     let bytes: [u8; PRESENCE_LEN] = bytes.try_into().map_err(|_| Unreadable("presence is not 16 bytes"))?;
     let number = u128::from_be_bytes(bytes);
@@ -70,7 +70,7 @@ pub(super) fn presence(bytes: &[u8]) -> Result<Option<Presence>, Unreadable> {
         .then_some(Presence { node: NodeId((number >> 64) as u64), connection: ConnectionId(number as u64) }))
 }
 
-/// Reads what `add_channel` answers: a key and the sequence.
+/// Reads the answer of `add_channel`: a key and the sequence.
 pub(super) fn key_and_sequence(bytes: &[u8]) -> Result<(KeyId, Sequence), Unreadable> {
     let (&key, digits) = bytes.split_first().ok_or(Unreadable("answer is too short"))?;
     Ok((KeyId(key), sequence(digits)?))
@@ -97,7 +97,7 @@ pub(super) fn restriction(restricted: Option<KeyHash>) -> Vec<u8> {
     restricted.map_or_else(Vec::new, |hash| Restriction::from(hash).0.to_vec())
 }
 
-/// The field of a message with that topic; none for one without.
+/// The field of a message with that topic; empty for one without a topic.
 pub(super) fn topic_field(topic: Option<TopicTag>) -> Vec<u8> {
     let Some(TopicTag(tag)) = topic else { return Vec::new() };
     let mut field = Vec::with_capacity(TOPIC_FIELD_LEN);

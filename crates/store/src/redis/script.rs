@@ -31,7 +31,7 @@ pub(super) struct Scripts {
     pub(super) nodes: Script,
 }
 
-/// The text of a script: what it shares with others, and its own.
+/// The text of a script: the parts that it shares with others, and its own.
 macro_rules! text {
     ($($file:literal),+) => {
         concat!($(include_str!(concat!("scripts/", $file, ".lua"))),+)
@@ -63,7 +63,7 @@ impl Script {
         Self { text, sha: redis::Script::new(text).get_hash().to_owned() }
     }
 
-    /// A call without its arguments yet. `arguments` and `bytes` are how much will be added to it.
+    /// A call that its arguments have yet to be added to: this number of `arguments` with this number of `bytes`.
     pub(super) fn call(&self, keys: &[&[u8]], arguments: usize, bytes: usize) -> Cmd {
         let fixed = "EVALSHA".len() + self.sha.len() + 1;
         let keys_len: usize = keys.iter().map(|key| key.len()).sum();
@@ -75,7 +75,7 @@ impl Script {
         call
     }
 
-    /// The same call with the script's text, for a server that does not have it yet. The server keeps it.
+    /// The same call with the text of the script, for a server that does not have it yet. The server keeps it.
     pub(super) fn with_text(&self, call: &Cmd) -> Cmd {
         let mut whole = Cmd::new();
         whole.arg("EVAL").arg(self.text);

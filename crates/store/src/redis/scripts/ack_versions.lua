@@ -1,8 +1,8 @@
 -- KEYS[1] record  ARGV: channel, version or '' for any, channel, version, ...
--- Both versions become doubles, which is how they have to be compared.
+-- Both versions become doubles: that is how they have to be compared.
 local key, call, sub = KEYS[1], redis.call, string.sub
 
--- A channel without what is pending on it; false if that is not acknowledged, nil if it cannot be read.
+-- The channel without its pending version; false if that is not acknowledged, nil if it cannot be read.
 local function cleared(value, acknowledged)
   local len = prefix(value)
   if not len then return nil end
@@ -11,7 +11,7 @@ local function cleared(value, acknowledged)
   return sub(value, 1, len)
 end
 
--- One channel is what nearly every user agent acknowledges at a time.
+-- Nearly every user agent acknowledges one channel at a time.
 if #ARGV == 2 then
   local found = call('HMGET', key, 'm', ARGV[1])
   if not found[1] then return 0 end
@@ -23,7 +23,7 @@ if #ARGV == 2 then
   return 0
 end
 
--- All is read before anything is written; in pieces, because Lua unpacks no more than some thousand values.
+-- Everything is read before anything is written; in chunks, because Lua unpacks no more than a few thousand values.
 local writes = {}
 for first = 1, #ARGV, 1000 do
   local fields = { 'm' }

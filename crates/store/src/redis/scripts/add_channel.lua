@@ -1,4 +1,4 @@
--- KEYS[1] record  ARGV: 1 presence, 2 channel, 3 spelling and what it is restricted to, 4 key, 5 channels at most
+-- KEYS[1] record  ARGV: 1 presence, 2 channel, 3 start of a channel, 4 key, 5 most channels
 local found = redis.call('HMGET', KEYS[1], 'm', ARGV[2])
 local head, value = found[1], found[2]
 if not head then return 0 end
@@ -10,7 +10,7 @@ if value then
   if not len then return -1 end
   key, pending = string.sub(value, len, len), string.sub(value, len + 1)
 elseif redis.call('HLEN', KEYS[1]) > max then
-  -- Only a close look tells channels from messages.
+  -- The record may have that many fields because of messages: count the channels.
   local channels = 0
   for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
     if #field == 16 then channels = channels + 1 end

@@ -1,5 +1,5 @@
 -- KEYS: 1 nodes, 2 epoch  ARGV: 1 node, 2 entry, 3 lease ms, 4 epoch if there is none
--- Redis's clock is the only one, so the clocks of the nodes do not matter.
+-- Only the clock of Redis counts, so the clocks of the nodes need not agree.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local all = redis.call('HGETALL', KEYS[1])

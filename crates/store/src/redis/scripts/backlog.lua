@@ -1,6 +1,6 @@
--- Shared by the scripts that hand out messages: those behind a position, at most so many of them. Answers whether
--- others are behind them, and of each its topic or '', its sequence, the ms that it has left, and itself; false if
--- this version cannot read one. The fields of those that have expired are added to `expired`.
+-- Shared by the scripts that return messages: up to `max` of those behind a position. Returns whether there are more
+-- behind them, and for each message its topic or '', its sequence, the ms that are left, and the message; false if this
+-- version cannot read one. The fields of messages that have expired are added to `expired`.
 local function backlog(after, max, expired)
   table.sort(positions)
   local answer, count, next = { 0 }, 0, 1
@@ -12,7 +12,7 @@ local function backlog(after, max, expired)
     local found = redis.call('MGET', KEYS[1], unpack(keys))
     for i = 1, #keys do
       local message, field = found[i + 1], field_at[positions[first + i - 1]]
-      -- A key expires when its time is over, a message one millisecond earlier: with the last one.
+      -- The key was given a millisecond less than the TTL (`put_call`).
       local left = message and redis.call('PTTL', keys[i]) + 1 or 0
       if left <= 0 then
         expired[#expired + 1] = field

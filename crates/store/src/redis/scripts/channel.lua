@@ -1,5 +1,5 @@
--- Shared by the scripts that read a channel: how many bytes of its value are in front of what is pending; false if
--- this version cannot read it.
+-- Shared by the scripts that read a channel: the number of bytes of its value in front of the pending version; false
+-- if this version cannot read it.
 local function prefix(value)
   local form = string.byte(value, 1)
   local len = (form == 0 or form == 1) and 2 or (form == 2 or form == 3) and 6

@@ -1,4 +1,4 @@
--- KEYS[1] record  ARGV: 1 channel, 2 the key it is restricted to or ''
+-- KEYS[1] record  ARGV: 1 channel, 2 restriction or ''
 local found = redis.call('HMGET', KEYS[1], 'm', ARGV[1])
 local head, value = found[1], found[2]
 if not head then return 0 end

@@ -1,5 +1,5 @@
 -- KEYS[1] record  ARGV: 1 named dialect or 0, 2 dialect otherwise, 3 presence, 4 adopt, 5 room,
--- 6 list ('none', 'impossible', 'given'), 7 idle ms, 8 Web Push: messages at most, 9.. listed channels
+-- 6 list ('none', 'impossible', 'given'), 7 idle ms, 8 Web Push: most messages, 9.. listed channels
 if not readable then return -1 end
 local stored = head and string.byte(head, 2)
 local named = tonumber(ARGV[1])

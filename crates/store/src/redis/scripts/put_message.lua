@@ -1,8 +1,8 @@
--- KEYS[1] record  ARGV: 1 channel, 2 the key it is restricted to or '', 3 the topic's field or '', 4 ms until the
--- message's key expires or 0 for a message that is not stored, 5 messages at most, 6 message
+-- KEYS[1] record  ARGV: 1 channel, 2 restriction or '', 3 field of the topic or '', 4 ms until the key of the message
+-- expires or 0 for a message that is not stored, 5 most messages, 6 message
 local key, topic, call, sub = KEYS[1], ARGV[3], redis.call, string.sub
 
--- Whether there is no room for one more. Only a close look tells messages from channels, and from what has expired.
+-- Whether there is no room for one more. If the record has that many fields, count the messages that have not expired.
 local function full(max)
   if call('HLEN', key) - 2 < max then return false end
   local fields, keys, live = {}, {}, 0
@@ -44,7 +44,8 @@ elseif topic == '' then
   call('SET', messages_key .. sequence, ARGV[6], 'PX', ARGV[4])
   call('HSET', key, 'm', head, sequence, '')
 else
-  -- While a slot moves, the message to replace may not be here yet, and would follow. One key cannot tell, two can.
+  -- While a slot moves, the message to replace may not be here yet, and would arrive later. A command with two keys
+  -- fails then; one with one key does not.
   call('EXISTS', key, messages_key .. topic)
   call('SET', messages_key .. topic, ARGV[6], 'PX', ARGV[4])
   call('HSET', key, 'm', head, topic, sequence)

@@ -1,5 +1,5 @@
 -- KEYS[1] record  ARGV: 1 channel, 2 version
--- The version stays text: a Lua number does not hold every one up to 2^63-1. The sequence becomes a number and
+-- The version stays text: a Lua number cannot hold every version up to 2^63-1. The sequence becomes a number and then
 -- text again, which is exact below 10^14 writes to one client.
 local key, channel, call, sub = KEYS[1], ARGV[1], redis.call, string.sub
 local found = call('HMGET', key, 'm', channel)
@@ -7,7 +7,7 @@ local head, value = found[1], found[2]
 if not head then return 0 end
 if sub(head, 1, 1) ~= '\1' or #head < 19 then return -1 end
 if not value then return 0 end
--- As `prefix` in channel.lua has it, without the call: this is the step that there are most of.
+-- The same as `prefix` in channel.lua, without the call: this is the most frequent step.
 local form = sub(value, 1, 1)
 local len = (form == '\0' or form == '\1') and 2 or (form == '\2' or form == '\3') and 6
   or (form == '\4' or form == '\5') and 18 or (form == '\6' or form == '\7') and 22 or 0

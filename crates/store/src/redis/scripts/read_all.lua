@@ -1,10 +1,10 @@
 -- Shared by the scripts that read a whole record: its head and its channels as fields and values, its messages, and
--- whether it is whole. A field that this version cannot read makes the step fail before it writes anything.
+-- whether all of it is readable. A field that this version cannot read makes the step fail before it writes anything.
 local all = redis.call('HGETALL', KEYS[1])
 local head = false
 local readable = true
 local channels = {}
--- A message's position is its sequence, and more than that for one without a topic. Its field is found by it.
+-- The position of a message is its sequence, plus 2^52 if it has no topic. Fields are found by their positions.
 local positions, field_at = {}, {}
 local len, kept = #all, 0
 for i = 1, len, 2 do

@@ -1,5 +1,5 @@
--- KEYS[1] record  ARGV: topic's field or '', sequence, topic's field or '', sequence, ...
--- All is read before anything is written; in pieces, because Lua unpacks no more than some thousand values.
+-- KEYS[1] record  ARGV: field of the topic or '', sequence, field of the topic or '', sequence, ...
+-- Everything is read before anything is written; in chunks, because Lua unpacks no more than a few thousand values.
 local there = {}
 for first = 1, #ARGV, 2000 do
   local fields = { 'm' }
@@ -11,7 +11,7 @@ for first = 1, #ARGV, 2000 do
   if string.sub(found[1], 1, 1) ~= '\1' then return -1 end
   for i = 2, #found do
     local topic, sequence = ARGV[first + 2 * (i - 2)], ARGV[first + 2 * (i - 2) + 1]
-    -- Another message may have the topic by now.
+    -- By now another message may have the topic.
     if found[i] and (topic == '' or found[i] == sequence) then there[#there + 1] = fields[i] end
   end
 end

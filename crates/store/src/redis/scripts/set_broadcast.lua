@@ -1,4 +1,4 @@
--- KEYS[1] broadcasts  ARGV: 1 id, 2 version, 3 broadcasts at most
+-- KEYS[1] broadcasts  ARGV: 1 id, 2 version, 3 most broadcasts
 local found = redis.call('HMGET', KEYS[1], '', ARGV[1])
 local revision, version = found[1], found[2]
 if version == ARGV[2] then return 0 end
@@ -6,7 +6,7 @@ if not version and redis.call('HLEN', KEYS[1]) - (revision and 1 or 0) >= tonumb
 if revision then
   revision = revision + 1
 else
-  -- Not one that was in use before, if the store has lost its memory.
+  -- The time, so that after the store has lost its data no revision is used again.
   local time = redis.call('TIME')
   revision = time[1] * 1000 + math.floor(time[2] / 1000)
 end

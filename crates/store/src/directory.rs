@@ -1,0 +1,39 @@
+//! The directory: the connection-nodes that are alive.
+
+use beckon_types::NodeId;
+use std::time::Duration;
+
+/// How long an announcement keeps a node in the directory. A node announces itself every [`ANNOUNCE_INTERVAL`].
+pub const LEASE: Duration = Duration::from_secs(10);
+
+/// The time between two announcements of a node.
+pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(3);
+
+/// A connection-node, as the other nodes see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeEntry {
+    /// This run of the node.
+    pub node: NodeId,
+    /// The name that operators gave it.
+    pub name: String,
+    /// Where it accepts gRPC, `host:port`. Empty in a standalone server.
+    pub grpc_address: String,
+    /// The WebSocket URL that leads to this node and no other, if there is one. SimplePush clients can be redirected
+    /// there.
+    pub ws_url: Option<String>,
+    /// Whether it has room for more clients: it is neither above its redirect threshold nor draining.
+    pub room: bool,
+}
+
+/// What a node learns when it announces itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announced {
+    /// All nodes with a lease, including the one that announced itself.
+    pub nodes: Vec<NodeEntry>,
+    /// A random number that the store drew when it was first used. If it changes, the store has lost all its data,
+    /// and the clients have to say hello again.
+    pub epoch: u64,
+    /// Whether this node had no lease before this step, as at its first announcement. In that time other nodes
+    /// treated its clients as offline, and did not hand over what they stored.
+    pub lapsed: bool,
+}

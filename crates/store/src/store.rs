@@ -1,0 +1,155 @@
+//! The trait that every store implements.
+
+use crate::{
+    StoreError,
+    directory::{Announced, NodeEntry},
+};
+use beckon_types::{
+    Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Fetch,
+    FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place, Presence, PutMessage,
+    PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot, TooManyBroadcasts, Uaid,
+};
+use futures_util::future::BoxFuture;
+use std::fmt;
+
+/// The future of an outcome. It ends within the time limit of the store, if need be with [`StoreError::Unavailable`].
+pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
+
+/// What the cluster remembers. Cheap to share; all methods may be called concurrently.
+///
+/// A step that is refused, or fails with [`StoreError::Unreadable`], changes nothing. Whether a step that fails with
+/// [`StoreError::Unavailable`] was performed is unknown.
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Looks the UAID up, verifies the listed channels, claims presence, and reads what is pending.
+    ///
+    /// * The dialect is the one that is named, else the one that is stored, else `otherwise`.
+    /// * A UAID that is stored for another dialect is [`HelloOutcome::Unknown`], and does not change.
+    /// * SimplePush without a list is [`HelloOutcome::ListMissing`]; this is checked first.
+    /// * SimplePush without room is [`HelloOutcome::NoRoom`]; this is checked second.
+    /// * A stored SimplePush UAID whose listed channels are all registered (those of an empty list are) is claimed;
+    ///   channels that the list lacks are kept.
+    /// * A stored SimplePush UAID with an impossible list, or with a listed channel that is not registered, is
+    ///   deleted with all its channels.
+    /// * A UAID that is not stored is claimed if `adopt` is set and, in SimplePush, the list is empty; otherwise it
+    ///   is [`HelloOutcome::Unknown`].
+    /// * A claim returns the former presence, if there was one, even if it belongs to the same socket.
+    /// * A claim returns all channels with what is pending on them, and the sequence of the last write.
+    /// * A Web Push claim returns the first `backlog_max` stored messages, as [`Store::fetch`] does.
+    /// * A claim renews the time until the record expires (`uaid_idle`).
+    fn hello(&self, hello: Hello) -> Answer<HelloOutcome>;
+
+    /// Clears the presence, if it is still this one, and renews the time until the record expires.
+    ///
+    /// * A presence that a newer hello has claimed is kept.
+    /// * The record of a client without channels is deleted.
+    fn release(&self, uaid: Uaid, presence: Presence) -> Answer<()>;
+
+    /// Reads all channels and what is pending on them, and renews the time until the record expires.
+    ///
+    /// * A socket that does not own the UAID gets [`NotOwner`].
+    fn snapshot(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Snapshot, NotOwner>>;
+
+    /// Registers a channel.
+    ///
+    /// * A channel that is registered already gets the spelling and the restriction of this register; what is pending
+    ///   on it, and the key of its token, do not change.
+    /// * If there are `channels_max` channels, a further one is [`AddChannelOutcome::Full`].
+    /// * A socket that does not own the UAID gets [`NotOwner`].
+    fn add_channel(&self, add: AddChannel) -> Answer<AddChannelOutcome>;
+
+    /// Unregisters a channel, and removes what is pending on it: versions and messages.
+    ///
+    /// * Unregistering a channel that is not registered succeeds.
+    /// * A socket that does not own the UAID gets [`NotOwner`].
+    fn remove_channel(
+        &self,
+        uaid: Uaid,
+        presence: Presence,
+        channel: ChannelId,
+    ) -> Answer<Result<(), NotOwner>>;
+
+    /// Stores a version as pending on a channel, and reads which socket owns the client.
+    ///
+    /// * It replaces the version that was pending, even a larger one.
+    /// * Each write has a higher sequence than all earlier writes to the same client.
+    /// * An unknown UAID, or a channel that is not registered to it, is [`PutVersionOutcome::Gone`].
+    /// * When this returns, the version is as durable as the store makes anything.
+    fn put_version(&self, put: PutVersion) -> Answer<PutVersionOutcome>;
+
+    /// Removes the pending version of each channel, if the acknowledged version equals it as an IEEE double, or if no
+    /// version is named.
+    ///
+    /// * Another version, an unknown channel and an unknown UAID have no effect.
+    /// * Any socket may acknowledge, whether or not it owns the UAID: the user agent has received the update.
+    fn ack_versions(&self, uaid: Uaid, acks: Vec<Ack>) -> Answer<()>;
+
+    /// Stores a message, unless its TTL is zero, and reads which socket owns the client.
+    ///
+    /// * An unknown UAID is [`PutMessageOutcome::UaidGone`]; this is checked first.
+    /// * A channel that is not registered to it, or whose restriction is not `restricted`, is
+    ///   [`PutMessageOutcome::ChannelGone`]; this is checked second.
+    /// * If there are `messages_max` stored messages that have not expired, a further one is
+    ///   [`PutMessageOutcome::Full`], unless its TTL is zero or it replaces a stored message.
+    /// * A message with a topic replaces the stored message with that topic.
+    /// * A message with a TTL of zero is not stored, but has a sequence. If it has a topic, it removes the stored
+    ///   message with that topic.
+    /// * Each write has a higher sequence than all earlier writes to the same client.
+    /// * When this returns, the message is as durable as the store makes anything.
+    fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome>;
+
+    /// Checks whether a Web Push channel is registered. It is for a message that will be rejected anyway, so that a
+    /// missing channel takes precedence over errors in the message.
+    ///
+    /// * The outcome is the one that [`Store::put_message`] would have, and nothing is written, although a record
+    ///   that has expired may be removed.
+    fn find_channel(&self, find: FindChannel) -> Answer<FindChannelOutcome>;
+
+    /// Reads stored messages, and renews the time until the record expires.
+    ///
+    /// * They are in the order of their positions: those with a topic first, oldest first in each group.
+    /// * A message is not returned once its TTL has passed since it was stored.
+    /// * Messages that have expired do not count: there are fewer than `max` messages only if no others are behind.
+    /// * Each message comes with what is left of its TTL, which is more than zero.
+    /// * A socket that does not own the UAID gets [`NotOwner`].
+    fn fetch(&self, fetch: Fetch) -> Answer<Result<Backlog, NotOwner>>;
+
+    /// Removes stored messages, because the user agent acknowledged them or the application server cancelled them.
+    ///
+    /// * An unknown UAID, and a place that has no message or another one, have no effect.
+    /// * Any socket may acknowledge, whether or not it owns the UAID: the user agent has received the message.
+    fn remove_messages(&self, uaid: Uaid, places: Vec<Place>) -> Answer<()>;
+
+    /// Sets the version of a broadcast, which is made if it does not exist.
+    ///
+    /// * The revision grows, unless the broadcast has that version already.
+    /// * If there are [`beckon_types::BROADCASTS_MAX`] broadcasts, a further one is [`TooManyBroadcasts`].
+    fn set_broadcast(
+        &self,
+        id: BroadcastId,
+        version: BroadcastVersion,
+    ) -> Answer<Result<(), TooManyBroadcasts>>;
+
+    /// Removes a broadcast, which makes the revision grow. Returns false if it does not exist.
+    fn remove_broadcast(&self, id: BroadcastId) -> Answer<bool>;
+
+    /// Reads all broadcasts; `None` if their revision is still `known`.
+    fn broadcasts(&self, known: u64) -> Answer<Option<Broadcasts>>;
+
+    /// Announces a node for the next [`LEASE`](crate::LEASE), and reads the directory.
+    ///
+    /// * A node whose lease has lapsed is not listed.
+    fn announce(&self, entry: NodeEntry) -> Answer<Announced>;
+
+    /// Ends the lease of a node at once.
+    fn retire(&self, node: NodeId) -> Answer<()>;
+
+    /// Reads the directory.
+    fn nodes(&self) -> Answer<Vec<NodeEntry>>;
+
+    /// Checks that the store can be written to, for health checks.
+    fn check(&self) -> Answer<()>;
+
+    /// Waits for the steps under way, and releases what the store holds: connections, or the lock of the data
+    /// directory. Later steps fail with [`StoreError::Unavailable`].
+    fn close(&self) -> Answer<()>;
+}
