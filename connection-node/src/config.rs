@@ -1,20 +1,18 @@
 //! What an operator can set on a connection-node.
 
 use crate::{handshake::Origin, node::Limits};
+use beckon_node::config::{ClusterSettings, CommonSettings, FAMILY};
 use beckon_ops::{
-    config::{ConfigErrors, Field, Secret, Source, parsed, parsed_option, positive},
+    config::{ConfigErrors, Field, Source, in_range, positive},
     logging::LogSettings,
+    program::ServerConfig,
 };
-use beckon_proto::{
-    auth::ClusterSecret,
-    tls::{Tls, TlsFiles},
-};
+use beckon_proto::tls::Tls;
 use beckon_session::{BareHello, InvalidUaid, Settings};
-use beckon_types::{EndpointUrl, KeyRing};
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-/// Part of the process's open files that sockets may take by default; the rest is for the store, other nodes,
-/// and sockets that are still being upgraded.
+/// The share of the process's open files that sockets may take by default. The rest is for the store, other nodes,
+/// and connections that are not upgraded yet.
 const OPEN_FILES_SHARE: f64 = 0.95;
 
 /// The default of `max_connections` where the limit of open files is unknown or unlimited.
@@ -27,95 +25,71 @@ const BATCH_SIZE_MAX: usize = 100;
 const MESSAGE_LEN_MIN: usize = 4096;
 
 beckon_ops::settings! {
-    /// What concerns WebSockets and conversations, in a cluster and in a standalone server.
+    /// WebSockets and the conversations on them, in a cluster and in a standalone server.
     pub struct SocketSettings {
         /// Address and port on which WebSockets are accepted.
         ws_listen: SocketAddr = "127.0.0.1:8080",
         /// A second path for WebSockets, besides `/`.
         ws_path: Option<String> = "" => parse_path,
-        /// Origins whose web pages may connect, separated by commas. Empty: all.
+        /// Origins of web pages that may connect, separated by commas. Empty: all.
         allowed_origins: Vec<Origin> = "" => parse_origins,
-        /// Scheme, host and port of the endpoints that are given out, as application servers reach them.
-        endpoint_url: EndpointUrl => parsed,
-        /// Keys of endpoint tokens, base64url of 32 bytes each, separated by commas, newest first: the first
-        /// makes tokens, all open them. `beckon genkey` prints one.
-        token_keys: KeyRing => parsed,
-        /// Sockets at a time; further upgrades are answered by 503. Empty: 95 % of the limit of open files.
+        /// Most sockets open at once; further upgrades are answered with 503. Empty: 95 % of the limit of open
+        /// files; in `beckon`, of the files that http_max_connections leaves.
         max_connections: Option<u64> = "",
-        /// Share of max_connections above which SimplePush clients are sent to another node, or away.
+        /// Share of max_connections above which SimplePush clients are redirected to another node, or refused.
         redirect_threshold: f64 = "0.95" => parse_share,
         /// Longest message that a client may send, in bytes.
         max_message: usize = "262144",
-        /// Time from the upgrade until the first hello; then the socket is closed.
+        /// Time limit for the first hello, from the upgrade; then the socket is closed.
         hello_timeout: Duration = "30s",
         /// Shortest time between two pings of a client, before hello and in SimplePush.
         ping_min_sp: Duration = "20s",
         /// Shortest time between two pings of a client, in Web Push.
         ping_min_wp: Duration = "45s",
-        /// Time without a sign of life from a client after which the server pings it.
+        /// The server pings a client that has sent nothing for this long.
         keepalive_interval: Duration = "300s" => positive,
-        /// Time that a client has to answer that ping; then the socket is closed.
+        /// Time limit for the answer to that ping; then the socket is closed.
         keepalive_timeout: Duration = "30s" => positive,
-        /// Channels that a SimplePush client may have.
+        /// Most channels of a SimplePush client.
         max_channels_sp: u32 = "200",
-        /// Channels that a Web Push client may have.
+        /// Most channels of a Web Push client.
         max_channels_wp: u32 = "2000",
-        /// Stored messages that a Web Push client is sent before it acknowledges them, 1 to 100.
+        /// Most stored messages that a Web Push client is sent before it acknowledges them, 1 to 100.
         batch_size: usize = "10" => parse_batch_size,
-        /// Time after which an update that was not acknowledged is sent again. 0: only after the next hello.
+        /// An update that is not acknowledged is sent again after this long. 0: only after the next hello.
         sp_retry_interval: Duration = "60s",
-        /// Time after which a client that has not been connected is forgotten, with its channels.
-        uaid_idle: Duration = "90d" => parse_idle,
-        /// Time that the store has for one step; then it counts as unavailable.
-        store_timeout: Duration = "3s" => positive,
-        /// What a hello is that names no dialect in any way: webpush, or reject.
+        /// How to treat a hello that names no dialect: webpush, or reject.
         bare_hello: BareHello = "webpush" => parse_bare_hello,
-        /// What a SimplePush hello with a malformed UAID gets: new (a new UAID), or 503 (an error).
+        /// How to answer a SimplePush hello with a malformed UAID: new (with a new UAID), or 503 (with an error).
         invalid_uaid: InvalidUaid = "new" => parse_invalid_uaid,
-        /// How long a stopping node drains: sockets are closed spread over this time, and requests must end within
-        /// it.
-        drain_time: Duration = "10s",
     }
 }
 
 beckon_ops::settings! {
-    /// What concerns a connection-node among other nodes.
+    /// Where a connection-node is reached by other nodes and by operators.
     pub struct NodeSettings {
         /// Address and port on which other nodes are served.
         grpc_listen: SocketAddr = "127.0.0.1:8082",
-        /// host:port at which other nodes reach grpc_listen. Empty: the address itself.
+        /// host:port at which other nodes reach grpc_listen. Empty: grpc_listen itself.
         grpc_advertise: Option<String> = "" => parse_target,
-        /// WebSocket URL of this very node, to which other nodes may redirect clients. Empty: none.
+        /// WebSocket URL of this node alone, to which other nodes may redirect clients. Empty: none.
         ws_advertise: Option<String> = "" => parse_ws_url,
-        /// Address and port for health, version, metrics and broadcasts.
+        /// Address and port for health, version, metrics and, except on endpoint-nodes, broadcasts.
         admin_listen: SocketAddr = "127.0.0.1:8083",
-        /// The shared store: redis://, rediss:// or redis-cluster://host:port,host:port.
-        store: Secret => store_url,
-        /// Wait for the store at start instead of ending with exit code 69.
-        wait_for_store: bool = "false",
-        /// What the nodes of a cluster know and nobody else: 16 characters or more. Required unless grpc_listen
-        /// is a loopback address.
-        cluster_secret: Option<ClusterSecret> = "" => parsed_option,
-        /// PEM file with this node's certificate, for TLS between the nodes.
-        grpc_tls_cert: Option<PathBuf> = "",
-        /// PEM file with the key of grpc_tls_cert.
-        grpc_tls_key: Option<PathBuf> = "",
-        /// PEM file with the authority that signs the certificates of all nodes.
-        grpc_tls_ca: Option<PathBuf> = "",
-        /// Name in the certificates of other nodes. Empty: the host that each advertises.
-        grpc_tls_name: Option<String> = "",
-        /// What operators call this node, in logs and in the directory. Empty: the advertised address.
-        node_name: Option<String> = "",
     }
 }
 
 /// All settings of a connection-node.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What concerns WebSockets and conversations.
+    /// WebSockets and the conversations on them.
     pub sockets: SocketSettings,
-    /// What concerns the node among others.
+    /// Where the node is reached.
     pub node: NodeSettings,
+    /// What every program has.
+    pub common: CommonSettings,
+    /// What every node of a cluster has.
+    pub cluster: ClusterSettings,
     /// What is logged, and how.
     pub log: LogSettings,
     /// The certificates that the files hold.
@@ -124,42 +98,46 @@ pub struct Config {
 
 impl Config {
     /// Every setting, in the order in which help shows them.
-    pub const FIELDS: &'static [&'static [Field]] =
-        &[SocketSettings::FIELDS, NodeSettings::FIELDS, LogSettings::FIELDS];
+    pub const FIELDS: &'static [&'static [Field]] = &[
+        SocketSettings::FIELDS,
+        NodeSettings::FIELDS,
+        CommonSettings::FIELDS,
+        ClusterSettings::FIELDS,
+        LogSettings::FIELDS,
+    ];
+}
 
-    /// Reads all settings, and the files for TLS.
-    ///
-    /// # Errors
-    /// Everything that is wrong, together.
-    pub fn read(mut source: Source) -> Result<Self, ConfigErrors> {
+impl ServerConfig for Config {
+    fn read(mut source: Source) -> Result<Self, ConfigErrors> {
+        source.ignore(FAMILY);
         let sockets = SocketSettings::read(&mut source);
         let node = NodeSettings::read(&mut source);
+        let common = CommonSettings::read(&mut source);
+        let cluster = ClusterSettings::read(&mut source);
         let log = LogSettings::read(&mut source);
-        if let Some((name, reason)) = node.as_ref().and_then(NodeSettings::conflict) {
+        let tls = cluster.as_ref().and_then(|cluster| cluster.tls(&mut source));
+        if let (Some(node), Some(cluster)) = (&node, &cluster)
+            && let Some((name, reason)) = conflict(node, cluster)
+        {
             source.reject(name, reason);
         }
-        let tls = node.as_ref().and_then(|node| match node.tls() {
-            Ok(tls) => tls,
-            Err(error) => {
-                source.reject("grpc_tls_cert", error);
-                None
-            }
-        });
-        source.finish()?;
-        match (sockets, node, log) {
-            (Some(sockets), Some(node), Some(log)) => Ok(Self { sockets, node, log, tls }),
-            // A source without an error gave every setting a value.
-            _ => Err(ConfigErrors(Vec::new())),
-        }
+        let config = || {
+            Some(Self { sockets: sockets?, node: node?, common: common?, cluster: cluster?, log: log?, tls })
+        };
+        source.finish(config())
+    }
+
+    fn log(&self) -> &LogSettings {
+        &self.log
     }
 }
 
 impl SocketSettings {
-    /// What conversations depend on.
-    pub fn session(&self) -> Settings {
+    /// The settings of a session.
+    pub fn session(&self, common: &CommonSettings) -> Settings {
         Settings {
-            keys: self.token_keys.clone(),
-            endpoint_url: self.endpoint_url.as_str().to_owned(),
+            keys: common.token_keys.clone(),
+            endpoint_url: common.endpoint_url.as_str().to_owned(),
             hello_timeout: self.hello_timeout,
             ping_min_sp: self.ping_min_sp,
             ping_min_wp: self.ping_min_wp,
@@ -169,69 +147,46 @@ impl SocketSettings {
             channels_max_wp: self.max_channels_wp,
             batch_size: self.batch_size,
             sp_retry_interval: self.sp_retry_interval,
-            uaid_idle: self.uaid_idle,
+            uaid_idle: common.uaid_idle,
             bare_hello: self.bare_hello,
             invalid_uaid: self.invalid_uaid,
         }
     }
 
-    /// How many sockets there may be, with this limit of open files.
-    pub fn limits(&self, open_files_max: Option<u64>) -> Limits {
-        let by_files = open_files_max.map(|files| (files as f64 * OPEN_FILES_SHARE) as u64);
+    /// How many sockets there may be, if the process may open so many files for them; `None` if unlimited or
+    /// unknown.
+    pub fn limits(&self, files_max: Option<u64>) -> Limits {
+        let by_files = files_max.map(|files| (files as f64 * OPEN_FILES_SHARE) as u64);
         let connections_max = self.max_connections.or(by_files).unwrap_or(CONNECTIONS_MAX_UNKNOWN);
         let redirect_above = (connections_max as f64 * self.redirect_threshold) as u64;
         Limits { connections_max, redirect_above }
     }
 
-    /// Largest message in bytes; a smaller setting would refuse what every client sends.
+    /// Longest message of a client, in bytes: no shorter than what every client sends.
     pub fn message_len_max(&self) -> usize {
         self.max_message.max(MESSAGE_LEN_MIN)
     }
 }
 
-impl NodeSettings {
-    fn tls(&self) -> Result<Option<Tls>, String> {
-        let files = TlsFiles::from_settings(
-            self.grpc_tls_cert.clone(),
-            self.grpc_tls_key.clone(),
-            self.grpc_tls_ca.clone(),
-            self.grpc_tls_name.clone(),
-        );
-        let tls = files.and_then(|files| files.as_ref().map(Tls::read).transpose());
-        tls.map_err(|error| error.to_string())
+/// A rule between settings that is broken, with the setting that the operator should change.
+fn conflict(node: &NodeSettings, cluster: &ClusterSettings) -> Option<(&'static str, String)> {
+    let NodeSettings { grpc_listen, grpc_advertise, .. } = node;
+    if cluster.cluster_secret.is_none() && !grpc_listen.ip().is_loopback() {
+        let reason = format!("is required, because grpc_listen {grpc_listen} is not a loopback address");
+        return Some(("cluster_secret", reason));
     }
-
-    /// What is wrong with settings that fit each for itself, with the name of the one to blame.
-    pub fn conflict(&self) -> Option<(&'static str, String)> {
-        if self.cluster_secret.is_none() && !self.grpc_listen.ip().is_loopback() {
-            let reason =
-                format!("is required, because grpc_listen {} is not a loopback address", self.grpc_listen);
-            return Some(("cluster_secret", reason));
-        }
-        if self.grpc_advertise.is_none() && self.grpc_listen.ip().is_unspecified() {
-            let reason =
-                format!("is required, because nobody can connect to grpc_listen {}", self.grpc_listen);
-            return Some(("grpc_advertise", reason));
-        }
-        None
+    if grpc_advertise.is_none() && grpc_listen.ip().is_unspecified() {
+        let reason = format!("is required, because no node can connect to grpc_listen {grpc_listen}");
+        return Some(("grpc_advertise", reason));
     }
-}
-
-fn store_url(text: &str) -> Result<Secret, String> {
-    match text {
-        "" => Err("must not be empty".to_owned()),
-        "embedded" => Err("cannot be embedded: the nodes of a cluster share a store, so give the URL of \
-                           Redis, or start `beckon` instead"
-            .to_owned()),
-        _ => Ok(text.to_owned().into()),
-    }
+    None
 }
 
 fn parse_path(text: &str) -> Result<Option<String>, String> {
     match text {
         "" => Ok(None),
         _ if text.starts_with('/') && !text.contains(['?', '#', ' ']) => Ok(Some(text.to_owned())),
-        _ => Err("is not a path that begins with a slash".into()),
+        _ => Err("must be a path that begins with a slash".into()),
     }
 }
 
@@ -242,27 +197,19 @@ fn parse_origins(text: &str) -> Result<Vec<Origin>, String> {
 fn parse_share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("is not a number from 0 to 1".into()),
+        _ => Err("must be a number from 0 to 1".into()),
     }
-}
-
-fn parse_idle(text: &str) -> Result<Duration, String> {
-    let idle = <Duration as beckon_ops::config::Value>::parse(text)?;
-    if idle < Duration::from_secs(1) { Err("must be 1s or more".into()) } else { Ok(idle) }
 }
 
 fn parse_batch_size(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(size) if (1..=BATCH_SIZE_MAX).contains(&size) => Ok(size),
-        _ => Err(format!("is not a number from 1 to {BATCH_SIZE_MAX}")),
-    }
+    in_range(1..=BATCH_SIZE_MAX, text)
 }
 
 fn parse_bare_hello(text: &str) -> Result<BareHello, String> {
     match text {
         "webpush" => Ok(BareHello::WebPush),
         "reject" => Ok(BareHello::Reject),
-        _ => Err("is neither webpush nor reject".into()),
+        _ => Err("must be webpush or reject".into()),
     }
 }
 
@@ -270,7 +217,7 @@ fn parse_invalid_uaid(text: &str) -> Result<InvalidUaid, String> {
     match text {
         "new" => Ok(InvalidUaid::New),
         "503" => Ok(InvalidUaid::Refuse),
-        _ => Err("is neither new nor 503".into()),
+        _ => Err("must be new or 503".into()),
     }
 }
 
@@ -278,7 +225,7 @@ fn parse_target(text: &str) -> Result<Option<String>, String> {
     match text.parse::<http::uri::Authority>() {
         _ if text.is_empty() => Ok(None),
         Ok(authority) if authority.port_u16().is_some() && !text.contains('@') => Ok(Some(text.to_owned())),
-        _ => Err("is not host:port".into()),
+        _ => Err("must be host:port".into()),
     }
 }
 
@@ -288,7 +235,7 @@ fn parse_ws_url(text: &str) -> Result<Option<String>, String> {
         Ok(uri) if matches!(uri.scheme_str(), Some("ws" | "wss")) && uri.host().is_some() => {
             Ok(Some(text.to_owned()))
         }
-        _ => Err("is not a ws or wss URL".into()),
+        _ => Err("must be a ws:// or wss:// URL".into()),
     }
 }
 
@@ -306,19 +253,18 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_the_protocol() {
-        let Config { sockets, node, .. } = read(&["--store", "redis://127.0.0.1"]).unwrap();
+        let Config { sockets, common, .. } = read(&["--store", "redis://127.0.0.1"]).unwrap();
         assert_eq!(sockets.limits(Some(20_000)).connections_max, 19_000);
         assert_eq!(sockets.limits(Some(20_000)).redirect_above, 18_050);
         assert_eq!(sockets.limits(None).connections_max, CONNECTIONS_MAX_UNKNOWN);
-        let session = sockets.session();
+        let session = sockets.session(&common);
         assert_eq!(session.uaid_idle, Duration::from_secs(90 * 86_400));
         assert_eq!((session.ping_min_sp.as_secs(), session.ping_min_wp.as_secs()), (20, 45));
         assert_eq!((session.channels_max_sp, session.channels_max_wp, session.batch_size), (200, 2000, 10));
-        assert_eq!(node.conflict(), None);
     }
 
     #[test]
-    fn what_cannot_be_used_is_told_all_at_once() {
+    fn all_errors_are_reported_together() {
         let arguments = [
             "--redirect-threshold=1.5",
             "--ws-path=push",

@@ -5,7 +5,7 @@
 //! nothing of it remains.
 
 use crate::{metrics::Upgrade, node::Node, registry::Registration, socket::Socket};
-use beckon_ops::admin::{Admin, Audience, Vitals};
+use beckon_node::admin::{Admin, Audience};
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
@@ -32,11 +32,11 @@ const SUBPROTOCOL: &str = "push-notification";
 
 /// What the handshake needs to know besides the node.
 #[derive(Debug)]
-pub struct Handshake<V> {
+pub struct Handshake {
     /// The node.
     pub node: Arc<Node>,
     /// Answers `/status`, `/health` and `/__lbheartbeat__`.
-    pub admin: Arc<Admin<V>>,
+    pub admin: Arc<Admin>,
     /// A second path for WebSockets besides `/` (`ws_path`).
     pub ws_path: Option<String>,
     /// Origins whose pages may connect; all may if it is empty (`allowed_origins`).
@@ -75,7 +75,7 @@ impl std::str::FromStr for Origin {
 /// A place that an accepted upgrade leaves behind for [`Handshake::upgrade`].
 type Accepted = Arc<Mutex<Option<(OnUpgrade, Registration)>>>;
 
-impl<V: Vitals> Handshake<V> {
+impl Handshake {
     /// Serves requests until one of them has been upgraded. `None` if the peer left, or took too long.
     pub async fn upgrade(self: Arc<Self>, tcp: TcpStream) -> Option<(Socket, Registration)> {
         let accepted = Accepted::default();

@@ -26,33 +26,17 @@ pub mod server;
 pub mod socket;
 pub mod timers;
 
-use beckon_ops::{
-    admin::{Admin, Build},
-    clock::Clock,
-    exit::Failure,
-    listener::BindError,
-    shutdown::Shutdown,
-};
-use beckon_store::{OpenError, OpenOptions, Store};
+use beckon_node::admin::Admin;
+use beckon_ops::{clock::Clock, exit::Failure, listener::BindError, program::Build, shutdown::Shutdown};
+use beckon_store::Store;
 use config::Config;
 use presence::Announcement;
 use server::{Membership, NodeVitals, Server};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 
 /// Which build this is.
-pub const BUILD: Build = Build {
-    source: "connection-node",
-    version: env!("CARGO_PKG_VERSION"),
-    commit: match option_env!("BECKON_COMMIT") {
-        Some(commit) => commit,
-        None => "",
-    },
-    build: match option_env!("BECKON_BUILD") {
-        Some(build) => build,
-        None => "",
-    },
-};
+pub const BUILD: Build = beckon_node::build("connection-node");
 
 /// Time for the admin listener to answer what it has begun, at the very end.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
@@ -82,27 +66,16 @@ impl Listeners {
     }
 }
 
-/// Opens the store that the settings name, waiting for it if they say so. `None` if `shutdown` comes first.
+/// Opens the store, binds the ports, and runs a node of a cluster until `shutdown` is requested.
 ///
 /// # Errors
-/// The URL is wrong, or the store is not there.
-pub async fn open_store(config: &Config, shutdown: &Shutdown) -> Result<Option<Arc<dyn Store>>, Failure> {
-    let clock = Clock::start();
-    let options = OpenOptions {
-        data_dir: PathBuf::new(),
-        uaid_idle: config.sockets.uaid_idle,
-        step_timeout: config.sockets.store_timeout,
-        fsync: true,
-        clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
-    };
-    let opening = beckon_store::open(config.node.store.expose(), &options, config.node.wait_for_store);
-    tokio::select! {
-        store = opening => store.map(Some).map_err(|error| match error {
-            OpenError::Configuration(reason) => Failure::usage(reason),
-            OpenError::Unavailable(reason) => Failure::unavailable(reason),
-        }),
-        () = shutdown.requested() => Ok(None),
-    }
+/// The store or a port is not available, or a setting cannot be used.
+pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
+    let opened = beckon_node::store::open(&config.cluster.store, None, &config.common, &shutdown);
+    let Some(store) = opened.await? else { return Ok(()) };
+    // Only now, so that until then load balancers are refused instead of kept waiting.
+    let listeners = Listeners::bind(&config)?;
+    run(config, listeners, store, shutdown).await
 }
 
 /// Runs a node of a cluster until `shutdown` is requested and the node has drained.
@@ -123,22 +96,25 @@ pub async fn run(
         (None, Err(error)) => return Err(Failure::unavailable(error)),
     };
     let membership = Membership {
-        name: config.node.node_name.clone().unwrap_or_else(|| grpc_address.clone()),
+        name: config.cluster.node_name.clone().unwrap_or_else(|| grpc_address.clone()),
         announcement: Announcement {
             grpc_address,
             ws_url: config.node.ws_advertise.clone(),
-            drain_time: config.sockets.drain_time,
+            drain_time: config.common.drain_time,
         },
-        secret: config.node.cluster_secret.clone(),
+        secret: config.cluster.cluster_secret.clone(),
         tls: config.tls.clone(),
     };
     let beckon = measured.sub_registry_with_prefix("beckon");
-    let server = Server::start(&config.sockets, membership, store.clone(), clock, beckon).await;
+    let limits = config.sockets.limits(beckon_ops::process::open_files_max());
+    let server =
+        Server::start(&config.sockets, &config.common, limits, membership, store.clone(), clock, beckon)
+            .await;
     let server = server.map_err(Failure::unavailable)?;
-    let (secret, tls) = (config.node.cluster_secret.clone(), config.tls.as_ref());
+    let (secret, tls) = (config.cluster.cluster_secret.clone(), config.tls.as_ref());
     server.serve_nodes(listeners.grpc, secret, tls).map_err(Failure::usage)?;
     let vitals = Arc::new(NodeVitals(server.node().clone()));
-    let admin = Arc::new(Admin::new(vitals, BUILD, beckon_types::ERRORS_PAGE.to_owned(), measured, clock));
+    let admin = Arc::new(Admin::new(vitals, BUILD, measured, clock));
     // Ends after everything else, so that operators can watch the drain.
     let admin_end = Shutdown::new();
     let added = broadcasts::paths(server.node().clone(), admin.clone());

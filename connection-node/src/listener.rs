@@ -1,7 +1,6 @@
 //! The accept loop: one task for each connection, from its first byte to its last.
 
 use crate::{connection::Connection, handshake::Handshake};
-use beckon_ops::admin::Vitals;
 use std::sync::Arc;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -10,9 +9,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub const UPGRADES_MAX: usize = 512;
 
 /// Accepts connections until `stop` is cancelled. The connections go on; `tasks` owns them.
-pub async fn accept<V: Vitals>(
+pub async fn accept(
     listener: TcpListener,
-    handshake: Arc<Handshake<V>>,
+    handshake: Arc<Handshake>,
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {

@@ -10,17 +10,17 @@ use crate::{
     listener,
     mailbox::Mailbox,
     metrics::{Metrics, Open},
-    node::Node,
+    node::{Limits, Node},
     peers::Peers,
     presence::{self, Announcement},
     registry::Registry,
     timers::Timers,
 };
-use beckon_ops::{
+use beckon_node::{
     admin::{Admin, StorageCheck, Vitals},
-    clock::Clock,
-    shutdown::Shutdown,
+    config::CommonSettings,
 };
+use beckon_ops::{clock::Clock, shutdown::Shutdown};
 use beckon_proto::{auth::ClusterSecret, push_v1::delivery_server::DeliveryServer, tls::Tls, transport};
 use beckon_store::{Store, StoreError};
 use beckon_types::{Moment, NodeId};
@@ -76,6 +76,8 @@ impl Server {
     /// The store cannot be reached.
     pub async fn start(
         settings: &SocketSettings,
+        common: &CommonSettings,
+        limits: Limits,
         membership: Membership,
         store: Arc<dyn Store>,
         clock: Clock,
@@ -89,8 +91,8 @@ impl Server {
         let node = Arc::new(Node {
             id: new_node_id(),
             name,
-            settings: settings.session(),
-            limits: settings.limits(beckon_ops::process::open_files_max()),
+            settings: settings.session(common),
+            limits,
             message_len_max: settings.message_len_max(),
             clock,
             store,
@@ -160,7 +162,7 @@ impl Server {
 
     /// Accepts clients until `shutdown` is requested, then closes the sockets over the drain time, and
     /// returns when all have gone and the store knows, or when the time for that is up.
-    pub async fn run<V: Vitals>(self, sockets: TcpListener, admin: Arc<Admin<V>>, shutdown: &Shutdown) {
+    pub async fn run(self, sockets: TcpListener, admin: Arc<Admin>, shutdown: &Shutdown) {
         let Self { node, announcement, epoch, tasks, moving, stop, ws_path, allowed_origins } = self;
         let accepting = CancellationToken::new();
         let handshake = Arc::new(Handshake { node: node.clone(), admin, ws_path, allowed_origins });
@@ -230,7 +232,7 @@ impl Vitals for NodeVitals {
         0
     }
 
-    fn draining(&self) -> bool {
+    fn is_draining(&self) -> bool {
         self.0.is_draining()
     }
 
@@ -238,7 +240,7 @@ impl Vitals for NodeVitals {
         &self.0.name
     }
 
-    fn storage(&self) -> StorageCheck<'_> {
+    fn check_store(&self) -> StorageCheck<'_> {
         let check = self.0.store.check();
         Box::pin(async { check.await.map_err(|error| error.to_string()) })
     }

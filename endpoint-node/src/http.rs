@@ -5,7 +5,7 @@
 //! | `/update/<token>` | PUT, OPTIONS | [`simplepush`] |
 //! | `/wpush/v1/<token>`, `/wpush/v2/<token>`, `/wpush/<token>` | POST, OPTIONS | [`webpush`] |
 //! | `/m/<message-id>` | DELETE, OPTIONS | [`cancel`] |
-//! | `/status`, `/status/`, `/health`, `/__lbheartbeat__` | GET, HEAD | [`beckon_ops::admin`] |
+//! | `/status`, `/status/`, `/health`, `/__lbheartbeat__` | GET, HEAD | [`beckon_node::admin`] |
 //! | anything else | any | [`Refusal::unknown_path`] |
 //!
 //! How long a request takes is bounded: its head by the server's limits, its body by `body_timeout`, the rest by
@@ -27,7 +27,7 @@ pub(crate) use body::BODY_LEN_MAX;
 pub(crate) use encryption::PARAMETERS_LEN_MAX;
 pub(crate) use handler::{Handler, HandlerSettings};
 
-use beckon_ops::admin::{Admin, Audience, Vitals};
+use beckon_node::admin::{Admin, Audience};
 use beckon_types::{MESSAGE_PATH, UPDATE_PATH, WEB_PUSH_PATH};
 use bytes::Buf;
 use futures_util::Stream;
@@ -37,9 +37,9 @@ use std::{convert::Infallible, sync::Arc};
 use warp::{Filter, Rejection, path::FullPath, reply::Response};
 
 /// The filter of the public listener. It answers every request.
-pub(crate) fn filter<V: Vitals>(
+pub(crate) fn filter(
     handler: Arc<Handler>,
-    admin: Arc<Admin<V>>,
+    admin: Arc<Admin>,
 ) -> impl Filter<Extract = (Response,), Error = Infallible, Future: Send> + Clone + Send {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let head = warp::method()
@@ -59,9 +59,8 @@ pub(crate) fn filter<V: Vitals>(
 }
 
 /// Answers one request.
-async fn respond<V, S, B, E>(handler: &Handler, admin: &Admin<V>, path: &str, head: Head, body: S) -> Response
+async fn respond<S, B, E>(handler: &Handler, admin: &Admin, path: &str, head: Head, body: S) -> Response
 where
-    V: Vitals,
     S: Stream<Item = Result<B, E>>,
     B: Buf,
 {

@@ -13,7 +13,7 @@
 //! * `dispatch`: the decision to hand over now or leave for later;
 //! * [`connection_nodes`]: who is alive, and a stream to each.
 //!
-//! [`run`] is a node of a cluster; [`serve`] is the part of it that a standalone server shares.
+//! [`serve`] is a node of a cluster; [`serve_endpoints`] is the part of it that a standalone server shares.
 
 pub mod config;
 pub mod connection_nodes;
@@ -22,38 +22,28 @@ mod http;
 pub mod metrics;
 pub mod vapid;
 
+use beckon_node::admin::{Admin, StorageCheck, Vitals};
 use beckon_ops::{
-    admin::{Admin, Build, StorageCheck, Vitals},
     clock::Clock,
     exit::Failure,
     http::Limits,
     listener::BindError,
+    program::Build,
     shutdown::{Drained, Shutdown},
 };
 use beckon_proto::delivery::Deliver;
-use beckon_store::{OpenError, OpenOptions, Store};
+use beckon_store::Store;
 use beckon_types::{EndpointUrl, KeyRing};
 use config::{Config, HttpSettings};
 use connection_nodes::ConnectionNodes;
 use dispatch::Dispatcher;
 use metrics::Metrics;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use vapid::Verifier;
 
 /// Which build this is.
-pub const BUILD: Build = Build {
-    source: "endpoint-node",
-    version: env!("CARGO_PKG_VERSION"),
-    commit: match option_env!("BECKON_COMMIT") {
-        Some(commit) => commit,
-        None => "",
-    },
-    build: match option_env!("BECKON_BUILD") {
-        Some(build) => build,
-        None => "",
-    },
-};
+pub const BUILD: Build = beckon_node::build("endpoint-node");
 
 /// Time for the admin listener to answer what it has begun, at the very end.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
@@ -80,28 +70,17 @@ impl Listeners {
     }
 }
 
-/// Opens the store that the settings name, and waits for it if they say so. `None` if the node is to stop before.
+/// Opens the store, binds the ports, and runs a node of a cluster until `shutdown` is requested.
 ///
 /// # Errors
-/// The store is not there, or cannot be what the settings say.
-pub async fn open_store(config: &Config, shutdown: &Shutdown) -> Result<Option<Arc<dyn Store>>, Failure> {
-    let clock = Clock::start();
-    let options = OpenOptions {
-        data_dir: PathBuf::new(),
-        uaid_idle: config.node.uaid_idle,
-        step_timeout: config.node.store_timeout,
-        fsync: true,
-        clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
-    };
-    tokio::select! {
-        opened = beckon_store::open(config.node.store.expose(), &options, config.node.wait_for_store) => {
-            opened.map(Some).map_err(|error| match error {
-                OpenError::Configuration(reason) => Failure::usage(reason),
-                OpenError::Unavailable(reason) => Failure::unavailable(reason),
-            })
-        }
-        () = shutdown.requested() => Ok(None),
-    }
+/// The store or a port is not available, or a setting cannot be used.
+pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
+    let opened = beckon_node::store::open(&config.cluster.store, None, &config.common, &shutdown);
+    let Some(store) = opened.await? else { return Ok(()) };
+    // Only now, so that until then load balancers are refused instead of kept waiting.
+    let listeners = Listeners::bind(&config)?;
+    run(config, listeners, store, shutdown).await;
+    Ok(())
 }
 
 /// Runs a node of a cluster until `shutdown` is requested and requests have ended, or their time is over.
@@ -111,32 +90,32 @@ pub async fn run(config: Config, listeners: Listeners, store: Arc<dyn Store>, sh
     let metrics = Metrics::register(registry.sub_registry_with_prefix("beckon"));
     let nodes = ConnectionNodes::start(store.clone(), config.connection_nodes(), metrics.clone(), clock);
     let vitals = Arc::new(NodeVitals {
-        name: config.node.node_name.clone().unwrap_or_else(|| local(&listeners.http)),
+        name: config.cluster.node_name.clone().unwrap_or_else(|| local(&listeners.http)),
         connections_max: config.http.http_max_connections as u64,
         store: store.clone(),
         shutdown: shutdown.clone(),
     });
-    let admin = Arc::new(Admin::new(vitals, BUILD, beckon_types::ERRORS_PAGE.to_owned(), registry, clock));
+    let admin = Arc::new(Admin::new(vitals, BUILD, registry, clock));
     // Ends after everything else, so that operators can watch the drain.
     let admin_end = Shutdown::new();
     let parts = HandlerParts {
         store: store.clone(),
         nodes: Arc::new(nodes.clone()),
-        keys: config.http.token_keys.clone(),
-        url: config.node.endpoint_url.clone(),
+        keys: config.common.token_keys.clone(),
+        url: config.common.endpoint_url.clone(),
         metrics,
         clock,
     };
     tracing::info!(
         http.listen = local(&listeners.http),
         admin.listen = local(&listeners.admin),
-        endpoint.url = %config.node.endpoint_url,
+        endpoint.url = %config.common.endpoint_url,
         "serving endpoints"
     );
     admin_end.spawn(admin.clone().serve(listeners.admin, admin_end.clone()));
-    shutdown.spawn(serve(listeners.http, &config.http, parts, admin, shutdown.clone()));
+    shutdown.spawn(serve_endpoints(listeners.http, &config.http, parts, admin, shutdown.clone()));
     shutdown.requested().await;
-    match shutdown.drain(config.node.drain_time).await {
+    match shutdown.drain(config.common.drain_time).await {
         Drained::Complete => tracing::info!("drained"),
         Drained::CutShort { tasks } => tracing::warn!(tasks, "drain cut short, requests were dropped"),
     }
@@ -171,13 +150,13 @@ pub struct HandlerParts {
 
 /// Serves endpoints, and what load balancers ask, until `shutdown` is requested and the last connection has
 /// ended; [`Shutdown::drain`] bounds that.
-pub fn serve<V: Vitals>(
+pub fn serve_endpoints(
     listener: TcpListener,
     settings: &HttpSettings,
     parts: HandlerParts,
-    admin: Arc<Admin<V>>,
+    admin: Arc<Admin>,
     shutdown: Shutdown,
-) -> impl Future<Output = ()> + Send + use<V> {
+) -> impl Future<Output = ()> + Send + use<> {
     let limits = Limits {
         connections_max: settings.http_max_connections,
         head_timeout: settings.http_head_timeout,
@@ -228,7 +207,7 @@ impl Vitals for NodeVitals {
         self.connections_max
     }
 
-    fn draining(&self) -> bool {
+    fn is_draining(&self) -> bool {
         self.shutdown.is_requested()
     }
 
@@ -236,7 +215,7 @@ impl Vitals for NodeVitals {
         &self.name
     }
 
-    fn storage(&self) -> StorageCheck<'_> {
+    fn check_store(&self) -> StorageCheck<'_> {
         let check = self.store.check();
         Box::pin(async move { check.await.map_err(|error| error.to_string()) })
     }

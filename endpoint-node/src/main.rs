@@ -1,7 +1,7 @@
-//! The endpoint-node of a cluster: settings, ports, store, run.
+//! The program `endpoint-node`.
 
-use beckon_endpoint_node::{BUILD, Listeners, config::Config};
-use beckon_ops::{config::Source, exit::Failure, program::About, shutdown::Shutdown};
+use beckon_endpoint_node::{BUILD, config::Config};
+use beckon_ops::{config::Source, program::About};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -16,23 +16,6 @@ const ABOUT: About = About {
 };
 
 fn main() -> ExitCode {
-    beckon_ops::exit::report(ABOUT.name, start(Source::from_process()))
-}
-
-fn start(source: Source) -> Result<(), Failure> {
-    if let Some(request) = source.request() {
-        return ABOUT.answer(request);
-    }
-    let config = Config::read(source).map_err(Failure::usage)?;
-    beckon_ops::logging::init(&config.log).map_err(Failure::software)?;
-    beckon_ops::process::raise_open_files_max();
-    beckon_ops::program::runtime()?.block_on(async {
-        let shutdown = Shutdown::new();
-        shutdown.on_signal().map_err(Failure::unavailable)?;
-        let Some(store) = beckon_endpoint_node::open_store(&config, &shutdown).await? else { return Ok(()) };
-        // Bound when there is something behind the ports: until then load balancers are refused, not kept waiting.
-        let listeners = Listeners::bind(&config)?;
-        beckon_endpoint_node::run(config, listeners, store, shutdown).await;
-        Ok(())
-    })
+    let result = ABOUT.serve(Source::from_process(), beckon_endpoint_node::serve);
+    beckon_ops::exit::report(ABOUT.name, result)
 }

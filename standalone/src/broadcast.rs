@@ -160,11 +160,9 @@ fn parse_id(text: &str) -> Result<BroadcastId, lexopt::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve;
-    use beckon_ops::{clock::Clock, config::Source, shutdown::Shutdown};
-    use beckon_store::OpenOptions;
+    use crate::{config::Config, serve};
+    use beckon_ops::{config::Source, program::ServerConfig as _, shutdown::Shutdown};
     use beckon_types::{BROADCAST_ID_LEN_MAX, BROADCAST_VERSION_LEN_MAX, BROADCASTS_MAX};
-    use std::{sync::Arc, time::Duration};
     use tokio::net::TcpListener;
 
     /// A running server lists as many broadcasts as there may be, each as long as it may be and full of what JSON
@@ -172,15 +170,12 @@ mod tests {
     #[tokio::test]
     async fn the_longest_listing_is_read() {
         let data = tempfile::tempdir().unwrap();
-        let clock = Clock::start();
-        let options = OpenOptions {
-            data_dir: data.path().to_owned(),
-            uaid_idle: Duration::from_secs(1000),
-            step_timeout: Duration::from_secs(10),
-            fsync: false,
-            clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
-        };
-        let store = beckon_store::open("embedded", &options, false).await.unwrap();
+        let variables = [("BECKON_DATA_DIR", data.path().to_str().unwrap()), ("BECKON_STORE_TIMEOUT", "10s")];
+        let config = Config::read(Source::new(std::iter::empty::<&str>(), variables)).unwrap();
+        let shutdown = Shutdown::new();
+        let (url, embedded) = (&config.process.store, Some(config.embedded()));
+        let store = beckon_node::store::open(url, embedded, &config.common, &shutdown).await;
+        let store = store.map_err(|failure| failure.message).unwrap().unwrap();
         let version = BroadcastVersion::parse(&"\"".repeat(BROADCAST_VERSION_LEN_MAX)).unwrap();
         let mut expected = String::new();
         for number in 0..BROADCASTS_MAX {
@@ -190,12 +185,9 @@ mod tests {
         for id in store.broadcasts(0).await.unwrap().unwrap().values.keys() {
             expected.push_str(&format!("{id} {version}\n"));
         }
-        let config =
-            serve::read(Source::new(std::iter::empty::<&str>(), Vec::<(&str, &str)>::new())).unwrap();
         let bind = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listeners = [bind().await, bind().await, bind().await];
         let admin = format!("http://{}", listeners[2].local_addr().unwrap());
-        let shutdown = Shutdown::new();
         let talk = async {
             let answer = ask(&admin, &Action::List).await.map_err(|failure| failure.message).unwrap();
             assert_eq!(answer.status(), StatusCode::OK);

@@ -1,10 +1,12 @@
 //! The program `beckon`: the whole server in one process, and the commands to try it with.
 
 mod broadcast;
+mod config;
 mod genkey;
 mod listen;
 mod send;
 mod serve;
+mod token_keys;
 
 use beckon_ops::{config::Source, exit::Failure};
 use std::{ffi::OsString, process::ExitCode};

@@ -10,7 +10,7 @@
 //! of PROTOCOL.md section 5.8.
 
 use crate::node::Node;
-use beckon_ops::admin::{Admin, Vitals, empty, json};
+use beckon_node::admin::{Admin, empty, json};
 use beckon_store::{Store, StoreError};
 use beckon_types::{
     BROADCAST_VERSION_LEN_MAX, BroadcastId, BroadcastVersion, InvalidBroadcast, TooManyBroadcasts,
@@ -57,9 +57,9 @@ struct Listing<'a> {
 }
 
 /// The paths, for [`Admin::serve_with`]. Everything else is rejected.
-pub fn paths<V: Vitals>(
+pub fn paths(
     node: Arc<Node>,
-    admin: Arc<Admin<V>>,
+    admin: Arc<Admin>,
 ) -> impl Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send> + Clone + Send + Sync + 'static
 {
     let answer = move |id: warp::path::Tail, method, body| {

@@ -7,8 +7,9 @@ use beckon_connection_node::{
     presence::Announcement,
     server::{Membership, NodeVitals, Server},
 };
-use beckon_ops::{admin::Admin, clock::Clock, config::Source, shutdown::Shutdown};
-use beckon_store::{OpenOptions, Store, open};
+use beckon_node::{admin::Admin, config::CommonSettings, store::Embedded};
+use beckon_ops::{clock::Clock, config::Source, shutdown::Shutdown};
+use beckon_store::Store;
 use beckon_types::{KeyRing, TOKEN_KEY_LEN};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -49,37 +50,36 @@ impl TestNode {
         ];
         variables.extend(settings);
         let mut source = Source::new(std::iter::empty::<&str>(), variables);
-        let settings = SocketSettings::read(&mut source).unwrap();
-        source.finish().unwrap();
+        let parts = SocketSettings::read(&mut source).zip(CommonSettings::read(&mut source));
+        let (settings, common) = source.finish(parts).unwrap();
         let data = tempfile::tempdir().unwrap();
-        let clock = Clock::start();
-        let options = OpenOptions {
-            data_dir: data.path().to_owned(),
-            uaid_idle: Duration::from_secs(1000),
-            step_timeout: settings.store_timeout,
-            fsync: false,
-            clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
-        };
-        let store = open(store, &options, false).await.unwrap();
+        let (clock, shutdown) = (Clock::start(), Shutdown::new());
+        let embedded = Embedded { data_dir: data.path().to_owned(), fsync: false };
+        let url = store.to_owned().into();
+        let store = beckon_node::store::open(&url, Some(embedded), &common, &shutdown).await;
+        let store = store.map_err(|failure| failure.message).unwrap().unwrap();
         prepare(&*store).await;
         let membership = Membership {
             name: "test".into(),
             announcement: Announcement {
                 grpc_address: String::new(),
                 ws_url: None,
-                drain_time: settings.drain_time,
+                drain_time: common.drain_time,
             },
             secret: None,
             tls: None,
         };
         let mut measured = beckon_ops::metrics::registry("test", BUILD.version, BUILD.commit);
-        let server = Server::start(&settings, membership, store.clone(), clock, &mut measured).await.unwrap();
+        let limits = settings.limits(beckon_ops::process::open_files_max());
+        let server =
+            Server::start(&settings, &common, limits, membership, store.clone(), clock, &mut measured)
+                .await
+                .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (delivery, node) = (server.delivery(), server.node().clone());
         let vitals = Arc::new(NodeVitals(node.clone()));
-        let admin = Arc::new(Admin::new(vitals, BUILD, String::new(), measured, clock));
-        let shutdown = Shutdown::new();
+        let admin = Arc::new(Admin::new(vitals, BUILD, measured, clock));
         let admin_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin_address = admin_listener.local_addr().unwrap();
         let added = beckon_connection_node::broadcasts::paths(node.clone(), admin.clone());

@@ -1,12 +1,12 @@
 //! Settings: a TOML file (`--config FILE`), over it the environment (`BECKON_WS_LISTEN`), over both the flags
 //! (`--ws-listen`). A part of a program declares what it wants with [`settings!`](crate::settings!); a
-//! [`Source`] is read by all parts of a program and then [finished](Source::finish), which tells all errors
-//! together: values that cannot be understood, settings that are missing, and names nobody knows.
+//! [`Source`] is read by all parts of a program and then [finished](Source::finish), which reports all errors
+//! together: values that cannot be parsed, settings that are missing, and unknown names.
 //!
-//! The programs of a cluster may share a file and an environment: each ignores the settings of the [others](FAMILY).
+//! Several programs may share a file and an environment: each [ignores](Source::ignore) the settings of the others.
 //!
-//! Error messages name the place and the key. They quote a value only if its type says that it cannot be a
-//! secret (a number, an address, a duration).
+//! Error messages name the origin and the key. They quote a value only if its type cannot hold a secret (a number, an
+//! address, a duration).
 //!
 //! ```
 //! use std::{net::SocketAddr, time::Duration};
@@ -26,30 +26,27 @@
 //! let environment = [("BECKON_STORE", "redis://127.0.0.1")];
 //! let mut source = beckon_ops::config::Source::new(["--hello-timeout", "500ms"], environment);
 //! let settings = Settings::read(&mut source);
-//! source.finish().expect("nothing is wrong");
-//! let settings = settings.expect("so every setting has a value");
+//! let settings = source.finish(settings).expect("nothing is wrong");
 //! assert_eq!(settings.hello_timeout, Duration::from_millis(500));
 //! assert_eq!(settings.ws_listen.port(), 8080);
 //! ```
 
 mod error;
-mod family;
 mod help;
 mod source;
 mod value;
 
 pub use error::{ConfigError, ConfigErrors};
-pub use family::FAMILY;
 pub use help::help;
 pub use source::{Request, Source, program_arguments};
-pub use value::{Secret, Value, parsed, parsed_option, positive};
+pub use value::{Secret, Value, in_range, parsed, parsed_option, positive};
 
 /// What a setting is called and what it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
     /// `ws_listen`: as in the file. The variable is `BECKON_WS_LISTEN`, the flag `--ws-listen`.
     pub name: &'static str,
-    /// The text that stands for a setting that is not given; empty for "none". `None`: it has to be given.
+    /// The text that stands for a setting that is not given; empty for "none". `None`: it is required.
     pub default: Option<&'static str>,
     /// The doc comment of the field.
     pub help: &'static str,
@@ -71,12 +68,12 @@ impl Field {
 
 /// Declares a struct of settings; see the [module](crate::config) for an example.
 ///
-/// A field is `name: Type`, which has to be given, or `name: Type = "default"`. Its type implements
-/// [`Value`], or its parser, a `fn(&str) -> Result<Type, String>`, follows as `=> parser`; the reason that a
-/// parser returns is shown to the operator after the name of the setting, without the value.
+/// A field is `name: Type`, which is required, or `name: Type = "default"`. Its type implements [`Value`], or its
+/// parser, a `fn(&str) -> Result<Type, String>`, follows as `=> parser`; the reason that a parser returns is shown
+/// to the operator after the name of the setting, without the value.
 ///
-/// The struct gets `FIELDS: &[Field]` and `read(&mut Source) -> Option<Self>`; `None` means that the source
-/// has an error to tell.
+/// The struct gets `FIELDS: &[Field]` and `read(&mut Source) -> Option<Self>`; `None` means that the source has
+/// collected an error.
 #[macro_export]
 macro_rules! settings {
     (
@@ -106,7 +103,7 @@ macro_rules! settings {
             #[must_use]
             pub fn read(source: &mut $crate::config::Source) -> Option<Self> {
                 let mut fields = Self::FIELDS.iter();
-                // Every field is read before the first failure ends this, so that all errors are told.
+                // Every field is read before the first failure returns, so that all errors are reported.
                 $( let $field = fields
                     .next()
                     .and_then(|field| source.read(field, $crate::settings!(@parse $type $(, $parse)?))); )*

@@ -1,24 +1,20 @@
-//! What an operator touches in any node: settings, logs, metrics, health, shutdown. It knows nothing of push,
-//! and depends on nothing else of this repository.
+//! What any server needs, whatever it serves: settings, logs, metrics, HTTP, shutdown. It knows nothing of push and
+//! depends on nothing else in this repository.
 //!
 //! * [`config`]: settings from a file, the environment and flags, all errors at once.
 //! * [`exit`]: how a program ends, and with which code.
-//! * [`logging`]: text for people, JSON for machines.
+//! * [`logging`]: text for people, JSON for programs.
 //! * [`log_throttle`]: one line per cause and minute for what fails thousands of times a second.
-//! * [`clock`]: the only place that asks what time it is.
+//! * [`clock`]: the only place that reads the time.
 //! * [`shutdown`]: one request to stop, one owner of all tasks, a bounded drain.
 //! * [`listener`]: binding a port and accepting connections without falling over.
 //! * [`http`]: an HTTP/1.1 server with limits, for warp filters and hyper services.
-//! * [`error_body`]: what an error answer says.
-//! * [`metrics`]: the Prometheus registry, and what the process says of itself.
+//! * [`metrics`]: the Prometheus registry, and the metrics of the process.
 //! * [`process`]: limits and usage of this process, read from `/proc`.
 //! * [`program`]: what every `main` does the same way.
-//! * [`admin`]: health, status, version and metrics over HTTP (PROTOCOL.md section 6).
 
-pub mod admin;
 pub mod clock;
 pub mod config;
-pub mod error_body;
 pub mod exit;
 pub mod http;
 pub mod listener;

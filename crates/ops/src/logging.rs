@@ -6,14 +6,15 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 crate::settings! {
     /// What is logged, and how.
     pub struct LogSettings {
-        /// Which events are logged: a level (error, warn, info, debug, trace), or a list like `info,beckon_store=debug`.
+        /// Which events are logged: a level (error, warn, info, debug, trace), or a list such as
+        /// `info,beckon_store=debug`.
         log: Filter = "info" => Filter::from_str,
-        /// How events are written: auto (text on a terminal, json otherwise), text, or json.
+        /// How events are written: auto (text on a terminal, otherwise json), text, or json.
         log_format: LogFormat = "auto" => LogFormat::from_str,
     }
 }
 
-/// Which events are logged, in the words of `tracing_subscriber::EnvFilter`.
+/// Which events are logged, in the syntax of `tracing_subscriber::EnvFilter`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter(String);
 
@@ -21,12 +22,12 @@ impl FromStr for Filter {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let reason =
-            "is no list of levels (error, warn, info, debug, trace, off), like info,beckon_store=debug";
-        // A word alone could also be the name of a crate, of which everything would be logged and of all others
-        // nothing: a mistyped level would silence the log.
+        let reason = "is not a list of log levels (error, warn, info, debug, trace, off); write info or \
+                      info,beckon_store=debug";
+        // A single word could also be the name of a crate, and then nothing but that crate would be logged: a
+        // mistyped level would silence the log.
         let is_clear = |word: &str| {
-            // An empty word would be a level too.
+            // The empty word would also be a level.
             let is_level = !word.is_empty() && LevelFilter::from_str(word).is_ok();
             is_level || word.contains('=') || word.contains('[')
         };
@@ -57,7 +58,7 @@ impl FromStr for LogFormat {
             "auto" => Ok(Self::Auto),
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            _ => Err("is none of auto, text and json".to_owned()),
+            _ => Err("must be auto, text or json".to_owned()),
         }
     }
 }

@@ -1,14 +1,30 @@
 //! What the `main` of every program does the same way.
 
 use crate::{
-    admin::Build,
-    config::{self, Field, Request},
+    config::{self, ConfigErrors, Field, Request, Source},
     exit::Failure,
+    logging::{self, LogSettings},
+    process,
+    shutdown::Shutdown,
 };
+use serde::Serialize;
 use std::io::{self, Write as _};
 use tokio::runtime::{Builder, Runtime};
 
-/// What a program says of itself.
+/// Which build a program is.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Build {
+    /// What was built.
+    pub source: &'static str,
+    /// The version, from Cargo.
+    pub version: &'static str,
+    /// The commit, or empty if unknown.
+    pub commit: &'static str,
+    /// What built it: a link to the build or a date. Empty if unknown.
+    pub build: &'static str,
+}
+
+/// How a program describes itself.
 #[derive(Debug, Clone, Copy)]
 pub struct About {
     /// The name of the program.
@@ -23,11 +39,23 @@ pub struct About {
     pub build: Build,
 }
 
+/// The settings of a server.
+pub trait ServerConfig: Sized {
+    /// Reads all settings.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, together.
+    fn read(source: Source) -> Result<Self, ConfigErrors>;
+
+    /// What is logged, and how.
+    fn log(&self) -> &LogSettings;
+}
+
 impl About {
     /// Answers `--help` or `--version` on stdout.
     ///
     /// # Errors
-    /// Nobody reads stdout.
+    /// Stdout cannot be written to.
     pub fn answer(&self, request: Request) -> Result<(), Failure> {
         match request {
             Request::Help => print(&format!("{}\n{}", self.usage, config::help(self.parts, self.defaults))),
@@ -38,21 +66,41 @@ impl About {
             }
         }
     }
+
+    /// Does what the caller of a server asks for: answers a request, or reads the settings, starts logging and runs
+    /// the server until SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    /// The settings are wrong, or whatever makes `run` fail.
+    pub fn serve<C: ServerConfig>(
+        &self,
+        source: Source,
+        run: impl AsyncFnOnce(C, Shutdown) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if let Some(request) = source.request() {
+            return self.answer(request);
+        }
+        let config = C::read(source)?;
+        logging::init(config.log()).map_err(Failure::software)?;
+        process::raise_open_files_max();
+        runtime()?.block_on(async {
+            let shutdown = Shutdown::new();
+            shutdown.on_signal().map_err(Failure::unavailable)?;
+            run(config, shutdown).await
+        })
+    }
 }
 
 /// Writes text to stdout.
 ///
 /// # Errors
-/// Nobody reads stdout.
+/// Stdout cannot be written to.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::unavailable)
 }
 
 /// The runtime of a server: a thread for each core.
-///
-/// # Errors
-/// The system has no threads or no event queue left.
-pub fn runtime() -> Result<Runtime, Failure> {
+fn runtime() -> Result<Runtime, Failure> {
     Builder::new_multi_thread().enable_all().build().map_err(Failure::unavailable)
 }

@@ -1,7 +1,7 @@
 //! Answers: their bodies, and the headers that every answer of a path has (PROTOCOL.md sections 3, 5.7 and 5.8).
 
 use super::reject::Refusal;
-use beckon_ops::error_body::ErrorBody;
+use beckon_node::error_body::ErrorBody;
 use beckon_types::EndpointUrl;
 use bytes::Bytes;
 use warp::{
@@ -49,7 +49,7 @@ pub(super) fn text(refusal: Refusal) -> Response {
 /// A refusal everywhere else, with the error body of PROTOCOL.md section 5.8.
 pub(super) fn error(refusal: Refusal) -> Response {
     let Refusal { status, errno, text, header } = refusal;
-    let body = ErrorBody::new(status, errno, &text, beckon_types::ERRORS_PAGE).to_json();
+    let body = ErrorBody::new(status, errno, &text).to_json();
     let mut response = with_room(status, body, WEBPUSH_HEADERS_MAX);
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response.headers_mut().extend(header);

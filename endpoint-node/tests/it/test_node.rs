@@ -2,7 +2,7 @@
 
 use crate::http_client::{self, Answer};
 use beckon_endpoint_node::{Listeners, config::Config};
-use beckon_ops::{config::Source, shutdown::Shutdown};
+use beckon_ops::{config::Source, program::ServerConfig as _, shutdown::Shutdown};
 use beckon_store::Store;
 use beckon_testbed::redis::RedisServer;
 use beckon_types::{
@@ -49,7 +49,7 @@ impl TestNode {
         let listeners = Listeners::bind(&config).unwrap();
         let (http, admin) = (listeners.http.local_addr().unwrap(), listeners.admin.local_addr().unwrap());
         let shutdown = Shutdown::new();
-        let keys = config.http.token_keys.clone();
+        let keys = config.common.token_keys.clone();
         #[expect(clippy::disallowed_methods, reason = "the handle is kept, and waited for by `stop`")]
         let run = tokio::spawn(beckon_endpoint_node::run(config, listeners, store.clone(), shutdown.clone()));
         Self { http, admin, redis, store, shutdown, keys, run }

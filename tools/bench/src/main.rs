@@ -25,7 +25,7 @@ fn run() -> Result<(), Failure> {
     if source.request() == Some(Request::Help) || what == "help" || what == "--help" {
         return print(&format!("{}\n{}", usage(), help(Settings::FIELDS)));
     }
-    let Some(settings) = Settings::read_all(source).map_err(Failure::usage)? else { return Ok(()) };
+    let settings = Settings::read_all(source)?;
     if what == "plots" {
         let folder = settings.out.unwrap_or_else(|| PathBuf::from("docs/performance"));
         return draw_again(&folder);

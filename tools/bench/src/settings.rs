@@ -31,12 +31,12 @@ impl Settings {
     ///
     /// # Errors
     /// Everything that is wrong, together.
-    pub fn read_all(mut source: Source) -> Result<Option<Self>, beckon_ops::config::ConfigErrors> {
+    pub fn read_all(mut source: Source) -> Result<Self, beckon_ops::config::ConfigErrors> {
         let settings = Self::read(&mut source);
         if settings.as_ref().is_some_and(|settings| settings.clients == 0 || settings.rate == 0) {
             source.reject("clients", "and rate must be at least 1");
         }
-        source.finish().map(|()| settings)
+        source.finish(settings)
     }
 
     /// A number of clients, or what is left of it with `--small`.

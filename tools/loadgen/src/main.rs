@@ -48,7 +48,7 @@ fn run() -> Result<(), Failure> {
         Some(Request::Version) => return print(concat!("loadgen ", env!("CARGO_PKG_VERSION"), "\n")),
         None => {}
     }
-    let Some(settings) = Settings::read_all(source).map_err(Failure::usage)? else { return Ok(()) };
+    let settings = Settings::read_all(source)?;
     let (json, drawing) = (settings.json.clone(), settings.plot.clone());
     let report = load::run(settings, Clock::start())?;
     show(&report, json.as_deref(), drawing.as_deref())

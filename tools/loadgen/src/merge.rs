@@ -153,7 +153,7 @@ mod tests {
     /// A process with one client, one delivery of that latency, and a server that every process sees.
     fn report(started_unix_ms: u64, latency_us: u64) -> Report {
         let source = Source::new(["--ws", "ws://127.0.0.1:1/", "--clients", "1"], [("", ""); 0]);
-        let settings = Settings::read_all(source).unwrap().unwrap();
+        let settings = Settings::read_all(source).unwrap();
         let mut book = Book { ledger: Ledger::new(0, 1, true), stats: Stats::default() };
         book.ledger.sent(0, 0);
         book.ledger.answered(0, 200, latency_us);

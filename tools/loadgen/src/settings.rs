@@ -81,14 +81,14 @@ impl Settings {
     ///
     /// # Errors
     /// Everything that is wrong, together.
-    pub fn read_all(mut source: Source) -> Result<Option<Self>, beckon_ops::config::ConfigErrors> {
+    pub fn read_all(mut source: Source) -> Result<Self, beckon_ops::config::ConfigErrors> {
         let settings = Self::read(&mut source);
         if let Some(settings) = &settings {
             for (name, reason) in settings.conflicts() {
                 source.reject(name, reason);
             }
         }
-        source.finish().map(|()| settings)
+        source.finish(settings)
     }
 
     /// Bytes of data in each notification.

@@ -8,6 +8,5 @@ mod haproxy;
 mod imports;
 mod packages;
 mod reverse_proxies;
-mod settings;
 mod sources;
 mod tree;

@@ -1,4 +1,4 @@
-//! What is wrong with the settings, said to the one who can put it right.
+//! What is wrong with the settings, for the operator.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Everything that is wrong, at least one thing.
+/// Everything that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 

@@ -3,13 +3,14 @@
 use super::Field;
 use std::fmt::Write as _;
 
-/// The part of a help text that lists settings. `defaults` replaces the defaults of fields, like
+/// The part of a help text that lists settings. `defaults` replaces the defaults of fields, as
 /// [`Source::set_default`](super::Source::set_default) does. A field that occurs twice is listed once.
 #[must_use]
 pub fn help(parts: &[&[Field]], defaults: &[(&str, &str)]) -> String {
     let mut text = String::from(
-        "Settings are read from a TOML file (key ws_listen), over it the environment (BECKON_WS_LISTEN), over\n\
-         both flags (--ws-listen).\n\n  --config FILE\n      The TOML file.\n      [BECKON_CONFIG] [default: none]\n",
+        "Settings come from a TOML file (key ws_listen), the environment (BECKON_WS_LISTEN) and flags (--ws-listen);\n\
+         the environment overrides the file, and flags override both.\n\n  --config FILE\n      The TOML file.\n      \
+         [BECKON_CONFIG] [default: none]\n",
     );
     let mut listed: Vec<&str> = Vec::new();
     for field in parts.iter().copied().flatten() {
@@ -30,6 +31,6 @@ pub fn help(parts: &[&[Field]], defaults: &[(&str, &str)]) -> String {
         };
         let _ = writeln!(text, "      [{}] [{default}]", field.variable());
     }
-    text.push_str("  --help\n      This text.\n  --version\n      The version of this program.\n");
+    text.push_str("  --help\n      Show this text.\n  --version\n      Show the version of this program.\n");
     text
 }

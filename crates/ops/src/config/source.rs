@@ -1,19 +1,19 @@
 //! Where settings come from: flags, the environment, and a file.
 
-use super::{ConfigError, ConfigErrors, FAMILY, Field};
+use super::{ConfigError, ConfigErrors, Field};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs,
 };
 
-/// What variables begin with.
+/// The prefix of environment variables.
 const PREFIX: &str = "BECKON_";
 
 /// The setting that names the file. It cannot be in the file.
 const CONFIG: &str = "config";
 
-/// What the caller of the program wants instead of starting it.
+/// What the caller of the program asks for instead of starting it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// `--help` or `-h`.
@@ -22,7 +22,7 @@ pub enum Request {
     Version,
 }
 
-/// Flags, environment and file of one start of a program, read by each of its parts. It collects what is wrong.
+/// Flags, environment and file of one start of a program, read by each of its parts. It collects errors.
 #[derive(Debug)]
 pub struct Source {
     /// By name; `None` is a flag without a value.
@@ -32,10 +32,10 @@ pub struct Source {
     /// The file's path as it was given, for error messages.
     file_path: String,
     defaults: BTreeMap<String, String>,
-    /// Names of [`FAMILY`] and names somebody asked for, and whether the program itself has them.
+    /// Names of settings that were read, which are `true`, and of those that are ignored.
     known: BTreeMap<String, bool>,
-    /// Names whose error was already told: two parts may read the same field.
-    complained: BTreeSet<String>,
+    /// Names that have an error already: two parts may read the same field.
+    rejected: BTreeSet<String>,
     errors: Vec<ConfigError>,
     request: Option<Request>,
 }
@@ -47,7 +47,7 @@ pub fn program_arguments() -> Vec<OsString> {
 
 impl Source {
     /// Reads flags (without the program's name), variables, and the file that `--config` or `BECKON_CONFIG`
-    /// names. Variables that do not begin with `BECKON_` are left alone. Errors wait for [`Source::finish`].
+    /// names. Variables that do not begin with `BECKON_` are ignored. [`Source::finish`] reports the errors.
     pub fn new<A, K, V>(
         arguments: impl IntoIterator<Item = A>,
         variables: impl IntoIterator<Item = (K, V)>,
@@ -63,8 +63,8 @@ impl Source {
             file: BTreeMap::new(),
             file_path: String::new(),
             defaults: BTreeMap::new(),
-            known: family().collect(),
-            complained: BTreeSet::new(),
+            known: BTreeMap::from([(CONFIG.to_owned(), true)]),
+            rejected: BTreeSet::new(),
             errors: Vec::new(),
             request: None,
         };
@@ -79,28 +79,36 @@ impl Source {
         Self::from_environment(program_arguments())
     }
 
-    /// The environment of this process, with other arguments: for a program that has taken a subcommand off.
+    /// The environment of this process, with other arguments: for a program that has removed a subcommand.
     pub fn from_environment(arguments: impl IntoIterator<Item = OsString>) -> Self {
         Self::new(arguments, std::env::vars_os())
     }
 
-    /// What is wanted instead of starting. If there is something, errors need not be told.
+    /// What the caller asks for instead of a start. If there is something, errors do not matter.
     pub fn request(&self) -> Option<Request> {
         self.request
     }
 
-    /// Gives a setting another default, or one to a setting that has none. To be called before it is read.
+    /// Ignores these settings, which other programs have, in the environment and in the file. As flags they stay
+    /// unknown, unless this program reads them, too.
+    pub fn ignore(&mut self, names: &[&str]) {
+        for name in names {
+            self.known.entry((*name).to_owned()).or_insert(false);
+        }
+    }
+
+    /// Replaces the default of a setting, or gives one to a required setting. Call it before the setting is read.
     pub fn set_default(&mut self, name: &str, default: impl Into<String>) {
         self.defaults.insert(name.to_owned(), default.into());
     }
 
-    /// Whether a setting is given anywhere, so that its default does not count.
+    /// Whether a setting is given anywhere, so that its default does not apply.
     pub fn is_given(&self, name: &str) -> bool {
         self.given(name).is_some()
     }
 
-    /// Reads one setting; generated code of [`settings!`](crate::settings!) calls this. `None`: there is an
-    /// error to tell.
+    /// Reads one setting; the code that [`settings!`](crate::settings!) generates calls this. `None`: an error was
+    /// collected.
     pub fn read<T>(&mut self, field: &Field, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         self.known.insert(field.name.to_owned(), true);
         let text = match self.given(field.name) {
@@ -130,20 +138,20 @@ impl Source {
         }
     }
 
-    /// Collects an error about a setting that was read, for rules between settings. Only the first one about a
+    /// Collects an error about a setting that was read, for rules between settings. Only the first error about a
     /// setting is kept. The reason must not quote a secret.
     pub fn reject(&mut self, name: &str, reason: impl Into<String>) {
-        if self.complained.insert(name.to_owned()) {
+        if self.rejected.insert(name.to_owned()) {
             let place = self.given(name).map_or_else(|| name.to_owned(), |(place, _)| place);
             self.errors.push(ConfigError { place, reason: reason.into() });
         }
     }
 
-    /// To be called when all parts have been read.
+    /// Ends the reading. `config` is what was made of the settings: `None` only if an error was collected.
     ///
     /// # Errors
-    /// All that is wrong, with names that no part has asked for.
-    pub fn finish(mut self) -> Result<(), ConfigErrors> {
+    /// All errors together, among them the names that no part has read.
+    pub fn finish<T>(mut self, config: Option<T>) -> Result<T, ConfigErrors> {
         let mut unknown = Vec::new();
         for name in self.flags.keys().filter(|name| self.known.get(*name) != Some(&true)) {
             unknown.push((flag_of(name), name));
@@ -161,10 +169,13 @@ impl Source {
             };
             self.errors.push(ConfigError { place, reason });
         }
-        if self.errors.is_empty() { Ok(()) } else { Err(ConfigErrors(self.errors)) }
+        match config {
+            Some(config) if self.errors.is_empty() => Ok(config),
+            Some(_) | None => Err(ConfigErrors(self.errors)),
+        }
     }
 
-    /// The value that counts, and its place.
+    /// The value that applies, and its place.
     fn given(&self, name: &str) -> Option<(String, Option<&str>)> {
         if let Some(value) = self.flags.get(name) {
             return Some((flag_of(name), value.as_deref()));
@@ -263,25 +274,19 @@ impl Source {
                 None => {
                     let reason = "must be a string, a number, true, false, or a list of strings".into();
                     self.errors.push(ConfigError { place: self.place_in_file(&name), reason });
-                    self.complained.insert(name.clone());
+                    self.rejected.insert(name.clone());
                     self.file.insert(name, String::new());
                 }
             }
         }
     }
 
-    /// The known name that was probably meant.
+    /// The setting that an unknown name was probably meant for.
     fn nearest(&self, name: &str) -> Option<&str> {
         let own = self.known.iter().filter(|(_, own)| **own).map(|(known, _)| known.as_str());
         let (distance, nearest) = own.map(|known| (edits(name, known), known)).min()?;
         (distance <= 1 + name.len() / 5).then_some(nearest)
     }
-}
-
-/// What is known before anybody has asked: that there are other programs, and `config`.
-fn family() -> impl Iterator<Item = (String, bool)> {
-    let others = FAMILY.iter().map(|name| ((*name).to_owned(), false));
-    others.chain([(CONFIG.to_owned(), true)])
 }
 
 /// The flag of a setting.
@@ -294,7 +299,7 @@ pub(super) fn variable_of(name: &str) -> String {
     format!("{PREFIX}{}", name.to_uppercase())
 }
 
-/// Writes a name as it would be written at a place.
+/// The spelling of a name at a place: as a flag, as a variable, or as it is.
 fn in_style_of(place: &str, name: &str) -> String {
     if place.starts_with("--") {
         flag_of(name)
@@ -309,7 +314,7 @@ fn looks_like_flag(argument: &OsString) -> bool {
     argument.to_string_lossy().starts_with("--") || argument == "-h" || argument == "-V"
 }
 
-/// Kubernetes puts such variables into each container if a service is called `beckon`; they are no settings.
+/// Kubernetes sets such variables in each container if there is a service called `beckon`; they are not settings.
 fn is_service_link(name: &str, value: &str) -> bool {
     let is_port = name == "port" || name.ends_with("_port");
     name.ends_with("service_host")

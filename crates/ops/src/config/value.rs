@@ -1,8 +1,8 @@
-//! The types a setting can have, and how each is written.
+//! The types that a setting can have, and how each is written.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
-/// A type of settings that is written in one way everywhere.
+/// A type that is written in the same way in every setting.
 pub trait Value: Sized {
     /// The flag alone, without a value, means `true`.
     const SWITCH: bool = false;
@@ -10,7 +10,7 @@ pub trait Value: Sized {
     /// Reads a value.
     ///
     /// # Errors
-    /// The reason, to be read after the name of the setting. It quotes the value only if it cannot be a secret.
+    /// The reason, which follows the name of the setting. It quotes the value only if that cannot be a secret.
     fn parse(text: &str) -> Result<Self, String>;
 }
 
@@ -19,19 +19,19 @@ impl Value for bool {
 
     /// `true` or `false`.
     fn parse(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|_| format!("`{text}` is neither true nor false"))
+        text.parse().map_err(|_| format!("`{text}` is not true or false"))
     }
 }
 
 impl Value for String {
-    /// Any text but the empty one; where there may be none, the type is `Option<String>`.
+    /// Any text but the empty one. The type of an optional text is `Option<String>`.
     fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.to_owned()) }
     }
 }
 
 impl Value for PathBuf {
-    /// A path, relative to where the program was started.
+    /// A path, relative to the directory in which the program was started.
     fn parse(text: &str) -> Result<Self, String> {
         String::parse(text).map(Self::from)
     }
@@ -41,7 +41,7 @@ impl Value for SocketAddr {
     /// An IP address and a port: `127.0.0.1:8080`, `[::]:8080`.
     fn parse(text: &str) -> Result<Self, String> {
         text.parse()
-            .map_err(|_| format!("`{text}` is no IP address and port, like 127.0.0.1:8080 or [::]:8080"))
+            .map_err(|_| format!("`{text}` is not an IP address and port; write 127.0.0.1:8080 or [::]:8080"))
     }
 }
 
@@ -51,7 +51,7 @@ macro_rules! whole_number {
         impl Value for $type {
             fn parse(text: &str) -> Result<Self, String> {
                 text.parse().map_err(|_| {
-                    format!("`{text}` is no whole number from {} to {}", <$type>::MIN, <$type>::MAX)
+                    format!("`{text}` is not a whole number from {} to {}", <$type>::MIN, <$type>::MAX)
                 })
             }
         }
@@ -64,18 +64,18 @@ impl Value for f64 {
     /// A finite number: `0.95`.
     fn parse(text: &str) -> Result<Self, String> {
         let number = Self::from_str(text).ok().filter(|number| number.is_finite());
-        number.ok_or_else(|| format!("`{text}` is no number, like 0.95"))
+        number.ok_or_else(|| format!("`{text}` is not a number; write 0.95"))
     }
 }
 
 impl Value for Duration {
-    /// A whole number and its unit, `500ms`, `30s`, `5m`, `12h`, `90d`, or `0`. The longest is 10 000 days.
+    /// A whole number and its unit: `500ms`, `30s`, `5m`, `12h`, `90d`; or `0`. The longest is 10 000 days.
     fn parse(text: &str) -> Result<Self, String> {
         const MAX: Duration = Duration::from_secs(10_000 * 86_400);
         if text == "0" {
             return Ok(Self::ZERO);
         }
-        let reason = || format!("`{text}` is no duration, like 500ms, 30s, 5m, 12h, 90d, or 0");
+        let reason = || format!("`{text}` is not a duration; write 500ms, 30s, 5m, 12h, 90d or 0");
         let unit_at = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(reason)?;
         let (number, unit) = text.split_at(unit_at);
         let unit_ms = match unit {
@@ -88,7 +88,7 @@ impl Value for Duration {
         };
         let number: u64 = number.parse().map_err(|_| reason())?;
         let duration = number.checked_mul(unit_ms).map(Self::from_millis).filter(|duration| *duration <= MAX);
-        duration.ok_or_else(|| format!("`{text}` is more than 10000d"))
+        duration.ok_or_else(|| format!("`{text}` is longer than 10000d"))
     }
 }
 
@@ -102,7 +102,7 @@ impl<T: Value> Value for Option<T> {
 }
 
 impl<T: Value> Value for Vec<T> {
-    /// Separated by commas; space around an item does not matter. The empty text means none.
+    /// Separated by commas; space around an item is ignored. The empty text means none.
     fn parse(text: &str) -> Result<Self, String> {
         if text.trim().is_empty() {
             return Ok(Self::new());
@@ -111,19 +111,18 @@ impl<T: Value> Value for Vec<T> {
     }
 }
 
-/// A parser for a type that knows how it is written; for the `=> parser` of a field of a type that this crate
-/// does not know.
+/// A parser for the `=> parser` of a field: the one that its type has.
 ///
 /// # Errors
-/// The type's own reason.
+/// The reason that the type gives.
 pub fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|reason: T::Err| reason.to_string())
 }
 
-/// As [`parsed`], where the empty text means none.
+/// As [`parsed`]; the empty text means none.
 ///
 /// # Errors
-/// The type's own reason.
+/// The reason that the type gives.
 pub fn parsed_option<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<Option<T>, String> {
     if text.is_empty() { Ok(None) } else { parsed(text).map(Some) }
 }
@@ -131,18 +130,30 @@ pub fn parsed_option<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<Option
 /// A parser for a duration that must not be zero.
 ///
 /// # Errors
-/// It is zero, or no duration.
+/// It is zero, or not a duration.
 pub fn positive(text: &str) -> Result<Duration, String> {
     let duration = <Duration as Value>::parse(text)?;
-    if duration.is_zero() { Err("must be longer than 0".to_owned()) } else { Ok(duration) }
+    if duration.is_zero() { Err("must be greater than zero".to_owned()) } else { Ok(duration) }
 }
 
-/// A text that must not be seen: it shows itself neither in logs nor in error messages.
+/// Parses a whole number from a range; a field's parser names the range.
+///
+/// # Errors
+/// It is outside the range, or not a whole number.
+pub fn in_range<T: FromStr + PartialOrd + fmt::Display>(
+    range: RangeInclusive<T>,
+    text: &str,
+) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("must be a whole number from {} to {}", range.start(), range.end()))
+}
+
+/// A text that is never shown, neither in logs nor in error messages.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text, for the one who needs it.
+    /// The text, for the code that uses it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -169,7 +180,7 @@ impl Value for Secret {
 
 #[cfg(test)]
 mod tests {
-    use super::{Secret, Value};
+    use super::{Secret, Value, in_range};
     use std::{net::SocketAddr, time::Duration};
 
     fn check<T: Value + PartialEq + std::fmt::Debug>(text: &str, expected: Option<T>) {
@@ -199,10 +210,15 @@ mod tests {
         check("0.95", Some(0.95));
         check::<f64>("inf", None);
         check::<f64>("NaN", None);
+        assert_eq!(in_range(1..=100_u32, "100"), Ok(100));
+        for text in ["0", "101", "-1", "1.5", "", "many"] {
+            let reason = "must be a whole number from 1 to 100";
+            assert_eq!(in_range(1..=100_u32, text), Err(reason.to_owned()), "{text}");
+        }
     }
 
     #[test]
-    fn empty_text_is_none_only_where_there_may_be_none() {
+    fn the_empty_text_is_a_value_of_optional_settings_only() {
         check::<String>("", None);
         check("", Some(None::<String>));
         check("a", Some(Some("a".to_owned())));
@@ -226,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_does_not_show_itself() {
+    fn a_secret_is_not_shown() {
         let secret = Secret::parse("0123456789abcdef").ok();
         assert!(!format!("{secret:?}").contains("0123"));
         assert_eq!(secret.as_ref().map(Secret::expose), Some("0123456789abcdef"));

@@ -1,4 +1,4 @@
-//! Settings: what wins, what is understood, and what is complained about.
+//! Settings: which source takes precedence, how values are written, and which errors are reported.
 
 use beckon_ops::config::{Request, Secret, Source, help};
 use std::{fs, net::SocketAddr, time::Duration};
@@ -15,13 +15,13 @@ beckon_ops::settings! {
         ws_advertise: Option<String> = "",
         /// Web sites that may connect.
         allowed_origins: Vec<String> = "",
-        /// How long a client may be silent.
+        /// Time limit for the first hello.
         hello_timeout: Duration = "30s",
         /// Start without the store.
         wait_for_store: bool = "false",
         /// How many clients.
         max_connections: u32 = "1000",
-        /// What nodes know each other by.
+        /// A secret that nodes share.
         cluster_secret: Option<Secret> = "",
         /// A level.
         level: Level = "low" => parse_level,
@@ -50,18 +50,18 @@ fn parse_level(text: &str) -> Result<Level, String> {
     match text {
         "low" => Ok(Level::Low),
         "high" => Ok(Level::High),
-        _ => Err("is neither low nor high".to_owned()),
+        _ => Err("must be low or high".to_owned()),
     }
 }
 
-/// What every source below needs, so that only what a test is about can be wrong.
+/// The required settings, so that each test is about one thing.
 const REQUIRED: [(&str, &str); 2] = [("BECKON_STORE", "redis://a"), ("BECKON_TOP_LEVEL", "high")];
 
 fn read(flags: &[&str], variables: &[(&str, &str)]) -> Result<Part, String> {
     let mut source = Source::new(flags, REQUIRED.iter().chain(variables).copied());
+    source.ignore(&["http_listen", "store"]);
     let part = Part::read(&mut source);
-    source.finish().map_err(|errors| errors.to_string())?;
-    Ok(part.unwrap())
+    source.finish(part).map_err(|errors| errors.to_string())
 }
 
 fn check_error(flags: &[&str], variables: &[(&str, &str)], expected: &str) {
@@ -78,7 +78,7 @@ fn file(text: &str) -> (tempfile::TempDir, String) {
 }
 
 #[test]
-fn defaults_stand_for_what_is_not_given() {
+fn a_setting_that_is_not_given_has_its_default() {
     let part = read(&[], &[]).unwrap();
     assert_eq!(part.ws_listen, SocketAddr::from(([127, 0, 0, 1], 8080)));
     assert_eq!(part.store, "redis://a");
@@ -91,7 +91,7 @@ fn defaults_stand_for_what_is_not_given() {
 }
 
 #[test]
-fn flags_win_over_variables_and_variables_over_the_file() {
+fn flags_override_variables_and_variables_override_the_file() {
     let (_dir, path) =
         file("hello_timeout = '1s'\nmax_connections = 1\nlevel = 'high'\nwait_for_store = true\n");
     let variables =
@@ -104,7 +104,7 @@ fn flags_win_over_variables_and_variables_over_the_file() {
 }
 
 #[test]
-fn both_forms_of_a_flag_are_understood() {
+fn a_flag_has_two_forms() {
     let flags = [
         "--wait-for-store",
         "--hello-timeout=5m",
@@ -128,8 +128,7 @@ fn toml_values_keep_their_types() {
     );
     let mut source = Source::new(["--config", &path, "--top-level", "low"], [("PATH", "/bin")]);
     let part = Part::read(&mut source);
-    source.finish().unwrap();
-    let part = part.unwrap();
+    let part = source.finish(part).unwrap();
     assert_eq!(part.store, "redis://b");
     assert_eq!(part.allowed_origins, ["https://a", "https://b"]);
     assert_eq!(part.max_connections, 7);
@@ -139,15 +138,15 @@ fn toml_values_keep_their_types() {
 #[test]
 fn a_setting_shared_by_two_parts_is_given_once() {
     let mut source = Source::new(["--http-listen", "[::1]:1"], REQUIRED);
-    let (part, other) = (Part::read(&mut source), Other::read(&mut source));
-    source.finish().unwrap();
-    assert_eq!(part.unwrap().store, other.unwrap().store);
+    let parts = Part::read(&mut source).zip(Other::read(&mut source));
+    let (part, other) = source.finish(parts).unwrap();
+    assert_eq!(part.store, other.store);
 
     let mut source = Source::new(["--top-level", "low"], [("A", "")]);
     assert!(Part::read(&mut source).is_none());
     assert!(Other::read(&mut source).is_none());
-    let errors = source.finish().unwrap_err();
-    assert_eq!(errors.0.len(), 1, "what is missing is told once: {errors}");
+    let errors = source.finish(None::<Part>).unwrap_err();
+    assert_eq!(errors.0.len(), 1, "a missing setting is reported once: {errors}");
 }
 
 #[test]
@@ -158,28 +157,27 @@ fn a_program_may_have_other_defaults() {
     assert!(!source.is_given("store"));
     assert!(source.is_given("level"));
     let part = Part::read(&mut source);
-    source.finish().unwrap();
-    assert_eq!(part.unwrap().store, "embedded");
+    assert_eq!(source.finish(part).unwrap().store, "embedded");
 }
 
 #[test]
-fn all_errors_are_told_together_with_their_places() {
+fn all_errors_are_reported_together_with_their_places() {
     let (_dir, path) = file("max_connections = 'many'\nlevels = 1\n");
     let flags = ["--config", &path, "--ws-listen", "here", "--ws-lisen", "x"];
     let mut source = Source::new(flags, [("BECKON_HELLO_TIMEOUT", "30"), ("BECKON_LEVEL", "7")]);
     assert!(Part::read(&mut source).is_none());
     let expected = format!(
         "8 settings are wrong\n  \
-         --ws-listen: `here` is no IP address and port, like 127.0.0.1:8080 or [::]:8080\n  \
+         --ws-listen: `here` is not an IP address and port; write 127.0.0.1:8080 or [::]:8080\n  \
          store: is required; give --store, BECKON_STORE, or store in the file\n  \
-         BECKON_HELLO_TIMEOUT: `30` is no duration, like 500ms, 30s, 5m, 12h, 90d, or 0\n  \
-         {path}: max_connections: `many` is no whole number from 0 to 4294967295\n  \
-         BECKON_LEVEL: is neither low nor high\n  \
+         BECKON_HELLO_TIMEOUT: `30` is not a duration; write 500ms, 30s, 5m, 12h, 90d or 0\n  \
+         {path}: max_connections: `many` is not a whole number from 0 to 4294967295\n  \
+         BECKON_LEVEL: must be low or high\n  \
          top_level: is required; give --top-level, BECKON_TOP_LEVEL, or top_level in the file\n  \
          --ws-lisen: no such setting; did you mean --ws-listen?\n  \
          {path}: levels: no such setting; did you mean level?"
     );
-    assert_eq!(source.finish().unwrap_err().to_string(), expected);
+    assert_eq!(source.finish(None::<Part>).unwrap_err().to_string(), expected);
 }
 
 #[test]
@@ -198,7 +196,7 @@ fn mistakes_of_form_are_errors() {
     check_error(&["--store", "--level", "low"], &[], "--store: needs a value");
     check_error(&["--level", "low", "--level=high"], &[], "--level: is given twice");
     check_error(&["--store="], &[], "--store: must not be empty");
-    check_error(&["--wait-for-store", "yes"], &[], "--wait-for-store: `yes` is neither true nor false");
+    check_error(&["--wait-for-store", "yes"], &[], "--wait-for-store: `yes` is not true or false");
     check_error(&["--config"], &[], "--config: needs the path of a TOML file");
     let stray = "argument 3: unexpected after --level; settings are given as --name VALUE";
     check_error(&["--level", "low", "high"], &[], stray);
@@ -242,14 +240,14 @@ fn rules_between_settings_name_the_place() {
     let part = Part::read(&mut source).unwrap();
     assert_eq!(part.level, part.top_level);
     source.reject("level", "must be below top_level");
-    source.reject("level", "is told once");
+    source.reject("level", "is not reported a second time");
     source.reject("hello_timeout", "is too long");
-    let told = "2 settings are wrong\n  --level: must be below top_level\n  hello_timeout: is too long";
-    assert_eq!(source.finish().unwrap_err().to_string(), told);
+    let expected = "2 settings are wrong\n  --level: must be below top_level\n  hello_timeout: is too long";
+    assert_eq!(source.finish(Some(part)).unwrap_err().to_string(), expected);
 }
 
 #[test]
-fn variables_that_are_no_settings_are_left_alone() {
+fn variables_that_are_not_settings_are_ignored() {
     let links = [
         ("BECKON_SERVICE_HOST", "10.0.0.1"),
         ("BECKON_SERVICE_PORT", "80"),
@@ -265,7 +263,7 @@ fn variables_that_are_no_settings_are_left_alone() {
 }
 
 #[test]
-fn a_cluster_may_share_one_environment_and_one_file_but_not_flags() {
+fn settings_of_other_programs_are_ignored_in_the_environment_and_the_file_but_not_as_flags() {
     let (_dir, path) = file("http_listen = '[::]:1'\nlevel = 'high'\n");
     let part = read(&["--config", &path], &[("BECKON_HTTP_LISTEN", "[::]:1")]).unwrap();
     assert_eq!(part.level, Level::High);

@@ -1,6 +1,5 @@
 //! The HTTP server: its limits, and how it ends.
 
-use crate::wire::Answer;
 use beckon_ops::{
     http::{self, Limits},
     listener,
@@ -19,6 +18,9 @@ use warp::Filter;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+
+/// The beginning of an answer.
+const OK: &str = "HTTP/1.1 200 OK\r\n";
 
 /// A server whose answer waits for a nudge.
 struct Server {
@@ -58,7 +60,7 @@ async fn ask(server: &Server) -> TcpStream {
 }
 
 /// Reads one answer of [`start`]'s server.
-async fn answer(stream: &mut TcpStream) -> Answer {
+async fn answer(stream: &mut TcpStream) -> String {
     let mut text = String::new();
     while !text.ends_with("answered") {
         let mut buffer = [0; 1024];
@@ -66,7 +68,7 @@ async fn answer(stream: &mut TcpStream) -> Answer {
         assert_ne!(len, 0, "the connection ended after {text:?}");
         text.push_str(std::str::from_utf8(&buffer[..len]).unwrap());
     }
-    Answer::parse(&text)
+    text
 }
 
 /// Waits until the server ends the connection; what it said before.
@@ -82,7 +84,7 @@ async fn connections_are_kept_alive() {
     let mut stream = ask(&server).await;
     for _ in 0..3 {
         server.nudge.notify_one();
-        assert_eq!(answer(&mut stream).await.status, 200);
+        assert!(answer(&mut stream).await.starts_with(OK));
         stream.write_all(REQUEST).await.unwrap();
         timeout(PATIENCE, server.asked.notified()).await.unwrap();
     }
@@ -106,8 +108,7 @@ async fn a_drain_answers_what_was_asked_and_closes_the_idle() {
         answer(&mut busy).await
     });
     assert_eq!(drained, Drained::Complete);
-    assert_eq!(answered.status, 200);
-    assert_eq!(answered.header("connection"), Some("close"));
+    assert!(answered.starts_with(OK) && answered.contains("\r\nconnection: close\r\n"), "{answered}");
     assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
 }
 
@@ -148,7 +149,7 @@ async fn connections_beyond_the_limit_wait_for_their_turn() {
     drop(first);
     timeout(PATIENCE, server.asked.notified()).await.unwrap();
     server.nudge.notify_one();
-    assert_eq!(answer(&mut second).await.status, 200);
+    assert!(answer(&mut second).await.starts_with(OK));
     drop(second);
     assert_eq!(server.shutdown.drain(PATIENCE).await, Drained::Complete);
 }

@@ -1,8 +1,6 @@
 //! The parts of `ops` as a node uses them: settings from all sources, HTTP over real sockets, signals.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-mod admin;
 mod config;
 mod http;
 mod signals;
-mod wire;

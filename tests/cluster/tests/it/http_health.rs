@@ -3,7 +3,7 @@
 use beckon_cluster_tests::{shared::Profile, stage::Stage};
 use beckon_testbed::{
     node::Node,
-    plan::{Plan, Shape},
+    plan::{Addresses, Plan, Shape},
     redis::RedisServer,
     until,
 };
@@ -110,11 +110,18 @@ async fn http_40_version_and_metrics_are_told(shape: Shape) {
         for member in ["source", "version", "commit", "build"] {
             assert!(version[member].is_string(), "{member} in {version}");
         }
+        let program = match node.addresses() {
+            Addresses { ws: Some(_), http: Some(_), .. } => "beckon",
+            Addresses { ws: Some(_), .. } => "connection-node",
+            _ => "endpoint-node",
+        };
+        assert_eq!(version["source"], program, "{}", node.name());
         for path in ["/metrics", "/metrics/"] {
             let answer = stage.get(&format!("{}{path}", admin(node))).await;
             assert_eq!(answer.status(), 200);
             let text = std::str::from_utf8(answer.body()).unwrap();
             expect_prometheus(text);
+            assert!(text.contains(&format!("beckon_build_info{{program=\"{program}\",")), "{text}");
             for secret in [&client.uaid, &client.channel, client.endpoint.rsplit('/').next().unwrap()] {
                 assert!(!text.contains(secret), "{secret} in the metrics of {}", node.name());
             }

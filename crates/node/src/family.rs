@@ -1,8 +1,8 @@
 //! The names of all settings, so that one file or one environment can serve a whole cluster.
 
-/// Every setting of every program, sorted. A program ignores those of the others in the file and in the
-/// environment, so that all of a cluster can share one; as flags they are unknown to it. xtask's tests compare
-/// this with what the programs declare.
+/// Every setting of every program, sorted. A program ignores those of the others in the file and in the environment
+/// ([`beckon_ops::config::Source::ignore`]), so that all of a cluster can share one; as flags they are unknown to it. A
+/// test of `beckon` compares this with what the programs declare.
 pub const FAMILY: &[&str] = &[
     "admin_listen",
     "allowed_origins",

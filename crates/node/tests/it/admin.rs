@@ -1,12 +1,8 @@
 //! The health paths of PROTOCOL.md section 6, over a real socket.
 
 use crate::wire::{self, Answer};
-use beckon_ops::{
-    admin::{Admin, Audience, Build, StorageCheck, Vitals},
-    clock::Clock,
-    listener, metrics,
-    shutdown::Shutdown,
-};
+use beckon_node::admin::{Admin, Audience, StorageCheck, Vitals};
+use beckon_ops::{clock::Clock, listener, metrics, program::Build, shutdown::Shutdown};
 use hyper::{Method, StatusCode};
 use serde_json::json;
 use std::{
@@ -23,7 +19,7 @@ use warp::Filter as _;
 const BUILD: Build =
     Build { source: "https://example.net/beckon", version: "1.2.3", commit: "abc", build: "today" };
 
-/// A node that does as it is told.
+/// A node whose state a test sets.
 #[derive(Debug, Default)]
 struct Node {
     draining: AtomicBool,
@@ -45,7 +41,7 @@ impl Vitals for Node {
         500
     }
 
-    fn draining(&self) -> bool {
+    fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }
 
@@ -53,7 +49,7 @@ impl Vitals for Node {
         "node-a"
     }
 
-    fn storage(&self) -> StorageCheck<'_> {
+    fn check_store(&self) -> StorageCheck<'_> {
         Box::pin(async {
             self.storage_checks.fetch_add(1, Ordering::SeqCst);
             if self.storage_hangs.load(Ordering::SeqCst) {
@@ -64,11 +60,10 @@ impl Vitals for Node {
     }
 }
 
-fn admin() -> (Arc<Node>, Arc<Admin<Node>>) {
+fn admin() -> (Arc<Node>, Arc<Admin>) {
     let node = Arc::new(Node::default());
     let registry = metrics::registry("test", "1.2.3", "abc");
-    let more_info = "https://example.net/errors".to_owned();
-    (node.clone(), Arc::new(Admin::new(node, BUILD, more_info, registry, Clock::start())))
+    (node.clone(), Arc::new(Admin::new(node, BUILD, registry, Clock::start())))
 }
 
 /// Runs the admin listener for one test.
@@ -90,7 +85,7 @@ async fn get(address: SocketAddr, path: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_healthy_node_says_so() {
+async fn a_healthy_node_answers_every_path() {
     served(async |address, _| {
         let health =
             json!({"status": "OK", "version": "1.2.3", "connections": 12, "storage": {"status": "OK"}});
@@ -128,10 +123,10 @@ async fn a_healthy_node_says_so() {
 }
 
 #[tokio::test]
-async fn paths_that_a_node_adds_come_before_its_own() {
+async fn paths_that_a_node_adds_take_precedence() {
     let (_, admin) = admin();
     let added = warp::path!("more").or(warp::path!("status")).unify();
-    let added = added.map(|| beckon_ops::admin::json(StatusCode::OK, &"added"));
+    let added = added.map(|| beckon_node::admin::json(StatusCode::OK, &"added"));
     let shutdown = Shutdown::new();
     let listener = listener::bind("admin_listen", ([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
@@ -201,7 +196,7 @@ async fn other_methods_and_paths_are_refused_in_json() {
             assert_eq!(answer.status, 404, "{path}");
             let expected = json!({
                 "code": 404, "errno": null, "error": "Not Found", "message": "There is nothing at this path",
-                "more_info": "https://example.net/errors"
+                "more_info": beckon_types::ERRORS_PAGE
             });
             assert_eq!(answer.json(), expected, "{path}");
         }
@@ -210,7 +205,7 @@ async fn other_methods_and_paths_are_refused_in_json() {
 }
 
 #[tokio::test]
-async fn the_public_sees_only_what_load_balancers_need() {
+async fn the_public_listener_has_only_what_load_balancers_need() {
     let (_node, admin) = admin();
     for (path, public) in [
         ("/status", true),
@@ -231,7 +226,7 @@ async fn the_public_sees_only_what_load_balancers_need() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_who_ask_cost_the_store_one_question() {
+async fn many_requests_at_once_ask_the_store_once() {
     let (node, admin) = admin();
     let health = async || admin.answer(Audience::Public, &Method::GET, "/health").await.unwrap().status();
     let (first, second) = tokio::join!(health(), health());

@@ -14,11 +14,10 @@ pub struct ErrorBody<'a> {
 }
 
 impl<'a> ErrorBody<'a> {
-    /// `errno` is a number that never changes its meaning, if there is one for this error; `message` is for people;
-    /// `more_info` is the URL of a page that explains the errors.
-    pub fn new(status: StatusCode, errno: Option<u16>, message: &'a str, more_info: &'a str) -> Self {
+    /// `errno` is a number that never changes its meaning, if there is one for this error; `message` is for people.
+    pub fn new(status: StatusCode, errno: Option<u16>, message: &'a str) -> Self {
         let error = status.canonical_reason().unwrap_or_default();
-        Self { code: status.as_u16(), errno, error, message, more_info }
+        Self { code: status.as_u16(), errno, error, message, more_info: beckon_types::ERRORS_PAGE }
     }
 
     /// The bytes to send, of type `application/json`.

@@ -1,9 +1,9 @@
-//! What monitors and load balancers ask over HTTP (PROTOCOL.md section 6): GET and HEAD, `Cache-Control:
-//! no-store`, JSON unless stated.
+//! Health, status, version and metrics over HTTP (PROTOCOL.md section 6): GET and HEAD, `Cache-Control: no-store`,
+//! JSON unless stated.
 //!
 //! | path | answer | public |
 //! | --- | --- | --- |
-//! | `/status`, `/status/` | 200, without asking the store | yes |
+//! | `/status`, `/status/` | 200, without a look at the store | yes |
 //! | `/health` | 200, or 503 if the store does not answer | yes |
 //! | `/__lbheartbeat__` | 200 and empty; 503 while shutting down | yes |
 //! | `/__heartbeat__` | the same as `/health` | |
@@ -12,9 +12,10 @@
 //! | `/metrics`, `/metrics/` | OpenMetrics text for Prometheus | |
 //!
 //! The public ones are also answered on the listener that clients use. [`Admin::serve`] is the admin listener; a node
-//! that has more to offer its operators adds it there ([`Admin::serve_with`]).
+//! that has more paths for its operators adds them there ([`Admin::serve_with`]).
 
-use crate::{clock::Clock, error_body::ErrorBody, http, metrics, shutdown::Shutdown};
+use crate::error_body::ErrorBody;
+use beckon_ops::{clock::Clock, http, metrics, program::Build, shutdown::Shutdown};
 use hyper::{
     Method, Response, StatusCode,
     body::Bytes,
@@ -22,84 +23,69 @@ use hyper::{
 };
 use prometheus_client::registry::Registry;
 use serde::Serialize;
-use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, pin::Pin, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Mutex};
 use warp::{Filter, Rejection};
 
-/// How long the store may take to answer before it counts as down.
+/// Time limit for an answer of the store; after that it counts as down.
 const STORAGE_CHECK_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long an answer of the store is good for: many who ask at once cost one question.
+/// How long an answer of the store is reused: many requests at once cost one question.
 const STORAGE_CHECK_AGE_MS: u64 = 1000;
 
-/// Monitors and scrapers at a time. They are few, and must not be kept out by one that hangs.
+/// Most connections of monitors and scrapers. They are few, and one that hangs must not keep the others out.
 const CONNECTIONS_MAX: usize = 256;
 
-/// What they may do.
+/// The limits of the admin listener.
 const LIMITS: http::Limits = http::Limits { connections_max: CONNECTIONS_MAX, ..http::Limits::DEFAULT };
 
-/// The answer of the store, or why there is none. The reason is logged, not shown.
+/// The answer of the store, or why there is none. The reason is logged and not shown.
 pub type StorageCheck<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
 
-/// What a node knows of itself.
-pub trait Vitals: Send + Sync + 'static {
-    /// Connections of clients now.
+/// The state of a node, as its operators see it.
+pub trait Vitals: fmt::Debug + Send + Sync {
+    /// Open connections of clients.
     fn clients(&self) -> u64;
 
-    /// Most connections of clients at a time.
+    /// Most open connections of clients.
     fn clients_max(&self) -> u64;
 
-    /// Most connections of application servers at a time; 0 where none are accepted.
+    /// Most open connections of application servers; 0 where none are accepted.
     fn endpoint_connections_max(&self) -> u64;
 
-    /// Whether the node is shutting down, so that load balancers should use another.
-    fn draining(&self) -> bool;
+    /// Whether the node is shutting down, so that load balancers should use another one.
+    fn is_draining(&self) -> bool;
 
-    /// Which node this is, for people.
+    /// What operators call the node.
     fn instance(&self) -> &str;
 
-    /// Asks the store for a sign of life. It is given two seconds.
-    fn storage(&self) -> StorageCheck<'_>;
+    /// Asks the store for a sign of life. The answer must come within two seconds.
+    fn check_store(&self) -> StorageCheck<'_>;
 }
 
-/// Which build this is; the answer of `/__version__`.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Build {
-    /// Where the source code is.
-    pub source: &'static str,
-    /// The version, from Cargo.
-    pub version: &'static str,
-    /// The commit, or empty if unknown.
-    pub commit: &'static str,
-    /// What built it: a link to the build or a date. Empty if unknown.
-    pub build: &'static str,
-}
-
-/// Answers what monitors ask.
+/// Answers the paths of the table.
 #[derive(Debug)]
-pub struct Admin<V> {
-    vitals: Arc<V>,
+pub struct Admin {
+    vitals: Arc<dyn Vitals>,
     build: Build,
-    /// URL that error bodies point to.
-    more_info: String,
     registry: Registry,
     clock: Clock,
     checked: Mutex<Option<Checked>>,
 }
 
-/// What the store said when it was last asked.
+/// The last answer of the store.
 #[derive(Debug, Clone, Copy)]
 struct Checked {
     at_ms: u64,
     is_ok: bool,
 }
 
-/// Who asks.
+/// Where a request has come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Anybody: only what load balancers need.
+    /// On the public listener: only what load balancers need.
     Public,
-    /// Those who reach the admin listener.
+    /// On the admin listener.
     Operator,
 }
 
@@ -141,19 +127,19 @@ struct Plugin<'a> {
     ok: bool,
 }
 
-impl<V: Vitals> Admin<V> {
-    /// `more_info` is the URL of a documentation page that error bodies point to.
-    pub fn new(vitals: Arc<V>, build: Build, more_info: String, registry: Registry, clock: Clock) -> Self {
-        Self { vitals, build, more_info, registry, clock, checked: Mutex::new(None) }
+impl Admin {
+    /// `build` is the answer of `/__version__`, `registry` that of `/metrics`.
+    pub fn new(vitals: Arc<dyn Vitals>, build: Build, registry: Registry, clock: Clock) -> Self {
+        Self { vitals, build, registry, clock, checked: Mutex::new(None) }
     }
 
-    /// Serves all paths until `shutdown` is requested. That should be another one than the node's, requested
-    /// when the node has drained, so that monitors can watch the drain.
+    /// Serves all paths until `shutdown` is requested. That is another one than the node's and requested when the
+    /// node has drained, so that monitors can watch the drain.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: Shutdown) {
         http::serve(listener, http::warp_service(self.filter()), LIMITS, shutdown).await;
     }
 
-    /// As [`Admin::serve`], with paths that the node adds. They come first, and reject what they do not know.
+    /// As [`Admin::serve`], with paths that the node adds. They take precedence, and reject all other paths.
     pub async fn serve_with<F>(self: Arc<Self>, listener: TcpListener, added: F, shutdown: Shutdown)
     where
         F: Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send>
@@ -182,17 +168,17 @@ impl<V: Vitals> Admin<V> {
         warp::method().and(warp::path::full()).then(answer)
     }
 
-    /// The answer to one request, `None` for a path that is not for this audience. For a HEAD the server that
-    /// sends the response leaves out the body.
+    /// The answer to one request, `None` for a path that is not for this audience. The server that sends the
+    /// response omits the body for a HEAD.
     pub async fn answer(&self, audience: Audience, method: &Method, path: &str) -> Option<Response<Bytes>> {
-        let what = Question::of(audience, path)?;
+        let question = Question::of(audience, path)?;
         if method != Method::GET && method != Method::HEAD {
             let mut response =
                 self.error(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return Some(response);
         }
-        Some(match what {
+        Some(match question {
             Question::Status => self.status(),
             Question::Health => self.health().await,
             Question::LoadBalancer => self.load_balancer(),
@@ -218,9 +204,8 @@ impl<V: Vitals> Admin<V> {
     }
 
     fn load_balancer(&self) -> Response<Bytes> {
-        let draining = self.vitals.draining();
-        let code = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-        empty(code)
+        let is_draining = self.vitals.is_draining();
+        empty(if is_draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK })
     }
 
     async fn real_status(&self) -> Response<Bytes> {
@@ -247,11 +232,11 @@ impl<V: Vitals> Admin<V> {
 
     /// The body of PROTOCOL.md section 5.8, with errno null.
     pub fn error(&self, code: StatusCode, message: &str) -> Response<Bytes> {
-        json(code, &ErrorBody::new(code, None, message, &self.more_info))
+        json(code, &ErrorBody::new(code, None, message))
     }
 
-    /// Whether the store answers, asked at most once in [`STORAGE_CHECK_AGE_MS`]; who comes while it is being
-    /// asked waits for that answer. A change is logged.
+    /// Whether the store answers. It is asked at most once in [`STORAGE_CHECK_AGE_MS`], and requests that come while
+    /// it is being asked wait for the same answer. A change is logged.
     async fn storage_is_ok(&self) -> bool {
         let mut checked = self.checked.lock().await;
         let before = *checked;
@@ -260,7 +245,7 @@ impl<V: Vitals> Admin<V> {
         {
             return recent.is_ok;
         }
-        let answer = match tokio::time::timeout(STORAGE_CHECK_LIMIT, self.vitals.storage()).await {
+        let answer = match tokio::time::timeout(STORAGE_CHECK_LIMIT, self.vitals.check_store()).await {
             Ok(answer) => answer,
             Err(_) => Err(format!("no answer within {STORAGE_CHECK_LIMIT:?}")),
         };
@@ -276,7 +261,7 @@ impl<V: Vitals> Admin<V> {
     }
 }
 
-/// What a path asks for.
+/// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Question {
     Status,
@@ -303,14 +288,14 @@ impl Question {
     }
 }
 
-/// An answer in JSON, not to be kept by caches.
+/// An answer in JSON that caches must not store.
 pub fn json(code: StatusCode, body: &impl Serialize) -> Response<Bytes> {
     // Structs of strings and numbers always have a JSON form.
     let body = serde_json::to_vec(body).unwrap_or_default();
     respond(code, Some("application/json"), body.into())
 }
 
-/// An answer without a body, not to be kept by caches.
+/// An answer without a body that caches must not store.
 pub fn empty(code: StatusCode) -> Response<Bytes> {
     respond(code, None, Bytes::new())
 }

@@ -1,0 +1,133 @@
+//! The settings that several programs have.
+
+pub use crate::family::FAMILY;
+
+use beckon_ops::config::{Secret, Source, Value, parsed, parsed_option, positive};
+use beckon_proto::{
+    auth::ClusterSecret,
+    tls::{Tls, TlsFiles},
+};
+use beckon_types::{EndpointUrl, KeyRing};
+use std::{path::PathBuf, time::Duration};
+
+beckon_ops::settings! {
+    /// What every program has, in a cluster and alone.
+    pub struct CommonSettings {
+        /// Scheme, host and port of the endpoints that clients get, as application servers reach them.
+        endpoint_url: EndpointUrl => parsed,
+        /// Keys of endpoint tokens, each 32 bytes in base64url, separated by commas, newest first. The first key
+        /// makes new tokens; every key opens tokens. `beckon genkey` prints a key.
+        token_keys: KeyRing => parsed,
+        /// A client that has not connected for this long is forgotten, with its channels. The same on all nodes.
+        uaid_idle: Duration = "90d" => parse_idle,
+        /// Time limit for one step of the store; after that the store counts as unavailable.
+        store_timeout: Duration = "3s" => positive,
+        /// Wait for the store at start instead of exiting with code 69.
+        wait_for_store: bool = "false",
+        /// How long a stopping node drains: sockets are closed spread over this time, and requests must end
+        /// within it.
+        drain_time: Duration = "10s",
+    }
+}
+
+beckon_ops::settings! {
+    /// What every node of a cluster has.
+    pub struct ClusterSettings {
+        /// URL of the shared store: redis://, rediss:// or redis-cluster://host:port,host:port.
+        store: Secret => parse_store,
+        /// A secret that all nodes of the cluster share, 16 characters or more. Required unless grpc_listen is a
+        /// loopback address.
+        cluster_secret: Option<ClusterSecret> = "" => parsed_option,
+        /// PEM file with this node's certificate, for TLS between the nodes.
+        grpc_tls_cert: Option<PathBuf> = "",
+        /// PEM file with the private key of grpc_tls_cert.
+        grpc_tls_key: Option<PathBuf> = "",
+        /// PEM file with the authority that signs the certificates of all nodes.
+        grpc_tls_ca: Option<PathBuf> = "",
+        /// Name in the certificates of the other nodes. Empty: the host that each of them advertises.
+        grpc_tls_name: Option<String> = "",
+        /// What operators call this node, in logs and in the directory. Empty: its address.
+        node_name: Option<String> = "",
+    }
+}
+
+impl ClusterSettings {
+    /// The certificates that the files hold, `None` without TLS. What is wrong with them is rejected in `source`.
+    pub fn tls(&self, source: &mut Source) -> Option<Tls> {
+        let files = TlsFiles::from_settings(
+            self.grpc_tls_cert.clone(),
+            self.grpc_tls_key.clone(),
+            self.grpc_tls_ca.clone(),
+            self.grpc_tls_name.clone(),
+        );
+        match files.and_then(|files| files.as_ref().map(Tls::read).transpose()) {
+            Ok(tls) => tls,
+            Err(error) => {
+                source.reject("grpc_tls_cert", error.to_string());
+                None
+            }
+        }
+    }
+}
+
+fn parse_store(text: &str) -> Result<Secret, String> {
+    if text == beckon_store::EMBEDDED {
+        let reason = "cannot be embedded, because the nodes of a cluster share a store; give the URL of Redis, or \
+                      run `beckon` instead";
+        return Err(reason.to_owned());
+    }
+    Secret::parse(text)
+}
+
+fn parse_idle(text: &str) -> Result<Duration, String> {
+    let idle = Duration::parse(text)?;
+    if idle < Duration::from_secs(1) { Err("must be 1s or more".to_owned()) } else { Ok(idle) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(variables: &[(&str, &str)]) -> Result<(ClusterSettings, Option<Tls>), String> {
+        let mut source = Source::new(std::iter::empty::<&str>(), variables.iter().copied());
+        let settings = ClusterSettings::read(&mut source);
+        let tls = settings.as_ref().and_then(|settings| settings.tls(&mut source));
+        source.finish(settings).map(|settings| (settings, tls)).map_err(|errors| errors.to_string())
+    }
+
+    #[test]
+    fn a_store_is_required_and_shared() {
+        for (variables, reason) in [
+            (&[][..], "required"),
+            (&[("BECKON_STORE", "")], "must not be empty"),
+            (&[("BECKON_STORE", "embedded")], "cannot be embedded"),
+        ] {
+            let errors = cluster(variables).unwrap_err();
+            assert!(errors.contains(reason), "{variables:?}: {errors}");
+        }
+    }
+
+    #[test]
+    fn files_for_tls_are_read_or_named_in_the_error() {
+        const STORE: (&str, &str) = ("BECKON_STORE", "redis://127.0.0.1");
+        let (settings, tls) = cluster(&[STORE]).unwrap();
+        assert!(settings.cluster_secret.is_none() && tls.is_none());
+        let errors = cluster(&[STORE, ("BECKON_GRPC_TLS_KEY", "/nowhere/key")]).unwrap_err();
+        assert!(errors.contains("together"), "{errors}");
+        let files = [
+            STORE,
+            ("BECKON_GRPC_TLS_CERT", "/nowhere/cert"),
+            ("BECKON_GRPC_TLS_KEY", "/nowhere/key"),
+            ("BECKON_GRPC_TLS_CA", "/nowhere/ca"),
+        ];
+        let errors = cluster(&files).unwrap_err();
+        assert!(errors.contains("BECKON_GRPC_TLS_CERT: /nowhere/cert"), "{errors}");
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let secrets =
+            [("BECKON_STORE", "redis://:hunter2@db"), ("BECKON_CLUSTER_SECRET", "hunter2hunter2hunter2")];
+        assert!(!format!("{:?}", cluster(&secrets).unwrap()).contains("hunter2"));
+    }
+}

@@ -1,0 +1,34 @@
+//! What every node is built on, whatever it serves: the connection-node, the endpoint-node, and the standalone
+//! server that is both.
+//!
+//! * [`config`]: the settings that several programs have.
+//! * [`store`]: opening the store that the settings name.
+//! * [`admin`]: health, status, version and metrics over HTTP (PROTOCOL.md section 6).
+//! * [`error_body`]: the body of an error answer (PROTOCOL.md section 5.8).
+//! * [`build()`]: which build a program is.
+
+pub mod admin;
+pub mod config;
+pub mod error_body;
+mod family;
+pub mod store;
+
+use beckon_ops::program::Build;
+
+/// The build of a program of this repository, the answer of `/__version__`. Version and commit are the same for all
+/// of them; `BECKON_COMMIT` and `BECKON_BUILD` are read when they are compiled.
+pub const fn build(program: &'static str) -> Build {
+    Build {
+        source: program,
+        version: env!("CARGO_PKG_VERSION"),
+        commit: text_or_empty(option_env!("BECKON_COMMIT")),
+        build: text_or_empty(option_env!("BECKON_BUILD")),
+    }
+}
+
+const fn text_or_empty(text: Option<&'static str>) -> &'static str {
+    match text {
+        Some(text) => text,
+        None => "",
+    }
+}

@@ -1,0 +1,46 @@
+//! Opening the store that the settings name.
+
+use crate::config::CommonSettings;
+use beckon_ops::{clock::Clock, config::Secret, exit::Failure, shutdown::Shutdown};
+use beckon_store::{OpenError, OpenOptions, Store};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+/// Where an embedded store is, and how durable.
+#[derive(Debug, Clone)]
+pub struct Embedded {
+    /// Its directory (`data_dir`).
+    pub data_dir: PathBuf,
+    /// Whether what was accepted survives a power failure (`fsync`).
+    pub fsync: bool,
+}
+
+/// Opens the store that is named by `url`, and waits for it if `wait_for_store` is set. `embedded` is for the
+/// standalone server; the settings of a cluster's nodes do not accept that store. `None` if `shutdown` is requested
+/// first.
+///
+/// # Errors
+/// Exit code 64 if the URL cannot be used, 69 if the store cannot be reached.
+pub async fn open(
+    url: &Secret,
+    embedded: Option<Embedded>,
+    settings: &CommonSettings,
+    shutdown: &Shutdown,
+) -> Result<Option<Arc<dyn Store>>, Failure> {
+    let clock = Clock::start();
+    let Embedded { data_dir, fsync } = embedded.unwrap_or(Embedded { data_dir: PathBuf::new(), fsync: true });
+    let options = OpenOptions {
+        data_dir,
+        uaid_idle: settings.uaid_idle,
+        step_timeout: settings.store_timeout,
+        fsync,
+        clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
+    };
+    let opening = beckon_store::open(url.expose(), &options, settings.wait_for_store);
+    tokio::select! {
+        opened = opening => opened.map(Some).map_err(|error| match error {
+            OpenError::Configuration(reason) => Failure::usage(reason),
+            OpenError::Unavailable(reason) => Failure::unavailable(reason),
+        }),
+        () = shutdown.requested() => Ok(None),
+    }
+}

@@ -1,0 +1,198 @@
+//! What an operator can set on the standalone server.
+
+use beckon_connection_node::{config::SocketSettings, node::Limits};
+use beckon_endpoint_node::config::HttpSettings;
+use beckon_node::{
+    config::{CommonSettings, FAMILY},
+    store::Embedded,
+};
+use beckon_ops::{
+    config::{ConfigErrors, Field, Secret, Source},
+    logging::LogSettings,
+    program::ServerConfig,
+};
+use beckon_types::KeyRing;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
+
+beckon_ops::settings! {
+    /// What concerns the one process.
+    pub(crate) struct ProcessSettings {
+        /// Address and port for health, version, metrics and, except on endpoint-nodes, broadcasts.
+        admin_listen: SocketAddr = "127.0.0.1:8083",
+        /// The store: embedded (in data_dir), or the URL of a store that nodes could share.
+        store: Secret = "embedded",
+        /// Directory of the embedded store and of the token keys, created at first start.
+        data_dir: PathBuf = "./beckon-data",
+        /// Whether an accepted notification also survives a power failure. If false, it survives only the death of
+        /// the process.
+        fsync: bool = "true",
+    }
+}
+
+/// All settings of a standalone server.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) sockets: SocketSettings,
+    pub(crate) http: HttpSettings,
+    pub(crate) process: ProcessSettings,
+    /// Its `token_keys` are a placeholder unless `keys_given`.
+    pub(crate) common: CommonSettings,
+    log: LogSettings,
+    /// Whether the operator has set `token_keys`. If not, they come from the data directory.
+    pub(crate) keys_given: bool,
+}
+
+impl Config {
+    /// Every setting, in the order in which help shows them.
+    pub(crate) const FIELDS: &'static [&'static [Field]] = &[
+        SocketSettings::FIELDS,
+        HttpSettings::FIELDS,
+        ProcessSettings::FIELDS,
+        CommonSettings::FIELDS,
+        LogSettings::FIELDS,
+    ];
+
+    /// Defaults that the other programs do not have.
+    pub(crate) const DEFAULTS: &'static [(&'static str, &'static str)] =
+        &[("endpoint_url", "http:// and http_listen"), ("token_keys", "made at first start")];
+
+    /// How the embedded store is opened.
+    pub(crate) fn embedded(&self) -> Embedded {
+        Embedded { data_dir: self.process.data_dir.clone(), fsync: self.process.fsync }
+    }
+
+    /// How many sockets there may be if the process may have so many files open: both WebSockets and the connections
+    /// of application servers are files. Where there are too few for both, each gets half.
+    pub(crate) fn limits(&self, open_files_max: Option<u64>) -> Limits {
+        let http_max = self.http.http_max_connections as u64;
+        self.sockets.limits(open_files_max.map(|files| files - http_max.min(files / 2)))
+    }
+}
+
+impl ServerConfig for Config {
+    fn read(mut source: Source) -> Result<Self, ConfigErrors> {
+        source.ignore(FAMILY);
+        let keys_given = source.is_given("token_keys");
+        source.set_default("token_keys", KeyRing::key_text(&[0; beckon_types::TOKEN_KEY_LEN]));
+        let http = HttpSettings::read(&mut source);
+        if let Some(http) = &http {
+            source.set_default("endpoint_url", format!("http://{}", reachable(http.http_listen)));
+        }
+        let sockets = SocketSettings::read(&mut source);
+        let process = ProcessSettings::read(&mut source);
+        let common = CommonSettings::read(&mut source);
+        let log = LogSettings::read(&mut source);
+        let config = || {
+            Some(Self {
+                sockets: sockets?,
+                http: http?,
+                process: process?,
+                common: common?,
+                log: log?,
+                keys_given,
+            })
+        };
+        source.finish(config())
+    }
+
+    fn log(&self) -> &LogSettings {
+        &self.log
+    }
+}
+
+/// An address that can be connected to: this machine's loopback address in place of a wildcard address.
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        ip if !ip.is_unspecified() => address,
+        IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        IpAddr::V6(_) => SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    /// The settings of the three programs, in the order of the columns of docs/configuration.md.
+    fn programs() -> [(&'static [&'static [Field]], &'static [(&'static str, &'static str)]); 3] {
+        [
+            (beckon_connection_node::config::Config::FIELDS, &[]),
+            (beckon_endpoint_node::config::Config::FIELDS, &[]),
+            (Config::FIELDS, Config::DEFAULTS),
+        ]
+    }
+
+    fn read(variables: &[(&str, &str)]) -> Result<Config, String> {
+        let source = Source::new(std::iter::empty::<&str>(), variables.iter().copied());
+        Config::read(source).map_err(|errors| errors.to_string())
+    }
+
+    #[test]
+    fn programs_of_a_cluster_know_the_settings_of_each_other() {
+        let declared = programs().into_iter().flat_map(|(parts, _)| parts.iter().copied().flatten());
+        let declared: BTreeSet<&str> = declared.map(|field| field.name).collect();
+        assert_eq!(declared, FAMILY.iter().copied().collect(), "FAMILY of crates/node/src/family.rs");
+    }
+
+    /// A row of the table in docs/configuration.md for each setting, as the programs declare it.
+    fn documented_rows() -> BTreeSet<String> {
+        let mut rows: BTreeMap<&str, (String, [String; 3])> = BTreeMap::new();
+        for (column, (parts, defaults)) in programs().into_iter().enumerate() {
+            for field in parts.iter().copied().flatten() {
+                let meaning: Vec<&str> = field.help.split_whitespace().collect();
+                let row = rows.entry(field.name).or_insert_with(|| (meaning.join(" "), Default::default()));
+                let replaced = defaults.iter().find(|(name, _)| *name == field.name);
+                row.1[column] = match (replaced, field.default) {
+                    (Some((_, default)), _) => (*default).to_owned(),
+                    (None, Some("")) => "none".to_owned(),
+                    (None, Some(default)) => format!("`{default}`"),
+                    (None, None) => "required".to_owned(),
+                };
+            }
+        }
+        rows.into_iter()
+            .map(|(name, (meaning, [connection, endpoint, standalone]))| {
+                format!("| `{name}` | {meaning} | {connection} | {endpoint} | {standalone} |")
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_documentation_has_every_setting_with_its_meaning_and_defaults() {
+        let path =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/configuration.md");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let section = text.split("\n## ").find(|section| section.starts_with("All settings")).unwrap();
+        let found: BTreeSet<String> =
+            section.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect();
+        let expected = documented_rows();
+        let missing: Vec<_> = expected.difference(&found).map(String::as_str).collect();
+        assert!(missing.is_empty(), "docs/configuration.md does not have\n{}", missing.join("\n"));
+        let stale: Vec<_> = found.difference(&expected).map(String::as_str).collect();
+        assert!(stale.is_empty(), "docs/configuration.md still has\n{}", stale.join("\n"));
+    }
+
+    #[test]
+    fn a_server_needs_no_settings() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.common.endpoint_url.as_str(), "http://127.0.0.1:8081");
+        assert!(!config.keys_given);
+        let config = read(&[("BECKON_HTTP_LISTEN", "[::]:80"), ("BECKON_GRPC_LISTEN", "0.0.0.0:1")]).unwrap();
+        assert_eq!(config.common.endpoint_url.as_str(), "http://[::1]:80");
+        assert!(read(&[("BECKON_STORE", "")]).unwrap_err().contains("must not be empty"));
+    }
+
+    #[test]
+    fn sockets_and_requests_share_the_open_files() {
+        let config = read(&[]).unwrap();
+        for (files, sockets) in [(1_000_000, 940_500), (30_000, 19_000), (20_000, 9_500), (1024, 486)] {
+            assert_eq!(config.limits(Some(files)).connections_max, sockets, "{files} files");
+        }
+        let chosen = read(&[("BECKON_MAX_CONNECTIONS", "15000")]).unwrap();
+        assert_eq!(chosen.limits(Some(20_000)).connections_max, 15_000);
+    }
+}
