@@ -2,7 +2,7 @@
 
 use crate::{
     packages,
-    run::{cargo, root, run, succeeds, target},
+    run::{PROGRAMS, cargo, programs, root, run, succeeds, target},
 };
 use anyhow::{Context as _, Result, ensure};
 use std::{
@@ -14,12 +14,20 @@ use std::{
 /// The oldest Node.js that they run with: Debian 12 has it.
 const NODE_MIN: (u32, u32) = (18, 19);
 
-/// Installs what the tests with a browser need, builds the programs, and runs them. The arguments go to
-/// `node --test`.
+/// Builds the programs and runs the tests with a browser. The arguments go to `node --test`.
 ///
 /// # Errors
 /// Something is missing and cannot be installed, does not build, or a test fails.
 pub(crate) fn browser(arguments: &[&str]) -> Result<()> {
+    run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+    with_programs(arguments)
+}
+
+/// Installs what the tests with a browser need, and runs them on programs that have been built.
+///
+/// # Errors
+/// Something is missing and cannot be installed, or a test fails.
+pub(crate) fn with_programs(arguments: &[&str]) -> Result<()> {
     packages::install(packages::FOR_BROWSER)?;
     check_node()?;
     let work = target().join("browser");
@@ -29,14 +37,13 @@ pub(crate) fn browser(arguments: &[&str]) -> Result<()> {
     let caddy = packages::unpacked("caddy", "caddy", &unpacked)?;
     node_modules(&work)?;
     let python = python(&work)?;
-    run(&mut cargo(&["build", "--workspace", "--bins"]))?;
     let mut node = Command::new("node");
     node.current_dir(folder())
         // One file after the other: each has a browser and servers.
         .args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
         .args(arguments)
         .args(test_files()?)
-        .env("BECKON_PROGRAMS", target().join("debug"))
+        .env(PROGRAMS, programs())
         .env("BECKON_PYTHON", python)
         .env("BECKON_NGINX", nginx)
         .env("BECKON_CADDY", caddy)

@@ -23,7 +23,7 @@ pub(crate) fn ci() -> Result<()> {
         ("dependencies", deny::check),
         ("tests", tests),
         ("browser", with_a_browser),
-        ("deploy", deploy::deploy),
+        ("deploy", deploy::with_program),
     ];
     let mut failed = Vec::new();
     for (name, check) in checks {
@@ -57,7 +57,7 @@ fn tests() -> Result<()> {
 }
 
 fn with_a_browser() -> Result<()> {
-    browser::browser(&[])
+    browser::with_programs(&[])
 }
 
 /// Installs a part of the toolchain that a minimal installation leaves out.

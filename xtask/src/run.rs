@@ -18,6 +18,14 @@ pub(crate) fn target() -> PathBuf {
     root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
+/// The variable that tells tests in which folder the programs are, so that they do not build them.
+pub(crate) const PROGRAMS: &str = "BECKON_PROGRAMS";
+
+/// Where cargo puts the programs that tests start.
+pub(crate) fn programs() -> PathBuf {
+    target().join("debug")
+}
+
 /// A command of cargo, in the root of the repository.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new("cargo");

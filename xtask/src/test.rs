@@ -2,12 +2,12 @@
 
 use crate::{
     browser, packages,
-    run::{cargo, run},
+    run::{PROGRAMS, cargo, programs, run},
 };
 use anyhow::Result;
 
-/// Runs every test: those in Rust, and then those with a browser, also if the former have failed. With
-/// arguments only the former, because they choose among those.
+/// Runs every test: the Rust tests, and then those with a browser, even if the former have failed. With arguments only
+/// the Rust tests, because the arguments select among those.
 ///
 /// # Errors
 /// A package is missing, something does not build, or a test fails.
@@ -19,16 +19,27 @@ pub(crate) fn test(arguments: &[&str]) -> Result<()> {
     if let Err(error) = &in_rust {
         eprintln!("xtask: {error:#}");
     }
-    browser::browser(&[]).and(in_rust)
+    browser::with_programs(&[]).and(in_rust)
 }
 
-/// Installs what tests in Rust need, builds the programs that black-box tests start, and runs `cargo test`.
+/// Installs what the Rust tests need, builds the programs that black-box tests start, and runs `cargo test`.
 ///
 /// # Errors
 /// A package is missing, something does not build, or a test fails.
 pub(crate) fn in_rust(arguments: &[&str]) -> Result<()> {
     packages::install(packages::FOR_CARGO)?;
-    // Tests of whole clusters start programs of other packages, which cargo does not build for them.
-    run(&mut cargo(&["build", "--workspace", "--bins"]))?;
-    run(cargo(&["test", "--workspace"]).args(arguments))
+    build()?;
+    run(cargo(&["test", "--workspace"]).env(PROGRAMS, programs()).args(arguments))
+}
+
+/// Builds all programs and all tests.
+///
+/// Cargo unifies the features of dependencies over what it is asked to build, so programs without tests would have other
+/// features than tests, and everything from tokio upwards would be compiled once for each selection. So there is one
+/// selection: this one, of which `cargo test --workspace` is a part. [`PROGRAMS`] tells tests to start what it has built.
+///
+/// # Errors
+/// Something does not build.
+pub(crate) fn build() -> Result<()> {
+    run(&mut cargo(&["build", "--workspace", "--bins", "--tests"]))
 }
