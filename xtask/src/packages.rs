@@ -81,7 +81,7 @@ pub(crate) fn install(needed: &[Needed]) -> Result<()> {
 /// It is not there and cannot be downloaded; the message tells what to install.
 pub(crate) fn unpacked(program: &str, package: &str, directory: &Path) -> Result<PathBuf> {
     let folders = [PathBuf::from("/"), directory.to_owned()];
-    // The search path of somebody who is not root may lack sbin.
+    // The search path of a user other than root may lack sbin.
     let places = ["usr/sbin", "usr/bin", "usr/local/sbin", "usr/local/bin"];
     let find = || {
         let mut candidates = folders.iter().flat_map(|folder| places.map(|place| folder.join(place)));
@@ -126,7 +126,7 @@ fn apt_get() -> Option<impl FnMut() -> Command> {
     })
 }
 
-/// A command that runs as root, with the search path and the home of who runs this; `None` if that takes a password.
+/// A command that runs as root, with the search path and the home of the current user; `None` if that takes a password.
 pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Option<Command> {
     let is_root = fs::metadata("/proc/self").ok().is_some_and(|own| {
         use std::os::unix::fs::MetadataExt as _;

@@ -1,5 +1,5 @@
-//! The commands of the documents, run in the stage of the image that has the source and the compiler: what somebody has
-//! who follows README.md on a fresh Debian.
+//! The commands of the documents, run in the stage of the image that has the source and the compiler: the same
+//! as on a fresh Debian with a Rust toolchain.
 
 use crate::{
     console::{Actual, Section, Step, sections},
@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-/// What documents take for granted, besides the compiler.
+/// What the documents assume to be installed, besides the compiler.
 const PACKAGES: &[&str] = &["curl", "procps", "redis-server"];
 
 /// The namespace that they run in.

@@ -1,4 +1,4 @@
-//! The folders that everything is told.
+//! Folders that the whole run uses.
 
 use std::path::{Path, PathBuf};
 

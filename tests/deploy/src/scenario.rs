@@ -328,7 +328,7 @@ impl Cluster {
         succeed(&mut self.tools.command(&[&["curl", "--silent", "--show-error"], arguments].concat()))
     }
 
-    /// Everything still runs, and ends in time when it is told to.
+    /// Checks that everything still runs and, after SIGTERM, ends in time.
     fn stop(&mut self) -> Result<()> {
         for (name, running) in &mut self.running {
             if let Some(status) = running.child.try_wait()? {

@@ -181,7 +181,7 @@ fn every_dependency_of_the_table_is_used() {
     };
     let table = workspace["workspace"]["dependencies"].as_table().unwrap();
     let offenders: Vec<String> = table.keys().filter(|name| !is_used(name)).cloned().collect();
-    assert_none("in the workspace's table, but used by nobody", &offenders);
+    assert_none("in the workspace's table, but used by no crate", &offenders);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What has to hold for the repository as a whole, so that nobody has to remember it.
+//! Rules for the repository as a whole, so that people do not have to remember them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod circles;
