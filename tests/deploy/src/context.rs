@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use std::{
-    fs,
+    fs::{self, File},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -85,6 +85,18 @@ pub(crate) fn hash_of(folder: &Path, files: &[PathBuf]) -> Result<String> {
         }
     }
     Ok(format!("{:016x}", hasher.finish()))
+}
+
+/// Copies files to the same paths below another folder, with their modes and times of modification.
+pub(crate) fn copy(from: &Path, files: &[PathBuf], to: &Path) -> Result<()> {
+    for file in files {
+        let (source, target) = (from.join(file), to.join(file));
+        fs::create_dir_all(target.parent().unwrap_or(to))?;
+        let modified = source.metadata()?.modified()?;
+        fs::copy(&source, &target).with_context(|| file.display().to_string())?;
+        File::options().write(true).open(&target)?.set_modified(modified)?;
+    }
+    Ok(())
 }
 
 /// The hash of a file, or of everything below a folder.

@@ -206,7 +206,7 @@ impl Build<'_> {
     }
 
     fn copy(&self, image: &Image, stage: Option<&str>, sources: &[String], to: &str) -> Result<Root> {
-        let target = Path::new(&image.workdir).join(to);
+        let target = Path::new(&image.workdir).join(to.trim_end_matches('.'));
         let target = target.to_str().context("a path in UTF-8")?;
         let [source] = sources else { bail!("COPY of several sources is not supported") };
         let (from, files) = match stage {
@@ -228,16 +228,12 @@ impl Build<'_> {
         };
         image.root.with_layer(self.folders, &["COPY", &hash, target], |mounted, _| {
             let target_inside = inside_of(mounted.path(), target);
+            if let Some(files) = files {
+                return context::copy(&from, files, &target_inside);
+            }
             let mut copy = Command::new("cp");
             copy.args(["--archive", "--no-preserve=ownership"]);
-            if let Some(files) = files {
-                fs::create_dir_all(&target_inside)?;
-                copy.current_dir(&from)
-                    .arg("--parents")
-                    .arg("--target-directory")
-                    .arg(&target_inside)
-                    .args(files);
-            } else if from.is_dir() {
+            if from.is_dir() {
                 fs::create_dir_all(&target_inside)?;
                 copy.arg(from.join(".")).arg(&target_inside);
             } else {

@@ -92,7 +92,14 @@ pub(crate) fn signal(pid: u32, signal: Signal) -> Result<()> {
     Ok(kill_process(pid, signal)?)
 }
 
+/// Characters of a command that are shown.
+const LINE_MAX: usize = 300;
+
 fn line_of(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    let mut line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = line.char_indices().nth(LINE_MAX) {
+        line.truncate(end);
+    }
+    line
 }
