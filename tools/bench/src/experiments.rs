@@ -1,14 +1,14 @@
 //! What is measured, and how.
 
 mod cost;
+mod figures;
 mod growth;
 mod idle;
 mod latency;
 mod memory;
 mod smoke;
 
-use crate::{findings::Findings, machine, million, settings::Settings};
-use beckon_loadgen::{measure::Sample, report::Report};
+use crate::{findings::Findings, million, settings::Settings};
 use beckon_ops::exit::Failure;
 
 /// Does an experiment.
@@ -24,65 +24,3 @@ pub const EXPERIMENTS: [(&str, &str, Conduct); 7] = [
     ("growth", "cost and memory with more clients and more nodes; 12 minutes", growth::conduct),
     ("million", "one million clients on all nodes that they need; 12 minutes", million::conduct),
 ];
-
-/// The name under which load generators measure themselves.
-const LOADGEN: &str = "loadgen";
-
-/// Senders of a closed loop, as in `docs/performance.md`.
-const SENDERS: u32 = 32;
-
-/// Tells the one who watches what is going on.
-#[expect(clippy::print_stderr, reason = "progress is for the one who watches")]
-pub(crate) fn tell(what: &str) {
-    eprintln!("bench: {what}");
-}
-
-/// CPU of all servers together for a notification, microseconds.
-fn cpu_of_notification(report: &Report) -> Option<f64> {
-    sum(report, |cost| cost.cpu_us_per_notification)
-}
-
-/// CPU of all servers together for a connect with hello and registers, microseconds.
-fn cpu_of_connect(report: &Report) -> Option<f64> {
-    sum(report, |cost| cost.cpu_us_per_connect)
-}
-
-fn sum(report: &Report, cost: impl Fn(&beckon_loadgen::cost::Cost) -> Option<f64>) -> Option<f64> {
-    let servers = report.processes.iter().filter(|(name, _)| *name != LOADGEN);
-    servers.map(|(_, of_one)| cost(of_one)).sum()
-}
-
-/// Memory of a process in the last sample of that label, bytes.
-fn rss(report: &Report, label: &str, name: &str) -> Option<f64> {
-    last(report, label)?.processes.get(name).map(|usage| usage.rss as f64)
-}
-
-fn last<'a>(report: &'a Report, label: &str) -> Option<&'a Sample> {
-    report.samples.iter().rfind(|sample| sample.label == label)
-}
-
-/// Writes down what every run with notifications tells.
-fn put_sends(findings: &mut Findings, column: &str, report: &Report) {
-    let send = &report.send;
-    findings.put(column, "delivered", "1/s", None, Some(send.delivered_per_second));
-    findings.put(column, "accepted, not delivered", "", Some(0.0), Some(send.lost as f64));
-    findings.put(column, "delivered twice", "", None, Some(send.duplicated as f64));
-    let refused: u64 =
-        send.answers.iter().filter(|(status, _)| **status >= 300).map(|(_, count)| count).sum();
-    findings.put(column, "refused or unanswered", "", Some(0.0), Some((refused + send.unanswered) as f64));
-}
-
-/// Writes down what the load generator itself took.
-fn put_loadgen(findings: &mut Findings, column: &str, report: &Report) {
-    let cost = report.processes.get(LOADGEN).copied().unwrap_or_default();
-    let cpu = cost.cpu_us_per_notification;
-    findings.put(column, "loadgen, CPU per notification", "us", Some(15.0), cpu);
-    findings.put(column, "loadgen, memory per client", "bytes", Some(2_048.0), cost.rss_per_client);
-}
-
-/// The number of clients at this scale, if one process may have so many files.
-fn clients(settings: &Settings, count: u32) -> Result<u32, Failure> {
-    let clients = settings.scaled(count);
-    machine::need_files(clients)?;
-    Ok(clients)
-}

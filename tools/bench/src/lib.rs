@@ -11,6 +11,7 @@
 
 pub mod chart;
 pub mod cluster;
+mod console;
 pub mod experiments;
 pub mod findings;
 pub mod fleet;

@@ -3,7 +3,7 @@
 use crate::{
     chart::{Chart, Series},
     cluster::{Cluster, Shape},
-    experiments::tell,
+    console::tell,
     findings::{Findings, Run},
     fleet::{Load, Loader},
     machine,

@@ -22,20 +22,6 @@ const KNOWN: &[(&str, &[&str])] = &[
         &["session", "session/steps", "session/timers", "simplepush", "simplepush/channels", "webpush"],
     ),
     ("crates/store/src", &["redis", "redis/link"]),
-    (
-        "tools/bench/src",
-        &[
-            "experiments",
-            "experiments/cost",
-            "experiments/growth",
-            "experiments/idle",
-            "experiments/latency",
-            "experiments/memory",
-            "experiments/smoke",
-            "million",
-        ],
-    ),
-    ("tools/loadgen/src", &["dialect", "dialect/simplepush", "dialect/webpush"]),
 ];
 
 /// The largest sets of files in which each reaches all others, if there is more than one file in them.

@@ -1,8 +1,9 @@
 //! CPU of a notification: closed loop, every one acknowledged, as few waits as possible.
 
-use super::{SENDERS, clients, cpu_of_connect, cpu_of_notification, put_loadgen, put_sends, tell};
+use super::figures::{SENDERS, clients, cpu_of_connect, cpu_of_notification, put_loadgen, put_sends};
 use crate::{
     cluster::{Cluster, Shape},
+    console::tell,
     findings::{Findings, Run},
     fleet::Load,
     programs::Programs,

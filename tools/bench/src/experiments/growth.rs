@@ -1,9 +1,13 @@
 //! What changes with more clients and more nodes: nothing should, per client and per notification.
 
-use super::{LOADGEN, SENDERS, clients, cost::closed_loop, cpu_of_connect, cpu_of_notification, rss, tell};
+use super::{
+    cost::closed_loop,
+    figures::{LOADGEN, SENDERS, clients, cpu_of_connect, cpu_of_notification, rss},
+};
 use crate::{
     chart::{Chart, Series},
     cluster::{Cluster, Shape},
+    console::tell,
     findings::{Findings, Run},
     programs::Programs,
     settings::Settings,

@@ -1,8 +1,9 @@
 //! CPU of clients that do nothing, over one round of keep-alive: each is pinged once.
 
-use super::{LOADGEN, clients, sum, tell};
+use super::figures::{LOADGEN, clients, sum};
 use crate::{
     cluster::{Cluster, Shape},
+    console::tell,
     findings::{Findings, Run},
     fleet::Load,
     programs::Programs,

@@ -1,9 +1,10 @@
 //! From the moment that a notification is due until it is delivered, at rates that do not wait for answers.
 
-use super::{clients, cpu_of_notification, put_sends, tell};
+use super::figures::{clients, cpu_of_notification, put_sends};
 use crate::{
     chart::{Chart, Series},
     cluster::{Cluster, Shape},
+    console::tell,
     findings::{Findings, Run},
     fleet::Load,
     programs::Programs,

@@ -1,9 +1,10 @@
 //! Bytes of a client: while it waits, after it has got notifications, and when it has left.
 
-use super::{SENDERS, clients, put_loadgen, rss, tell};
+use super::figures::{SENDERS, clients, put_loadgen, rss};
 use crate::{
     chart::{Chart, Series},
     cluster::{Cluster, Shape},
+    console::tell,
     findings::{Findings, Run},
     fleet::Load,
     programs::Programs,

@@ -1,10 +1,12 @@
 //! The figures that each change is compared by, in little time: of one build, or of two in turn.
 
 use super::{
-    SENDERS, clients, cost::put_parts, cpu_of_connect, cpu_of_notification, put_loadgen, put_sends, tell,
+    cost::put_parts,
+    figures::{SENDERS, clients, cpu_of_connect, cpu_of_notification, put_loadgen, put_sends},
 };
 use crate::{
     cluster::{Cluster, Shape},
+    console::tell,
     findings::{Findings, Run},
     fleet::Load,
     programs::Programs,

@@ -1,6 +1,6 @@
 //! SimplePush (PROTOCOL.md sections 2 and 3): the number of a notification is its version.
 
-use super::{Notification, Notified, Said, UaidText, channel_number, channel_text, welcome};
+use super::words::{Notification, Notified, Said, UaidText, channel_number, channel_text, welcome};
 use beckon_client::message::{Acknowledged, Reply, Request};
 use std::{borrow::Cow, io::Write as _};
 
