@@ -1,4 +1,4 @@
-//! The suite on the embedded store, and what only it has.
+//! The suite on the embedded store, and what is special about it: its disk and its clock.
 
 mod messages;
 
@@ -41,7 +41,7 @@ mod conformance {
 }
 
 #[tokio::test]
-async fn what_was_stored_is_there_after_a_restart_and_nobody_is_connected() {
+async fn after_a_restart_everything_is_stored_and_no_client_is_connected() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
     for fsync in [true, false] {
         let options = Options { fsync, ..options(directory.path(), &clock) };
@@ -62,9 +62,9 @@ async fn what_was_stored_is_there_after_a_restart_and_nobody_is_connected() {
     }
 }
 
-/// What the operating system has of the file when a put is answered is what is left after `kill -9`.
+/// After `kill -9`, the file has what the operating system had received when the put was answered.
 #[tokio::test]
-async fn an_answered_put_survives_the_death_of_the_process_also_without_fsync() {
+async fn an_answered_put_survives_the_end_of_the_process_even_without_fsync() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
     let store = shared(directory.path(), &clock);
     let client = connected(&store, 1).await;
@@ -111,7 +111,7 @@ async fn a_directory_that_cannot_be_made_is_named() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_not_seen_expires_and_is_not_found_again() {
+async fn a_client_that_is_not_seen_expires_for_good() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
     let store = shared(directory.path(), &clock);
     let client = offline(&store, 1).await;
@@ -124,7 +124,7 @@ async fn a_client_that_is_not_seen_expires_and_is_not_found_again() {
 }
 
 #[tokio::test]
-async fn hello_release_and_snapshot_renew_the_time() {
+async fn hello_release_and_snapshot_renew_the_time_until_a_record_expires() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
     let store = shared(directory.path(), &clock);
     let client = offline(&store, 1).await;
@@ -146,7 +146,7 @@ async fn a_connected_client_never_expires_and_is_still_seen_after_a_crash() {
     let client = connected(&store, 1).await;
     clock.advance(IDLE * 10);
     stored(&store, client.uaid, client.channels[0], 1).await;
-    // Any step lets the sweep pass, which notes that the client is seen. No release is written.
+    // Any step makes the sweep run, which notes that the client is seen. No release is written.
     drop(store);
     clock.advance(IDLE / 2);
     let store = shared(directory.path(), &clock);
@@ -161,7 +161,7 @@ async fn expired_records_are_swept_from_the_disk() {
     clock.advance(IDLE * 2);
     store.nodes().await.unwrap();
     drop(store);
-    // The clock goes back: what is still on the disk would be found.
+    // The clock goes back: what is still on the disk would not be expired.
     let store = shared(directory.path(), &SetClock::new());
     assert_eq!(put(&store, client.uaid, client.channels[0], 1).await, PutVersionOutcome::Gone);
 }
@@ -182,7 +182,7 @@ async fn a_lease_lapses() {
 }
 
 #[tokio::test]
-async fn an_unreadable_record_is_told_and_stays() {
+async fn an_unreadable_record_is_reported_and_kept() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
     let store = shared(directory.path(), &clock);
     let client = offline(&store, 1).await;
@@ -214,7 +214,7 @@ async fn an_unreadable_record_is_told_and_stays() {
 }
 
 #[tokio::test]
-async fn puts_at_once_share_commits_and_are_all_kept() {
+async fn concurrent_puts_share_commits_and_are_all_kept() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
     let synced = Options { fsync: true, ..options(directory.path(), &clock) };
     let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(synced).unwrap());

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-/// A clock that tests set. It starts in November 2023.
+/// A clock that tests advance. It starts in November 2023.
 #[derive(Debug, Clone)]
 struct SetClock(Arc<AtomicU64>);
 
@@ -43,7 +43,7 @@ fn moving_clock() -> beckon_store::embedded::Clock {
     })
 }
 
-/// What the embedded store and Redis are opened with by their setting.
+/// Options to open a store by its name.
 fn open_options(data_dir: std::path::PathBuf) -> beckon_store::OpenOptions {
     beckon_store::OpenOptions {
         data_dir,

@@ -11,11 +11,11 @@ use beckon_types::{Dialect, Spelling, Urgency, Version};
 use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::TestRunner};
 use std::sync::Arc;
 
-/// Runs of steps, on each store.
+/// The number of runs on each store.
 const RUNS: u32 = 48;
 
 fn dialect() -> impl Strategy<Value = Dialect> {
-    // Mostly SimplePush, which has more rules.
+    // SimplePush has more rules.
     select(vec![Dialect::SimplePush, Dialect::SimplePush, Dialect::WebPush])
 }
 
@@ -51,7 +51,7 @@ fn hello() -> impl Strategy<Value = Step> {
     )
 }
 
-/// A sequence of one of the writes in a run, mostly.
+/// Usually the sequence of one of the writes of a run.
 fn sequence() -> impl Strategy<Value = u64> {
     0..25_u64
 }
@@ -60,7 +60,7 @@ fn topic() -> impl Strategy<Value = Option<u8>> {
     option::of(0..TOPICS)
 }
 
-/// Mostly none, so that it is mostly the one that the channel is registered with.
+/// Usually none, so that it usually equals the restriction of the channel.
 fn restricted() -> impl Strategy<Value = Option<u8>> {
     option::weighted(0.2, 0..KEYS)
 }

@@ -1,4 +1,4 @@
-//! What only the embedded store has for messages and broadcasts: its disk and its clock.
+//! Messages and broadcasts in the embedded store: what its disk and its clock do to them.
 
 use super::{IDLE, options, shared};
 use crate::SetClock;
@@ -25,14 +25,14 @@ async fn backlog(store: &Arc<dyn Store>, client: &Client, max: usize) -> Backlog
     claim_backlog(store, Hello { backlog_max: max, ..webpush(client.uaid, client.presence) }).await
 }
 
-/// How many messages a closed database holds.
+/// The number of messages in a closed database.
 fn on_disk(data_dir: &Path) -> u64 {
     let database = redb::Database::open(data_dir.join("store.redb")).unwrap();
     database.begin_read().unwrap().open_table(MESSAGES).unwrap().len().unwrap()
 }
 
 #[tokio::test]
-async fn messages_and_broadcasts_are_there_after_a_restart() {
+async fn messages_and_broadcasts_are_kept_over_a_restart() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
     let store = shared(directory.path(), &clock);
     let client = subscribed(&store, 1).await;
@@ -71,9 +71,9 @@ async fn messages_and_broadcasts_are_there_after_a_restart() {
     assert_eq!(accepted(&store, second).await.0.sequence, Sequence(3), "the sequence goes on");
 }
 
-/// What the operating system has of the file when a step is answered is what is left after `kill -9`.
+/// After `kill -9`, the file has what the operating system had received when the step was answered.
 #[tokio::test]
-async fn what_was_answered_survives_the_death_of_the_process() {
+async fn an_answered_step_survives_the_end_of_the_process() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
     let store = shared(directory.path(), &clock);
     let client = subscribed(&store, 1).await;
@@ -111,7 +111,7 @@ async fn a_message_is_returned_until_its_last_second_and_not_after() {
 }
 
 #[tokio::test]
-async fn expired_messages_make_room_and_keep_no_topic() {
+async fn expired_messages_leave_room_and_free_their_topics() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
     let store = shared(directory.path(), &clock);
     let client = subscribed(&store, 1).await;
@@ -129,7 +129,7 @@ async fn expired_messages_make_room_and_keep_no_topic() {
     assert_eq!(on_disk(directory.path()), 2);
 }
 
-/// Puts messages, has the client come to an end, and gives what is left on the disk of it and of another client.
+/// Puts messages of two clients, lets `end` happen to the first one, and returns the number of messages on the disk.
 async fn left_after<F: Future<Output = ()>>(end: impl FnOnce(Arc<dyn Store>, Client, SetClock) -> F) -> u64 {
     let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
     let store = shared(directory.path(), &clock);
@@ -145,7 +145,7 @@ async fn left_after<F: Future<Output = ()>>(end: impl FnOnce(Arc<dyn Store>, Cli
 }
 
 #[tokio::test]
-async fn with_a_channel_or_a_client_its_messages_leave_the_disk() {
+async fn the_messages_of_a_removed_channel_or_client_leave_the_disk() {
     let unregistered = left_after(|store, client, _| async move {
         unregister(&store, &client, client.channels[0]).await;
         release(&store, client.uaid, client.presence).await;
@@ -154,7 +154,7 @@ async fn with_a_channel_or_a_client_its_messages_leave_the_disk() {
     let expired = left_after(|store, client, clock| async move {
         release(&store, client.uaid, client.presence).await;
         clock.advance(IDLE * 2);
-        // The other client is connected, and this lets the sweep pass.
+        // The other client is connected, and this makes the sweep run.
         store.nodes().await.unwrap();
     });
     assert_eq!(expired.await, 1);
@@ -166,7 +166,7 @@ async fn with_a_channel_or_a_client_its_messages_leave_the_disk() {
     assert_eq!(left_after(|_, _, _| async {}).await, 6, "nothing has come to an end");
 }
 
-/// A sweep removes a bounded number, and goes on where it stopped.
+/// A sweep removes a bounded number of messages, and the next one continues where it stopped.
 #[tokio::test]
 async fn expired_messages_are_swept_from_the_disk() {
     const CLIENTS: usize = 12;
@@ -204,7 +204,7 @@ async fn expired_messages_are_swept_from_the_disk() {
 
 /// Steps of one batch see each other: a message that is put, replaced and removed before a commit.
 #[tokio::test]
-async fn steps_at_once_see_each_other_and_share_commits() {
+async fn concurrent_steps_see_each_other_and_share_commits() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
     let synced = beckon_store::embedded::Options { fsync: true, ..options(directory.path(), &clock) };
     let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(synced).unwrap());
@@ -218,7 +218,7 @@ async fn steps_at_once_see_each_other_and_share_commits() {
         let place = Place { sequence: Sequence(number), topic: topic.filter(|_| number % 2 == 1) };
         store.remove_messages(client.uaid, vec![place])
     });
-    // Queued in this order, since nothing makes the test's task give way, and performed by one thread.
+    // They are queued in this order, since the task of the test does not yield, and performed by one thread.
     let all = async {
         let puts = futures_util::future::join_all(puts);
         futures_util::future::join(puts, futures_util::future::join_all(removes)).await
@@ -236,7 +236,7 @@ async fn steps_at_once_see_each_other_and_share_commits() {
 }
 
 #[tokio::test]
-async fn an_unreadable_message_is_told_and_stays() {
+async fn an_unreadable_message_is_reported_and_kept() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
     let store = shared(directory.path(), &clock);
     let client = subscribed(&store, 1).await;
@@ -256,8 +256,8 @@ async fn an_unreadable_message_is_told_and_stays() {
     let claimed = store.hello(webpush(client.uaid, new_presence())).await;
     assert!(matches!(claimed, Err(StoreError::Unreadable(_))), "{claimed:?}");
     let (_, owner) = accepted(&store, lasting(Duration::ZERO, numbered(&client, 2))).await;
-    assert_eq!(owner, None, "the hello has changed nothing");
-    // Whoever does not have to read it can go on.
+    assert_eq!(owner, None, "the hello changed nothing");
+    // Steps that do not have to read it succeed.
     accepted(&store, numbered(&client, 2)).await;
     drop(store);
     assert_eq!(on_disk(directory.path()), 2);
