@@ -9,15 +9,22 @@
 //! redis.resume();
 //! redis.kill();               // SIGKILL
 //! redis.restart();            // same port, same files
+//! let replica = redis.start_replica();
+//! let snapshot = redis.snapshot();
+//! redis.restore(&snapshot);   // it knows what it knew then
+//! redis.fill_up();            // no memory left for anything new
+//! redis.make_room();
 //! ```
 //!
 //! [`RedisCluster::start`] makes a Redis Cluster of masters. A server starts in about 50 ms, a cluster in a few
 //! seconds. The servers end when the handle is dropped.
 
 mod cluster;
+mod faults;
 mod server;
 
 pub use self::{
     cluster::RedisCluster,
+    faults::Snapshot,
     server::{Options, RedisServer},
 };

@@ -1,12 +1,6 @@
 //! One Redis server.
 
-use crate::{
-    certificates::Certificates,
-    folder,
-    ports::Port,
-    process::{Process, Throttled},
-    wait_until,
-};
+use crate::{certificates::Certificates, folder, ports::Port, process::Process, wait_until};
 use std::{
     fs,
     net::{SocketAddr, TcpStream},
@@ -74,9 +68,14 @@ impl RedisServer {
 
     /// The URL for `BECKON_STORE`, with the password.
     pub fn url(&self) -> String {
+        self.url_at(self.address())
+    }
+
+    /// [`Self::url`] with another address, such as that of a forwarder.
+    pub fn url_at(&self, address: SocketAddr) -> String {
         let password = user_part(&self.options);
         let scheme = if self.options.tls { "rediss" } else { "redis" };
-        format!("{scheme}://{password}{}", self.address())
+        format!("{scheme}://{password}{address}")
     }
 
     /// The certificate authority of a server with [`Options::tls`], in PEM.
@@ -98,7 +97,7 @@ impl RedisServer {
         self.process.as_mut().expect("redis-server runs")
     }
 
-    fn process(&self) -> &Process {
+    pub(super) fn process(&self) -> &Process {
         self.process.as_ref().expect("redis-server runs")
     }
 
@@ -114,19 +113,9 @@ impl RedisServer {
         self.launch();
     }
 
-    /// Stops the process where it is (SIGSTOP): its sockets stay, and nothing is answered.
-    pub fn pause(&self) {
-        self.process().pause();
-    }
-
-    /// Continues a paused process.
-    pub fn resume(&self) {
-        self.process().resume();
-    }
-
-    /// Lets the server run for `percent` of the time only, until the result is dropped.
-    pub fn throttle(&self, percent: u32) -> Throttled {
-        Throttled::to(self.pid(), percent)
+    /// Where its files are.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Sends a command on a connection of its own, and returns the answer. Not for servers with TLS.
@@ -148,7 +137,11 @@ impl RedisServer {
         value.unwrap_or_else(|| panic!("INFO has no {name}")).trim().to_owned()
     }
 
-    pub(super) fn try_command(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
+    /// [`Self::command`] whose error is for the caller to judge.
+    ///
+    /// # Errors
+    /// The answer is an error, or none comes within 5 s.
+    pub fn try_command(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
         let client = redis::Client::open(self.url())?;
         let mut connection = client.get_connection_with_timeout(Duration::from_secs(1))?;
         connection.set_read_timeout(Some(Duration::from_secs(5)))?;

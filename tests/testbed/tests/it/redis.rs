@@ -1,6 +1,10 @@
 //! Redis servers, and what happens to them.
 
-use beckon_testbed::redis::{Options, RedisCluster, RedisServer};
+use beckon_testbed::{
+    forwarder::Forwarder,
+    redis::{Options, RedisCluster, RedisServer},
+    wait_until,
+};
 use redis::Value;
 
 fn text(value: &str) -> Value {
@@ -41,4 +45,85 @@ fn a_cluster_has_all_slots_again_after_a_restart() {
     cluster.nodes()[1].restart();
     cluster.wait_until_all_agree();
     assert_eq!(cluster.nodes()[1].info("cluster_enabled"), "1");
+}
+
+/// The code with which a command is refused.
+fn refusal(redis: &RedisServer, words: &[&str]) -> String {
+    redis.try_command(words).unwrap_err().code().unwrap().to_owned()
+}
+
+#[test]
+fn a_restored_server_knows_what_it_knew_then() {
+    for appendonly in [false, true] {
+        let mut redis = RedisServer::start_with(Options { appendonly, ..Options::default() });
+        redis.command(&["SET", "a", "old"]);
+        let snapshot = redis.snapshot();
+        redis.command(&["SET", "a", "new"]);
+        redis.command(&["SET", "b", "new"]);
+        redis.restore(&snapshot);
+        assert_eq!(redis.command(&["GET", "a"]), text("old"), "appendonly {appendonly}");
+        assert_eq!(redis.command(&["GET", "b"]), Value::Nil, "appendonly {appendonly}");
+        redis.lose_data();
+        assert_eq!(redis.command(&["GET", "a"]), Value::Nil, "appendonly {appendonly}");
+    }
+}
+
+#[test]
+fn a_full_server_refuses_what_needs_memory() {
+    let redis = RedisServer::start();
+    redis.command(&["SET", "a", "b"]);
+    redis.fill_up();
+    assert_eq!(refusal(&redis, &["SET", "a", "c"]), "OOM");
+    assert_eq!(redis.command(&["GET", "a"]), text("b"));
+    assert_eq!(redis.command(&["DEL", "a"]), Value::Int(1));
+    redis.make_room();
+    redis.command(&["SET", "a", "c"]);
+}
+
+#[test]
+fn a_replica_follows_lags_and_takes_over() {
+    let primary = RedisServer::start();
+    let link = Forwarder::to(primary.address());
+    let replica = primary.start_replica_through(link.address());
+    assert!(primary.is_primary() && !replica.is_primary());
+    primary.command(&["SET", "a", "1"]);
+    let reaches = |value: &str| {
+        wait_until("it is replicated", || (replica.command(&["GET", "a"]) == text(value)).then_some(()));
+    };
+    reaches("1");
+    assert_eq!(refusal(&replica, &["SET", "a", "2"]), "READONLY");
+    link.stall();
+    primary.command(&["SET", "a", "2"]);
+    assert_eq!(replica.command(&["GET", "a"]), text("1"), "it lags");
+    replica.become_primary();
+    link.heal();
+    primary.become_replica_of(replica.address());
+    assert_eq!(primary.command(&["GET", "a"]), text("1"), "what the replica lacked is lost");
+    assert_eq!(refusal(&primary, &["SET", "a", "3"]), "READONLY");
+}
+
+#[test]
+fn a_password_changes_and_a_user_lacks_rights() {
+    let mut redis = RedisServer::start();
+    let url = redis.url();
+    redis.set_password(Some("other"));
+    let ask = |url: &str| {
+        let mut connection = redis::Client::open(url)?.get_connection()?;
+        redis::cmd("SET").arg("a").arg("b").exec(&mut connection)
+    };
+    assert_eq!(ask(&url).unwrap_err().code(), Some("NOAUTH"));
+    ask(&redis.url()).unwrap();
+    redis.set_password(None);
+    ask(&url).unwrap();
+    let url = redis.add_user("reader", &["~*", "+@read", "+@connection"]);
+    assert_eq!(ask(&url).unwrap_err().code(), Some("NOPERM"));
+}
+
+#[test]
+fn dropped_clients_have_to_connect_again() {
+    let redis = RedisServer::start();
+    let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    redis.drop_clients();
+    assert!(redis::cmd("PING").exec(&mut connection).is_err());
+    assert!(redis::Client::open(redis.url()).unwrap().get_connection().is_ok());
 }
