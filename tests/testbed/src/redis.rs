@@ -16,15 +16,20 @@
 //! redis.make_room();
 //! ```
 //!
-//! [`RedisCluster::start`] makes a Redis Cluster of masters. A server starts in about 50 ms, a cluster in a few
-//! seconds. The servers end when the handle is dropped.
+//! [`RedisCluster`] is a Redis Cluster with or without replicas, [`RedisSentinel`] a primary with replicas and Sentinels.
+//! Both can be reached over [`Links`]: forwarders to each of their servers. A server starts in about 50 ms, a cluster in
+//! a few seconds. The servers end when the handle is dropped.
 
 mod cluster;
 mod faults;
+mod links;
+mod sentinel;
 mod server;
 
 pub use self::{
-    cluster::RedisCluster,
+    cluster::{ClusterOptions, RedisCluster},
     faults::Snapshot,
+    links::Links,
+    sentinel::RedisSentinel,
     server::{Options, RedisServer},
 };

@@ -1,54 +1,191 @@
 //! A Redis Cluster.
 
-use super::server::{Options, RedisServer, user_part};
-use crate::{ports::Port, wait_until};
+use super::{
+    links::Links,
+    server::{Options, RedisServer, user_part},
+};
+use crate::{forwarder::Forwarder, wait_until};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 /// Hash slots of a Redis Cluster.
 const SLOTS: usize = 16384;
 
-/// A Redis Cluster of masters without replicas, killed when dropped.
+/// What a cluster is started with.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// Shards; 3 or more are usual.
+    pub shards: usize,
+    /// Replicas of each shard.
+    pub replicas: usize,
+    /// Whether programs may reach it over forwarders ([`RedisCluster::links`]). The servers then name no host but
+    /// their forwarders' port (`cluster-preferred-endpoint-type unknown-endpoint`): a program stays with the address
+    /// that it was given, so each can have links of its own.
+    pub forwarded: bool,
+    /// What each server is started with. Without TLS.
+    pub server: Options,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self { shards: 3, replicas: 0, forwarded: false, server: Options::default() }
+    }
+}
+
+/// A Redis Cluster, killed when dropped.
 #[derive(Debug)]
 pub struct RedisCluster {
+    options: ClusterOptions,
+    /// The first primaries of all shards, then the replicas of the first shard, of the second, and so on.
     nodes: Vec<RedisServer>,
+    /// From replicas to each server, if the cluster is forwarded.
+    replication: Vec<Forwarder>,
+    /// Links that were given out.
+    links: u8,
 }
 
 impl RedisCluster {
-    /// Starts a cluster of so many masters (3 or more are usual) and waits until all of them agree.
-    pub fn start(masters: usize) -> Self {
-        Self::start_with(masters, Options::default())
+    /// Starts a cluster of so many primaries without replicas, and waits until all of them agree.
+    pub fn start(shards: usize) -> Self {
+        Self::start_with(shards, Options::default())
     }
 
-    /// Starts a cluster whose servers have these options. Without TLS.
-    pub fn start_with(masters: usize, options: Options) -> Self {
-        let start = |_| RedisServer::start_as(options.clone(), Some(Port::free()));
-        let nodes: Vec<_> = (0..masters).map(start).collect();
-        for (index, node) in nodes.iter().enumerate() {
-            let (first, end) = (SLOTS * index / masters, SLOTS * (index + 1) / masters);
-            node.command(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &(end - 1).to_string()]);
-            node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
-        }
-        for node in &nodes[1..] {
-            let bus = node.bus.as_ref().expect("a node of a cluster").number().to_string();
-            nodes[0].command(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string(), &bus]);
-        }
-        let cluster = Self { nodes };
-        cluster.wait_until_all_agree();
+    /// Starts a cluster of so many primaries without replicas, whose servers have these options. Without TLS.
+    pub fn start_with(shards: usize, server: Options) -> Self {
+        Self::start_as(ClusterOptions { shards, server, ..ClusterOptions::default() })
+    }
+
+    /// Starts a cluster and waits until all servers agree and all replicas have everything.
+    pub fn start_as(options: ClusterOptions) -> Self {
+        let count = options.shards * (1 + options.replicas);
+        let start = |_| RedisServer::start_in_cluster(options.server.clone(), options.forwarded);
+        let nodes: Vec<_> = (0..count).map(start).collect();
+        let replication = nodes.iter().filter_map(RedisServer::forwarder).collect();
+        let cluster = Self { options, nodes, replication, links: 0 };
+        cluster.join();
         cluster
     }
 
-    /// The URL for `BECKON_STORE`, with the password, naming all masters.
-    pub fn url(&self) -> String {
-        let password = self.nodes.first().map(|node| user_part(&node.options)).unwrap_or_default();
-        let hosts: Vec<_> = self.nodes.iter().map(|node| node.address().to_string()).collect();
-        format!("redis-cluster://{password}{}", hosts.join(","))
+    /// Makes a cluster of servers that do not know each other.
+    fn join(&self) {
+        let shards = self.options.shards;
+        for (index, node) in self.nodes[..shards].iter().enumerate() {
+            let (first, end) = (SLOTS * index / shards, SLOTS * (index + 1) / shards);
+            node.command(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &(end - 1).to_string()]);
+            node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
+        }
+        for node in &self.nodes[1..] {
+            let (port, bus) = (node.port().to_string(), node.bus_port().to_string());
+            self.nodes[0].command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+        }
+        self.wait_until_all_agree();
+        for shard in 0..shards {
+            let id = self.nodes[shard].cluster_id();
+            for replica in &self.shard(shard)[1..] {
+                replica.command(&["CLUSTER", "REPLICATE", &id]);
+                replica.wait_until_replicated();
+            }
+        }
     }
 
-    /// The masters, to pause, kill or restart them. A restarted one knows its place in the cluster.
+    /// The URL for `BECKON_STORE`, with the password, naming the first primary of each shard.
+    pub fn url(&self) -> String {
+        self.url_with(self.nodes[..self.options.shards].iter().map(RedisServer::address))
+    }
+
+    fn url_with(&self, addresses: impl Iterator<Item = SocketAddr>) -> String {
+        let hosts: Vec<_> = addresses.map(|address| address.to_string()).collect();
+        format!("redis-cluster://{}{}", user_part(&self.options.server), hosts.join(","))
+    }
+
+    /// New links to all servers, for a program that is to have its own.
+    ///
+    /// # Panics
+    /// If the cluster is not [`ClusterOptions::forwarded`].
+    pub fn links(&mut self) -> Links {
+        self.links += 1;
+        let ip = IpAddr::V4(Ipv4Addr::new(127, 0, 1, self.links));
+        let shards: Vec<Vec<_>> = (0..self.options.shards)
+            .map(|shard| self.shard(shard).into_iter().map(|node| Arc::new(node.forwarder_at(ip))).collect())
+            .collect();
+        let url = self.url_with(shards.iter().map(|shard: &Vec<Arc<Forwarder>>| shard[0].address()));
+        Links::new(url, shards)
+    }
+
+    /// The servers, to pause, kill or restart them: first a primary of each shard, then the replicas. A restarted one
+    /// knows its place in the cluster.
     pub fn nodes(&mut self) -> &mut [RedisServer] {
         &mut self.nodes
     }
 
-    /// Waits until every node knows all others and who has every slot.
+    /// The link over which other servers replicate from this one (its index in [`Self::nodes`]), in a cluster that is
+    /// [`ClusterOptions::forwarded`].
+    pub fn replication(&self, node: usize) -> &Forwarder {
+        &self.replication[node]
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.options.shards
+    }
+
+    /// Indices of the servers of a shard in [`Self::nodes`].
+    fn indices(&self, shard: usize) -> impl Iterator<Item = usize> + use<> {
+        let ClusterOptions { shards, replicas, .. } = self.options;
+        std::iter::once(shard).chain((0..replicas).map(move |replica| shards + shard * replicas + replica))
+    }
+
+    /// The servers of a shard.
+    pub fn shard(&self, shard: usize) -> Vec<&RedisServer> {
+        self.indices(shard).map(|index| &self.nodes[index]).collect()
+    }
+
+    /// Waits until one running server of a shard, and no other, takes itself for its primary, and returns its index in
+    /// [`Self::nodes`].
+    pub fn primary(&self, shard: usize) -> usize {
+        wait_until(&format!("shard {shard} has one primary"), || {
+            let is_primary =
+                |index: &usize| self.nodes[*index].is_running() && self.nodes[*index].is_primary();
+            let primaries: Vec<_> = self.indices(shard).filter(is_primary).collect();
+            (primaries.len() == 1).then(|| primaries[0])
+        })
+    }
+
+    /// Promotes a replica of a shard and waits until all servers that run agree. Nothing is lost.
+    ///
+    /// # Panics
+    /// If the shard has no replica that runs.
+    pub fn fail_over(&self, shard: usize) {
+        let former = self.primary(shard);
+        let replica = self.indices(shard).find(|index| *index != former && self.nodes[*index].is_running());
+        let replica = &self.nodes[replica.expect("a replica that runs")];
+        replica.command(&["CLUSTER", "FAILOVER"]);
+        wait_until("a replica is promoted", || replica.is_primary().then_some(()));
+        self.primary(shard);
+        self.wait_until_all_agree();
+    }
+
+    /// Kills the primary of a shard, waits until a replica has taken its place, and returns the index of the former in
+    /// [`Self::nodes`], to restart it. What was not replicated is lost.
+    pub fn fail_over_by_kill(&mut self, shard: usize) -> usize {
+        let former = self.primary(shard);
+        self.nodes[former].kill();
+        self.primary(shard);
+        self.wait_until_all_agree();
+        former
+    }
+
+    /// Restarts a shard without what it knew.
+    pub fn lose_data(&mut self, shard: usize) {
+        let indices: Vec<_> = self.indices(shard).collect();
+        indices.iter().for_each(|index| self.nodes[*index].kill());
+        indices.iter().for_each(|index| self.nodes[*index].lose_data());
+        self.wait_until_all_agree();
+    }
+
+    /// Waits until every server that runs knows all others and who has every slot.
     pub fn wait_until_all_agree(&self) {
         let agrees = |node: &RedisServer| match node.try_command(&["CLUSTER", "INFO"]) {
             Ok(redis::Value::BulkString(text)) => {
@@ -58,6 +195,8 @@ impl RedisCluster {
             }
             Ok(_) | Err(_) => false,
         };
-        wait_until("the nodes of the Redis Cluster agree", || self.nodes.iter().all(agrees).then_some(()));
+        wait_until("the nodes of the Redis Cluster agree", || {
+            self.nodes.iter().filter(|node| node.is_running()).all(agrees).then_some(())
+        });
     }
 }

@@ -1,10 +1,13 @@
 //! One Redis server.
 
-use crate::{certificates::Certificates, folder, ports::Port, process::Process, wait_until};
+use crate::{
+    certificates::Certificates, folder, forwarder::Forwarder, ports::Port, process::Process, wait_until,
+};
 use std::{
     fs,
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 use tempfile::TempDir;
@@ -31,7 +34,9 @@ pub struct RedisServer {
     pub(super) options: Options,
     port: Port,
     /// For the other nodes of a cluster.
-    pub(super) bus: Option<Port>,
+    bus: Option<Port>,
+    /// Where others are told to connect, instead of `port`. A forwarder listens there.
+    announced: Option<Arc<Port>>,
     certificates: Option<Certificates>,
     folder: TempDir,
 }
@@ -44,16 +49,55 @@ impl RedisServer {
 
     /// Starts a server.
     pub fn start_with(options: Options) -> Self {
-        Self::start_as(options, None)
+        Self::start_as(options, None, None)
     }
 
-    /// Starts a server, as a node of a Redis Cluster if it has a port for the others.
-    pub(super) fn start_as(options: Options, bus: Option<Port>) -> Self {
+    /// Starts a server that names a port of its forwarder to its replicas and Sentinels.
+    pub(super) fn start_announced(options: Options) -> Self {
+        Self::start_as(options, None, Some(Arc::new(Port::free())))
+    }
+
+    /// Starts a node of a Redis Cluster. If it is to be forwarded, it names a port of its forwarders, and no host.
+    pub(super) fn start_in_cluster(options: Options, forwarded: bool) -> Self {
+        Self::start_as(options, Some(Port::free()), forwarded.then(|| Arc::new(Port::free())))
+    }
+
+    fn start_as(options: Options, bus: Option<Port>, announced: Option<Arc<Port>>) -> Self {
         let certificates = options.tls.then(Certificates::make);
         let (port, folder) = (Port::free(), folder::temporary());
-        let mut server = Self { process: None, options, port, bus, certificates, folder };
+        let mut server = Self { process: None, options, port, bus, announced, certificates, folder };
         server.launch();
         server
+    }
+
+    /// A forwarder at the port that it announces, if it announces one.
+    pub(super) fn forwarder(&self) -> Option<Forwarder> {
+        self.announced.is_some().then(|| self.forwarder_at(self.address().ip()))
+    }
+
+    /// A forwarder at the port that it announces, at another local address.
+    ///
+    /// # Panics
+    /// If it announces none.
+    pub(super) fn forwarder_at(&self, ip: IpAddr) -> Forwarder {
+        let port = self.announced.as_ref().expect("a server that announces a port");
+        Forwarder::between(ip, Arc::clone(port), self.address())
+    }
+
+    /// The port for the other nodes of its cluster.
+    pub(super) fn bus_port(&self) -> u16 {
+        self.bus.as_ref().expect("a node of a cluster").number()
+    }
+
+    /// Its id in its cluster.
+    pub(super) fn cluster_id(&self) -> String {
+        let id = redis::from_redis_value(self.command(&["CLUSTER", "MYID"]));
+        id.unwrap_or_else(|error| panic!("CLUSTER MYID: {error}"))
+    }
+
+    /// Whether its process has been started and not killed.
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
     }
 
     /// The port of 127.0.0.1 that clients connect to.
@@ -199,8 +243,19 @@ impl RedisServer {
         if self.options.appendonly {
             add(&["--appendonly", "yes", "--appendfsync", "always"]);
         }
-        if let Some(bus) = &self.bus {
-            add(&["--cluster-enabled", "yes", "--cluster-port", &bus.number().to_string()]);
+        let announced = self.announced.as_ref().map(|port| port.number().to_string());
+        match (&self.bus, &announced) {
+            (Some(bus), announced) => {
+                add(&["--cluster-enabled", "yes", "--cluster-port", &bus.number().to_string()]);
+                if let Some(port) = announced {
+                    add(&["--cluster-announce-port", port]);
+                    add(&["--cluster-preferred-endpoint-type", "unknown-endpoint"]);
+                }
+            }
+            (None, Some(port)) => {
+                add(&["--replica-announce-ip", "127.0.0.1", "--replica-announce-port", port])
+            }
+            (None, None) => {}
         }
         arguments.extend(self.options.arguments.iter().cloned());
         arguments

@@ -2,7 +2,7 @@
 
 use beckon_testbed::{
     forwarder::Forwarder,
-    redis::{Options, RedisCluster, RedisServer},
+    redis::{ClusterOptions, Options, RedisCluster, RedisSentinel, RedisServer},
     wait_until,
 };
 use redis::Value;
@@ -126,4 +126,68 @@ fn dropped_clients_have_to_connect_again() {
     redis.drop_clients();
     assert!(redis::cmd("PING").exec(&mut connection).is_err());
     assert!(redis::Client::open(redis.url()).unwrap().get_connection().is_ok());
+}
+
+/// A key of each shard of three.
+const KEYS: [&str; 3] = ["{3}", "{1}", "{0}"];
+
+fn ask(url: &str, words: &[&str]) -> redis::RedisResult<Value> {
+    let nodes: Vec<_> = url.strip_prefix("redis-cluster://").unwrap().split(',').collect();
+    let client = redis::cluster::ClusterClient::new(nodes.iter().map(|node| format!("redis://{node}")))?;
+    redis::cmd(words[0]).arg(&words[1..]).query(&mut client.get_connection()?)
+}
+
+#[test]
+fn a_cluster_is_reached_over_links_of_ones_own() {
+    let mut cluster = RedisCluster::start_as(ClusterOptions { forwarded: true, ..ClusterOptions::default() });
+    let (ours, theirs) = (cluster.links(), cluster.links());
+    for (shard, key) in KEYS.iter().enumerate() {
+        ask(ours.url(), &["SET", key, "a"]).unwrap();
+        assert_eq!(cluster.nodes()[shard].command(&["GET", key]), text("a"));
+    }
+    ours.shard(1).cut();
+    assert!(ask(ours.url(), &["GET", KEYS[1]]).is_err());
+    assert_eq!(ask(theirs.url(), &["GET", KEYS[1]]).unwrap(), text("a"));
+    ours.heal();
+    assert_eq!(ask(ours.url(), &["GET", KEYS[1]]).unwrap(), text("a"));
+}
+
+#[test]
+fn a_shard_fails_over_on_order_and_by_kill() {
+    let server = Options {
+        arguments: ["--cluster-node-timeout", "3000"].map(str::to_owned).to_vec(),
+        ..Options::default()
+    };
+    let options = ClusterOptions { replicas: 1, forwarded: true, server, ..ClusterOptions::default() };
+    let mut cluster = RedisCluster::start_as(options);
+    let links = cluster.links();
+    assert_eq!(cluster.primary(1), 1);
+    ask(links.url(), &["SET", KEYS[1], "a"]).unwrap();
+    cluster.fail_over(1);
+    assert_eq!(cluster.primary(1), 4);
+    assert_eq!(ask(links.url(), &["GET", KEYS[1]]).unwrap(), text("a"));
+    assert_eq!(cluster.fail_over_by_kill(1), 4);
+    assert_eq!(cluster.primary(1), 1);
+    cluster.nodes()[4].restart();
+    cluster.wait_until_all_agree();
+    assert_eq!(ask(links.url(), &["GET", KEYS[1]]).unwrap(), text("a"));
+    ask(links.url(), &["SET", KEYS[0], "a"]).unwrap();
+    cluster.lose_data(1);
+    assert_eq!(ask(links.url(), &["GET", KEYS[1]]).unwrap(), Value::Nil);
+    assert_eq!(ask(links.url(), &["GET", KEYS[0]]).unwrap(), text("a"));
+}
+
+#[test]
+fn sentinels_fail_over_on_order_and_by_kill() {
+    let mut watched = RedisSentinel::start(1, &Options::default());
+    assert_eq!(watched.primary(), 0);
+    watched.servers()[0].command(&["SET", "a", "b"]);
+    watched.fail_over();
+    assert_eq!(watched.primary(), 1);
+    wait_until("the former primary is a replica", || (!watched.servers()[0].is_primary()).then_some(()));
+    watched.servers()[0].wait_until_replicated();
+    assert_eq!(watched.fail_over_by_kill(), 1);
+    assert_eq!(watched.primary(), 0);
+    assert_eq!(watched.servers()[0].command(&["GET", "a"]), text("b"));
+    assert!(watched.url().starts_with("redis-sentinel://127.0.0.1:"), "{}", watched.url());
 }

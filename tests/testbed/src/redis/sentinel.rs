@@ -1,0 +1,157 @@
+//! A Redis server with replicas, and Sentinels that choose the primary.
+
+use super::{
+    links::Links,
+    server::{Options, RedisServer, user_part},
+};
+use crate::{folder, forwarder::Forwarder, ports::Port, process::Process, wait_until};
+use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use tempfile::TempDir;
+
+/// The name by which the Sentinels know the primary.
+const NAME: &str = "beckon";
+
+/// Sentinels. Two have to agree.
+const SENTINELS: usize = 3;
+
+/// Milliseconds without an answer until a Sentinel takes the primary for down.
+const DOWN_AFTER_MS: u32 = 2000;
+
+/// One primary, its replicas, and three Sentinels, killed when dropped.
+#[derive(Debug)]
+pub struct RedisSentinel {
+    sentinels: Vec<Sentinel>,
+    servers: Vec<RedisServer>,
+    /// To each server: this is where the Sentinels send programs.
+    links: Vec<Arc<Forwarder>>,
+}
+
+/// One Sentinel.
+#[derive(Debug)]
+struct Sentinel {
+    process: Process,
+    port: Port,
+    _folder: TempDir,
+}
+
+impl RedisSentinel {
+    /// Starts a primary with so many replicas, and Sentinels that watch it, and waits until they know everything.
+    pub fn start(replicas: usize, options: &Options) -> Self {
+        let servers: Vec<_> = (0..=replicas).map(|_| RedisServer::start_announced(options.clone())).collect();
+        let links: Vec<_> = servers.iter().filter_map(RedisServer::forwarder).map(Arc::new).collect();
+        let primary = links[0].address();
+        servers[1..].iter().for_each(|replica| replica.become_replica_of(primary));
+        let sentinels = (0..SENTINELS).map(|_| Sentinel::start(primary, options)).collect();
+        let watched = Self { sentinels, servers, links };
+        watched.wait_until_known();
+        watched
+    }
+
+    /// The URL for `BECKON_STORE`, with the password, naming all Sentinels.
+    pub fn url(&self) -> String {
+        let hosts: Vec<_> =
+            self.sentinels.iter().map(|sentinel| sentinel.port.address().to_string()).collect();
+        format!("redis-sentinel://{}{}/{NAME}", user_part(&self.servers[0].options), hosts.join(","))
+    }
+
+    /// The links of all programs to the servers. The Sentinels themselves, and replication, use them too.
+    pub fn links(&self) -> Links {
+        Links::new(self.url(), vec![self.links.clone()])
+    }
+
+    /// The servers, to pause, kill or restart them.
+    pub fn servers(&mut self) -> &mut [RedisServer] {
+        &mut self.servers
+    }
+
+    /// The index of the server that the Sentinels call primary, in [`Self::servers`].
+    pub fn primary(&self) -> usize {
+        let address = self.sentinels[0].primary();
+        let index = self.links.iter().position(|link| link.address() == address);
+        index.unwrap_or_else(|| panic!("{address} is none of {:?}", self.links))
+    }
+
+    /// Orders a fail-over and waits until every Sentinel names the new primary and it accepts writes.
+    pub fn fail_over(&self) {
+        let former = self.primary();
+        let command = ["SENTINEL", "FAILOVER", NAME];
+        wait_until("a Sentinel starts the fail-over", || self.sentinels[0].try_command(&command).ok());
+        self.wait_until_primary_is_not(former);
+    }
+
+    /// Kills the primary, waits until a replica has taken its place, and returns the index of the former in
+    /// [`Self::servers`], to restart it. What was not replicated is lost.
+    pub fn fail_over_by_kill(&mut self) -> usize {
+        let former = self.primary();
+        self.servers[former].kill();
+        self.wait_until_primary_is_not(former);
+        former
+    }
+
+    fn wait_until_primary_is_not(&self, former: usize) {
+        wait_until("the Sentinels name another primary", || {
+            let named: Vec<_> = self.sentinels.iter().map(Sentinel::primary).collect();
+            let index = self.links.iter().position(|link| link.address() == named[0])?;
+            let agree = named.iter().all(|address| *address == named[0]);
+            (agree && index != former && self.servers[index].is_primary()).then_some(())
+        });
+    }
+
+    /// Waits until every Sentinel knows the others and every replica.
+    fn wait_until_known(&self) {
+        let (others, replicas) = (SENTINELS - 1, self.servers.len() - 1);
+        for sentinel in &self.sentinels {
+            wait_until("the Sentinels know each other and the replicas", || {
+                let about = sentinel.try_command(&["SENTINEL", "MASTER", NAME]).ok()?;
+                let about: std::collections::HashMap<String, String> = redis::from_redis_value(about).ok()?;
+                let is =
+                    |name: &str, count: usize| about.get(name).is_some_and(|text| *text == count.to_string());
+                (is("num-other-sentinels", others) && is("num-slaves", replicas)).then_some(())
+            });
+        }
+    }
+}
+
+impl Sentinel {
+    fn start(primary: SocketAddr, options: &Options) -> Self {
+        let (port, folder) = (Port::free(), folder::temporary());
+        let file = folder.path().join("sentinel.conf");
+        let mut text = format!(
+            "port {}\nbind 127.0.0.1\ndir .\nsentinel monitor {NAME} {} {} 2\n\
+             sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\nsentinel failover-timeout {NAME} 10000\n",
+            port.number(),
+            primary.ip(),
+            primary.port()
+        );
+        if let Some(password) = &options.password {
+            text.push_str(&format!("sentinel auth-pass {NAME} {password}\n"));
+        }
+        fs::write(&file, text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let arguments = [file.as_os_str(), "--sentinel".as_ref()];
+        let log = folder.path().join("redis-sentinel.log");
+        let process = Process::start(Path::new("redis-server"), &arguments, &[], &log);
+        let mut sentinel = Self { process, port, _folder: folder };
+        wait_until("a Sentinel answers", || {
+            if let Err(ended) = sentinel.process.check() {
+                panic!("{ended}");
+            }
+            sentinel.try_command(&["PING"]).ok()
+        });
+        sentinel
+    }
+
+    /// Where it sends programs.
+    fn primary(&self) -> SocketAddr {
+        let named = self.try_command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]);
+        let named = named.and_then(|named| Ok(redis::from_redis_value::<(String, String)>(named)?));
+        let (host, port) = named.unwrap_or_else(|error| panic!("a Sentinel: {error}"));
+        format!("{host}:{port}").parse().unwrap_or_else(|error| panic!("{host}:{port}: {error}"))
+    }
+
+    fn try_command(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
+        let client = redis::Client::open(format!("redis://{}", self.port.address()))?;
+        let mut connection = client.get_connection_with_timeout(Duration::from_secs(1))?;
+        connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+        redis::cmd(words[0]).arg(&words[1..]).query(&mut connection)
+    }
+}
