@@ -5,7 +5,7 @@
 
 mod paths;
 
-pub use paths::paths;
+pub(crate) use paths::paths;
 
 use crate::{mailbox::Mailbox, node::Node, presence::pace};
 use beckon_store::StoreError;
@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// How often the store is asked. A change reaches the first sockets within this time and one answer of the store.
-pub const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Time over which subscribers are told of a change, if they are few enough for [`TELL_RATE_MAX`].
 const TELL_WINDOW: Duration = Duration::from_millis(500);
@@ -28,7 +28,7 @@ const TELL_RATE_MAX: u32 = 20_000;
 ///
 /// # Errors
 /// The store does not answer in its time. What is known stays.
-pub async fn read(node: &Node) -> Result<bool, StoreError> {
+pub(crate) async fn read(node: &Node) -> Result<bool, StoreError> {
     let known = node.broadcasts.read().clone();
     let Some(mut found) = node.store.broadcasts(known.revision).await? else { return Ok(false) };
     found.values = found.values.into_iter().map(|value| shared(&known, value)).collect();
@@ -47,7 +47,7 @@ fn shared(known: &Broadcasts, (id, version): (Arc<str>, Arc<str>)) -> (Arc<str>,
 }
 
 /// Keeps the broadcasts current, and tells subscribers of changes, until `stop` is cancelled.
-pub async fn keep_current(node: &Node, stop: &CancellationToken) {
+pub(crate) async fn keep_current(node: &Node, stop: &CancellationToken) {
     let changed = Notify::new();
     let both = async { tokio::join!(keep_reading(node, &changed), keep_telling(node, &changed, stop)) };
     stop.run_until_cancelled(both).await;
@@ -83,6 +83,6 @@ async fn keep_telling(node: &Node, changed: &Notify, stop: &CancellationToken) {
         let mut subscribers = node.registry.all();
         subscribers.retain(|mailbox| mailbox.is_subscribed());
         let at_full_rate = Duration::from_secs(1) * subscribers.len() as u32 / TELL_RATE_MAX;
-        pace(subscribers, at_full_rate.max(TELL_WINDOW), stop.clone(), Mailbox::broadcasts).await;
+        pace(subscribers, at_full_rate.max(TELL_WINDOW), stop.clone(), Mailbox::signal_broadcasts).await;
     }
 }

@@ -1,17 +1,17 @@
 //! Giving memory back when many clients have left.
 //!
-//! An allocator gives the kernel whole pages, and those who stay are spread over nearly all of them: when nine of ten
-//! clients have left at random, hardly a page is empty. So the connections that are left are moved together. A
-//! connection at rest is little more than a socket and a session: its task suspends it and ends, and it is resumed in
-//! a new one, for which the allocator takes the oldest place that is free. What the peer or other nodes send meanwhile
-//! waits in the kernel and in the mailbox, about a tenth of a second and longer on a node that is busy.
+//! An allocator returns whole pages to the kernel, and the connections that stay are spread over nearly all of them:
+//! when nine of ten clients have left at random, hardly a page is empty. So the remaining connections are moved
+//! together: they are suspended and resumed in new tasks, for which the allocator takes the lowest free addresses. What
+//! the peer or other nodes send meanwhile waits in the kernel and in the mailbox, for about a tenth of a second, longer
+//! on a busy node.
 //!
-//! They are moved in batches that leave their old places before they take new ones, and free the last of them (the
-//! tables of their channels) after that: memory that is freed and wanted again at once does not get back to where the
-//! allocator would choose the oldest place. The mailboxes stay where they are, since other tasks hold them, too.
+//! Connections are moved in batches that free all their old memory before they take new memory, except for the tables
+//! of their channels, which are freed afterwards: memory that is freed and wanted again at once comes from the thread's
+//! own cache, wherever that is. The mailboxes stay where they are, since other tasks hold them too.
 
-use crate::{connection::Suspended, node::Node};
-use std::{sync::Arc, time::Duration};
+use crate::{connection::Connection, node::Node, suspended::Suspended};
+use std::{mem, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     task::yield_now,
@@ -20,66 +20,63 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Connections that are moved together.
-pub const BATCH_LEN: usize = 4096;
+pub(crate) const BATCH_LEN: usize = 4096;
 
-/// With fewer connections at most since the last time, there is nothing worth moving for.
-const CONNECTIONS_MIN: u64 = 1024;
+/// Below this peak, moving connections frees nothing worth the effort.
+const PEAK_MIN: u64 = 1024;
 
-/// How often it is looked whether enough have left.
-pub const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the number of connections is compared with its peak.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// When no connection has come for so long, a batch does not wait for the others: they are busy, and stay.
+/// Stop gathering a batch once no connection has arrived for this long; the rest are busy and stay.
 const GATHER_PAUSE: Duration = Duration::from_millis(5);
 
-/// Connections that are resumed before others have the thread.
+/// Connections that are resumed before other tasks get the thread.
 const RESUMED_AT_ONCE: usize = 32;
 
-/// Moves connections whenever half of them have left, until the node stops. Then all who were on their way go on.
-pub async fn run(
+/// Moves the connections whenever half of them have left, until `stop` is cancelled. Then it resumes what is still
+/// suspended and returns.
+pub(crate) async fn run(
     node: Arc<Node>,
-    mut moving: mpsc::Receiver<Suspended>,
+    mut suspended: mpsc::Receiver<Suspended>,
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
-    let mut looks = interval(LOOK_INTERVAL);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut most = 0;
+    let mut checks = interval(CHECK_INTERVAL);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             // Came too late for its batch.
-            Some(late) = moving.recv() => resume(&node, vec![late], &tasks).await,
-            _ = looks.tick() => {
-                let open = node.registry.open();
-                most = open.max(most);
-                if most >= CONNECTIONS_MIN && open <= most / 2 && !node.is_draining() {
-                    let moved = compact(&node, &mut moving, &tasks).await;
-                    tracing::info!(connections = open, moved, "many have left, their memory is given back");
-                    most = open;
+            Some(late) = suspended.recv() => resume(&node, vec![late], &tasks).await,
+            _ = checks.tick() => {
+                let (open, peak) = (node.registry.open(), node.registry.peak());
+                if peak >= PEAK_MIN && open <= peak / 2 && !node.is_draining() {
+                    let moved = compact(&node, &mut suspended, &tasks).await;
+                    tracing::info!(connections = open, moved, "many clients have left; compacted memory");
+                    node.registry.reset_peak();
                 }
             }
         }
     }
-    moving.close();
+    suspended.close();
     let mut rest = Vec::new();
-    while moving.recv_many(&mut rest, BATCH_LEN).await > 0 {}
+    while suspended.recv_many(&mut rest, BATCH_LEN).await > 0 {}
     resume(&node, rest, &tasks).await;
 }
 
-/// Moves all connections that are at rest. Returns how many did.
-async fn compact(node: &Node, moving: &mut mpsc::Receiver<Suspended>, tasks: &TaskTracker) -> usize {
+/// Moves all connections that are at rest. Returns how many there were.
+async fn compact(node: &Arc<Node>, suspended: &mut mpsc::Receiver<Suspended>, tasks: &TaskTracker) -> usize {
     let mut moved = 0;
     for batch in node.registry.all().chunks(BATCH_LEN) {
         if node.is_draining() {
             break;
         }
-        for mailbox in batch {
-            mailbox.move_out();
-        }
+        batch.iter().for_each(|mailbox| mailbox.signal_suspend());
         let mut gathered = Vec::with_capacity(batch.len());
         while gathered.len() < batch.len() {
             let missing = batch.len() - gathered.len();
-            match timeout(GATHER_PAUSE, moving.recv_many(&mut gathered, missing)).await {
+            match timeout(GATHER_PAUSE, suspended.recv_many(&mut gathered, missing)).await {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => break,
             }
@@ -90,20 +87,79 @@ async fn compact(node: &Node, moving: &mut mpsc::Receiver<Suspended>, tasks: &Ta
     moved
 }
 
-/// Has connections go on, in tasks of their own.
-async fn resume(node: &Node, connections: Vec<Suspended>, tasks: &TaskTracker) {
-    let mut left = Vec::with_capacity(connections.len());
-    for (index, suspended) in connections.into_iter().enumerate() {
-        match suspended.resume() {
-            Ok((running, vacated)) => {
-                tasks.spawn(running);
-                left.push(vacated);
+/// Resumes connections, each in its own task.
+async fn resume(node: &Arc<Node>, connections: Vec<Suspended>, tasks: &TaskTracker) {
+    let mut old_sessions = Vec::with_capacity(connections.len());
+    for (index, mut suspended) in connections.into_iter().enumerate() {
+        let session = suspended.session.clone();
+        old_sessions.push(mem::replace(&mut suspended.session, session));
+        match Connection::resume(node.clone(), suspended) {
+            Ok(connection) => {
+                tasks.spawn(connection.run());
                 node.metrics.connections_moved.inc();
             }
-            Err(error) => tracing::warn!(%error, "connection lost when it was to be moved"),
+            Err(error) => tracing::warn!(%error, "connection lost while being moved"),
         }
         if index % RESUMED_AT_ONCE == RESUMED_AT_ONCE - 1 {
             yield_now().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_node::TestNode;
+
+    #[tokio::test]
+    async fn all_connections_at_rest_are_moved() {
+        let mut test = TestNode::start(BATCH_LEN).await;
+        let mut peers = Vec::new();
+        for _ in 0..20 {
+            let mut peer = test.peer().await;
+            peer.ping().await;
+            peers.push(peer);
+        }
+        let tasks = TaskTracker::new();
+        // Connections of which nothing is heard are not waited for.
+        let _silent: Vec<_> = (0..20).filter_map(|_| test.node.registry.enter(100)).collect();
+        assert_eq!(compact(&test.node, &mut test.suspended, &tasks).await, peers.len());
+        assert_eq!(test.node.metrics.connections_moved.get(), peers.len() as u64);
+        for peer in &mut peers {
+            peer.ping().await;
+        }
+        drop(peers);
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    #[tokio::test]
+    async fn connections_that_are_suspended_when_the_node_stops_are_resumed() {
+        let mut test = TestNode::start(BATCH_LEN).await;
+        let mut peers = Vec::new();
+        for _ in 0..20 {
+            let mut peer = test.peer().await;
+            peer.ping().await;
+            peers.push(peer);
+        }
+        for mailbox in test.node.registry.all() {
+            mailbox.signal_suspend();
+        }
+        while let Some(ended) = test.running.join_next().await {
+            ended.unwrap();
+        }
+        for mailbox in test.node.registry.all() {
+            mailbox.signal_drain();
+        }
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        stop.cancel();
+        run(test.node.clone(), test.suspended, tasks.clone(), stop).await;
+        for peer in &mut peers {
+            assert!(peer.receive().await.is_close());
+        }
+        drop(peers);
+        tasks.close();
+        tasks.wait().await;
+        assert_eq!(test.node.registry.open(), 0);
     }
 }

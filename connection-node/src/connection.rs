@@ -1,41 +1,30 @@
 //! One connection: a socket, a mailbox, a session, and the store step that is under way.
 //!
-//! The connection is one state machine, polled by its own task: it brings the session what happened, and
-//! carries out the effects. It waits for four things at once (the step, the mailbox, the socket to be readable,
-//! the socket to be writable), and the wheel of [`crate::timers`] wakes it through the mailbox. While it waits
-//! for nothing but the peer it holds no buffer and no timer, and can be moved ([`crate::compaction`]).
-
-mod task;
-
-pub use task::{Running, Suspended};
+//! The connection is one state machine, polled by its own task: it tells the session what happened and carries out
+//! the effects. It waits for four things at once (the step, the mailbox, the socket to be readable, the socket to be
+//! writable), and the wheel of [`crate::timers`] wakes it through the mailbox. While it waits for nothing but the
+//! peer it holds no buffer and no timer, and can be suspended ([`Suspended`]).
 
 use crate::{
-    mailbox::Arrival,
+    mailbox::{Arrival, Signals},
     node::Node,
     registry::Registration,
     socket::{Incoming, Socket},
+    store_steps::{StepUnderWay, perform},
+    suspended::Suspended,
 };
-use beckon_session::{CloseCode, Context as SessionContext, Effect, Input, Outcome, Session, Step};
+use beckon_session::{Context as SessionContext, Effect, Input, Outcome, Session};
 use beckon_types::{Moment, Notification, Presence, Uaid};
-use futures_util::future::BoxFuture;
 use std::{
     collections::VecDeque,
-    future::Future,
-    mem,
+    future::{Future, poll_fn},
+    io, mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::sync::oneshot;
-
-/// Time for the peer to answer a Close frame, or for the store to be told that the socket has ended. After
-/// that TCP is dropped (PROTOCOL.md section 1.7).
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Time without the kernel taking a byte after which a peer that does not drain its socket is dropped
-/// (PROTOCOL.md section 1.7).
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a hello waits for the Close frame of the socket that it replaces on this node.
 const EVICT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -45,7 +34,7 @@ const ROUNDS_MAX: usize = 64;
 
 /// A connection after its upgrade.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     node: Arc<Node>,
     socket: Socket,
     session: Session,
@@ -54,45 +43,24 @@ pub struct Connection {
     step: Option<StepUnderWay>,
     /// Effects that wait for an eviction on this node.
     held: Option<Box<Held>>,
-    stage: Stage,
-    /// [`Effect::End`] has come.
-    over: bool,
-    /// The earliest time at which the wheel wakes this connection.
-    armed: Option<Moment>,
-    /// When the peer's patience with our bytes, or ours with its Close frame, ends.
-    deadline: Option<Moment>,
-    /// It should move, if it is at rest.
-    moves: bool,
+    /// The earliest time at which the wheel wakes this connection, or [`NEVER`].
+    armed: Moment,
+    /// The session has ended: [`Effect::End`] has come.
+    session_ended: bool,
+    /// The connection should be suspended if it is at rest.
+    should_suspend: bool,
 }
 
-/// What ends a connection's task.
+/// The wheel does not wake the connection.
+const NEVER: Moment = Moment(u64::MAX);
+
+/// Why a connection stops being polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
+enum Stop {
     /// The socket has ended and the store knows.
-    Over,
-    /// The connection goes on in another task.
-    Moving,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Open,
-    /// The peer has sent a Close frame; it is answered when the conversation is over.
-    PeerClosed,
-    /// Our Close frame is queued; the peer's is awaited.
-    Closing,
-    /// As `Closing`, but the peer broke the protocol: nothing it sends is understood.
-    Failed,
-    /// Nothing can be sent or received any more.
-    Gone,
-}
-
-struct StepUnderWay(BoxFuture<'static, Outcome>);
-
-impl std::fmt::Debug for StepUnderWay {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("StepUnderWay")
-    }
+    Ended,
+    /// The connection should be suspended, and is at rest.
+    Suspend,
 }
 
 #[derive(Debug)]
@@ -104,10 +72,19 @@ struct Held {
 
 impl Connection {
     /// A connection on a socket that was upgraded just now.
-    pub fn new(node: Arc<Node>, socket: Socket, registration: Registration) -> Self {
+    pub(crate) fn new(node: Arc<Node>, socket: Socket, registration: Registration) -> Self {
         let presence = Presence { node: node.id, connection: registration.id };
         let session = Session::new(node.now(), presence);
         Self::with(node, socket, session, registration)
+    }
+
+    /// A connection that was suspended. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The runtime does not take the socket. Then it is closed, and the next notification finds that out.
+    pub(crate) fn resume(node: Arc<Node>, suspended: Suspended) -> io::Result<Self> {
+        let Suspended { tcp, session, registration } = suspended;
+        Ok(Self::with(node, Socket::resume(tcp)?, session, registration))
     }
 
     fn with(node: Arc<Node>, socket: Socket, session: Session, registration: Registration) -> Self {
@@ -118,291 +95,239 @@ impl Connection {
             registration,
             step: None,
             held: None,
-            stage: Stage::Open,
-            over: false,
-            armed: None,
-            deadline: None,
-            moves: false,
+            armed: NEVER,
+            session_ended: false,
+            should_suspend: false,
         }
     }
 
-    fn is_at_rest(&self) -> bool {
-        self.stage == Stage::Open
-            && self.step.is_none()
-            && self.held.is_none()
-            && self.deadline.is_none()
-            && self.socket.is_at_rest()
-            && self.session.is_settled()
+    /// Runs the connection until the socket has ended and the store knows, or until it has been suspended and sent
+    /// to [`Node::suspended`].
+    ///
+    /// Not an `async fn`: its state machine would have room for the connection twice, once as the argument and once
+    /// as what is worked on.
+    pub(crate) fn run(self) -> impl Future<Output = ()> + Send {
+        let mut running = Some(self);
+        poll_fn(move |context| Self::poll_run(&mut running, context))
     }
 
-    fn go_on(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
+    fn poll_run(running: &mut Option<Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Some(connection) = running else { return Poll::Ready(()) };
+        match ready!(connection.poll(context)) {
+            // Dropping its registration closes the mailbox.
+            Stop::Ended => *running = None,
+            Stop::Suspend => {
+                let node = connection.node.clone();
+                let Ok(permit) = node.suspended.try_reserve() else {
+                    // The queue is full, so the connection goes on. Its wakers are registered already.
+                    return Poll::Pending;
+                };
+                match running.take().map(Self::suspend) {
+                    Some(Ok(suspended)) => permit.send(suspended),
+                    Some(Err(error)) => tracing::warn!(%error, "connection lost while being suspended"),
+                    None => {}
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn suspend(self) -> io::Result<Suspended> {
+        let Self { socket, session, registration, .. } = self;
+        // Its waker would keep the task's memory.
+        registration.mailbox.forget_task();
+        Ok(Suspended { tcp: socket.suspend()?, session, registration })
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.step.is_none() && self.held.is_none() && self.socket.is_at_rest() && self.session.is_settled()
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Stop> {
+        let now = self.node.now();
         for _ in 0..ROUNDS_MAX {
-            let progress = self.poll_held(context)
-                | self.poll_step(context)
-                | self.poll_mailbox(context)
-                | self.poll_socket(context)
-                | self.poll_flush(context);
-            if self.is_done() {
-                return Poll::Ready(Ending::Over);
+            let progress = self.poll_held(context, now)
+                | self.poll_step(context, now)
+                | self.poll_mailbox(context, now)
+                | self.poll_socket(context, now)
+                | self.poll_flush(context, now);
+            if self.session_ended && self.socket.has_ended() {
+                return Poll::Ready(Stop::Ended);
             }
             if !progress {
                 self.arm();
-                let moves = mem::take(&mut self.moves) && self.is_at_rest();
-                return if moves { Poll::Ready(Ending::Moving) } else { Poll::Pending };
+                let suspends = mem::take(&mut self.should_suspend) && self.is_at_rest();
+                return if suspends { Poll::Ready(Stop::Suspend) } else { Poll::Pending };
             }
         }
         context.waker().wake_by_ref();
         Poll::Pending
     }
 
-    fn is_done(&self) -> bool {
-        self.over && self.stage == Stage::Gone
-    }
-
     /// Goes on with the effects that waited for an eviction.
-    fn poll_held(&mut self, context: &mut Context<'_>) -> bool {
+    fn poll_held(&mut self, context: &mut Context<'_>, now: Moment) -> bool {
         let Some(held) = &mut self.held else { return false };
-        if Pin::new(&mut held.eviction).poll(context).is_pending() && self.node.now() < held.until {
+        if Pin::new(&mut held.eviction).poll(context).is_pending() && now < held.until {
             return false;
         }
         if let Some(held) = self.held.take() {
-            self.carry_out(held.effects);
+            self.carry_out(now, held.effects);
         }
         true
     }
 
-    fn poll_step(&mut self, context: &mut Context<'_>) -> bool {
+    fn poll_step(&mut self, context: &mut Context<'_>, now: Moment) -> bool {
         if self.held.is_some() {
             return false;
         }
         let Some(step) = &mut self.step else { return false };
-        let Poll::Ready(outcome) = step.0.as_mut().poll(context) else { return false };
+        let Poll::Ready(result) = Pin::new(step).poll(context) else { return false };
         self.step = None;
-        self.bring(Input::Store(outcome));
+        let outcome = result.unwrap_or_else(|error| {
+            self.node.step_failed(&error);
+            Outcome::Failed
+        });
+        self.handle(now, Input::Store(outcome));
         true
     }
 
-    fn poll_mailbox(&mut self, context: &mut Context<'_>) -> bool {
+    fn poll_mailbox(&mut self, context: &mut Context<'_>, now: Moment) -> bool {
         let takes = self.held.is_none() && !self.socket.is_congested() && self.session.takes_notifications();
         let Poll::Ready((signals, arrivals)) = self.registration.mailbox.poll_take(context, takes) else {
             return false;
         };
         for Arrival { at, notification } in arrivals {
-            self.bring(Input::Notification { arrived: at, notification });
+            self.handle(now, Input::Notification { arrived: at, notification });
         }
+        self.handle_signals(now, signals);
+        true
+    }
+
+    fn handle_signals(&mut self, now: Moment, signals: Signals) {
         if signals.missed {
-            let notification = Notification::Missed;
-            self.bring(Input::Notification { arrived: self.node.now(), notification });
+            self.handle(now, Input::Notification { arrived: now, notification: Notification::Missed });
         }
         if signals.broadcasts {
-            self.bring(Input::Broadcasts);
+            self.handle(now, Input::Broadcasts);
         }
         if signals.timer {
-            self.armed = None;
-            self.check_deadline();
-            self.bring(Input::Timer);
+            self.armed = NEVER;
+            if self.socket.end_if_overdue(now) {
+                self.node.metrics.sockets_dropped.inc();
+                self.disconnected(now);
+            }
+            self.handle(now, Input::Timer);
         }
         if signals.evicted {
-            self.bring(Input::Evicted);
+            self.handle(now, Input::Evicted);
         }
         if signals.drain {
-            self.bring(Input::Drain);
+            self.handle(now, Input::Drain);
         }
         if signals.store_lost {
-            self.bring(Input::StoreLost);
+            self.handle(now, Input::StoreLost);
         }
-        self.moves |= signals.move_out;
-        true
+        self.should_suspend |= signals.suspend;
     }
 
-    fn poll_socket(&mut self, context: &mut Context<'_>) -> bool {
-        let reads = match self.stage {
-            Stage::Open => {
-                self.held.is_none() && self.session.takes_messages() && !self.socket.is_congested()
-            }
-            Stage::Closing | Stage::Failed => true,
-            Stage::PeerClosed | Stage::Gone => false,
-        };
-        if !reads {
+    fn poll_socket(&mut self, context: &mut Context<'_>, now: Moment) -> bool {
+        let may_read = !self.socket.is_open()
+            || (self.held.is_none() && self.session.takes_messages() && !self.socket.is_congested());
+        if !may_read {
             return false;
         }
-        let Poll::Ready(incoming) = self.socket.poll_next(context, self.node.message_len_max) else {
+        let Poll::Ready(incoming) = self.socket.poll_next(context, now, self.node.message_len_max) else {
             return false;
         };
-        if self.stage != Stage::Open {
-            if incoming == Incoming::Ended {
-                self.stage = Stage::Gone;
-            }
-            return true;
-        }
         match incoming {
-            Incoming::Text(text) => self.bring(Input::Text(&text)),
-            Incoming::Binary(bytes) => self.bring(Input::Binary(&bytes)),
-            Incoming::Control => self.bring(Input::Control),
-            Incoming::Broken(code) => {
-                self.stage = Stage::Failed;
-                self.bring(Input::Broken(code));
-            }
-            Incoming::Closed => {
-                self.stage = Stage::PeerClosed;
-                self.deadline = Some(self.node.now() + CLOSE_TIMEOUT);
-                self.registration.mailbox.close();
-                self.bring(Input::Disconnected);
-            }
-            Incoming::Ended => self.lose(),
+            Incoming::Text(text) => self.handle(now, Input::Text(&text)),
+            Incoming::Binary(bytes) => self.handle(now, Input::Binary(&bytes)),
+            Incoming::Control => self.handle(now, Input::Control),
+            Incoming::Broken(code) => self.handle(now, Input::Broken(code)),
+            Incoming::Closed | Incoming::Ended => self.disconnected(now),
         }
         true
     }
 
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> bool {
-        if self.stage == Stage::Gone {
-            return false;
-        }
-        if self.stage == Stage::PeerClosed && self.over {
+    fn poll_flush(&mut self, context: &mut Context<'_>, now: Moment) -> bool {
+        if self.session_ended {
             self.socket.answer_close();
         }
-        if self.socket.is_flushed() {
+        if self.socket.poll_flush(context, now).is_pending() {
             return false;
         }
-        let mut progress = false;
-        match self.socket.poll_flush(context, &mut progress) {
-            Poll::Ready(Ok(())) => self.flushed(context),
-            Poll::Ready(Err(_)) => self.lose(),
-            Poll::Pending => {
-                if self.stage == Stage::Open && (progress || self.deadline.is_none()) {
-                    self.deadline = Some(self.node.now() + STALL_TIMEOUT);
-                }
-                return false;
-            }
+        if self.socket.has_ended() {
+            self.disconnected(now);
+        }
+        if !self.socket.is_open() {
+            self.registration.mailbox.release_evictors();
         }
         true
     }
 
-    /// The kernel has taken everything that was queued.
-    fn flushed(&mut self, context: &mut Context<'_>) {
-        match self.stage {
-            Stage::Open => self.deadline = None,
-            Stage::PeerClosed if self.over => self.stage = Stage::Gone,
-            Stage::Closing => self.registration.mailbox.evicted(),
-            Stage::Failed => {
-                // The peer cannot be expected to understand the Close frame, but it understands the end.
-                let _ = self.socket.poll_shutdown(context);
-            }
-            Stage::PeerClosed | Stage::Gone => {}
-        }
-    }
-
-    /// The socket is beyond sending or receiving.
-    fn lose(&mut self) {
-        self.stage = Stage::Gone;
-        self.deadline = None;
+    /// The peer has closed the socket, or the socket has ended: nothing can be sent to the client any more.
+    fn disconnected(&mut self, now: Moment) {
         self.registration.mailbox.close();
-        self.bring(Input::Disconnected);
+        self.handle(now, Input::Disconnected);
     }
 
-    /// Drops a socket whose time is up.
-    fn check_deadline(&mut self) {
-        if self.deadline.is_some_and(|deadline| deadline <= self.node.now()) {
-            self.node.metrics.sockets_dropped.inc();
-            self.lose();
-        }
-    }
-
-    fn bring(&mut self, input: Input<'_>) {
+    /// Tells the session what happened, and does what it asks for.
+    fn handle(&mut self, now: Moment, input: Input<'_>) {
         let mut effects = Vec::new();
-        with_context(&self.node, |context| self.session.handle(context, input, &mut effects));
+        with_context(&self.node, now, |context| self.session.handle(context, input, &mut effects));
         if let Some(held) = &mut self.held {
             held.effects.extend(effects);
         } else if !effects.is_empty() {
-            self.carry_out(effects.into());
+            self.carry_out(now, effects.into());
         }
     }
 
-    fn carry_out(&mut self, mut effects: VecDeque<Effect>) {
+    fn carry_out(&mut self, now: Moment, mut effects: VecDeque<Effect>) {
         while let Some(effect) = effects.pop_front() {
             match effect {
-                Effect::Send(text) if self.stage == Stage::Open => {
+                Effect::Send(text) if self.socket.is_open() => {
                     self.node.metrics.messages_sent.inc();
                     self.socket.send(text);
                 }
-                Effect::Ping if self.stage == Stage::Open => self.socket.ping(),
+                Effect::Ping if self.socket.is_open() => self.socket.ping(),
                 Effect::Send(_) | Effect::Ping => {}
-                Effect::Close(code) => self.close(code),
-                Effect::Store(step) => self.step = Some(StepUnderWay(self.node.clone().perform(step))),
+                Effect::Close(code) => {
+                    self.registration.mailbox.close();
+                    self.node.metrics.closed(code);
+                    self.socket.close(code, now, self.node.message_len_max);
+                }
+                Effect::Store(step) => self.step = Some(perform(&*self.node.store, step)),
                 Effect::Evict(former) => {
                     if let Some(eviction) = self.node.evict(former) {
-                        let until = self.node.now() + EVICT_TIMEOUT;
-                        self.held = Some(Box::new(Held { eviction, until, effects }));
+                        self.held = Some(Box::new(Held { eviction, until: now + EVICT_TIMEOUT, effects }));
                         return;
                     }
                 }
                 Effect::Subscribed => self.registration.mailbox.subscribe(),
                 Effect::Report(report) => self.node.metrics.client_report(report),
-                Effect::End => self.over = true,
+                Effect::End => self.session_ended = true,
             }
         }
     }
 
-    fn close(&mut self, code: CloseCode) {
-        self.registration.mailbox.close();
-        self.node.metrics.closed(code);
-        match self.stage {
-            Stage::Open | Stage::Failed => {
-                let broken = self.stage == Stage::Failed;
-                self.socket.close(code.number(), broken, self.node.message_len_max);
-                self.stage = if broken { Stage::Failed } else { Stage::Closing };
-                self.deadline = Some(self.node.now() + CLOSE_TIMEOUT);
-            }
-            Stage::PeerClosed | Stage::Closing | Stage::Gone => {}
-        }
-    }
-
-    /// Has the wheel wake this connection in time.
+    /// Arms the timer wheel for the next deadline.
     fn arm(&mut self) {
+        let session = self.session.deadline(&self.node.settings);
         let held = self.held.as_ref().map(|held| held.until);
-        let deadline = [self.session.deadline(&self.node.settings), self.deadline, held];
-        let Some(at) = deadline.into_iter().flatten().min() else { return };
-        if self.armed.is_none_or(|armed| at < armed) {
-            self.armed = Some(at);
+        let deadline = [session, self.socket.deadline(), held].into_iter().flatten().min();
+        if let Some(at) = deadline.filter(|at| *at < self.armed) {
+            self.armed = at;
             self.node.timers.arm(self.registration.id, at);
         }
     }
 }
 
-impl Node {
-    /// Performs a step of a session.
-    fn perform(self: Arc<Self>, step: Step) -> BoxFuture<'static, Outcome> {
-        Box::pin(async move {
-            let store = &self.store;
-            let result = match step {
-                Step::Hello(hello) => store.hello(hello).await.map(Outcome::from),
-                Step::AddChannel(add) => store.add_channel(add).await.map(Outcome::from),
-                Step::RemoveChannel(uaid, presence, channel) => {
-                    store.remove_channel(uaid, presence, channel).await.map(Outcome::from)
-                }
-                Step::AckVersions(uaid, acks) => store.ack_versions(uaid, acks).await.map(Outcome::from),
-                Step::RemoveMessages(uaid, places) => {
-                    store.remove_messages(uaid, places).await.map(Outcome::from)
-                }
-                Step::Fetch(fetch) => store.fetch(fetch).await.map(Outcome::from),
-                Step::Snapshot(uaid, presence) => store.snapshot(uaid, presence).await.map(Outcome::from),
-                Step::Release(uaid, presence) => store.release(uaid, presence).await.map(Outcome::from),
-            };
-            result.unwrap_or_else(|error| {
-                self.metrics.steps_failed.inc();
-                tracing::debug!(error = %error, "step failed");
-                Outcome::Failed
-            })
-        })
-    }
-}
-
 /// Calls the session with the world as it is now.
-fn with_context<T>(node: &Node, call: impl FnOnce(&SessionContext<'_>) -> T) -> T {
-    // Held for the call only, which waits for nothing.
+fn with_context<T>(node: &Node, now: Moment, call: impl FnOnce(&SessionContext<'_>) -> T) -> T {
+    // Locked for the call only, which waits for nothing.
     let broadcasts = node.broadcasts.read();
     call(&SessionContext {
-        now: node.now(),
+        now,
         settings: &node.settings,
         admission: &|| node.admission(),
         broadcasts: &broadcasts,
@@ -416,3 +341,6 @@ fn new_uaid() -> Uaid {
     getrandom::fill(&mut bytes).expect("the system has a random source");
     Uaid::from_random(bytes)
 }
+
+#[cfg(test)]
+mod tests;

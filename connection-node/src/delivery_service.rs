@@ -1,6 +1,6 @@
-//! The gRPC service of a connection-node: deliver -> registry.
+//! The gRPC service of a connection-node: parcels for its connections, and evictions.
 
-use crate::{mailbox::Posted, metrics::Kind, node::Node};
+use crate::{metrics::Kind, node::Node};
 use beckon_proto::{
     convert::{Malformed, receipt_to_wire},
     delivery::{Deliver, Parcel, Receipt, Undelivered},
@@ -15,28 +15,24 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-/// Takes deliveries for the sockets of a node.
+/// Takes notifications for the connections of a node.
 #[derive(Debug, Clone)]
 pub struct DeliveryService {
     node: Arc<Node>,
-    /// Ends the streams, when the last socket has gone.
+    /// Ends the streams when the last socket is gone.
     stop: CancellationToken,
 }
 
 impl DeliveryService {
-    /// A service for the sockets of this node. Its streams end when `stop` is cancelled.
-    pub fn new(node: Arc<Node>, stop: CancellationToken) -> Self {
+    /// A service for the connections of this node. Its streams end when `stop` is cancelled.
+    pub(crate) fn new(node: Arc<Node>, stop: CancellationToken) -> Self {
         Self { node, stop }
     }
 
-    fn hand_over(&self, parcel: Parcel) -> Receipt {
+    fn post(&self, parcel: Parcel) -> Receipt {
         let kind = Kind::from(&parcel.notification);
         let receipt = if parcel.to.node == self.node.id {
-            match self.node.registry.deliver(parcel.to.connection, self.node.now(), parcel.notification) {
-                Posted::Taken => Receipt::Delivered,
-                Posted::Full => Receipt::Busy,
-                Posted::Closed => Receipt::NotHere,
-            }
+            self.node.registry.post(parcel.to.connection, self.node.now(), parcel.notification)
         } else {
             Receipt::NotHere
         };
@@ -44,10 +40,10 @@ impl DeliveryService {
         receipt
     }
 
-    fn hand_over_all(&self, request: DeliverRequest) -> Result<DeliverResponse, Malformed> {
+    fn post_all(&self, request: DeliverRequest) -> Result<DeliverResponse, Malformed> {
         let receipts = request.parcels.into_iter().map(|parcel| {
             let tag = parcel.tag;
-            Ok(receipt_to_wire(tag, self.hand_over(parcel.try_into()?)))
+            Ok(receipt_to_wire(tag, self.post(parcel.try_into()?)))
         });
         Ok(DeliverResponse { receipts: receipts.collect::<Result<_, _>>()? })
     }
@@ -56,7 +52,7 @@ impl DeliveryService {
 /// In one process, a delivery is a function call.
 impl Deliver for DeliveryService {
     fn deliver(&self, parcel: Parcel) -> BoxFuture<'static, Result<Receipt, Undelivered>> {
-        Box::pin(ready(Ok(self.hand_over(parcel))))
+        Box::pin(ready(Ok(self.post(parcel))))
     }
 }
 
@@ -71,7 +67,7 @@ impl Delivery for DeliveryService {
         let answers = unfold((self.clone(), request.into_inner()), |(service, mut requests)| async move {
             let message = service.stop.run_until_cancelled(requests.message()).await?;
             let answer = match message {
-                Ok(Some(request)) => service.hand_over_all(request).map_err(Status::from),
+                Ok(Some(request)) => service.post_all(request).map_err(Status::from),
                 Ok(None) => return None,
                 Err(status) => Err(status),
             };

@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 /// Time from the TCP connection to the upgrade. Then the connection is dropped.
-pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const UPGRADE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Size of a request's head, in bytes, beyond which it is refused by 431.
 const HEAD_LEN_MAX: usize = 16 * 1024;
@@ -32,15 +32,15 @@ const SUBPROTOCOL: &str = "push-notification";
 
 /// What the handshake needs to know besides the node.
 #[derive(Debug)]
-pub struct Handshake {
+pub(crate) struct Handshake {
     /// The node.
-    pub node: Arc<Node>,
+    pub(crate) node: Arc<Node>,
     /// Answers `/status`, `/health` and `/__lbheartbeat__`.
-    pub admin: Arc<Admin>,
+    pub(crate) admin: Arc<Admin>,
     /// A second path for WebSockets besides `/` (`ws_path`).
-    pub ws_path: Option<String>,
+    pub(crate) ws_path: Option<String>,
     /// Origins whose pages may connect; all may if it is empty (`allowed_origins`).
-    pub allowed_origins: Vec<Origin>,
+    pub(crate) allowed_origins: Vec<Origin>,
 }
 
 /// Scheme, host and port, in lower case and without the scheme's own port.
@@ -77,7 +77,7 @@ type Accepted = Arc<Mutex<Option<(OnUpgrade, Registration)>>>;
 
 impl Handshake {
     /// Serves requests until one of them has been upgraded. `None` if the peer left, or took too long.
-    pub async fn upgrade(self: Arc<Self>, tcp: TcpStream) -> Option<(Socket, Registration)> {
+    pub(crate) async fn upgrade(self: Arc<Self>, tcp: TcpStream) -> Option<(Socket, Registration)> {
         let accepted = Accepted::default();
         let (handshake, place) = (self.clone(), accepted.clone());
         let service = service_fn(move |request| {

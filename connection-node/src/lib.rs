@@ -1,37 +1,48 @@
 //! A connection-node: holds WebSockets.
 //!
-//! * [`config`], [`metrics`]: what an operator sets and sees;
-//! * [`node`]: what all connections share;
-//! * [`listener`] accepts, [`handshake`] upgrades, [`socket`] frames, [`connection`] runs one conversation;
-//! * [`registry`] finds a connection's [`mailbox`] by its id, [`timers`] wakes connections;
-//! * [`compaction`] moves connections together when many have left;
-//! * [`presence`] keeps this node in the directory, [`peers`] reaches the other nodes;
-//! * [`broadcasts`] keeps the broadcasts current, and is where operators set them;
-//! * [`delivery_service`] takes notifications from the endpoint tier.
+//! * [`config`], `metrics`: this node's settings and measurements, a documented struct each;
+//! * `node`: what all connections share;
+//! * `listener` accepts, `handshake` upgrades, `socket` frames, `connection` runs one conversation, `store_steps`
+//!   performs what it asks of the store;
+//! * `registry` finds a connection's `mailbox` by its id, `timers` wakes connections;
+//! * `suspended` is a connection without a task; `compaction` moves connections together when many have left;
+//! * `presence` keeps this node in the directory, `peers` reaches the other nodes;
+//! * `broadcasts` keeps the broadcasts current, and is where operators set them;
+//! * `delivery_service` takes notifications from the endpoint tier.
+//!
+//! [`run`] is a node of a cluster; [`Server`] is the part of it that a standalone server shares.
 
-pub mod broadcasts;
-pub mod compaction;
 pub mod config;
-pub mod connection;
-pub mod delivery_service;
-pub mod handshake;
-pub mod listener;
-pub mod mailbox;
-pub mod metrics;
-pub mod node;
-pub mod peers;
-pub mod presence;
-pub mod registry;
-pub mod server;
-pub mod socket;
-pub mod timers;
+
+mod broadcasts;
+mod compaction;
+mod connection;
+mod delivery_service;
+mod handshake;
+mod listener;
+mod mailbox;
+mod metrics;
+mod node;
+mod peers;
+mod presence;
+mod registry;
+mod server;
+mod socket;
+mod store_steps;
+mod suspended;
+#[cfg(test)]
+mod test_node;
+mod timers;
+
+pub use delivery_service::DeliveryService;
+pub use node::Limits;
+pub use presence::Announcement;
+pub use server::{Membership, NodeVitals, Server};
 
 use beckon_node::admin::Admin;
 use beckon_ops::{clock::Clock, exit::Failure, listener::BindError, program::Build, shutdown::Shutdown};
 use beckon_store::Store;
 use config::Config;
-use presence::Announcement;
-use server::{Membership, NodeVitals, Server};
 use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 
@@ -113,11 +124,11 @@ pub async fn run(
     let server = server.map_err(Failure::unavailable)?;
     let (secret, tls) = (config.cluster.cluster_secret.clone(), config.tls.as_ref());
     server.serve_nodes(listeners.grpc, secret, tls).map_err(Failure::usage)?;
-    let vitals = Arc::new(NodeVitals(server.node().clone()));
+    let vitals = Arc::new(server.vitals());
     let admin = Arc::new(Admin::new(vitals, BUILD, measured, clock));
     // Ends after everything else, so that operators can watch the drain.
     let admin_end = Shutdown::new();
-    let added = broadcasts::paths(server.node().clone(), admin.clone());
+    let added = server.broadcast_paths(admin.clone());
     admin_end.spawn(admin.clone().serve_with(listeners.admin, added, admin_end.clone()));
     tracing::info!(
         node.id = %server.node().id,

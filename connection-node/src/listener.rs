@@ -6,10 +6,10 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Connections that may be on their way to the upgrade at once. Further ones wait in the kernel's queue.
-pub const UPGRADES_MAX: usize = 512;
+pub(crate) const UPGRADES_MAX: usize = 512;
 
 /// Accepts connections until `stop` is cancelled. The connections go on; `tasks` owns them.
-pub async fn accept(
+pub(crate) async fn accept(
     listener: TcpListener,
     handshake: Arc<Handshake>,
     tasks: TaskTracker,

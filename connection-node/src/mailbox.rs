@@ -1,63 +1,52 @@
 //! The mailbox of one connection: what other tasks want it to know.
 //!
-//! It is made for being empty: no queue is allocated until something is put in, and the queue is given away
-//! whole when the connection empties it.
+//! It is made to be empty: no queue is allocated until something is put in, and the queue is given away whole when
+//! the connection empties it.
 
+use beckon_proto::delivery::Receipt;
 use beckon_types::{Moment, Notification};
 use parking_lot::Mutex;
-use std::task::{Context, Poll, Waker};
+use std::{
+    mem,
+    task::{Context, Poll, Waker},
+};
 use tokio::sync::oneshot;
 
-/// How many notifications a mailbox holds. A full one answers [`Posted::Full`]; the notification waits in the
-/// store, and the connection looks there once it has emptied its mailbox.
-pub const MAILBOX_LEN_MAX: usize = 64;
+/// Notifications that a mailbox holds. A full one answers [`Receipt::Busy`]; the notification waits in the store, and
+/// the connection re-reads the store once it has emptied its mailbox.
+pub(crate) const MAILBOX_LEN_MAX: usize = 64;
 
-/// With so many bytes of data and payloads a mailbox is full, too, so that clients who do not read what they are sent
-/// take a bounded part of the node's memory. The last notification taken may exceed it: a mailbox that is full stays
-/// full until it is emptied, so that nothing overtakes what was refused.
-pub const MAILBOX_BYTES_MAX: usize = 128 * 1024;
-
-/// Who waits for an eviction. Nearly always nobody, so a mailbox has no more than a pointer for them.
-#[derive(Debug, Default)]
-struct Evictors(Vec<oneshot::Sender<()>>);
-
-/// What became of a notification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Posted {
-    /// The connection will send it.
-    Taken,
-    /// The mailbox is full.
-    Full,
-    /// The connection is closing.
-    Closed,
-}
+/// Bytes of data and payloads with which a mailbox is full as well, so that clients that do not read take a bounded
+/// part of the node's memory. The last notification may exceed the limit. A full mailbox stays full until it is
+/// emptied, so that nothing overtakes what was refused.
+pub(crate) const MAILBOX_BYTES_MAX: usize = 128 * 1024;
 
 /// A notification in a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrival {
+pub(crate) struct Arrival {
     /// When it was put in.
-    pub at: Moment,
+    pub(crate) at: Moment,
     /// What was put in.
-    pub notification: Notification,
+    pub(crate) notification: Notification,
 }
 
-/// Things to know that carry no content. Each is set once however often it is signalled.
+/// Signals carry no content. Each is set once, however often it is signalled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Signals {
+pub(crate) struct Signals {
     /// A deadline may have come.
-    pub timer: bool,
+    pub(crate) timer: bool,
     /// A newer hello has claimed the UAID.
-    pub evicted: bool,
+    pub(crate) evicted: bool,
     /// The node shuts down.
-    pub drain: bool,
+    pub(crate) drain: bool,
     /// The store has lost its memory.
-    pub store_lost: bool,
+    pub(crate) store_lost: bool,
     /// Something was stored and not handed over.
-    pub missed: bool,
+    pub(crate) missed: bool,
     /// The node has other broadcasts.
-    pub broadcasts: bool,
-    /// The connection should move to another place in memory.
-    pub move_out: bool,
+    pub(crate) broadcasts: bool,
+    /// The connection should be suspended if it is at rest.
+    pub(crate) suspend: bool,
 }
 
 impl Signals {
@@ -65,31 +54,36 @@ impl Signals {
         self != Self::default()
     }
 
-    /// Those that the connection deals with only while it takes notifications: they make it send something.
-    fn that_send(self) -> Self {
+    /// Signals that cause output: they are held back while the connection takes no notifications.
+    fn deferrable(self) -> Self {
         Self { missed: self.missed, broadcasts: self.broadcasts, ..Self::default() }
     }
 
-    fn that_do_not_send(self) -> Self {
+    /// All other signals.
+    fn urgent(self) -> Self {
         Self { missed: false, broadcasts: false, ..self }
     }
 }
 
-/// What the connection wants to know. One byte, so that an idle mailbox has a size of the allocator.
+/// What the connection still takes. One byte, so that an idle mailbox has a size of the allocator.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Reader {
-    /// Everything but broadcasts.
+enum Interest {
+    /// Everything except broadcasts.
     #[default]
-    Open,
-    /// When the broadcasts change, too.
-    Subscribed,
-    /// Nothing any more.
+    Notifications,
+    /// Broadcasts as well.
+    Broadcasts,
+    /// No notifications: the connection is closing.
     Closed,
 }
 
+/// Hellos that wait for an eviction. There are hardly ever any, so a mailbox has only a pointer for them.
+#[derive(Debug, Default)]
+struct Evictors(Vec<oneshot::Sender<()>>);
+
 /// What one connection gets from other tasks.
 #[derive(Debug, Default)]
-pub struct Mailbox {
+pub(crate) struct Mailbox {
     state: Mutex<State>,
 }
 
@@ -99,94 +93,72 @@ struct State {
     waker: Option<Waker>,
     notifications: Vec<Arrival>,
     signals: Signals,
-    reader: Reader,
-    /// Dropped when the Close frame of an evicted socket is on its way, for the hello that waits for it.
+    interest: Interest,
+    /// Dropped when the Close frame of an evicted socket is on its way.
     evictors: Option<Box<Evictors>>,
 }
 
 impl Mailbox {
     /// Puts a notification in.
-    pub fn post(&self, now: Moment, notification: Notification) -> Posted {
+    pub(crate) fn post(&self, now: Moment, notification: Notification) -> Receipt {
         let mut state = self.state.lock();
-        if state.reader == Reader::Closed {
-            return Posted::Closed;
+        if state.interest == Interest::Closed {
+            return Receipt::NotHere;
         }
-        let posted = match notification {
+        let receipt = match notification {
             Notification::Missed => {
                 state.signals.missed = true;
-                Posted::Taken
+                Receipt::Delivered
             }
             Notification::Update(_) | Notification::Message(_) if state.is_full() => {
                 state.signals.missed = true;
-                Posted::Full
+                Receipt::Busy
             }
             Notification::Update(_) | Notification::Message(_) => {
                 state.notifications.push(Arrival { at: now, notification });
-                Posted::Taken
+                Receipt::Delivered
             }
         };
         state.wake();
-        posted
+        receipt
     }
 
-    /// A deadline may have come.
-    pub fn timer(&self) {
+    /// Signals that a deadline may have come.
+    pub(crate) fn signal_timer(&self) {
         self.signal(|signals| signals.timer = true);
     }
 
-    /// The node shuts down.
-    pub fn drain(&self) {
+    /// Signals that the node shuts down.
+    pub(crate) fn signal_drain(&self) {
         self.signal(|signals| signals.drain = true);
     }
 
-    /// The store has lost its memory.
-    pub fn store_lost(&self) {
+    /// Signals that the store has lost its memory.
+    pub(crate) fn signal_store_lost(&self) {
         self.signal(|signals| signals.store_lost = true);
     }
 
-    /// Something was stored for the client and not handed over.
-    pub fn missed(&self) {
+    /// Signals that something may have been stored for the client and not handed over.
+    pub(crate) fn signal_missed(&self) {
         self.signal(|signals| signals.missed = true);
     }
 
-    /// From now on the connection wants to know when the broadcasts change. That they have is signalled at once,
-    /// because they may have changed since the connection read them.
-    pub fn subscribe(&self) {
-        let mut state = self.state.lock();
-        if state.reader == Reader::Open {
-            state.reader = Reader::Subscribed;
-        }
-        state.signals.broadcasts = true;
-        state.wake();
-    }
-
-    /// Whether the connection wants to know when the broadcasts change.
-    pub fn is_subscribed(&self) -> bool {
-        self.state.lock().reader == Reader::Subscribed
-    }
-
-    /// The broadcasts have changed.
-    pub fn broadcasts(&self) {
+    /// Signals that the broadcasts have changed.
+    pub(crate) fn signal_broadcasts(&self) {
         self.signal(|signals| signals.broadcasts = true);
     }
 
-    /// The connection should move to another place in memory.
-    pub fn move_out(&self) {
-        self.signal(|signals| signals.move_out = true);
+    /// Signals that the connection should be suspended if it is at rest.
+    pub(crate) fn signal_suspend(&self) {
+        self.signal(|signals| signals.suspend = true);
     }
 
-    /// Forgets the connection's task, which ends, so that nothing keeps its memory. What is put in meanwhile is found
-    /// by the next one.
-    pub fn forget_task(&self) {
-        self.state.lock().waker = None;
-    }
-
-    /// Signals the eviction. The receiver ends when the socket's Close frame has been handed to the kernel, or
-    /// the socket is gone.
-    pub fn evict(&self) -> oneshot::Receiver<()> {
+    /// Signals that a newer hello has claimed the UAID. The receiver ends when the socket's Close frame has been
+    /// handed to the kernel, or the socket is gone ([`Mailbox::release_evictors`]).
+    pub(crate) fn signal_eviction(&self) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state.lock();
-        if state.reader != Reader::Closed {
+        if state.interest != Interest::Closed {
             state.signals.evicted = true;
             state.evictors.get_or_insert_default().0.push(sender);
             state.wake();
@@ -200,18 +172,38 @@ impl Mailbox {
         state.wake();
     }
 
-    /// Takes what is there; notifications, and signals that make the connection send something, only if
-    /// `notifications` is set. If there is nothing to take, the task of the context is woken by the next arrival.
-    pub fn poll_take(&self, context: &mut Context<'_>, notifications: bool) -> Poll<(Signals, Vec<Arrival>)> {
+    /// Subscribes the connection to changes of the broadcasts. A first change is signalled at once, because they may
+    /// have changed since the connection read them.
+    pub(crate) fn subscribe(&self) {
         let mut state = self.state.lock();
-        let (wanted, left) = match notifications {
+        if state.interest == Interest::Notifications {
+            state.interest = Interest::Broadcasts;
+        }
+        state.signals.broadcasts = true;
+        state.wake();
+    }
+
+    /// Whether the connection is subscribed to changes of the broadcasts.
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.state.lock().interest == Interest::Broadcasts
+    }
+
+    /// Takes what is there; notifications, and signals that cause output, only if `notifications` is set. If there is
+    /// nothing to take, the task of the context is woken by the next arrival.
+    pub(crate) fn poll_take(
+        &self,
+        context: &mut Context<'_>,
+        notifications: bool,
+    ) -> Poll<(Signals, Vec<Arrival>)> {
+        let mut state = self.state.lock();
+        let (taken, left) = match notifications {
             true => (state.signals, Signals::default()),
-            false => (state.signals.that_do_not_send(), state.signals.that_send()),
+            false => (state.signals.urgent(), state.signals.deferrable()),
         };
-        if wanted.any() || (notifications && !state.notifications.is_empty()) {
+        if taken.any() || (notifications && !state.notifications.is_empty()) {
             state.signals = left;
-            let taken = if notifications { std::mem::take(&mut state.notifications) } else { Vec::new() };
-            return Poll::Ready((wanted, taken));
+            let arrivals = if notifications { mem::take(&mut state.notifications) } else { Vec::new() };
+            return Poll::Ready((taken, arrivals));
         }
         match &mut state.waker {
             Some(waker) => waker.clone_from(context.waker()),
@@ -220,22 +212,27 @@ impl Mailbox {
         Poll::Pending
     }
 
-    /// Closes the mailbox: from now on nothing is taken. Who waits for the eviction is told by
-    /// [`Mailbox::evicted`].
-    pub fn close(&self) {
+    /// Forgets the connection's task, so that nothing keeps its memory. What is put in from now on is found by the
+    /// connection's next task.
+    pub(crate) fn forget_task(&self) {
+        self.state.lock().waker = None;
+    }
+
+    /// Closes the mailbox: from now on it takes no notifications and no evictions.
+    pub(crate) fn close(&self) {
         let mut state = self.state.lock();
-        state.reader = Reader::Closed;
+        state.interest = Interest::Closed;
         state.notifications = Vec::new();
     }
 
-    /// Tells those who wait for the eviction that the Close frame is on its way.
-    pub fn evicted(&self) {
+    /// Lets the hellos go on that wait for the eviction.
+    pub(crate) fn release_evictors(&self) {
         self.state.lock().evictors = None;
     }
 }
 
 impl State {
-    /// Counted here and not kept, because an idle mailbox should be small and is nearly always empty.
+    /// Computed rather than kept, because an idle mailbox should be small and is nearly always empty.
     fn is_full(&self) -> bool {
         self.notifications.len() >= MAILBOX_LEN_MAX
             || self.notifications.iter().map(|arrival| arrival.notification.weight()).sum::<usize>()
@@ -297,9 +294,9 @@ mod tests {
     fn a_full_mailbox_refuses_and_remembers_that_it_missed_something() {
         let mailbox = Mailbox::default();
         for number in 0..MAILBOX_LEN_MAX as u64 {
-            assert_eq!(mailbox.post(NOW, update(number)), Posted::Taken);
+            assert_eq!(mailbox.post(NOW, update(number)), Receipt::Delivered);
         }
-        assert_eq!(mailbox.post(NOW, update(99)), Posted::Full);
+        assert_eq!(mailbox.post(NOW, update(99)), Receipt::Busy);
         let Poll::Ready((signals, taken)) = mailbox.poll_take(&mut context(), true) else { panic!("empty") };
         assert!(signals.missed);
         assert_eq!(taken.len(), MAILBOX_LEN_MAX);
@@ -307,17 +304,17 @@ mod tests {
     }
 
     #[test]
-    fn a_mailbox_is_full_as_well_when_its_payloads_are_too_large_together() {
+    fn a_mailbox_with_too_many_bytes_is_full() {
         let mailbox = Mailbox::default();
         let half = MAILBOX_BYTES_MAX as u64 / 2;
         for number in [half, half - 1, 1] {
-            assert_eq!(mailbox.post(NOW, message(number)), Posted::Taken);
+            assert_eq!(mailbox.post(NOW, message(number)), Receipt::Delivered);
         }
-        assert_eq!(mailbox.post(NOW, message(0)), Posted::Full);
+        assert_eq!(mailbox.post(NOW, message(0)), Receipt::Busy);
         let Poll::Ready((signals, taken)) = mailbox.poll_take(&mut context(), true) else { panic!("empty") };
         assert!(signals.missed);
         assert_eq!(taken, [half, half - 1, 1].map(message).map(arrival));
-        assert_eq!(mailbox.post(NOW, message(1)), Posted::Taken);
+        assert_eq!(mailbox.post(NOW, message(1)), Receipt::Delivered);
     }
 
     #[test]
@@ -327,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscriber_looks_at_the_broadcasts_at_once_and_after_each_change() {
+    fn a_subscriber_is_signalled_at_once_and_after_each_change() {
         let mailbox = Mailbox::default();
         let changed = Signals { broadcasts: true, ..Signals::default() };
         assert!(!mailbox.is_subscribed());
@@ -336,19 +333,19 @@ mod tests {
         assert!(mailbox.poll_take(&mut context(), false).is_pending(), "not while the socket is congested");
         assert_eq!(mailbox.poll_take(&mut context(), true), Poll::Ready((changed, Vec::new())));
         assert!(mailbox.poll_take(&mut context(), true).is_pending());
-        mailbox.broadcasts();
+        mailbox.signal_broadcasts();
         assert_eq!(mailbox.poll_take(&mut context(), true), Poll::Ready((changed, Vec::new())));
         mailbox.close();
         assert!(!mailbox.is_subscribed());
     }
 
     #[test]
-    fn notifications_wait_until_they_are_wanted_but_signals_do_not() {
+    fn notifications_wait_until_they_are_taken_but_urgent_signals_do_not() {
         let mailbox = Mailbox::default();
         mailbox.post(NOW, update(1));
         mailbox.post(NOW, Notification::Missed);
         assert!(mailbox.poll_take(&mut context(), false).is_pending());
-        mailbox.timer();
+        mailbox.signal_timer();
         let timer = Signals { timer: true, ..Signals::default() };
         assert_eq!(mailbox.poll_take(&mut context(), false), Poll::Ready((timer, Vec::new())));
         let missed = Signals { missed: true, ..Signals::default() };
@@ -356,11 +353,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_in_while_a_connection_moves_is_found_by_its_next_task() {
+    fn arrivals_without_a_task_are_found_by_the_next_task() {
         let mailbox = Mailbox::default();
         assert!(mailbox.poll_take(&mut context(), true).is_pending());
         mailbox.forget_task();
-        assert_eq!(mailbox.post(NOW, update(1)), Posted::Taken);
+        assert_eq!(mailbox.post(NOW, update(1)), Receipt::Delivered);
         assert_eq!(
             mailbox.poll_take(&mut context(), true),
             Poll::Ready((Signals::default(), vec![arrival(update(1))]))
@@ -372,18 +369,18 @@ mod tests {
         let mailbox = Mailbox::default();
         mailbox.post(NOW, update(1));
         mailbox.close();
-        assert_eq!(mailbox.post(NOW, update(2)), Posted::Closed);
+        assert_eq!(mailbox.post(NOW, update(2)), Receipt::NotHere);
         assert!(mailbox.poll_take(&mut context(), true).is_pending());
     }
 
     #[test]
-    fn an_evictor_waits_until_the_close_frame_is_on_its_way() {
+    fn evictors_wait_until_they_are_released() {
         let mailbox = Mailbox::default();
-        let mut receiver = mailbox.evict();
+        let mut receiver = mailbox.signal_eviction();
         mailbox.close();
         assert_eq!(receiver.try_recv(), Err(oneshot::error::TryRecvError::Empty));
-        mailbox.evicted();
+        mailbox.release_evictors();
         assert_eq!(receiver.try_recv(), Err(oneshot::error::TryRecvError::Closed));
-        assert_eq!(mailbox.evict().try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        assert_eq!(mailbox.signal_eviction().try_recv(), Err(oneshot::error::TryRecvError::Closed));
     }
 }

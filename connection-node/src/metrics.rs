@@ -1,5 +1,6 @@
 //! What is measured on a connection-node.
 
+use crate::registry::Registry as Connections;
 use beckon_proto::delivery::Receipt;
 use beckon_session::{ClientReport, CloseCode};
 use beckon_types::Notification;
@@ -14,32 +15,32 @@ use std::{fmt, sync::Arc};
 /// The measurements of a connection-node. The number of open sockets is not among them: it is read from the
 /// registry at each scrape ([`Open`]).
 #[derive(Debug, Default)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     /// Upgrade requests by what became of them.
-    pub upgrades: Family<UpgradeLabels, Counter>,
+    pub(crate) upgrades: Family<UpgradeLabels, Counter>,
     /// Text messages queued to sockets.
-    pub messages_sent: Counter,
+    pub(crate) messages_sent: Counter,
     /// Notifications from endpoint-nodes by kind and receipt.
     parcels: Family<ParcelLabels, Counter>,
     /// Sockets closed by this node, by close code.
     closes: Family<CloseLabels, Counter>,
     /// Sockets dropped without waiting any longer: the peer did not drain its socket or answer a Close frame.
-    pub sockets_dropped: Counter,
+    pub(crate) sockets_dropped: Counter,
     /// Older sockets, here or on another node, that a newer hello replaced.
-    pub evictions: Counter,
+    pub(crate) evictions: Counter,
     /// Store steps that failed.
-    pub steps_failed: Counter,
+    pub(crate) steps_failed: Counter,
     /// What Web Push user agents reported about messages and channels.
     told: Family<ToldLabels, Counter>,
     /// Times that the broadcasts were found changed.
-    pub broadcast_changes: Counter,
+    pub(crate) broadcast_changes: Counter,
     /// Connections moved to another place in memory, so that the memory of those that left is given back.
-    pub connections_moved: Counter,
+    pub(crate) connections_moved: Counter,
 }
 
 /// `connections`: the sockets that are open now.
 #[derive(Debug)]
-pub struct Open(pub Arc<crate::registry::Registry>);
+pub(crate) struct Open(pub(crate) Arc<Connections>);
 
 impl Collector for Open {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -51,15 +52,14 @@ impl Collector for Open {
 
 /// What became of an upgrade request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct UpgradeLabels {
+pub(crate) struct UpgradeLabels {
     /// The outcome.
-    pub outcome: Upgrade,
+    pub(crate) outcome: Upgrade,
 }
 
 /// What became of an upgrade request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Upgrade {
+pub(crate) enum Upgrade {
     Accepted,
     Full,
     Draining,
@@ -88,7 +88,7 @@ struct ParcelLabels {
 
 /// What a parcel has in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A SimplePush write.
     Update,
     /// A Web Push message.
@@ -166,7 +166,7 @@ struct CloseLabels {
 
 impl Metrics {
     /// Measurements that the registry knows of.
-    pub fn new(registry: &mut Registry) -> Self {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let Self {
             upgrades,
@@ -210,22 +210,22 @@ impl Metrics {
     }
 
     /// Counts an upgrade request.
-    pub fn upgrade(&self, outcome: Upgrade) {
+    pub(crate) fn upgrade(&self, outcome: Upgrade) {
         self.upgrades.get_or_create(&UpgradeLabels { outcome }).inc();
     }
 
     /// Counts a notification.
-    pub fn parcel(&self, kind: Kind, receipt: Receipt) {
+    pub(crate) fn parcel(&self, kind: Kind, receipt: Receipt) {
         self.parcels.get_or_create(&ParcelLabels { kind, receipt: ReceiptLabel(receipt) }).inc();
     }
 
     /// Counts what a user agent reported.
-    pub fn client_report(&self, report: ClientReport) {
+    pub(crate) fn client_report(&self, report: ClientReport) {
         self.told.get_or_create(&ToldLabels { what: ToldLabel(report) }).inc();
     }
 
     /// Counts a socket that this node closes.
-    pub fn closed(&self, code: CloseCode) {
+    pub(crate) fn closed(&self, code: CloseCode) {
         self.closes.get_or_create(&CloseLabels { code: code.number() }).inc();
     }
 }

@@ -1,9 +1,9 @@
 //! What all connections of a node share.
 
-use crate::{connection::Suspended, metrics::Metrics, peers::Peers, registry::Registry, timers::Timers};
-use beckon_ops::clock::Clock;
+use crate::{metrics::Metrics, peers::Peers, registry::Registry, suspended::Suspended, timers::Timers};
+use beckon_ops::{clock::Clock, log_throttle::LogThrottle};
 use beckon_session::{Admission, Settings};
-use beckon_store::{NodeEntry, Store};
+use beckon_store::{Cause, NodeEntry, Store, StoreError};
 use beckon_types::{Broadcasts, Moment, NodeId, Presence};
 use parking_lot::RwLock;
 use std::sync::{
@@ -12,68 +12,70 @@ use std::sync::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-/// A connection-node at work.
+/// A connection-node.
 #[derive(Debug)]
-pub struct Node {
-    /// This run of the node.
-    pub id: NodeId,
+pub(crate) struct Node {
+    /// Names this run of the node.
+    pub(crate) id: NodeId,
     /// What operators call it.
-    pub name: String,
+    pub(crate) name: String,
     /// What conversations depend on.
-    pub settings: Settings,
+    pub(crate) settings: Settings,
     /// Limits on sockets.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// Largest message, in bytes, that a client may send (`max_message`).
-    pub message_len_max: usize,
+    pub(crate) message_len_max: usize,
     /// The node's monotonic time.
-    pub clock: Clock,
-    /// What the cluster remembers.
-    pub store: Arc<dyn Store>,
-    /// The sockets.
-    pub registry: Arc<Registry>,
-    /// When to wake them.
-    pub timers: Timers,
+    pub(crate) clock: Clock,
+    /// The store.
+    pub(crate) store: Arc<dyn Store>,
+    /// The connections.
+    pub(crate) registry: Arc<Registry>,
+    /// When to wake the connections.
+    pub(crate) timers: Timers,
     /// The other nodes.
-    pub peers: Arc<Peers>,
+    pub(crate) peers: Arc<Peers>,
     /// What is measured.
-    pub metrics: Metrics,
+    pub(crate) metrics: Metrics,
+    /// Bounds what is logged of failed store steps.
+    pub(crate) step_failures: LogThrottle<Cause>,
     /// The directory as of the last announcement.
-    pub directory: RwLock<Arc<Vec<NodeEntry>>>,
-    /// The broadcasts, as the store had them when it was last asked ([`crate::broadcasts`]).
-    pub broadcasts: RwLock<Arc<Broadcasts>>,
-    /// Takes connections that are to move to another place in memory ([`crate::compaction`]).
-    pub moving: mpsc::Sender<Suspended>,
-    /// Set for good when the node begins to stop.
-    pub draining: AtomicBool,
+    pub(crate) directory: RwLock<Arc<Vec<NodeEntry>>>,
+    /// The broadcasts, as last read from the store ([`crate::broadcasts`]).
+    pub(crate) broadcasts: RwLock<Arc<Broadcasts>>,
+    /// Takes the connections that are suspended ([`crate::compaction`]).
+    pub(crate) suspended: mpsc::Sender<Suspended>,
+    /// Set when the node begins to stop, and never cleared.
+    pub(crate) draining: AtomicBool,
 }
 
 /// How many sockets a node holds.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// With this many open, an upgrade is refused by 503 (`max_connections`).
+    /// With this many open, an upgrade is refused with 503 (`max_connections`).
     pub connections_max: u64,
     /// With more than this many open, SimplePush clients are sent elsewhere (`redirect_threshold`).
     pub redirect_above: u64,
 }
 
 impl Node {
-    /// The time.
-    pub fn now(&self) -> Moment {
+    /// The node's monotonic time.
+    pub(crate) fn now(&self) -> Moment {
         Moment(self.clock.now_ms())
     }
 
     /// Whether the node has begun to stop.
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 
     /// Whether the node has room for more SimplePush clients.
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         !self.is_draining() && self.registry.open() <= self.limits.redirect_above
     }
 
     /// Whether this node takes SimplePush clients, or which other one does (PROTOCOL.md section 1.9).
-    pub fn admission(&self) -> Admission {
+    pub(crate) fn admission(&self) -> Admission {
         if self.registry.open() <= self.limits.redirect_above {
             return Admission::Open;
         }
@@ -90,9 +92,22 @@ impl Node {
         }
     }
 
-    /// Closes the socket that owned a UAID before. A receiver is returned if it is on this node; it ends when
+    /// Counts a store step that failed, and logs the reason: once a minute for each cause.
+    pub(crate) fn step_failed(&self, error: &StoreError) {
+        self.metrics.steps_failed.inc();
+        let Some(suppressed) = self.step_failures.admit(error.cause(), self.clock.now_ms()) else {
+            return;
+        };
+        let message = "the store did not perform a step of a connection";
+        match error {
+            StoreError::Unavailable { .. } => tracing::warn!(%error, suppressed, message),
+            StoreError::Unreadable(_) => tracing::error!(%error, suppressed, message),
+        }
+    }
+
+    /// Closes the socket that owned a UAID before. Returns a receiver if that socket is on this node; it ends when
     /// the socket's Close frame is on its way.
-    pub fn evict(&self, former: Presence) -> Option<oneshot::Receiver<()>> {
+    pub(crate) fn evict(&self, former: Presence) -> Option<oneshot::Receiver<()>> {
         self.metrics.evictions.inc();
         if former.node == self.id {
             return self.registry.evict(former.connection);

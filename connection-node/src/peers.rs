@@ -17,7 +17,7 @@ use tonic::transport::Channel;
 
 /// Evictions on other nodes that are under way at once. A further one is not sent: the old socket then lives
 /// until it asks the store for anything, or its keep-alive ends; it owns nothing in the meantime.
-pub const EVICTIONS_MAX: usize = 1024;
+pub(crate) const EVICTIONS_MAX: usize = 1024;
 
 /// How long the other node may take.
 const EVICT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -30,7 +30,7 @@ const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The other connection-nodes.
 #[derive(Debug)]
-pub struct Peers {
+pub(crate) struct Peers {
     secret: Option<ClusterSecret>,
     tls: Option<Tls>,
     /// By address. Channels connect when first used, and again when they break.
@@ -41,14 +41,19 @@ pub struct Peers {
 
 impl Peers {
     /// Nobody is connected to yet. `tasks` owns what is sent.
-    pub fn new(secret: Option<ClusterSecret>, tls: Option<Tls>, tasks: TaskTracker) -> Self {
+    pub(crate) fn new(secret: Option<ClusterSecret>, tls: Option<Tls>, tasks: TaskTracker) -> Self {
         let permits = Arc::new(Semaphore::new(EVICTIONS_MAX));
         Self { secret, tls, channels: Mutex::default(), permits, tasks }
     }
 
     /// Has another node close a socket, in the background. A node that is not in the directory as this node knows
     /// it may have come since, so the store is asked for it.
-    pub fn evict(self: &Arc<Self>, former: Presence, directory: Arc<Vec<NodeEntry>>, store: Arc<dyn Store>) {
+    pub(crate) fn evict(
+        self: &Arc<Self>,
+        former: Presence,
+        directory: Arc<Vec<NodeEntry>>,
+        store: Arc<dyn Store>,
+    ) {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             tracing::warn!(node.id = %former.node, "too many evictions under way, one is not sent");
             return;
@@ -86,7 +91,7 @@ impl Peers {
     }
 
     /// Forgets channels to addresses that are not in the directory any more.
-    pub fn retain(&self, is_known: impl Fn(&str) -> bool) {
+    pub(crate) fn retain(&self, is_known: impl Fn(&str) -> bool) {
         self.channels.lock().retain(|address, _| is_known(address));
     }
 

@@ -30,7 +30,7 @@ pub struct Announcement {
 
 /// Announces the node until `stop` is cancelled, then ends its lease. `epoch` is that of the first announcement.
 /// What takes longer than an announcement runs on `tasks`.
-pub async fn keep_lease(
+pub(crate) async fn keep_lease(
     node: &Arc<Node>,
     announcement: &Announcement,
     mut epoch: u64,
@@ -43,11 +43,11 @@ pub async fn keep_lease(
                 epoch = announced.epoch;
                 tracing::warn!("the store has lost its memory, all sockets are closed");
                 let (all, window) = (node.registry.all(), announcement.drain_time);
-                tasks.spawn(pace(all, window, stop.clone(), Mailbox::store_lost));
+                tasks.spawn(pace(all, window, stop.clone(), Mailbox::signal_store_lost));
             }
             Ok(announced) if announced.lapsed => {
                 tracing::warn!("the lease had lapsed, all connections look into the store");
-                tasks.spawn(pace(node.registry.all(), CATCH_UP_WINDOW, stop.clone(), Mailbox::missed));
+                tasks.spawn(pace(node.registry.all(), CATCH_UP_WINDOW, stop.clone(), Mailbox::signal_missed));
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(error = %error, "not announced"),
@@ -59,7 +59,7 @@ pub async fn keep_lease(
 }
 
 /// Announces the node once and keeps the directory.
-pub async fn announce(
+pub(crate) async fn announce(
     node: &Arc<Node>,
     announcement: &Announcement,
 ) -> Result<Announced, beckon_store::StoreError> {
@@ -79,7 +79,7 @@ pub async fn announce(
 }
 
 /// Tells connections something, spread over the window; all at once after `hurry`.
-pub async fn pace(
+pub(crate) async fn pace(
     mailboxes: Vec<Arc<Mailbox>>,
     window: Duration,
     hurry: CancellationToken,

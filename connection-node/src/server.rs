@@ -4,7 +4,6 @@
 use crate::{
     broadcasts, compaction,
     config::SocketSettings,
-    connection::Suspended,
     delivery_service::DeliveryService,
     handshake::Handshake,
     listener,
@@ -14,16 +13,23 @@ use crate::{
     peers::Peers,
     presence::{self, Announcement},
     registry::Registry,
+    suspended::Suspended,
     timers::Timers,
 };
 use beckon_node::{
     admin::{Admin, StorageCheck, Vitals},
     config::CommonSettings,
 };
-use beckon_ops::{clock::Clock, shutdown::Shutdown};
+use beckon_ops::{
+    clock::Clock,
+    log_throttle::{self, LogThrottle},
+    shutdown::Shutdown,
+};
 use beckon_proto::{auth::ClusterSecret, push_v1::delivery_server::DeliveryServer, tls::Tls, transport};
 use beckon_store::{Store, StoreError};
 use beckon_types::{Moment, NodeId};
+use bytes::Bytes;
+use http::Response;
 use parking_lot::RwLock;
 use std::{
     sync::{
@@ -34,6 +40,7 @@ use std::{
 };
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use warp::{Filter, Rejection};
 
 /// Time after the drain time in which the last sockets close and the store is told.
 const DRAIN_REST: Duration = Duration::from_secs(10);
@@ -61,8 +68,8 @@ pub struct Server {
     announcement: Announcement,
     epoch: u64,
     tasks: TaskTracker,
-    /// Connections that are to move to another place in memory.
-    moving: mpsc::Receiver<Suspended>,
+    /// Connections that are suspended.
+    suspended: mpsc::Receiver<Suspended>,
     /// Cancelled when the last socket has gone, or time is up.
     stop: CancellationToken,
     ws_path: Option<String>,
@@ -86,7 +93,7 @@ impl Server {
         let tasks = TaskTracker::new();
         let Membership { name, announcement, secret, tls } = membership;
         let registry = Arc::new(Registry::new());
-        let (sender_of_moving, moving) = mpsc::channel(compaction::BATCH_LEN);
+        let (suspended_sender, suspended) = mpsc::channel(compaction::BATCH_LEN);
         measured.register_collector(Box::new(Open(registry.clone())));
         let node = Arc::new(Node {
             id: new_node_id(),
@@ -100,9 +107,10 @@ impl Server {
             timers: Timers::new(Moment(clock.now_ms())),
             peers: Arc::new(Peers::new(secret, tls, tasks.clone())),
             metrics: Metrics::new(measured),
+            step_failures: LogThrottle::new(log_throttle::INTERVAL),
             directory: RwLock::default(),
             broadcasts: RwLock::default(),
-            moving: sender_of_moving,
+            suspended: suspended_sender,
             draining: AtomicBool::new(false),
         });
         let epoch = presence::announce(&node, &announcement).await?.epoch;
@@ -113,16 +121,30 @@ impl Server {
             announcement,
             epoch,
             tasks,
-            moving,
+            suspended,
             stop: CancellationToken::new(),
             ws_path: settings.ws_path.clone(),
             allowed_origins: settings.allowed_origins.clone(),
         })
     }
 
-    /// What this node's sockets share.
-    pub fn node(&self) -> &Arc<Node> {
+    /// What this node's connections share.
+    pub(crate) fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// How this node is doing.
+    pub fn vitals(&self) -> NodeVitals {
+        NodeVitals(self.node.clone())
+    }
+
+    /// Where operators see and set the broadcasts, for [`Admin::serve_with`].
+    pub fn broadcast_paths(
+        &self,
+        admin: Arc<Admin>,
+    ) -> impl Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send> + Clone + Send + Sync + 'static
+    {
+        broadcasts::paths(self.node.clone(), admin)
     }
 
     /// Takes notifications for this node's sockets.
@@ -163,7 +185,7 @@ impl Server {
     /// Accepts clients until `shutdown` is requested, then closes the sockets over the drain time, and
     /// returns when all have gone and the store knows, or when the time for that is up.
     pub async fn run(self, sockets: TcpListener, admin: Arc<Admin>, shutdown: &Shutdown) {
-        let Self { node, announcement, epoch, tasks, moving, stop, ws_path, allowed_origins } = self;
+        let Self { node, announcement, epoch, tasks, suspended, stop, ws_path, allowed_origins } = self;
         let accepting = CancellationToken::new();
         let handshake = Arc::new(Handshake { node: node.clone(), admin, ws_path, allowed_origins });
         tasks.spawn(listener::accept(sockets, handshake, tasks.clone(), accepting.clone()));
@@ -182,7 +204,7 @@ impl Server {
             let (node, stop) = (node.clone(), stop.clone());
             tasks.spawn(async move { broadcasts::keep_current(&node, &stop).await });
         }
-        tasks.spawn(compaction::run(node.clone(), moving, tasks.clone(), stop.clone()));
+        tasks.spawn(compaction::run(node.clone(), suspended, tasks.clone(), stop.clone()));
         shutdown.requested().await;
         drain(&node, &announcement).await;
         accepting.cancel();
@@ -203,10 +225,10 @@ async fn drain(node: &Arc<Node>, announcement: &Announcement) {
     let window = announcement.drain_time;
     tracing::info!(sockets = node.registry.open(), "draining");
     let closed = async {
-        presence::pace(node.registry.all(), window, CancellationToken::new(), Mailbox::drain).await;
+        presence::pace(node.registry.all(), window, CancellationToken::new(), Mailbox::signal_drain).await;
         while node.registry.open() > 0 {
             // Again, for those that were being upgraded when the drain began.
-            node.registry.all().iter().for_each(|mailbox| mailbox.drain());
+            node.registry.all().iter().for_each(|mailbox| mailbox.signal_drain());
             tokio::time::sleep(DRAIN_LOOK).await;
         }
     };
@@ -217,7 +239,7 @@ async fn drain(node: &Arc<Node>, announcement: &Announcement) {
 
 /// How a connection-node is doing.
 #[derive(Debug)]
-pub struct NodeVitals(pub Arc<Node>);
+pub struct NodeVitals(Arc<Node>);
 
 impl Vitals for NodeVitals {
     fn clients(&self) -> u64 {

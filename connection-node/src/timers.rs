@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How exact the wheel is: a connection is woken up to this long after its deadline.
-pub const TICK: Duration = Duration::from_millis(100);
+pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// Number of ticks that the wheel spans, 409.6 s. Who wants to sleep longer is woken once in between; the
 /// default keep-alive interval of 300 s is within.
@@ -20,7 +20,7 @@ const SLOTS: u64 = 4096;
 
 /// The wheel.
 #[derive(Debug)]
-pub struct Timers {
+pub(crate) struct Timers {
     wheel: Mutex<Wheel>,
 }
 
@@ -33,14 +33,14 @@ struct Wheel {
 
 impl Timers {
     /// A wheel without timers.
-    pub fn new(now: Moment) -> Self {
+    pub(crate) fn new(now: Moment) -> Self {
         let slots = std::iter::repeat_with(Vec::new).take(SLOTS as usize).collect();
         Self { wheel: Mutex::new(Wheel { slots, next: tick_of(now) }) }
     }
 
     /// Has the connection woken at that time at the latest plus one [`TICK`]; earlier if that time is beyond
     /// the wheel.
-    pub fn arm(&self, id: ConnectionId, at: Moment) {
+    pub(crate) fn arm(&self, id: ConnectionId, at: Moment) {
         let mut wheel = self.wheel.lock();
         // Rounded up, so that the deadline has come when the connection is woken.
         let tick = (tick_of(at) + 1).clamp(wheel.next, wheel.next + SLOTS - 1);
@@ -48,13 +48,13 @@ impl Timers {
     }
 
     /// Wakes connections as their time comes, until cancelled.
-    pub async fn run(&self, clock: &Clock, registry: &Registry, stop: &CancellationToken) {
+    pub(crate) async fn run(&self, clock: &Clock, registry: &Registry, stop: &CancellationToken) {
         let mut interval = tokio::time::interval(TICK);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(interval.tick()).await.is_some() {
             self.advance(Moment(clock.now_ms()), |id| {
                 if let Some(mailbox) = registry.mailbox(id) {
-                    mailbox.timer();
+                    mailbox.signal_timer();
                 }
             });
         }

@@ -1,6 +1,6 @@
 //! What an operator can set on the standalone server.
 
-use beckon_connection_node::{config::SocketSettings, node::Limits};
+use beckon_connection_node::{Limits, config::SocketSettings};
 use beckon_endpoint_node::config::HttpSettings;
 use beckon_node::{
     config::{CommonSettings, FAMILY},

@@ -4,10 +4,7 @@ use crate::{
     config::{Config, reachable},
     token_keys,
 };
-use beckon_connection_node::{
-    presence::Announcement,
-    server::{Membership, Server},
-};
+use beckon_connection_node::{Announcement, Membership, NodeVitals, Server};
 use beckon_endpoint_node::HandlerParts;
 use beckon_node::admin::{Admin, StorageCheck, Vitals};
 use beckon_ops::{
@@ -91,13 +88,13 @@ pub(crate) async fn run(
     let server = server.map_err(Failure::unavailable)?;
     let metrics = beckon_endpoint_node::metrics::Metrics::register(beckon);
     let vitals = Arc::new(StandaloneVitals {
-        node: beckon_connection_node::server::NodeVitals(server.node().clone()),
+        node: server.vitals(),
         endpoint_connections_max: http.http_max_connections as u64,
     });
     let admin = Arc::new(Admin::new(vitals, BUILD, measured, clock));
     // Ends after everything else, so that operators can watch the drain.
     let admin_end = Shutdown::new();
-    let added = beckon_connection_node::broadcasts::paths(server.node().clone(), admin.clone());
+    let added = server.broadcast_paths(admin.clone());
     admin_end.spawn(admin.clone().serve_with(admin_listener, added, admin_end.clone()));
     let parts = HandlerParts {
         store: store.clone(),
@@ -174,7 +171,7 @@ fn program() -> String {
 /// The state of both nodes together.
 #[derive(Debug)]
 struct StandaloneVitals {
-    node: beckon_connection_node::server::NodeVitals,
+    node: NodeVitals,
     endpoint_connections_max: u64,
 }
 

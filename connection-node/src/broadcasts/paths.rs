@@ -57,7 +57,7 @@ struct Listing<'a> {
 }
 
 /// The paths, for [`Admin::serve_with`]. Everything else is rejected.
-pub fn paths(
+pub(crate) fn paths(
     node: Arc<Node>,
     admin: Arc<Admin>,
 ) -> impl Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send> + Clone + Send + Sync + 'static

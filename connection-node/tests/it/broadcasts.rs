@@ -1,7 +1,7 @@
 //! Broadcasts, from an operator's request to the sockets.
 
 use crate::{
-    node::{TestNode, until},
+    node::TestNode,
     wire::{TEXT, Wire},
 };
 use beckon_testbed::redis::{Options, RedisServer};
@@ -35,7 +35,7 @@ async fn set(node: &TestNode, id: &str, version: &str) {
 
 /// Waits until the node has found so many changes.
 async fn found(node: &TestNode, changes: u64) {
-    until(|| node.node.metrics.broadcast_changes.get() >= changes).await;
+    node.until("broadcast_changes_total", |found| found >= changes).await;
 }
 
 /// A Web Push socket that says in its hello which broadcasts it has, and what it is told of them.
@@ -181,7 +181,7 @@ async fn while_the_store_is_away_the_node_goes_on_with_what_it_knows() {
     found(&node, 1).await;
     let (mut wire, _) = subscriber(&node, "{}").await;
     redis.kill();
-    until(|| node.node.metrics.steps_failed.get() >= 1).await;
+    node.until("steps_failed_total", |failed| failed >= 1).await;
     let subscribe = r#"{"messageType":"broadcast_subscribe","broadcasts":{"a":"0"}}"#;
     wire.send(TEXT, subscribe.as_bytes()).await;
     assert_eq!(wire.text().await, r#"{"messageType":"broadcast","broadcasts":{"a":"1"}}"#);

@@ -1,11 +1,7 @@
 //! A connection-node on a free port.
 
 use beckon_connection_node::{
-    BUILD,
-    config::SocketSettings,
-    delivery_service::DeliveryService,
-    presence::Announcement,
-    server::{Membership, NodeVitals, Server},
+    Announcement, BUILD, DeliveryService, Membership, Server, config::SocketSettings,
 };
 use beckon_node::{admin::Admin, config::CommonSettings, store::Embedded};
 use beckon_ops::{clock::Clock, config::Source, shutdown::Shutdown};
@@ -24,7 +20,7 @@ pub(crate) struct TestNode {
     pub(crate) admin: SocketAddr,
     pub(crate) delivery: DeliveryService,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) node: Arc<beckon_connection_node::node::Node>,
+    pub(crate) token_keys: KeyRing,
     pub(crate) shutdown: Shutdown,
     running: JoinHandle<()>,
     _data: tempfile::TempDir,
@@ -77,21 +73,39 @@ impl TestNode {
                 .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (delivery, node) = (server.delivery(), server.node().clone());
-        let vitals = Arc::new(NodeVitals(node.clone()));
-        let admin = Arc::new(Admin::new(vitals, BUILD, measured, clock));
+        let delivery = server.delivery();
+        let admin = Arc::new(Admin::new(Arc::new(server.vitals()), BUILD, measured, clock));
         let admin_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin_address = admin_listener.local_addr().unwrap();
-        let added = beckon_connection_node::broadcasts::paths(node.clone(), admin.clone());
+        let added = server.broadcast_paths(admin.clone());
         shutdown.spawn(admin.clone().serve_with(admin_listener, added, shutdown.clone()));
         let running = {
             let shutdown = shutdown.clone();
             shutdown.clone().spawn(async move { server.run(listener, admin, &shutdown).await })
         };
-        Self { address, admin: admin_address, delivery, store, node, shutdown, running, _data: data }
+        let token_keys = common.token_keys;
+        Self { address, admin: admin_address, delivery, store, token_keys, shutdown, running, _data: data }
     }
 
-    /// What the node measures, as it is scraped.
+    /// Waits until the metric of this name satisfies the condition.
+    pub(crate) async fn until(&self, metric: &str, condition: impl Fn(u64) -> bool) {
+        let waiting = async {
+            while !condition(self.metric(metric).await) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let limit = Duration::from_secs(20);
+        tokio::time::timeout(limit, waiting).await.unwrap_or_else(|_| panic!("{metric} in time"));
+    }
+
+    /// The value of a metric.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let metrics = self.metrics().await;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} in {metrics}")).parse().unwrap()
+    }
+
+    /// All metrics, as they are scraped.
     pub(crate) async fn metrics(&self) -> String {
         let mut stream = TcpStream::connect(self.admin).await.unwrap();
         stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await.unwrap();
@@ -105,14 +119,4 @@ impl TestNode {
         self.shutdown.trigger();
         self.running.await.unwrap();
     }
-}
-
-/// Waits until something has come true.
-pub(crate) async fn until(mut is_true: impl FnMut() -> bool) {
-    let waiting = async {
-        while !is_true() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it does not come true");
 }

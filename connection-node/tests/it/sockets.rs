@@ -1,7 +1,7 @@
 //! What a socket does with bytes.
 
 use crate::{
-    node::{TestNode, until},
+    node::TestNode,
     wire::{CLOSE, HELLO, PING, PONG, TEXT, UPGRADE, Wire, frame},
 };
 use beckon_proto::delivery::{Deliver as _, Parcel, Receipt};
@@ -146,7 +146,7 @@ async fn a_broken_protocol_is_told_and_the_stream_ends() {
             assert_eq!(wire.next().await, None, "the stream ends");
         }
     }
-    until(|| node.node.registry.open() == 0 || node.node.registry.open() == 1).await;
+    node.until("connections", |open| open <= 1).await;
     node.stop().await;
 }
 
@@ -198,10 +198,10 @@ async fn the_closing_handshake_ends_after_the_acknowledgement_is_stored() {
 async fn a_reset_socket_leaves_nothing_behind() {
     let node = TestNode::start(&[]).await;
     let wire = registered(&node).await;
-    assert_eq!(node.node.registry.open(), 1);
+    assert_eq!(node.metric("connections").await, 1);
     wire.0.set_zero_linger().unwrap();
     drop(wire);
-    until(|| node.node.registry.open() == 0).await;
+    node.until("connections", |open| open == 0).await;
     assert_eq!(put(&node, 1).await, None);
     node.stop().await;
 }
@@ -229,7 +229,7 @@ async fn an_older_socket_is_closed_before_the_new_one_is_answered() {
 #[tokio::test]
 async fn a_parcel_for_nobody_is_not_here() {
     let node = TestNode::start(&[]).await;
-    let here = node.node.id;
+    let here = node.store.nodes().await.unwrap()[0].node;
     for to in [
         Presence { node: here, connection: ConnectionId(7) },
         Presence { node: NodeId(here.0 ^ 1), connection: ConnectionId(0) },

@@ -51,7 +51,7 @@ async fn post(node: &TestNode, uaid: &str, body: &[u8], ttl: Duration) -> Option
         uaid: Uaid::parse(uaid).unwrap().0,
         channel,
         restricted: None,
-        key: node.node.settings.keys.newest(),
+        key: node.token_keys.newest(),
         topic: None,
         draft: draft.clone(),
         messages_max: 1000,

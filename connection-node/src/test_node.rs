@@ -1,0 +1,138 @@
+//! A node without tasks of its own, and peers of its connections over real sockets: tests decide what runs when.
+
+use crate::{
+    config::SocketSettings, connection::Connection, metrics::Metrics, node::Node, peers::Peers,
+    registry::Registry, socket::Socket, suspended::Suspended, timers::Timers,
+};
+use beckon_node::{config::CommonSettings, store::Embedded};
+use beckon_ops::{
+    clock::Clock,
+    config::Source,
+    log_throttle::{self, LogThrottle},
+    shutdown::Shutdown,
+};
+use beckon_store::EMBEDDED;
+use beckon_types::{KeyRing, Moment, NodeId, TOKEN_KEY_LEN};
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use parking_lot::RwLock;
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    task::JoinSet,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
+use tokio_util::task::TaskTracker;
+
+pub(crate) struct TestNode {
+    pub(crate) node: Arc<Node>,
+    pub(crate) suspended: mpsc::Receiver<Suspended>,
+    /// The tasks of the connections that run. They are stopped when this is dropped.
+    pub(crate) running: JoinSet<()>,
+    _data: TempDir,
+}
+
+impl TestNode {
+    /// A node over an embedded store. So many connections may be suspended at once.
+    pub(crate) async fn start(suspended_max: usize) -> Self {
+        let key = KeyRing::key_text(&[1; TOKEN_KEY_LEN]);
+        let variables = [
+            ("BECKON_ENDPOINT_URL", "http://push.example"),
+            ("BECKON_TOKEN_KEYS", key.as_str()),
+            ("BECKON_MAX_CONNECTIONS", "100"),
+        ];
+        let mut source = Source::new(std::iter::empty::<&str>(), variables);
+        let parts = SocketSettings::read(&mut source).zip(CommonSettings::read(&mut source));
+        let (settings, common) = source.finish(parts).unwrap();
+        let data = tempfile::tempdir().unwrap();
+        let embedded = Embedded { data_dir: data.path().to_owned(), fsync: false };
+        let (clock, url) = (Clock::start(), EMBEDDED.to_owned().into());
+        let store = beckon_node::store::open(&url, Some(embedded), &common, &Shutdown::new()).await;
+        let store = store.map_err(|failure| failure.message).unwrap().unwrap();
+        let (suspended_sender, suspended) = mpsc::channel(suspended_max);
+        let node = Node {
+            id: NodeId(1),
+            name: "test".into(),
+            settings: settings.session(&common),
+            limits: settings.limits(None),
+            message_len_max: settings.message_len_max(),
+            clock,
+            store,
+            registry: Arc::new(Registry::new()),
+            timers: Timers::new(Moment(clock.now_ms())),
+            peers: Arc::new(Peers::new(None, None, TaskTracker::new())),
+            metrics: Metrics::default(),
+            step_failures: LogThrottle::new(log_throttle::INTERVAL),
+            directory: RwLock::default(),
+            broadcasts: RwLock::default(),
+            suspended: suspended_sender,
+            draining: AtomicBool::new(false),
+        };
+        Self { node: Arc::new(node), suspended, running: JoinSet::new(), _data: data }
+    }
+
+    /// A connection that does not run yet, and its peer.
+    pub(crate) async fn connection(&self) -> (Connection, Peer) {
+        let (server, client) = tcp_pair().await;
+        let peer = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+        let registration = self.node.registry.enter(self.node.limits.connections_max).unwrap();
+        let socket = Socket::new(server, Bytes::new(), self.node.message_len_max);
+        (Connection::new(self.node.clone(), socket, registration), Peer(peer))
+    }
+
+    /// The peer of a connection that runs.
+    pub(crate) async fn peer(&mut self) -> Peer {
+        let (connection, peer) = self.connection().await;
+        self.running.spawn(connection.run());
+        peer
+    }
+
+    /// Runs a connection that was suspended.
+    pub(crate) fn resume(&mut self, suspended: Suspended) {
+        let connection = Connection::resume(self.node.clone(), suspended).unwrap();
+        self.running.spawn(connection.run());
+    }
+}
+
+/// The client's end of a connection.
+pub(crate) struct Peer(pub(crate) WebSocketStream<TcpStream>);
+
+impl Peer {
+    pub(crate) async fn send(&mut self, text: &str) {
+        self.0.send(Message::text(text)).await.unwrap();
+    }
+
+    /// The next message, which has to come within 20 s.
+    pub(crate) async fn receive(&mut self) -> Message {
+        let limit = Duration::from_secs(20);
+        tokio::time::timeout(limit, self.0.next()).await.expect("in time").unwrap().unwrap()
+    }
+
+    /// Sends a Ping frame and waits for the answer.
+    pub(crate) async fn ping(&mut self) {
+        self.0.send(Message::Ping(Bytes::new())).await.unwrap();
+        assert!(self.receive().await.is_pong());
+    }
+
+    /// Sends a message and returns the answer to it.
+    pub(crate) async fn ask(&mut self, text: &str) -> String {
+        self.send(text).await;
+        self.receive().await.into_text().unwrap().to_string()
+    }
+}
+
+/// Both ends of a TCP connection.
+pub(crate) async fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (client, accepted) =
+        tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+    (accepted.unwrap().0, client.unwrap())
+}
