@@ -1,6 +1,6 @@
 //! The table of paths.
 //!
-//! | path | method | answered by |
+//! | path | method | handled by |
 //! | --- | --- | --- |
 //! | `/update/<token>` | PUT, OPTIONS | [`simplepush`] |
 //! | `/wpush/v1/<token>`, `/wpush/v2/<token>`, `/wpush/<token>` | POST, OPTIONS | [`webpush`] |
@@ -8,8 +8,8 @@
 //! | `/status`, `/status/`, `/health`, `/__lbheartbeat__` | GET, HEAD | [`beckon_node::admin`] |
 //! | anything else | any | [`Refusal::unknown_path`] |
 //!
-//! How long a request takes is bounded: its head by the server's limits, its body by `body_timeout`, the rest by
-//! the time limits of the store and of [`beckon_proto::delivery::Deliver`].
+//! Every part of a request has a time limit: its head that of the server, its body `body_timeout`, the rest those of the
+//! store and of [`beckon_proto::delivery::Deliver`].
 
 mod answer;
 mod authorization;
@@ -53,7 +53,7 @@ pub(crate) fn filter(
             let (handler, admin) = (handler.clone(), admin.clone());
             async move { respond(&handler, &admin, path.as_str(), head, body).await }
         })
-        // None of these filters rejects a request.
+        // None of these filters rejects a request, but the type of `body::stream` says that it could.
         .recover(async |_: Rejection| Ok::<_, Infallible>(unknown_path()))
         .unify()
 }

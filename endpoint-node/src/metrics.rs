@@ -26,45 +26,46 @@ const BUCKETS: u16 = 16;
 pub struct Metrics {
     /// `endpoint_requests_total["dialect", "status"]`: answered requests for endpoints, by HTTP status.
     requests: Family<RequestLabels, Counter>,
-    /// `endpoint_notifications_total["dialect", "outcome"]`: notifications accepted, by what came of handing them
+    /// `endpoint_notifications_total["dialect", "outcome"]`: notifications accepted, by what became of handing them
     /// over.
     notifications: Family<NotificationLabels, Counter>,
-    /// `endpoint_messages_dropped_total`: messages with TTL 0 that were not handed over, and so are lost.
+    /// `endpoint_messages_dropped_total`: messages with TTL 0 that were not handed over and are therefore lost.
     pub(crate) messages_dropped: Counter,
-    /// `endpoint_vapid_total["result"]`: credentials shown by application servers, by what was found.
+    /// `endpoint_vapid_total["result"]`: credentials presented by application servers, by result.
     vapid: Family<VapidLabel, Counter>,
-    /// `endpoint_store_duration_seconds`: time for the store to take a notification, or to fail.
+    /// `endpoint_store_duration_seconds`: time until the store had taken a notification, or had failed.
     pub(crate) store_duration: Histogram,
-    /// `endpoint_delivery_duration_seconds`: time from a notification being stored until the receipt of the node
-    /// that has its client, or until that is given up.
+    /// `endpoint_delivery_duration_seconds`: time from storing a notification to the receipt of its client's node, or to
+    /// giving up on it.
     pub(crate) delivery_duration: Histogram,
-    /// `endpoint_streams_open`: connection-nodes to which a stream is open.
+    /// `endpoint_streams_open`: connection-nodes with an open stream.
     pub(crate) streams_open: Gauge,
     /// `endpoint_nodes`: connection-nodes known.
     pub(crate) nodes: Gauge,
-    /// `endpoint_nudges_pending`: connections that got no receipt and will be told to look into the store.
+    /// `endpoint_nudges_pending`: connections that missed a notification and will be told to re-read the store.
     pub(crate) nudges_pending: Gauge,
-    /// `endpoint_nudges_dropped_total`: connections that could not be remembered, because there were too many.
+    /// `endpoint_nudges_dropped_total`: connections that missed a notification and were forgotten, because there were too
+    /// many.
     pub(crate) nudges_dropped: Counter,
-    /// `endpoint_releases_skipped_total`: stale presences left alone, because too many were being released.
+    /// `endpoint_releases_skipped_total`: stale presences left in place, because too many were being released.
     pub(crate) releases_skipped: Counter,
 }
 
-/// Whom an answer went to, and its status.
+/// The dialect and the status of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     dialect: DialectName,
     status: u16,
 }
 
-/// What was handed over, and what came of it.
+/// The dialect of a notification, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NotificationLabels {
     dialect: DialectName,
     outcome: OutcomeName,
 }
 
-/// What was found of a credential.
+/// The result of verifying a credential.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VapidLabel {
     result: VapidResult,
@@ -84,14 +85,14 @@ impl EncodeLabelValue for DialectName {
     }
 }
 
-/// What was found of a VAPID credential.
+/// The result of verifying a VAPID credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum VapidResult {
-    /// It is good, and was remembered.
+    /// It is valid, and was remembered.
     Remembered,
-    /// It is good, and was not remembered.
+    /// It is valid, and was not remembered.
     Verified,
-    /// It is worth nothing.
+    /// It is not valid.
     Invalid,
 }
 
@@ -146,7 +147,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// New measurements, shown in `registry` under `endpoint_`. Pass the registry's part for `beckon`.
+    /// New measurements, registered in `registry` with the prefix `endpoint_`. Pass the sub-registry of `beckon`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix("endpoint");
@@ -162,43 +163,43 @@ impl Metrics {
         );
         registry.register(
             "messages_dropped",
-            "Messages with TTL 0 that were not handed over, and so are lost",
+            "Messages with TTL 0 that were not handed over and are therefore lost",
             metrics.messages_dropped.clone(),
         );
         registry.register(
             "vapid",
-            "Credentials shown by application servers, by what was found",
+            "Credentials presented by application servers, by result",
             metrics.vapid.clone(),
         );
         registry.register(
             "store_duration_seconds",
-            "Time for the store to take a notification, or to fail",
+            "Time until the store had taken a notification, or had failed",
             metrics.store_duration.clone(),
         );
         registry.register(
             "delivery_duration_seconds",
-            "Time from a notification being stored until the receipt of its client's node, or until that is given up",
+            "Time from storing a notification to the receipt of its client's node, or to giving up on it",
             metrics.delivery_duration.clone(),
         );
         registry.register(
             "streams_open",
-            "Connection-nodes to which a stream is open",
+            "Connection-nodes with an open stream",
             metrics.streams_open.clone(),
         );
         registry.register("nodes", "Connection-nodes known", metrics.nodes.clone());
         registry.register(
             "nudges_pending",
-            "Connections that got no receipt and will be told to look into the store",
+            "Connections that missed a notification and will be told to re-read the store",
             metrics.nudges_pending.clone(),
         );
         registry.register(
             "nudges_dropped",
-            "Connections that could not be remembered, because there were too many",
+            "Connections that missed a notification and were forgotten, because there were too many",
             metrics.nudges_dropped.clone(),
         );
         registry.register(
             "releases_skipped",
-            "Stale presences left alone, because too many were being released",
+            "Stale presences left in place, because too many were being released",
             metrics.releases_skipped.clone(),
         );
         metrics
@@ -217,7 +218,7 @@ impl Metrics {
         self.notifications.get_or_create(&labels).inc();
     }
 
-    /// Counts what was found of a credential.
+    /// Counts the result of verifying a credential.
     pub(crate) fn count_vapid(&self, result: VapidResult) {
         self.vapid.get_or_create(&VapidLabel { result }).inc();
     }

@@ -39,6 +39,12 @@ impl EndpointUrl {
         &self.0
     }
 
+    /// Its origin (RFC 6454 section 4): in lower case, and without the port if that is the default of the scheme.
+    pub fn origin(&self) -> String {
+        let default_port = if self.is_https() { ":443" } else { ":80" };
+        self.0.strip_suffix(default_port).unwrap_or(&self.0).to_ascii_lowercase()
+    }
+
     /// Whether the scheme is https.
     pub fn is_https(&self) -> bool {
         self.0.starts_with("https://")
@@ -95,6 +101,20 @@ impl FromStr for EndpointUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_origin_is_in_lower_case_and_leaves_out_the_default_port() {
+        for (url, expected) in [
+            ("https://push.example.net", "https://push.example.net"),
+            ("https://Push.example.net:443/", "https://push.example.net"),
+            ("http://push.example.net:80", "http://push.example.net"),
+            ("http://push.example.net:443", "http://push.example.net:443"),
+            ("http://127.0.0.1:8081", "http://127.0.0.1:8081"),
+            ("http://[::1]:80", "http://[::1]"),
+        ] {
+            assert_eq!(url.parse::<EndpointUrl>().unwrap().origin(), expected);
+        }
+    }
 
     #[test]
     fn only_scheme_host_and_port_are_accepted() {

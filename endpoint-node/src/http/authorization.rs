@@ -1,4 +1,4 @@
-//! The three spellings in which an application server shows a VAPID credential (PROTOCOL.md section 5.4).
+//! The three spellings of a VAPID credential (PROTOCOL.md section 5.4).
 
 use super::encryption;
 use crate::vapid::Credential;
@@ -6,24 +6,24 @@ use crate::vapid::Credential;
 /// Why there is no credential to verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoCredential {
-    /// The endpoint is restricted to a key, and nobody has shown one.
+    /// The endpoint is restricted to a key, and the request has no credential.
     #[error("This endpoint needs a VAPID credential in the Authorization header")]
     Missing,
-    /// The scheme is another one, or nothing follows it, or too much.
+    /// The scheme is unknown, or nothing follows it.
     #[error("The Authorization header is not of the form: vapid t=<token>, k=<key>")]
     Scheme,
-    /// The scheme is `vapid`, and there is no `t`, or more than one.
+    /// The scheme is `vapid`, with no `t` or more than one.
     #[error("The Authorization header has no t, or more than one")]
     Token,
-    /// The scheme is `vapid`, and there is no `k`, or more than one.
+    /// The scheme is `vapid`, with no `k` or more than one.
     #[error("The Authorization header has no k, or more than one")]
     Key,
-    /// The scheme is that of a draft, and there is no `p256ecdsa`.
+    /// The scheme is that of a draft of RFC 8292, without `p256ecdsa`.
     #[error("The Crypto-Key header has no p256ecdsa")]
     CryptoKey,
 }
 
-/// Reads the header `Authorization`, and `Crypto-Key` if the key is there.
+/// Reads the header `Authorization`, and in the spellings of the drafts `Crypto-Key`, which has the key.
 pub(super) fn credential<'a>(
     authorization: &'a str,
     crypto_key: &'a str,
@@ -33,8 +33,8 @@ pub(super) fn credential<'a>(
     if scheme.eq_ignore_ascii_case("vapid") {
         return parameters(rest);
     }
-    let is_of_a_draft = scheme.eq_ignore_ascii_case("webpush") || scheme.eq_ignore_ascii_case("bearer");
-    if !is_of_a_draft || rest.is_empty() {
+    let is_draft_scheme = scheme.eq_ignore_ascii_case("webpush") || scheme.eq_ignore_ascii_case("bearer");
+    if !is_draft_scheme || rest.is_empty() {
         return Err(NoCredential::Scheme);
     }
     match encryption::value_of("p256ecdsa", crypto_key) {
@@ -43,7 +43,7 @@ pub(super) fn credential<'a>(
     }
 }
 
-/// Reads `t=<token>, k=<key>`, in any order, among others.
+/// Reads `t=<token>, k=<key>`, in any order; other parameters are ignored.
 fn parameters(list: &str) -> Result<Credential<'_>, NoCredential> {
     let (mut token, mut key) = (None, None);
     for parameter in list.split(',') {
@@ -65,7 +65,7 @@ fn parameters(list: &str) -> Result<Credential<'_>, NoCredential> {
     Ok(Credential { token, key })
 }
 
-/// HTTP allows quotes around the value of every parameter of a credential.
+/// A value without the quotes that HTTP allows around it (RFC 9110 section 11.2).
 fn unquoted(value: &str) -> &str {
     value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
 }

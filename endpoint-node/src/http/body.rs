@@ -2,31 +2,31 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
-use std::{pin::pin, time::Duration};
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
-/// Bytes of a form at most; more is refused (PROTOCOL.md section 3, row 3).
+/// The longest form, in bytes; a longer one is refused (PROTOCOL.md section 3, row 3).
 pub(crate) const BODY_LEN_MAX: usize = 64 * 1024;
 
-/// Bytes of a refused body that are read and thrown away. A client that is still sending when the connection is
-/// closed under it does not get to see the answer; a client that sends more than this has to live with that.
+/// How many bytes of a refused body are read and discarded. A client that is still sending when its connection is closed
+/// may not receive the answer; that can happen to a client that sends more than this.
 pub(crate) const DISCARD_LEN_MAX: usize = 1024 * 1024;
 
-/// A body could not be read.
+/// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyError {
-    /// It is longer than it may be.
+    /// It is longer than the limit.
     TooLarge,
-    /// It did not come within the time limit.
+    /// It did not arrive within the time limit.
     TooSlow,
-    /// The connection broke, or what came was not HTTP.
+    /// The connection broke, or the bytes were not HTTP.
     Broken,
 }
 
-/// Reads a body of `declared` bytes, or of unknown length, if it has `most` bytes or less, within the time limit.
+/// Reads a body of `declared` bytes, or of unknown length, within the time limit. More than `len_max` bytes are an error.
 pub(crate) async fn read<S, B, E>(
     body: S,
     declared: Option<u64>,
-    most: usize,
+    len_max: usize,
     limit: Duration,
 ) -> Result<Bytes, BodyError>
 where
@@ -36,21 +36,26 @@ where
     if declared.is_some_and(|length| length > DISCARD_LEN_MAX as u64) {
         return Err(BodyError::TooLarge);
     }
-    // A body that is there already costs no timer.
-    tokio::time::timeout(limit, collect(body, most)).await.unwrap_or(Err(BodyError::TooSlow))
+    let mut collected = pin!(collect(body, len_max));
+    // Most bodies have arrived together with the head, and cost neither a timer nor a look at the clock.
+    if let Poll::Ready(body) = poll_fn(|context| Poll::Ready(collected.as_mut().poll(context))).await {
+        return body;
+    }
+    tokio::time::timeout(limit, collected).await.unwrap_or(Err(BodyError::TooSlow))
 }
 
-/// Reads what a client sends that gets its answer without it, within the time limit and up to [`DISCARD_LEN_MAX`].
+/// Reads and discards the body of a request that is refused anyway, within the time limit and up to
+/// [`DISCARD_LEN_MAX`].
 pub(crate) async fn discard<S, B, E>(body: S, declared: Option<u64>, limit: Duration)
 where
     S: Stream<Item = Result<B, E>>,
     B: Buf,
 {
-    // Whatever comes of it, the answer is another one.
+    // The answer is the refusal, whatever happens to the body.
     let _ = read(body, declared, 0, limit).await;
 }
 
-async fn collect<S, B, E>(body: S, most: usize) -> Result<Bytes, BodyError>
+async fn collect<S, B, E>(body: S, len_max: usize) -> Result<Bytes, BodyError>
 where
     S: Stream<Item = Result<B, E>>,
     B: Buf,
@@ -60,21 +65,21 @@ where
     let Some(mut chunk) = next().await? else { return Ok(Bytes::new()) };
     let first = chunk.copy_to_bytes(chunk.remaining());
     let Some(mut chunk) = next().await? else {
-        // Nearly always: one small chunk, which is not copied.
-        return if first.len() <= most { Ok(first) } else { Err(BodyError::TooLarge) };
+        // The usual case, one small chunk, is not copied.
+        return if first.len() <= len_max { Ok(first) } else { Err(BodyError::TooLarge) };
     };
     let mut length = first.len();
     let mut whole = BytesMut::from(first);
     loop {
         length += chunk.remaining();
-        if length <= most {
+        if length <= len_max {
             whole.extend_from_slice(&chunk.copy_to_bytes(chunk.remaining()));
         } else if length > DISCARD_LEN_MAX {
             return Err(BodyError::TooLarge);
         }
         match next().await? {
             Some(another) => chunk = another,
-            None if length <= most => return Ok(whole.freeze()),
+            None if length <= len_max => return Ok(whole.freeze()),
             None => return Err(BodyError::TooLarge),
         }
     }
@@ -111,20 +116,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_says_it_is_huge_is_not_waited_for() {
+    async fn a_body_that_is_declared_too_large_is_not_read() {
         let never = stream::pending::<Result<Bytes, ()>>();
         let declared = Some(DISCARD_LEN_MAX as u64 + 1);
         assert_eq!(read(never, declared, BODY_LEN_MAX, LIMIT).await, Err(BodyError::TooLarge));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_body_is_given_up() {
+    async fn a_slow_body_times_out() {
         let slow = chunks(&[1]).chain(stream::pending());
         assert_eq!(read(slow, None, BODY_LEN_MAX, LIMIT).await, Err(BodyError::TooSlow));
     }
 
     #[tokio::test]
-    async fn a_broken_body_is_told_from_a_short_one() {
+    async fn a_broken_body_is_not_a_short_body() {
         let broken = chunks(&[1]).chain(stream::iter([Err(())]));
         assert_eq!(read(broken, Some(2), BODY_LEN_MAX, LIMIT).await, Err(BodyError::Broken));
     }

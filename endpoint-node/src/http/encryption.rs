@@ -1,6 +1,7 @@
-//! How a body says that it is encrypted: `Content-Encoding`, `Encryption` and `Crypto-Key` (PROTOCOL.md section 5.3).
+//! The headers that say how a body is encrypted: `Content-Encoding`, `Encryption` and `Crypto-Key` (PROTOCOL.md section
+//! 5.3).
 //!
-//! The last two have the same form: parameters separated by semicolons, in groups separated by commas.
+//! The last two have the same syntax: parameters separated by semicolons, in groups separated by commas.
 
 use super::message_headers::value;
 use beckon_types::Encoding;
@@ -12,20 +13,20 @@ const ENCRYPTION: HeaderName = HeaderName::from_static("encryption");
 /// `Crypto-Key`.
 pub(super) const CRYPTO_KEY: HeaderName = HeaderName::from_static("crypto-key");
 
-/// Bytes of `Encryption` and `Crypto-Key` at most, each: they are stored and sent with the message. Those that are
-/// in use have 30 and 190. Longer ones are refused.
+/// The longest `Encryption` and the longest `Crypto-Key`, in bytes; a longer one is refused. Both are stored and sent with
+/// the message. In practice they have 30 and 190 bytes.
 pub(crate) const PARAMETERS_LEN_MAX: usize = 1024;
 
-/// Why a body cannot be decrypted by anybody. The application server is to blame.
+/// Why the encryption headers are not usable. The application server has to correct them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidEncryption {
-    /// The coding is missing, or there are several, or it is none of the two.
+    /// The coding is missing, is neither of the two, or there are several.
     #[error("Content-Encoding is neither aes128gcm nor aesgcm")]
     Coding,
-    /// A header is not made of parameters.
+    /// A header is not a list of parameters.
     #[error("The Encryption or the Crypto-Key header is malformed")]
     Malformed,
-    /// A header is too long to be passed on.
+    /// A header is longer than [`PARAMETERS_LEN_MAX`].
     #[error("The Encryption or the Crypto-Key header has more than {PARAMETERS_LEN_MAX} bytes")]
     TooLong,
     /// aesgcm without a salt.
@@ -34,12 +35,12 @@ pub(crate) enum InvalidEncryption {
     /// aesgcm without the sender's public key.
     #[error("The Crypto-Key header has no dh in base64url")]
     DhMissing,
-    /// aes128gcm with what belongs to aesgcm.
-    #[error("Salt and dh are in the body of aes128gcm, not in headers")]
+    /// aes128gcm with parameters of aesgcm.
+    #[error("With aes128gcm, salt and dh belong in the body, not in headers")]
     NotOfThisCoding,
 }
 
-/// Reads how a body is encrypted.
+/// Reads the encryption headers.
 pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, InvalidEncryption> {
     let coding = value(headers, &CONTENT_ENCODING).unwrap_or_default();
     let encryption = value(headers, &ENCRYPTION).unwrap_or_default();
@@ -77,8 +78,11 @@ struct Parameter<'a> {
     value: &'a str,
 }
 
-/// The value of the first parameter of that name, without quotes and padding. A header that is malformed anywhere
-/// has no values.
+/// The value of the first parameter of that name, without quotes and padding.
+///
+/// # Errors
+///
+/// The header is malformed, in this parameter or in another.
 pub(super) fn value_of<'a>(name: &str, header: &'a str) -> Result<Option<&'a str>, InvalidEncryption> {
     let mut found = None;
     for piece in pieces(header) {
@@ -88,13 +92,13 @@ pub(super) fn value_of<'a>(name: &str, header: &'a str) -> Result<Option<&'a str
     Ok(found)
 }
 
-/// What is between the separators. Not even a quoted value may have one in it, or a space: it loses its quotes on the
-/// way to the user agent.
+/// The texts between the separators. A quoted value may not contain a separator or a space either, because it loses its
+/// quotes on the way to the user agent.
 fn pieces(header: &str) -> impl Iterator<Item = &str> {
     header.split([';', ','])
 }
 
-/// Reads what is between two separators: nothing, or a parameter.
+/// Reads the text between two separators: a parameter, or `None` if it is empty.
 fn parameter(piece: &str) -> Result<Option<Parameter<'_>>, InvalidEncryption> {
     let piece = piece.trim_matches([' ', '\t']);
     if piece.is_empty() {
@@ -118,7 +122,7 @@ fn is_base64url(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_digit)
 }
 
-/// A header as the user agent gets it: without the quotes and the padding of its values, and otherwise unchanged.
+/// The header for the user agent: without the quotes and the padding of its values, and otherwise unchanged.
 fn clean(header: &str) -> Result<Box<str>, InvalidEncryption> {
     if header.len() > PARAMETERS_LEN_MAX {
         return Err(InvalidEncryption::TooLong);
@@ -222,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_passed_on_up_to_their_longest() {
+    fn headers_are_passed_on_up_to_a_limit() {
         let salt = |length: usize| format!("salt={}", "a".repeat(length - 5));
         let (longest, too_long) = (salt(PARAMETERS_LEN_MAX), salt(PARAMETERS_LEN_MAX + 1));
         assert_eq!(read("aesgcm", &longest, DH), aesgcm(&longest, DH));
@@ -250,7 +254,7 @@ mod tests {
         ) {
             for header in [text, header] {
                 let _ = read("aesgcm", &header, &header);
-                // What is passed on has the same parameters, and is not changed again.
+                // The cleaned header has the same parameters, and cleaning it again changes nothing.
                 if let Ok(cleaned) = clean(&header) {
                     prop_assert!(cleaned.len() <= header.len());
                     prop_assert!(!cleaned.contains('"'));

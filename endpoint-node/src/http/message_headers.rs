@@ -1,4 +1,4 @@
-//! What the headers of a message say of it: `TTL`, `Topic` and `Urgency` (PROTOCOL.md sections 5.1 and 5.3).
+//! The headers of a message: `TTL`, `Topic` and `Urgency` (PROTOCOL.md sections 5.1 and 5.3).
 
 use beckon_types::Urgency;
 use std::{borrow::Cow, time::Duration};
@@ -13,49 +13,49 @@ pub(super) const TOPIC: HeaderName = HeaderName::from_static("topic");
 /// `Urgency`.
 pub(super) const URGENCY: HeaderName = HeaderName::from_static("urgency");
 
-/// The longest time to live that is told apart from longer ones, in seconds (RFC 8030 section 5.2).
+/// A longer time to live counts as this one, in seconds (RFC 8030 section 5.2).
 const TTL_S_MAX: u64 = (1 << 31) - 1;
 
-/// Why the time to live cannot be used.
+/// Why the time to live is not usable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InvalidTtl {
-    /// There is none, or an empty one.
+    /// The header is missing or empty.
     Missing,
-    /// It is not made of digits.
+    /// It is not a number.
     NotANumber,
-    /// It is a number below zero.
+    /// It is below zero.
     Negative,
 }
 
-/// There is more than one urgency.
+/// The urgency is given more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RepeatedUrgency;
 
-/// The value of a header. The values of one that is sent more than once are joined by commas, which means the same
-/// (RFC 9110 section 5.3), and which no header may have that is to be sent once. What is not ASCII in it is of no
-/// use to anybody, whatever it is made to.
+/// The value of a header. The values of a repeated header are joined with `, `, which means the same (RFC 9110 section
+/// 5.3); the headers that may not be repeated do not accept such a list. Bytes that are not UTF-8 become U+FFFD, which no
+/// header accepts.
 pub(super) fn value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Cow<'h, str>> {
     let mut values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let first = values.next()?;
     Some(values.fold(first, |joined, value| Cow::Owned(format!("{joined}, {value}"))))
 }
 
-/// The time to live that a header asks for, and `most` if it asks for more.
-pub(super) fn ttl(value: Option<&str>, most: Duration) -> Result<Duration, InvalidTtl> {
+/// The time to live that a header asks for, or `max` if it asks for more.
+pub(super) fn ttl(value: Option<&str>, max: Duration) -> Result<Duration, InvalidTtl> {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match value.unwrap_or_default() {
         "" => Err(InvalidTtl::Missing),
-        // Nothing but digits fails to be a number only if it is a larger one.
+        // Only digits: parsing can only fail by overflow.
         digits if is_number(digits) => {
             let seconds = digits.parse().unwrap_or(TTL_S_MAX).min(TTL_S_MAX);
-            Ok(Duration::from_secs(seconds).min(most))
+            Ok(Duration::from_secs(seconds).min(max))
         }
         text if text.strip_prefix('-').is_some_and(is_number) => Err(InvalidTtl::Negative),
         _ => Err(InvalidTtl::NotANumber),
     }
 }
 
-/// The urgency that a header asks for. One that there is not is a normal one.
+/// The urgency that a header asks for. An unknown one counts as `normal`.
 pub(super) fn urgency(value: Option<&str>) -> Result<Urgency, RepeatedUrgency> {
     match value {
         Some(list) if list.contains(',') => Err(RepeatedUrgency),

@@ -109,7 +109,7 @@ impl<'a> Raw<'a> {
 
     /// Reads `application/x-www-form-urlencoded`. Copies only what has escapes in it.
     fn add_form(&mut self, form: &'a [u8]) {
-        for pair in form.split(|&byte| byte == b'&') {
+        for pair in form.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()) {
             let equals = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
             let (name, value) = (&pair[..equals], pair.get(equals + 1..).unwrap_or_default());
             if let Some(slot) = self.slot(&decode(name)) {
@@ -139,12 +139,11 @@ impl<'a> Raw<'a> {
 /// Decodes a name or a value of a form, as the URL standard has it: what only looks like an escape stays as it is.
 /// Unlike that standard it keeps bytes that are not UTF-8, so that they can be refused.
 fn decode(text: &[u8]) -> Cow<'_, [u8]> {
-    if text.contains(&b'+') {
-        let spaced: Vec<u8> = text.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
-        Cow::Owned(percent_decode(&spaced).collect())
-    } else {
-        percent_decode(text).into()
+    if !text.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+        return Cow::Borrowed(text);
     }
+    let spaced: Vec<u8> = text.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
+    Cow::Owned(percent_decode(&spaced).collect())
 }
 
 #[cfg(test)]

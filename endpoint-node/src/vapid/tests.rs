@@ -1,4 +1,4 @@
-//! Credentials of every kind, at a time of our choice.
+//! Credentials of every kind, verified at a fixed time.
 
 use super::*;
 use beckon_client::vapid::Signer;
@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 use proptest::prelude::*;
 use serde_json::json;
 
-/// When the tests take place.
+/// The Unix time at which credentials are verified.
 const NOW_S: u64 = 1_700_000_000;
 
 const URL: &str = "https://push.example.net";
@@ -19,7 +19,7 @@ fn signer() -> Signer {
     Signer::generate().unwrap().0
 }
 
-/// What is found of claims that are signed as they should be.
+/// Verifies a token with these claims and a valid signature.
 fn verified(claims: &Value) -> Result<KeyHash, InvalidVapid> {
     let signer = signer();
     let token = signer.sign(&json!({"typ": "JWT", "alg": "ES256"}), claims).unwrap();
@@ -71,21 +71,7 @@ fn a_token_is_for_this_origin() {
 }
 
 #[test]
-fn an_origin_is_scheme_host_and_port_that_is_not_the_usual_one() {
-    for (url, expected) in [
-        ("https://push.example.net", "https://push.example.net"),
-        ("https://Push.example.net:443/", "https://push.example.net"),
-        ("http://push.example.net:80", "http://push.example.net"),
-        ("http://push.example.net:443", "http://push.example.net:443"),
-        ("http://127.0.0.1:8081", "http://127.0.0.1:8081"),
-        ("http://[::1]:80", "http://[::1]"),
-    ] {
-        assert_eq!(origin(&url.parse().unwrap()), expected);
-    }
-}
-
-#[test]
-fn a_token_is_good_for_a_day_at_most() {
+fn a_token_is_valid_for_up_to_a_day() {
     for (exp, error) in [
         (json!(NOW_S), None),
         (json!(NOW_S - 60), None),
@@ -155,7 +141,7 @@ fn a_token_has_three_parts_and_is_signed_with_es256() {
 }
 
 #[test]
-fn a_key_has_several_spellings_and_is_the_one_that_signed() {
+fn a_key_has_several_spellings_and_must_be_the_one_that_signed() {
     let signer = signer();
     let token = signer.sign(&json!({"alg": "ES256"}), &json!({"aud": URL, "exp": NOW_S})).unwrap();
     let key = signer.public_key();
@@ -198,7 +184,7 @@ fn a_credential_is_verified_once_and_remembered_until_it_expires() {
         (credential, NOW_S, key, [0, 1, 0]),
         (credential, NOW_S, key, [1, 1, 0]),
         (credential, NOW_S + 160, key, [2, 1, 0]),
-        // The same token is not good for another key.
+        // The same token is not valid with another key.
         (
             Credential { key: other.public_key(), ..credential },
             NOW_S,
@@ -206,7 +192,7 @@ fn a_credential_is_verified_once_and_remembered_until_it_expires() {
             [2, 1, 1],
         ),
         (credential, NOW_S + 161, Err(InvalidVapid::Expired), [2, 1, 2]),
-        // What has expired is forgotten, and found again if the clock was wrong.
+        // An expired credential is dropped, and verified again if the clock was wrong.
         (credential, NOW_S, key, [2, 2, 2]),
         (credential, NOW_S - 90_000, Err(InvalidVapid::TooFarAhead), [2, 2, 3]),
     ] {
@@ -216,7 +202,7 @@ fn a_credential_is_verified_once_and_remembered_until_it_expires() {
 }
 
 #[test]
-fn only_so_many_credentials_are_remembered() {
+fn the_cache_is_bounded() {
     let mut registry = Registry::default();
     for (cache_size, remembered) in [(0, 0), (4, 4)] {
         let verifier = Verifier::new(&URL.parse().unwrap(), cache_size, Metrics::register(&mut registry));
@@ -233,14 +219,14 @@ fn only_so_many_credentials_are_remembered() {
 }
 
 #[test]
-fn a_credential_does_not_show_what_it_holds() {
+fn a_credential_is_not_printed() {
     let shown = format!("{:?}", Credential { token: "hunter2", key: "hunter2" });
     assert!(!shown.contains("hunter2"), "{shown}");
 }
 
 proptest! {
     #[test]
-    fn any_credential_is_looked_at_without_a_panic(
+    fn any_credential_is_verified_without_a_panic(
         token in ".{0,60}",
         parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..5),
         key in ".{0,90}",
@@ -265,7 +251,7 @@ proptest! {
     }
 }
 
-/// Objects that look like headers and claims, and what only begins like one.
+/// Objects that look like headers and claims, some of them cut off or malformed.
 fn json_text() -> impl Strategy<Value = String> {
     let value = prop_oneof![
         Just("\"ES256\"".to_owned()),
