@@ -1,6 +1,6 @@
 //! `beckon broadcast`: the broadcasts on the command line, through the admin listener of any node.
 
-use beckon_client::app_server::{AppServer, Options, SendError};
+use beckon_client::app_server::{self, AppServer, Options, SendError};
 use beckon_ops::exit::{self, Failure};
 use beckon_types::{BroadcastId, BroadcastVersion};
 use bytes::Bytes;
@@ -54,12 +54,6 @@ enum Action {
 #[derive(serde::Deserialize)]
 struct Listing {
     broadcasts: BTreeMap<String, String>,
-}
-
-/// The part of an error body that is for people.
-#[derive(serde::Deserialize)]
-struct ErrorBody {
-    message: String,
 }
 
 impl Arguments {
@@ -134,10 +128,7 @@ fn listing(body: &Bytes) -> Result<String, Failure> {
 
 fn refusal(answer: &Response<Bytes>) -> Failure {
     let status = answer.status();
-    let reason = match serde_json::from_slice(answer.body()) {
-        Ok(ErrorBody { message }) => message,
-        Err(_) => String::from_utf8_lossy(answer.body()).into_owned(),
-    };
+    let reason = app_server::reason(answer.body());
     // 507 is an answer of the server's, not a sign that it is not well.
     let try_again = status.is_server_error() && status != StatusCode::INSUFFICIENT_STORAGE;
     let code = if try_again { exit::UNAVAILABLE } else { REFUSED };
@@ -147,7 +138,7 @@ fn refusal(answer: &Response<Bytes>) -> Failure {
 fn failure(error: SendError) -> Failure {
     match error {
         SendError::InvalidEndpoint { .. } => Failure::usage(error),
-        SendError::Refused { .. } | SendError::TimedOut(_) | SendError::Failed(_) => {
+        SendError::Refused { .. } | SendError::TimedOut(_) | SendError::Failed(_) | _ => {
             Failure::unavailable(error)
         }
     }

@@ -2,9 +2,8 @@
 
 use beckon_client::{
     error::Error,
-    message::Update,
     raw,
-    user_agent::{Event, Options, UserAgent, new_channel},
+    user_agent::{Event, Options, Update, UserAgent, new_channel},
 };
 use beckon_ops::exit::Failure;
 use std::io::{self, Write as _};
@@ -65,8 +64,7 @@ async fn listen(arguments: &Arguments) -> Result<(), Failure> {
     let url = &arguments.url;
     let mut agent = UserAgent::connect(url, Options::default()).await.map_err(failure)?;
     tell(&format!("connected to {url} ({})", raw::SUBPROTOCOL));
-    let channel = new_channel();
-    let endpoint = agent.register(&channel).await.map_err(Failure::unavailable)?;
+    let endpoint = agent.register(new_channel()).await.map_err(Failure::unavailable)?;
     introduce(&endpoint).map_err(Failure::unavailable)?;
     loop {
         match agent.next_event().await {
@@ -109,8 +107,8 @@ fn introduce(endpoint: &str) -> io::Result<()> {
 /// One line for an update. `data` comes from a stranger, so control characters are escaped.
 fn line_of(update: &Update) -> String {
     match &update.data {
-        None => format!("version {}\n", update.version),
-        Some(data) => format!("version {} data {data:?}\n", update.version),
+        None => format!("version {}\n", update.version.number()),
+        Some(data) => format!("version {} data {data:?}\n", update.version.number()),
     }
 }
 
@@ -129,6 +127,7 @@ fn tell(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use beckon_types::Version;
 
     fn parse(arguments: &[&str]) -> Result<Option<Arguments>, String> {
         Arguments::parse(lexopt::Parser::from_args(arguments)).map_err(|error| error.to_string())
@@ -148,7 +147,8 @@ mod tests {
 
     #[test]
     fn what_a_stranger_sends_cannot_steer_the_terminal() {
-        let update = Update { channel: String::new(), version: 7, data: Some("a\u{1b}[2J\nb".into()) };
+        let version = Version::new(7).unwrap();
+        let update = Update { channel: new_channel(), version, data: Some("a\u{1b}[2J\nb".into()) };
         assert_eq!(line_of(&update), "version 7 data \"a\\u{1b}[2J\\nb\"\n");
     }
 }

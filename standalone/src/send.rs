@@ -98,8 +98,7 @@ async fn send(arguments: &Arguments) -> Result<String, SendError> {
         let posted = app_server.post(endpoint, &post).await?;
         return Ok(format!("accepted for {} s (201)", posted.ttl.as_secs()));
     }
-    let version = arguments.version.map(Version::number);
-    Ok(match app_server.put(endpoint, version, arguments.data.as_deref()).await? {
+    Ok(match app_server.put(endpoint, arguments.version, arguments.data.as_deref()).await? {
         Accepted::Delivered => "delivered to a connected client (200)".to_owned(),
         Accepted::Stored => "stored, client offline (202)".to_owned(),
     })
@@ -110,7 +109,7 @@ fn code_of(error: &SendError) -> u8 {
         SendError::InvalidEndpoint { .. } => exit::USAGE,
         SendError::Refused { status, .. } if status.is_server_error() => exit::UNAVAILABLE,
         SendError::Refused { .. } => REFUSED,
-        SendError::TimedOut(_) | SendError::Failed(_) => exit::UNAVAILABLE,
+        SendError::TimedOut(_) | SendError::Failed(_) | _ => exit::UNAVAILABLE,
     }
 }
 

@@ -1,7 +1,8 @@
-//! The application server's side: PUT to an endpoint (PROTOCOL.md section 3). [`crate::webpush::post`] is the same
-//! for Web Push.
+//! The application server's side: PUT to an endpoint (PROTOCOL.md section 3). For Web Push, see
+//! [`crate::webpush::post`].
 
 use crate::{error::retry_after, tls};
+use beckon_types::Version;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -14,21 +15,20 @@ use rustls::ClientConfig;
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
-/// What [`Options::answer_len_max`] is by default: no answer of an endpoint is nearly as long.
+/// The default of [`Options::answer_len_max`]. Answers of endpoints are far shorter.
 const ANSWER_LEN_MAX: usize = 64 * 1024;
 
 /// How to send.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Time limit from the first attempt to connect to the last byte of the answer. 30 s by default; then
+    /// Time limit from the first attempt to connect to the last byte of the answer. 30 s by default; after it
     /// [`SendError::TimedOut`].
     pub limit: Duration,
-    /// How many idle connections to one host are kept for the next request. 32 by default.
+    /// How many idle connections per host are kept for the next request. 32 by default.
     pub idle_max: usize,
-    /// How long an idle connection is kept. 50 s by default, below the usual limits of servers.
+    /// How long an idle connection is kept. 50 s by default, which is below the usual limits of servers.
     pub idle_time: Duration,
-    /// The longest body of an answer that is read, in bytes. 64 KiB by default; a longer one is
-    /// [`SendError::Failed`].
+    /// The longest body of an answer, in bytes. 64 KiB by default; a longer one is [`SendError::Failed`].
     pub answer_len_max: usize,
     /// Trust anchors for `https`. The system's by default.
     pub tls: Option<Arc<ClientConfig>>,
@@ -46,39 +46,39 @@ impl Default for Options {
     }
 }
 
-/// What became of an update that the server accepted. It is kept in both cases until the user agent has
-/// acknowledged it.
+/// What became of an update that the server accepted. In both cases the server stores it until the user agent
+/// acknowledges it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepted {
     /// 200: handed to a connected user agent.
     Delivered,
-    /// 202: the user agent gets it when it connects.
+    /// 202: stored until the user agent connects.
     Stored,
 }
 
-/// Why an update was not accepted.
+/// Why an update or a message was not accepted.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SendError {
-    /// The caller gave an endpoint that cannot be used.
+    /// The caller's endpoint is not usable.
     #[error("`{endpoint}` is not a usable http or https URL: {reason}")]
     InvalidEndpoint {
-        /// What was given.
+        /// The endpoint.
         endpoint: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// The server answered with another status than those of success; PROTOCOL.md sections 3 and 5 say what each
-    /// means.
+    /// The server answered with a status that does not mean success; PROTOCOL.md sections 3 and 5 list them.
     #[error("the server refused with HTTP status {status}: {reason}")]
     Refused {
-        /// The status: 404 and 410 mean that the endpoint is of no use any more.
+        /// The status: 404 and 410 mean that the endpoint no longer works.
         status: StatusCode,
         /// The body, as text.
         reason: String,
-        /// The server's wish when to try again (with 429 and 503).
+        /// When the server wants the caller to try again (with 429 and 503).
         retry_after: Option<Duration>,
     },
-    /// There was no complete answer in time. The update may have been accepted.
+    /// No complete answer arrived in time. The update may have been accepted.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
     /// The connection could not be made, or broke. If it broke, the update may have been accepted.
@@ -86,8 +86,7 @@ pub enum SendError {
     Failed(String),
 }
 
-/// Sends to endpoints over pooled keep-alive connections, http and https. Cheap to clone; clones share the
-/// pool.
+/// Sends to http and https endpoints over pooled connections. Clones are cheap and share the pool.
 #[derive(Debug, Clone)]
 pub struct AppServer {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -102,7 +101,7 @@ impl Default for AppServer {
 }
 
 impl AppServer {
-    /// An application server without connections.
+    /// An application server that has no connections yet.
     pub fn new(options: Options) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
@@ -121,17 +120,21 @@ impl AppServer {
         Self { client, limit: options.limit, answer_len_max: options.answer_len_max }
     }
 
-    /// Sends an update. Without `version` the server takes the current Unix time in seconds; `data` reaches the
-    /// user agent only if it is connected.
+    /// Sends an update. Without `version` the server uses the current Unix time in seconds; `data` reaches the user
+    /// agent only if it is connected.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] says for each variant whether the update may have been accepted.
     pub async fn put(
         &self,
         endpoint: &str,
-        version: Option<u64>,
+        version: Option<Version>,
         data: Option<&str>,
     ) -> Result<Accepted, SendError> {
         let mut form = form_urlencoded::Serializer::new(String::new());
         if let Some(version) = version {
-            form.append_pair("version", &version.to_string());
+            form.append_pair("version", &version.number().to_string());
         }
         if let Some(data) = data {
             form.append_pair("data", data);
@@ -157,15 +160,19 @@ impl AppServer {
         }
     }
 
-    /// Sends any request and reads the whole answer, whatever its status. If the connection breaks before there
-    /// is an answer, the request is sent once more, on another connection: an endpoint takes the same update
-    /// twice without harm. A POST is not, because it makes something new each time.
+    /// Sends any request and reads the whole answer, whatever its status. If the connection breaks before an answer
+    /// arrives, the request is sent once more on another connection, because sending the same update twice does no harm.
+    /// A POST is not sent again, because each one creates a message.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::InvalidEndpoint`], [`SendError::TimedOut`] or [`SendError::Failed`]; never [`SendError::Refused`].
     pub async fn request(&self, request: Request<Bytes>) -> Result<Response<Bytes>, SendError> {
         let uri = request.uri();
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
             return Err(SendError::InvalidEndpoint {
                 endpoint: uri.to_string(),
-                reason: "it must begin with http:// or https:// and a host".to_owned(),
+                reason: "it must start with http:// or https:// and a host".to_owned(),
             });
         }
         match timeout(self.limit, self.exchange(request)).await {
@@ -176,7 +183,7 @@ impl AppServer {
 
     async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, SendError> {
         let request = request.map(Full::new);
-        // A kept-alive connection may end just when it is used again.
+        // The server may close an idle connection just as it is used again.
         let response = match self.client.request(request.clone()).await {
             Err(error) if !error.is_connect() && request.method() != Method::POST => {
                 self.client.request(request).await
@@ -194,9 +201,9 @@ impl AppServer {
     }
 }
 
-/// The text of an error body: a JSON string is unwrapped, of an object its `message` is taken (PROTOCOL.md
-/// section 5.8), anything else is shown as it is.
-pub(crate) fn reason(body: &Bytes) -> String {
+/// The text of an error body for people: a JSON string, the `message` of a JSON object (PROTOCOL.md section 5.8), or the
+/// body as it is.
+pub fn reason(body: &[u8]) -> String {
     match serde_json::from_slice(body) {
         Ok(ErrorBody::Text(message) | ErrorBody::Object { message }) => message,
         Err(_) => String::from_utf8_lossy(body).into_owned(),
@@ -210,7 +217,7 @@ enum ErrorBody {
     Object { message: String },
 }
 
-/// An error and what caused it: hyper's own text leaves out the interesting part.
+/// An error and its causes in one line: hyper's own text does not include the causes.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -252,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_the_part_for_people() {
+    fn a_reason_is_the_part_of_a_body_for_people() {
         for (body, expected) in [
             (r#""Invalid Version""#, "Invalid Version"),
             (
@@ -263,7 +270,7 @@ mod tests {
             ("<html>", "<html>"),
             ("", ""),
         ] {
-            assert_eq!(reason(&Bytes::from_static(body.as_bytes())), expected);
+            assert_eq!(reason(body.as_bytes()), expected);
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Doubling waits with full jitter: the wait before attempt `n` is drawn evenly from zero to
-/// `first * 2^n`, at most `longest`, so that clients that lost a server together do not return together.
+/// Doubling waits with full jitter: the wait before attempt `n` is drawn evenly from zero to the smaller of
+/// `first * 2^n` and `longest`, so that clients that lost a server at the same time do not return at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// Upper bound of the first wait.
@@ -13,15 +13,15 @@ pub struct Backoff {
 }
 
 impl Default for Backoff {
-    /// One second at first, one minute at most.
+    /// One second at first, up to one minute.
     fn default() -> Self {
         Self { first: Duration::from_secs(1), longest: Duration::from_secs(60) }
     }
 }
 
 impl Backoff {
-    /// The wait after `failures` attempts failed in a row (0 after a connection that had worked). `chance` is a
-    /// random number; all its bits count.
+    /// The wait after `failures` failed attempts in a row (0 after a connection that had worked). `chance` is a random
+    /// number; all its bits are used.
     pub fn wait(self, failures: u32, chance: u64) -> Duration {
         let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
         let bound = self.first.saturating_mul(factor).min(self.longest);

@@ -1,9 +1,9 @@
-//! What can go wrong between a user agent and a server, named for who can mend it.
+//! What can go wrong between a user agent and a server. Each error says who can fix it.
 
 use std::{io, time::Duration};
 use tokio_tungstenite::tungstenite;
 
-/// The Close frame of a peer, or its absence.
+/// A Close frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Close {
     /// The code of RFC 6455 section 7.4, as PROTOCOL.md section 1.7 uses it; 1005 if the frame had none.
@@ -23,38 +23,39 @@ impl std::fmt::Display for Close {
 
 /// Why a user agent did not get what it asked for.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
-    /// The caller gave a URL that cannot be used.
+    /// The caller's URL is not usable.
     #[error("`{url}` is not a usable ws or wss URL: {reason}")]
     InvalidUrl {
-        /// What was given.
+        /// The URL.
         url: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// There is no TCP connection to the server.
+    /// The TCP connection to the server could not be made.
     #[error("cannot reach {address}: {source}")]
     Unreachable {
         /// `host:port`.
         address: String,
-        /// What the system says.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The server answered the upgrade with another status than 101 (PROTOCOL.md section 1.4).
+    /// The server answered the upgrade with a status other than 101 (PROTOCOL.md section 1.4).
     #[error("the server refused the WebSocket with HTTP status {status}")]
     Refused {
         /// The status.
         status: u16,
-        /// Its wish when to come again.
+        /// When the server wants the client to try again.
         retry_after: Option<Duration>,
     },
-    /// The server was silent for too long.
+    /// The server did not answer in time.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
     /// The server closed the WebSocket.
     #[error("the server closed the connection ({0})")]
     Closed(Close),
-    /// The connection ended without a Close frame, or there is none at the moment.
+    /// The connection ended without a Close frame, or there is no connection at the moment.
     #[error("the connection is gone")]
     Gone,
     /// The server refused a request with an error reply (PROTOCOL.md section 1.6).
@@ -110,7 +111,7 @@ impl From<tungstenite::Error> for Error {
     }
 }
 
-/// The seconds in a `Retry-After` header; a date counts as none.
+/// The seconds in a `Retry-After` header. A date is ignored.
 pub(crate) fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
     let seconds = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))

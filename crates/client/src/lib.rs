@@ -1,4 +1,5 @@
-//! The two programs that talk to a push server, as a library: for tools, tests and users.
+//! A user agent and an application server in Rust. Internal: the tools, the tests and the program `beckon` of this
+//! workspace use it, and it is not published.
 //!
 //! ```text
 //!   user_agent   hello, register, acknowledge; reconnects with its UAID and channels
@@ -7,17 +8,19 @@
 //!     └──▶ raw             one WebSocket: any frame out, the next frame in, within a time limit
 //!   app_server             PUT to an endpoint over pooled connections
 //!     ├──▶ webpush::post   POST to an endpoint, and cancel what was posted
-//!     └──▶ vapid           how an application server shows who it is
+//!     └──▶ vapid           the signature by which an application server identifies itself
 //!   webpush::message       Web Push messages: typed to JSON and back
 //!   tls                    the trust anchors of both
 //! ```
 //!
-//! * [`user_agent::UserAgent`] is what a program uses that wants to be woken up.
-//! * [`raw::RawSocket`] with [`message`] or [`webpush::message`] is what a test or a load generator uses: no task, no timer and about a
-//!   kilobyte of buffer per socket.
-//! * [`app_server::AppServer`] is the other end: whoever knows an endpoint can send to it.
+//! * [`user_agent::UserAgent`] is for programs that want to receive notifications.
+//! * [`raw::RawSocket`] with [`message`] or [`webpush::message`] is for tests and load generators: it has no timer, and
+//!   about a kilobyte of buffer per socket. Identifiers are text there, in any spelling.
+//! * [`app_server::AppServer`] is the other end: it sends to anyone whose endpoint it knows.
 //!
-//! Nothing here spawns a task: a future that is dropped leaves nothing behind.
+//! The user agent and the socket spawn no tasks: dropping one of their futures leaves nothing behind. The application
+//! server does: hyper runs each pooled connection, and the timer that closes idle ones, in a task of its own. They end when
+//! the last clone of the application server is dropped and its requests are done.
 
 pub mod app_server;
 pub mod backoff;

@@ -23,22 +23,22 @@ pub enum Request<'a> {
         #[serde(rename = "channelID")]
         channel: &'a str,
     },
-    /// Gives an endpoint up (section 2.4).
+    /// Gives up an endpoint (section 2.4).
     Unregister {
         /// As it was registered.
         #[serde(rename = "channelID")]
         channel: &'a str,
     },
-    /// Confirms updates, so that they are not sent again (section 2.6). Has no reply.
+    /// Confirms updates, so that they are not sent again (section 2.6). There is no reply.
     Ack {
         /// What to confirm; not empty.
         updates: &'a [Acknowledged<'a>],
     },
-    /// Asks for a sign of life (section 2.7). Not more often than every 20 seconds.
+    /// Checks that the server is alive (section 2.7). Not more often than every 20 seconds.
     Ping,
 }
 
-/// One entry of an [`Request::Ack`].
+/// One entry of a [`Request::Ack`].
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Acknowledged<'a> {
     /// The channel.
@@ -55,7 +55,7 @@ impl Request<'_> {
         serde_json::to_string(self).expect("a request is JSON")
     }
 
-    /// Appends the JSON text, for who keeps a buffer.
+    /// Appends the JSON text to a buffer that the caller reuses.
     pub fn append_to(&self, output: &mut Vec<u8>) {
         #[expect(
             clippy::expect_used,
@@ -73,7 +73,7 @@ pub struct Update {
     pub channel: String,
     /// 0 to 2^63-1.
     pub version: u64,
-    /// What the application server sent along; only in the first transmission.
+    /// The data that the application server sent with it; only in the first transmission.
     pub data: Option<String>,
 }
 
@@ -84,11 +84,11 @@ pub enum Reply {
     Pong,
     /// The answer to a hello.
     Hello {
-        /// 200; 307 or 429 if the user agent has to go elsewhere.
+        /// 200; 307 or 429 if the user agent has to connect elsewhere.
         status: u16,
         /// The UAID to use from now on.
         uaid: String,
-        /// With 307: where to go.
+        /// With 307: where to connect.
         redirect: Option<String>,
     },
     /// The answer to a register.
@@ -132,7 +132,11 @@ struct Members {
 }
 
 impl Reply {
-    /// Reads a text message of the server. [`Error::Unexpected`] if it is none of PROTOCOL.md section 2.
+    /// Reads a text message of the server.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unexpected`] if PROTOCOL.md section 2 has no such message.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let unexpected = || Error::Unexpected(format!("the message {}", shortened(text)));
         if text == "{}" {
@@ -194,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_are_told_apart() {
+    fn each_kind_of_reply_is_recognised() {
         let update = Update { channel: "c".into(), version: 7, data: Some("look".into()) };
         for (text, expected) in [
             ("{}", Reply::Pong),

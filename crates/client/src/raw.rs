@@ -23,22 +23,21 @@ use tokio_tungstenite::{
 /// The subprotocol of both dialects (PROTOCOL.md section 1.4).
 pub const SUBPROTOCOL: &str = "push-notification";
 
-/// Bytes of read buffer per socket. Most messages are shorter; a longer one is put together from several
-/// reads.
+/// The read buffer of a socket, in bytes. Most messages are shorter; a longer one takes several reads.
 const READ_BUFFER: usize = 1024;
 
-/// The longest message that is accepted from a server, bytes. A flush of 100 updates with data is the longest
-/// that PROTOCOL.md allows; a longer message ends the connection.
+/// The longest message that is accepted from a server, in bytes; a longer one ends the connection. The longest that
+/// PROTOCOL.md allows is a notification of 100 updates with data.
 const MESSAGE_MAX: usize = 1 << 20;
 
 /// How to open a WebSocket.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// `Origin` header, as a web page would send it. None by default.
+    /// The `Origin` header that a web page would send. None by default.
     pub origin: Option<String>,
     /// Subprotocols to offer, in one header. [`SUBPROTOCOL`] by default; empty offers none.
     pub subprotocols: Vec<String>,
-    /// Time limit for TCP, TLS and upgrade together. 10 s by default; then [`Error::TimedOut`].
+    /// Time limit for TCP, TLS and upgrade together. 10 s by default; after it [`Error::TimedOut`].
     pub connect_limit: Duration,
     /// Trust anchors for `wss`. The system's by default.
     pub tls: Option<Arc<ClientConfig>>,
@@ -62,11 +61,11 @@ pub enum Frame {
     Text(Utf8Bytes),
     /// A binary message.
     Binary(Bytes),
-    /// A Ping. The Pong goes out with the next use of the socket.
+    /// A Ping. The next call on the socket sends the Pong.
     Ping(Bytes),
     /// A Pong.
     Pong(Bytes),
-    /// A Close. The answer goes out with the next use of the socket.
+    /// A Close. The next call on the socket answers it.
     Close(Close),
     /// The end of the connection, with or without a Close before it.
     End,
@@ -82,8 +81,11 @@ pub struct RawSocket {
 impl RawSocket {
     /// Opens a WebSocket.
     ///
-    /// [`Error::InvalidUrl`], [`Error::Unreachable`], [`Error::Refused`] if the server answers with another
-    /// status than 101, [`Error::TimedOut`] after [`Options::connect_limit`].
+    /// # Errors
+    ///
+    /// [`Error::InvalidUrl`], also if an option cannot be written as a header; [`Error::Unreachable`];
+    /// [`Error::Refused`] if the server answers with a status other than 101; [`Error::TimedOut`] after
+    /// [`Options::connect_limit`]; [`Error::Gone`] or [`Error::Failed`] if the connection breaks.
     pub async fn connect(url: &str, options: &Options) -> Result<Self, Error> {
         let limit = options.connect_limit;
         match timeout(limit, Self::open(url, options)).await {
@@ -108,7 +110,7 @@ impl RawSocket {
         }
         let unreachable = |source: io::Error| Error::Unreachable { address: address.clone(), source };
         let tcp = TcpStream::connect(&*address).await.map_err(unreachable)?;
-        // Messages are small and someone waits for each.
+        // Messages are small, and the other end waits for each.
         tcp.set_nodelay(true).map_err(unreachable)?;
         let connector = if secure {
             Connector::Rustls(options.tls.clone().unwrap_or_else(tls::system))
@@ -120,7 +122,7 @@ impl RawSocket {
             .write_buffer_size(0)
             .max_message_size(Some(MESSAGE_MAX))
             .max_frame_size(Some(MESSAGE_MAX));
-        // Boxed, so that the state of the handshake is not carried by every future that connects.
+        // Boxed, so that the futures of callers do not contain the state of the handshake.
         let handshake = Box::pin(client_async_tls_with_config(request, tcp, Some(config), Some(connector)));
         let (stream, response) = handshake.await?;
         Ok(Self { stream, subprotocol: selected_subprotocol(&response) })
@@ -132,21 +134,37 @@ impl RawSocket {
     }
 
     /// Sends a text message.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] or [`Error::Failed`] if the connection has ended.
     pub async fn send_text(&mut self, text: impl Into<String>) -> Result<(), Error> {
         self.send(Message::text(text.into())).await
     }
 
     /// Sends a binary message.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] or [`Error::Failed`] if the connection has ended.
     pub async fn send_binary(&mut self, bytes: impl Into<Bytes>) -> Result<(), Error> {
         self.send(Message::Binary(bytes.into())).await
     }
 
-    /// Sends a Ping of at most 125 bytes.
+    /// Sends a Ping of up to 125 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] or [`Error::Failed`] if the connection has ended, [`Error::Failed`] if the Ping is too long.
     pub async fn send_ping(&mut self, bytes: impl Into<Bytes>) -> Result<(), Error> {
         self.send(Message::Ping(bytes.into())).await
     }
 
-    /// Sends a Close. Go on receiving until [`Frame::End`] to complete the closing handshake.
+    /// Sends a Close. To complete the closing handshake, receive until [`Frame::End`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] or [`Error::Failed`] if the connection has ended.
     pub async fn send_close(&mut self, code: u16) -> Result<(), Error> {
         self.send(Message::Close(Some(CloseFrame { code: code.into(), reason: "".into() }))).await
     }
@@ -155,7 +173,11 @@ impl RawSocket {
         self.stream.send(message).await.map_err(Error::from)
     }
 
-    /// Receives the next frame, however long it takes. A future that is dropped loses nothing.
+    /// Receives the next frame, however long that takes. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] if the connection breaks in another way than by ending.
     pub async fn receive(&mut self) -> Result<Frame, Error> {
         let message = match self.stream.next().await {
             None => return Ok(Frame::End),
@@ -178,14 +200,21 @@ impl RawSocket {
         })
     }
 
-    /// Receives the next frame, or [`Error::TimedOut`] after `limit`.
+    /// Receives the next frame within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`], and those of [`RawSocket::receive`].
     pub async fn receive_within(&mut self, limit: Duration) -> Result<Frame, Error> {
         timeout(limit, self.receive()).await.map_err(|_| Error::TimedOut(limit))?
     }
 
-    /// Receives the next text message within `limit`, passing over Pings and Pongs.
+    /// Receives the next text message within `limit`. Pings and Pongs are skipped.
     ///
-    /// [`Error::Closed`] or [`Error::Gone`] if the connection ends instead.
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`]; [`Error::Closed`] or [`Error::Gone`] if the connection ends instead; [`Error::Unexpected`] if
+    /// a binary message comes first; and those of [`RawSocket::receive`].
     pub async fn text_within(&mut self, limit: Duration) -> Result<Utf8Bytes, Error> {
         timeout(limit, self.text()).await.map_err(|_| Error::TimedOut(limit))?
     }
@@ -202,15 +231,16 @@ impl RawSocket {
         }
     }
 
-    /// Waits for the server's Close within `limit`, passing over Pings and Pongs, and completes the closing
-    /// handshake.
+    /// Waits for the server's Close within `limit` and completes the closing handshake. Pings and Pongs are skipped.
     ///
-    /// [`Error::Unexpected`] if a message comes first, [`Error::Gone`] if TCP ends without a Close.
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`]; [`Error::Unexpected`] if a message comes first; [`Error::Gone`] if TCP ends without a Close;
+    /// and those of [`RawSocket::receive`].
     pub async fn close_within(&mut self, limit: Duration) -> Result<Close, Error> {
         match self.text_within(limit).await {
             Err(Error::Closed(close)) => {
-                // The answer is on its way once the end has been seen; a server that never ends is not
-                // this caller's concern.
+                // Receiving sends the answer. A server that then does not close TCP is not this caller's concern.
                 let _ = timeout(limit, self.receive()).await;
                 Ok(close)
             }

@@ -3,8 +3,8 @@
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use std::sync::{Arc, OnceLock};
 
-/// The system's trust anchors, read once. Without any (a container that lacks `ca-certificates`) plain `ws`
-/// and `http` work all the same, and every certificate is refused.
+/// The system's trust anchors, read once. Without any, as in a container without `ca-certificates`, `ws` and `http` still
+/// work, and every certificate is refused.
 pub fn system() -> Arc<ClientConfig> {
     static SYSTEM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     Arc::clone(SYSTEM.get_or_init(|| {
@@ -23,7 +23,7 @@ pub fn system() -> Arc<ClientConfig> {
     }))
 }
 
-/// These trust anchors only.
+/// Only these trust anchors.
 pub fn with_roots(roots: RootCertStore) -> Arc<ClientConfig> {
     #[expect(clippy::expect_used, reason = "ring supports the default versions")]
     let versions = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

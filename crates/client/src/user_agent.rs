@@ -1,16 +1,16 @@
-//! A user agent: says hello, registers channels, and stays connected under the same UAID.
+//! A user agent: says hello, registers channels, and keeps itself connected under the same UAID.
 
 use crate::{
     backoff::Backoff,
-    error::{Close, Error},
-    message::{Acknowledged, Reply, Request, Update},
+    error::Error,
+    message::{self, Acknowledged, Reply, Request},
     raw::{self, Frame, RawSocket},
 };
-use beckon_types::{ChannelId, Spelling};
+use beckon_types::{ChannelId, Spelling, Uaid, Version};
 use std::{collections::VecDeque, pin::Pin, time::Duration};
 use tokio::time::{Sleep, sleep, timeout};
 
-/// How many redirects in a row are followed before the user agent begins at its first URL again, after a wait.
+/// How many redirects in a row are followed. After one more, the user agent waits and starts again at its own URL.
 const REDIRECTS_MAX: u32 = 3;
 
 /// How a user agent behaves.
@@ -18,14 +18,14 @@ const REDIRECTS_MAX: u32 = 3;
 pub struct Options {
     /// How to open the WebSocket.
     pub socket: raw::Options,
-    /// A UAID from an earlier connection. None by default: the server gives one.
-    pub uaid: Option<String>,
-    /// The channels that were registered under that UAID.
-    pub channels: Vec<String>,
-    /// Time limit for each reply. 10 s by default; then the connection is given up with [`Error::TimedOut`].
+    /// The UAID of an earlier connection. None by default: the server assigns one.
+    pub uaid: Option<Uaid>,
+    /// The channels that were registered under that UAID. None by default.
+    pub channels: Vec<ChannelId>,
+    /// Time limit for each reply. 10 s by default. Without a reply the connection is closed with [`Error::TimedOut`].
     pub reply_limit: Duration,
-    /// Send a ping after this long without traffic. 30 minutes by default, as browsers do; not below the
-    /// server's `ping_min_sp`.
+    /// How long the connection may be quiet before a ping is sent. 30 minutes by default, as in browsers; not below the
+    /// server's `ping_min_sp` (PROTOCOL.md section 1.8).
     pub ping_interval: Duration,
     /// How long to wait between attempts to reconnect.
     pub backoff: Backoff,
@@ -44,31 +44,55 @@ impl Default for Options {
     }
 }
 
+/// A version that an application server wrote to a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Update {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The version.
+    pub version: Version,
+    /// The data that came with it, only in the first transmission.
+    pub data: Option<String>,
+}
+
 /// What happens to a user agent.
 #[derive(Debug)]
 pub enum Event {
-    /// Application servers wrote these versions. Answer with [`UserAgent::acknowledge`], or they come again.
+    /// Application servers wrote these versions. Confirm them with [`UserAgent::acknowledge`], or they are sent again.
     Notification(Vec<Update>),
     /// The user agent is connected again.
     Connected {
-        /// Whether the server gave it another UAID. Then all its channels have been registered anew, and an
-        /// [`Event::NewEndpoint`] for each follows: the former endpoints are of no use any more.
+        /// Whether the server assigned another UAID. All channels have then been registered again, and an
+        /// [`Event::NewEndpoint`] follows for each: the former endpoints no longer work.
         new_uaid: bool,
     },
-    /// A channel has another endpoint than before.
+    /// A channel has a new endpoint.
     NewEndpoint {
         /// The channel.
-        channel: String,
+        channel: ChannelId,
         /// Where application servers send from now on.
         endpoint: String,
     },
-    /// The connection was lost or could not be made. The next [`UserAgent::next_event`] waits, and tries again.
+    /// The connection was lost or could not be made. The next [`UserAgent::next_event`] waits and tries again.
     Disconnected {
         /// Why.
         error: Error,
-        /// How long the wait is.
+        /// How long it waits.
         retry_in: Duration,
     },
+}
+
+impl TryFrom<message::Update> for Update {
+    type Error = Error;
+
+    fn try_from(update: message::Update) -> Result<Self, Error> {
+        let unexpected = |what: String| Error::Unexpected(format!("an update with {what}"));
+        let (channel, _) = ChannelId::parse(&update.channel)
+            .map_err(|error| unexpected(format!("a channelID that is {error}")))?;
+        let version = Version::new(update.version)
+            .map_err(|_| unexpected(format!("the version {}", update.version)))?;
+        Ok(Self { channel, version, data: update.data })
+    }
 }
 
 #[derive(Debug)]
@@ -79,32 +103,37 @@ enum Link {
 
 /// A SimplePush user agent (PROTOCOL.md section 2).
 ///
-/// It does something only while one of its methods is awaited; call [`UserAgent::next_event`] in a loop. A
-/// dropped future loses no notification.
+/// It makes progress only while one of its methods is awaited; call [`UserAgent::next_event`] in a loop. Dropping a
+/// future loses no notification.
 #[derive(Debug)]
 pub struct UserAgent {
     url: String,
-    /// Where the server sent us, if it did.
+    /// Where the server has redirected the user agent to, if it has.
     redirected: Option<String>,
     redirects: u32,
     options: Options,
-    uaid: String,
-    channels: Vec<String>,
+    uaid: Option<Uaid>,
+    channels: Vec<ChannelId>,
     link: Link,
-    /// Attempts that failed since the last hello that worked.
+    /// Attempts that failed since the last successful hello.
     failures: u32,
     events: VecDeque<Event>,
 }
 
 impl UserAgent {
-    /// Connects and says hello. Fails if the first attempt does; later ones are repeated by
-    /// [`UserAgent::next_event`].
+    /// Connects and says hello. Only the first connection can fail; [`UserAgent::next_event`] repeats later attempts.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RawSocket::connect`]; [`Error::Rejected`] if the server redirects the user agent too often or has no
+    /// room for it; [`Error::TimedOut`], [`Error::Closed`], [`Error::Gone`] or [`Error::Unexpected`] if the hello gets no
+    /// usable reply.
     pub async fn connect(url: &str, options: Options) -> Result<Self, Error> {
         let mut agent = Self {
             url: url.to_owned(),
             redirected: None,
             redirects: 0,
-            uaid: options.uaid.clone().unwrap_or_default(),
+            uaid: options.uaid,
             channels: options.channels.clone(),
             link: Link::Down { wait: Box::pin(sleep(Duration::ZERO)) },
             failures: 0,
@@ -118,39 +147,52 @@ impl UserAgent {
                 Err(error) => return Err(error),
             }
         };
-        // The caller asked for this connection; it is news only that the UAID it had was not accepted.
+        // The caller asked for this connection, so the only news is that its UAID was not accepted.
         if new_uaid && agent.options.uaid.is_some() {
             agent.events.push_front(Event::Connected { new_uaid });
         }
         Ok(agent)
     }
 
-    /// The UAID. Whoever knows it can act as this user agent.
-    pub fn uaid(&self) -> &str {
-        &self.uaid
+    /// The UAID, a secret: anyone who knows it can act as this user agent. `None` until the first hello has succeeded.
+    pub fn uaid(&self) -> Option<Uaid> {
+        self.uaid
     }
 
     /// The registered channels.
-    pub fn channels(&self) -> &[String] {
+    pub fn channels(&self) -> &[ChannelId] {
         &self.channels
     }
 
-    /// Registers a channel, a name in UUID syntax that the user agent chooses ([`new_channel`]), and returns its
-    /// endpoint. Registering again returns the same endpoint.
-    pub async fn register(&mut self, channel: &str) -> Result<String, Error> {
-        let reply = self.request(&Request::Register { channel }, answers_register(channel)).await?;
+    /// Registers a channel, which the user agent chooses ([`new_channel`]), and returns its endpoint. Registering a
+    /// channel again returns the same endpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rejected`] with status 500 if the server could not store the channel or has too many for this user
+    /// agent; the connection stays open. After any other error the connection is closed, and [`UserAgent::next_event`]
+    /// reconnects: [`Error::Rejected`], [`Error::TimedOut`], [`Error::Closed`], [`Error::Gone`], [`Error::Unexpected`]
+    /// or [`Error::Failed`].
+    pub async fn register(&mut self, channel: ChannelId) -> Result<String, Error> {
+        let text = channel_text(channel);
+        let reply = self.request(&Request::Register { channel: &text }, answers_register(&text)).await?;
         let endpoint = endpoint_of(reply)?;
-        if !self.channels.iter().any(|known| known == channel) {
-            self.channels.push(channel.to_owned());
+        if !self.channels.contains(&channel) {
+            self.channels.push(channel);
         }
         Ok(endpoint)
     }
 
     /// Unregisters a channel; nothing more is delivered for it.
-    pub async fn unregister(&mut self, channel: &str) -> Result<(), Error> {
-        let is_reply = |reply: &Reply| matches!(reply, Reply::Unregistered { channel: of } if of == channel);
-        self.request(&Request::Unregister { channel }, is_reply).await?;
-        self.channels.retain(|known| known != channel);
+    ///
+    /// # Errors
+    ///
+    /// As for [`UserAgent::register`]; with status 500 the channel is still registered.
+    pub async fn unregister(&mut self, channel: ChannelId) -> Result<(), Error> {
+        let text = channel_text(channel);
+        let is_reply = |reply: &Reply| matches!(reply, Reply::Unregistered { channel: of } if *of == text);
+        self.request(&Request::Unregister { channel: &text }, is_reply).await?;
+        self.channels.retain(|known| *known != channel);
         for event in &mut self.events {
             if let Event::Notification(updates) = event {
                 updates.retain(|update| update.channel != channel);
@@ -160,25 +202,37 @@ impl UserAgent {
         Ok(())
     }
 
-    /// Confirms updates, so that they are not sent again.
+    /// Confirms updates, so that they are not sent again. The server does not reply, so success means only that the
+    /// acknowledgement was sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`], [`Error::Gone`] or [`Error::Failed`]: the updates will be sent again on the next connection.
     pub async fn acknowledge(&mut self, updates: &[Update]) -> Result<(), Error> {
         if updates.is_empty() {
             return Ok(());
         }
+        let channels: Vec<_> = updates.iter().map(|update| channel_text(update.channel)).collect();
         let entries: Vec<_> = updates
             .iter()
-            .map(|update| Acknowledged { channel: &update.channel, version: update.version })
+            .zip(&channels)
+            .map(|(update, channel)| Acknowledged { channel, version: update.version.number() })
             .collect();
         self.send(&Request::Ack { updates: &entries }).await
     }
 
-    /// Sends a ping and waits for the answer. The server closes the connection if this is done more often than
-    /// every `ping_min_sp` (20 s by default).
+    /// Sends a ping and waits for the answer. The server closes the connection if pings follow each other faster than
+    /// its `ping_min_sp` (20 s by default).
+    ///
+    /// # Errors
+    ///
+    /// The connection is closed, and [`UserAgent::next_event`] reconnects: [`Error::Rejected`] after too many pings,
+    /// [`Error::TimedOut`], [`Error::Closed`], [`Error::Gone`], [`Error::Unexpected`] or [`Error::Failed`].
     pub async fn ping(&mut self) -> Result<(), Error> {
         self.request(&Request::Ping, |reply| matches!(reply, Reply::Pong)).await.map(drop)
     }
 
-    /// Waits for the next thing to happen; reconnects if the connection is lost.
+    /// Waits for the next event, and reconnects if the connection is lost.
     pub async fn next_event(&mut self) -> Event {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -197,7 +251,7 @@ impl UserAgent {
         }
     }
 
-    /// Says goodbye: closes the WebSocket with 1000 and waits for the server's answer, within the reply limit.
+    /// Closes the WebSocket with 1000 and waits for the server's Close, within the reply limit.
     pub async fn close(mut self) {
         if let Link::Up { socket, .. } = &mut self.link {
             let farewell = async {
@@ -205,12 +259,12 @@ impl UserAgent {
                 while socket.receive().await? != Frame::End {}
                 Ok::<(), Error>(())
             };
-            // The connection ends in any case.
+            // The connection is dropped in any case.
             let _ = timeout(self.options.reply_limit, farewell).await;
         }
     }
 
-    /// Waits for one message, or for the moment to ping.
+    /// Waits for one message, or sends the ping that is due.
     async fn listen(&mut self) -> Result<(), Error> {
         let (interval, limit) = (self.options.ping_interval, self.options.reply_limit);
         let Link::Up { socket, quiet, pinged } = &mut self.link else { return Err(Error::Gone) };
@@ -241,7 +295,7 @@ impl UserAgent {
         self.gone_after(sent)
     }
 
-    /// Sends a request and waits for the reply that `is_reply` accepts. What else arrives is kept for
+    /// Sends a request and waits for the reply that `is_reply` accepts. Anything else that arrives is kept for
     /// [`UserAgent::next_event`].
     async fn request(
         &mut self,
@@ -255,10 +309,10 @@ impl UserAgent {
         self.gone_after(reply)
     }
 
-    /// Gives the connection up after an error that it cannot survive. The error goes to the caller of the
-    /// request; [`UserAgent::next_event`] reconnects.
+    /// Drops the connection after an error that it does not survive. The caller of the request gets the error;
+    /// [`UserAgent::next_event`] reconnects.
     fn gone_after<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
-        // A register or unregister that the store could not perform leaves the socket open.
+        // After a register or unregister that could not be stored, the server leaves the socket open.
         if let Err(error) = &result
             && !matches!(error, Error::Rejected { status: 500, .. })
         {
@@ -274,19 +328,23 @@ impl UserAgent {
         Ok(())
     }
 
-    /// Opens a socket, says hello, and registers the channels again if the UAID is another one, which is
-    /// returned. An attempt that does not come to its end changes nothing but where to go next.
+    /// Opens a socket, says hello, and registers the channels again if the server assigned another UAID; returns whether
+    /// it did. An attempt that fails changes only where the next one connects to.
     async fn open(&mut self) -> Result<bool, Error> {
         let limit = self.options.reply_limit;
         let url = self.redirected.take().unwrap_or_else(|| self.url.clone());
         let mut socket = RawSocket::connect(&url, &self.options.socket).await?;
-        let channels: Vec<&str> = self.channels.iter().map(String::as_str).collect();
-        let uaid = (!self.uaid.is_empty()).then_some(self.uaid.as_str());
-        socket.send_text(Request::Hello { uaid, channels: &channels }.to_text()).await?;
+        let texts: Vec<String> = self.channels.iter().copied().map(channel_text).collect();
+        let channels: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let uaid = self.uaid.map(|uaid| uaid.to_text(Spelling::PLAIN));
+        socket.send_text(Request::Hello { uaid: uaid.as_deref(), channels: &channels }.to_text()).await?;
         let mut events = VecDeque::new();
         let is_hello = |reply: &Reply| matches!(reply, Reply::Hello { .. });
         let uaid = match reply_within(limit, &mut socket, &mut events, is_hello).await? {
-            Reply::Hello { status: 200, uaid, .. } => uaid,
+            Reply::Hello { status: 200, uaid, .. } => {
+                let parsed = Uaid::parse(&uaid);
+                parsed.map_err(|error| Error::Unexpected(format!("a UAID that is {error}")))?.0
+            }
             Reply::Hello { status, redirect, .. } => {
                 (self.redirected, self.redirects) = match redirect {
                     Some(url) if self.redirects < REDIRECTS_MAX => (Some(url), self.redirects + 1),
@@ -300,19 +358,18 @@ impl UserAgent {
             | Reply::Notification(_)
             | Reply::Error { .. }) => return Err(Error::Unexpected(format!("{other:?}"))),
         };
-        let new_uaid = self.uaid != uaid;
+        let new_uaid = self.uaid != Some(uaid);
         if new_uaid {
-            for channel in &self.channels {
-                socket.send_text(Request::Register { channel }.to_text()).await?;
-                let reply = reply_within(limit, &mut socket, &mut events, answers_register(channel)).await?;
-                let (channel, endpoint) = (channel.clone(), endpoint_of(reply)?);
-                events.push_back(Event::NewEndpoint { channel, endpoint });
+            for (&channel, text) in self.channels.iter().zip(&texts) {
+                socket.send_text(Request::Register { channel: text }.to_text()).await?;
+                let reply = reply_within(limit, &mut socket, &mut events, answers_register(text)).await?;
+                events.push_back(Event::NewEndpoint { channel, endpoint: endpoint_of(reply)? });
             }
-            // What arrived under the former UAID can no longer be acknowledged.
+            // Updates that arrived under the former UAID can no longer be acknowledged.
             self.events.retain(|event| !matches!(event, Event::Notification(_)));
         }
         self.events.append(&mut events);
-        self.uaid = uaid;
+        self.uaid = Some(uaid);
         let quiet = Box::pin(sleep(self.options.ping_interval));
         self.link = Link::Up { socket: Box::new(socket), quiet, pinged: false };
         (self.failures, self.redirects) = (0, 0);
@@ -334,11 +391,16 @@ impl UserAgent {
     }
 }
 
-/// A random name for a channel, a UUIDv4 with hyphens.
-pub fn new_channel() -> String {
+/// A random channel, a UUIDv4.
+pub fn new_channel() -> ChannelId {
     let mut bytes = [0; 16];
     fill_random(&mut bytes);
-    ChannelId::from_random(bytes).to_text(Spelling::HYPHENATED)
+    ChannelId::from_random(bytes)
+}
+
+/// A channel as this user agent spells it; the server answers in the same spelling.
+fn channel_text(channel: ChannelId) -> String {
+    channel.to_text(Spelling::HYPHENATED)
 }
 
 fn chance() -> u64 {
@@ -352,7 +414,7 @@ fn fill_random(bytes: &mut [u8]) {
     getrandom::fill(bytes).expect("the system's source of randomness");
 }
 
-/// Waits for the reply that `is_reply` accepts, at most `limit`. What else arrives goes to `events`.
+/// Waits up to `limit` for the reply that `is_reply` accepts. Anything else that arrives goes to `events`.
 async fn reply_within(
     limit: Duration,
     socket: &mut RawSocket,
@@ -372,11 +434,14 @@ async fn reply_within(
     timeout(limit, search).await.map_err(|_| Error::TimedOut(limit))?
 }
 
-/// Takes a message that is not the reply to a request under way.
+/// Handles a message that is not the reply to the current request.
 fn take_unasked(reply: Reply, events: &mut VecDeque<Event>) -> Result<(), Error> {
     match reply {
-        Reply::Notification(updates) => events.push_back(Event::Notification(updates)),
-        // The reply to a request whose caller no longer waits.
+        Reply::Notification(updates) => {
+            let updates = updates.into_iter().map(Update::try_from).collect::<Result<_, _>>()?;
+            events.push_back(Event::Notification(updates));
+        }
+        // The reply to a request whose future was dropped.
         Reply::Pong | Reply::Registered { .. } | Reply::Unregistered { .. } => {}
         Reply::Error { status, error, .. } => return Err(Error::Rejected { status, error }),
         Reply::Hello { .. } => return Err(Error::Unexpected("a second hello reply".to_owned())),
@@ -399,12 +464,12 @@ fn endpoint_of(reply: Reply) -> Result<String, Error> {
     }
 }
 
-/// The text of a frame; the end of the connection is an error, Pings and Pongs are nothing.
+/// The text of a frame. Pings and Pongs have none, and the end of the connection is an error.
 fn text_of(frame: Frame) -> Result<Option<String>, Error> {
     match frame {
         Frame::Text(text) => Ok(Some(text.to_string())),
         Frame::Ping(_) | Frame::Pong(_) => Ok(None),
-        Frame::Close(Close { code, reason }) => Err(Error::Closed(Close { code, reason })),
+        Frame::Close(close) => Err(Error::Closed(close)),
         Frame::End => Err(Error::Gone),
         Frame::Binary(_) => Err(Error::Unexpected("a binary message".to_owned())),
     }

@@ -1,6 +1,7 @@
-//! VAPID: how an application server shows who it is (RFC 8292, PROTOCOL.md section 5.4).
+//! VAPID: the signature by which an application server identifies itself (RFC 8292, PROTOCOL.md section 5.4).
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use beckon_types::EndpointUrl;
 use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
@@ -8,13 +9,13 @@ use ring::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The longest time to an expiry that servers accept (RFC 8292 section 2).
+/// How far in the future a token may expire (RFC 8292 section 2).
 pub const LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Bytes of the secret number of a key.
+/// The length of a private key, in bytes.
 const SECRET_LEN: usize = 32;
 
-/// A key that signs, and its public half, which user agents restrict their endpoints to.
+/// A private key, and its public key, to which user agents can restrict their endpoints.
 #[derive(Debug)]
 pub struct Signer {
     key: EcdsaKeyPair,
@@ -27,7 +28,7 @@ pub struct Signer {
 #[error("not a key pair on P-256")]
 pub struct InvalidKey;
 
-/// There is no randomness, so that nothing can be signed.
+/// The operating system has no random numbers, and without them nothing can be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the system has no random numbers")]
 pub struct NoRandomness;
@@ -35,18 +36,18 @@ pub struct NoRandomness;
 /// What a token says.
 #[derive(Debug, Clone, Copy)]
 pub struct Claims<'a> {
-    /// The origin of the endpoint that it is for ([`origin_of`]).
+    /// The origin of the endpoint ([`origin_of`]).
     pub audience: &'a str,
-    /// When it ends to be good, since the Unix epoch. At most [`LIFETIME_MAX`] ahead.
+    /// When the token expires, since the Unix epoch. No more than [`LIFETIME_MAX`] in the future.
     pub expires: Duration,
-    /// Whom to tell about trouble: a `mailto:` or `https:` URL.
+    /// How the operator of the push service can reach the sender: a `mailto:` or `https:` URL.
     pub subject: Option<&'a str>,
 }
 
-/// In which of its spellings a credential is written.
+/// The spelling of a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// RFC 8292: all of it in `Authorization`.
+    /// RFC 8292: token and key are in `Authorization`.
     Vapid,
     /// Draft 01: the key is in `Crypto-Key`.
     WebPush,
@@ -59,12 +60,16 @@ pub enum Scheme {
 pub struct Credential {
     /// `Authorization`.
     pub authorization: String,
-    /// A parameter for `Crypto-Key`, to be put behind `;` if there are others.
+    /// A parameter for `Crypto-Key`. If there are others, `;` separates them.
     pub crypto_key: Option<String>,
 }
 
 impl Signer {
-    /// A new key, and its PKCS #8 form to keep it in.
+    /// A new key, and its PKCS #8 document for [`Signer::from_pkcs8`].
+    ///
+    /// # Errors
+    ///
+    /// The operating system has no random numbers.
     pub fn generate() -> Result<(Self, Vec<u8>), NoRandomness> {
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
             .map_err(|_| NoRandomness)?
@@ -75,6 +80,10 @@ impl Signer {
     }
 
     /// The key of a PKCS #8 document.
+    ///
+    /// # Errors
+    ///
+    /// The document does not contain a key pair on P-256.
     pub fn from_pkcs8(document: &[u8]) -> Result<Self, InvalidKey> {
         let random = SystemRandom::new();
         EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document, &random)
@@ -82,7 +91,11 @@ impl Signer {
             .map_err(|_| InvalidKey)
     }
 
-    /// The key of two texts in base64url, as most libraries print them: the secret number and the public key.
+    /// The key of two texts in base64url, as most libraries print them: the private and the public key.
+    ///
+    /// # Errors
+    ///
+    /// They are not a key pair on P-256.
     pub fn from_texts(secret: &str, public_key: &str) -> Result<Self, InvalidKey> {
         let secret = URL_SAFE_NO_PAD.decode(secret).map_err(|_| InvalidKey)?;
         let public_key = URL_SAFE_NO_PAD.decode(public_key).map_err(|_| InvalidKey)?;
@@ -101,12 +114,16 @@ impl Signer {
         Self { key, random, public_key }
     }
 
-    /// The public key in base64url without padding: what a page subscribes with, and `key` of a register.
+    /// The public key in base64url without padding: `applicationServerKey` of a web page, `key` of a register.
     pub fn public_key(&self) -> &str {
         &self.public_key
     }
 
     /// Signs a token.
+    ///
+    /// # Errors
+    ///
+    /// The operating system has no random numbers.
     pub fn token(&self, claims: &Claims<'_>) -> Result<String, NoRandomness> {
         let mut members = json!({"aud": claims.audience, "exp": claims.expires.as_secs()});
         if let Some(subject) = claims.subject {
@@ -115,7 +132,11 @@ impl Signer {
         self.sign(&json!({"typ": "JWT", "alg": "ES256"}), &members)
     }
 
-    /// Signs any header and claims, whether or not a server would take them.
+    /// Signs any header and claims, whether or not a server would accept them.
+    ///
+    /// # Errors
+    ///
+    /// The operating system has no random numbers.
     pub fn sign(&self, header: &Value, claims: &Value) -> Result<String, NoRandomness> {
         let mut token = URL_SAFE_NO_PAD.encode(header.to_string());
         token.push('.');
@@ -127,6 +148,10 @@ impl Signer {
     }
 
     /// Signs a token and writes it in this spelling.
+    ///
+    /// # Errors
+    ///
+    /// The operating system has no random numbers.
     pub fn credential(&self, scheme: Scheme, claims: &Claims<'_>) -> Result<Credential, NoRandomness> {
         Ok(Credential::new(scheme, &self.token(claims)?, &self.public_key))
     }
@@ -147,13 +172,11 @@ impl Credential {
     }
 }
 
-/// The origin of an endpoint, as [`Claims::audience`] wants it: scheme, host, and port if it is not the usual.
+/// The origin of an endpoint, for [`Claims::audience`]. `None` if it is not an absolute http or https URL.
 pub fn origin_of(endpoint: &http::Uri) -> Option<String> {
-    let (scheme, host) = (endpoint.scheme_str()?, endpoint.host()?);
-    Some(match (scheme, endpoint.port_u16()) {
-        ("https", Some(443)) | ("http", Some(80)) | (_, None) => format!("{scheme}://{host}"),
-        (_, Some(port)) => format!("{scheme}://{host}:{port}"),
-    })
+    let (scheme, authority) = (endpoint.scheme_str()?, endpoint.authority()?);
+    let url: EndpointUrl = format!("{scheme}://{authority}").parse().ok()?;
+    Some(url.origin())
 }
 
 #[cfg(test)]
@@ -179,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_its_claims_and_is_signed_by_the_key() {
+    fn a_token_has_its_claims_and_is_signed_with_the_key() {
         let (signer, pkcs8) = Signer::generate().unwrap();
         let (header, claims) = verified(&signer.token(&CLAIMS).unwrap(), signer.public_key());
         assert_eq!(header, json!({"typ": "JWT", "alg": "ES256"}));
@@ -232,13 +255,15 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_leaves_the_usual_port_out() {
+    fn an_origin_leaves_out_the_default_port() {
         for (endpoint, origin) in [
             ("https://push.example/wpush/v2/x", Some("https://push.example")),
             ("https://push.example:443/", Some("https://push.example")),
             ("http://push.example:80/", Some("http://push.example")),
             ("https://push.example:80/", Some("https://push.example:80")),
             ("http://127.0.0.1:8082/", Some("http://127.0.0.1:8082")),
+            ("https://Push.Example/", Some("https://push.example")),
+            ("ws://push.example/", None),
             ("/wpush/v2/x", None),
         ] {
             assert_eq!(origin_of(&endpoint.parse().unwrap()).as_deref(), origin, "{endpoint}");

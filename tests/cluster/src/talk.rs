@@ -5,10 +5,14 @@ use beckon_client::{
     raw::{Frame, Options, RawSocket},
 };
 use beckon_testbed::PATIENCE;
+use beckon_types::Spelling;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-pub use beckon_client::user_agent::new_channel;
+/// A random channelID, in the spelling of most user agents.
+pub fn new_channel() -> String {
+    beckon_client::user_agent::new_channel().to_text(Spelling::HYPHENATED)
+}
 
 /// A WebSocket that speaks JSON. Dropping it drops TCP without a Close, as a lost network does.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub enum Request<'a> {
     /// The first message on a socket (section 4.2).
     Hello {
-        /// `true`: this dialect is asked for by name.
+        /// `true` asks for this dialect explicitly.
         use_webpush: bool,
         /// The UAID from an earlier hello, if there was one.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,7 +32,7 @@ pub enum Request<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<&'a str>,
     },
-    /// Gives an endpoint up (section 4.4).
+    /// Gives up an endpoint (section 4.4).
     Unregister {
         /// As it was registered.
         #[serde(rename = "channelID")]
@@ -41,19 +41,19 @@ pub enum Request<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         code: Option<u16>,
     },
-    /// Confirms messages, so that they are not sent again (section 4.6). Has no reply.
+    /// Confirms messages, so that they are not sent again (section 4.6). There is no reply.
     Ack {
         /// What to confirm.
         updates: &'a [Acknowledged<'a>],
     },
-    /// Tells that a message could not be handled (section 4.6). It stays pending. Has no reply.
+    /// Reports a message that could not be handled (section 4.6). It stays pending. There is no reply.
     Nack {
         /// The message.
         version: &'a str,
         /// Why: 301 the handler threw, 302 its promise was rejected, 303 other.
         code: u16,
     },
-    /// Subscribes to broadcasts (section 4.8). Has a reply only if there is something to say.
+    /// Subscribes to broadcasts (section 4.8). There is a reply only if the server has newer versions or errors.
     BroadcastSubscribe {
         /// The broadcasts, and the versions that the user agent has.
         broadcasts: BTreeMap<&'a str, &'a str>,
@@ -63,7 +63,7 @@ pub enum Request<'a> {
         /// `very-low`, `low`, `normal` or `high`.
         min: &'a str,
     },
-    /// Asks for a sign of life. Not more often than every 45 seconds.
+    /// Checks that the server is alive. Not more often than every 45 seconds.
     Ping,
 }
 
@@ -75,7 +75,7 @@ pub struct Acknowledged<'a> {
     pub channel: &'a str,
     /// The version that was received.
     pub version: &'a str,
-    /// What became of it: 100 delivered, 101 not decrypted, 102 no receiver.
+    /// What happened to it: 100 delivered, 101 not decrypted, 102 no receiver.
     pub code: u16,
 }
 
@@ -86,7 +86,7 @@ impl Request<'_> {
         serde_json::to_string(self).expect("a request is JSON")
     }
 
-    /// Appends the JSON text, for who keeps a buffer.
+    /// Appends the JSON text to a buffer that the caller reuses.
     pub fn append_to(&self, output: &mut Vec<u8>) {
         #[expect(
             clippy::expect_used,
@@ -103,16 +103,16 @@ pub struct Received {
     pub channel: String,
     /// The id to acknowledge.
     pub version: String,
-    /// What it says, encrypted; `None` if it only wakes up.
+    /// The encrypted content; `None` if the message is empty and only wakes the user agent.
     pub payload: Option<Payload>,
 }
 
-/// What the server says of broadcasts.
+/// The versions of broadcasts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Broadcasts {
     /// New versions, by id.
     pub versions: BTreeMap<String, String>,
-    /// What is wrong with an id.
+    /// The ids that could not be subscribed to, with the reason.
     pub errors: BTreeMap<String, String>,
 }
 
@@ -125,7 +125,7 @@ pub enum Reply {
     Hello {
         /// The UAID to use from now on.
         uaid: String,
-        /// Of the broadcasts that were asked for.
+        /// The requested broadcasts that have another version.
         broadcasts: Broadcasts,
     },
     /// The answer to a register.
@@ -183,7 +183,11 @@ struct Headers {
 }
 
 impl Reply {
-    /// Reads a text message of the server. [`Error::Unexpected`] if it is none of PROTOCOL.md section 4.
+    /// Reads a text message of the server.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unexpected`] if PROTOCOL.md section 4 has no such message.
     pub fn parse(text: &str) -> Result<Self, Error> {
         if text == "{}" {
             return Ok(Self::Pong);
@@ -295,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_are_told_apart() {
+    fn each_kind_of_reply_is_recognised() {
         let message =
             |payload| Reply::Notification(Received { channel: "c".into(), version: "v".into(), payload });
         let body = Bytes::from_static(b"\xfb\xff\x00");

@@ -1,5 +1,4 @@
-//! The application server's side of Web Push: POST to an endpoint, and take a message back (PROTOCOL.md
-//! section 5).
+//! The application server's side of Web Push: POST to an endpoint, and cancel a message (PROTOCOL.md section 5).
 
 use crate::{
     app_server::{AppServer, SendError, reason},
@@ -14,31 +13,35 @@ use std::time::Duration;
 /// A message for an endpoint.
 #[derive(Debug, Clone, Default)]
 pub struct Post<'a> {
-    /// How long it is kept for a user agent that is not connected. Zero: it is not kept. Servers have a longest
-    /// time, often 30 days, and say which time they took.
+    /// How long it is stored for a user agent that is not connected. Zero: it is not stored. Servers shorten it to their
+    /// maximum, often 30 days, and [`Posted::ttl`] is the result.
     pub ttl: Duration,
-    /// It replaces the message with the same topic that is still kept. 1 to 32 characters of base64url.
+    /// It replaces a stored message of the same topic. 1 to 32 characters of base64url.
     pub topic: Option<&'a str>,
     /// How soon it matters. `Normal` by default.
     pub urgency: Urgency,
-    /// What it says, encrypted for the user agent; `None` only wakes it up.
+    /// The content, encrypted for the user agent; `None` only wakes it.
     pub payload: Option<Payload>,
-    /// Who sends it. Needed for endpoints that are restricted to a key.
+    /// Identifies the sender. Required for endpoints that are restricted to a key.
     pub credential: Option<&'a Credential>,
 }
 
-/// What the server says of an accepted message.
+/// An accepted message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Posted {
-    /// Where to take it back ([`AppServer::cancel`]).
+    /// The URL of the message, for [`AppServer::cancel`].
     pub location: String,
-    /// How long it is kept.
+    /// How long it is stored.
     pub ttl: Duration,
 }
 
 impl AppServer {
-    /// Sends a message. A failed connection is not tried again: the message may have been accepted, and the user
+    /// Sends a message. After a failed connection it is not sent again: the message may have been accepted, and the user
     /// would see it twice.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] says for each variant whether the message may have been accepted.
     pub async fn post(&self, endpoint: &str, post: &Post<'_>) -> Result<Posted, SendError> {
         let request = post
             .headers(Request::builder().method(Method::POST).uri(endpoint))
@@ -54,7 +57,11 @@ impl AppServer {
         Ok(Posted { location: location.to_owned(), ttl: Duration::from_secs(ttl) })
     }
 
-    /// Takes a message back, by its location. It is no error if it is not kept any more.
+    /// Cancels a message by its location. Cancelling a message that is no longer stored succeeds.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]: after [`SendError::TimedOut`] and [`SendError::Failed`], the message may have been cancelled.
     pub async fn cancel(&self, location: &str) -> Result<(), SendError> {
         let request = Request::builder()
             .method(Method::DELETE)

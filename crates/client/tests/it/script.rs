@@ -1,4 +1,4 @@
-//! A WebSocket server whose every word is in the test.
+//! A WebSocket server that sends only what the test writes.
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::CloseFrame},
 };
 
-/// How long anything that should happen may take.
+/// How long a test waits for anything that should happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A listening server.

@@ -12,6 +12,7 @@ use beckon_testbed::{
     redis::{Options, RedisServer},
     until,
 };
+use beckon_types::Version;
 use http::{Method, Response};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
@@ -92,7 +93,10 @@ async fn http_1_a_put_says_whether_the_client_is_connected(shape: Shape) {
     client.expect_update(&channel, 8).await;
     // The endpoint works as it is given out.
     let app_server = AppServer::default();
-    assert_eq!(app_server.put(&endpoint, Some(9), Some("look")).await.unwrap(), Accepted::Delivered);
+    assert_eq!(
+        app_server.put(&endpoint, Version::new(9).ok(), Some("look")).await.unwrap(),
+        Accepted::Delivered
+    );
     assert_eq!(client.updates().await[0]["data"], "look");
 }
 
@@ -307,7 +311,7 @@ async fn http_12_a_storage_failure_is_told_and_delivers_nothing(shape: Shape) {
     assert_eq!((status(&answer), body(&answer)), (503, json!("Could not update channel version")));
     assert_eq!(header(&answer, "retry-after"), Some("120"));
     expect_cors(&answer);
-    match AppServer::default().put(&endpoint, Some(7), None).await {
+    match AppServer::default().put(&endpoint, Version::new(7).ok(), None).await {
         Err(SendError::Refused { status, retry_after, reason }) => {
             assert_eq!((status.as_u16(), retry_after), (503, Some(Duration::from_secs(120))));
             assert_eq!(reason, "Could not update channel version");

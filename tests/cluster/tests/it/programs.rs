@@ -272,7 +272,8 @@ async fn the_command_line_wakes_a_browser_up() {
     let stage = Stage::own(Plan::new(Shape::Standalone));
     let signer = new_signer();
     let Subscribed { mut client, endpoint, .. } = stage.subscribed().await;
-    let restricted = client.register_for(&user_agent::new_channel(), signer.public_key()).await;
+    let restricted =
+        client.register_for(&beckon_cluster_tests::talk::new_channel(), signer.public_key()).await;
     for (arguments, code, told) in [
         (vec![&*endpoint], 0, "accepted for 86400 s (201)\n"),
         (vec![&endpoint, "--ttl", "0"], 0, "accepted for 0 s (201)\n"),
@@ -303,17 +304,17 @@ async fn a_user_agent_comes_back_by_itself() {
     };
     let mut agent = UserAgent::connect(&server.ws_url(), options).await.unwrap();
     let (kept, given_up) = (user_agent::new_channel(), user_agent::new_channel());
-    let endpoint = agent.register(&kept).await.unwrap();
-    let given_up_endpoint = agent.register(&given_up).await.unwrap();
+    let endpoint = agent.register(kept).await.unwrap();
+    let given_up_endpoint = agent.register(given_up).await.unwrap();
     agent.ping().await.unwrap();
     assert_eq!(stage.put_data(&endpoint, 1, "look").await, 200);
     let Event::Notification(updates) = agent.next_event().await else { panic!("a notification comes first") };
-    assert_eq!((updates[0].version, updates[0].data.as_deref()), (1, Some("look")));
+    assert_eq!((updates[0].version.number(), updates[0].data.as_deref()), (1, Some("look")));
     agent.acknowledge(&updates).await.unwrap();
     assert_eq!(stage.put(&endpoint, 2).await, 200);
-    agent.unregister(&given_up).await.unwrap();
+    agent.unregister(given_up).await.unwrap();
     assert_eq!(stage.put(&given_up_endpoint, 1).await, 410);
-    let uaid = agent.uaid().to_owned();
+    let uaid = agent.uaid();
     server.kill();
     server.start();
     let mut disconnected = false;
@@ -326,7 +327,9 @@ async fn a_user_agent_comes_back_by_itself() {
                     assert!(!new_uaid);
                     (connected, versions) = (true, Vec::new());
                 }
-                Event::Notification(updates) => versions.extend(updates.iter().map(|update| update.version)),
+                Event::Notification(updates) => {
+                    versions.extend(updates.iter().map(|update| update.version.number()))
+                }
                 Event::NewEndpoint { .. } => panic!("the endpoint is the same"),
             }
         }
@@ -335,8 +338,8 @@ async fn a_user_agent_comes_back_by_itself() {
     .await
     .unwrap();
     assert_eq!((disconnected, versions), (true, vec![2]));
-    assert_eq!((agent.uaid(), agent.channels()), (&*uaid, &[kept.clone()][..]));
-    assert_eq!(agent.register(&kept).await.unwrap(), endpoint);
+    assert_eq!((agent.uaid(), agent.channels()), (uaid, &[kept][..]));
+    assert_eq!(agent.register(kept).await.unwrap(), endpoint);
     agent.close().await;
     assert_eq!(stage.put(&endpoint, 3).await, 202);
 }

@@ -138,8 +138,8 @@ async fn an_emptied_redis_makes_everybody_say_hello_again() {
         ..user_agent::Options::default()
     };
     let mut agent = UserAgent::connect(&url, options).await.unwrap();
-    let (channel, former_uaid) = (new_channel(), agent.uaid().to_owned());
-    let former_endpoint = agent.register(&channel).await.unwrap();
+    let (channel, former_uaid) = (user_agent::new_channel(), agent.uaid());
+    let former_endpoint = agent.register(channel).await.unwrap();
     redis.command(&["FLUSHALL"]);
     for registered in &mut clients {
         registered.client.expect_close(1011).await;
