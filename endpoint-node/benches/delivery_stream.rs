@@ -20,7 +20,7 @@ use beckon_proto::{
     },
     transport,
 };
-use beckon_store::{NodeEntry, Store, redis::Limits};
+use beckon_store::{NodeEntry, Store, redis::RedisOptions};
 use beckon_testbed::redis::RedisServer;
 use beckon_types::{ChannelId, ConnectionId, NodeId, Notification, Presence, Sequence, Update, Version};
 use divan::{Bencher, counter::ItemsCount};
@@ -99,7 +99,7 @@ impl Bed {
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             let serving = transport::server(None).unwrap();
             server.spawn(serving.serve_with_incoming(DeliveryServer::new(Taker), incoming));
-            let store = beckon_store::redis::connect(&redis.url(), Limits::default()).await.unwrap();
+            let store = beckon_store::redis::connect(&redis.url(), RedisOptions::default()).await.unwrap();
             store.announce(entry).await.unwrap();
             let settings = Settings { delivery_timeout: Duration::from_secs(10), secret: None, tls: None };
             let (metrics, clock) = (Metrics::default(), Clock::start());

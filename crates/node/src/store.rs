@@ -32,6 +32,7 @@ pub async fn open(
         data_dir,
         uaid_idle: settings.uaid_idle,
         step_timeout: settings.store_timeout,
+        redis: beckon_store::redis::Access::default(),
         fsync,
         clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
     };

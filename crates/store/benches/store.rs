@@ -6,7 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has to stop")]
 
-use beckon_store::{Answer, Store, embedded::EmbeddedStore, embedded::Options, redis::Limits};
+use beckon_store::{Answer, Store, embedded::EmbeddedStore, embedded::Options, redis::RedisOptions};
 use beckon_testbed::redis::RedisServer;
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, ChannelId, ConnectionId, Dialect, Draft, Encoding, Hello,
@@ -85,7 +85,7 @@ impl Bed {
             On::Redis => {
                 let server = redis.insert(RedisServer::start());
                 let url = server.url();
-                let connecting = beckon_store::redis::connect(&url, Limits::default());
+                let connecting = beckon_store::redis::connect(&url, RedisOptions::default());
                 Arc::new(runtime.block_on(connecting).unwrap())
             }
             On::Embedded { fsync } => {

@@ -22,6 +22,8 @@ pub struct OpenOptions {
     pub uaid_idle: Duration,
     /// A step that takes longer fails with [`crate::StoreError::Unavailable`].
     pub step_timeout: Duration,
+    /// Redis: how it is reached.
+    pub redis: redis::Access,
     /// Embedded: whether what was accepted also survives a power failure.
     pub fsync: bool,
     /// Embedded: returns the time since the Unix epoch.
@@ -30,11 +32,12 @@ pub struct OpenOptions {
 
 impl fmt::Debug for OpenOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { data_dir, uaid_idle, step_timeout, fsync, clock: _ } = self;
+        let Self { data_dir, uaid_idle, step_timeout, redis, fsync, clock: _ } = self;
         f.debug_struct("OpenOptions")
             .field("data_dir", data_dir)
             .field("uaid_idle", uaid_idle)
             .field("step_timeout", step_timeout)
+            .field("redis", redis)
             .field("fsync", fsync)
             .finish_non_exhaustive()
     }
@@ -95,12 +98,12 @@ async fn attempt(name: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, Op
             Err(error) => Err(OpenError::Unavailable(error.to_string())),
         };
     }
-    let limits = redis::Limits {
+    let options = redis::RedisOptions {
         uaid_idle: options.uaid_idle,
         step_timeout: options.step_timeout,
-        ..redis::Limits::default()
+        access: options.redis.clone(),
     };
-    match redis::connect(name, limits).await {
+    match redis::connect(name, options).await {
         Ok(store) => Ok(Arc::new(store)),
         Err(error @ ConnectError::Configuration(_)) => Err(OpenError::Configuration(error.to_string())),
         Err(error @ ConnectError::Unreachable { .. }) => Err(OpenError::Unavailable(error.to_string())),

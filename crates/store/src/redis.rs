@@ -1,10 +1,15 @@
-//! The store in Redis: a single server or a Redis Cluster, shared by many nodes.
+//! The store in Redis: a single server, one that Sentinels watch, or a Redis Cluster, shared by many nodes.
 //!
 //! * `keys`: the names of the keys; `record`, `messages`, `broadcasts` and `directory`: what is in them;
 //! * `hello`: the step with the most to say and to tell;
-//! * `script`: one Lua script for each step, so that each is atomic and one round trip;
-//! * `link`: shared, pipelined connections and the limits on them;
-//! * `address`: the forms of the URL.
+//! * `script`: one Lua script for each step, so that each is atomic and one round trip.
+//!
+//! The way to Redis, from the URL down to one connection:
+//!
+//! * `address` and `options`: what an operator gives; `opening`: what is checked of it at start;
+//! * `topology`: which servers are the primaries, and which of them has a `slot`;
+//! * `links`: one `link` to each `primary`, with its own queue (`batch`), `load` and `pace`;
+//! * `dial`: one connection; `fault`: what can go wrong, and what follows; `health`: whether all is well.
 //!
 //! A client without a heartbeat costs nothing between its messages: presence is part of its record, and
 //! whether the node that it names is alive is told by that node's lease in the directory.
@@ -18,16 +23,32 @@ mod address;
 mod answer;
 mod batch;
 mod broadcasts;
+mod dial;
 mod directory;
+mod fault;
+mod health;
 mod hello;
 mod keys;
 mod link;
+mod links;
+mod load;
 mod messages;
+mod opening;
+mod options;
+mod pace;
+mod primary;
 mod record;
 mod script;
+mod slot;
+mod topology;
 
-use crate::{ANNOUNCE_INTERVAL, Announced, Answer, Cause, LEASE, NodeEntry, Store, StoreError};
-use ::redis::{Cmd, ErrorKind, Value};
+pub use opening::ConnectError;
+pub use options::{
+    Access, InvalidKeyPrefix, KEY_PREFIX_LEN_MAX, KeyPrefix, RedisOptions, TlsFiles, TlsIdentity,
+};
+
+use crate::{Announced, Answer, Cause, LEASE, NodeEntry, Store, StoreError};
+use ::redis::{Cmd, Value};
 use answer::{done, pairs, unexpected};
 use batch::Haste;
 use beckon_types::{
@@ -36,124 +57,90 @@ use beckon_types::{
     Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot, TooManyBroadcasts,
     Uaid,
 };
-use link::{Failure, Link, Repeat};
+use health::Health;
+use links::{Links, Repeat, Step};
 use script::{SCRIPTS, Script};
-use std::time::Duration;
-
-/// What a store in Redis may take.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// The record of a client that was not seen for so long expires (PROTOCOL.md section 1.10). Default 90
-    /// days, resolution 1 ms.
-    pub uaid_idle: Duration,
-    /// A step that takes longer fails with [`StoreError::Unavailable`]. Default 3 s.
-    pub step_timeout: Duration,
-    /// For `rediss` and `rediss-cluster`: the only certificate authority to trust, in PEM. Default: those of
-    /// the operating system.
-    pub root_certificate: Option<Vec<u8>>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            uaid_idle: Duration::from_secs(90 * 24 * 60 * 60),
-            step_timeout: Duration::from_secs(3),
-            root_certificate: None,
-        }
-    }
-}
-
-/// A store in Redis could not be opened.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectError {
-    /// The URL, or what it asks for, is wrong: the operator's configuration has to change (exit code 64).
-    #[error("store URL: {0}")]
-    Configuration(String),
-    /// There is no usable Redis at the address now; trying again can help (exit code 69).
-    #[error("store not usable: Redis at {address}: {reason}")]
-    Unreachable {
-        /// `host:port`, as the URL has it.
-        address: String,
-        /// Why.
-        reason: String,
-    },
-}
-
-/// The store in Redis.
-#[derive(Debug)]
-pub struct RedisStore {
-    link: Link,
-    idle_ms: u64,
-}
-
-/// Connects to the Redis that a URL names and makes sure that it can be written to.
-///
-/// The URL is `redis://[[user]:password@]host[:port][/database]`, `rediss://…` for TLS, or
-/// `redis-cluster://[[user]:password@]host:port,host:port` (`rediss-cluster://…`). It takes one attempt, not
-/// longer than [`Limits::step_timeout`]; after [`ConnectError::Unreachable`] call it again.
-pub async fn connect(url: &str, limits: Limits) -> Result<RedisStore, ConnectError> {
-    let address = address::parse(url).map_err(|reason| ConnectError::Configuration(reason.into()))?;
-    // Another part of the process may have installed it, or another provider, already: either will do.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let refused = |failure: Failure| connect_error(&address.shown, &failure);
-    let link = Link::open(&address, &limits).await.map_err(refused)?;
-    link.ask(&check_command()).await.map_err(refused)?;
-    warn_of_eviction(&link, &address.shown).await;
-    let idle_ms = u64::try_from(limits.uaid_idle.as_millis()).unwrap_or(u64::MAX).clamp(1, IDLE_MS_MAX);
-    Ok(RedisStore { link, idle_ms })
-}
-
-/// Tells the operator if Redis may throw clients away when its memory is full. Not every user may ask.
-async fn warn_of_eviction(link: &Link, address: &str) {
-    let info = link.memory_info().await.unwrap_or_default();
-    if info.iter().any(|info| evicts(info)) {
-        tracing::warn!(
-            store.address = address,
-            "Redis evicts keys when its memory is full, and with them clients and what is pending: \
-             set maxmemory-policy to noeviction"
-        );
-    }
-}
-
-/// Whether `INFO memory` says that keys are evicted. All keys of clients have a time to live, so the policies
-/// that look at those only are no better.
-fn evicts(info: &str) -> bool {
-    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let limited = field("maxmemory").is_some_and(|bytes| bytes.trim() != "0");
-    limited && field("maxmemory_policy").is_some_and(|policy| policy.trim() != "noeviction")
-}
+use std::{sync::Arc, time::Duration};
+use topology::Topology;
 
 /// The longest time until expiry, a thousand years: Redis refuses more than fits beside the date.
 const IDLE_MS_MAX: u64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 
-/// Who has to act on a failure to connect.
-fn connect_error(address: &str, failure: &Failure) -> ConnectError {
-    let reason = failure.to_string();
-    let Failure::Redis(error) = failure else {
-        return ConnectError::Unreachable { address: address.into(), reason };
-    };
-    let denied = error.kind() == ErrorKind::AuthenticationFailed
-        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
-    if denied {
-        ConnectError::Configuration(format!("Redis at {address} refuses the user or the password"))
-    } else if matches!(error.code(), Some("MOVED" | "ASK" | "CROSSSLOT")) {
-        ConnectError::Configuration(format!("{address} is part of a Redis Cluster: use redis-cluster://"))
-    } else if reason.contains("cluster support disabled") {
-        ConnectError::Configuration(format!("{address} is not part of a Redis Cluster: use redis://"))
-    } else if error.kind() == ErrorKind::InvalidClientConfig || reason.contains("DB index is out of range") {
-        ConnectError::Configuration(format!("Redis at {address}: {reason}"))
-    } else {
-        ConnectError::Unreachable { address: address.into(), reason }
-    }
+/// The store in Redis.
+#[derive(Debug)]
+pub struct RedisStore {
+    links: Arc<Links>,
+    shared: Arc<Shared>,
+    prefix: KeyPrefix,
+    idle_ms: u64,
 }
 
-/// Writes a key that expires: what a full, read-only or failing server refuses.
-fn check_command() -> Cmd {
-    let expiry_ms = ANNOUNCE_INTERVAL.as_millis() as u64;
-    ::redis::cmd("SET").arg(keys::CHECK).arg("1").arg("PX").arg(expiry_ms).take()
+/// What all stores of a process to the same Redis share.
+#[derive(Debug)]
+struct Shared {
+    topology: Arc<Topology>,
+    /// Links for what keeps a node alive: leases and health. Steps of clients do not stand in its way.
+    vital: Links,
+    health: Health,
+    step_timeout: Duration,
+}
+
+/// Connects to the Redis that a URL names and makes sure that it can be written to.
+///
+/// The URL is `redis://[[user]:password@]host[:port][/database]`,
+/// `redis-sentinel://[[user]:password@]host[:port],host[:port]/name[/database]`, or
+/// `redis-cluster://[[user]:password@]host:port,host:port`; with `rediss` for `redis` over TLS. It takes one attempt:
+/// not longer than [`Access::connect_timeout`] until the primaries are known, and [`RedisOptions::step_timeout`] until they
+/// are examined, if that is longer. One usable primary is enough. After [`ConnectError::Unreachable`] call it again.
+///
+/// # Errors
+/// The URL or the options do not fit the server, or there is none now.
+pub async fn connect(url: &str, options: RedisOptions) -> Result<RedisStore, ConnectError> {
+    let address = address::parse(url).map_err(|reason| ConnectError::Configuration(reason.into()))?;
+    // Another part of the process may have installed it, or another provider, already: either will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let topology = Arc::new(opening::open(address, &options).await?);
+    let step_timeout = options.step_timeout;
+    let idle_ms = u64::try_from(options.uaid_idle.as_millis()).unwrap_or(u64::MAX).clamp(1, IDLE_MS_MAX);
+    Ok(RedisStore {
+        links: Arc::new(Links::new(topology.clone(), step_timeout)),
+        shared: Arc::new(Shared {
+            vital: Links::new(topology.clone(), step_timeout),
+            health: Health::default(),
+            topology,
+            step_timeout,
+        }),
+        prefix: options.access.key_prefix,
+        idle_ms,
+    })
 }
 
 impl RedisStore {
+    /// The same store with links of its own, for a thread that runs its own runtime: the links run on the runtime on
+    /// which they are first used. What is known of the servers is shared, and so is the lane for leases and health, which
+    /// runs on the runtime of the first that uses it.
+    #[must_use]
+    pub fn with_own_links(&self) -> Self {
+        let Shared { topology, step_timeout, .. } = &*self.shared;
+        let links = Arc::new(Links::new(topology.clone(), *step_timeout));
+        Self { links, shared: self.shared.clone(), ..*self }
+    }
+
+    /// Calls a script for what keeps a node alive, and reads its answer.
+    fn vital<T: Send + 'static>(
+        &self,
+        script: &'static Script,
+        call: Cmd,
+        read: impl FnOnce(Value) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<T> {
+        let (shared, links) = (self.shared.clone(), self.links.clone());
+        let step = step(script, call, Repeat::Harmless, Haste::AtOnce);
+        Box::pin(async move {
+            links.ensure_open()?;
+            read(shared.vital.perform(step).await?)
+        })
+    }
+
     /// Calls a script, which may be performed twice, and reads its answer.
     fn step<T: Send + 'static>(
         &self,
@@ -178,26 +165,33 @@ impl RedisStore {
         haste: Haste,
         read: impl FnOnce(Value) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<T> {
-        let link = self.link.clone();
-        Box::pin(async move { read(link.call(script, &call, repeat, haste).await?) })
+        let links = self.links.clone();
+        let step = step(script, call, repeat, haste);
+        Box::pin(async move { read(links.perform(step).await?) })
     }
+}
+
+/// A call of a script, with the slot of its first key.
+fn step(script: &'static Script, call: Cmd, repeat: Repeat, haste: Haste) -> Step {
+    let slot = script::first_key(&call).map(slot::Slot::of_key).unwrap_or_default();
+    Step { script, call, slot, repeat, haste }
 }
 
 impl Store for RedisStore {
     fn hello(&self, hello: Hello) -> Answer<HelloOutcome> {
-        self.step(&SCRIPTS.hello, hello::call(&hello, self.idle_ms), hello::outcome)
+        self.step(&SCRIPTS.hello, hello::call(&self.prefix, &hello, self.idle_ms), hello::outcome)
     }
 
     fn release(&self, uaid: Uaid, presence: Presence) -> Answer<()> {
         let script = &SCRIPTS.release;
-        let mut call = script.call(&[&keys::client(uaid)], 2, 32);
+        let mut call = script.call(&[&keys::client(&self.prefix, uaid)], 2, 32);
         call.arg(&record::presence_bytes(presence)[..]).arg(self.idle_ms);
         self.step(script, call, done)
     }
 
     fn snapshot(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Snapshot, NotOwner>> {
         let script = &SCRIPTS.snapshot;
-        let mut call = script.call(&[&keys::client(uaid)], 2, 32);
+        let mut call = script.call(&[&keys::client(&self.prefix, uaid)], 2, 32);
         call.arg(&record::presence_bytes(presence)[..]).arg(self.idle_ms);
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(Err(NotOwner)),
@@ -208,7 +202,7 @@ impl Store for RedisStore {
 
     fn add_channel(&self, add: AddChannel) -> Answer<AddChannelOutcome> {
         let script = &SCRIPTS.add_channel;
-        let mut call = script.call(&[&keys::client(add.uaid)], 5, 80);
+        let mut call = script.call(&[&keys::client(&self.prefix, add.uaid)], 5, 80);
         call.arg(&record::presence_bytes(add.presence)[..])
             .arg(&add.channel.0[..])
             .arg(record::channel_start(add.spelling, add.restricted))
@@ -232,7 +226,7 @@ impl Store for RedisStore {
         channel: ChannelId,
     ) -> Answer<Result<(), NotOwner>> {
         let script = &SCRIPTS.remove_channel;
-        let mut call = script.call(&[&keys::client(uaid)], 2, 32);
+        let mut call = script.call(&[&keys::client(&self.prefix, uaid)], 2, 32);
         call.arg(&record::presence_bytes(presence)[..]).arg(&channel.0[..]);
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(Err(NotOwner)),
@@ -243,7 +237,7 @@ impl Store for RedisStore {
 
     fn put_version(&self, put: PutVersion) -> Answer<PutVersionOutcome> {
         let script = &SCRIPTS.put_version;
-        let mut call = script.call(&[&keys::client(put.uaid)], 2, 36);
+        let mut call = script.call(&[&keys::client(&self.prefix, put.uaid)], 2, 36);
         call.arg(&put.channel.0[..]).arg(put.version.number());
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(PutVersionOutcome::Gone),
@@ -257,7 +251,7 @@ impl Store for RedisStore {
 
     fn ack_versions(&self, uaid: Uaid, acks: Vec<Ack>) -> Answer<()> {
         let script = &SCRIPTS.ack_versions;
-        let mut call = script.call(&[&keys::client(uaid)], 2 * acks.len(), 40 * acks.len());
+        let mut call = script.call(&[&keys::client(&self.prefix, uaid)], 2 * acks.len(), 40 * acks.len());
         // No version equals a number that is not finite, and Lua would read its text as something else.
         let meaningful = |ack: &&Ack| ack.version.is_none_or(f64::is_finite);
         let mut none = true;
@@ -276,13 +270,13 @@ impl Store for RedisStore {
     fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome> {
         // Twice, it would be two messages, and its sender would know the place of one.
         let repeat = if put.draft.ttl.is_zero() { Repeat::Harmless } else { Repeat::Harmful };
-        let call = messages::put_call(&put);
+        let call = messages::put_call(&self.prefix, &put);
         self.perform(&SCRIPTS.put_message, call, repeat, Haste::AtOnce, messages::put_outcome)
     }
 
     fn find_channel(&self, find: FindChannel) -> Answer<FindChannelOutcome> {
         let script = &SCRIPTS.find_channel;
-        let mut call = script.call(&[&keys::client(find.uaid)], 2, 32);
+        let mut call = script.call(&[&keys::client(&self.prefix, find.uaid)], 2, 32);
         call.arg(&find.channel.0[..]).arg(record::restriction(find.restricted));
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(FindChannelOutcome::UaidGone),
@@ -294,7 +288,7 @@ impl Store for RedisStore {
 
     fn fetch(&self, fetch: Fetch) -> Answer<Result<Backlog, NotOwner>> {
         let script = &SCRIPTS.fetch;
-        let mut call = script.call(&[&keys::client(fetch.uaid)], 4, 64);
+        let mut call = script.call(&[&keys::client(&self.prefix, fetch.uaid)], 4, 64);
         call.arg(&record::presence_bytes(fetch.presence)[..])
             .arg(self.idle_ms)
             .arg(messages::position(fetch.after))
@@ -311,7 +305,7 @@ impl Store for RedisStore {
             return Box::pin(std::future::ready(Ok(())));
         }
         let script = &SCRIPTS.remove_messages;
-        let mut call = script.call(&[&keys::client(uaid)], 2 * places.len(), 32 * places.len());
+        let mut call = script.call(&[&keys::client(&self.prefix, uaid)], 2 * places.len(), 32 * places.len());
         for Place { sequence, topic } in places {
             call.arg(record::topic_field(topic)).arg(sequence.0);
         }
@@ -324,7 +318,11 @@ impl Store for RedisStore {
         version: BroadcastVersion,
     ) -> Answer<Result<(), TooManyBroadcasts>> {
         let script = &SCRIPTS.set_broadcast;
-        let mut call = script.call(&[keys::BROADCASTS], 3, id.as_str().len() + version.as_str().len() + 8);
+        let mut call = script.call(
+            &[&keys::broadcasts(&self.prefix)],
+            3,
+            id.as_str().len() + version.as_str().len() + 8,
+        );
         call.arg(id.as_str()).arg(version.as_str()).arg(BROADCASTS_MAX);
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(Ok(())),
@@ -335,7 +333,7 @@ impl Store for RedisStore {
 
     fn remove_broadcast(&self, id: BroadcastId) -> Answer<bool> {
         let script = &SCRIPTS.remove_broadcast;
-        let mut call = script.call(&[keys::BROADCASTS], 1, id.as_str().len());
+        let mut call = script.call(&[&keys::broadcasts(&self.prefix)], 1, id.as_str().len());
         call.arg(id.as_str());
         self.step(script, call, |answer| match answer {
             Value::Int(removed @ (0 | 1)) => Ok(removed == 1),
@@ -345,7 +343,7 @@ impl Store for RedisStore {
 
     fn broadcasts(&self, known: u64) -> Answer<Option<Broadcasts>> {
         let script = &SCRIPTS.broadcasts;
-        let mut call = script.call(&[keys::BROADCASTS], 1, 20);
+        let mut call = script.call(&[&keys::broadcasts(&self.prefix)], 1, 20);
         call.arg(known);
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(None),
@@ -356,7 +354,7 @@ impl Store for RedisStore {
 
     fn announce(&self, entry: NodeEntry) -> Answer<Announced> {
         let script = &SCRIPTS.announce;
-        let mut call = script.call(&[keys::NODES, keys::EPOCH], 4, 256);
+        let mut call = script.call(&[&keys::nodes(&self.prefix), &keys::epoch(&self.prefix)], 4, 256);
         // Drawn for each announcement: with the same number as before, a loss would not be noticed.
         let epoch = match getrandom::u64() {
             Ok(number) => number,
@@ -368,41 +366,39 @@ impl Store for RedisStore {
             .arg(directory::encode(&entry))
             .arg(LEASE.as_millis() as u64)
             .arg(epoch);
-        self.step(script, call, |answer| match answer {
+        self.vital(script, call, |answer| match answer {
             Value::Array(parts) => directory::announced(&parts),
             other => Err(unexpected(&other)),
         })
     }
 
     fn retire(&self, node: NodeId) -> Answer<()> {
-        let link = self.link.clone();
-        Box::pin(async move {
-            let command = ::redis::cmd("HDEL").arg(keys::NODES).arg(&directory::field(node)[..]).take();
-            link.ask(&command).await?;
-            Ok(())
-        })
+        let script = &SCRIPTS.retire;
+        let mut call = script.call(&[&keys::nodes(&self.prefix)], 1, 8);
+        call.arg(&directory::field(node)[..]);
+        self.vital(script, call, done)
     }
 
     fn nodes(&self) -> Answer<Vec<NodeEntry>> {
         let script = &SCRIPTS.nodes;
-        self.step(script, script.call(&[keys::NODES], 0, 0), |answer| match answer {
+        self.step(script, script.call(&[&keys::nodes(&self.prefix)], 0, 0), |answer| match answer {
             Value::Array(fields) => Ok(directory::entries(&fields)),
             other => Err(unexpected(&other)),
         })
     }
 
     fn check(&self) -> Answer<()> {
-        let link = self.link.clone();
+        let (shared, links) = (self.shared.clone(), self.links.clone());
         Box::pin(async move {
-            link.ask(&check_command()).await?;
-            Ok(())
+            links.ensure_open()?;
+            shared.health.check(&shared.topology, &shared.vital, &links).await
         })
     }
 
     fn close(&self) -> Answer<()> {
-        let link = self.link.clone();
+        let links = self.links.clone();
         Box::pin(async move {
-            link.close().await;
+            links.close().await;
             Ok(())
         })
     }
@@ -411,20 +407,4 @@ impl Store for RedisStore {
 /// An answer that is there at once.
 fn failed<T: Send + 'static>(error: StoreError) -> Answer<T> {
     Box::pin(std::future::ready(Err(error)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_limit_with_another_policy_than_noeviction_evicts() {
-        for (maxmemory, policy, expected) in
-            [("0", "allkeys-lru", false), ("1", "noeviction", false), ("1", "volatile-ttl", true)]
-        {
-            let info = format!("# Memory\r\nmaxmemory:{maxmemory}\r\nmaxmemory_policy:{policy}\r\n");
-            assert_eq!(evicts(&info), expected, "{info}");
-        }
-        assert!(!evicts(""));
-    }
 }

@@ -33,7 +33,7 @@ impl TestNode {
     /// Starts a node with further settings.
     pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
         let redis = RedisServer::start();
-        let limits = beckon_store::redis::Limits::default();
+        let limits = beckon_store::redis::RedisOptions::default();
         let store: Arc<dyn Store> =
             Arc::new(beckon_store::redis::connect(&redis.url(), limits).await.unwrap());
         let (key, url) = (KeyRing::key_text(&[7; 32]), redis.url());

@@ -11,6 +11,7 @@ use beckon_testbed::{
     fleet::Fleet,
     node::Node,
     plan::{Plan, Shape},
+    until,
 };
 use bytes::Bytes;
 use http::{Method, Response};
@@ -69,6 +70,15 @@ impl Stage {
     /// Waits until a PUT to any node that takes PUTs reaches a client on any node that holds WebSockets.
     pub fn wait_until_connected(&self) {
         wait_until_connected(&self.fleet);
+    }
+
+    /// Waits until every node says that it can use the store: each has links of its own to it.
+    pub async fn wait_until_well(&self) {
+        for node in self.fleet.nodes() {
+            let health = format!("http://{}/health", node.addresses().admin);
+            let is_well = async || (self.get(&health).await.status() == 200).then_some(());
+            until(&format!("{} can use the store", node.name()), is_well).await;
+        }
     }
 
     /// Connects to the next node.

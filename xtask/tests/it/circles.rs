@@ -20,7 +20,6 @@ const KNOWN: &[(&str, &[&str])] = &[
         "crates/session/src",
         &["session", "session/steps", "session/timers", "simplepush", "simplepush/channels", "webpush"],
     ),
-    ("crates/store/src", &["redis", "redis/link"]),
 ];
 
 /// The largest sets of files in which each reaches all others, if there is more than one file in them.

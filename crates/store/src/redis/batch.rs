@@ -1,33 +1,34 @@
 //! Commands of concurrent callers, sent together.
 //!
-//! A system call for each command costs more than the command. So one task takes commands from all callers; when
-//! one is there it lets the other tasks that are ready run once, takes what they have asked for meanwhile too, and
-//! hands all of it to the connection as one pipeline. It does not wait for anything but tasks that are ready, so a
-//! lone command is not delayed.
+//! A system call for each command costs more than the command. So a link takes commands from all callers; when one is
+//! there it lets the other tasks that are ready run once, takes what they have asked for meanwhile too, and hands all
+//! of it to the connection as one pipeline. It does not wait for anything but tasks that are ready, so a lone command
+//! is not delayed.
 //!
 //! A patient command, which no peer waits for, goes with the next pipeline; and if there is none, then [`PAUSE`] after
 //! the last one. That makes one pipeline of the acknowledgements of a node's clients, each of which
 //! would wake Redis and this node for itself.
 
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value, aio::ConnectionManager};
-use std::{mem, pin::pin, time::Duration};
+use super::{dial::now, fault::Fault};
+use redis::{Cmd, Value};
+use std::{mem, pin::Pin, time::Duration};
 use tokio::{
-    sync::{mpsc, oneshot},
-    task::{JoinSet, yield_now},
-    time::{Instant, sleep_until, timeout},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
+    task::yield_now,
+    time::{Instant, Sleep, sleep_until},
 };
 
-/// Commands in one pipeline at most.
-const BATCH_LEN_MAX: usize = 256;
+/// Commands in one pipeline.
+pub(super) const BATCH_LEN_MAX: usize = 256;
 
-/// Pipelines under way at once. Further commands wait in the queue.
-const BATCHES_MAX: usize = 64;
-
-/// Commands of either haste that wait to be put into a pipeline. Further callers wait, within their time limit.
-const QUEUE_LEN_MAX: usize = 1024;
+/// Commands of either haste that wait to be put into a pipeline. Further ones are refused.
+pub(super) const QUEUE_LEN_MAX: usize = 8192;
 
 /// Time from one pipeline to the next that is sent for patient commands alone, unless more of them wait than one takes.
-/// The runtime's timer rounds it up by a millisecond at most.
+/// The runtime's timer rounds it up by up to a millisecond.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// How soon a command has to be sent.
@@ -39,102 +40,138 @@ pub(super) enum Haste {
     Patient,
 }
 
-/// The way for a command into the next pipeline.
+/// A command on its way to the primary, and where its answer is waited for.
 #[derive(Debug)]
-pub(super) struct Batcher {
+pub(super) struct Request {
+    pub(super) command: Cmd,
+    /// Whether `ASKING` goes before it.
+    pub(super) asking: bool,
+    pub(super) reply: oneshot::Sender<Result<Value, Fault>>,
+}
+
+/// Where commands come in.
+#[derive(Debug)]
+pub(super) struct Entrance {
     at_once: mpsc::Sender<Request>,
     patient: mpsc::Sender<Request>,
-    /// The task that sends pipelines; it ends with the batcher.
-    _task: JoinSet<()>,
 }
 
+/// The commands that wait to be sent.
 #[derive(Debug)]
-struct Request {
-    command: Cmd,
-    reply: oneshot::Sender<Result<Value, RedisError>>,
+pub(super) struct Queue {
+    at_once: mpsc::Receiver<Request>,
+    patient: mpsc::Receiver<Request>,
+    /// What goes with the next pipeline. While the first patient command waits for the end of the pause it is here; the
+    /// others wait in their channel, and so wake nothing.
+    batch: Vec<Request>,
+    /// Whether the batch goes as soon as the ready tasks have run.
+    is_due: bool,
+    pause_end: Instant,
+    pause: Pin<Box<Sleep>>,
 }
 
-impl Batcher {
-    /// Starts to send pipelines, each of which is given up after the time limit.
-    pub(super) fn start(manager: ConnectionManager, limit: Duration) -> Self {
-        Self::with(move |batch| send(manager.clone(), batch, limit))
-    }
+/// Makes an empty queue.
+pub(super) fn queue() -> (Entrance, Queue) {
+    let (at_once, hasty_requests) = mpsc::channel(QUEUE_LEN_MAX);
+    let (patient, patient_requests) = mpsc::channel(QUEUE_LEN_MAX);
+    let pause_end = now();
+    let queue = Queue {
+        at_once: hasty_requests,
+        patient: patient_requests,
+        batch: Vec::new(),
+        is_due: false,
+        pause_end,
+        pause: Box::pin(sleep_until(pause_end)),
+    };
+    (Entrance { at_once, patient }, queue)
+}
 
-    fn with<Sending>(send: impl Fn(Vec<Request>) -> Sending + Send + 'static) -> Self
-    where
-        Sending: Future<Output = ()> + Send + 'static,
-    {
-        let (at_once, hasty_requests) = mpsc::channel(QUEUE_LEN_MAX);
-        let (patient, patient_requests) = mpsc::channel(QUEUE_LEN_MAX);
-        let mut task = JoinSet::new();
-        task.spawn(run(hasty_requests, patient_requests, send));
-        Self { at_once, patient, _task: task }
-    }
-
-    /// Sends a command and waits for its answer. One whose caller has given up before it was sent is not sent.
-    pub(super) async fn send(&self, command: Cmd, haste: Haste) -> Result<Value, RedisError> {
-        let (reply, answer) = oneshot::channel();
-        let requests = match haste {
+impl Entrance {
+    /// Puts a command into the queue. False if there is no room.
+    pub(super) fn offer(&self, request: Request, haste: Haste) -> bool {
+        let sender = match haste {
             Haste::AtOnce => &self.at_once,
             Haste::Patient => &self.patient,
         };
-        // The task lives as long as the batcher, and answers every request.
-        if requests.send(Request { command, reply }).await.is_err() {
-            return Err(lost());
-        }
-        answer.await.unwrap_or_else(|_| Err(lost()))
+        // With the queue gone, the request is dropped, and whoever waits for its answer notices.
+        !matches!(sender.try_send(request), Err(TrySendError::Full(_)))
+    }
+
+    /// Commands that wait.
+    pub(super) fn len(&self) -> usize {
+        let waiting = |sender: &mpsc::Sender<Request>| sender.max_capacity() - sender.capacity();
+        waiting(&self.at_once) + waiting(&self.patient)
     }
 }
 
-/// Sends pipelines until nobody can ask any more.
-async fn run<Sending>(
-    mut at_once: mpsc::Receiver<Request>,
-    mut patient: mpsc::Receiver<Request>,
-    send: impl Fn(Vec<Request>) -> Sending,
-) where
-    Sending: Future<Output = ()> + Send + 'static,
-{
-    let mut under_way = JoinSet::new();
-    let mut pause_end = now();
-    let mut pause = pin!(sleep_until(pause_end));
-    // While it is not empty, it has the first patient request, which waits for the end of the pause. The others
-    // wait in their queue, and so wake nobody.
-    let mut batch = Vec::new();
-    loop {
-        let has_room = under_way.len() < BATCHES_MAX;
-        tokio::select! {
-            Some(_) = under_way.join_next() => continue,
-            request = at_once.recv(), if has_room => match request {
-                Some(request) => batch.push(request),
-                None => break,
-            },
-            request = patient.recv(), if has_room && batch.is_empty() => match request {
-                Some(request) => {
-                    batch.push(request);
-                    if now() < pause_end {
-                        pause.as_mut().reset(pause_end);
-                        continue;
-                    }
-                }
-                None => break,
-            },
-            () = pause.as_mut(), if has_room && !batch.is_empty() => {}
-        }
-        yield_now().await;
-        // Half of the room is for the patient ones, which would otherwise go last when many have gathered.
-        fill(&mut batch, &mut patient, BATCH_LEN_MAX / 2);
-        fill(&mut batch, &mut at_once, BATCH_LEN_MAX);
-        fill(&mut batch, &mut patient, BATCH_LEN_MAX);
-        batch.retain(|request| !request.reply.is_closed());
-        if batch.is_empty() {
-            continue;
-        }
-        under_way.spawn(send(mem::take(&mut batch)));
-        if patient.is_empty() {
-            pause_end = now() + PAUSE;
+impl Queue {
+    /// Waits until a pipeline is to be sent, and returns its commands. Those whose callers have given up are not among
+    /// them. `None` when the entrance is gone. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<Vec<Request>> {
+        loop {
+            if !self.is_due {
+                self.wait().await?;
+            }
+            yield_now().await;
+            // Half of the room is for the patient ones, which would otherwise go last when many have gathered.
+            fill(&mut self.batch, &mut self.patient, BATCH_LEN_MAX / 2);
+            fill(&mut self.batch, &mut self.at_once, BATCH_LEN_MAX);
+            fill(&mut self.batch, &mut self.patient, BATCH_LEN_MAX);
+            self.is_due = false;
+            self.batch.retain(|request| !request.reply.is_closed());
+            if self.batch.is_empty() {
+                continue;
+            }
+            if self.patient.is_empty() {
+                self.pause_end = now() + PAUSE;
+            }
+            return Some(mem::take(&mut self.batch));
         }
     }
-    under_way.join_all().await;
+
+    /// Waits until a command is there that goes at once, or the pause of a patient one is over.
+    async fn wait(&mut self) -> Option<()> {
+        while !self.is_due {
+            tokio::select! {
+                request = self.at_once.recv() => {
+                    self.batch.push(request?);
+                    self.is_due = true;
+                }
+                request = self.patient.recv(), if self.batch.is_empty() => {
+                    self.batch.push(request?);
+                    if now() < self.pause_end {
+                        self.pause.as_mut().reset(self.pause_end);
+                    } else {
+                        self.is_due = true;
+                    }
+                }
+                () = self.pause.as_mut(), if !self.batch.is_empty() => self.is_due = true,
+            }
+        }
+        Some(())
+    }
+
+    /// Takes back what [`Queue::next`] has returned: it goes with the next pipeline.
+    pub(super) fn put_back(&mut self, batch: Vec<Request>) {
+        self.batch = batch;
+        self.is_due = true;
+    }
+
+    /// Answers everything that waits with this fault.
+    pub(super) fn refuse_all(&mut self, fault: &Fault) {
+        let waiting = self.batch.drain(..);
+        let queued = std::iter::from_fn(|| self.at_once.try_recv().or_else(|_| self.patient.try_recv()).ok());
+        for request in waiting.chain(queued) {
+            // A caller that does not wait any more does not want to know.
+            let _ = request.reply.send(Err(fault.clone()));
+        }
+        self.is_due = false;
+    }
+
+    /// Whether commands wait.
+    pub(super) fn is_empty(&self) -> bool {
+        self.batch.is_empty() && self.at_once.is_empty() && self.patient.is_empty()
+    }
 }
 
 /// Adds what has been asked for, up to this length.
@@ -146,71 +183,48 @@ fn fill(batch: &mut Vec<Request>, requests: &mut mpsc::Receiver<Request>, len_ma
     }
 }
 
-/// Sends one pipeline and hands out the answers.
-async fn send(mut manager: ConnectionManager, batch: Vec<Request>, limit: Duration) {
-    let mut pipeline = Pipeline::with_capacity(batch.len());
-    let mut replies = Vec::with_capacity(batch.len());
-    for Request { command, reply } in batch {
-        pipeline.add_command(command);
-        replies.push(reply);
-    }
-    let count = replies.len();
-    let answer = match timeout(limit, manager.send_packed_commands(&pipeline, 0, count)).await {
-        Ok(Ok(values)) if values.len() == count => Ok(values),
-        Ok(Ok(_)) => Err(lost()),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(RedisError::from((ErrorKind::Io, "no answer within the time limit"))),
-    };
-    match answer {
-        // Whoever does not wait any more does not want to know.
-        Ok(values) => replies.into_iter().zip(values).for_each(|(reply, value)| {
-            let _ = reply.send(value.extract_error());
-        }),
-        Err(error) => replies.into_iter().for_each(|reply| {
-            let _ = reply.send(Err(error.clone()));
-        }),
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the clock of the timer that ends the pause")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-fn lost() -> RedisError {
-    RedisError::from((ErrorKind::Io, "the connection was closed before the answer"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use tokio::time::{advance, sleep};
+    use tokio::{
+        task::JoinSet,
+        time::{advance, sleep, timeout},
+    };
 
-    /// A batcher whose commands are all answered, its callers, and how many commands were in each pipeline.
+    /// A queue whose commands are all answered, its callers, and how many commands were in each pipeline.
     struct Bench {
-        batcher: Arc<Batcher>,
-        callers: JoinSet<Result<Value, RedisError>>,
+        entrance: Arc<Entrance>,
+        callers: JoinSet<Result<Value, Fault>>,
         sent: mpsc::Receiver<usize>,
+        _sending: JoinSet<()>,
+    }
+
+    /// Asks for something and waits for the answer.
+    async fn ask(entrance: Arc<Entrance>, haste: Haste) -> Result<Value, Fault> {
+        let (reply, answer) = oneshot::channel();
+        assert!(entrance.offer(Request { command: redis::cmd("PING"), asking: false, reply }, haste));
+        answer.await.unwrap()
     }
 
     impl Bench {
         fn new() -> Self {
             let (sizes, sent) = mpsc::channel(QUEUE_LEN_MAX);
-            let batcher = Batcher::with(move |batch| {
-                sizes.try_send(batch.len()).unwrap();
-                async move {
+            let (entrance, mut queue) = queue();
+            let mut sending = JoinSet::new();
+            sending.spawn(async move {
+                while let Some(batch) = queue.next().await {
+                    sizes.try_send(batch.len()).unwrap();
                     for request in batch {
                         let _ = request.reply.send(Ok(Value::Okay));
                     }
                 }
             });
-            Self { batcher: Arc::new(batcher), callers: JoinSet::new(), sent }
+            Self { entrance: Arc::new(entrance), callers: JoinSet::new(), sent, _sending: sending }
         }
 
         fn ask(&mut self, haste: Haste) {
-            let batcher = self.batcher.clone();
-            self.callers.spawn(async move { batcher.send(redis::cmd("PING"), haste).await });
+            self.callers.spawn(ask(self.entrance.clone(), haste));
         }
 
         /// The sizes of the pipelines that are sent until every task waits for something else than its turn.
@@ -293,13 +307,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_given_up_is_not_sent_for() {
+    async fn nothing_is_sent_for_a_caller_that_has_given_up() {
         let mut bench = Bench::new();
         bench.ask(Haste::Patient);
         assert_eq!(bench.sizes().await, [1]);
-        let given_up = timeout(Duration::ZERO, bench.batcher.send(redis::cmd("PING"), Haste::Patient)).await;
+        let given_up = timeout(Duration::ZERO, ask(bench.entrance.clone(), Haste::Patient)).await;
         assert!(given_up.is_err());
         bench.ask(Haste::AtOnce);
         assert_eq!(bench.sizes().await, [1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_queue_refuses_and_a_refused_queue_is_empty() {
+        let (entrance, mut queue) = queue();
+        let offer = || {
+            let (reply, answer) = oneshot::channel();
+            let request = Request { command: redis::cmd("PING"), asking: false, reply };
+            entrance.offer(request, Haste::AtOnce).then_some(answer)
+        };
+        let waiting: Vec<_> = std::iter::from_fn(offer).collect();
+        assert_eq!((waiting.len(), entrance.len()), (QUEUE_LEN_MAX, QUEUE_LEN_MAX));
+        // What was taken for a pipeline and put back is refused as well.
+        let batch = queue.next().await.unwrap();
+        queue.put_back(batch);
+        let fault = Fault::refused(crate::Cause::Loading, "LOADING");
+        queue.refuse_all(&fault);
+        assert!(queue.is_empty());
+        for answer in waiting {
+            assert_eq!(answer.await.unwrap(), Err(fault.clone()));
+        }
     }
 }

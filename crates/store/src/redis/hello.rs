@@ -2,7 +2,9 @@
 
 use super::{
     answer::{pairs, unexpected},
-    keys, messages, record,
+    keys, messages,
+    options::KeyPrefix,
+    record,
     script::SCRIPTS,
 };
 use crate::{StoreError, codec};
@@ -10,7 +12,7 @@ use beckon_types::{ChannelId, Dialect, Hello, HelloOutcome, Listed};
 use redis::{Cmd, Value};
 
 /// The call of the script, whose first comment lists the arguments.
-pub(super) fn call(hello: &Hello, idle_ms: u64) -> Cmd {
+pub(super) fn call(prefix: &KeyPrefix, hello: &Hello, idle_ms: u64) -> Cmd {
     let listed: &[ChannelId] = match &hello.listed {
         Some(Listed::Channels(channels)) => channels,
         Some(Listed::Impossible) | None => &[],
@@ -21,7 +23,8 @@ pub(super) fn call(hello: &Hello, idle_ms: u64) -> Cmd {
         Some(Listed::Channels(_)) => "given",
     };
     let arguments = 8 + listed.len();
-    let mut call = SCRIPTS.hello.call(&[&keys::client(hello.uaid)], arguments, 64 + 16 * listed.len());
+    let mut call =
+        SCRIPTS.hello.call(&[&keys::client(prefix, hello.uaid)], arguments, 64 + 16 * listed.len());
     call.arg(hello.named.map_or(0, codec::dialect_byte))
         .arg(codec::dialect_byte(hello.otherwise))
         .arg(&record::presence_bytes(hello.presence)[..])

@@ -4,30 +4,74 @@
 //! Every key of a client has the UAID as its hash tag, so all of them are on the same node of a Redis Cluster
 //! and one script can use them together. The keys of the directory share a tag for the same reason.
 
+use super::options::{KEY_PREFIX_LEN_MAX, KeyPrefix};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use beckon_types::Uaid;
+use std::{ops::Deref, time::Duration};
 
-/// Length of a client's key: `c`, braces, and 22 characters for the 16 bytes of the UAID.
-pub(super) const CLIENT_LEN: usize = 25;
+/// Length of a client's key without the prefix: `c`, braces, and 22 characters for the 16 bytes of the UAID.
+const CLIENT_LEN: usize = 25;
 
-/// The nodes and their leases.
-pub(super) const NODES: &[u8] = b"{beckon}nodes";
+/// How long the key that checks write is kept.
+pub(super) const CHECK_LIFETIME: Duration = Duration::from_secs(3);
 
-/// The random number that shows whether the store has lost all its data. Never expires.
-pub(super) const EPOCH: &[u8] = b"{beckon}epoch";
+/// The name of a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    bytes: [u8; KEY_PREFIX_LEN_MAX + CLIENT_LEN],
+    len: usize,
+}
 
-/// The broadcasts: a hash of ids and versions, and the revision in the field without a name. Never expires.
-pub(super) const BROADCASTS: &[u8] = b"{beckon}broadcasts";
+impl Key {
+    fn new(prefix: &KeyPrefix, name: &[u8]) -> Self {
+        let prefix = prefix.as_bytes();
+        let mut bytes = [0; KEY_PREFIX_LEN_MAX + CLIENT_LEN];
+        let len = prefix.len() + name.len();
+        bytes[..prefix.len()].copy_from_slice(prefix);
+        bytes[prefix.len()..len].copy_from_slice(name);
+        Self { bytes, len }
+    }
+}
 
-/// Written by health checks; expires.
-pub(super) const CHECK: &[u8] = b"{beckon}check";
+impl Deref for Key {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
 
 /// The record of a client.
-pub(super) fn client(uaid: Uaid) -> [u8; CLIENT_LEN] {
-    let mut key = *b"c{......................}";
+pub(super) fn client(prefix: &KeyPrefix, uaid: Uaid) -> Key {
+    let mut name = *b"c{......................}";
     #[expect(clippy::expect_used, reason = "16 bytes are 22 characters of base64")]
-    URL_SAFE_NO_PAD.encode_slice(uaid.0, &mut key[2..CLIENT_LEN - 1]).expect("the UAID fits");
-    key
+    URL_SAFE_NO_PAD.encode_slice(uaid.0, &mut name[2..CLIENT_LEN - 1]).expect("the UAID fits");
+    Key::new(prefix, &name)
+}
+
+/// The nodes and their leases.
+pub(super) fn nodes(prefix: &KeyPrefix) -> Key {
+    Key::new(prefix, b"{beckon}nodes")
+}
+
+/// The random number that shows whether the store has lost all its data. Never expires.
+pub(super) fn epoch(prefix: &KeyPrefix) -> Key {
+    Key::new(prefix, b"{beckon}epoch")
+}
+
+/// The broadcasts: a hash of ids and versions, and the revision in the field without a name. Never expires.
+pub(super) fn broadcasts(prefix: &KeyPrefix) -> Key {
+    Key::new(prefix, b"{beckon}broadcasts")
+}
+
+/// Written by checks, one for each primary, of which the tag has a slot. Expires.
+pub(super) fn check(prefix: &KeyPrefix, tag: u32) -> Key {
+    Key::new(prefix, format!("check{{{tag}}}").as_bytes())
+}
+
+/// A key like that of a client's record, but of no client, in the same slot as the check's.
+pub(super) fn trial(prefix: &KeyPrefix, tag: u32) -> Key {
+    Key::new(prefix, format!("c{{{tag}}}").as_bytes())
 }
 
 #[cfg(test)]
@@ -36,7 +80,24 @@ mod tests {
 
     #[test]
     fn the_hash_tag_of_a_client_is_its_uaid() {
-        assert_eq!(&client(Uaid([0xff; 16])), b"c{_____________________w}");
-        assert_eq!(&client(Uaid([0; 16])), b"c{AAAAAAAAAAAAAAAAAAAAAA}");
+        let none = KeyPrefix::default();
+        assert_eq!(&*client(&none, Uaid([0xff; 16])), b"c{_____________________w}");
+        assert_eq!(&*client(&none, Uaid([0; 16])), b"c{AAAAAAAAAAAAAAAAAAAAAA}");
+    }
+
+    #[test]
+    fn every_key_begins_with_the_prefix_and_the_longest_fits() {
+        let prefix: KeyPrefix = "p".repeat(KEY_PREFIX_LEN_MAX).parse().unwrap();
+        for key in [
+            client(&prefix, Uaid([1; 16])),
+            nodes(&prefix),
+            epoch(&prefix),
+            broadcasts(&prefix),
+            check(&prefix, u32::MAX),
+            trial(&prefix, u32::MAX),
+        ] {
+            assert!(key.starts_with(prefix.as_bytes()), "{key:?}");
+            assert!(key.contains(&b'{') && key.len() <= KEY_PREFIX_LEN_MAX + CLIENT_LEN);
+        }
     }
 }

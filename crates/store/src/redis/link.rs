@@ -1,276 +1,332 @@
-//! The way to Redis: few connections, shared and pipelined, that come back by themselves.
+//! One link to one primary: a connection that is made again when it is of no use any more, a queue of its own, and limits
+//! on both, so that a primary that is slow, silent or gone concerns only the steps that are for it.
 //!
-//! All limits on the traffic with Redis are here: how many commands are under way, how long one may take, and
-//! how reconnecting is paced.
+//! A connection that breaks is made again while steps wait in the queue. If that takes longer than a step may wait, or if
+//! the connection fell silent, the link refuses steps at once, and goes on trying: ever more slowly, not in step with
+//! other processes, and one link of the process at a time.
 
 use super::{
-    Limits,
-    address::{Address, Kind},
-    batch::{Batcher, Haste},
-    script::Script,
+    address::Node,
+    batch::{self, Entrance, Haste, Queue, Request},
+    dial::{Dialed, now},
+    fault::{Fault, LinkAction, StepAction},
+    load::Load,
+    pace::{Pace, jittered, random},
+    primary::Primary,
+    topology::{Topology, learn_time},
 };
-use crate::{Cause, StoreError};
-use redis::{
-    Cmd, ErrorKind, RedisError, ServerErrorKind, TlsCertificates, Value,
-    aio::{ConnectionLike as _, ConnectionManager, ConnectionManagerConfig},
-    cluster::ClusterClient,
-    cluster_async::ClusterConnection,
-    io::tcp::TcpSettings,
+use crate::Cause;
+use redis::{Cmd, Pipeline, RedisError, Value, aio::MultiplexedConnection};
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
-use std::{fmt, sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval_at, sleep, timeout},
+};
 
-/// Commands under way at once. Further ones wait their turn, within their time limit.
-pub(super) const IN_FLIGHT_MAX: usize = 4096;
+/// Pipelines under way at once. Further commands wait in the queue.
+const PIPELINES_MAX: usize = 64;
 
-/// Commands queued between the callers and a connection's writer.
-const WRITE_QUEUE_LEN: usize = 1024;
+/// How often a primary is asked for its time on each connection. It shows in time that a primary answers nothing,
+/// also when no step is asked for, and how its clock goes.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Attempts to reconnect in a row. Then the commands that wait for the connection fail, and the next command
-/// starts the next round, so an outage costs at most one attempt at a time.
-const RECONNECT_ATTEMPTS: usize = 4;
+/// After a connection that has lasted so long, the next one is made at once. Otherwise it is paced.
+const GOOD_AFTER: Duration = Duration::from_secs(5);
 
-/// The first pause between attempts; it doubles, and up to as much again is added at random.
-const RECONNECT_PAUSE_MIN: Duration = Duration::from_millis(50);
+/// The longest time between the end of a good connection and the attempt to make the next one.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The longest pause between attempts, before the random part.
-const RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Time for the last answers on a connection that is given up, but not for silence.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
-/// How long one attempt may take, with TLS and authentication.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Bytes that the other side has not acknowledged for so long mean that the connection is dead, although
-/// nobody has closed it (TCP_USER_TIMEOUT).
-#[cfg(target_os = "linux")]
-const DEAD_AFTER: Duration = Duration::from_secs(10);
-
-/// Redirections and retries of one command in a cluster. The client has one number for both, and for all commands.
-const CLUSTER_RETRIES: u32 = 4;
-
-/// What Redis says when a script asks for a key that is on another node.
-const NOT_LOCAL: &str = "access a non local key";
-
-/// The way to Redis.
-#[derive(Clone)]
-pub(super) struct Link(Arc<Shared>);
+/// A link to one primary.
+pub(super) struct Link {
+    shared: Arc<Shared>,
+    entrance: Entrance,
+    /// The task that connects and sends. It ends with the link.
+    _task: JoinSet<()>,
+}
 
 struct Shared {
-    wire: Wire,
-    shown: String,
-    permits: Semaphore,
+    topology: Arc<Topology>,
+    primary: Arc<Primary>,
     step_timeout: Duration,
+    load: Load,
+    is_connected: AtomicBool,
+    /// Why the last connection ended, or could not be made.
+    fault: Mutex<Option<Fault>>,
 }
 
-enum Wire {
-    Server(Batcher),
-    Cluster(ClusterConnection),
-}
-
-/// Whether a command may be performed twice, because the answer to the first time was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Repeat {
-    /// Twice is as good as once.
-    Harmless,
-    /// Each time makes something new. So the lost answer is told; but in a cluster the client repeats everything.
-    Harmful,
-}
-
-/// A command was not answered, or was answered by an error.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// By Redis, or on the way to it.
-    Redis(RedisError),
-    /// Within the time limit there was no answer.
-    Elapsed(Duration),
-    /// The store has been closed.
-    Closed,
+/// One connection.
+struct Wire {
+    at: Node,
+    connection: MultiplexedConnection,
+    lost: Arc<Notify>,
+    /// Pipelines that were answered.
+    answered: AtomicU64,
+    /// Why nothing more is sent on it.
+    fault: OnceLock<Fault>,
 }
 
 impl Link {
-    /// Prepares a link. A single server is connected to with the first command.
-    pub(super) async fn open(address: &Address, limits: &Limits) -> Result<Self, Failure> {
-        let wire = match &address.kind {
-            Kind::Server(info) => Wire::Server(Batcher::start(server(info, limits)?, limits.step_timeout)),
-            Kind::Cluster(nodes, tls) => {
-                let mut builder = ClusterClient::builder(nodes.clone())
-                    .use_protocol(redis::ProtocolVersion::RESP3)
-                    .connection_timeout(CONNECT_TIMEOUT)
-                    .response_timeout(limits.step_timeout)
-                    .tcp_settings(tcp_settings())
-                    .retries(CLUSTER_RETRIES)
-                    .min_retry_wait(millis(RECONNECT_PAUSE_MIN))
-                    .max_retry_wait(millis(RECONNECT_PAUSE_MAX));
-                if let Some(tls) = tls {
-                    builder = builder.tls(*tls).certs(certificates(limits));
-                }
-                let client = builder.build().map_err(Failure::Redis)?;
-                let connection = tokio::time::timeout(limits.step_timeout, client.get_async_connection())
-                    .await
-                    .map_err(|_| Failure::Elapsed(limits.step_timeout))?
-                    .map_err(Failure::Redis)?;
-                Wire::Cluster(connection)
-            }
-        };
-        Ok(Self(Arc::new(Shared {
-            wire,
-            shown: address.shown.clone(),
-            permits: Semaphore::new(IN_FLIGHT_MAX),
-            step_timeout: limits.step_timeout,
-        })))
-    }
-
-    /// Calls a script, and sends its text if the server does not have it: one step, within the time limit.
-    pub(super) async fn call(
-        &self,
-        script: &Script,
-        call: &Cmd,
-        repeat: Repeat,
-        haste: Haste,
-    ) -> Result<Value, StoreError> {
-        let answer = self.within_limit(async {
-            match self.send(call, repeat, haste).await {
-                Err(Failure::Redis(error))
-                    if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) =>
-                {
-                    self.send(&script.with_text(call), repeat, haste).await
-                }
-                answer => answer,
-            }
+    /// Starts to connect. Runs on the caller's runtime.
+    pub(super) fn start(topology: Arc<Topology>, primary: Arc<Primary>, step_timeout: Duration) -> Self {
+        let shared = Arc::new(Shared {
+            topology,
+            primary,
+            step_timeout,
+            load: Load::new(step_timeout),
+            is_connected: AtomicBool::new(false),
+            fault: Mutex::default(),
         });
-        answer.await.map_err(StoreError::from)
+        let (entrance, queue) = batch::queue();
+        let mut task = JoinSet::new();
+        task.spawn(run(shared.clone(), queue));
+        Self { shared, entrance, _task: task }
     }
 
-    /// Sends a command, which may be performed twice, and waits for the answer, not longer than the time limit.
-    pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
-        self.within_limit(self.send(command, Repeat::Harmless, Haste::AtOnce)).await
+    /// The primary that it is for.
+    pub(super) fn primary(&self) -> &Arc<Primary> {
+        &self.shared.primary
     }
 
-    async fn within_limit(
-        &self,
-        answer: impl Future<Output = Result<Value, Failure>>,
-    ) -> Result<Value, Failure> {
-        let limit = self.0.step_timeout;
-        tokio::time::timeout(limit, answer).await.unwrap_or(Err(Failure::Elapsed(limit)))
+    /// Why steps are refused, if they are.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        let is_connected = self.shared.is_connected.load(Ordering::Acquire);
+        if is_connected { None } else { self.shared.primary.refusal() }
     }
 
-    async fn send(&self, command: &Cmd, repeat: Repeat, haste: Haste) -> Result<Value, Failure> {
-        let Shared { wire, permits, .. } = &*self.0;
-        let _permit = permits.acquire().await.map_err(|_| Failure::Closed)?;
-        let answer = match wire {
-            // After an outage the first command finds a broken connection, and the next one a new one. So that first
-            // command need not fail if it may be performed twice: whether it has been, nobody knows.
-            Wire::Server(batcher) => match batcher.send(command.clone(), haste).await {
-                Err(error) if error.is_io_error() && repeat == Repeat::Harmless => {
-                    batcher.send(command.clone(), haste).await
+    /// Sends a command and waits for its answer. One whose caller has given up before it was sent is not sent.
+    pub(super) async fn send(&self, command: Cmd, haste: Haste, asking: bool) -> Result<Value, Fault> {
+        if let Some(fault) = self.fault() {
+            return Err(fault);
+        }
+        let (reply, answer) = oneshot::channel();
+        if self.shared.load.is_too_high(self.entrance.len())
+            || !self.entrance.offer(Request { command, asking, reply }, haste)
+        {
+            return Err(Fault::refused(Cause::Overloaded, "more steps wait than Redis can do in time"));
+        }
+        answer.await.unwrap_or_else(|_| Err(self.shared.interrupted()))
+    }
+}
+
+impl Shared {
+    /// What became of a command whose answer nobody waits for any more.
+    fn interrupted(&self) -> Fault {
+        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let fault = fault.unwrap_or_else(|| Fault::lost("the connection was given up".into()));
+        let step = if fault.cause == Cause::Timeout { StepAction::Fail } else { StepAction::GoIfHarmless };
+        Fault { step, ..fault }
+    }
+
+    /// Connects, in turn with the other links to the primary. Meanwhile steps wait, but not longer than they may.
+    async fn connect(&self, queue: &mut Queue) -> (Node, Dialed) {
+        let start = now();
+        loop {
+            let mut pace = self.primary.turn().await;
+            match self.topology.dial(&self.primary).await {
+                Ok(dialed) => {
+                    pace.succeeded();
+                    self.is_connected.store(true, Ordering::Release);
+                    if self.primary.succeeded() {
+                        tracing::info!(redis = %self.primary, "connected to Redis again");
+                    }
+                    return dialed;
                 }
-                answer => answer,
-            },
-            Wire::Cluster(cluster) => cluster.clone().req_packed_command(command).await,
-        };
-        answer.and_then(Value::extract_error).map_err(Failure::Redis)
+                Err(fault) => {
+                    let is_old = fault.cause == Cause::Timeout || start.elapsed() >= self.step_timeout;
+                    self.failed(&fault, is_old);
+                    if is_old {
+                        queue.refuse_all(&fault.unsent());
+                    }
+                    sleep(pace.failed(random())).await;
+                }
+            }
+        }
     }
 
-    /// What `INFO memory` says: of the server, or of each node of the cluster.
-    pub(super) async fn memory_info(&self) -> Result<Vec<String>, Failure> {
-        let answer = self.ask(redis::cmd("INFO").arg("memory")).await?;
-        let texts = match answer {
-            Value::Map(nodes) => nodes.into_iter().map(|(_, text)| text).collect(),
-            text => vec![text],
-        };
-        texts
-            .into_iter()
-            .map(|text| redis::from_redis_value(text).map_err(|error| Failure::Redis(error.into())))
-            .collect()
-    }
-
-    /// Lets the commands under way end, within the time limit, and refuses further ones.
-    pub(super) async fn close(&self) {
-        let Shared { permits, step_timeout, .. } = &*self.0;
-        let all = permits.acquire_many(IN_FLIGHT_MAX as u32);
-        let _ = tokio::time::timeout(*step_timeout, all).await;
-        permits.close();
+    /// The connection has ended, or none could be made.
+    fn failed(&self, fault: &Fault, is_old: bool) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault.clone());
+        self.topology.mark_outdated();
+        if self.primary.failed(fault, is_old) {
+            tracing::warn!(redis = %self.primary, cause = %fault.cause, error = %fault, "no connection to Redis");
+        }
     }
 }
 
-/// The connection to a single server.
-fn server(info: &redis::ConnectionInfo, limits: &Limits) -> Result<ConnectionManager, Failure> {
-    let info = info.clone().set_tcp_settings(tcp_settings());
-    let encrypted = matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. });
-    let client = if encrypted {
-        redis::Client::build_with_tls(info, certificates(limits))
-    } else {
-        redis::Client::open(info)
-    };
-    let config = ConnectionManagerConfig::new()
-        .set_number_of_retries(RECONNECT_ATTEMPTS)
-        .set_min_delay(RECONNECT_PAUSE_MIN)
-        .set_max_delay(RECONNECT_PAUSE_MAX)
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_pipeline_buffer_size(WRITE_QUEUE_LEN)
-        // `ask` keeps the time for the whole command, waiting for the connection included; a second timer
-        // for each command would cost and add nothing.
-        .set_response_timeout(None);
-    let manager = client.and_then(|client| ConnectionManager::new_lazy_with_config(client, config));
-    manager.map_err(Failure::Redis)
+/// Connects, sends what is asked for, and connects again.
+async fn run(shared: Arc<Shared>, mut queue: Queue) {
+    let mut pace = Pace::default();
+    loop {
+        let (at, dialed) = shared.connect(&mut queue).await;
+        let start = now();
+        if serve(&shared, &mut queue, at, dialed).await.is_none() {
+            return;
+        }
+        if start.elapsed() >= GOOD_AFTER {
+            pace.succeeded();
+            sleep(jittered(RECONNECT_PAUSE, random())).await;
+        } else {
+            sleep(pace.failed(random())).await;
+        }
+    }
 }
 
-/// No waiting for more to send, and no endless wait for an answer from a machine that is gone.
-fn tcp_settings() -> TcpSettings {
-    let settings = TcpSettings::default().set_nodelay(true);
-    #[cfg(target_os = "linux")]
-    let settings = settings.set_user_timeout(DEAD_AFTER);
-    settings
+/// Sends pipelines over one connection until it is of no use any more. `None` if no command can come any more.
+async fn serve(shared: &Arc<Shared>, queue: &mut Queue, at: Node, dialed: Dialed) -> Option<()> {
+    let Dialed { connection, lost, .. } = dialed;
+    let wire = Wire { at, connection, lost, answered: AtomicU64::new(0), fault: OnceLock::new() };
+    let wire = Arc::new(wire);
+    let mut under_way = JoinSet::new();
+    let mut heartbeat = interval_at(now() + jittered(HEARTBEAT_INTERVAL, random()), HEARTBEAT_INTERVAL);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while wire.fault.get().is_none() {
+        let has_room = under_way.len() < PIPELINES_MAX && shared.load.has_room();
+        tokio::select! {
+            Some(_) = under_way.join_next() => {}
+            () = wire.lost.notified() => wire.end(Fault::lost("the connection was closed".into())),
+            _ = heartbeat.tick() => {
+                under_way.spawn(ask_time(shared.clone(), wire.clone()));
+            }
+            batch = queue.next(), if has_room => {
+                let batch = batch?;
+                if wire.fault.get().is_some() {
+                    queue.put_back(batch);
+                } else {
+                    let others_wait = !queue.is_empty();
+                    shared.load.sent(batch.len(), others_wait);
+                    under_way.spawn(perform(shared.clone(), wire.clone(), batch, others_wait));
+                }
+            }
+        }
+    }
+    // Known before the commands under way are dropped, whose callers ask for it.
+    let fault = wire.fault.get()?;
+    shared.failed(fault, fault.cause == Cause::Timeout);
+    shared.is_connected.store(false, Ordering::Release);
+    if fault.cause != Cause::Timeout {
+        let _ = timeout(LAST_ANSWERS, async { while under_way.join_next().await.is_some() {} }).await;
+    }
+    Some(())
 }
 
-/// Which certificates are trusted: the system's, or the one that the operator gives.
-fn certificates(limits: &Limits) -> TlsCertificates {
-    TlsCertificates { client_tls: None, root_cert: limits.root_certificate.clone() }
+/// Sends one pipeline and hands out the answers.
+async fn perform(shared: Arc<Shared>, wire: Arc<Wire>, batch: Vec<Request>, others_wait: bool) {
+    let commands = batch.len();
+    let mut pipeline = Pipeline::with_capacity(commands);
+    let mut replies = Vec::with_capacity(commands);
+    for Request { command, asking, reply } in batch {
+        if asking {
+            pipeline.cmd("ASKING");
+            replies.push(None);
+        }
+        pipeline.add_command(command);
+        replies.push(Some(reply));
+    }
+    let sent = now();
+    let answers = wire.ask(&pipeline, shared.step_timeout).await;
+    let received = now();
+    shared.load.ended(commands, sent, received, others_wait);
+    match answers {
+        Ok(values) => {
+            let answers: Vec<_> = values.into_iter().map(|value| wire.read(value)).collect();
+            // What follows for the link is known before a step can go again.
+            for fault in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+                shared.heed(&wire, fault, received);
+            }
+            for (reply, answer) in replies.into_iter().zip(answers) {
+                // A caller that does not wait any more does not want to know.
+                let _ = reply.map(|reply| reply.send(answer));
+            }
+        }
+        Err(fault) => {
+            for reply in replies.into_iter().flatten() {
+                let _ = reply.send(Err(fault.clone()));
+            }
+        }
+    }
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+/// Asks the primary for its time.
+async fn ask_time(shared: Arc<Shared>, wire: Arc<Wire>) {
+    let mut pipeline = Pipeline::with_capacity(1);
+    pipeline.cmd("TIME");
+    let sent = now();
+    if let Ok(values) = wire.ask(&pipeline, shared.step_timeout).await {
+        let received = now();
+        for value in values {
+            match wire.read(value) {
+                Ok(time) => learn_time(&shared.primary, sent, &time, received),
+                Err(fault) => shared.heed(&wire, &fault, received),
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Does what an answer on this connection asks of the link.
+    fn heed(&self, wire: &Wire, fault: &Fault, now: tokio::time::Instant) {
+        if fault.is_complaint() {
+            self.primary.complain(fault.clone(), now);
+        }
+        match fault.link {
+            LinkAction::Keep => {}
+            LinkAction::ReadTopology => self.topology.mark_outdated(),
+            LinkAction::Reconnect => wire.end(fault.clone()),
+        }
+    }
+}
+
+impl Wire {
+    /// Sends a pipeline and waits for its answers. If nothing at all was answered within the limit, or the connection
+    /// broke, that was its end.
+    async fn ask(&self, pipeline: &Pipeline, limit: Duration) -> Result<Vec<Value>, Fault> {
+        let count = pipeline.len();
+        let answered = self.answered.load(Ordering::Relaxed);
+        let mut connection = self.connection.clone();
+        match timeout(limit, connection.send_packed_commands(pipeline, 0, count)).await {
+            Ok(Ok(values)) if values.len() == count => {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+                Ok(values)
+            }
+            Ok(Ok(_)) => Err(self.ended(Fault::lost("the connection was closed".into()))),
+            Ok(Err(error)) => Err(self.ended(Fault::from_redis(&error, &self.at))),
+            // Others that were sent before it have been answered meanwhile: it is slow, not silent.
+            Err(_) if self.answered.load(Ordering::Relaxed) != answered => Err(Fault::silent(limit).unsent()),
+            Err(_) => Err(self.ended(Fault::silent(limit))),
+        }
+    }
+
+    fn read(&self, value: Value) -> Result<Value, Fault> {
+        match value {
+            Value::ServerError(error) => Err(Fault::from_redis(&RedisError::from(error), &self.at)),
+            value => Ok(value),
+        }
+    }
+
+    fn end(&self, fault: Fault) {
+        // The first reason counts.
+        let _ = self.fault.set(fault);
+    }
+
+    fn ended(&self, fault: Fault) -> Fault {
+        self.end(fault.clone());
+        fault
+    }
 }
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Link").field(&self.0.shown).finish()
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Redis(error) => error.fmt(f),
-            Self::Elapsed(limit) => write!(f, "no answer within {limit:?}"),
-            Self::Closed => f.write_str("the store is closed"),
-        }
-    }
-}
-
-impl From<Failure> for StoreError {
-    fn from(failure: Failure) -> Self {
-        match &failure {
-            // Something else is stored under the client's key.
-            Failure::Redis(error) if error.code() == Some("WRONGTYPE") => {
-                Self::Unreadable("not a client's record".into())
-            }
-            // A slot is moving to another node of the cluster, and the client's messages are not all there yet.
-            Failure::Redis(error) if error.detail().is_some_and(|detail| detail.contains(NOT_LOCAL)) => {
-                Self::unavailable(Cause::Cluster, failure.to_string())
-            }
-            // A script fails by itself only on what it cannot count or compare.
-            Failure::Redis(error)
-                if error.code() == Some("ERR")
-                    && error.detail().is_some_and(|detail| detail.contains("user_script")) =>
-            {
-                Self::Unreadable(failure.to_string())
-            }
-            Failure::Redis(error) => {
-                let cause = if error.is_io_error() { Cause::Unreachable } else { Cause::Refused };
-                Self::unavailable(cause, failure.to_string())
-            }
-            Failure::Elapsed(_) => Self::unavailable(Cause::Timeout, failure.to_string()),
-            Failure::Closed => Self::unavailable(Cause::Closed, failure.to_string()),
-        }
+        f.debug_tuple("Link").field(&self.shared.primary).finish()
     }
 }

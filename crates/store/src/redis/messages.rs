@@ -1,7 +1,7 @@
 //! Messages in Redis: each in a key of its own that expires by itself, beside its field in the client's record
 //! (`record`). It is written as [`codec::message`](message) says.
 
-use super::{answer::unexpected, keys, record, script::SCRIPTS};
+use super::{answer::unexpected, keys, options::KeyPrefix, record, script::SCRIPTS};
 use crate::{
     StoreError,
     codec::{Unreadable, message},
@@ -21,10 +21,10 @@ const WITHOUT_TOPIC: u64 = 1 << 52;
 const TTL_MS_MAX: u64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 
 /// The call of the script that stores a message. TTLs have a resolution of 1 ms.
-pub(super) fn put_call(put: &PutMessage) -> Cmd {
+pub(super) fn put_call(prefix: &KeyPrefix, put: &PutMessage) -> Cmd {
     let message = message::encode(put);
     let ttl_ms = u64::try_from(put.draft.ttl.as_millis()).unwrap_or(u64::MAX).min(TTL_MS_MAX);
-    let mut call = SCRIPTS.put_message.call(&[&keys::client(put.uaid)], 6, 96 + message.len());
+    let mut call = SCRIPTS.put_message.call(&[&keys::client(prefix, put.uaid)], 6, 96 + message.len());
     call.arg(&put.channel.0[..])
         .arg(record::restriction(put.restricted))
         .arg(record::topic_field(put.topic))

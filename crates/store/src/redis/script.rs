@@ -28,7 +28,10 @@ pub(super) struct Scripts {
     pub(super) remove_broadcast: Script,
     pub(super) broadcasts: Script,
     pub(super) announce: Script,
+    pub(super) retire: Script,
     pub(super) nodes: Script,
+    pub(super) check: Script,
+    pub(super) rights: Script,
 }
 
 /// The text of a script: the parts that it shares with others, and its own.
@@ -55,7 +58,10 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     remove_broadcast: Script::new(text!("remove_broadcast")),
     broadcasts: Script::new(text!("broadcasts")),
     announce: Script::new(text!("announce")),
+    retire: Script::new(text!("retire")),
     nodes: Script::new(text!("nodes")),
+    check: Script::new(text!("check")),
+    rights: Script::new(text!("messages", "rights")),
 });
 
 impl Script {
@@ -88,6 +94,14 @@ impl Script {
     }
 }
 
+/// The first key of a call.
+pub(super) fn first_key(call: &Cmd) -> Option<&[u8]> {
+    match call.args_iter().nth(3) {
+        Some(Arg::Simple(key)) => Some(key),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +112,7 @@ mod tests {
         let mut call = script.call(&[b"key"], 1, 1);
         call.arg(7);
         let whole = String::from_utf8(script.with_text(&call).get_packed_command()).unwrap();
+        assert_eq!(first_key(&call), Some(&b"key"[..]));
         assert_eq!(whole, "*5\r\n$4\r\nEVAL\r\n$14\r\nreturn ARGV[1]\r\n$1\r\n1\r\n$3\r\nkey\r\n$1\r\n7\r\n");
     }
 }

@@ -49,6 +49,7 @@ fn open_options(data_dir: std::path::PathBuf) -> beckon_store::OpenOptions {
         data_dir,
         uaid_idle: Duration::from_secs(3600),
         step_timeout: Duration::from_secs(3),
+        redis: beckon_store::redis::Access::default(),
         fsync: true,
         clock: SetClock::new().clock(),
     }

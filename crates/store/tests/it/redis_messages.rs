@@ -1,7 +1,10 @@
 //! Messages in Redis: what they cost there, and what is left of them.
 
 use crate::redis::{number, only_client, open};
-use beckon_store::{Store, StoreError, redis::Limits, redis::connect};
+use beckon_store::{
+    Store, StoreError,
+    redis::{RedisOptions, connect},
+};
 use beckon_store_conformance::{message_steps::*, steps::*};
 use beckon_testbed::redis::{RedisCluster, RedisServer};
 use beckon_types::{AddChannel, Dialect, Fetch, Hello, KeyHash, PutMessage, PutMessageOutcome};
@@ -42,7 +45,7 @@ async fn a_stored_message_takes_at_most_200_bytes_beside_its_payload() {
     const MESSAGES: usize = 80;
     const PAYLOAD: usize = 200;
     let server = RedisServer::start();
-    let store = open(&server, Limits::default()).await;
+    let store = open(&server, RedisOptions::default()).await;
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
         clients.push(subscribed(&store, 1).await);
@@ -69,7 +72,7 @@ async fn a_stored_message_takes_at_most_200_bytes_beside_its_payload() {
 #[tokio::test]
 async fn a_client_with_one_restricted_channel_takes_at_most_300_bytes() {
     let server = RedisServer::start();
-    let store = open(&server, Limits::default()).await;
+    let store = open(&server, RedisOptions::default()).await;
     let (client, key) = restricted(&store).await;
     let usage = || number(&server.command(&["MEMORY", "USAGE", &only_client(&server)]));
     let idle = usage();
@@ -82,7 +85,7 @@ async fn a_client_with_one_restricted_channel_takes_at_most_300_bytes() {
 #[tokio::test]
 async fn a_record_with_a_hundred_messages_is_one_block() {
     let server = RedisServer::start();
-    let store = open(&server, Limits::default()).await;
+    let store = open(&server, RedisOptions::default()).await;
     let (client, key) = restricted(&store).await;
     for number in 0..100 {
         let put = PutMessage { restricted: Some(key), ..message(&client, "a") };
@@ -95,7 +98,7 @@ async fn a_record_with_a_hundred_messages_is_one_block() {
 #[tokio::test]
 async fn a_message_and_its_field_are_removed_together() {
     let server = RedisServer::start();
-    let store = open(&server, Limits::default()).await;
+    let store = open(&server, RedisOptions::default()).await;
     let client = subscribed(&store, 2).await;
     let fields = || number(&server.command(&["HLEN", &only_client(&server)]));
     let (plain, _) = accepted(&store, message(&client, "a")).await;
@@ -116,7 +119,7 @@ async fn a_message_and_its_field_are_removed_together() {
 #[tokio::test]
 async fn a_message_expires_in_redis_and_its_field_when_it_is_met() {
     let server = RedisServer::start();
-    let store = open(&server, Limits::default()).await;
+    let store = open(&server, RedisOptions::default()).await;
     let client = subscribed(&store, 1).await;
     let fields = || number(&server.command(&["HLEN", &only_client(&server)]));
     let expired = async |kept: i64| {
@@ -146,7 +149,7 @@ async fn a_message_expires_in_redis_and_its_field_when_it_is_met() {
 #[tokio::test]
 async fn a_key_expires_one_millisecond_before_its_message_would() {
     let server = RedisServer::start();
-    let store = open(&server, Limits::default()).await;
+    let store = open(&server, RedisOptions::default()).await;
     let client = subscribed(&store, 1).await;
     let now_ms = || {
         const NOW: &str =
@@ -173,7 +176,7 @@ async fn a_key_expires_one_millisecond_before_its_message_would() {
 #[tokio::test]
 async fn a_time_to_live_of_less_than_two_milliseconds_is_none() {
     let server = RedisServer::start();
-    let store = open(&server, Limits::default()).await;
+    let store = open(&server, RedisOptions::default()).await;
     let client = subscribed(&store, 1).await;
     for ttl in [Duration::from_nanos(1), Duration::from_millis(1), Duration::from_micros(1999)] {
         accepted(&store, lasting(ttl, message(&client, "a"))).await;
@@ -186,7 +189,8 @@ async fn a_time_to_live_of_less_than_two_milliseconds_is_none() {
 #[tokio::test]
 async fn a_fetch_renews_the_time_until_a_record_expires_and_a_message_does_not() {
     let server = RedisServer::start();
-    let store = open(&server, Limits { uaid_idle: Duration::from_secs(1000), ..Limits::default() }).await;
+    let store =
+        open(&server, RedisOptions { uaid_idle: Duration::from_secs(1000), ..RedisOptions::default() }).await;
     let client = subscribed(&store, 1).await;
     let key = only_client(&server);
     let left = || number(&server.command(&["PTTL", &key]));
@@ -202,7 +206,7 @@ async fn a_fetch_renews_the_time_until_a_record_expires_and_a_message_does_not()
 #[tokio::test]
 async fn an_unreadable_message_is_told_and_stays() {
     let server = RedisServer::start();
-    let store = open(&server, Limits::default()).await;
+    let store = open(&server, RedisOptions::default()).await;
     let client = subscribed(&store, 1).await;
     let (place, _) = accepted(&store, message(&client, "a")).await;
     let (key, message_key) =
@@ -248,7 +252,7 @@ async fn an_unreadable_message_is_told_and_stays() {
 async fn an_emptied_redis_has_other_revisions() {
     use beckon_types::{BroadcastId, BroadcastVersion};
     let server = RedisServer::start();
-    let store = open(&server, Limits::default()).await;
+    let store = open(&server, RedisOptions::default()).await;
     let id = || BroadcastId::parse("a").unwrap();
     let set = |text: &str| store.set_broadcast(id(), BroadcastVersion::parse(text).unwrap());
     assert_eq!(store.broadcasts(0).await, Ok(None));
@@ -265,7 +269,7 @@ async fn an_emptied_redis_has_other_revisions() {
 #[tokio::test]
 async fn a_redis_that_cannot_write_refuses_messages() {
     let server = RedisServer::start();
-    let store = open(&server, Limits::default()).await;
+    let store = open(&server, RedisOptions::default()).await;
     let client = subscribed(&store, 1).await;
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     let refused = store.put_message(message(&client, "a")).await;
@@ -280,7 +284,7 @@ async fn a_redis_that_cannot_write_refuses_messages() {
 #[tokio::test]
 async fn no_message_is_lost_while_a_slot_moves() {
     let mut cluster = RedisCluster::start(3);
-    let store: Arc<dyn Store> = Arc::new(connect(&cluster.url(), Limits::default()).await.unwrap());
+    let store: Arc<dyn Store> = Arc::new(connect(&cluster.url(), RedisOptions::default()).await.unwrap());
     let client = subscribed(&store, 1).await;
     accepted(&store, message(&client, "a")).await;
     accepted(&store, about(1, message(&client, "t"))).await;

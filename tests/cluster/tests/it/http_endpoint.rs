@@ -320,6 +320,7 @@ async fn http_12_a_storage_failure_is_told_and_delivers_nothing(shape: Shape) {
     }
     client.expect_nothing().await;
     redis.restart();
+    stage.wait_until_well().await;
     until("the store is back", async || (stage.put(&endpoint, 8).await == 200).then_some(())).await;
     client.expect_update(&channel, 8).await;
     client.resume(&uaid, &[&channel]).await;

@@ -291,6 +291,7 @@ async fn a_store_that_is_away_is_told_and_loses_nothing(shape: Shape) {
     redis.kill();
     expect_an_outage(&stage, &mut connected, &spare, location_of(&kept)).await;
     redis.restart();
+    stage.wait_until_well().await;
     let again = accepted_again(&stage, &connected.endpoint).await;
     connected.client.expect_message(&connected.channel, &again, "again").await;
     let mut back = until("hello works again", async || {
@@ -328,6 +329,7 @@ async fn a_paused_store_is_answered_for_in_bounded_time(shape: Shape) {
     redis.pause();
     expect_an_outage(&stage, &mut connected, &spare, location_of(&kept)).await;
     redis.resume();
+    stage.wait_until_well().await;
     let again = accepted_again(&stage, &connected.endpoint).await;
     // The one that was answered by 503 may have been stored.
     while connected.client.notification().await["version"] != *again {}

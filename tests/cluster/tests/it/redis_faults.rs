@@ -76,6 +76,7 @@ async fn a_restarted_redis_loses_nothing_and_is_found_again() {
     redis.kill();
     expect_an_outage(&stage, &mut connected).await;
     redis.restart();
+    stage.wait_until_well().await;
     let put = async || (stage.put(&connected.endpoint, 2).await == 200).then_some(());
     until("PUTs are accepted and delivered again", put).await;
     connected.client.expect_update(&connected.channel, 2).await;
@@ -107,6 +108,7 @@ async fn a_paused_redis_is_answered_for_in_bounded_time() {
     redis.pause();
     expect_an_outage(&stage, &mut connected).await;
     redis.resume();
+    stage.wait_until_well().await;
     let put = async || (stage.put(&connected.endpoint, 200).await == 200).then_some(());
     until("PUTs are accepted and delivered again", put).await;
     // The one that was answered by 503 may have been stored, but is older.

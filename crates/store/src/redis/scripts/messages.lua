@@ -3,7 +3,8 @@
 -- While a slot moves to another node of a cluster, the record may be here and a message not yet. Redis reports that as
 -- an error, but only for commands with several keys. So a script that takes a missing key for an expired message asks
 -- for the record's key too; and keys of messages are written first, so that after an error nothing has changed.
-local messages_key = 'm' .. string.sub(KEYS[1], 2)
+local brace = string.find(KEYS[1], '{', 1, true)
+local messages_key = string.sub(KEYS[1], 1, brace - 2) .. 'm' .. string.sub(KEYS[1], brace)
 
 -- Removes messages, expired or not, by their fields; in chunks, because Lua unpacks no more than a few thousand values.
 local function forget(fields)

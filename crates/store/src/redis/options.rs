@@ -1,0 +1,141 @@
+//! What an operator sets about the way to Redis, besides the URL.
+
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+
+/// The longest [`KeyPrefix`], in bytes. Every client and every stored message pays for it in Redis's memory.
+pub const KEY_PREFIX_LEN_MAX: usize = 32;
+
+/// What a store in Redis depends on, besides its URL.
+#[derive(Debug, Clone)]
+pub struct RedisOptions {
+    /// The record of a client that was not seen for so long expires (PROTOCOL.md section 1.10). Default 90
+    /// days, resolution 1 ms.
+    pub uaid_idle: Duration,
+    /// A step that takes longer fails with [`crate::StoreError::Unavailable`]. A connection on which nothing is
+    /// answered for so long is given up. Default 3 s.
+    pub step_timeout: Duration,
+    /// How the servers are reached.
+    pub access: Access,
+}
+
+/// How Redis servers are reached.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// One attempt to connect may take so long, with TLS, authentication and a first write. Default 2 s.
+    pub connect_timeout: Duration,
+    /// The user to authenticate as. Default: that of the URL, if it has one.
+    pub user: Option<String>,
+    /// A file with the password and perhaps a line end. It is read for each connection, so that a password can be
+    /// replaced while the node runs. Default: the password of the URL, if it has one.
+    pub password_file: Option<PathBuf>,
+    /// The files for TLS, with a URL that asks for it.
+    pub tls: TlsFiles,
+    /// What the name of every key begins with. Default: nothing.
+    pub key_prefix: KeyPrefix,
+}
+
+/// Files in PEM for connections with TLS. They are read for each connection.
+#[derive(Debug, Clone, Default)]
+pub struct TlsFiles {
+    /// The certificate authorities to trust. Default: those of the operating system.
+    pub ca: Option<PathBuf>,
+    /// The certificate, or the chain, that this side shows, and its key. Default: none is shown.
+    pub identity: Option<TlsIdentity>,
+}
+
+/// What this side of a TLS connection shows.
+#[derive(Debug, Clone)]
+pub struct TlsIdentity {
+    /// The certificate or the chain.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        Self {
+            uaid_idle: Duration::from_secs(90 * 24 * 60 * 60),
+            step_timeout: Duration::from_secs(3),
+            access: Access::default(),
+        }
+    }
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(2),
+            user: None,
+            password_file: None,
+            tls: TlsFiles::default(),
+            key_prefix: KeyPrefix::default(),
+        }
+    }
+}
+
+/// What the names of all keys begin with, so that several clusters of nodes can share one Redis.
+///
+/// Up to [`KEY_PREFIX_LEN_MAX`] visible ASCII characters without braces, which mark hash tags, and without `*?[]\`,
+/// which mean something in the key patterns of an ACL rule.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeyPrefix {
+    bytes: [u8; KEY_PREFIX_LEN_MAX],
+    len: usize,
+}
+
+/// A text is no [`KeyPrefix`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not up to {KEY_PREFIX_LEN_MAX} visible ASCII characters without {{}}*?[]\\")]
+pub struct InvalidKeyPrefix;
+
+impl KeyPrefix {
+    /// The prefix as it is written in front of a key.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl FromStr for KeyPrefix {
+    type Err = InvalidKeyPrefix;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKeyPrefix> {
+        let allowed = |byte: &u8| byte.is_ascii_graphic() && !br"{}*?[]\".contains(byte);
+        let mut bytes = [0; KEY_PREFIX_LEN_MAX];
+        let start = bytes.get_mut(..text.len()).ok_or(InvalidKeyPrefix)?;
+        start.copy_from_slice(text.as_bytes());
+        if text.bytes().all(|byte| allowed(&byte)) {
+            Ok(Self { bytes, len: text.len() })
+        } else {
+            Err(InvalidKeyPrefix)
+        }
+    }
+}
+
+impl fmt::Display for KeyPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.as_bytes()))
+    }
+}
+
+impl fmt::Debug for KeyPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.to_string(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_visible_ascii_without_what_redis_gives_a_meaning() {
+        for text in ["", "beckon:", "a/b-c.d_e", &"x".repeat(KEY_PREFIX_LEN_MAX)] {
+            assert_eq!(text.parse::<KeyPrefix>().map(|prefix| prefix.to_string()), Ok(text.to_owned()));
+        }
+        for text in ["{", "a}b", "a b", "é", "*", "a?", "[", "]", "\\", &"x".repeat(KEY_PREFIX_LEN_MAX + 1)]
+        {
+            assert_eq!(text.parse::<KeyPrefix>(), Err(InvalidKeyPrefix), "{text}");
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Which servers are the primaries, and which of them has a slot.
+//!
+//! What is known is shared by all links of the process, and read again when a link says that it is out of date:
+//!
+//! * one server: it is the primary, and its name is resolved for each connection;
+//! * Sentinel: a Sentinel is asked for each connection;
+//! * Redis Cluster: any node is asked for all slots, when a slot was not where it was looked for, a primary could not be
+//!   reached, and now and then. One answer of `MOVED` is enough to know where one slot is.
+
+mod slots;
+
+use super::{
+    address::{Node, Seeds},
+    dial::{Dialed, Dialer, Mode, now},
+    fault::Fault,
+    keys,
+    options::KeyPrefix,
+    pace::{jittered, random},
+    primary::Primary,
+    script::SCRIPTS,
+    slot::Slot,
+};
+use crate::Cause;
+use futures_util::{
+    FutureExt as _,
+    future::BoxFuture,
+    stream::{FuturesUnordered, StreamExt as _},
+};
+use redis::{Cmd, Value};
+use std::{
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+pub(super) use slots::Map;
+
+/// Time after which the slots are read again, whether a link has asked for it or not.
+const READ_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Time between two readings that links ask for.
+const READ_PAUSE: Duration = Duration::from_secs(1);
+
+/// Nodes that are asked in one reading. With more dead ones among them than this the next reading asks others.
+const ASKED_MAX: usize = 16;
+
+/// Time after which the next node is asked as well, while one does not answer.
+const ASK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What is known of the servers.
+#[derive(Debug)]
+pub(super) struct Topology {
+    shared: Arc<Shared>,
+    /// The task that reads the slots of a Redis Cluster.
+    _reader: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    seeds: Seeds,
+    dialer: Dialer,
+    prefix: KeyPrefix,
+    map: RwLock<Arc<Map>>,
+    /// Grows with each other map.
+    version: AtomicU64,
+    outdated: Notify,
+}
+
+impl Topology {
+    /// Finds the primaries.
+    pub(super) async fn find(seeds: Seeds, dialer: Dialer, prefix: KeyPrefix) -> Result<Self, Fault> {
+        let map = match &seeds {
+            Seeds::Server(node) => Map::of_one(Primary::new(Some(node.clone()))),
+            Seeds::Sentinel { .. } => Map::of_one(Primary::new(None)),
+            Seeds::Cluster(_) => Map::default(),
+        };
+        let shared = Arc::new(Shared {
+            seeds,
+            dialer,
+            prefix,
+            map: RwLock::new(Arc::new(map)),
+            version: AtomicU64::new(0),
+            outdated: Notify::new(),
+        });
+        let mut reader = JoinSet::new();
+        if let Seeds::Cluster(_) = shared.seeds {
+            shared.read_slots().await?;
+            reader.spawn(shared.clone().keep_reading());
+        }
+        Ok(Self { shared, _reader: reader })
+    }
+
+    /// The present map.
+    pub(super) fn map(&self) -> Arc<Map> {
+        self.shared.map()
+    }
+
+    /// A number that is another one when the map is another one.
+    pub(super) fn version(&self) -> u64 {
+        self.shared.version.load(Ordering::Acquire)
+    }
+
+    /// A link has found that the map is out of date, or that a primary cannot be reached.
+    pub(super) fn mark_outdated(&self) {
+        self.shared.outdated.notify_one();
+    }
+
+    /// A node said that this slot is at that node. The rest of the map is read soon.
+    pub(super) fn moved(&self, slot: Slot, to: &Node) {
+        self.shared.change(|map| map.with_slot(slot, to));
+        self.mark_outdated();
+    }
+
+    /// Connects to a primary and makes sure that it takes writes, unless it is only full or waits for replicas.
+    pub(super) async fn dial(&self, primary: &Primary) -> Result<(Node, Dialed), Fault> {
+        let at = self.locate(primary).await?;
+        let check = self.check(primary).map(|(call, _)| SCRIPTS.check.with_text(&call));
+        let dialed = self.shared.dialer.dial(&at, check).await?;
+        self.shared.ensure_fit(&at, dialed.mode)?;
+        if let Some((sent, answer, received)) = &dialed.answer {
+            match answer.clone().extract_error() {
+                Ok(time) => learn_time(primary, *sent, &time, *received),
+                Err(error) => {
+                    let fault = Fault::from_redis(&error, &at);
+                    match fault.cause {
+                        Cause::Full | Cause::NotDurable => primary.complain(fault, *received),
+                        Cause::Cluster => self.mark_outdated(),
+                        _ => return Err(fault),
+                    }
+                }
+            }
+        }
+        Ok((at, dialed))
+    }
+
+    /// The call that makes sure that a primary takes writes, and answers its time; and the slot of its key. A node of a
+    /// Redis Cluster can be asked only for a slot that it has.
+    pub(super) fn check(&self, primary: &Primary) -> Option<(Cmd, Slot)> {
+        let key = keys::check(&self.shared.prefix, self.map().tag_at(primary)?);
+        let mut call = SCRIPTS.check.call(&[&key], 1, 8);
+        call.arg(keys::CHECK_LIFETIME.as_millis() as u64);
+        Some((call, Slot::of_key(&key)))
+    }
+
+    async fn locate(&self, primary: &Primary) -> Result<Node, Fault> {
+        match primary.node() {
+            Some(node) => Ok(node.clone()),
+            None => self.shared.ask_sentinels().await,
+        }
+    }
+}
+
+impl Shared {
+    fn map(&self) -> Arc<Map> {
+        self.map.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts another map in place, unless there is nothing to change.
+    fn change(&self, change: impl FnOnce(&Map) -> Option<Map>) {
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(other) = change(&map) {
+            *map = Arc::new(other);
+            self.version.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Whether a server of this kind is one that the URL can name.
+    fn ensure_fit(&self, at: &Node, mode: Option<Mode>) -> Result<(), Fault> {
+        let use_instead = match (&self.seeds, mode) {
+            (_, None)
+            | (Seeds::Cluster(_), Some(Mode::Cluster))
+            | (Seeds::Server(_) | Seeds::Sentinel { .. }, Some(Mode::Standalone)) => return Ok(()),
+            (Seeds::Server(_) | Seeds::Sentinel { .. }, Some(Mode::Cluster)) => {
+                "is part of a Redis Cluster: use redis-cluster://"
+            }
+            (Seeds::Cluster(_), Some(Mode::Standalone)) => "is not part of a Redis Cluster: use redis://",
+            (_, Some(Mode::Sentinel)) => "is a Sentinel: use redis-sentinel://",
+        };
+        Err(Fault::refused(Cause::Denied, format!("{at} {use_instead}")))
+    }
+
+    /// Reads the slots of a Redis Cluster when they are out of date, and now and then.
+    async fn keep_reading(self: Arc<Self>) {
+        loop {
+            let _ = timeout(jittered(READ_INTERVAL, random()), self.outdated.notified()).await;
+            if let Err(fault) = self.read_slots().await {
+                tracing::warn!(error = %fault, "the nodes of the Redis Cluster do not say who has the slots");
+            }
+            sleep(jittered(READ_PAUSE, random())).await;
+        }
+    }
+
+    async fn read_slots(&self) -> Result<(), Fault> {
+        let known = self.map();
+        let known = known.primaries().iter().filter_map(|primary| primary.node().cloned());
+        let nodes = mixed(shuffled(self.seeds.nodes()), shuffled(known));
+        let ranges = first_answer(nodes, |node| self.slots_of(node).boxed()).await?;
+        self.change(|map| map.with_ranges(&ranges));
+        Ok(())
+    }
+
+    /// Asks one node of the Redis Cluster for all slots.
+    async fn slots_of(&self, node: Node) -> Result<Vec<slots::Range>, Fault> {
+        let command = redis::cmd("CLUSTER").arg("SLOTS").take();
+        let Dialed { mode, answer, .. } = self.dialer.dial(&node, Some(command)).await?;
+        self.ensure_fit(&node, mode)?;
+        let (_, answer, _) = answer.unwrap_or_else(|| (now(), Value::Nil, now()));
+        let slots = answer.extract_error().map_err(|error| Fault::from_redis(&error, &node))?;
+        slots::read(&slots, &node)
+            .ok_or_else(|| Fault::refused(Cause::Cluster, format!("{node} knows of no slots")))
+    }
+
+    /// Asks the Sentinels where the primary is.
+    async fn ask_sentinels(&self) -> Result<Node, Fault> {
+        let Seeds::Sentinel { sentinels, name } = &self.seeds else {
+            return Err(Fault::refused(Cause::Unreachable, "a primary without an address"));
+        };
+        first_answer(shuffled(sentinels.iter().cloned()), |node| self.ask_sentinel(node, name).boxed()).await
+    }
+
+    async fn ask_sentinel(&self, node: Node, name: &str) -> Result<Node, Fault> {
+        let command = redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).take();
+        let answer = self.dialer.ask_sentinel(&node, &command).await?;
+        let unknown = |_| Fault::refused(Cause::Refused, format!("the Sentinel at {node} knows no {name}"));
+        let (host, port): (String, u16) = redis::from_redis_value(answer).map_err(unknown)?;
+        Ok(Node::beside(&node, &host, port))
+    }
+}
+
+/// Learns a primary's time from the answer to the check, or to `TIME`.
+pub(super) fn learn_time(
+    primary: &Primary,
+    sent: tokio::time::Instant,
+    answer: &Value,
+    received: tokio::time::Instant,
+) {
+    let Ok((seconds, micros)) = redis::from_redis_value::<(u64, u64)>(answer.clone()) else { return };
+    let time = Duration::from_secs(seconds) + Duration::from_micros(micros);
+    if let Some(jump_ms) = primary.learn_time(sent, received, time) {
+        tracing::warn!(redis = %primary, jump_ms, "the clock of Redis has jumped: keep it in step with NTP");
+    }
+}
+
+/// Asks nodes one after the other, each a little later than the one before, and returns the first answer. Without
+/// one, the error is what the last of them did, unless one of them refused this user.
+async fn first_answer<'a, T>(
+    nodes: Vec<Node>,
+    ask: impl Fn(Node) -> BoxFuture<'a, Result<T, Fault>>,
+) -> Result<T, Fault> {
+    let mut nodes = nodes.into_iter();
+    let mut asked = FuturesUnordered::new();
+    let mut fault: Option<Fault> = None;
+    loop {
+        match nodes.next() {
+            Some(node) => asked.push(ask(node)),
+            None if asked.is_empty() => break,
+            None => {}
+        }
+        let answer =
+            if nodes.len() > 0 { timeout(ASK_INTERVAL, asked.next()).await } else { Ok(asked.next().await) };
+        match answer {
+            Ok(Some(Ok(answer))) => return Ok(answer),
+            Ok(Some(Err(other))) => {
+                fault = fault.filter(|fault| fault.cause == Cause::Denied).or(Some(other));
+            }
+            Ok(None) | Err(_) => {}
+        }
+    }
+    Err(fault.unwrap_or_else(|| Fault::refused(Cause::Unreachable, "no node is known")))
+}
+
+fn shuffled(nodes: impl IntoIterator<Item = Node>) -> Vec<Node> {
+    let mut nodes: Vec<_> = nodes.into_iter().collect();
+    nodes.sort_by_cached_key(|_| random());
+    nodes
+}
+
+/// Nodes of both, in turn: those that are known may all be gone, and the names of the others may lead nowhere.
+fn mixed(some: Vec<Node>, others: Vec<Node>) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    let (mut some, mut others) = (some.into_iter(), others.into_iter());
+    while nodes.len() < ASKED_MAX {
+        let before = nodes.len();
+        nodes.extend(some.next());
+        nodes.extend(others.next());
+        if nodes.len() == before {
+            break;
+        }
+    }
+    nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(port: u16) -> Node {
+        Node { host: "h".into(), port }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_answers_nothing_delays_the_answer_by_one_interval() {
+        let start = now();
+        let answer = first_answer(vec![node(1), node(2)], |node| match node.port {
+            1 => std::future::pending().boxed(),
+            port => std::future::ready(Ok(port)).boxed(),
+        });
+        assert_eq!(answer.await, Ok(2));
+        assert!(start.elapsed() < 2 * ASK_INTERVAL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_refuses_the_user_counts_more_than_one_that_is_not_there() {
+        let ask = |node: Node| {
+            let cause = if node.port == 2 { Cause::Denied } else { Cause::Unreachable };
+            std::future::ready(Err::<(), _>(Fault::refused(cause, node.to_string()))).boxed()
+        };
+        let fault = first_answer(vec![node(1), node(2), node(3)], ask).await.unwrap_err();
+        assert_eq!((fault.cause, fault.words.as_str()), (Cause::Denied, "h:2"));
+        assert_eq!(first_answer(Vec::new(), ask).await.unwrap_err().cause, Cause::Unreachable);
+    }
+
+    #[test]
+    fn known_nodes_and_seeds_are_asked_in_turn() {
+        let ports = |nodes: Vec<Node>| nodes.iter().map(|node| node.port).collect::<Vec<_>>();
+        assert_eq!(ports(mixed(vec![node(1)], vec![node(10), node(11), node(12)])), [1, 10, 11, 12]);
+        assert_eq!(ports(mixed(Vec::new(), Vec::new())), [0; 0]);
+        let many = (0..100).map(node).collect::<Vec<_>>();
+        assert_eq!(mixed(many.clone(), many).len(), ASKED_MAX);
+    }
+}

@@ -1,0 +1,222 @@
+//! The map from slots to primaries.
+
+use super::super::{
+    address::Node,
+    primary::Primary,
+    slot::{SLOTS, Slot},
+};
+use redis::Value;
+use std::{ops::RangeInclusive, sync::Arc};
+
+/// In place of a primary's number: no primary has the slot.
+const NO_PRIMARY: u16 = u16::MAX;
+
+/// Who has which slot.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Map {
+    primaries: Vec<Arc<Primary>>,
+    /// For each slot the number of its primary.
+    owners: Vec<u16>,
+}
+
+/// Slots in a row that one primary has.
+pub(super) type Range = (RangeInclusive<usize>, Node);
+
+impl Default for Map {
+    fn default() -> Self {
+        Self { primaries: Vec::new(), owners: vec![NO_PRIMARY; SLOTS] }
+    }
+}
+
+impl Map {
+    /// One primary has all slots.
+    pub(super) fn of_one(primary: Primary) -> Self {
+        Self { primaries: vec![Arc::new(primary)], owners: vec![0; SLOTS] }
+    }
+
+    /// All primaries; their numbers are their places here.
+    pub(in super::super) fn primaries(&self) -> &[Arc<Primary>] {
+        &self.primaries
+    }
+
+    /// The number of the primary that has a slot, if one has it.
+    pub(in super::super) fn owner(&self, slot: Slot) -> Option<usize> {
+        self.owners.get(slot.index()).copied().filter(|&owner| owner != NO_PRIMARY).map(usize::from)
+    }
+
+    /// Whether there are slots that no primary has.
+    pub(in super::super) fn has_gaps(&self) -> bool {
+        self.owners.contains(&NO_PRIMARY)
+    }
+
+    /// A number whose text is a hash tag of some slot of a primary. `None` for one without slots.
+    pub(in super::super) fn tag_at(&self, primary: &Primary) -> Option<u32> {
+        let number = self.primaries.iter().position(|known| std::ptr::eq(Arc::as_ptr(known), primary))?;
+        let number = u16::try_from(number).ok()?;
+        if !self.owners.contains(&number) {
+            return None;
+        }
+        // Each slot is met about once in as many numbers as there are slots; twenty times as many miss none.
+        (0..20 * SLOTS as u32).find(|tag| {
+            let slot = Slot::of_key(tag.to_string().as_bytes());
+            self.owners.get(slot.index()) == Some(&number)
+        })
+    }
+
+    /// The map that these ranges make, if it is another one. A primary that was known is the same one.
+    pub(super) fn with_ranges(&self, ranges: &[Range]) -> Option<Self> {
+        let mut map = Self::default();
+        for (slots, node) in ranges {
+            let number = map.number(node, &self.primaries);
+            if let Some(owners) = map.owners.get_mut(slots.clone()) {
+                owners.fill(number);
+            }
+        }
+        (!map.is_same(self)).then_some(map)
+    }
+
+    /// The map with one slot at this node, if it is another one.
+    pub(super) fn with_slot(&self, slot: Slot, node: &Node) -> Option<Self> {
+        if self.owner(slot).and_then(|owner| self.primaries[owner].node()) == Some(node) {
+            return None;
+        }
+        let mut map = self.clone();
+        let number = map.number(node, &self.primaries);
+        map.owners[slot.index()] = number;
+        Some(map)
+    }
+
+    fn number(&mut self, node: &Node, known: &[Arc<Primary>]) -> u16 {
+        let is_here = |primary: &Arc<Primary>| primary.node() == Some(node);
+        let number = self.primaries.iter().position(is_here).unwrap_or_else(|| {
+            let primary = known.iter().find(|primary| is_here(primary)).cloned();
+            self.primaries.push(primary.unwrap_or_else(|| Arc::new(Primary::new(Some(node.clone())))));
+            self.primaries.len() - 1
+        });
+        // There are no more primaries than slots.
+        u16::try_from(number).unwrap_or(NO_PRIMARY)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let node = |map: &Self, slot: usize| {
+            let owner = map.owners.get(slot).copied().map(usize::from)?;
+            map.primaries.get(owner)?.node().cloned()
+        };
+        // The numbers may differ; mostly they do not.
+        let same_numbers = self.owners == other.owners
+            && self.primaries.len() == other.primaries.len()
+            && self.primaries.iter().zip(&other.primaries).all(|(a, b)| a.node() == b.node());
+        same_numbers || (0..SLOTS).all(|slot| node(self, slot) == node(other, slot))
+    }
+}
+
+/// Reads the answer to `CLUSTER SLOTS` of a node. `None` if it knows no slots.
+pub(super) fn read(answer: &Value, asked: &Node) -> Option<Vec<Range>> {
+    let Value::Array(ranges) = answer else { return None };
+    let ranges: Vec<_> = ranges.iter().filter_map(|range| read_range(range, asked)).collect();
+    (!ranges.is_empty()).then_some(ranges)
+}
+
+/// Reads the first slot, the last slot and the primary; replicas follow. The primary is its preferred name or number,
+/// its port, its id and more.
+fn read_range(range: &Value, asked: &Node) -> Option<Range> {
+    let Value::Array(parts) = range else { return None };
+    let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = &parts[..] else { return None };
+    let [host, Value::Int(port), ..] = &primary[..] else { return None };
+    let host = match host {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?,
+        Value::SimpleString(text) => text,
+        // Unknown to itself: it is where it was reached.
+        _ => "",
+    };
+    let slot = |number: &i64| u64::try_from(*number).ok().and_then(Slot::new).map(Slot::index);
+    let node = Node::beside(asked, host, u16::try_from(*port).ok()?);
+    Some((slot(first)?..=slot(last)?, node))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(port: u16) -> Node {
+        Node { host: "h".into(), port }
+    }
+
+    fn slot(number: u64) -> Slot {
+        Slot::new(number).unwrap()
+    }
+
+    fn owner(map: &Map, number: u64) -> Option<&Node> {
+        map.owner(slot(number)).and_then(|owner| map.primaries()[owner].node())
+    }
+
+    fn two() -> Map {
+        Map::default().with_ranges(&[(0..=99, node(1)), (200..=16383, node(2))]).unwrap()
+    }
+
+    #[test]
+    fn ranges_say_who_has_a_slot_and_gaps_belong_to_no_primary() {
+        let map = two();
+        assert_eq!(owner(&map, 99), Some(&node(1)));
+        assert_eq!(owner(&map, 100), None);
+        assert_eq!(owner(&map, 16383), Some(&node(2)));
+    }
+
+    #[test]
+    fn a_primary_that_stays_is_the_same_and_the_same_ranges_are_no_change() {
+        let map = two();
+        assert!(map.with_ranges(&[(200..=16383, node(2)), (0..=99, node(1))]).is_none(), "in another order");
+        let later = map.with_ranges(&[(0..=199, node(3)), (200..=16383, node(2))]).unwrap();
+        let of = |map: &Map| {
+            map.primaries().iter().find(|primary| primary.node() == Some(&node(2))).cloned().unwrap()
+        };
+        assert!(Arc::ptr_eq(&of(&map), &of(&later)));
+        assert_eq!(later.primaries().len(), 2);
+    }
+
+    #[test]
+    fn one_slot_can_move_also_to_a_node_that_was_unknown() {
+        let map = two();
+        assert!(map.with_slot(slot(5), &node(1)).is_none(), "it is there");
+        let map = map.with_slot(slot(5), &node(2)).unwrap().with_slot(slot(6), &node(9)).unwrap();
+        assert_eq!([4, 5, 6].map(|slot| owner(&map, slot).unwrap().port), [1, 2, 9]);
+    }
+
+    #[test]
+    fn a_tag_leads_to_a_slot_of_the_primary() {
+        let map = two().with_slot(slot(150), &node(9)).unwrap();
+        for (number, primary) in map.primaries().iter().enumerate() {
+            let tag = map.tag_at(primary).unwrap();
+            assert_eq!(map.owner(Slot::of_key(format!("x{{{tag}}}").as_bytes())), Some(number));
+        }
+        assert_eq!(map.tag_at(&Primary::new(Some(node(1)))), None, "not of this map");
+    }
+
+    #[test]
+    fn what_a_node_says_of_the_slots_is_read() {
+        let int = Value::Int;
+        let text = |text: &str| Value::BulkString(text.into());
+        let range = |first, last, host: Value, port| {
+            let primary = Value::Array(vec![host, int(port), text("id"), Value::Array(Vec::new())]);
+            Value::Array(vec![int(first), int(last), primary.clone(), primary])
+        };
+        let answer = Value::Array(vec![
+            range(0, 5, text("10.0.0.1"), 7000),
+            range(6, 6, text(""), 7001),
+            range(7, 8, Value::Nil, 7002),
+            range(9, 9, text("?"), 7003),
+            range(10, 16384, text("h"), 1),
+            range(10, 11, text("h"), 70000),
+            Value::Nil,
+        ]);
+        let asked = Node { host: "asked".into(), port: 1 };
+        let shown: Vec<_> =
+            read(&answer, &asked).unwrap().iter().map(|(slots, node)| format!("{slots:?} {node}")).collect();
+        assert_eq!(
+            shown,
+            ["0..=5 10.0.0.1:7000", "6..=6 asked:7001", "7..=8 asked:7002", "9..=9 asked:7003"]
+        );
+        assert_eq!(read(&Value::Array(Vec::new()), &asked), None);
+        assert_eq!(read(&Value::Okay, &asked), None);
+    }
+}
