@@ -25,6 +25,9 @@ pub enum Program {
 /// What has to be in a folder of programs.
 const SERVERS: [Program; 3] = [Program::ConnectionNode, Program::EndpointNode, Program::Beckon];
 
+/// Names a folder with programs that have been built: `cargo xtask test` sets it.
+pub const VARIABLE: &str = "BECKON_PROGRAMS";
+
 impl Program {
     /// Its file name.
     pub fn name(self) -> &'static str {
@@ -63,14 +66,20 @@ impl std::error::Error for Missing {}
 
 impl Programs {
     /// Those of this source, built with the profile of the running test. The first call builds them, so that a test
-    /// never runs against the programs of yesterday. It builds what `cargo build --workspace --bins` does: with
-    /// another selection, Cargo would unify features differently and compile everything again.
+    /// never runs outdated programs. It builds what `cargo build --workspace --bins` does: with another selection, Cargo
+    /// would unify features differently and compile everything again.
+    ///
+    /// The variable [`VARIABLE`] names a folder with programs that have been built already; then nothing is built.
     ///
     /// # Panics
-    /// If they do not build.
+    /// If they do not build, or the folder lacks one.
     pub fn built() -> Self {
         static BUILT: OnceLock<Programs> = OnceLock::new();
-        BUILT.get_or_init(|| Self { folder: build() }).clone()
+        let find = || match std::env::var_os(VARIABLE) {
+            Some(folder) => Self::in_folder(Path::new(&folder)).unwrap_or_else(|missing| panic!("{missing}")),
+            None => Self { folder: build() },
+        };
+        BUILT.get_or_init(find).clone()
     }
 
     /// Those in the folder of the running program.

@@ -1,10 +1,9 @@
 //! The standalone server as another process.
 
+use beckon_testbed::programs::Program;
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::OnceLock,
     thread,
     time::Duration,
 };
@@ -27,7 +26,7 @@ impl Server {
     pub(crate) fn start() -> Self {
         let data = tempfile::tempdir().expect("a folder");
         let [ws, http, admin] = free();
-        let child = Command::new(beckon())
+        let child = Command::new(Program::Beckon.path())
             .env_clear()
             .env("BECKON_WS_LISTEN", ws.to_string())
             .env("BECKON_HTTP_LISTEN", http.to_string())
@@ -74,29 +73,4 @@ impl Drop for Server {
 fn free() -> [SocketAddr; 3] {
     let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
     listeners.each_ref().map(|listener| listener.local_addr().expect("its address"))
-}
-
-/// The path of the server, built with the same profile as the test. The first call builds it, so that a test never
-/// runs against yesterday's.
-fn beckon() -> PathBuf {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let loadgen = PathBuf::from(env!("CARGO_BIN_EXE_loadgen"));
-        let folder = loadgen.parent().expect("target/<profile>");
-        let profile = match folder.file_name().and_then(|name| name.to_str()) {
-            Some("debug") => "dev",
-            Some(name) => name,
-            None => panic!("{} is not in a target directory", loadgen.display()),
-        };
-        let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--profile", profile, "-p", "beckon", "--target-dir"])
-            .arg(folder.parent().expect("a target directory"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stdin(Stdio::null())
-            .status()
-            .expect("cargo runs");
-        assert!(status.success(), "beckon does not build");
-        folder.join("beckon")
-    })
-    .clone()
 }
