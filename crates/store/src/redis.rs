@@ -1,7 +1,7 @@
 //! The store in Redis: a single server, one that Sentinels watch, or a Redis Cluster, shared by many nodes.
 //!
 //! * `keys`: the names of the keys; `record`, `messages`, `broadcasts` and `directory`: what is in them;
-//! * `hello`: the step with the most to say and to tell;
+//! * `hello`: the step with the most arguments and the longest answer; `answer`: what is common to answers;
 //! * `script`: one Lua script for each step, so that each is atomic and one round trip.
 //!
 //! The way to Redis, from the URL down to one connection:
@@ -11,12 +11,12 @@
 //! * `links`: one `link` to each `primary`, with its own queue (`batch`), `load` and `pace`;
 //! * `dial`: one connection; `fault`: what can go wrong, and what follows; `health`: whether all is well.
 //!
-//! A client without a heartbeat costs nothing between its messages: presence is part of its record, and
-//! whether the node that it names is alive is told by that node's lease in the directory.
+//! A client costs nothing between its messages, since it has no heartbeat: presence is part of its record, and the
+//! lease in the directory shows whether the node that it names is alive.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "`Value` is whatever any Redis may say; a script says one of two or three things"
+    reason = "`Value` has every answer that Redis can give; a script gives one of two or three"
 )]
 
 mod address;
@@ -63,7 +63,7 @@ use script::{SCRIPTS, Script};
 use std::{sync::Arc, time::Duration};
 use topology::Topology;
 
-/// The longest time until expiry, a thousand years: Redis refuses more than fits beside the date.
+/// The longest time until expiry, a thousand years: Redis rejects an expiry that overflows.
 const IDLE_MS_MAX: u64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 
 /// The store in Redis.
@@ -90,8 +90,9 @@ struct Shared {
 /// The URL is `redis://[[user]:password@]host[:port][/database]`,
 /// `redis-sentinel://[[user]:password@]host[:port],host[:port]/name[/database]`, or
 /// `redis-cluster://[[user]:password@]host:port,host:port`; with `rediss` for `redis` over TLS. It takes one attempt:
-/// not longer than [`Access::connect_timeout`] until the primaries are known, and [`RedisOptions::step_timeout`] until they
-/// are examined, if that is longer. One usable primary is enough. After [`ConnectError::Unreachable`] call it again.
+/// not longer than [`Access::connect_timeout`] until the primaries are known, and [`RedisOptions::step_timeout`]
+/// until they are examined, if that is longer. One usable primary is enough. After [`ConnectError::Unreachable`] call
+/// it again.
 ///
 /// # Errors
 /// The URL or the options do not fit the server, or there is none now.
@@ -117,8 +118,8 @@ pub async fn connect(url: &str, options: RedisOptions) -> Result<RedisStore, Con
 
 impl RedisStore {
     /// The same store with links of its own, for a thread that runs its own runtime: the links run on the runtime on
-    /// which they are first used. What is known of the servers is shared, and so is the lane for leases and health, which
-    /// runs on the runtime of the first that uses it.
+    /// which they are first used. What is known of the servers is shared, and so is the lane for leases and health,
+    /// which runs on the runtime of the first that uses it.
     #[must_use]
     pub fn with_own_links(&self) -> Self {
         let Shared { topology, step_timeout, .. } = &*self.shared;
@@ -151,7 +152,7 @@ impl RedisStore {
         self.perform(script, call, Repeat::Harmless, Haste::AtOnce, read)
     }
 
-    /// Calls a script that only forgets something, which no peer is told of.
+    /// Calls a script that only removes something, and whose outcome no peer waits for.
     fn forget(&self, script: &'static Script, call: Cmd) -> Answer<()> {
         self.perform(script, call, Repeat::Harmless, Haste::Patient, done)
     }
@@ -252,11 +253,11 @@ impl Store for RedisStore {
     fn ack_versions(&self, uaid: Uaid, acks: Vec<Ack>) -> Answer<()> {
         let script = &SCRIPTS.ack_versions;
         let mut call = script.call(&[&keys::client(&self.prefix, uaid)], 2 * acks.len(), 40 * acks.len());
-        // No version equals a number that is not finite, and Lua would read its text as something else.
+        // No version equals a number that is not finite, and Lua would misread its text.
         let meaningful = |ack: &&Ack| ack.version.is_none_or(f64::is_finite);
         let mut none = true;
         for ack in acks.iter().filter(meaningful) {
-            // The shortest text that is read back as this very double.
+            // The shortest text that reads back as the same double.
             let version = ack.version.map(|version| format!("{version:e}")).unwrap_or_default();
             call.arg(&ack.channel.0[..]).arg(version);
             none = false;
@@ -268,7 +269,7 @@ impl Store for RedisStore {
     }
 
     fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome> {
-        // Twice, it would be two messages, and its sender would know the place of one.
+        // Performed twice, it would store two messages, and its sender would know the place of one.
         let repeat = if put.draft.ttl.is_zero() { Repeat::Harmless } else { Repeat::Harmful };
         let call = messages::put_call(&self.prefix, &put);
         self.perform(&SCRIPTS.put_message, call, repeat, Haste::AtOnce, messages::put_outcome)
@@ -355,7 +356,7 @@ impl Store for RedisStore {
     fn announce(&self, entry: NodeEntry) -> Answer<Announced> {
         let script = &SCRIPTS.announce;
         let mut call = script.call(&[&keys::nodes(&self.prefix), &keys::epoch(&self.prefix)], 4, 256);
-        // Drawn for each announcement: with the same number as before, a loss would not be noticed.
+        // Drawn for each announcement: if it were the same number as before, a loss would go unnoticed.
         let epoch = match getrandom::u64() {
             Ok(number) => number,
             Err(error) => {
@@ -404,7 +405,7 @@ impl Store for RedisStore {
     }
 }
 
-/// An answer that is there at once.
+/// An answer that is ready.
 fn failed<T: Send + 'static>(error: StoreError) -> Answer<T> {
     Box::pin(std::future::ready(Err(error)))
 }

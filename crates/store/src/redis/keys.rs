@@ -1,8 +1,8 @@
-//! The names of the keys in Redis. Nothing outside this file names one, but for those of messages: only scripts use
-//! them, and make them of the client's key and the message's field (`scripts/messages.lua`).
+//! The names of the keys in Redis. Only this file has them, except for those of messages: only scripts use these, and
+//! make them from the client's key and the message's field (`scripts/messages.lua`).
 //!
-//! Every key of a client has the UAID as its hash tag, so all of them are on the same node of a Redis Cluster
-//! and one script can use them together. The keys of the directory share a tag for the same reason.
+//! Every key of a client has the UAID as its hash tag, so all of them are on the same node of a Redis Cluster and one
+//! script can use them together. The keys of the directory share a tag for the same reason.
 
 use super::options::{KEY_PREFIX_LEN_MAX, KeyPrefix};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -59,7 +59,7 @@ pub(super) fn epoch(prefix: &KeyPrefix) -> Key {
     Key::new(prefix, b"{beckon}epoch")
 }
 
-/// The broadcasts: a hash of ids and versions, and the revision in the field without a name. Never expires.
+/// The broadcasts: a hash of ids and versions, and the revision in the field with the empty name. Never expires.
 pub(super) fn broadcasts(prefix: &KeyPrefix) -> Key {
     Key::new(prefix, b"{beckon}broadcasts")
 }

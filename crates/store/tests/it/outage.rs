@@ -1,4 +1,4 @@
-//! Redis goes away and comes back.
+//! Redis becomes unavailable and available again.
 
 use beckon_store::{
     Answer, Store, StoreError,
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 const STEP_TIMEOUT: Duration = Duration::from_millis(600);
 
-/// A step ends soon after its time limit on a busy machine.
+/// On a busy machine a step may end this much after its time limit.
 const STEP_END: Duration = Duration::from_secs(5);
 
 /// Attempts until a store must have recovered. Each takes at most [`STEP_TIMEOUT`].
@@ -26,7 +26,7 @@ async fn open(url: &str) -> RedisStore {
     connect(url, RedisOptions { step_timeout: STEP_TIMEOUT, ..RedisOptions::default() }).await.unwrap()
 }
 
-/// Waits until the store performs steps again, all by itself.
+/// Waits until the store performs steps again, without help.
 async fn recovers(store: &Arc<dyn Store>) {
     for _ in 0..RECOVERY_STEPS_MAX {
         // Steps of clients and what keeps a node alive have links of their own.
@@ -38,7 +38,7 @@ async fn recovers(store: &Arc<dyn Store>) {
     panic!("the store does not recover");
 }
 
-/// All kinds of steps, asked for at once, fail within their time limit, and say so.
+/// Checks that concurrent steps of all kinds fail within their time limit, with [`StoreError::Unavailable`].
 async fn all_steps_fail(store: &Arc<dyn Store>, client: &Client) {
     let Client { uaid, presence, .. } = *client;
     let put = beckon_types::PutVersion { uaid, channel: client.channels[0], version: version(9) };
@@ -63,13 +63,13 @@ async fn all_steps_fail(store: &Arc<dyn Store>, client: &Client) {
     assert!(failures.iter().all(unavailable), "{failures:?}");
 }
 
-/// How a step fails, if it does.
+/// The error of a step, if it fails.
 fn failure<T: 'static>(step: Answer<T>) -> BoxFuture<'static, Option<StoreError>> {
     Box::pin(async move { step.await.err() })
 }
 
 #[tokio::test]
-async fn steps_fail_while_redis_is_gone_and_work_again_when_it_is_back() {
+async fn steps_fail_while_redis_is_down_and_succeed_when_it_is_up_again() {
     let mut server = RedisServer::start_with(Options { appendonly: true, ..Options::default() });
     let store: Arc<dyn Store> = Arc::new(open(&server.url()).await);
     let client = connected(&store, 1).await;
@@ -97,7 +97,7 @@ async fn a_step_ends_in_time_while_redis_is_paused() {
     stored(&store, client.uaid, client.channels[0], 1).await;
 }
 
-/// More steps than may be under way, on a server that answers nothing: all of them end, and the store works
+/// There are more steps than may be under way, and the server does not answer: all of them end, and the store works
 /// afterwards.
 #[tokio::test]
 async fn a_crowd_of_steps_ends_in_time_while_redis_is_paused() {
@@ -115,8 +115,8 @@ async fn a_crowd_of_steps_ends_in_time_while_redis_is_paused() {
     recovers(&store).await;
 }
 
-/// A step whose answer is lost is repeated, but for the one that would then be done twice: that is told, and the
-/// sender decides.
+/// A step whose answer is lost is repeated, unless it would then be performed twice. In that case the caller gets the
+/// error and decides.
 #[tokio::test]
 async fn a_message_whose_answer_is_lost_is_stored_once() {
     use message_steps::{accepted, lasting, message, remove, waiting};
@@ -125,7 +125,7 @@ async fn a_message_whose_answer_is_lost_is_stored_once() {
     let url = format!("redis://{}", way.address());
     let store: Arc<dyn Store> = Arc::new(connect(&url, RedisOptions::default()).await.unwrap());
     let client = subscribed(&store, 1).await;
-    // The server has the script from now on.
+    // From here on the server has the script.
     let (place, _) = accepted(&store, message(&client, "a")).await;
     way.lose_answer();
     let refused = store.put_message(message(&client, "b")).await;
@@ -188,7 +188,7 @@ async fn a_cluster_recovers_when_a_master_comes_back() {
 }
 
 #[tokio::test]
-async fn opening_waits_for_a_store_that_is_not_there_yet() {
+async fn opening_waits_for_a_store_that_is_not_available_yet() {
     let mut server = RedisServer::start();
     let url = server.url();
     server.kill();

@@ -1,4 +1,4 @@
-//! The suite on Redis, and what only Redis has.
+//! The suite on Redis, and what is special about Redis.
 
 use beckon_store::{
     OpenError, Store, StoreError,
@@ -48,7 +48,7 @@ async fn a_cluster_of_three_masters_passes_the_suite() {
 
 /// The budget of `docs/performance.md` for a record in Redis.
 #[tokio::test]
-async fn a_connected_client_with_one_channel_takes_at_most_300_bytes() {
+async fn a_connected_client_with_one_channel_takes_no_more_than_300_bytes() {
     let server = RedisServer::start();
     let store = open(&server, RedisOptions::default()).await;
     let client = connected(&store, 1).await;
@@ -104,7 +104,7 @@ async fn an_expired_client_is_gone() {
 }
 
 #[tokio::test]
-async fn a_lapsed_lease_is_not_listed_and_is_told_to_the_node() {
+async fn a_lapsed_lease_is_not_listed_and_is_reported_to_its_node() {
     let server = RedisServer::start();
     let store = open(&server, RedisOptions::default()).await;
     let (node, other) = (new_node(), new_node());
@@ -137,7 +137,7 @@ async fn a_directory_entry_of_a_newer_version_is_left_out() {
 }
 
 #[tokio::test]
-async fn an_unreadable_record_is_told_and_stays() {
+async fn an_unreadable_record_is_reported_and_kept() {
     let server = RedisServer::start();
     let store = open(&server, RedisOptions::default()).await;
     let client = connected(&store, 1).await;
@@ -163,7 +163,7 @@ async fn an_unreadable_record_is_told_and_stays() {
         assert!(matches!(put, Err(StoreError::Unreadable(_))), "{put:?}");
         let ack = beckon_types::Ack { channel: client.channels[0], version: None };
         let ack = store.ack_versions(client.uaid, vec![ack]).await;
-        // An acknowledgement needs nothing of the head but its version.
+        // An acknowledgement reads only the version of the head.
         let needless = part == "head" && value.starts_with('\u{1}');
         assert!(needless || matches!(ack, Err(StoreError::Unreadable(_))), "{ack:?}");
         assert_eq!(server.command(&["DUMP", &key]), before, "nothing was changed");
@@ -172,7 +172,7 @@ async fn an_unreadable_record_is_told_and_stays() {
         register(&store, &client, client.channels[0]).await;
     }
     server.command(&["DEL", &key]);
-    server.command(&["SET", &key, "somebody else's"]);
+    server.command(&["SET", &key, "of another program"]);
     let hello = store.hello(simplepush(client.uaid, new_presence())).await;
     assert!(matches!(hello, Err(StoreError::Unreadable(_))), "{hello:?}");
 }
@@ -200,7 +200,7 @@ async fn password_and_database_of_the_url_are_used() {
 }
 
 #[tokio::test]
-async fn a_cluster_takes_a_password_and_is_not_taken_for_a_single_server() {
+async fn a_cluster_takes_a_password_and_is_not_mistaken_for_a_single_server() {
     let cluster =
         RedisCluster::start_with(3, Options { password: Some("hunter2".into()), ..Options::default() });
     let store: Arc<dyn Store> = Arc::new(connect(&cluster.url(), RedisOptions::default()).await.unwrap());
@@ -222,7 +222,7 @@ async fn a_cluster_takes_a_password_and_is_not_taken_for_a_single_server() {
 }
 
 #[tokio::test]
-async fn a_single_server_is_not_taken_for_a_cluster() {
+async fn a_single_server_is_not_mistaken_for_a_cluster() {
     let server = RedisServer::start();
     let url = server.url().replace("redis://", "redis-cluster://");
     let error = connect(&url, RedisOptions::default()).await.unwrap_err();
@@ -231,7 +231,7 @@ async fn a_single_server_is_not_taken_for_a_cluster() {
 }
 
 #[tokio::test]
-async fn tls_is_used_and_the_certificate_is_looked_at() {
+async fn tls_is_used_and_the_certificate_is_verified() {
     let server = RedisServer::start_with(Options { tls: true, ..Options::default() });
     let authority = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(authority.path(), server.root_certificate()).unwrap();

@@ -1,4 +1,4 @@
-//! Messages in Redis: what they cost there, and what is left of them.
+//! Messages in Redis: how much memory they take, and what remains when they are removed.
 
 use crate::redis::{number, only_client, open};
 use beckon_store::{
@@ -20,7 +20,7 @@ fn message_keys(server: &RedisServer) -> Vec<Vec<u8>> {
     keys.into_iter().map(bytes).collect()
 }
 
-/// Bytes that Redis has allocated, but for what belongs to connections.
+/// Bytes that Redis has allocated, without those of connections.
 fn used_memory(server: &RedisServer) -> i64 {
     let redis::Value::BulkString(info) = server.command(&["INFO", "memory"]) else { panic!("text expected") };
     let info = String::from_utf8(info).unwrap();
@@ -37,10 +37,10 @@ async fn restricted(store: &Arc<dyn Store>) -> (Client, KeyHash) {
     (client, key)
 }
 
-/// The budget: 200 bytes beside the payload. Keys, fields and the table of times to live are all in it, because all
+/// The budget is 200 bytes beside the payload. It includes keys, fields and the table of expiries, because everything
 /// that the server has allocated is counted, over many messages of many clients.
 #[tokio::test]
-async fn a_stored_message_takes_at_most_200_bytes_beside_its_payload() {
+async fn a_stored_message_takes_no_more_than_200_bytes_beside_its_payload() {
     const CLIENTS: usize = 100;
     const MESSAGES: usize = 80;
     const PAYLOAD: usize = 200;
@@ -70,7 +70,7 @@ async fn a_stored_message_takes_at_most_200_bytes_beside_its_payload() {
 
 /// The budget of `docs/performance.md` for a record in Redis holds for Web Push too.
 #[tokio::test]
-async fn a_client_with_one_restricted_channel_takes_at_most_300_bytes() {
+async fn a_client_with_one_restricted_channel_takes_no_more_than_300_bytes() {
     let server = RedisServer::start();
     let store = open(&server, RedisOptions::default()).await;
     let (client, key) = restricted(&store).await;
@@ -115,9 +115,9 @@ async fn a_message_and_its_field_are_removed_together() {
     assert_eq!((message_keys(&server).len(), fields()), (0, 2));
 }
 
-/// Nothing but the key has to know when a message expires, so it goes although nobody looks.
+/// Only the key has the expiry of a message, so the message is removed although no step reads it.
 #[tokio::test]
-async fn a_message_expires_in_redis_and_its_field_when_it_is_met() {
+async fn a_message_expires_in_redis_and_its_field_is_removed_by_the_next_script() {
     let server = RedisServer::start();
     let store = open(&server, RedisOptions::default()).await;
     let client = subscribed(&store, 1).await;
@@ -144,8 +144,8 @@ async fn a_message_expires_in_redis_and_its_field_when_it_is_met() {
     assert_eq!(fields(), 1);
 }
 
-/// A key is still there in the very millisecond in which its time is over, and a message must not be. Whether the two
-/// were mistaken shows only if a step takes less than a millisecond, which many of these do.
+/// A key still exists in the millisecond in which its time is over, and a message must not. The difference only shows
+/// if a step takes less than a millisecond, which many of these do.
 #[tokio::test]
 async fn a_key_expires_one_millisecond_before_its_message_would() {
     let server = RedisServer::start();
@@ -172,9 +172,9 @@ async fn a_key_expires_one_millisecond_before_its_message_would() {
     }
 }
 
-/// A millisecond is the resolution: what would be gone at once is not stored.
+/// The resolution is a millisecond: a message that would expire at once is not stored.
 #[tokio::test]
-async fn a_time_to_live_of_less_than_two_milliseconds_is_none() {
+async fn a_ttl_of_less_than_two_milliseconds_counts_as_zero() {
     let server = RedisServer::start();
     let store = open(&server, RedisOptions::default()).await;
     let client = subscribed(&store, 1).await;
@@ -202,9 +202,9 @@ async fn a_fetch_renews_the_time_until_a_record_expires_and_a_message_does_not()
     assert!((900_000..=1_000_000).contains(&left()));
 }
 
-/// A record or a message that this version cannot read: every step says so, and nothing is changed.
+/// Every step on a record or a message that this version cannot read fails, and changes nothing.
 #[tokio::test]
-async fn an_unreadable_message_is_told_and_stays() {
+async fn an_unreadable_message_is_reported_and_kept() {
     let server = RedisServer::start();
     let store = open(&server, RedisOptions::default()).await;
     let client = subscribed(&store, 1).await;
@@ -223,7 +223,7 @@ async fn an_unreadable_message_is_told_and_stays() {
     let removing = store.remove_channel(client.uaid, client.presence, client.channels[0]);
     unreadable(removing.await.unwrap_err());
     assert_eq!(dump(), before, "nothing was changed");
-    // What is in it does not matter for its removal.
+    // Removing it does not read it.
     remove(&store, client.uaid, &[place]).await;
 
     for (field, value) in [("7x", ""), ("7", "x"), ("txxxxxxxxxxxx", "x"), ("txxxxxxxxxxxx", "")] {
@@ -247,7 +247,7 @@ async fn an_unreadable_message_is_told_and_stays() {
     assert_eq!((server.command(&["DUMP", &key]), message_keys(&server).len()), (before, 1));
 }
 
-/// Redis is emptied while nodes know a revision: they hear of what is set afterwards.
+/// If Redis is emptied while nodes know a revision, they still read what is set afterwards.
 #[tokio::test]
 async fn an_emptied_redis_has_other_revisions() {
     use beckon_types::{BroadcastId, BroadcastVersion};
@@ -279,8 +279,8 @@ async fn a_redis_that_cannot_write_refuses_messages() {
     assert!(matches!(send(&store, message(&client, "a")).await, PutMessageOutcome::Accepted { .. }));
 }
 
-/// The worst moment: the record has moved to another node of the cluster, and its messages have not. Steps that would
-/// need them fail, to be tried again, and nothing is taken for expired or comes later than what replaces it.
+/// The record has moved to another node of the cluster, and its messages have not. Steps that need them fail and can
+/// be tried again; no message is mistaken for an expired one, and none is kept beside the one that replaces it.
 #[tokio::test]
 async fn no_message_is_lost_while_a_slot_moves() {
     let mut cluster = RedisCluster::start(3);
@@ -316,7 +316,7 @@ async fn no_message_is_lost_while_a_slot_moves() {
     unavailable(store.put_message(full).await.unwrap_err());
     unavailable(store.put_message(about(1, message(&client, "lost"))).await.unwrap_err());
     unavailable(store.remove_channel(client.uaid, client.presence, client.channels[0]).await.unwrap_err());
-    // What replaces nothing is accepted where it will stay.
+    // A message that replaces nothing is accepted by the new node.
     accepted(&store, message(&client, "b")).await;
 
     assert_eq!(keys.len(), 2);
