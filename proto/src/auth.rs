@@ -1,8 +1,8 @@
 //! The cluster secret: both tiers prove that they belong to the same cluster.
 //!
-//! A call carries `authorization: Bearer <credential>`, where the credential is derived from the secret with
-//! SHA-256, so that a secret may have any characters and is not itself seen on the wire. Whoever reads the wire
-//! can still repeat the credential: across machines that others share, use TLS ([`crate::tls`]).
+//! A call carries `authorization: Bearer <credential>`. The credential is derived from the secret with SHA-256, so a secret
+//! may contain any characters and is not itself visible on the wire. An attacker who can read the traffic can still replay
+//! the credential: on a network that is shared with others, use TLS ([`crate::tls`]).
 
 use crate::status::Failure;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -15,21 +15,21 @@ use tonic::{
     service::Interceptor,
 };
 
-/// Characters that a secret has at least.
+/// The shortest secret, in characters.
 pub const SECRET_LEN_MIN: usize = 16;
 
 /// The metadata that carries the credential.
 const AUTHORIZATION: &str = "authorization";
 
-/// Keeps the credential apart from every other use of the same secret.
+/// Makes the credential differ from every other use of the same secret.
 const PURPOSE: &[u8] = b"beckon cluster secret 1\0";
 
-/// The secret is too short to be one.
+/// The secret is too short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a cluster secret has {SECRET_LEN_MIN} characters or more")]
 pub struct SecretTooShort;
 
-/// What all nodes of a cluster know and nobody else does.
+/// The secret that the nodes of a cluster share.
 #[derive(Clone)]
 pub struct ClusterSecret {
     /// `Bearer`, a space and the credential.
@@ -58,7 +58,7 @@ impl fmt::Debug for ClusterSecret {
     }
 }
 
-/// Two secrets are equal if they make the same credential.
+/// Two secrets are equal if their credentials are.
 impl PartialEq for ClusterSecret {
     fn eq(&self, other: &Self) -> bool {
         self.header.as_encoded_bytes().ct_eq(other.header.as_encoded_bytes()).into()
@@ -67,8 +67,8 @@ impl PartialEq for ClusterSecret {
 
 impl Eq for ClusterSecret {}
 
-/// Adds the cluster secret to every call of a client. Without a secret, which is for loopback only, calls go out
-/// as they are.
+/// Adds the cluster secret to every call of a client. Without a secret, which is for loopback only, calls are sent
+/// unchanged.
 #[derive(Debug, Clone)]
 pub struct PresentSecret(pub Option<ClusterSecret>);
 
@@ -81,8 +81,8 @@ impl Interceptor for PresentSecret {
     }
 }
 
-/// Refuses calls to a server without the cluster secret ([`Failure::SecretRefused`]). Without a secret, which is
-/// for loopback only, every call is let in.
+/// Refuses calls that do not present the cluster secret ([`Failure::SecretRefused`]). Without a secret, which is for
+/// loopback only, every call is accepted.
 #[derive(Debug, Clone)]
 pub struct RequireSecret(pub Option<ClusterSecret>);
 
@@ -109,9 +109,9 @@ mod tests {
     }
 
     #[test]
-    fn only_the_same_secret_is_let_in() {
+    fn only_the_same_secret_is_accepted() {
         let right = || secret("correct horse battery staple");
-        for (presented, required, let_in) in [
+        for (presented, required, accepted) in [
             (right(), right(), true),
             (None, None, true),
             (right(), None, true),
@@ -122,7 +122,7 @@ mod tests {
         ] {
             let call = PresentSecret(presented.clone()).call(Request::new(())).unwrap();
             let answer = RequireSecret(required).call(call);
-            assert_eq!(answer.is_ok(), let_in, "{presented:?}");
+            assert_eq!(answer.is_ok(), accepted, "{presented:?}");
             if let Err(status) = answer {
                 assert_eq!(Failure::from(status), Failure::SecretRefused);
             }
@@ -140,7 +140,7 @@ mod tests {
     fn a_secret_is_not_printed() {
         let call = PresentSecret(secret("correct horse battery staple")).call(Request::new(())).unwrap();
         let header = call.metadata().get(AUTHORIZATION).unwrap();
-        assert!(!header.to_str().unwrap().contains("horse"), "the secret itself stays in the node");
+        assert!(!header.to_str().unwrap().contains("horse"), "the secret itself is not sent");
         assert_eq!(format!("{header:?}"), "Sensitive");
         assert_eq!(format!("{:?}", secret("correct horse battery staple").unwrap()), "ClusterSecret(..)");
     }

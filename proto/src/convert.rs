@@ -17,7 +17,7 @@ use bytes::Bytes;
 use field::channel;
 use std::sync::Arc;
 
-/// The parcel as it is sent, with the tag that its receipt will carry.
+/// The wire form of a parcel, with the tag that its receipt will carry.
 pub fn parcel_to_wire(tag: u64, parcel: &Parcel) -> wire::Parcel {
     let notification = match &parcel.notification {
         Notification::Update(update) => wire::parcel::Notification::Update(update.into()),
@@ -71,7 +71,7 @@ impl TryFrom<wire::Update> for Update {
     }
 }
 
-/// The receipt as it is sent, for the parcel with this tag.
+/// The wire form of the receipt for the parcel with this tag.
 pub fn receipt_to_wire(tag: u64, receipt: Receipt) -> wire::Receipt {
     let outcome = match receipt {
         Receipt::Delivered => wire::Outcome::Delivered,

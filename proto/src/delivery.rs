@@ -13,25 +13,25 @@ pub struct Parcel {
     pub notification: Notification,
 }
 
-/// What the node that was named says of a parcel.
+/// The response of the node that a parcel names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Receipt {
-    /// The connection has taken the notification and writes it to its socket.
+    /// The connection has taken the notification and will write it to its socket.
     Delivered,
-    /// No such connection: the presence is stale and can be released.
+    /// The connection does not exist: the presence is stale and can be released.
     NotHere,
-    /// The connection's mailbox is full. The connection looks into the store as soon as it has caught up, so
-    /// nothing needs to be sent again.
+    /// The connection's mailbox is full. The connection re-reads the store as soon as it has caught up, so nothing has to
+    /// be sent again.
     Busy,
 }
 
-/// There is no receipt: whether the parcel was taken is not known, and the notification stays in the store.
+/// There is no receipt: whether the parcel was taken is unknown, and the notification stays in the store.
 ///
-/// Whoever returns this has remembered the connection, if it may still live, and has it look into the store
-/// ([`Notification::Missed`]) once its node can be reached.
+/// An implementation of [`Deliver`] that returns this remembers the connection if it may still exist, and tells it to
+/// re-read the store ([`Notification::Missed`]) once its node can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Undelivered {
-    /// No node of that name has a lease: the client is offline.
+    /// No node with this id has a lease: the client is offline.
     #[error("the node has no lease")]
     NodeGone,
     /// No receipt came within the time limit.
@@ -40,7 +40,7 @@ pub enum Undelivered {
     /// The node cannot be reached, or the stream to it broke before the receipt.
     #[error("the stream to the node is broken")]
     Broken,
-    /// As many parcels wait for this node as may.
+    /// The queue of parcels for this node is full.
     #[error("too many parcels wait for the node")]
     Overloaded,
 }
@@ -48,6 +48,6 @@ pub enum Undelivered {
 /// Hands a notification to the node that has the client: over gRPC in a cluster, by a function call in one
 /// process.
 pub trait Deliver: Debug + Send + Sync + 'static {
-    /// Hands the parcel over and waits for the receipt, within the implementation's time limit.
+    /// Hands the parcel over and waits for the receipt, within the time limit of the implementation.
     fn deliver(&self, parcel: Parcel) -> BoxFuture<'static, Result<Receipt, Undelivered>>;
 }

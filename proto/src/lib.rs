@@ -1,16 +1,15 @@
-//! What nodes say to each other, and nothing else: the contract between the tiers.
+//! The gRPC contract between the tiers, and nothing else.
 //!
-//! * [`delivery`]: the words of the contract in the types of the domain, and the trait that joins the tiers;
-//! * [`push_v1`]: the generated code of `proto/push/v1/delivery.proto`; wire types stop at the nodes' gRPC
-//!   modules;
-//! * [`convert`]: from the domain to the wire and back, refusing what is malformed by the name of its field;
-//! * [`status`]: the only map between what goes wrong and a gRPC status;
+//! * [`delivery`]: the contract in the types of the domain, and the trait that joins the tiers;
+//! * [`push_v1`]: the generated code of `proto/push/v1/delivery.proto`. Only the gRPC modules of the nodes use wire types;
+//! * [`convert`]: from the domain to the wire and back; a malformed message is refused by the name of the field;
+//! * [`status`]: the one map between failures and gRPC statuses;
 //! * [`auth`]: the cluster secret, presented and required;
 //! * [`tls`]: mutual TLS between the nodes, when configured;
-//! * [`transport`]: time limits and sizes that both ends of a connection agree on.
+//! * [`transport`]: the time limits and sizes that both ends of a connection agree on.
 //!
-//! After a change of the `.proto` file, `cargo run -p beckon-proto --example generate` rewrites [`push_v1`]; a test
-//! fails as long as the two differ.
+//! After a change to the `.proto` file, run `cargo run -p beckon-proto --example generate` to rewrite [`push_v1`]. A test
+//! fails while the two differ.
 
 pub mod auth;
 pub mod convert;

@@ -11,7 +11,7 @@ pub struct Parcel {
     /// Chosen by the sender, returned in the receipt, unique among its unanswered parcels on this stream.
     #[prost(uint64, tag = "1")]
     pub tag: u64,
-    /// The run of the node that the socket belongs to; another run answers NOT_HERE.
+    /// The run of the node that the socket belongs to. Any other run answers NOT_HERE.
     #[prost(fixed64, tag = "2")]
     pub node: u64,
     #[prost(fixed64, tag = "3")]
@@ -47,7 +47,7 @@ pub struct Update {
     #[prost(string, tag = "4")]
     pub data: ::prost::alloc::string::String,
 }
-/// Something was stored for the client and not handed over: look into the store.
+/// Something was stored for the client and not handed over: the connection has to re-read the store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Missed {}
 /// A Web Push message.
@@ -67,14 +67,14 @@ pub struct Message {
     pub key: u32,
     #[prost(enumeration = "Urgency", tag = "5")]
     pub urgency: i32,
-    /// How long it is good for, from when it was handed over. Zero: it is not stored.
+    /// How much longer the message is valid, in milliseconds, when it is handed over. Zero: it is not stored.
     #[prost(uint64, tag = "6")]
     pub ttl_ms: u64,
     /// Absent if the application server sent no body.
     #[prost(message, optional, tag = "7")]
     pub payload: ::core::option::Option<Payload>,
 }
-/// An encrypted body, and what its receiver needs besides.
+/// An encrypted body, and what its receiver needs to decrypt it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Payload {
     /// Not empty.
@@ -164,11 +164,11 @@ impl Urgency {
 #[repr(i32)]
 pub enum Outcome {
     Unspecified = 0,
-    /// The connection has taken the notification and writes it to its socket.
+    /// The connection has taken the notification and will write it to its socket.
     Delivered = 1,
-    /// No such connection: the presence is stale.
+    /// The connection does not exist: the presence is stale.
     NotHere = 2,
-    /// The connection's mailbox is full. It will look into the store as soon as it has caught up.
+    /// The connection's mailbox is full. The connection re-reads the store as soon as it has caught up.
     Busy = 3,
 }
 impl Outcome {
@@ -276,8 +276,8 @@ pub mod delivery_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Deliveries in, receipts out, matched by tag; whatever is ready is sent together. One long-lived stream for
-        /// each pair of an endpoint-node and a connection-node.
+        /// Parcels in, receipts out, matched by tag. Whatever is ready is sent together. One long-lived stream for each pair of
+        /// an endpoint-node and a connection-node.
         pub async fn deliver(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::DeliverRequest>,
@@ -339,8 +339,8 @@ pub mod delivery_server {
             >
             + std::marker::Send
             + 'static;
-        /// Deliveries in, receipts out, matched by tag; whatever is ready is sent together. One long-lived stream for
-        /// each pair of an endpoint-node and a connection-node.
+        /// Parcels in, receipts out, matched by tag. Whatever is ready is sent together. One long-lived stream for each pair of
+        /// an endpoint-node and a connection-node.
         async fn deliver(
             &self,
             request: tonic::Request<tonic::Streaming<super::DeliverRequest>>,

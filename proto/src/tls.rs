@@ -1,4 +1,4 @@
-//! Mutual TLS between the nodes: each shows a certificate of the cluster's own authority and checks the other's.
+//! Mutual TLS between the nodes: each presents a certificate of the cluster's own authority and verifies the other's.
 
 use std::{
     fmt, fs, io,
@@ -6,22 +6,26 @@ use std::{
 };
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 
-/// Where a node's certificate, its key, and the cluster's authority are kept: PEM files.
+/// The PEM files with a node's certificate, its key, and the cluster's authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The node's certificate, with intermediate ones if there are any: setting `grpc_tls_cert`.
+    /// The node's certificate, and intermediate certificates if there are any: setting `grpc_tls_cert`.
     pub cert: PathBuf,
     /// The certificate's private key: setting `grpc_tls_key`.
     pub key: PathBuf,
     /// The authority that signs the certificates of all nodes: setting `grpc_tls_ca`.
     pub ca: PathBuf,
-    /// The name that the certificates of the other nodes carry: setting `grpc_tls_name`. `None` if each carries
-    /// the host that the node advertises.
+    /// The name in the certificates of the other nodes: setting `grpc_tls_name`. `None` if each names the host that its
+    /// node advertises.
     pub name: Option<String>,
 }
 
 impl TlsFiles {
-    /// Puts settings together that only make sense together: `None` if none of the files is given.
+    /// Combines the four settings: `None` if TLS is not configured.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Incomplete`]: some of the files are missing. The operator has to give all three or none.
     pub fn from_settings(
         cert: Option<PathBuf>,
         key: Option<PathBuf>,
@@ -36,26 +40,26 @@ impl TlsFiles {
     }
 }
 
-/// The files for TLS cannot be used.
+/// The TLS files are not usable. The operator has to correct them.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// One of the settings is there without the others.
-    #[error("grpc_tls_cert, grpc_tls_key and grpc_tls_ca are given together or not at all")]
+    /// One of the settings is given without the others.
+    #[error("set grpc_tls_cert, grpc_tls_key and grpc_tls_ca together, or none of them")]
     Incomplete,
     /// A file cannot be read.
     #[error("{}: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The certificates or the key are not what they should be.
-    #[error("certificate, key or authority not usable: {0}")]
+    /// The certificate, the key or the authority is invalid.
+    #[error("certificate, key or authority is not usable: {0}")]
     Unusable(String),
 }
 
-/// What a node shows and what it expects to be shown.
+/// The certificate that a node presents, and the authority that it accepts.
 #[derive(Clone)]
 pub struct Tls {
     identity: Identity,
@@ -65,6 +69,11 @@ pub struct Tls {
 
 impl Tls {
     /// Reads the files, once, at start.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Unreadable`]. What is in the files is checked when they are used: by [`crate::transport::client`] and
+    /// [`crate::transport::server`].
     pub fn read(files: &TlsFiles) -> Result<Self, TlsError> {
         Ok(Self {
             identity: Identity::from_pem(contents(&files.cert)?, contents(&files.key)?),
@@ -73,12 +82,12 @@ impl Tls {
         })
     }
 
-    /// For a server: clients without a certificate of the authority are refused.
+    /// The configuration of a server, which refuses clients without a certificate of the authority.
     pub fn server(&self) -> ServerTlsConfig {
         ServerTlsConfig::new().identity(self.identity.clone()).client_ca_root(self.authority.clone())
     }
 
-    /// For a client: only servers with a certificate of the authority are spoken to.
+    /// The configuration of a client, which refuses servers without a certificate of the authority.
     pub fn client(&self) -> ClientTlsConfig {
         let config =
             ClientTlsConfig::new().identity(self.identity.clone()).ca_certificate(self.authority.clone());
@@ -104,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_files_are_given_together_or_not_at_all() {
+    fn all_three_files_are_required_or_none() {
         let path = |given: bool| given.then(|| PathBuf::from("pem"));
         for (cert, key, ca, name, good) in [
             (false, false, false, None, true),
@@ -119,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_named() {
+    fn an_unreadable_file_is_named() {
         let missing = PathBuf::from("/nowhere/node.pem");
         let files = TlsFiles { cert: missing.clone(), key: missing.clone(), ca: missing, name: None };
         let error = Tls::read(&files).unwrap_err().to_string();

@@ -4,54 +4,58 @@ use crate::tls::{Tls, TlsError};
 use std::{error::Error, time::Duration};
 use tonic::transport::{Endpoint, Server};
 
-/// Parcels in one request at most. A node may refuse a stream that sends more at once.
+/// The most parcels in one request. A node may refuse a stream that sends more at once.
 pub const PARCELS_MAX: usize = 256;
 
-/// Bytes of data and of payloads in one request, about: the parcel that goes beyond is the request's last.
+/// The data and payloads in one request, in bytes. The parcel that exceeds it is the last in its request.
 pub const REQUEST_WEIGHT_MAX: usize = 1024 * 1024;
 
-/// Bytes of one message at most, some 1.2 MB. A longer one ends the stream. A request that is full in both ways is
-/// shorter; one of the usual parcels has 30 KB.
+/// The longest message, in bytes, about 1.2 MB; a longer one ends the stream. The largest request that a node makes fits;
+/// a full request of usual parcels has 30 KB.
 pub const MESSAGE_LEN_MAX: usize = REQUEST_WEIGHT_MAX + PAYLOAD_LEN_MAX + PARCELS_MAX * PARCEL_REST_MAX;
 
-/// Bytes that application servers may have sent for one parcel, at most: 64 KiB of data or body, which is the most
-/// that can be set on an endpoint-node, and the two headers that tell how a body is encrypted.
+/// The most bytes that an application server can have sent for one parcel: 64 KiB of data or body, the largest limit that
+/// can be configured on an endpoint-node, and the two encryption headers.
 pub const PAYLOAD_LEN_MAX: usize = (64 + 4) * 1024;
 
-/// Bytes of a parcel besides its payload or data, at most: numbers and identifiers, some 120 bytes.
+/// The most bytes of a parcel besides its payload or data: numbers and identifiers, in practice about 120 bytes.
 const PARCEL_REST_MAX: usize = 256;
 
-/// Time to connect, TLS included. A node that takes longer counts as unreachable.
+/// Time limit to connect, TLS included. A node that takes longer counts as unreachable.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An HTTP/2 ping goes out after this time, so that a connection that was cut without a word is noticed, even
-/// if nothing is sent on it.
+/// How often an HTTP/2 ping is sent, so that a connection that was cut silently is noticed even if nothing else is sent on
+/// it.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A connection on which a ping is not answered within this time is given up.
+/// A connection is closed when a ping is not answered within this time.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where another node is cannot be used.
+/// The address of another node is not usable. The operator of that node has to correct it.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidTarget {
     /// The address is not `host:port`.
     #[error("address {0:?} is not host:port")]
     Address(String),
-    /// The TLS configuration does not fit it.
+    /// The certificate, the key or the authority is not usable.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
-/// A connection to the node at `host:port`, not opened yet.
+/// A connection to the node at `host:port` that is not opened yet.
 ///
-/// Small messages go out at once (TCP_NODELAY), and a peer that has gone silent is noticed after
-/// [`KEEPALIVE_INTERVAL`] and [`KEEPALIVE_TIMEOUT`].
+/// Small messages are sent at once (TCP_NODELAY), and a silent peer is noticed after [`KEEPALIVE_INTERVAL`] plus
+/// [`KEEPALIVE_TIMEOUT`].
+///
+/// # Errors
+///
+/// The address is not `host:port`, or the TLS files are not usable.
 pub fn client(address: &str, tls: Option<&Tls>) -> Result<Endpoint, InvalidTarget> {
     let invalid = || InvalidTarget::Address(address.to_owned());
     let scheme = if tls.is_some() { "https" } else { "http" };
     let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).map_err(|_| invalid())?;
     let uri = endpoint.uri();
-    // With a path, the authority is shorter than what went in.
+    // With a path, the authority is shorter than the address.
     let whole = uri.authority().is_some_and(|authority| authority.as_str() == address);
     if uri.port().is_none() || !whole || address.contains('@') {
         return Err(invalid());
@@ -72,6 +76,10 @@ pub fn client(address: &str, tls: Option<&Tls>) -> Result<Endpoint, InvalidTarge
 }
 
 /// A server for the other nodes, with the same limits as [`client`].
+///
+/// # Errors
+///
+/// The TLS files are not usable.
 pub fn server(tls: Option<&Tls>) -> Result<Server, TlsError> {
     let server = Server::builder()
         .tcp_nodelay(true)
@@ -83,7 +91,7 @@ pub fn server(tls: Option<&Tls>) -> Result<Server, TlsError> {
     }
 }
 
-/// An error and what caused it, in one sentence: the transport's own errors keep the reason for themselves.
+/// An error and its causes in one line: the text of most transport errors does not include the cause.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -100,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_host_and_a_port_are_an_address() {
+    fn an_address_is_a_host_and_a_port() {
         for (address, good) in [
             ("127.0.0.1:8082", true),
             ("[::1]:8082", true),

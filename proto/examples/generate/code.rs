@@ -1,20 +1,20 @@
-//! Makes the Rust code of the contract from its `.proto` file, without `protoc`.
+//! Generates the Rust code of the contract from its `.proto` file, without `protoc`.
 
 use std::{fs, path::Path};
 
-/// Where the generated code is kept, below this crate's folder.
+/// The file with the generated code, relative to this crate's folder.
 pub(crate) const COMMITTED: &str = "src/push_v1.rs";
 
-/// What belongs into [`COMMITTED`].
+/// The contents of [`COMMITTED`].
 pub(crate) fn generated() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
     let files = protox::compile(["push/v1/delivery.proto"], [&root]).expect("the contract compiles");
     let out = tempfile::tempdir().expect("a temporary folder");
     tonic_prost_build::configure()
         .out_dir(out.path())
-        // Identifiers are sixteen bytes out of a frame that is in memory anyway: not copied when read.
+        // Bytes fields share the memory of the received frame, so reading them does not copy.
         .bytes(".")
-        // The nodes make their own connections, so that both ends set the same limits (`beckon_proto::transport`).
+        // The nodes open connections themselves, so that both ends set the same limits (`beckon_proto::transport`).
         .build_transport(false)
         .compile_fds(files)
         .expect("code is generated");

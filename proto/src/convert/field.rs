@@ -3,8 +3,7 @@
 use beckon_types::{ChannelId, TOPIC_TAG_LEN};
 use bytes::Bytes;
 
-/// A message from another node has a field that the domain has no value for. Its sender is to blame, or is
-/// newer than this node.
+/// A message from another node has a field that has no value in the domain. The sender is faulty or newer than this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// `Update.channel_id` or `Message.channel_id` is not 16 bytes.

@@ -67,8 +67,8 @@ impl TryFrom<wire::Payload> for Payload {
                 Encoding::Aesgcm { encryption: encryption.into(), crypto_key: crypto_key.into() }
             }
         };
-        // A copy, because what was received is one buffer for up to 256 parcels, and one message that waits for
-        // a slow socket would keep all of it.
+        // A copy, because up to 256 parcels were received in one buffer, and a message that waits for a slow socket would
+        // keep all of it in memory.
         Ok(Self { encoding, body: Bytes::copy_from_slice(&payload.body) })
     }
 }
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_waits_does_not_keep_what_came_with_it() {
+    fn a_waiting_message_does_not_keep_the_receive_buffer() {
         let received = Bytes::from(vec![7; 4096]);
         let mut wire = wire::Payload::from(&aesgcm(b"x"));
         wire.body = received.slice(8..12);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_full_in_both_ways_is_not_too_long() {
+    fn the_largest_request_is_within_the_message_limit() {
         let to = Presence { node: NodeId(u64::MAX), connection: ConnectionId(u64::MAX) };
         let parcel = |weight: usize| {
             let quarter = weight / 4;
@@ -189,7 +189,7 @@ mod tests {
             message.draft.ttl = Duration::MAX;
             parcel_to_wire(u64::MAX, &Parcel { to, notification: Notification::Message(message) })
         };
-        // The last one is added while the others are a byte short of the limit.
+        // The last one is added when the others are one byte below the limit.
         let others = PARCELS_MAX - 1;
         let mut parcels = vec![parcel((REQUEST_WEIGHT_MAX - 1) / others); others];
         parcels.push(parcel(PAYLOAD_LEN_MAX));
