@@ -2,6 +2,7 @@
 
 use beckon_client::app_server::{self, AppServer, Options, SendError};
 use beckon_ops::exit::{self, Failure};
+use beckon_proto::transport::chain;
 use beckon_types::{BroadcastId, BroadcastVersion};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -139,7 +140,7 @@ fn failure(error: SendError) -> Failure {
     match error {
         SendError::InvalidEndpoint { .. } => Failure::usage(error),
         SendError::Refused { .. } | SendError::TimedOut(_) | SendError::Failed(_) | _ => {
-            Failure::unavailable(error)
+            Failure::unavailable(chain(&error))
         }
     }
 }

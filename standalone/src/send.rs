@@ -5,6 +5,7 @@ use beckon_client::{
     webpush::post::Post,
 };
 use beckon_ops::exit::{self, Failure};
+use beckon_proto::transport::chain;
 use beckon_types::{Version, WEB_PUSH_PATH};
 use std::{
     io::{self, Write as _},
@@ -85,7 +86,7 @@ pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
     };
     match send(&arguments).await {
         Ok(told) => print(&format!("{told}\n")),
-        Err(error) => Err(Failure { code: code_of(&error), message: error.to_string() }),
+        Err(error) => Err(Failure { code: code_of(&error), message: chain(&error) }),
     }
 }
 

@@ -12,7 +12,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::ClientConfig;
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// The default of [`Options::answer_len_max`]. Answers of endpoints are far shorter.
@@ -82,8 +82,8 @@ pub enum SendError {
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
     /// The connection could not be made, or broke. If it broke, the update may have been accepted.
-    #[error("the request failed: {0}")]
-    Failed(String),
+    #[error("the request failed")]
+    Failed(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// Sends to http and https endpoints over pooled connections. Clones are cheap and share the pool.
@@ -190,13 +190,10 @@ impl AppServer {
             }
             response => response,
         };
-        let response = response.map_err(|error| SendError::Failed(with_causes(&error)))?;
+        let response = response.map_err(|error| SendError::Failed(error.into()))?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, self.answer_len_max)
-            .collect()
-            .await
-            .map_err(|error| SendError::Failed(error.to_string()))?
-            .to_bytes();
+        let body =
+            Limited::new(body, self.answer_len_max).collect().await.map_err(SendError::Failed)?.to_bytes();
         Ok(Response::from_parts(head, body))
     }
 }
@@ -215,18 +212,6 @@ pub fn reason(body: &[u8]) -> String {
 enum ErrorBody {
     Text(String),
     Object { message: String },
-}
-
-/// An error and its causes in one line: hyper's own text does not include the causes.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

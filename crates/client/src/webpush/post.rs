@@ -114,7 +114,7 @@ fn invalid(endpoint: &str, error: &http::Error) -> SendError {
 }
 
 fn missing(name: &str) -> SendError {
-    SendError::Failed(format!("an accepted message has no usable {name}"))
+    SendError::Failed(format!("the accepted message has no usable {name}").into())
 }
 
 fn refused(response: &Response<Bytes>) -> SendError {
