@@ -2,7 +2,7 @@
 //! process, over a real socket on loopback.
 //!
 //! A line is the time until all parcels of a batch, offered at once, have their receipts; the items per second are
-//! parcels. The connection-node's side reads and answers every parcel as a node does, and has no sockets behind it.
+//! parcels. The side of the connection-node reads and answers every parcel like a real node, but has no WebSockets.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has to stop")]
 
@@ -39,7 +39,7 @@ fn main() {
     divan::main();
 }
 
-/// Takes every parcel.
+/// Answers every parcel with a receipt.
 #[derive(Debug, Clone, Copy)]
 struct Taker;
 
@@ -68,11 +68,11 @@ impl Delivery for Taker {
     }
 
     async fn evict(&self, _: Request<EvictRequest>) -> Result<Response<EvictResponse>, Status> {
-        Err(Status::unimplemented("nobody is evicted here"))
+        Err(Status::unimplemented("this bench evicts nothing"))
     }
 }
 
-/// A node that takes parcels, and the way to it.
+/// A node that takes parcels, and the stream to it.
 struct Bed {
     nodes: ConnectionNodes,
     /// Ends when dropped.
@@ -108,7 +108,7 @@ impl Bed {
         Self { nodes, _server: server, runtime, _redis: redis }
     }
 
-    /// Hands over so many parcels at once and waits for their receipts.
+    /// Hands over `parcels` at once and waits for their receipts.
     fn deliver(&self, parcels: usize, data: Option<&Arc<str>>) {
         let offered = (0..parcels as u64).map(|number| self.nodes.deliver(parcel(number, data)));
         let receipts = self.runtime.block_on(join_all(offered));

@@ -1,5 +1,4 @@
-//! What it costs to know who an application server is: the first time that it shows a credential, and each time
-//! after that.
+//! What it costs to verify a credential: the first time that an application server presents it, and each time after that.
 //!
 //! `remembered` and `verified` are one message each. `threads` shows whether requests wait for each other.
 
@@ -15,14 +14,14 @@ use std::time::Duration;
 
 const URL: &str = "https://push.example.net";
 
-/// When it takes place, as Unix time.
+/// The Unix time at which credentials are verified.
 const NOW_S: u64 = 1_700_000_000;
 
 fn main() {
     divan::main();
 }
 
-/// A verifier that remembers so many credentials, a token, and the key that has signed it.
+/// A verifier that remembers `cache_size` credentials, a token, and the key that signed it.
 fn bed(cache_size: usize) -> (Verifier, String, String) {
     let (signer, _) = Signer::generate().unwrap();
     let expires = Duration::from_secs(NOW_S + 12 * 60 * 60);

@@ -10,7 +10,7 @@ use beckon_types::{KeyRing, MessageId};
 const METHODS: &str = "DELETE, OPTIONS";
 
 #[tokio::test]
-async fn a_cancelled_message_is_not_stored_any_more() {
+async fn a_cancelled_message_is_no_longer_stored() {
     let node = TestNode::start().await;
     let path = node.subscribe_offline(1).await;
     let mut urls = Vec::new();
@@ -39,7 +39,7 @@ async fn a_message_that_was_never_stored_is_cancelled_too() {
 }
 
 #[tokio::test]
-async fn what_is_no_id_of_ours_is_not_cancelled() {
+async fn an_unknown_id_cancels_nothing() {
     let node = TestNode::start().await;
     let path = node.subscribe_offline(1).await;
     let answer = node.post(&path, "", b"a").await;

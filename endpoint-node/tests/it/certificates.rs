@@ -1,4 +1,4 @@
-//! What a node makes of certificates.
+//! Certificates as a node reads them.
 
 use beckon_proto::tls::{Tls, TlsFiles};
 use beckon_testbed::certificates::Certificates;

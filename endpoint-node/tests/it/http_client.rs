@@ -1,4 +1,4 @@
-//! HTTP as an application server writes it, byte by byte.
+//! HTTP requests as an application server writes them, byte by byte.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 use tokio::{
@@ -21,7 +21,7 @@ impl Answer {
     }
 }
 
-/// Sends bytes as they are and reads one answer.
+/// Sends bytes unchanged and reads one answer.
 pub(crate) async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Answer {
     stream.write_all(request).await.unwrap();
     read_answer(stream).await
@@ -34,7 +34,7 @@ pub(crate) async fn read_answer(stream: &mut TcpStream) -> Answer {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
             break end + 4;
         }
-        assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "no answer, but {bytes:?}");
+        assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "the connection ended after {bytes:?}");
     };
     let head = String::from_utf8(bytes[..head_len].to_vec()).unwrap();
     let mut lines = head.lines();

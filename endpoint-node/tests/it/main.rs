@@ -1,5 +1,5 @@
-//! The node over real sockets: HTTP from application servers, a real Redis behind it, and connection-nodes that
-//! speak real gRPC.
+//! The node over real sockets: HTTP from application servers, a real Redis, and connection-nodes reduced to their real gRPC
+//! service.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

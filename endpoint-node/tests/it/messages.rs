@@ -1,4 +1,4 @@
-//! What becomes of an accepted message: what is stored, what is handed over, and what neither.
+//! What becomes of an accepted message: whether it is stored, handed over, or neither.
 
 use crate::{
     http_client::{Answer, send},
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The message that an answer is about.
+/// The id of the message that an answer has accepted.
 fn id(node: &TestNode, answer: &Answer) -> MessageId {
     assert_eq!(answer.status, 201, "{answer:?}");
     let id = answer.header("location").strip_prefix("http://push.example.net/m/").unwrap();
@@ -29,10 +29,10 @@ fn bodies(messages: &[Message]) -> Vec<&[u8]> {
         .collect()
 }
 
-/// What a node has got, once it has got so many.
+/// The messages that a node has received, as soon as there are `count`.
 async fn taken(server: &NodeServer, count: usize) -> Vec<Message> {
     let enough = server.until_taken(|taken| taken.len() >= count);
-    let taken = tokio::time::timeout(PATIENCE, enough).await.expect("they are handed over");
+    let taken = tokio::time::timeout(PATIENCE, enough).await.expect("the messages are handed over");
     let messages = taken.into_iter().map(|parcel| match parcel.notification {
         Notification::Message(message) => message,
         Notification::Update(_) | Notification::Missed => panic!("a message was sent"),
@@ -143,7 +143,7 @@ async fn a_message_replaces_another_of_its_topic_and_channel() {
 }
 
 #[tokio::test]
-async fn a_client_with_too_many_messages_gets_no_more_and_loses_none() {
+async fn a_client_at_its_limit_loses_no_message() {
     let node = TestNode::start_with(&[("BECKON_MSG_LIMIT", "2")]).await;
     let path = node.subscribe_offline(1).await;
     for (headers, body) in [("Topic: a\r\n", b"1"), ("", b"2")] {
@@ -153,16 +153,16 @@ async fn a_client_with_too_many_messages_gets_no_more_and_loses_none() {
     assert_error(&answer, 429, None);
     assert_eq!(answer.header("retry-after"), "3600");
     assert_cors(&answer, "POST, OPTIONS");
-    assert_eq!(node.post(&path, "Topic: a\r\n", b"4").await.status, 201, "it takes the place of another");
-    assert_eq!(send(node.http, "POST", &path, "TTL: 0\r\n", b"").await.status, 201, "it needs no place");
-    // An unusable message is told so, and not that there are too many.
+    assert_eq!(node.post(&path, "Topic: a\r\n", b"4").await.status, 201, "it replaces another");
+    assert_eq!(send(node.http, "POST", &path, "TTL: 0\r\n", b"").await.status, 201, "it is not stored");
+    // The answer to an unusable message says what is wrong with it, not that there are too many.
     assert_error(&send(node.http, "POST", &path, "", b"").await, 400, Some(111));
     assert_eq!(bodies(&node.stored(1).await), [b"4", b"2"]);
     node.stop().await;
 }
 
 #[tokio::test]
-async fn a_message_that_nobody_takes_is_stored_unless_its_ttl_is_zero() {
+async fn an_undelivered_message_is_stored_unless_its_ttl_is_zero() {
     let node = TestNode::start().await;
     let server = NodeServer::start(22, None, None);
     server.announce(&node.store).await;

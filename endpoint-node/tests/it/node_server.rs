@@ -1,4 +1,4 @@
-//! A connection-node reduced to its gRPC service: real sockets, and receipts as a test wants them.
+//! A connection-node reduced to its gRPC service: real sockets, and the receipts that a test chooses.
 
 use beckon_proto::{
     auth::{ClusterSecret, RequireSecret},
@@ -21,14 +21,14 @@ use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming
 /// What a node does with parcels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// It takes them, with this receipt.
+    /// It answers each with this receipt.
     Answer(Receipt),
-    /// It takes them and says nothing.
+    /// It never answers.
     Silent,
 }
 
-/// A node that can be killed and started again. It has a runtime of its own, so that all its sockets go when it
-/// is killed.
+/// A node that can be killed and started again. It has a runtime of its own, so that all its sockets close when it is
+/// killed.
 #[derive(Debug)]
 pub(crate) struct NodeServer {
     pub(crate) node: NodeId,
@@ -61,7 +61,7 @@ impl NodeServer {
         server
     }
 
-    /// Serves again, on the same port.
+    /// Starts to serve again, on the same port.
     pub(crate) fn restart(&mut self) {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -78,17 +78,17 @@ impl NodeServer {
         self.runtime = Some(runtime);
     }
 
-    /// Ends the node and all its sockets, as if by SIGKILL.
+    /// Ends the node and all its sockets, as SIGKILL would.
     pub(crate) fn kill(&mut self) {
         self.runtime.take().unwrap().shutdown_background();
     }
 
-    /// What it does with parcels from now on.
+    /// Sets what it does with parcels from now on.
     pub(crate) fn behave(&self, manner: Manner) {
         self.service.manner.send_replace(manner);
     }
 
-    /// Announces the node, as it would itself.
+    /// Announces the node, as a real one does itself.
     pub(crate) async fn announce(&self, store: &Arc<dyn Store>) {
         let entry = NodeEntry {
             node: self.node,
@@ -100,12 +100,12 @@ impl NodeServer {
         store.announce(entry).await.unwrap();
     }
 
-    /// Waits until it has taken parcels like that.
+    /// Waits until the parcels it has received are `enough`, and returns them.
     pub(crate) async fn until_taken(&self, enough: impl FnMut(&Vec<Parcel>) -> bool) -> Vec<Parcel> {
         self.service.taken.subscribe().wait_for(enough).await.unwrap().clone()
     }
 
-    /// How many streams have been opened to it.
+    /// How many streams have been opened to it so far.
     pub(crate) fn streams(&self) -> u32 {
         *self.service.streams.borrow()
     }
@@ -150,6 +150,6 @@ impl Delivery for Service {
     }
 
     async fn evict(&self, _: Request<EvictRequest>) -> Result<Response<EvictResponse>, Status> {
-        Err(Status::unimplemented("endpoint-nodes evict nobody"))
+        Err(Status::unimplemented("endpoint-nodes do not evict"))
     }
 }

@@ -10,7 +10,7 @@ use std::{
     process::{Child, Command, ExitStatus, Output, Stdio},
 };
 
-/// The program, with what it needs but for a store, and nothing of this test's own environment.
+/// The program with all settings that it requires except the store, and without the environment of this test.
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_endpoint-node"));
     command
@@ -23,12 +23,12 @@ fn program() -> Command {
     command
 }
 
-fn told(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]
-fn wrong_settings_end_it_with_64_and_all_reasons() {
+fn wrong_settings_exit_with_64_and_all_reasons() {
     let output = program()
         .env("BECKON_STORE", "embedded")
         .args(["--delivery-timeout", "0", "--no-such-thing", "1"])
@@ -36,31 +36,35 @@ fn wrong_settings_end_it_with_64_and_all_reasons() {
         .unwrap();
     assert_eq!(output.status.code(), Some(64));
     for place in ["BECKON_STORE", "--delivery-timeout", "--no-such-thing"] {
-        assert!(told(&output).contains(place), "{place} in {}", told(&output));
+        assert!(stderr(&output).contains(place), "{place} in {}", stderr(&output));
     }
     let output = program().env("BECKON_STORE", "redis://no port").output().unwrap();
-    assert_eq!(output.status.code(), Some(64), "{}", told(&output));
+    assert_eq!(output.status.code(), Some(64), "{}", stderr(&output));
 }
 
 #[test]
-fn a_store_that_is_not_there_ends_it_with_69_in_one_sentence() {
+fn a_missing_store_exits_with_69_and_one_sentence() {
     let port = Port::free();
     let address = port.address().to_string();
     let output = program().env("BECKON_STORE", format!("redis://{address}")).output().unwrap();
     assert_eq!(output.status.code(), Some(69));
-    assert_eq!(told(&output).lines().count(), 1, "{}", told(&output));
-    assert!(told(&output).contains(&address), "{}", told(&output));
+    assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+    assert!(stderr(&output).contains(&address), "{}", stderr(&output));
 }
 
 #[test]
-fn a_port_that_is_taken_ends_it_with_69() {
+fn a_port_in_use_exits_with_69() {
     let redis = RedisServer::start();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output =
         program().env("BECKON_STORE", redis.url()).env("BECKON_HTTP_LISTEN", &address).output().unwrap();
     assert_eq!(output.status.code(), Some(69));
-    assert!(told(&output).contains("http_listen") && told(&output).contains(&address), "{}", told(&output));
+    assert!(
+        stderr(&output).contains("http_listen") && stderr(&output).contains(&address),
+        "{}",
+        stderr(&output)
+    );
 }
 
 /// A running program, killed when a test fails.
@@ -116,7 +120,7 @@ impl Drop for Running {
 }
 
 #[tokio::test]
-async fn it_waits_for_the_store_if_told_to_and_ends_with_0_when_asked() {
+async fn it_waits_for_the_store_if_set_to_and_exits_with_0_on_sigterm() {
     let mut redis = RedisServer::start();
     redis.kill();
     let mut running = Running::start(program().env("BECKON_STORE", redis.url()).arg("--wait-for-store"));
@@ -130,7 +134,7 @@ async fn it_waits_for_the_store_if_told_to_and_ends_with_0_when_asked() {
 }
 
 #[test]
-fn a_wait_for_the_store_can_be_ended() {
+fn sigterm_ends_the_wait_for_the_store() {
     let mut redis = RedisServer::start();
     redis.kill();
     let mut running = Running::start(program().env("BECKON_STORE", redis.url()).arg("--wait-for-store"));
@@ -183,7 +187,7 @@ async fn a_store_that_fails_is_logged_once_with_its_reason() {
     node.stop().await;
 }
 
-/// Puts something in the place of every record that no version of the server can have written.
+/// Replaces every record with a value that no version of the server writes.
 fn damage_every_record(redis: &RedisServer) {
     let script = "for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('SET', key, 'damaged') end";
     redis.command(&["EVAL", script, "0"]);

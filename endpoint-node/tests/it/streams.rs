@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs a test with a bound, so that a wait for something that never comes is a failure.
+/// Fails the test if `test` takes too long.
 async fn within<T>(test: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, test).await.expect("it did not happen in time")
 }
@@ -39,7 +39,7 @@ async fn a_stream_is_open_before_the_first_notification() {
     let node = TestNode::start().await;
     let server = NodeServer::start(26, None, None);
     server.announce(&node.store).await;
-    // That node is nowhere, so the directory is read again, and the other one found.
+    // Node 27 does not exist, so the directory is read again, and node 26 found.
     let path = node.register(1, connected_to(NodeId(27), 1)).await;
     assert_eq!(node.put(&path, "version=1").await.status, 202);
     within(async {
@@ -118,10 +118,10 @@ async fn presence_is_stored(node: &TestNode) -> bool {
 }
 
 #[tokio::test]
-async fn a_node_that_is_not_in_the_directory_is_looked_up_at_once() {
+async fn a_node_that_is_missing_from_the_directory_is_looked_up_at_once() {
     let node = TestNode::start_with(&[("BECKON_DELIVERY_TIMEOUT", "10s")]).await;
     let gone = node.register(1, connected_to(NodeId(404), 1)).await;
-    // The directory has been read by now, without the node that comes next.
+    // The directory has been read by now, before the next node is announced.
     assert_eq!(node.put(&gone, "version=1").await.status, 202);
     let server = NodeServer::start(15, None, None);
     server.announce(&node.store).await;
@@ -131,7 +131,7 @@ async fn a_node_that_is_not_in_the_directory_is_looked_up_at_once() {
 }
 
 #[tokio::test]
-async fn a_silent_node_is_nudged_when_it_speaks_again() {
+async fn a_silent_node_is_nudged_when_it_answers_again() {
     let node = TestNode::start_with(&[("BECKON_DELIVERY_TIMEOUT", "500ms")]).await;
     let server = NodeServer::start(16, None, None);
     server.announce(&node.store).await;
@@ -153,7 +153,7 @@ async fn a_silent_node_is_nudged_when_it_speaks_again() {
 }
 
 #[tokio::test]
-async fn a_broken_stream_is_opened_again_and_tells_what_was_missed() {
+async fn a_reopened_stream_nudges_the_clients_that_missed_something() {
     let node = TestNode::start().await;
     let mut server = NodeServer::start(17, None, None);
     server.announce(&node.store).await;
@@ -194,7 +194,7 @@ async fn a_node_with_another_secret_gets_nothing() {
 }
 
 #[tokio::test]
-async fn with_tls_only_nodes_of_the_same_authority_are_spoken_to() {
+async fn with_tls_only_nodes_of_the_same_authority_get_notifications() {
     let (ours, theirs) = (Certificates::make(), Certificates::make());
     let files = [ours.certificate(), ours.key(), ours.authority()];
     let files = files.map(|path| path.to_str().unwrap().to_owned());

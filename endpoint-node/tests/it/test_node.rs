@@ -55,7 +55,7 @@ impl TestNode {
         Self { http, admin, redis, store, shutdown, keys, run }
     }
 
-    /// Stops the node and waits until it has.
+    /// Stops the node and waits for its end.
     pub(crate) async fn stop(self) {
         self.shutdown.trigger();
         self.run.await.unwrap();
@@ -83,7 +83,7 @@ impl TestNode {
         Endpoint::WebPush { uaid, channel, restricted }.path(&self.keys, key)
     }
 
-    /// Registers a Web Push channel that anybody may send to, for a client that is not connected.
+    /// Registers a Web Push channel without a key, for a client that is not connected.
     pub(crate) async fn subscribe_offline(&self, client: u8) -> String {
         let presence = connected_to(NodeId(1), client);
         let path = self.subscribe(client, presence, None).await;
@@ -132,19 +132,19 @@ impl TestNode {
         path
     }
 
-    /// A POST of a body to this node, with the headers that every message needs and others.
+    /// Sends a POST to this node, with the headers that every message requires and others.
     pub(crate) async fn post(&self, path: &str, headers: &str, body: &[u8]) -> Answer {
         let headers = format!("TTL: 60\r\nContent-Encoding: aes128gcm\r\n{headers}");
         http_client::send(self.http, "POST", path, &headers, body).await
     }
 
-    /// A PUT of a form to this node.
+    /// Sends a PUT of a form to this node.
     pub(crate) async fn put(&self, path: &str, form: &str) -> Answer {
         http_client::put(self.http, path, form).await
     }
 }
 
-/// The presence of a client on a connection of the same number.
+/// The presence of a client whose connection has the client's number.
 pub(crate) fn connected_to(node: NodeId, connection: u8) -> Presence {
     Presence { node, connection: ConnectionId(connection.into()) }
 }

@@ -84,7 +84,7 @@ async fn other_methods_are_not_allowed() {
 }
 
 #[tokio::test]
-async fn what_is_stored_is_what_was_asked_for() {
+async fn the_stored_version_is_the_requested_one() {
     let node = TestNode::start().await;
     let path = node.register_offline(1).await;
     let multipart = "--X\r\nContent-Disposition: form-data; name=\"version\"\r\n\r\n8\r\n--X--\r\n";
@@ -150,7 +150,7 @@ async fn requests_follow_each_other_on_one_connection() {
 }
 
 #[tokio::test]
-async fn a_body_that_says_it_is_huge_is_refused_before_it_is_sent() {
+async fn a_body_declared_too_large_is_refused_before_it_is_sent() {
     let node = TestNode::start().await;
     let mut stream = TcpStream::connect(node.http).await.unwrap();
     let request = b"PUT /update/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n";
@@ -204,7 +204,7 @@ async fn load_balancers_are_answered_on_both_ports() {
 }
 
 #[tokio::test]
-async fn what_is_done_is_counted_and_timed() {
+async fn requests_are_counted_and_timed() {
     let node = TestNode::start().await;
     let path = node.register_offline(1).await;
     for form in ["version=1", "version=2", "version=x"] {
@@ -250,7 +250,7 @@ async fn a_request_that_has_begun_is_answered_in_the_drain() {
     let path = node.register_offline(1).await;
     let mut stream = TcpStream::connect(node.http).await.unwrap();
     let head = format!("PUT {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n");
-    // The interim answer tells that the request has begun.
+    // The interim response shows that the request has begun.
     assert_eq!(exchange(&mut stream, head.as_bytes()).await.status, 100);
     node.shutdown.trigger();
     let refused = async {
@@ -266,7 +266,7 @@ async fn a_request_that_has_begun_is_answered_in_the_drain() {
 }
 
 #[tokio::test]
-async fn a_stored_version_is_there_when_the_answer_is() {
+async fn a_version_is_stored_before_the_answer() {
     let node = TestNode::start().await;
     let path = node.register_offline(1).await;
     for version in [5, 3, 4] {

@@ -29,7 +29,7 @@ fn headers(credential: &Credential) -> String {
     format!("Authorization: {}\r\n{}", credential.authorization, crypto_key.unwrap_or_default())
 }
 
-/// A node with an endpoint for everybody and one for the owner of a key.
+/// A node with an open endpoint and one that is restricted to a key.
 struct Bed {
     node: TestNode,
     owner: Signer,
@@ -76,7 +76,7 @@ async fn the_owner_of_the_key_may_send_in_three_spellings() {
 }
 
 #[tokio::test]
-async fn a_draft_spelling_goes_with_its_encryption() {
+async fn a_draft_spelling_works_together_with_aesgcm() {
     let bed = Bed::start(&[]).await;
     let token = bed.owner.token(&claims()).unwrap();
     let key = bed.owner.public_key();
@@ -94,7 +94,7 @@ async fn a_draft_spelling_goes_with_its_encryption() {
 }
 
 #[tokio::test]
-async fn another_key_is_good_only_where_none_is_asked_for() {
+async fn another_key_is_accepted_only_by_an_open_endpoint() {
     let bed = Bed::start(&[]).await;
     let (stranger, _) = Signer::generate().unwrap();
     let credential = headers(&stranger.credential(Scheme::Vapid, &claims()).unwrap());
@@ -106,7 +106,7 @@ async fn another_key_is_good_only_where_none_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_worthless_credential_is_refused_also_where_none_is_asked_for() {
+async fn an_invalid_credential_is_refused_even_by_an_open_endpoint() {
     let bed = Bed::start(&[]).await;
     let day = Duration::from_secs(86_400);
     let key = bed.owner.public_key();
@@ -141,7 +141,7 @@ async fn a_worthless_credential_is_refused_also_where_none_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_credential_is_verified_once_unless_the_operator_says_otherwise() {
+async fn a_credential_is_verified_once_unless_the_cache_is_off() {
     for (size, remembered, verified) in [("10", 4, 1), ("0", 0, 5)] {
         let bed = Bed::start(&[("BECKON_VAPID_CACHE_SIZE", size)]).await;
         let credential = headers(&bed.owner.credential(Scheme::Vapid, &claims()).unwrap());
@@ -152,7 +152,7 @@ async fn a_credential_is_verified_once_unless_the_operator_says_otherwise() {
         let metrics = send(bed.node.admin, "GET", "/metrics", "", b"").await.body;
         for (result, expected) in [("remembered", remembered), ("verified", verified), ("invalid", 1)] {
             let start = format!("beckon_endpoint_vapid_total{{result=\"{result}\"}} ");
-            // What has never been counted is not shown.
+            // A label that was never counted is not in the output.
             let count = metrics.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or("0");
             assert_eq!(count.parse(), Ok(expected), "{result} with {size}");
         }

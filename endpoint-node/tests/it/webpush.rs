@@ -14,7 +14,7 @@ use tokio::{
 
 const KEY: KeyHash = KeyHash([5; 32]);
 
-/// Compares what every answer on a Web Push path has.
+/// Checks the headers that every answer on a Web Push path has.
 pub(crate) fn assert_cors(answer: &Answer, methods: &str) {
     let allowed =
         "Authorization, Content-Encoding, Content-Type, Crypto-Key, Encryption, TTL, Topic, Urgency, Prefer";
@@ -29,7 +29,7 @@ pub(crate) fn assert_cors(answer: &Answer, methods: &str) {
     }
 }
 
-/// Compares the status and the whole body of PROTOCOL.md section 5.8 but for its message.
+/// Checks the status and the whole body of PROTOCOL.md section 5.8, except for the wording of its message.
 pub(crate) fn assert_error(answer: &Answer, status: u16, errno: Option<u16>) {
     assert_eq!(answer.header("content-type"), "application/json", "{answer:?}");
     let body: Value = serde_json::from_str(&answer.body).unwrap();
@@ -88,7 +88,7 @@ async fn an_accepted_message_is_created() {
 }
 
 #[tokio::test]
-async fn an_unusable_message_is_told_why() {
+async fn the_answer_to_an_unusable_message_says_why() {
     let node = TestNode::start().await;
     let path = node.subscribe_offline(1).await;
     let topic = format!("TTL: 1\r\nTopic: {}\r\n", "a".repeat(33));
@@ -134,7 +134,7 @@ async fn the_first_failing_check_answers() {
     let restricted = node.subscribe(2, presence, Some(KEY)).await;
     let altered = format!("{open}A");
     let (too_large, fits) = (vec![7; 5631], vec![7; 5630]);
-    // Each is wrong in one thing less than the one before.
+    // Each request has one fault less than the one before.
     let urgency = "TTL: 1\r\nUrgency: a,b\r\n";
     let topic = &format!("Topic: a b\r\n{urgency}");
     let ttl = &topic.replace("TTL: 1", "TTL: soon");
@@ -162,7 +162,7 @@ async fn the_first_failing_check_answers() {
 }
 
 #[tokio::test]
-async fn what_is_gone_is_gone_whatever_is_sent_there() {
+async fn a_gone_endpoint_answers_410_whatever_is_sent() {
     let node = TestNode::start().await;
     let presence = connected_to(NodeId(1), 1);
     let unregistered = node.subscribe(1, presence, None).await;
@@ -191,7 +191,7 @@ async fn what_is_gone_is_gone_whatever_is_sent_there() {
 }
 
 #[tokio::test]
-async fn there_are_no_other_endpoints() {
+async fn other_endpoints_do_not_exist() {
     let node = TestNode::start().await;
     let presence = connected_to(NodeId(1), 1);
     let open = node.subscribe(1, presence, None).await;
@@ -242,7 +242,7 @@ async fn other_methods_are_not_allowed() {
 }
 
 #[tokio::test]
-async fn a_body_may_be_as_large_as_the_operator_says() {
+async fn the_operator_limits_the_body() {
     let node = TestNode::start_with(&[("BECKON_WP_MAX_DATA", "4096")]).await;
     let path = node.subscribe_offline(1).await;
     assert_eq!(node.post(&path, "", &[7; 4096]).await.status, 201);
@@ -263,7 +263,7 @@ async fn a_body_may_be_as_large_as_the_operator_says() {
 }
 
 #[tokio::test]
-async fn a_body_that_says_it_is_huge_is_refused_before_it_is_sent() {
+async fn a_body_declared_too_large_is_refused_before_it_is_sent() {
     let node = TestNode::start().await;
     let path = node.subscribe_offline(1).await;
     for (path, status) in [(path.as_str(), 413), ("/wpush/v1/x", 404)] {
@@ -276,7 +276,7 @@ async fn a_body_that_says_it_is_huge_is_refused_before_it_is_sent() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_first_need_not_send_the_body() {
+async fn a_client_that_expects_100_continue_need_not_send_the_body() {
     let node = TestNode::start().await;
     let head = "HTTP/1.1\r\nHost: a\r\nTTL: 1\r\nContent-Encoding: aes128gcm\r\nContent-Length: 6\r\nExpect: 100-continue\r\n\r\n";
     let mut refused = TcpStream::connect(node.http).await.unwrap();
@@ -290,7 +290,7 @@ async fn a_client_that_asks_first_need_not_send_the_body() {
 }
 
 #[tokio::test]
-async fn a_refused_client_that_is_still_sending_gets_to_see_the_answer() {
+async fn a_refused_client_that_is_still_sending_receives_the_answer() {
     let node = TestNode::start().await;
     let mut stream = TcpStream::connect(node.http).await.unwrap();
     let head = b"POST /wpush/v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
@@ -319,7 +319,7 @@ async fn a_slow_body_is_answered_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn https_is_to_be_kept_to() {
+async fn with_https_answers_have_hsts() {
     let node = TestNode::start_with(&[("BECKON_ENDPOINT_URL", "https://push.example.net")]).await;
     let path = node.subscribe_offline(1).await;
     let created = node.post(&path, "", b"secret").await;
@@ -337,7 +337,7 @@ async fn https_is_to_be_kept_to() {
 }
 
 #[tokio::test]
-async fn what_is_done_is_counted() {
+async fn requests_are_counted() {
     let node = TestNode::start().await;
     let path = node.subscribe_offline(1).await;
     for headers in ["TTL: 1\r\n", "TTL: 0\r\n", ""] {
