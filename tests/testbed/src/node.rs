@@ -5,7 +5,7 @@ use crate::{
     plan::{Addresses, Planned},
     ports::Port,
     process::{Ended, Process},
-    programs::Programs,
+    programs::{Program, Programs},
     wait_until,
 };
 use rustix::process::Signal;
@@ -22,7 +22,8 @@ use std::{
 #[derive(Debug)]
 pub struct Node {
     process: Mutex<Option<Process>>,
-    program: PathBuf,
+    program: Program,
+    path: PathBuf,
     name: String,
     addresses: Addresses,
     settings: Mutex<BTreeMap<String, String>>,
@@ -36,13 +37,19 @@ impl Node {
         let Planned { program, name, addresses, settings, ports } = planned;
         Self {
             process: Mutex::default(),
-            program: build.path(program),
+            program,
+            path: build.path(program),
             name,
             addresses,
             settings: Mutex::new(settings),
             log,
             _ports: ports,
         }
+    }
+
+    /// Which program it is.
+    pub fn program(&self) -> Program {
+        self.program
     }
 
     /// What the plan calls it.
@@ -73,7 +80,7 @@ impl Node {
         let mut settings = lock(&self.settings).clone();
         settings.insert("RUST_BACKTRACE".to_owned(), "1".to_owned());
         let settings: Vec<_> = settings.into_iter().collect();
-        *lock(&self.process) = Some(Process::start(&self.program, &[""; 0], &settings, &self.log));
+        *lock(&self.process) = Some(Process::start(&self.path, &[""; 0], &settings, &self.log));
     }
 
     /// Starts it and waits until it is ready.

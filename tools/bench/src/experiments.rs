@@ -6,15 +6,16 @@ mod growth;
 mod idle;
 mod latency;
 mod memory;
+mod million;
 mod smoke;
 
-use crate::{findings::Findings, million, settings::Settings};
+use crate::{findings::Findings, settings::Settings};
 use beckon_ops::exit::Failure;
 
-/// Does an experiment.
+/// Conducts an experiment.
 pub type Conduct = fn(&Settings, &mut Findings) -> Result<(), Failure>;
 
-/// Every experiment: its name, what it is for and how long it takes, and how it is done.
+/// Every experiment: its name, its purpose and duration, and the function that conducts it.
 pub const EXPERIMENTS: [(&str, &str, Conduct); 7] = [
     ("smoke", "the figures that each change is compared by, both dialects; 2 minutes", smoke::conduct),
     ("memory", "bytes of a client, and what is given back; 5 minutes", memory::conduct),

@@ -2,31 +2,31 @@
 
 use super::figures::{SENDERS, clients, cpu_of_connect, cpu_of_notification, put_loadgen, put_sends};
 use crate::{
-    cluster::{Cluster, Shape},
+    cluster::{Cluster, programs},
     console::tell,
     findings::{Findings, Run},
-    fleet::Load,
-    programs::Programs,
+    load::Load,
     settings::Settings,
 };
 use beckon_loadgen::report::Report;
 use beckon_ops::exit::Failure;
+use beckon_testbed::plan::Plan;
 
 const CLIENTS: u32 = 15_000;
 
 /// Measures the cluster with and without threads for each core, and the standalone server with and without fsync.
 pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     let clients = clients(settings, CLIENTS)?;
-    let programs = Programs::of(settings)?;
+    let programs = programs(settings)?;
     let shapes = [
-        ("cluster", Shape::of(1, 1)),
-        ("cluster, 1 thread each", Shape::of(1, 1).threads(1)),
-        ("standalone", Shape::standalone(true)),
-        ("standalone, no fsync", Shape::standalone(false)),
+        ("cluster", Plan::cluster(1, 1)),
+        ("cluster, 1 thread each", Plan::cluster(1, 1).all("TOKIO_WORKER_THREADS", "1")),
+        ("standalone", Plan::standalone().all("BECKON_FSYNC", "true")),
+        ("standalone, no fsync", Plan::standalone().all("BECKON_FSYNC", "false")),
     ];
     for (column, shape) in shapes {
         tell(&format!("cost: {column}, {clients} clients"));
-        let cluster = Cluster::start(&programs, &shape)?;
+        let cluster = Cluster::start(&programs, shape);
         let report = closed_loop(settings, &cluster, clients, SENDERS).run(&cluster)?;
         put(findings, column, &report);
         findings.runs.push(Run::new(column, report));

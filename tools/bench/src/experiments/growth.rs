@@ -6,14 +6,14 @@ use super::{
 };
 use crate::{
     chart::{Chart, Series},
-    cluster::{Cluster, Shape},
+    cluster::{Cluster, programs},
     console::tell,
     findings::{Findings, Run},
-    programs::Programs,
     settings::Settings,
 };
 use beckon_loadgen::report::Report;
 use beckon_ops::exit::Failure;
+use beckon_testbed::{plan::Plan, programs::Programs};
 
 /// Clients of one connection-node.
 const CLIENTS: [u32; 5] = [1_000, 2_000, 5_000, 10_000, 18_000];
@@ -32,7 +32,8 @@ struct Point {
     x: f64,
     clients: u32,
     senders: u32,
-    shape: Shape,
+    connection_nodes: usize,
+    endpoint_nodes: usize,
 }
 
 /// What was found at a point.
@@ -52,17 +53,22 @@ pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<()
             x: f64::from(clients),
             clients,
             senders: SENDERS,
-            shape: Shape::of(1, 1),
+            connection_nodes: 1,
+            endpoint_nodes: 1,
         });
     }
     axis(settings, findings, "clients", along_clients)?;
     let clients = clients(settings, CLIENTS_OF_NODES)?;
-    let nodes =
-        |count: u32, senders: u32, shape: Shape| Point { x: f64::from(count), clients, senders, shape };
     for (load, senders_of_node) in [("", SENDERS), (", one load", 0)] {
-        let senders = |count: u32| SENDERS.max(senders_of_node * count);
-        let connection_nodes = (1..=4).map(|n| nodes(n, senders(n), Shape::of(n as usize, 1))).collect();
-        let endpoint_nodes = (1..=3).map(|n| nodes(n, senders(n), Shape::of(1, n as usize))).collect();
+        let point = |count: u32, connection_nodes: usize, endpoint_nodes: usize| Point {
+            x: f64::from(count),
+            clients,
+            senders: SENDERS.max(senders_of_node * count),
+            connection_nodes,
+            endpoint_nodes,
+        };
+        let connection_nodes = (1..=4).map(|count| point(count, count as usize, 1)).collect();
+        let endpoint_nodes = (1..=3).map(|count| point(count, 1, count as usize)).collect();
         axis(settings, findings, &format!("connection-nodes{load}"), connection_nodes)?;
         axis(settings, findings, &format!("endpoint-nodes{load}"), endpoint_nodes)?;
     }
@@ -71,7 +77,7 @@ pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<()
 
 /// Measures every point of an axis.
 fn axis(settings: &Settings, findings: &mut Findings, name: &str, points: Vec<Point>) -> Result<(), Failure> {
-    let programs = Programs::of(settings)?;
+    let programs = programs(settings)?;
     let mut best: Vec<Option<Found>> = points.iter().map(|_| None).collect();
     let rounds = if settings.small { 1 } else { ROUNDS };
     for _ in 0..rounds {
@@ -95,11 +101,10 @@ fn axis(settings: &Settings, findings: &mut Findings, name: &str, points: Vec<Po
 }
 
 fn measure(settings: &Settings, programs: &Programs, point: &Point) -> Result<Found, Failure> {
-    let cluster = Cluster::start(programs, &point.shape)?;
-    let used = || cluster.redis().map_or(Ok(0), crate::redis::Redis::used_memory);
-    let empty = used()?;
+    let cluster = Cluster::start(programs, Plan::cluster(point.connection_nodes, point.endpoint_nodes));
+    let empty = cluster.redis_memory();
     let load = closed_loop(settings, &cluster, point.clients, point.senders);
-    let (report, full) = load.run_and_look(&cluster, used)?;
+    let (report, full) = load.run_and_measure(&cluster, || cluster.redis_memory())?;
     let redis_per_client = full.saturating_sub(empty) as f64 / f64::from(point.clients);
     Ok(Found { report, redis_per_client })
 }

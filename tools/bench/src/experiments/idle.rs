@@ -2,14 +2,14 @@
 
 use super::figures::{LOADGEN, clients, sum};
 use crate::{
-    cluster::{Cluster, Shape},
+    cluster::{Cluster, programs},
     console::tell,
     findings::{Findings, Run},
-    fleet::Load,
-    programs::Programs,
+    load::Load,
     settings::Settings,
 };
 use beckon_ops::exit::Failure;
+use beckon_testbed::plan::Plan;
 
 const CLIENTS: u32 = 15_000;
 
@@ -22,11 +22,12 @@ const ROUND_S: u32 = 15;
 /// Holds clients for as long as it takes until each has been pinged.
 pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     let clients = clients(settings, CLIENTS)?;
-    let programs = Programs::of(settings)?;
+    let programs = programs(settings)?;
     let keepalive_s = settings.scaled(KEEPALIVE_S);
     let keepalive = format!("{keepalive_s}s");
     tell(&format!("idle: {clients} clients for {} s", keepalive_s + ROUND_S));
-    let cluster = Cluster::start(&programs, &Shape::of(1, 1).with("BECKON_KEEPALIVE_INTERVAL", &keepalive))?;
+    let cluster =
+        Cluster::start(&programs, Plan::cluster(1, 1).sockets("BECKON_KEEPALIVE_INTERVAL", &keepalive));
     let load = Load::on(&cluster, settings.dialect)
         .with("clients", clients)
         .with("idle", format!("{}s", keepalive_s + ROUND_S))

@@ -3,15 +3,15 @@
 use super::figures::{clients, cpu_of_notification, put_sends};
 use crate::{
     chart::{Chart, Series},
-    cluster::{Cluster, Shape},
+    cluster::{Cluster, programs},
     console::tell,
     findings::{Findings, Run},
-    fleet::Load,
-    programs::Programs,
+    load::Load,
     settings::Settings,
 };
 use beckon_loadgen::stats::Quantiles;
 use beckon_ops::exit::Failure;
+use beckon_testbed::plan::Plan;
 
 const CLIENTS: u32 = 15_000;
 
@@ -33,8 +33,8 @@ const QUANTILES: [Quantile; 4] = [
 /// Measures one rate after the other on one cluster.
 pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     let clients = clients(settings, CLIENTS)?;
-    let programs = Programs::of(settings)?;
-    let cluster = Cluster::start(&programs, &Shape::of(1, 1))?;
+    let programs = programs(settings)?;
+    let cluster = Cluster::start(&programs, Plan::cluster(1, 1));
     let mut curves = QUANTILES.map(|(name, _)| Series { name: name.to_owned(), points: Vec::new() });
     for rate in RATES {
         let column = format!("{rate}/s");

@@ -3,15 +3,15 @@
 use super::figures::{SENDERS, clients, put_loadgen, rss};
 use crate::{
     chart::{Chart, Series},
-    cluster::{Cluster, Shape},
+    cluster::{Cluster, programs},
     console::tell,
     findings::{Findings, Run},
-    fleet::Load,
-    programs::Programs,
+    load::Load,
     settings::Settings,
 };
 use beckon_loadgen::report::Report;
 use beckon_ops::exit::Failure;
+use beckon_testbed::plan::Plan;
 
 /// Clients, and the numbers of them at which everybody rests; the slope is from the first to the last.
 const CLIENTS: u32 = 18_000;
@@ -31,11 +31,11 @@ const NODE: &str = "connection-node";
 /// Measures with notifications of the usual size, then with large ones.
 pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     let clients = clients(settings, CLIENTS)?;
-    let programs = Programs::of(settings)?;
+    let programs = programs(settings)?;
     let usual = settings.dialect.usual_data();
     for (column, data) in [("usual notifications", usual), ("large notifications", LARGE)] {
         tell(&format!("memory: {clients} clients, {column}"));
-        let cluster = Cluster::start(&programs, &Shape::of(1, 1))?;
+        let cluster = Cluster::start(&programs, Plan::cluster(1, 1));
         let (report, redis) = measure(settings, &cluster, clients, data)?;
         put(findings, column, &report);
         findings.put(column, "Redis, of a connected client", "bytes", Some(300.0), Some(redis));
@@ -66,9 +66,8 @@ fn measure(
         .with("sends", clients * 2)
         .with("send-for", "60s")
         .with("leave", LEAVE);
-    let used = || cluster.redis().map_or(Ok(0), crate::redis::Redis::used_memory);
-    let empty = used()?;
-    let (report, full) = load.run_and_look(cluster, used)?;
+    let empty = cluster.redis_memory();
+    let (report, full) = load.run_and_measure(cluster, || cluster.redis_memory())?;
     Ok((report, full.saturating_sub(empty) as f64 / f64::from(clients)))
 }
 

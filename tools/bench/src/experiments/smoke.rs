@@ -5,15 +5,15 @@ use super::{
     figures::{SENDERS, clients, cpu_of_connect, cpu_of_notification, put_loadgen, put_sends},
 };
 use crate::{
-    cluster::{Cluster, Shape},
+    cluster::{Cluster, programs, programs_in},
     console::tell,
     findings::{Findings, Run},
-    fleet::Load,
-    programs::Programs,
+    load::Load,
     settings::Settings,
 };
 use beckon_loadgen::{dialect::Dialect, report::Report};
 use beckon_ops::exit::Failure;
+use beckon_testbed::{plan::Plan, programs::Programs};
 
 const CLIENTS: u32 = 6_000;
 
@@ -33,9 +33,9 @@ struct Side {
 /// else the machine does meets both.
 pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     let clients = clients(settings, CLIENTS)?;
-    let own = Side { name: "", programs: Programs::of(settings)? };
+    let own = Side { name: "", programs: programs(settings)? };
     let sides = match &settings.against {
-        Some(folder) => vec![own, Side { name: ", against", programs: Programs::in_folder(folder)? }],
+        Some(folder) => vec![own, Side { name: ", against", programs: programs_in(folder)? }],
         None => vec![own],
     };
     for dialect in [Dialect::SimplePush, Dialect::WebPush] {
@@ -76,7 +76,7 @@ fn measure(
     dialect: Dialect,
     clients: u32,
 ) -> Result<[Report; 2], Failure> {
-    let cluster = Cluster::start(programs, &Shape::of(1, 1))?;
+    let cluster = Cluster::start(programs, Plan::cluster(1, 1));
     let load = || Load::on(&cluster, dialect).with("clients", clients).with("senders", SENDERS);
     let closed = load()
         .with("measure-at", settings.scaled(CLIENTS_FIRST))

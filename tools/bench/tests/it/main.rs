@@ -2,11 +2,8 @@
 #![expect(clippy::expect_used, reason = "a test that cannot start its programs has failed")]
 
 use beckon_bench::findings::{Findings, read_all};
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::OnceLock,
-};
+use beckon_testbed::programs::Program;
+use std::process::{Command, Stdio};
 
 /// Runs an experiment under a limit of open files and returns its findings.
 fn experiment(name: &str, files: u32, arguments: &[&str]) -> (Findings, tempfile::TempDir) {
@@ -14,7 +11,7 @@ fn experiment(name: &str, files: u32, arguments: &[&str]) -> (Findings, tempfile
     let output = Command::new("sh")
         .args(["-c", "ulimit -n \"$1\"; shift; exec \"$@\"", "sh"])
         .arg(files.to_string())
-        .arg(programs().join("bench"))
+        .arg(Program::Bench.path())
         .arg(name)
         .args(arguments)
         .arg("--out")
@@ -35,42 +32,6 @@ fn experiment(name: &str, files: u32, arguments: &[&str]) -> (Findings, tempfile
 fn value(findings: &Findings, column: usize, name: &str) -> f64 {
     let row = findings.rows.iter().find(|row| row.name == name).expect(name);
     row.values[column].expect(name)
-}
-
-/// The folder of all programs, built with the same profile as this test. The first call builds them, so that a test
-/// never runs yesterday's.
-fn programs() -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| build(Path::new(env!("CARGO_BIN_EXE_bench")))).clone()
-}
-
-fn build(bench: &Path) -> PathBuf {
-    let folder = bench.parent().expect("target/<profile>");
-    let profile = match folder.file_name().and_then(|name| name.to_str()) {
-        Some("debug") => "dev",
-        Some(name) => name,
-        None => panic!("{} is not in a target directory", bench.display()),
-    };
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--profile", profile, "--bins"])
-        .args([
-            "-p",
-            "connection-node",
-            "-p",
-            "endpoint-node",
-            "-p",
-            "beckon",
-            "-p",
-            "loadgen",
-            "--target-dir",
-        ])
-        .arg(folder.parent().expect("a target directory"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdin(Stdio::null())
-        .status()
-        .expect("cargo runs");
-    assert!(status.success(), "the programs do not build");
-    folder.to_owned()
 }
 
 #[test]
@@ -103,7 +64,7 @@ fn many_clients_are_spread_over_the_nodes_that_the_limit_of_files_asks_for() {
     for drawing in &drawings {
         std::fs::remove_file(drawing).expect("it was drawn");
     }
-    let plots = Command::new(programs().join("bench")).args(["plots", "--out"]).arg(folder.path()).status();
+    let plots = Command::new(Program::Bench.path()).args(["plots", "--out"]).arg(folder.path()).status();
     assert!(plots.expect("bench starts").success());
     assert!(drawings.iter().all(|drawing| drawing.is_file()), "drawn again from the findings");
 }
@@ -112,7 +73,7 @@ fn many_clients_are_spread_over_the_nodes_that_the_limit_of_files_asks_for() {
 fn too_few_files_are_complained_about_before_anything_starts() {
     let output = Command::new("sh")
         .args(["-c", "ulimit -n 500; exec \"$0\" cost"])
-        .arg(programs().join("bench"))
+        .arg(Program::Bench.path())
         .stdin(Stdio::null())
         .output()
         .expect("sh starts");

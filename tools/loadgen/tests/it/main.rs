@@ -2,4 +2,3 @@
 #![expect(clippy::expect_used, reason = "a test that cannot start its programs has failed")]
 
 mod runs;
-mod server;

@@ -1,9 +1,8 @@
 //! What a run finds out, and that it does what it was told to.
 
-use crate::server::Server;
 use beckon_loadgen::report::Report;
+use beckon_testbed::{fleet::Fleet, folder, plan::Plan, process::Process};
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -23,11 +22,16 @@ fn read(path: &Path) -> Report {
     serde_json::from_str(&text).expect("a report")
 }
 
+/// A standalone server that does not wait for its disk.
+fn start_server() -> Fleet {
+    Plan::standalone().all("BECKON_FSYNC", "false").all("BECKON_LOG", "error").start()
+}
+
 /// Runs a load of few clients and few notifications, with further settings.
-fn run(server: &Server, arguments: &[&str]) -> Report {
-    let folder = tempfile::tempdir().expect("a folder");
+fn run(server: &Fleet, arguments: &[&str]) -> Report {
+    let folder = folder::temporary();
     let json = folder.path().join("report.json");
-    let (ws, json_text) = (format!("ws://{}/", server.ws), json.display().to_string());
+    let (ws, json_text) = (server.nodes()[0].ws_url(), json.display().to_string());
     let usual = ["--ws", &ws, "--json", &json_text, "--settle", "0", "--senders", "4", "--grace", "30s"];
     loadgen(&[&usual, arguments].concat());
     read(&json)
@@ -44,8 +48,8 @@ fn assert_complete(report: &Report, sent: u64) {
 
 #[test]
 fn every_notification_of_simplepush_is_followed_to_its_client() {
-    let server = Server::start();
-    let pid = format!("beckon={}", server.pid());
+    let server = start_server();
+    let pid = format!("beckon={}", server.nodes()[0].pid());
     let report = run(&server, &["--clients", "20", "--channels", "2", "--sends", "200", "--pid", &pid]);
     assert_complete(&report, 200);
     assert_eq!((report.send.delivery.count, report.connect.connect.count), (report.send.delivered, 20));
@@ -56,7 +60,7 @@ fn every_notification_of_simplepush_is_followed_to_its_client() {
 
 #[test]
 fn every_message_of_web_push_is_followed_to_its_client() {
-    let server = Server::start();
+    let server = start_server();
     for vapid in ["none", "each", "restricted"] {
         let flags = ["--dialect", "webpush", "--clients", "20", "--sends", "100", "--vapid", vapid];
         let report = run(&server, &flags);
@@ -67,7 +71,7 @@ fn every_message_of_web_push_is_followed_to_its_client() {
 
 #[test]
 fn clients_that_come_back_lose_nothing() {
-    let server = Server::start();
+    let server = start_server();
     let flags = ["--clients", "50", "--rate", "200", "--send-for", "2s", "--churn", "0.2", "--storm", "0.5"];
     let report = run(&server, &[&flags[..], &["--storm-at", "1s"]].concat());
     assert_complete(&report, report.send.sent);
@@ -77,37 +81,24 @@ fn clients_that_come_back_lose_nothing() {
 
 #[test]
 fn reports_of_processes_that_ran_together_become_one() {
-    let server = Server::start();
-    let folder = tempfile::tempdir().expect("a folder");
+    let server = start_server();
+    let folder = folder::temporary();
     let file = |name: &str| folder.path().join(name).display().to_string();
-    let ws = format!("ws://{}/", server.ws);
+    let ws = server.nodes()[0].ws_url();
     let names = ["1.json", "2.json"].map(file);
     let start = |json: &String| {
-        Command::new(env!("CARGO_BIN_EXE_loadgen"))
-            .args(["--ws", &ws, "--clients", "10", "--sends", "30", "--senders", "2", "--settle", "0"])
-            .args(["--wait-stdin", "true", "--leave", "0.5", "--json", json])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("loadgen starts")
+        let arguments = ["--ws", &ws, "--clients", "10", "--sends", "30", "--senders", "2", "--settle", "0"];
+        let further = ["--wait-stdin", "true", "--leave", "0.5", "--json", json];
+        let arguments = [&arguments[..], &further[..]].concat();
+        let log = Path::new(json).with_extension("log");
+        Process::start_talking(Path::new(env!("CARGO_BIN_EXE_loadgen")), &arguments, &[], &log)
     };
     let mut both = names.each_ref().map(start);
-    for word in ["ready\n", "done\n"] {
-        for process in &mut both {
-            let mut said = String::new();
-            // No more than the word is there, so nothing is lost in the buffer.
-            let stdout = process.stdout.as_mut().expect("a pipe");
-            BufReader::with_capacity(word.len(), stdout).read_line(&mut said).expect("a line");
-            assert_eq!(said, word);
-        }
-        for process in &mut both {
-            process.stdin.as_mut().expect("a pipe").write_all(b"go\n").expect("it listens");
-        }
+    for word in ["ready", "done"] {
+        both.iter_mut().for_each(|process| process.wait_for_line(word).expect("the word"));
+        both.iter_mut().for_each(|process| process.write_line("go").expect("it reads"));
     }
-    for process in both {
-        assert!(process.wait_with_output().expect("its end").status.success());
-    }
+    both.iter_mut().for_each(|process| process.finish().expect("success"));
     let (json, plot) = (file("both.json"), file("both.svg"));
     let table = loadgen(&["merge", &names[0], &names[1], "--json", &json, "--plot", &plot]).stdout;
     assert!(String::from_utf8_lossy(&table).contains("clients 20"), "{}", String::from_utf8_lossy(&table));

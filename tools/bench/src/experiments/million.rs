@@ -2,12 +2,11 @@
 
 use crate::{
     chart::{Chart, Series},
-    cluster::{Cluster, Shape},
+    cluster::{Cluster, programs},
     console::tell,
     findings::{Findings, Run},
-    fleet::{Load, Loader},
+    load::{Load, Loader},
     machine,
-    programs::Programs,
     settings::Settings,
 };
 use beckon_loadgen::{
@@ -16,6 +15,7 @@ use beckon_loadgen::{
     report::Report,
 };
 use beckon_ops::{clock::Clock, exit::Failure};
+use beckon_testbed::plan::Plan;
 use std::{fs, ops::Range};
 
 /// Clients that a node has room for beyond its share: who comes back goes to the next node, and not all nodes are
@@ -56,15 +56,15 @@ pub(crate) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<()
     let per_node = machine::clients_max().saturating_sub(ROOM).max(1);
     let nodes = settings.clients.div_ceil(per_node);
     check_machine(settings.clients, nodes)?;
-    let programs = Programs::of(settings)?;
+    let programs = programs(settings)?;
     let bare = Kernel::now();
     tell(&format!(
         "million: {nodes} connection-nodes, {ENDPOINT_NODES} endpoint-nodes, {nodes} load generators"
     ));
-    let shape = Shape::of(nodes as usize, ENDPOINT_NODES)
+    let shape = Plan::cluster(nodes as usize, ENDPOINT_NODES)
         // Each of them has a fraction of a processor.
-        .threads(1);
-    let mut cluster = Cluster::start(&programs, &shape)?;
+        .all("TOKIO_WORKER_THREADS", "1");
+    let mut cluster = Cluster::start(&programs, shape);
     let empty = Look::at(&cluster, &[]);
     let mut loaders = (0..nodes)
         .map(|index| loader(settings, &cluster, index, nodes))

@@ -1,8 +1,12 @@
 //! What loads a cluster: one load generator, or many.
 
-use crate::{cluster::Cluster, process::Process, programs};
+use crate::cluster::Cluster;
 use beckon_loadgen::{dialect::Dialect, report::Report};
 use beckon_ops::exit::Failure;
+use beckon_testbed::{
+    process::Process,
+    programs::{Program, Programs},
+};
 use std::{
     fmt::Display,
     fs,
@@ -25,7 +29,8 @@ impl Load {
     /// A load on all nodes of a cluster, of which `first` is the first.
     pub fn from(cluster: &Cluster, dialect: Dialect, first: usize) -> Self {
         let mut ws: Vec<String> = cluster.ws().iter().map(|address| format!("ws://{address}/")).collect();
-        ws.rotate_left(first % cluster.ws().len().max(1));
+        let first = first % ws.len();
+        ws.rotate_left(first);
         let http: Vec<String> = cluster.http().iter().map(|address| format!("http://{address}")).collect();
         let empty = Self { arguments: Vec::new() };
         empty.with("dialect", dialect.name()).with("ws", ws.join(",")).with("http", http.join(","))
@@ -38,15 +43,20 @@ impl Load {
         self
     }
 
-    /// Starts it.
+    /// Starts it. The load generator is that of the same build as this program, whatever is measured, so that both
+    /// sides of a comparison get the same load.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// It is missing.
     pub fn start(self, folder: &Path, name: &str) -> Result<Loader, Failure> {
+        let program = Programs::beside_this().map_err(Failure::usage)?.path(Program::Loadgen);
+        if !program.is_file() {
+            return Err(Failure::usage(format!("{} does not exist", program.display())));
+        }
         let json = folder.join(format!("{name}.json"));
         let arguments = self.with("json", json.display()).arguments;
-        let process = Process::start_talking(&programs::loadgen()?, &arguments, folder, name)?;
-        Ok(Loader { process, json })
+        let log = folder.join(format!("{name}.log"));
+        Ok(Loader { process: Process::start_talking(&program, &arguments, &[], &log), json })
     }
 
     /// Runs it to its end.
@@ -57,22 +67,22 @@ impl Load {
         self.start(cluster.folder(), "loadgen")?.report()
     }
 
-    /// Runs it to its end, and looks at something else when all clients are connected and idle.
+    /// Runs it to its end, and measures something else when all clients are connected and idle.
     ///
     /// # Errors
-    /// It fails, or the look does.
-    pub fn run_and_look<T>(
+    /// It fails.
+    pub fn run_and_measure<T>(
         self,
         cluster: &Cluster,
-        look: impl FnOnce() -> Result<T, Failure>,
+        measure: impl FnOnce() -> T,
     ) -> Result<(Report, T), Failure> {
         let mut loader = self.with("wait-stdin", true).start(cluster.folder(), "loadgen")?;
         loader.wait_for_word("ready")?;
-        let seen = look()?;
+        let measured = measure();
         loader.go_on()?;
         loader.wait_for_word("done")?;
         loader.go_on()?;
-        Ok((loader.report()?, seen))
+        Ok((loader.report()?, measured))
     }
 }
 
@@ -84,23 +94,24 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Waits until it says how far it is.
+    /// Waits until it writes this word: `ready` when all clients are connected, `done` when the last notification has
+    /// been delivered.
     ///
     /// # Errors
-    /// It ends before.
+    /// It ends first.
     pub fn wait_for_word(&mut self, word: &str) -> Result<(), Failure> {
-        self.process.wait_for_word(word)
+        self.process.wait_for_line(word).map_err(Failure::unavailable)
     }
 
-    /// Has it go on.
+    /// Lets it continue after a word.
     ///
     /// # Errors
     /// It has ended.
     pub fn go_on(&mut self) -> Result<(), Failure> {
-        self.process.go_on()
+        self.process.write_line("go").map_err(Failure::unavailable)
     }
 
-    /// The number of its process.
+    /// The id of its process.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
@@ -110,7 +121,7 @@ impl Loader {
     /// # Errors
     /// It has failed.
     pub fn report(mut self) -> Result<Report, Failure> {
-        self.process.finish()?;
+        self.process.finish().map_err(Failure::unavailable)?;
         let text = fs::read_to_string(&self.json).map_err(Failure::unavailable)?;
         serde_json::from_str(&text).map_err(Failure::software)
     }
