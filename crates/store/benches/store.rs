@@ -235,7 +235,7 @@ fn hello_one_channel(bencher: Bencher<'_, '_>, case: Case) {
     });
 }
 
-/// What each message costs before it is answered. A client has up to some tens of them.
+/// What each message costs before it is answered. A client has up to a few tens of them.
 #[divan::bench(args = CASES, sample_count = 200, sample_size = 16, max_time = 5)]
 fn put_message(bencher: Bencher<'_, '_>, case: Case) {
     let mut bed = Bed::make(case, Dialect::WebPush);

@@ -19,7 +19,7 @@ const STEP_TIMEOUT: Duration = Duration::from_millis(600);
 /// On a busy machine a step may end this much after its time limit.
 const STEP_END: Duration = Duration::from_secs(5);
 
-/// Attempts until a store must have recovered. Each takes at most [`STEP_TIMEOUT`].
+/// Attempts until a store must have recovered. Each ends within [`STEP_TIMEOUT`].
 const RECOVERY_STEPS_MAX: u32 = 100;
 
 async fn open(url: &str) -> RedisStore {

@@ -128,7 +128,7 @@ async fn a_message_expires_in_redis_and_its_field_is_removed_by_the_next_script(
         accepted(&store, about(1, put)).await;
         assert_eq!(fields(), kept + 2);
         let_short_pass().await;
-        assert_eq!(fields(), kept + 2, "nobody has met them");
+        assert_eq!(fields(), kept + 2, "no script has come across them");
     };
     expired(2).await;
     assert_eq!(fetch(&store, &client, None, 10).await, Default::default());
