@@ -1,8 +1,8 @@
-//! From a TCP connection to a WebSocket: the upgrade, and the few plain requests that load balancers send to
-//! the same port.
+//! From a TCP connection to a WebSocket: the upgrade, and the few plain requests that load balancers send to the same
+//! port.
 //!
-//! hyper serves the requests; once it has answered one with 101, the connection is taken back from it and
-//! nothing of it remains.
+//! hyper serves the requests. Once it has answered one with 101, the TCP connection is taken back and all of hyper's
+//! state is dropped.
 
 use crate::{metrics::Upgrade, node::Node, registry::Registration, socket::Socket};
 use beckon_node::admin::{Admin, Audience};
@@ -21,16 +21,16 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
-/// Time from the TCP connection to the upgrade. Then the connection is dropped.
+/// Time limit for the upgrade, from the TCP connection. Then the connection is dropped.
 pub(crate) const UPGRADE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Size of a request's head, in bytes, beyond which it is refused by 431.
+/// Longest head of a request, in bytes. A longer one is refused with 431.
 const HEAD_LEN_MAX: usize = 16 * 1024;
 
-/// The subprotocol that is selected if the user agent offers it.
+/// The subprotocol that is selected if the user agent offers it (PROTOCOL.md section 1.4).
 const SUBPROTOCOL: &str = "push-notification";
 
-/// What the handshake needs to know besides the node.
+/// Upgrades TCP connections to WebSockets.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     /// The node.
@@ -39,11 +39,11 @@ pub(crate) struct Handshake {
     pub(crate) admin: Arc<Admin>,
     /// A second path for WebSockets besides `/` (`ws_path`).
     pub(crate) ws_path: Option<String>,
-    /// Origins whose pages may connect; all may if it is empty (`allowed_origins`).
+    /// Origins of pages that may connect (`allowed_origins`). Empty: all.
     pub(crate) allowed_origins: Vec<Origin>,
 }
 
-/// Scheme, host and port, in lower case and without the scheme's own port.
+/// Scheme, host and port, in lower case and without the default port of the scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(String);
 
@@ -60,29 +60,30 @@ impl std::str::FromStr for Origin {
         if uri.path() != "/" || text.ends_with('/') || uri.query().is_some() || text.contains('@') {
             return Err("has more than scheme, host and port".into());
         }
-        let own_port = match scheme {
+        let default_port = match scheme {
             "http" | "ws" => Some(80),
             "https" | "wss" => Some(443),
             _ => None,
         };
-        Ok(Self(match uri.port_u16().filter(|port| Some(*port) != own_port) {
+        Ok(Self(match uri.port_u16().filter(|port| Some(*port) != default_port) {
             Some(port) => format!("{scheme}://{host}:{port}"),
             None => format!("{scheme}://{host}"),
         }))
     }
 }
 
-/// A place that an accepted upgrade leaves behind for [`Handshake::upgrade`].
+/// Where an accepted request is left for [`Handshake::upgrade`].
 type Accepted = Arc<Mutex<Option<(OnUpgrade, Registration)>>>;
 
 impl Handshake {
-    /// Serves requests until one of them has been upgraded. `None` if the peer left, or took too long.
+    /// Serves requests until one of them is upgraded. `None` if the peer leaves or takes longer than
+    /// [`UPGRADE_TIMEOUT`].
     pub(crate) async fn upgrade(self: Arc<Self>, tcp: TcpStream) -> Option<(Socket, Registration)> {
         let accepted = Accepted::default();
-        let (handshake, place) = (self.clone(), accepted.clone());
+        let (handshake, slot) = (self.clone(), accepted.clone());
         let service = service_fn(move |request| {
-            let (handshake, place) = (handshake.clone(), place.clone());
-            async move { Ok::<_, Infallible>(handshake.answer(request, &place).await) }
+            let (handshake, slot) = (handshake.clone(), slot.clone());
+            async move { Ok::<_, Infallible>(handshake.answer(request, &slot).await) }
         });
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -97,7 +98,7 @@ impl Handshake {
         Some((socket, registration))
     }
 
-    async fn answer(&self, mut request: Request<Incoming>, place: &Accepted) -> Response<Full<Bytes>> {
+    async fn answer(&self, mut request: Request<Incoming>, accepted: &Accepted) -> Response<Full<Bytes>> {
         let path = request.uri().path();
         let is_websocket = path == "/" || self.ws_path.as_deref() == Some(path);
         if !is_websocket {
@@ -115,7 +116,7 @@ impl Handshake {
             response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
             return response;
         }
-        match self.accept(&mut request, place) {
+        match self.accept(&mut request, accepted) {
             Ok(response) => {
                 self.node.metrics.upgrade(Upgrade::Accepted);
                 response
@@ -131,7 +132,7 @@ impl Handshake {
     fn accept(
         &self,
         request: &mut Request<Incoming>,
-        place: &Accepted,
+        accepted: &Accepted,
     ) -> Result<Response<Full<Bytes>>, Refusal> {
         let response = create_response_with_body(request, Full::default);
         let mut response = response.map_err(|error| Refusal::Malformed(error.to_string()))?;
@@ -146,7 +147,7 @@ impl Handshake {
             let selected = HeaderValue::from_static(SUBPROTOCOL);
             response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, selected);
         }
-        *place.lock() = Some((hyper::upgrade::on(request), registration));
+        *accepted.lock() = Some((hyper::upgrade::on(request), registration));
         Ok(response)
     }
 
@@ -169,7 +170,7 @@ fn offers_subprotocol(request: &Request<Incoming>) -> bool {
 
 /// Why a request is not upgraded.
 enum Refusal {
-    /// It is not a WebSocket upgrade as RFC 6455 has it.
+    /// It is not a WebSocket upgrade (RFC 6455 section 4.2.1).
     Malformed(String),
     ForeignOrigin,
     Draining,

@@ -12,33 +12,33 @@ use prometheus_client::{
 };
 use std::{fmt, sync::Arc};
 
-/// The measurements of a connection-node. The number of open sockets is not among them: it is read from the
-/// registry at each scrape ([`Open`]).
+/// The metrics of a connection-node, except the number of open sockets, which is read from the registry at each
+/// scrape ([`Open`]).
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    /// Upgrade requests by what became of them.
+    /// Upgrade requests by outcome.
     pub(crate) upgrades: Family<UpgradeLabels, Counter>,
     /// Text messages queued to sockets.
     pub(crate) messages_sent: Counter,
-    /// Notifications from endpoint-nodes by kind and receipt.
+    /// Notifications from endpoint-nodes, by kind and receipt.
     parcels: Family<ParcelLabels, Counter>,
     /// Sockets closed by this node, by close code.
     closes: Family<CloseLabels, Counter>,
-    /// Sockets dropped without waiting any longer: the peer did not drain its socket or answer a Close frame.
+    /// Sockets dropped because the peer did not drain its socket or answer a Close frame in time.
     pub(crate) sockets_dropped: Counter,
     /// Older sockets, here or on another node, that a newer hello replaced.
     pub(crate) evictions: Counter,
     /// Store steps that failed.
     pub(crate) steps_failed: Counter,
     /// What Web Push user agents reported about messages and channels.
-    told: Family<ToldLabels, Counter>,
-    /// Times that the broadcasts were found changed.
+    client_reports: Family<ReportLabels, Counter>,
+    /// Changes of the broadcasts that this node has seen.
     pub(crate) broadcast_changes: Counter,
-    /// Connections moved to another place in memory, so that the memory of those that left is given back.
+    /// Connections moved in memory, so that the memory of those that left is given back.
     pub(crate) connections_moved: Counter,
 }
 
-/// `connections`: the sockets that are open now.
+/// The metric `connections`: the sockets that are open now.
 #[derive(Debug)]
 pub(crate) struct Open(pub(crate) Arc<Connections>);
 
@@ -50,14 +50,14 @@ impl Collector for Open {
     }
 }
 
-/// What became of an upgrade request.
+/// The labels of `upgrades`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct UpgradeLabels {
     /// The outcome.
     pub(crate) outcome: Upgrade,
 }
 
-/// What became of an upgrade request.
+/// The outcome of an upgrade request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Upgrade {
     Accepted,
@@ -86,14 +86,14 @@ struct ParcelLabels {
     receipt: ReceiptLabel,
 }
 
-/// What a parcel has in it.
+/// What a parcel contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     /// A SimplePush write.
     Update,
     /// A Web Push message.
     Message,
-    /// That something was stored and could not be handed over.
+    /// Word that something was stored and could not be handed over.
     Missed,
 }
 
@@ -133,14 +133,14 @@ impl EncodeLabelValue for ReceiptLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ToldLabels {
-    what: ToldLabel,
+struct ReportLabels {
+    report: ReportLabel,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct ToldLabel(ClientReport);
+struct ReportLabel(ClientReport);
 
-impl EncodeLabelValue for ToldLabel {
+impl EncodeLabelValue for ReportLabel {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         let text = match self.0 {
             ClientReport::Delivered => "delivered",
@@ -165,7 +165,7 @@ struct CloseLabels {
 }
 
 impl Metrics {
-    /// Measurements that the registry knows of.
+    /// Metrics that the registry exports.
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let Self {
@@ -176,7 +176,7 @@ impl Metrics {
             sockets_dropped,
             evictions,
             steps_failed,
-            told,
+            client_reports,
             broadcast_changes,
             connections_moved,
         } = &metrics;
@@ -195,15 +195,19 @@ impl Metrics {
         );
         registry.register("evictions", "Older sockets that a newer hello replaced", evictions.clone());
         registry.register("steps_failed", "Store steps that failed", steps_failed.clone());
-        registry.register("told", "What Web Push clients told of messages and channels", told.clone());
+        registry.register(
+            "client_reports",
+            "What Web Push clients reported about messages and channels",
+            client_reports.clone(),
+        );
         registry.register(
             "broadcast_changes",
-            "Times that the broadcasts were found changed",
+            "Changes of the broadcasts that this node has seen",
             broadcast_changes.clone(),
         );
         registry.register(
             "connections_moved",
-            "Connections moved in memory to give back that of connections that left",
+            "Connections moved in memory to give back the memory of those that left",
             connections_moved.clone(),
         );
         metrics
@@ -221,7 +225,7 @@ impl Metrics {
 
     /// Counts what a user agent reported.
     pub(crate) fn client_report(&self, report: ClientReport) {
-        self.told.get_or_create(&ToldLabels { what: ToldLabel(report) }).inc();
+        self.client_reports.get_or_create(&ReportLabels { report: ReportLabel(report) }).inc();
     }
 
     /// Counts a socket that this node closes.

@@ -98,7 +98,7 @@ impl Node {
         let Some(suppressed) = self.step_failures.admit(error.cause(), self.clock.now_ms()) else {
             return;
         };
-        let message = "the store did not perform a step of a connection";
+        let message = "the store did not perform a step";
         match error {
             StoreError::Unavailable { .. } => tracing::warn!(%error, suppressed, message),
             StoreError::Unreadable(_) => tracing::error!(%error, suppressed, message),

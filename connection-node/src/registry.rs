@@ -1,4 +1,4 @@
-//! The registry: connection id -> mailbox, for the sockets of this node.
+//! The registry: from connection ids to mailboxes, for the connections of this node.
 //!
 //! There is no map from UAIDs. A presence that was read from the store names the connection, so finding it is
 //! indexing into a slab, and a client costs one slot.
@@ -13,7 +13,7 @@ use std::sync::{
 };
 use tokio::sync::oneshot;
 
-/// Number of independently locked parts. A power of two.
+/// Number of independently locked shards. A power of two.
 const SHARDS: usize = 32;
 
 /// The connections of this node.

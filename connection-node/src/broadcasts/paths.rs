@@ -69,6 +69,9 @@ pub(crate) fn paths(
                 Ok(response) => return response,
                 Err(refusal) => refusal,
             };
+            if let Refusal::Store(error) = &refusal {
+                node.step_failed(error);
+            }
             let mut response = admin.error(refusal.status(), &refusal.to_string());
             if let Refusal::Method(allowed) = refusal {
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));

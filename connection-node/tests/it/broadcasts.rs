@@ -14,7 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Sends a request on a connection of its own; status, head and body of the answer.
+/// Sends a request on a connection of its own. Returns the status, head and body of the response.
 async fn request(admin: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(admin).await.unwrap();
     let length = body.len();
@@ -33,12 +33,12 @@ async fn set(node: &TestNode, id: &str, version: &str) {
     assert_eq!((status, body.as_str()), (204, ""));
 }
 
-/// Waits until the node has found so many changes.
+/// Waits until the node has seen this many changes.
 async fn found(node: &TestNode, changes: u64) {
     node.until("broadcast_changes_total", |found| found >= changes).await;
 }
 
-/// A Web Push socket that says in its hello which broadcasts it has, and what it is told of them.
+/// A Web Push socket that subscribes with these versions in its hello, and the broadcasts in the reply.
 async fn subscriber(node: &TestNode, broadcasts: &str) -> (Wire, serde_json::Value) {
     let mut wire = Wire::upgraded(node.address).await;
     let hello = format!(r#"{{"messageType":"hello","use_webpush":true,"broadcasts":{broadcasts}}}"#);
@@ -69,10 +69,10 @@ async fn broadcasts_are_set_listed_and_removed() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_done_says_why() {
+async fn a_refused_request_says_why() {
     let node = TestNode::start(&[]).await;
     let (id, version) = ("i".repeat(BROADCAST_ID_LEN_MAX + 1), "v".repeat(BROADCAST_VERSION_LEN_MAX + 1));
-    for (method, path, body, status, told) in [
+    for (method, path, body, status, reason) in [
         ("PUT", format!("/broadcasts/{id}"), "1", 400, "a broadcast id has"),
         ("PUT", "/broadcasts/errors".into(), "1", 400, "a broadcast id has"),
         ("PUT", "/broadcasts/a%20b".into(), "1", 400, "a broadcast id has"),
@@ -89,14 +89,14 @@ async fn a_request_that_is_not_done_says_why() {
         assert_eq!(answered, status, "{method} {path}: {text}");
         let body: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(body["code"], status);
-        assert!(body["message"].as_str().unwrap().contains(told), "{method} {path}: {text}");
+        assert!(body["message"].as_str().unwrap().contains(reason), "{method} {path}: {text}");
         assert_eq!(status == 405, head.contains("allow: "), "{head}");
     }
     node.stop().await;
 }
 
 #[tokio::test]
-async fn there_is_a_limit_to_the_number_of_broadcasts() {
+async fn the_number_of_broadcasts_is_limited() {
     let node = TestNode::start(&[]).await;
     for number in 0..BROADCASTS_MAX {
         let id = BroadcastId::parse(&format!("id/{number}")).unwrap();
@@ -110,23 +110,23 @@ async fn there_is_a_limit_to_the_number_of_broadcasts() {
 }
 
 #[tokio::test]
-async fn a_change_reaches_those_who_subscribed_and_nobody_else() {
+async fn a_change_reaches_only_its_subscribers() {
     let node = TestNode::start(&[]).await;
     set(&node, "news/main", "\"41\"").await;
     found(&node, 1).await;
-    let (mut current, told) = subscriber(&node, r#"{"news/main":"\"41\"","x/y":"1"}"#).await;
-    assert_eq!(told, serde_json::json!({"errors": {"x/y": "Broadcast not found"}}));
-    let (mut behind, told) = subscriber(&node, r#"{"news/main":"\"40\""}"#).await;
-    assert_eq!(told, serde_json::json!({"news/main": "\"41\""}));
-    let (mut other, told) = subscriber(&node, "{}").await;
-    assert_eq!(told, serde_json::json!({}));
+    let (mut current, reply) = subscriber(&node, r#"{"news/main":"\"41\"","x/y":"1"}"#).await;
+    assert_eq!(reply, serde_json::json!({"errors": {"x/y": "Broadcast not found"}}));
+    let (mut behind, reply) = subscriber(&node, r#"{"news/main":"\"40\""}"#).await;
+    assert_eq!(reply, serde_json::json!({"news/main": "\"41\""}));
+    let (mut other, reply) = subscriber(&node, "{}").await;
+    assert_eq!(reply, serde_json::json!({}));
     set(&node, "news/main", "\"42\"").await;
     let change = r#"{"messageType":"broadcast","broadcasts":{"news/main":"\"42\""}}"#;
     assert_eq!(current.text().await, change);
     assert_eq!(behind.text().await, change);
     set(&node, "x/y", "7").await;
     found(&node, 3).await;
-    // Whoever subscribes later than the hello hears of later changes, too. A reply shows that nothing came before.
+    // A socket can subscribe after its hello. That this reply comes first shows that nothing was sent before.
     let subscribe = r#"{"messageType":"broadcast_subscribe","broadcasts":{"x/y":"6"}}"#;
     other.send(TEXT, subscribe.as_bytes()).await;
     assert_eq!(other.text().await, r#"{"messageType":"broadcast","broadcasts":{"x/y":"7"}}"#);
@@ -141,7 +141,7 @@ async fn a_change_reaches_those_who_subscribed_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn many_subscribers_are_all_told_of_the_last_of_many_changes() {
+async fn all_subscribers_receive_the_last_of_many_changes() {
     let node = TestNode::start(&[]).await;
     set(&node, "a", "0").await;
     found(&node, 1).await;
@@ -167,14 +167,14 @@ async fn a_node_that_starts_knows_the_broadcasts_before_its_first_hello() {
         store.set_broadcast(id, version).await.unwrap().unwrap();
     })
     .await;
-    let (wire, told) = subscriber(&node, r#"{"a":"0"}"#).await;
-    assert_eq!(told, serde_json::json!({"a": "1"}));
+    let (wire, reply) = subscriber(&node, r#"{"a":"0"}"#).await;
+    assert_eq!(reply, serde_json::json!({"a": "1"}));
     drop(wire);
     node.stop().await;
 }
 
 #[tokio::test]
-async fn while_the_store_is_away_the_node_goes_on_with_what_it_knows() {
+async fn the_node_keeps_its_broadcasts_while_the_store_is_unavailable() {
     let mut redis = RedisServer::start_with(Options { appendonly: true, ..Options::default() });
     let node = TestNode::start_over(&redis.url(), &[("BECKON_STORE_TIMEOUT", "2s")], async |_| {}).await;
     set(&node, "a", "1").await;
@@ -188,8 +188,8 @@ async fn while_the_store_is_away_the_node_goes_on_with_what_it_knows() {
     for (method, path, body) in
         [("GET", "/broadcasts", ""), ("PUT", "/broadcasts/a", "2"), ("DELETE", "/broadcasts/a", "")]
     {
-        let (status, _, told) = request(node.admin, method, path, body).await;
-        assert_eq!(status, 503, "{method} {path}: {told}");
+        let (status, _, body) = request(node.admin, method, path, body).await;
+        assert_eq!(status, 503, "{method} {path}: {body}");
     }
     redis.restart();
     while request(node.admin, "PUT", "/broadcasts/a", "2").await.0 != 204 {

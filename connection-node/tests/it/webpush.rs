@@ -14,7 +14,7 @@ use std::time::Duration;
 
 const CHANNEL: &str = "4f0c6a3e-8f55-4d0b-b7b4-2a9d11c0e6ff";
 
-/// A first byte for a binary frame.
+/// The first byte of a binary frame.
 const BINARY: u8 = 0x82;
 
 /// The next message.
@@ -22,7 +22,7 @@ async fn read(wire: &mut Wire) -> Value {
     serde_json::from_str(&wire.text().await).unwrap()
 }
 
-/// A socket of a Web Push client, with its UAID; of a new one if none is given.
+/// A socket that has said hello, and its UAID: the given one, or a new one.
 async fn greeted(node: &TestNode, uaid: Option<&str>) -> (Wire, String) {
     let mut wire = Wire::upgraded(node.address).await;
     let hello = json!({"messageType": "hello", "use_webpush": true, "uaid": uaid});
@@ -32,7 +32,7 @@ async fn greeted(node: &TestNode, uaid: Option<&str>) -> (Wire, String) {
     (wire, reply["uaid"].as_str().unwrap().to_owned())
 }
 
-/// The same with one registered channel.
+/// A socket of a new client with one registered channel, and its UAID.
 async fn registered(node: &TestNode) -> (Wire, String) {
     let (mut wire, uaid) = greeted(node, None).await;
     let register = json!({"messageType": "register", "channelID": CHANNEL});
@@ -73,7 +73,7 @@ async fn post(node: &TestNode, uaid: &str, body: &[u8], ttl: Duration) -> Option
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn a_message_that_is_handed_over_comes_until_it_is_acknowledged() {
+async fn a_message_is_sent_on_each_socket_until_it_is_acknowledged() {
     let node = TestNode::start(&[]).await;
     let (mut wire, uaid) = registered(&node).await;
     assert_eq!(post(&node, &uaid, b"one", MINUTE).await, Some(Receipt::Delivered));
@@ -117,7 +117,7 @@ async fn a_binary_frame_ends_a_web_push_conversation() {
 }
 
 #[tokio::test]
-async fn web_push_clients_are_taken_above_the_threshold() {
+async fn web_push_clients_are_accepted_above_the_redirect_threshold() {
     let settings = [("BECKON_MAX_CONNECTIONS", "2"), ("BECKON_REDIRECT_THRESHOLD", "0")];
     let node = TestNode::start(&settings).await;
     let mut simple = Wire::upgraded(node.address).await;
@@ -130,7 +130,7 @@ async fn web_push_clients_are_taken_above_the_threshold() {
 }
 
 #[tokio::test]
-async fn the_settings_of_web_push_are_heeded() {
+async fn the_settings_of_web_push_take_effect() {
     let settings =
         [("BECKON_BATCH_SIZE", "2"), ("BECKON_MAX_CHANNELS_WP", "1"), ("BECKON_PING_MIN_WP", "1h")];
     let node = TestNode::start(&settings).await;
@@ -181,7 +181,7 @@ async fn a_client_that_does_not_read_gets_all_messages_later() {
 }
 
 #[tokio::test]
-async fn what_user_agents_tell_is_counted() {
+async fn reports_of_user_agents_are_counted() {
     let node = TestNode::start(&[]).await;
     let (mut wire, uaid) = registered(&node).await;
     post(&node, &uaid, b"one", MINUTE).await;
@@ -196,9 +196,9 @@ async fn what_user_agents_tell_is_counted() {
     assert_eq!(read(&mut wire).await["status"], 200);
     let metrics = node.metrics().await;
     for line in [
-        r#"told_total{what="handler_threw"} 1"#,
-        r#"told_total{what="no_receiver"} 1"#,
-        r#"told_total{what="permission_revoked"} 1"#,
+        r#"client_reports_total{report="handler_threw"} 1"#,
+        r#"client_reports_total{report="no_receiver"} 1"#,
+        r#"client_reports_total{report="permission_revoked"} 1"#,
         r#"parcels_total{kind="message",receipt="delivered"} 1"#,
     ] {
         assert!(metrics.contains(line), "{line} in {metrics}");

@@ -1,4 +1,4 @@
-//! A WebSocket client that sends and reads bytes (RFC 6455), so that it can do what libraries do not let one do.
+//! A WebSocket client that sends and reads bytes (RFC 6455), so that it can do what libraries do not allow.
 
 use std::{net::SocketAddr, time::Duration};
 use tokio::{

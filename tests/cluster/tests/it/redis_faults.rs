@@ -15,7 +15,7 @@ use beckon_testbed::{
     until,
 };
 use serde_json::json;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 fn durable() -> Options {
     Options { appendonly: true, ..Options::default() }
@@ -120,6 +120,42 @@ async fn a_paused_redis_is_answered_for_in_bounded_time() {
     }
     assert!(versions.is_sorted(), "{versions:?}");
     expect_a_working_cluster(&stage).await;
+}
+
+#[tokio::test]
+async fn a_connection_node_logs_once_why_the_store_failed() {
+    let redis = RedisServer::start();
+    let plan = Plan::new(Shape::Cluster).store(redis.url()).all("BECKON_STORE_TIMEOUT", "300ms");
+    let stage = Stage::own(plan);
+    let known = stage.registered().await;
+    known.client.leave().await;
+    let node = stage.node("c0");
+    let expect_refused_hellos = async || {
+        for _ in 0..3 {
+            let mut client = Stage::client_of(node).await;
+            client.send(&json!({"messageType": "hello", "uaid": known.uaid, "channelIDs": []})).await;
+            client.expect_close(1011).await;
+        }
+    };
+    let damage = "for _, key in ipairs(redis.call('KEYS', 'c{*')) do redis.call('SET', key, 'damaged') end";
+    redis.command(&["EVAL", damage, "0"]);
+    expect_refused_hellos().await;
+    redis.pause();
+    expect_refused_hellos().await;
+    redis.resume();
+    let log = node.log();
+    let mut logged = Vec::new();
+    for line in log.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        if event["message"] == "the store did not perform a step" {
+            let (cause, _) = event["error"].as_str().unwrap().split_once(':').unwrap();
+            logged.push((event["level"].as_str().unwrap().to_owned(), cause.to_owned()));
+        }
+    }
+    assert!(logged.contains(&("ERROR".into(), "store record unreadable".into())), "{log}");
+    assert!(logged.contains(&("WARN".into(), "store unavailable (timeout)".into())), "{log}");
+    let once: BTreeSet<_> = logged.iter().collect();
+    assert_eq!(once.len(), logged.len(), "{log}");
 }
 
 #[tokio::test]
