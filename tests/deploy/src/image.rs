@@ -22,6 +22,8 @@ pub(crate) struct Image {
     pub(crate) root: Root,
     /// Variables that every program in it has.
     pub(crate) environment: BTreeMap<String, String>,
+    /// Variables of the build, which programs in it do not have.
+    arguments: BTreeMap<String, String>,
     /// Who programs run as.
     pub(crate) user: String,
     /// Where they are started.
@@ -80,6 +82,7 @@ impl Image {
         Self {
             root,
             environment: BTreeMap::from([("PATH".to_owned(), PATH.to_owned())]),
+            arguments: BTreeMap::new(),
             user: "root".to_owned(),
             workdir: "/".to_owned(),
             command: Vec::new(),
@@ -171,7 +174,7 @@ impl Build<'_> {
                 image.root = self.copy(image, stage.as_deref(), sources, to)?;
             }
             Instruction::Arg { name, value } => {
-                image.environment.insert(name.clone(), value.clone());
+                image.arguments.insert(name.clone(), value.clone());
             }
             Instruction::Workdir(path) => {
                 image.workdir.clone_from(path);
@@ -190,8 +193,10 @@ impl Build<'_> {
 
     fn run(&self, image: &Image, line: &str) -> Result<Root> {
         ensure!(image.user == "root", "RUN as another user is not supported");
+        let mut variables = image.environment.clone();
+        variables.extend(image.arguments.clone());
         let environment: Vec<String> =
-            image.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let toolchain = if image.has_toolchain { "rust" } else { "" };
         let what = ["RUN", line, &environment.join("\n"), &image.workdir, toolchain];
         image.root.with_layer(self.folders, &what, |mounted, log| {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 pub(crate) use rustix::process::Signal;
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, Resource, getrlimit, kill_process};
 use std::{
     fs::File,
     io::Write as _,
@@ -79,6 +79,12 @@ pub(crate) fn within<T>(
         ensure!(Instant::now() < end, "{what}: not within {limit:?}");
         thread::sleep(POLL);
     }
+}
+
+/// Most open files that programs can have here, and so what takes the place of a higher limit. Raising it takes a right
+/// (CAP_SYS_RESOURCE) that not every machine gives to root.
+pub(crate) fn open_files_max() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
 }
 
 /// Waits for the end of a child.

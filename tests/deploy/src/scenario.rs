@@ -8,7 +8,7 @@ use crate::{
     image::{Built, Image},
     layers::{self, Mounted, Root, bind},
     network::{self, HUB, HUB_ADDRESS},
-    run::{Signal, end_of, signal, succeed, tail_of, until, within},
+    run::{Signal, end_of, open_files_max, signal, succeed, tail_of, until, within},
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use std::{
@@ -176,6 +176,15 @@ impl Cluster {
         if !service.command.is_empty() {
             words.clone_from(&service.command);
         }
+        let files_max = open_files_max();
+        let open_files = service.open_files.map(|(soft, hard)| (soft.min(files_max), hard.min(files_max)));
+        if open_files != service.open_files {
+            eprintln!("deploy: {name} gets {files_max} open files, which is all that there are here");
+            // HAProxy refuses to start with fewer files than maxconn needs: two for a connection. -n overrides maxconn.
+            if words.first().is_some_and(|program| program == "haproxy") {
+                words.extend(["-n".to_owned(), (files_max / 4).to_string()]);
+            }
+        }
         words.extend(stand_in.iter().flat_map(|stand_in| stand_in.also).map(|word| (*word).to_owned()));
         let mounted = root.mount(folders, name)?;
         let root = mounted.path().to_owned();
@@ -210,7 +219,7 @@ impl Cluster {
             user: user.to_owned(),
             workdir: workdir.to_owned(),
             environment,
-            open_files: service.open_files,
+            open_files,
             is_confined: service.is_confined,
         };
         let log = self.logs.join(format!("{name}.log"));
