@@ -24,8 +24,8 @@ pub(crate) enum Instruction {
     Run(String),
     /// Files from the context, or from an earlier stage.
     Copy { stage: Option<String>, sources: Vec<String>, to: String },
-    /// A variable of the build, with its default.
-    Arg { name: String, value: String },
+    /// A variable of the build, and its default; without one it is not set.
+    Arg { name: String, value: Option<String> },
     /// The directory of what follows, and of the program.
     Workdir(String),
     /// The user of what follows, and of the program.
@@ -86,8 +86,11 @@ fn instruction(parsed: &Parsed<'_>) -> Result<Instruction> {
             to: copy.dest.value.clone().into_owned(),
         },
         Parsed::Arg(arg) => {
-            let (name, value) = arg.arguments.value.split_once('=').context("ARG without a default")?;
-            Instruction::Arg { name: name.to_owned(), value: value.trim_matches('"').to_owned() }
+            let (name, value) = match arg.arguments.value.split_once('=') {
+                Some((name, value)) => (name, Some(value.trim_matches('"').to_owned())),
+                None => (arg.arguments.value.as_ref(), None),
+            };
+            Instruction::Arg { name: name.to_owned(), value }
         }
         Parsed::Workdir(workdir) => Instruction::Workdir(workdir.arguments.value.clone().into_owned()),
         Parsed::User(user) => Instruction::User(user.arguments.value.clone().into_owned()),
@@ -171,7 +174,7 @@ mod tests {
             sources: vec!["/x".into(), "/y".into()],
             to: "z/".into(),
         };
-        let arg = Instruction::Arg { name: "X".into(), value: "1 2".into() };
+        let arg = Instruction::Arg { name: "X".into(), value: Some("1 2".into()) };
         let run = Instruction::Run("one \\\n && two".into());
         assert_eq!(
             stages[0],

@@ -7,7 +7,7 @@ use crate::{
     folders::Folders,
     image::Built,
     network,
-    run::{PATIENCE, Signal, end_of, signal, tail_of, until},
+    run::{PATIENCE, Signal, end_of, signal, tail_of, within},
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use std::{
@@ -81,6 +81,9 @@ pub(crate) fn run(folders: &Folders, built: &Built) -> Result<()> {
 /// How often a block is tried: a reader, too, repeats a command if a program that was just started does not answer yet.
 const TRIES: u32 = 10;
 
+/// Time for a command that may have to compile everything.
+const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
+
 /// The time between two of them.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -119,8 +122,10 @@ fn run_block(
         }
         let command = actual.command(&step.command);
         eprintln!("deploy: $ {command}");
-        let done = terminal.step(&command, step, actual);
-        done.with_context(|| format!("$ {command}\n{}", tail_of(&terminal.log)))?;
+        if let Err(error) = terminal.step(&command, step, actual) {
+            terminal.kill()?;
+            return Err(error.context(format!("$ {command}\n{}", tail_of(&terminal.log))));
+        }
     }
     Ok(terminal)
 }
@@ -139,17 +144,24 @@ impl Terminal {
     /// Types a command and waits for what it prints. One of which the document shows nothing has to end well.
     fn step(&mut self, command: &str, step: &Step, actual: &mut Actual) -> Result<()> {
         let before = fs::read(&self.log)?.len();
+        // A command of cargo may have to compile everything.
+        let limit = if command.starts_with("cargo ") { BUILD_LIMIT } else { PATIENCE };
         writeln!(self.input, "{command}")?;
         if step.output.is_empty() {
             let mark = format!("--- {before} has ended");
             writeln!(self.input, "echo '{mark}'")?;
-            return self.printed(before, &mut |text| text.lines().any(|line| line == mark));
+            return self.printed(limit, before, &mut |text| text.lines().any(|line| line == mark));
         }
-        self.printed(before, &mut |text| actual.is_printed(&step.output, text))
+        self.printed(limit, before, &mut |text| actual.is_printed(&step.output, text))
     }
 
-    fn printed(&mut self, before: usize, is_enough: &mut dyn FnMut(&str) -> bool) -> Result<()> {
-        until("what the document shows", || {
+    fn printed(
+        &mut self,
+        limit: Duration,
+        before: usize,
+        is_enough: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<()> {
+        within(limit, "what the document shows", || {
             // Looked at first: what was printed before the end is printed then.
             let ended = self.shell.try_wait()?;
             let all = fs::read(&self.log)?;
@@ -161,6 +173,19 @@ impl Terminal {
                 None => Ok(None),
             }
         })
+    }
+
+    /// Kills everything that it runs.
+    fn kill(&mut self) -> Result<()> {
+        let pid = self.shell.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        self.shell.kill()?;
+        self.shell.wait()?;
+        for child in children.split_whitespace() {
+            // An error means that it has ended already.
+            let _ = signal(child.parse()?, Signal::KILL);
+        }
+        Ok(())
     }
 
     /// Presses Ctrl-C, at which every program that still runs ends well.

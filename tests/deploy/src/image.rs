@@ -174,7 +174,7 @@ impl Build<'_> {
                 image.root = self.copy(image, stage.as_deref(), sources, to)?;
             }
             Instruction::Arg { name, value } => {
-                image.arguments.insert(name.clone(), value.clone());
+                image.arguments.extend(value.iter().map(|value| (name.clone(), value.clone())));
             }
             Instruction::Workdir(path) => {
                 image.workdir.clone_from(path);
