@@ -1,98 +1,108 @@
 //! A client's conversation, without network, clock or store.
 //!
 //! ```text
-//!   socket frames ──▶ ┌─────────┐ ──▶ frames, close codes
+//!   messages ───────▶ ┌─────────┐ ──▶ messages, close codes
 //!   store outcomes ─▶ │ Session │ ──▶ one store step at a time
-//!   deliveries ─────▶ │         │ ──▶ sockets to evict
+//!   notifications ──▶ │         │ ──▶ sockets to evict
 //!   the clock ──────▶ └─────────┘ ──▶ the next deadline
 //! ```
 //!
-//! [`Session::handle`] takes one [`Input`] and appends the [`Effect`]s that the
-//! connection has to carry out, in order. It never waits and never fails.
+//! [`Session::handle`] takes one [`Input`] and appends the [`Effect`]s that the connection has to carry out, in order. It
+//! never waits and never fails.
 //!
 //! # Layout
 //!
-//! * [`session`]: the API and what both dialects share; below it `greeting` (the first hello and the choice of the
-//!   dialect), `registering` (channels come and go), `steps` (the queue of store steps), `ending` (closing, and
-//!   what comes after), `timers`, and the words of the API;
-//! * `simplepush`: what a SimplePush user agent may ask for, and what it is sent; below it `channels`, the
-//!   table of a connected client's channels;
-//! * `webpush`: the same for Web Push; below it `channels`, `progress` (what was sent and what follows) and
-//!   `subscriptions` (to broadcasts);
-//! * `message`: JSON in and out, below it what only one dialect says; `violation`: who is to blame, and the error
-//!   reply for it; `limits`.
+//! Each file uses only those above it in this list:
+//!
+//! * `api`: the words of the interface; `limits`: limits that are not settings; `identity`: a UAID and its spelling;
+//! * `violation`: what a user agent can do wrong, and what follows from it;
+//! * `message`: JSON in and out, below it what belongs to one dialect;
+//! * `steps`: the queue of store steps; `table`: a table of channels; `silence`: keep-alive;
+//! * `turn`: what a client needs to handle one input;
+//! * `simplepush`, below it `channels`: a SimplePush client;
+//! * `webpush`, below it `channels`, `progress` (what was sent and what follows) and `subscriptions` (to broadcasts): a Web
+//!   Push client;
+//! * `greeting`: the first hello, which chooses the dialect; `leaving`: what is done after the end;
+//! * `session`: knows who is at the other end, passes on what comes in, and turns a violation into a reply and a close.
+//!
+//! A client is a plain type whose methods take a `Turn`, and return a violation if a request breaks the rules. So each
+//! dialect can be read and tested without the other and without a session.
 //!
 //! # Invariants
 //!
-//! **Steps.** At most one store step is under way. Further ones wait in the order of their messages, and
-//! `Session::takes_messages` turns false when too many do. Pings and `purge` never wait.
+//! **Steps.** At most one store step is under way. Others wait in the order of their requests, and
+//! [`Session::takes_messages`] returns false while too many wait. Pings and `purge` are answered at once.
 //!
-//! **The table is what the user agent was told.** A channel enters it with a hello or with a `register` reply
-//! of status 200, and leaves it with an `unregister` reply of status 200 or, in SimplePush, when a snapshot lacks it. Nothing
-//! is sent for a channel outside the table. While a channel's `register` waits or is under way, a delivery for
-//! it only marks that request, and a look into the store follows the reply. While its `unregister` does, a
-//! delivery is dropped, and a look follows if the step fails.
+//! **The table has what the user agent knows.** A channel enters the table with a hello or with a `register` reply of
+//! status 200. It leaves with an `unregister` reply of status 200 or, in SimplePush, when a snapshot lacks it. Nothing is
+//! sent for a channel outside the table. While a channel's `register` is waiting or under way, a notification for it only
+//! marks that request, and the store is re-read after the reply. While its `unregister` is waiting or under way,
+//! notifications for it are dropped, and the store is re-read if the step fails.
 //!
-//! **What was acknowledged is not sent again.** An acknowledgement counts from the moment it comes in. An answer of
-//! the store that was given before the step of that acknowledgement still shows what it removes; the waiting
-//! acknowledgements are laid over it. If the step of an acknowledgement fails, a later look shows the update or
-//! message as pending, and it is sent again; in SimplePush that look is taken soon, in Web Push the next hello is
-//! waited for, unless there is another reason to look. In Web Push there is one more exception, since nothing is kept
-//! of a message once the step of its acknowledgement has begun: a delivery that comes after that (late, or a second
-//! time) is sent once more.
+//! **An acknowledgement counts at once.** What a user agent has acknowledged is not sent again. If the store answered a
+//! read before the step of an acknowledgement, the answer still has what the step removes, so waiting acknowledgements are
+//! subtracted from it. There are two exceptions. If the step of an acknowledgement fails, a later read finds the update or
+//! the message pending, and it is sent again; in SimplePush that read comes soon, in Web Push with the next hello unless
+//! there is another reason to read. And in Web Push, nothing is remembered about a message once the step of its
+//! acknowledgement is under way, so a notification that comes after that (late, or a second time) is sent once more.
 //!
-//! **A doubtful outcome is looked up.** A step that failed may have been performed. After a failed `register`,
-//! every first register of a channel on this socket is followed by a look, because the channel may have
-//! been stored, and written to, before. After a failed look another is taken
-//! (`limits::LOOK_AGAIN_AFTER`).
+//! **Doubt is resolved by reading.** A step that failed may have been performed. After a failed `register`, every first
+//! register of a channel on this socket is followed by a read, because the channel may have been stored, and written to,
+//! before. A read that failed is repeated (`limits::REREAD_AFTER`).
 //!
-//! **The end.** After [`Effect::Close`] nothing is sent, and only store outcomes are looked at.
-//! What was received is still performed, in order, except for reads; the first failure ends that. Then the
-//! UAID is released, unless the session knows that it does not own it (evicted, or told so by the store), and
-//! [`Effect::End`] is the last effect.
+//! **The end.** After [`Effect::Close`] nothing is sent, and only store outcomes have an effect. Requests that were
+//! received are still performed, in order, except for reads; the first failure ends that. Then the UAID is released,
+//! unless the session knows that it does not own it (it was evicted, or the store said so). [`Effect::End`] is the last
+//! effect.
 //!
 //! ## SimplePush: sequences
 //!
-//! Every write to a client's record has a higher [`beckon_types::Sequence`] than the
-//! writes before it. For each channel the session keeps the highest sequence that it knows to be superseded
-//! or sent (`known`):
+//! Every write to a client's record has a higher [`beckon_types::Sequence`] than the writes before it. For each channel
+//! the session keeps the highest sequence that it knows to be sent or superseded (`known`):
 //!
-//! * A delivery with a sequence up to `known` is dropped; any other is sent and becomes `known`. So deliveries
-//!   may come late, twice and in any order, and an older write never follows a newer one.
-//! * A snapshot says what is left of all writes up to its own sequence. It was taken some time ago, so it
-//!   counts for a channel only if `known` is not above it, and then becomes `known`: deliveries of the writes
-//!   that it includes are dropped when they come, because what was left of them has been sent.
-//! * A channel that was just registered starts at the sequence of that step, so that deliveries meant for a
-//!   former registration of the same channelID are dropped. Registering a channel that is in the table changes
-//!   its spelling only: a delivery of an earlier write may still be on its way, and has to be sent.
+//! * A notification with a sequence up to `known` is dropped; any other is sent and becomes `known`. So notifications may
+//!   come late, twice and in any order, and an older write never follows a newer one.
+//! * A snapshot shows what is left of all writes up to its own sequence. It was taken some time ago, so for a channel it
+//!   counts only if `known` is not above it. It then becomes `known`: notifications of writes that it includes are dropped,
+//!   because what was left of those writes has been sent.
+//! * A channel that was just registered starts at the sequence of that step, so notifications for a former registration of
+//!   the same channelID are dropped. Registering a channel that is in the table changes only its spelling: a notification
+//!   of an earlier write may still be on its way and has to be sent.
 //!
 //! ## Web Push: the backlog and its batches
 //!
-//! A look into the store is a fetch: the stored messages behind a position, a few at a time. The session keeps a note
-//! of every stored message that it has sent and that is neither acknowledged nor unregistered (`sent`).
+//! The store is read by fetches: each returns a few stored messages behind a position. The session remembers every stored
+//! message that it has sent and that is neither acknowledged nor unregistered (`sent`).
 //!
-//! * **Live.** A delivery is sent at once, whatever is outstanding, unless it was sent already, is acknowledged, is
-//!   less urgent than the user agent wants, or is for a former registration (`since`, as in SimplePush; at a hello
-//!   it is the sequence of the claim, because what was stored before is in the backlog).
-//! * **Batches.** What a fetch brings is sent by the same rules. At most `batch_size` messages that came out of the
-//!   backlog are outstanding: sent, and neither acknowledged nor expired. Fetches go on until there are so many, and
-//!   then again when none of them is outstanding any more. What a fetch brings and is not sent does not count.
-//! * **Starting over.** Whatever may have been passed over (a delivery that was missed or dropped for a step that
-//!   failed, a less urgent message that is wanted now) is behind the beginning of the backlog, so the backlog is read
-//!   again from there, as soon as a fetch under way is done and there is room in the batch. `sent` keeps what the user
-//!   agent has from being sent again.
-//! * **At rest.** Nothing is kept of a message that is not stored, and nothing is kept at all once all is
-//!   acknowledged and the backlog is at its end.
+//! * **Live.** A notification is sent at once, whatever is outstanding, unless it was sent already, is acknowledged, has
+//!   expired, is less urgent than the user agent wants, or belongs to a former registration (`since`, as in SimplePush; at
+//!   a hello it is the sequence of the claim, because what was stored before is in the backlog).
+//! * **Batches.** Fetched messages are sent by the same rules. At most `batch_size` messages from the backlog are
+//!   outstanding: sent, and neither acknowledged nor expired. Fetches continue until that many are, and then when none of
+//!   them is any more. Fetched messages that are not sent do not count.
+//! * **Starting over.** Anything that may have been passed over (a notification that was missed, or dropped during a step
+//!   that failed; a less urgent message that is wanted now) is found at the beginning of the backlog. So the backlog is
+//!   read again from there, as soon as a fetch under way is done and the batch has room. `sent` prevents that the user
+//!   agent gets messages again.
+//! * **At rest.** Nothing is remembered about messages that are not stored, and nothing at all once everything is
+//!   acknowledged and the backlog has been read to its end.
 //!
-//! So at any moment each stored message of a channel in the table either was sent on this socket, or is below the
-//! urgency that is wanted, or is behind the position where the backlog goes on, or its delivery (or word that it was
+//! So at any moment, each stored message of a channel in the table was sent on this socket, or is below the wanted
+//! urgency, or is behind the position where the backlog continues, or its notification (or the information that it was
 //! missed) is still to come.
 
 mod api;
+mod greeting;
+mod identity;
+mod leaving;
 mod limits;
 mod message;
 mod session;
+mod silence;
 mod simplepush;
+mod steps;
+mod table;
+mod turn;
 mod violation;
 mod webpush;
 

@@ -1,37 +1,36 @@
-//! Every limit of a session that is not a setting.
+//! Limits of a session that are not settings.
 
 use std::time::Duration;
 
-/// Steps that may wait behind the one under way. At this many the socket is not read until one is done.
+/// Most steps that wait behind the one under way. At this many, the socket is not read until one is done.
 pub(crate) const STEPS_WAITING_MAX: usize = 256;
 
-/// Bytes that the waiting steps may hold (above all the requests, which an error reply has to repeat). From
-/// this many on the socket is not read, so that one message of `max_message` bytes may come on top.
+/// Bytes that the waiting steps may hold, mostly requests that an error reply would have to repeat. At this many, the
+/// socket is not read, so one message of `max_message` bytes can come on top.
 pub(crate) const STEPS_WAITING_BYTES_MAX: usize = 64 * 1024;
 
-/// Acknowledgements that are put together into one step while it waits. A single message may bring more.
+/// Acknowledgements that are merged into one step while it waits. A single message may bring more.
 pub(crate) const ACKS_MERGED_MAX: usize = 256;
 
 /// Entries in one notification (PROTOCOL.md section 2.5).
 pub(crate) const UPDATES_PER_NOTIFICATION_MAX: usize = 100;
 
-/// Time after which the store is looked into again when a look failed, or when it could not keep an
-/// acknowledgement.
-pub(crate) const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// Wait before the store is re-read after a read failed, or after an acknowledgement could not be stored.
+pub(crate) const REREAD_AFTER: Duration = Duration::from_secs(10);
 
-/// A connected client's record is renewed after this part of `uaid_idle`.
+/// How often a connected client's record is renewed within `uaid_idle`.
 pub(crate) const RENEWALS_PER_UAID_IDLE: u32 = 3;
 
 /// Shortest time between two renewals, whatever `uaid_idle` is.
 pub(crate) const RENEWAL_MIN: Duration = Duration::from_secs(1);
 
-/// Updates whose retry is due within this part of `sp_retry_interval` are sent again together, so that many
-/// channels cause few looks into the store.
+/// Updates whose retries are due within this part of `sp_retry_interval` are sent again together, so that a client with
+/// many channels reads the store rarely.
 pub(crate) const RETRY_SLACK_PART: u32 = 8;
 
-/// Messages that a Web Push client was sent and has not acknowledged, of which the session keeps a note. When there
-/// are more, the oldest live ones are forgotten: they may be sent once more on the same socket.
+/// Unacknowledged Web Push messages that a session remembers. Beyond this many it forgets the oldest live ones, which
+/// may then be sent a second time on the same socket.
 pub(crate) const SENT_MAX: usize = 1024;
 
-/// Broadcasts that one socket may subscribe to. Further ones are refused under `errors`.
+/// Broadcasts that one socket may subscribe to. Further ones are reported in `errors`.
 pub(crate) const SUBSCRIPTIONS_MAX: usize = 100;

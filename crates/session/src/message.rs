@@ -1,12 +1,13 @@
 //! JSON in and out.
 //!
-//! A request is read in one pass, and the values of its members stay raw text until somebody needs them. An
-//! error reply repeats them unchanged, whatever they are.
+//! A request is read in one pass, and the values of its members stay raw text until they are needed. An error reply
+//! repeats them unchanged, whatever they are.
 
 pub(crate) mod simplepush;
 pub(crate) mod webpush;
 
-use beckon_types::{ChannelId, Spelling, Uaid};
+use crate::violation::Error;
+use beckon_types::{ChannelId, Dialect, Spelling, Uaid};
 use serde::{
     Deserializer as _,
     de::{MapAccess, SeqAccess, Visitor},
@@ -17,20 +18,29 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, fmt::Write as _};
 /// The reply to a ping and to `purge`.
 pub(crate) const EMPTY_OBJECT: &str = "{}";
 
-/// The text is not JSON, or not an object. There is no reply to that.
+/// How a message came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Frame {
+    /// In a text frame.
+    Text,
+    /// In a binary frame.
+    Binary,
+}
+
+/// The text is not JSON, or not an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotAnObject;
 
 /// What a message asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Something that waits for what was asked for before it.
+    /// A command, which waits for the commands before it.
     Command(Command),
     /// `ping`, or an empty object.
     Ping,
     /// `purge`.
     Purge,
-    /// None of these, or there is no type.
+    /// Anything else, or there is no `messageType`.
     Unknown,
 }
 
@@ -53,11 +63,11 @@ pub(crate) enum Command {
     Urgency,
 }
 
-/// A message of a user agent: the raw values of the members that mean something. The last one of a name
-/// counts.
+/// A message of a user agent: the raw values of the members that have a meaning. If a name occurs more than once, the
+/// last one counts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request<'a> {
-    /// The whole message, for the error reply.
+    /// The whole message, for an error reply.
     pub(crate) text: &'a str,
     has_members: bool,
     message_type: Option<&'a str>,
@@ -139,7 +149,7 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    /// What the message asks for. The value of `messageType` is compared without regard to case.
+    /// What the message asks for. Case does not matter in the value of `messageType`.
     pub(crate) fn kind(&self) -> Kind {
         if !self.has_members {
             return Kind::Ping;
@@ -160,11 +170,11 @@ impl<'a> Request<'a> {
         known.map_or(Kind::Unknown, |(_, kind)| *kind)
     }
 
-    /// The member `use_webpush`; other types than a boolean count as absent.
-    pub(crate) fn use_webpush(&self) -> Option<bool> {
+    /// The dialect that the member `use_webpush` names. Any other value than a boolean counts as absent.
+    pub(crate) fn dialect(&self) -> Option<Dialect> {
         match self.use_webpush {
-            Some("true") => Some(true),
-            Some("false") => Some(false),
+            Some("true") => Some(Dialect::WebPush),
+            Some("false") => Some(Dialect::SimplePush),
             Some(_) | None => None,
         }
     }
@@ -201,8 +211,8 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The text of a raw JSON string. One with half a surrogate pair cannot be represented and is returned with
-/// its escapes, so that it is not empty and equals nothing that is looked for.
+/// The text of a raw JSON string. A string with half a surrogate pair has no representation in Rust and is returned with
+/// its escapes: it is not empty and does not equal any name that is looked for.
 fn string(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if !inner.contains('\\') {
@@ -211,7 +221,7 @@ fn string(raw: &str) -> Option<Cow<'_, str>> {
     Some(serde_json::from_str(raw).map_or(Cow::Borrowed(inner), Cow::Owned))
 }
 
-/// Brings the raw name and the raw value of each member, in order.
+/// Calls `each` with the raw name and the raw value of each member, in order.
 fn for_each_member<'a>(text: &'a str, each: impl FnMut(&'a str, &'a str)) -> Result<(), NotAnObject> {
     struct Members<F>(F);
 
@@ -238,7 +248,7 @@ fn for_each_member<'a>(text: &'a str, each: impl FnMut(&'a str, &'a str)) -> Res
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct NotAnArray;
 
-/// Brings each raw element of a raw array, in order.
+/// Calls `each` with each raw element of a raw array, in order.
 fn for_each_element<'a>(raw: &'a str, each: impl FnMut(&'a str)) -> Result<(), NotAnArray> {
     struct Elements<F>(F);
 
@@ -260,19 +270,19 @@ fn for_each_element<'a>(raw: &'a str, each: impl FnMut(&'a str)) -> Result<(), N
     serde_json::Deserializer::from_str(raw).deserialize_seq(Elements(each)).map_err(|_| NotAnArray)
 }
 
-/// The error reply to a request: its members unchanged (the last one of each name), but for `status` and
-/// `error`, which are set, and `pushEndpoint` and those named in `without`, which are left out.
-pub(crate) fn error_reply(request: &str, (status, error): (u16, &str), without: &[&str]) -> String {
+/// The error reply to a request. It repeats the members of the request (the last one of each name), except for
+/// `pushEndpoint` and those in `omitted`, and sets `status` and `error`.
+pub(crate) fn error_reply(request: &str, (status, error): Error, omitted: &[&str]) -> String {
     let mut members = Vec::new();
     let mut last = BTreeMap::new();
     let parsed = for_each_member(request, |name, value| {
         let plain = string(name).unwrap_or_default();
-        if !["status", "error", "pushEndpoint"].contains(&&*plain) && !without.contains(&&*plain) {
+        if !["status", "error", "pushEndpoint"].contains(&&*plain) && !omitted.contains(&&*plain) {
             last.insert(plain, members.len());
             members.push((name, value));
         }
     });
-    debug_assert_eq!(parsed, Ok(()), "only a request that was read gets an error reply");
+    debug_assert_eq!(parsed, Ok(()), "only a request that could be read gets an error reply");
     let mut kept: Vec<usize> = last.into_values().collect();
     kept.sort_unstable();
     let mut out = String::with_capacity(request.len() + 48);
@@ -287,7 +297,7 @@ pub(crate) fn error_reply(request: &str, (status, error): (u16, &str), without: 
     out
 }
 
-/// The reply to an unregister that succeeded; `channel_id` is raw JSON.
+/// The reply to a successful unregister; `channel_id` is raw JSON.
 pub(crate) fn unregister_reply(channel_id: &str) -> String {
     ["{\"messageType\":\"unregister\",\"channelID\":", channel_id, ",\"status\":200}"].concat()
 }

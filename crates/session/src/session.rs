@@ -1,87 +1,55 @@
-//! The state machine: what may come in, what goes out.
-
-mod ending;
-mod greeting;
-mod registering;
-mod steps;
-mod timers;
+//! The state machine: who is at the other end, and who handles what comes in.
 
 use crate::{
-    api::{CloseCode, Context, Effect, Input, Settings},
-    message::{Command, EMPTY_OBJECT, Kind, Request, error_reply},
+    api::{Admission, CloseCode, Context, Effect, Input, Outcome, Settings, Step},
+    greeting::{Greeting, evict},
+    identity::Identity,
+    leaving::Leaving,
+    message::{Command, EMPTY_OBJECT, Frame, Kind, Request, error_reply, simplepush::hello_reply},
+    silence::Silence,
     simplepush::SimplePush,
+    steps::{Job, Steps},
+    turn::Turn,
     violation::Violation,
     webpush::WebPush,
 };
-use beckon_types::{Dialect, Moment, Notification, Presence, Spelling, Uaid};
-pub(crate) use steps::{Frame, Job, Steps};
-use timers::Silence;
+use beckon_types::{Backlog, Dialect, Hello, HelloOutcome, Moment, Notification, Presence, Snapshot};
+use std::{mem, str::Utf8Error};
 
-/// One client's conversation.
+/// The conversation on one connection.
+///
+/// It is a plain value. While [`Self::is_settled`], `peer`, `silence` and `pinged` are all that it consists of.
 #[derive(Debug, Clone)]
 pub struct Session {
-    pub(crate) presence: Presence,
-    /// The UAID that this socket owns or is claiming. Whoever sees none here has nothing to release.
-    pub(crate) identity: Option<Identity>,
-    pub(crate) client: Client,
-    pub(crate) steps: Steps,
+    /// Which connection this is.
+    presence: Presence,
+    peer: Peer,
+    steps: Steps,
     silence: Silence,
-    /// The last ping.
+    /// When the last ping came in.
     pinged: Option<Moment>,
-    phase: Phase,
 }
 
-/// A UAID as the user agent spells it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Identity {
-    pub(crate) uaid: Uaid,
-    pub(crate) spelling: Spelling,
-}
-
-/// Who is at the other end. The dialect that the first hello fixes is a variant here.
+/// Who is at the other end.
 #[derive(Debug, Clone)]
-pub(crate) enum Client {
-    /// Nobody has said hello with success.
-    Stranger {
-        /// When the socket was upgraded.
-        since: Moment,
-    },
-    /// A SimplePush user agent.
+enum Peer {
+    /// A user agent that has not said hello since its socket was upgraded at this time.
+    Stranger { since: Moment },
+    /// A user agent whose first hello is under way.
+    Greeting(Box<Greeting>),
+    /// A user agent that owns its UAID.
+    Client(Identity, Client),
+    /// Nobody who is sent anything: the socket is closed or has ended, but steps are left.
+    Leaving(Leaving),
+    /// Nobody, and nothing is left to do: [`Effect::End`] was emitted.
+    Gone,
+}
+
+/// A user agent that has said hello, by the dialect that the hello has fixed.
+#[derive(Debug, Clone)]
+enum Client {
     SimplePush(SimplePush),
-    /// A Web Push user agent.
     WebPush(WebPush),
-}
-
-impl Client {
-    /// The SimplePush user agent, if it is one.
-    pub(crate) fn simplepush(&mut self) -> Option<&mut SimplePush> {
-        match self {
-            Self::SimplePush(client) => Some(client),
-            Self::Stranger { .. } | Self::WebPush(_) => None,
-        }
-    }
-
-    /// The Web Push user agent, if it is one.
-    pub(crate) fn webpush(&mut self) -> Option<&mut WebPush> {
-        match self {
-            Self::WebPush(client) => Some(client),
-            Self::Stranger { .. } | Self::SimplePush(_) => None,
-        }
-    }
-}
-
-/// How far the conversation is from its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// It goes on.
-    Open,
-    /// Nothing is sent any more; the steps are finished.
-    Ending {
-        /// Whether this socket may still own the UAID.
-        release: bool,
-    },
-    /// [`Effect::End`] is out.
-    Over,
 }
 
 impl Session {
@@ -89,122 +57,176 @@ impl Session {
     pub fn new(now: Moment, presence: Presence) -> Self {
         Self {
             presence,
-            identity: None,
-            client: Client::Stranger { since: now },
+            peer: Peer::Stranger { since: now },
             steps: Steps::default(),
             silence: Silence::Heard(now),
             pinged: None,
-            phase: Phase::Open,
         }
     }
 
-    /// Takes one input and appends what has to be done.
+    /// Handles one input and appends what the connection has to do.
     pub fn handle(&mut self, context: &Context<'_>, input: Input<'_>, effects: &mut Vec<Effect>) {
         match input {
             Input::Store(outcome) => self.conclude(context, outcome, effects),
-            input if self.phase == Phase::Open => self.handle_open(context, input, effects),
-            // After the end nothing else matters.
-            Input::Text(_)
-            | Input::Binary(_)
-            | Input::Control
-            | Input::Notification { .. }
-            | Input::Broadcasts
-            | Input::Timer
-            | Input::Evicted
-            | Input::Drain
-            | Input::StoreLost
-            | Input::Broken(_)
-            | Input::Disconnected => {}
-        }
-    }
-
-    fn handle_open(&mut self, context: &Context<'_>, input: Input<'_>, effects: &mut Vec<Effect>) {
-        match input {
+            // After the end only outcomes matter.
+            _ if !self.is_open() => {}
             Input::Text(text) => {
                 self.silence = Silence::Heard(context.now);
-                self.take_message(context, text, Frame::Text, effects);
+                self.receive(context, Frame::Text, Ok(text), effects);
             }
             Input::Binary(bytes) => {
                 self.silence = Silence::Heard(context.now);
-                self.take_binary(context, bytes, effects);
+                self.receive(context, Frame::Binary, str::from_utf8(bytes), effects);
             }
             Input::Control => self.silence = Silence::Heard(context.now),
-            Input::Notification { arrived, notification } => {
-                self.notify(context, arrived, notification, effects);
+            Input::Notification { arrived, mut notification } => {
+                self.notify(context, arrived, &mut notification, effects);
             }
-            Input::Broadcasts => self.broadcasts_changed(context.broadcasts, effects),
+            Input::Broadcasts => {
+                if let Some((Client::WebPush(client), mut turn)) = self.turn(context, effects) {
+                    client.push_broadcasts(&mut turn);
+                }
+            }
             Input::Timer => self.check_time(context, effects),
-            Input::Evicted => self.close_disowned(effects),
+            Input::Evicted => self.disown(effects),
             Input::Drain => self.close(CloseCode::GoingAway, effects),
             Input::StoreLost => self.close(CloseCode::Error, effects),
             Input::Broken(code) => self.close(code, effects),
-            Input::Disconnected => self.wind_up(effects),
-            Input::Store(_) => {}
+            Input::Disconnected => self.leave(effects),
         }
     }
 
-    fn notify(
+    /// When [`Input::Timer`] is needed. `None` after the end, when only the store and the socket are waited for.
+    pub fn deadline(&self, settings: &Settings) -> Option<Moment> {
+        let silence = self.silence.deadline(settings).filter(|_| self.is_open());
+        silence.into_iter().chain(self.due(settings)).min()
+    }
+
+    /// When the hello timeout ends, or when the client has something to do by itself.
+    fn due(&self, settings: &Settings) -> Option<Moment> {
+        match &self.peer {
+            Peer::Stranger { since } => Some(*since + settings.hello_timeout),
+            Peer::Greeting(greeting) => Some(greeting.since + settings.hello_timeout),
+            // A read that is under way or waiting decides when the next one is due.
+            Peer::Client(..) if self.steps.is_reading() => None,
+            Peer::Client(_, Client::SimplePush(client)) => Some(client.due(settings)),
+            Peer::Client(_, Client::WebPush(client)) => Some(client.due(settings)),
+            Peer::Leaving(_) | Peer::Gone => None,
+        }
+    }
+
+    /// Whether [`Input::Notification`] and [`Input::Broadcasts`] may be brought now. While a hello is under way they
+    /// have to wait, because its reply comes first. Before the hello and after the end they are dropped.
+    pub fn takes_notifications(&self) -> bool {
+        !matches!(self.peer, Peer::Greeting(_))
+    }
+
+    /// Whether [`Input::Text`] and [`Input::Binary`] may be brought now. False while too many steps wait, and while a
+    /// message waits for the hello before it. Then the socket should not be read, so that TCP slows the peer down.
+    pub fn takes_messages(&self) -> bool {
+        match &self.peer {
+            Peer::Greeting(greeting) => greeting.held.is_empty(),
+            Peer::Client(..) => !self.steps.is_full(),
+            Peer::Stranger { .. } | Peer::Leaving(_) | Peer::Gone => true,
+        }
+    }
+
+    /// Whether no step is under way or waiting. A connection answers the peer's Close frame only then, so that a user
+    /// agent that waits for the answer knows that its acknowledgements are stored.
+    pub fn is_settled(&self) -> bool {
+        match self.peer {
+            Peer::Stranger { .. } | Peer::Gone => true,
+            Peer::Client(..) => self.steps.is_empty(),
+            Peer::Greeting(_) | Peer::Leaving(_) => false,
+        }
+    }
+
+    /// The dialect; `None` unless there is a client, that is, from a successful hello until the end.
+    pub fn dialect(&self) -> Option<Dialect> {
+        match self.peer {
+            Peer::Client(_, Client::SimplePush(_)) => Some(Dialect::SimplePush),
+            Peer::Client(_, Client::WebPush(_)) => Some(Dialect::WebPush),
+            Peer::Stranger { .. } | Peer::Greeting(_) | Peer::Leaving(_) | Peer::Gone => None,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        match self.peer {
+            Peer::Stranger { .. } | Peer::Greeting(_) | Peer::Client(..) => true,
+            Peer::Leaving(_) | Peer::Gone => false,
+        }
+    }
+
+    /// The client and its turn, if there is a client.
+    fn turn<'a>(
+        &'a mut self,
+        context: &Context<'a>,
+        effects: &'a mut Vec<Effect>,
+    ) -> Option<(&'a mut Client, Turn<'a>)> {
+        let Peer::Client(identity, client) = &mut self.peer else { return None };
+        Some((client, Turn::new(context, self.presence, identity, &mut self.steps, effects)))
+    }
+}
+
+/// Messages.
+impl Session {
+    /// Handles a message, or bytes that are not UTF-8. A user agent that breaks the rules is closed.
+    fn receive(
         &mut self,
         context: &Context<'_>,
-        arrived: Moment,
-        notification: Notification,
+        frame: Frame,
+        text: Result<&str, Utf8Error>,
         effects: &mut Vec<Effect>,
     ) {
-        match notification {
-            Notification::Update(update) => self.deliver(context.now, &update, effects),
-            Notification::Message(mut message) => {
-                // It may have waited for a hello or for a congested socket.
-                if message.age(context.now.since(arrived)) {
-                    self.deliver_message(context, &message, effects);
-                }
+        let result = match text {
+            Ok("") => Ok(()),
+            _ if frame == Frame::Binary && self.dialect() == Some(Dialect::WebPush) => {
+                Err(Violation::BinaryMessage)
             }
-            Notification::Missed => self.look(context, effects),
-        }
-    }
-
-    /// A binary message: the same as a text message, except in Web Push.
-    fn take_binary(&mut self, context: &Context<'_>, bytes: &[u8], effects: &mut Vec<Effect>) {
-        match (&self.client, std::str::from_utf8(bytes)) {
-            (_, Ok("")) => {}
-            (Client::WebPush(_), _) => self.close(CloseCode::Unsupported, effects),
-            (Client::Stranger { .. } | Client::SimplePush(_), Ok(text)) => {
-                self.take_message(context, text, Frame::Binary, effects);
-            }
-            (Client::Stranger { .. } | Client::SimplePush(_), Err(_)) => {
-                self.close(CloseCode::Invalid, effects);
-            }
-        }
-    }
-
-    /// A message as it comes in. Pings and `purge` are answered at once; everything else waits while the first
-    /// hello is under way.
-    fn take_message(&mut self, context: &Context<'_>, text: &str, frame: Frame, effects: &mut Vec<Effect>) {
-        if text.is_empty() {
-            return;
-        }
-        let Ok(request) = Request::parse(text) else {
-            self.close(CloseCode::Invalid, effects);
-            return;
+            Ok(text) => self.read(context, frame, text, effects),
+            Err(_) => Err(Violation::NotAnObject),
         };
-        match request.kind() {
-            Kind::Ping => self.ping(context, &request, effects),
-            Kind::Purge => effects.push(Effect::Send(EMPTY_OBJECT.into())),
-            Kind::Command(_) | Kind::Unknown if self.steps.greets() => self.steps.hold(frame, text),
-            Kind::Command(command) => self.command(context, command, &request, effects),
-            Kind::Unknown => self.refuse(request.text, Violation::UnknownType, effects),
+        if let Err(violation) = result {
+            refuse(text.unwrap_or_default(), violation, effects);
+            self.leave(effects);
         }
     }
 
-    /// The messages that came while the hello was under way.
-    pub(crate) fn take_held(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
-        while self.phase == Phase::Open
-            && let Some((frame, text)) = self.steps.unhold()
-        {
-            match frame {
-                Frame::Text => self.take_message(context, &text, frame, effects),
-                Frame::Binary => self.take_binary(context, text.as_bytes(), effects),
+    fn read(
+        &mut self,
+        context: &Context<'_>,
+        frame: Frame,
+        text: &str,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let request = Request::parse(text).map_err(|_| Violation::NotAnObject)?;
+        match (request.kind(), &mut self.peer) {
+            (Kind::Ping, _) => self.ping(context, effects),
+            (Kind::Purge, _) => {
+                effects.push(Effect::Send(EMPTY_OBJECT.into()));
+                Ok(())
             }
+            (Kind::Command(_) | Kind::Unknown, Peer::Greeting(greeting)) => {
+                greeting.held.push((frame, text.into()));
+                Ok(())
+            }
+            (Kind::Command(command), _) => self.command(context, command, &request, effects),
+            (Kind::Unknown, _) => Err(Violation::UnknownType),
         }
+    }
+
+    fn ping(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) -> Result<(), Violation> {
+        let (min, violation) = if self.dialect() == Some(Dialect::WebPush) {
+            (context.settings.ping_min_wp, Violation::EarlyPingWebPush)
+        } else {
+            (context.settings.ping_min_sp, Violation::EarlyPing)
+        };
+        if self.pinged.is_some_and(|last| context.now.since(last) < min) {
+            return Err(violation);
+        }
+        self.pinged = Some(context.now);
+        effects.push(Effect::Send(EMPTY_OBJECT.into()));
+        Ok(())
     }
 
     fn command(
@@ -213,92 +235,264 @@ impl Session {
         command: Command,
         request: &Request<'_>,
         effects: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        if let Peer::Stranger { since } = self.peer {
+            return match command {
+                Command::Hello => {
+                    let (greeting, hello) = Greeting::read(context, self.presence, since, request)?;
+                    self.claim(Box::new(greeting), hello, effects);
+                    Ok(())
+                }
+                Command::Register | Command::Unregister | Command::Ack => Err(Violation::BeforeHello),
+                Command::Nack | Command::BroadcastSubscribe | Command::Urgency => Err(Violation::UnknownType),
+            };
+        }
+        match self.turn(context, effects) {
+            Some((Client::SimplePush(client), mut turn)) => match command {
+                Command::Hello => client.hello_again(&mut turn, request),
+                Command::Register => client.register(&mut turn, request),
+                Command::Unregister => client.unregister(&mut turn, request),
+                Command::Ack => client.ack(&mut turn, request),
+                Command::Nack | Command::BroadcastSubscribe | Command::Urgency => Err(Violation::UnknownType),
+            },
+            Some((Client::WebPush(client), mut turn)) => match command {
+                Command::Hello => Err(Violation::SecondHello),
+                Command::Register => client.register(&mut turn, request),
+                Command::Unregister => client.unregister(&mut turn, request),
+                Command::Ack => client.ack(&mut turn, request),
+                Command::Nack => client.nack(&mut turn, request),
+                Command::BroadcastSubscribe => client.subscribe(&mut turn, request),
+                Command::Urgency => client.set_urgency(&mut turn, request),
+            },
+            None => Ok(()),
+        }
+    }
+}
+
+/// What comes from elsewhere: notifications and the passage of time.
+impl Session {
+    fn notify(
+        &mut self,
+        context: &Context<'_>,
+        arrived: Moment,
+        notification: &mut Notification,
+        effects: &mut Vec<Effect>,
     ) {
-        match (&self.client, command) {
-            (Client::Stranger { .. }, Command::Hello) => self.greet(context, request, effects),
-            (Client::Stranger { .. }, Command::Register | Command::Unregister | Command::Ack) => {
-                self.refuse(request.text, Violation::BeforeHello, effects);
+        let Some((client, mut turn)) = self.turn(context, effects) else { return };
+        match (client, notification) {
+            (Client::SimplePush(client), Notification::Update(update)) => {
+                client.push_update(&mut turn, update);
             }
-            (
-                Client::Stranger { .. } | Client::SimplePush(_),
-                Command::Nack | Command::BroadcastSubscribe | Command::Urgency,
-            ) => self.refuse(request.text, Violation::UnknownType, effects),
-            (Client::SimplePush(_), Command::Hello) => self.hello_again(context, request, effects),
-            (Client::SimplePush(_), Command::Ack) => self.acknowledge(request, effects),
-            (Client::SimplePush(_) | Client::WebPush(_), Command::Register) => {
-                self.register(context, request, effects);
+            (Client::SimplePush(client), Notification::Missed) => client.refresh(&mut turn),
+            (Client::WebPush(client), Notification::Message(message)) => {
+                client.push_message(&mut turn, arrived, message);
             }
-            (Client::SimplePush(_) | Client::WebPush(_), Command::Unregister) => {
-                self.unregister(request, effects);
-            }
-            (Client::WebPush(_), Command::Hello) => {
-                self.refuse_hello(request.text, Violation::SecondHello, effects);
-            }
-            (Client::WebPush(_), Command::Ack) => self.acknowledge_messages(context, request, effects),
-            (Client::WebPush(_), Command::Nack) => self.nack(request, effects),
-            (Client::WebPush(_), Command::BroadcastSubscribe) => {
-                self.subscribe(context.broadcasts, request, effects);
-            }
-            (Client::WebPush(_), Command::Urgency) => self.set_urgency(context, request, effects),
+            (Client::WebPush(client), Notification::Missed) => client.read_again(&mut turn),
+            // It was meant for a former client.
+            (Client::SimplePush(_), Notification::Message(_))
+            | (Client::WebPush(_), Notification::Update(_)) => {}
         }
     }
 
-    fn ping(&mut self, context: &Context<'_>, request: &Request<'_>, effects: &mut Vec<Effect>) {
+    /// Does what is due.
+    fn check_time(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
         let (now, settings) = (context.now, context.settings);
-        let early = |min| self.pinged.is_some_and(|last| now.since(last) < min);
-        match &self.client {
-            Client::Stranger { .. } | Client::SimplePush(_) if early(settings.ping_min_sp) => {
-                self.refuse(request.text, Violation::PingTooEarly, effects);
+        if self.due(settings).is_some_and(|due| due <= now) {
+            match self.turn(context, effects) {
+                Some((Client::SimplePush(client), mut turn)) => client.resume(&mut turn),
+                Some((Client::WebPush(client), mut turn)) => client.resume(&mut turn),
+                None => return self.close(CloseCode::Policy, effects),
             }
-            Client::WebPush(_) if early(settings.ping_min_wp) => {
-                self.close(CloseCode::TooManyPings, effects);
-            }
-            Client::Stranger { .. } | Client::SimplePush(_) | Client::WebPush(_) => {
-                self.pinged = Some(now);
-                effects.push(Effect::Send(EMPTY_OBJECT.into()));
+        }
+        if self.silence.is_over(now, settings) {
+            match self.silence {
+                // The socket is not being read, so nothing can come in.
+                _ if !self.takes_messages() => self.silence = Silence::Heard(now),
+                Silence::Heard(_) => {
+                    self.silence = Silence::Asked(now);
+                    effects.push(Effect::Ping);
+                }
+                Silence::Asked(_) => self.close(CloseCode::Error, effects),
             }
         }
     }
+}
 
-    /// Sends the error reply to a request that breaks the rules, and closes.
-    pub(crate) fn refuse(&mut self, request: &str, violation: Violation, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Send(error_reply(request, violation.reply(), &[])));
-        self.close(CloseCode::Policy, effects);
+/// The first hello.
+impl Session {
+    fn claim(&mut self, greeting: Box<Greeting>, hello: Hello, effects: &mut Vec<Effect>) {
+        self.peer = Peer::Greeting(greeting);
+        effects.push(Effect::Store(Step::Hello(hello)));
     }
 
-    /// When [`Input::Timer`] is wanted at the latest. `None` once the conversation is closing or over: then
-    /// only the store and the socket are waited for.
-    pub fn deadline(&self, settings: &Settings) -> Option<Moment> {
-        match self.phase {
-            Phase::Open => self.next_deadline(settings),
-            Phase::Ending { .. } | Phase::Over => None,
+    /// Handles the outcome of a claim.
+    fn claimed(
+        &mut self,
+        context: &Context<'_>,
+        mut greeting: Box<Greeting>,
+        outcome: Outcome,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Outcome::Hello(outcome) = outcome else {
+            // The store failed, but may have performed the step.
+            effects.push(Effect::Close(CloseCode::Error));
+            return self.finish(Leaving::as_owner(greeting.identity.uaid), effects);
+        };
+        let dialect = match outcome {
+            HelloOutcome::Claimed { dialect, former, snapshot, backlog } => {
+                evict(former, self.presence, effects);
+                return self.greet(context, *greeting, dialect, (&snapshot, &backlog), effects);
+            }
+            HelloOutcome::Deleted { former } => {
+                evict(former, self.presence, effects);
+                Dialect::SimplePush
+            }
+            HelloOutcome::Unknown { dialect } => dialect,
+            HelloOutcome::ListMissing => {
+                refuse(&greeting.request, Violation::IllFormed, effects);
+                return self.leave(effects);
+            }
+            HelloOutcome::NoRoom => {
+                let (status, url) = match (context.admission)() {
+                    Admission::Redirect(url) => (307, Some(url)),
+                    // If there is room again, the user agent finds it when it returns.
+                    Admission::Full | Admission::Open => (429, None),
+                };
+                effects.push(Effect::Send(hello_reply(greeting.identity, status, url.as_deref())));
+                return self.close(CloseCode::Normal, effects);
+            }
+        };
+        if greeting.is_generated {
+            // The store has refused a new UAID.
+            return self.close(CloseCode::Error, effects);
+        }
+        let hello = greeting.replace_uaid(context, self.presence, dialect);
+        self.claim(greeting, hello, effects);
+    }
+
+    /// Welcomes the client that has claimed its UAID, and handles the messages that came meanwhile.
+    fn greet(
+        &mut self,
+        context: &Context<'_>,
+        greeting: Greeting,
+        dialect: Dialect,
+        (snapshot, backlog): (&Snapshot, &Backlog),
+        effects: &mut Vec<Effect>,
+    ) {
+        let Greeting { mut identity, broadcasts, request, held, .. } = greeting;
+        let turn = &mut Turn::new(context, self.presence, &mut identity, &mut self.steps, effects);
+        let client = match (dialect, broadcasts) {
+            (Dialect::SimplePush, _) => Client::SimplePush(SimplePush::greet(turn, snapshot)),
+            (Dialect::WebPush, Ok(broadcasts)) => {
+                Client::WebPush(WebPush::greet(turn, &broadcasts, snapshot, backlog))
+            }
+            (Dialect::WebPush, Err(_)) => {
+                refuse(&request, Violation::IllFormedHello, effects);
+                return self.finish(Leaving::as_owner(identity.uaid), effects);
+            }
+        };
+        self.peer = Peer::Client(identity, client);
+        for (frame, text) in held {
+            if self.is_open() {
+                self.receive(context, frame, Ok(&text), effects);
+            }
+        }
+    }
+}
+
+/// Outcomes of steps.
+impl Session {
+    /// Passes the outcome of the step under way to whoever asked for it, and starts the next step.
+    fn conclude(&mut self, context: &Context<'_>, outcome: Outcome, effects: &mut Vec<Effect>) {
+        match &mut self.peer {
+            Peer::Greeting(greeting) => {
+                let stranger = Peer::Stranger { since: greeting.since };
+                if let Peer::Greeting(greeting) = mem::replace(&mut self.peer, stranger) {
+                    self.claimed(context, greeting, outcome, effects);
+                }
+            }
+            Peer::Client(..) => {
+                let Some(job) = self.steps.finish() else { return };
+                self.answer(context, job, outcome, effects);
+                if let Peer::Client(identity, _) = &self.peer {
+                    effects.extend(self.steps.start(identity.uaid, self.presence).map(Effect::Store));
+                }
+            }
+            Peer::Leaving(leaving) => {
+                leaving.conclude(&outcome, &mut self.steps, self.presence, effects);
+                self.go_on_leaving(effects);
+            }
+            Peer::Stranger { .. } | Peer::Gone => {}
         }
     }
 
-    /// Whether [`Input::Notification`] may be brought now. While a hello is under way they wait
-    /// in the mailbox, because its reply comes first. Before the hello, and from closing on, they are dropped.
-    pub fn takes_notifications(&self) -> bool {
-        self.phase != Phase::Open || !self.steps.greets()
-    }
-
-    /// Whether [`Input::Text`] and [`Input::Binary`] may be brought now. False while too many steps wait, and
-    /// while a message waits for the hello before it; then the socket is not read, and TCP slows the peer down.
-    pub fn takes_messages(&self) -> bool {
-        self.phase != Phase::Open || !self.steps.are_full()
-    }
-
-    /// Whether no step is under way or waiting. A peer that closes the socket gets its Close answered only
-    /// then, so that a user agent that waits for it knows that its acknowledgements are stored.
-    pub fn is_settled(&self) -> bool {
-        self.steps.are_done()
-    }
-
-    /// Whether a hello has succeeded, and in which dialect.
-    pub fn dialect(&self) -> Option<Dialect> {
-        match self.client {
-            Client::Stranger { .. } => None,
-            Client::SimplePush(_) => Some(Dialect::SimplePush),
-            Client::WebPush(_) => Some(Dialect::WebPush),
+    /// Passes the outcome of a client's job to the client.
+    fn answer(&mut self, context: &Context<'_>, job: Job, outcome: Outcome, effects: &mut Vec<Effect>) {
+        if matches!(outcome, Outcome::NotOwner) {
+            return self.disown(effects);
+        }
+        let result = match self.turn(context, effects) {
+            Some((Client::SimplePush(client), mut turn)) => client.conclude(&mut turn, job, outcome),
+            Some((Client::WebPush(client), mut turn)) => client.conclude(&mut turn, job, outcome),
+            None => Ok(()),
+        };
+        if let Err(code) = result {
+            self.close(code, effects);
         }
     }
+}
+
+/// The end.
+impl Session {
+    fn close(&mut self, code: CloseCode, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Close(code));
+        self.leave(effects);
+    }
+
+    /// Continues without a socket: requests that were received are performed, then the UAID is released.
+    fn leave(&mut self, effects: &mut Vec<Effect>) {
+        match &self.peer {
+            Peer::Greeting(greeting) => self.finish(Leaving::during_hello(greeting.identity.uaid), effects),
+            Peer::Client(identity, _) => self.finish(Leaving::as_owner(identity.uaid), effects),
+            Peer::Stranger { .. } | Peer::Leaving(_) | Peer::Gone => self.end(effects),
+        }
+    }
+
+    /// Closes a socket that does not own its UAID any more.
+    fn disown(&mut self, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Close(CloseCode::Normal));
+        if let Peer::Client(identity, _) = &self.peer {
+            self.steps.keep_acknowledgements();
+            self.finish(Leaving::disowned(identity.uaid), effects);
+        } else {
+            self.leave(effects);
+        }
+    }
+
+    fn finish(&mut self, leaving: Leaving, effects: &mut Vec<Effect>) {
+        self.peer = Peer::Leaving(leaving);
+        self.steps.keep_writes();
+        self.go_on_leaving(effects);
+    }
+
+    fn go_on_leaving(&mut self, effects: &mut Vec<Effect>) {
+        if let Peer::Leaving(leaving) = &mut self.peer
+            && leaving.go_on(&mut self.steps, self.presence, effects)
+        {
+            self.end(effects);
+        }
+    }
+
+    fn end(&mut self, effects: &mut Vec<Effect>) {
+        self.peer = Peer::Gone;
+        effects.push(Effect::End);
+    }
+}
+
+/// Replies to a request that breaks the rules, if it gets a reply, and closes the socket.
+fn refuse(request: &str, violation: Violation, effects: &mut Vec<Effect>) {
+    if let Some(error) = violation.error() {
+        effects.push(Effect::Send(error_reply(request, error, violation.omitted_members())));
+    }
+    effects.push(Effect::Close(violation.close_code()));
 }

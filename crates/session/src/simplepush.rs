@@ -3,19 +3,21 @@
 mod channels;
 
 use crate::{
-    api::{Context, Effect, Settings},
+    api::{CloseCode, Outcome, Settings},
     limits::{
-        LOOK_AGAIN_AFTER, RENEWAL_MIN, RENEWALS_PER_UAID_IDLE, RETRY_SLACK_PART, UPDATES_PER_NOTIFICATION_MAX,
+        RENEWAL_MIN, RENEWALS_PER_UAID_IDLE, REREAD_AFTER, RETRY_SLACK_PART, UPDATES_PER_NOTIFICATION_MAX,
     },
     message::{
-        NamedUaid, Request,
-        simplepush::{Entry, notification},
+        NamedChannel, NamedUaid, Request, channel_json,
+        simplepush::{Entry, hello_reply, notification, register_reply},
+        unregister_reply,
     },
-    session::{Job, Session},
-    violation::Violation,
+    steps::{Job, Register, Unregister},
+    turn::Turn,
+    violation::{INTERNAL_ERROR, Violation},
 };
-use beckon_types::{AddChannel, ChannelId, Moment, Sequence, Snapshot, Update};
-use channels::{Channels, Reading};
+use beckon_types::{AddChannel, Endpoint, KeyId, Moment, Sequence, Snapshot, Update};
+use channels::{Channels, Reason};
 
 /// A SimplePush user agent that has said hello.
 #[derive(Debug, Clone)]
@@ -23,25 +25,190 @@ pub(crate) struct SimplePush {
     channels: Channels,
     /// When its record was renewed: by the hello or by the last snapshot.
     renewed: Moment,
-    /// When the store has to be looked into once more, and not before, because a step failed.
-    look_again: Option<Moment>,
-    /// Whether a register has failed. It may have been performed all the same, and the channel written to, so
-    /// from then on the store is looked into after each first register of a channel.
-    register_doubtful: bool,
+    /// When to re-read the store because a step failed. Nothing else is a reason to read it earlier.
+    reread: Option<Moment>,
+    /// Whether a register has failed. It may have been performed, and the channel written to, so from then on the store
+    /// is re-read after each first register of a channel.
+    has_failed_register: bool,
 }
 
 impl SimplePush {
-    /// The client as a hello has found it, and the notifications with all that is pending.
-    pub(crate) fn new(now: Moment, snapshot: Snapshot) -> (Self, Vec<String>) {
-        let (channels, pending) = Channels::new(now, snapshot);
-        let client = Self { channels, renewed: now, look_again: None, register_doubtful: false };
-        (client, notifications(&pending))
+    /// Replies to the hello that has claimed the UAID, and sends all that is pending (section 2.2).
+    pub(crate) fn greet(turn: &mut Turn<'_>, snapshot: &Snapshot) -> Self {
+        let (channels, pending) = Channels::new(turn.now, snapshot);
+        send_hello_reply(turn);
+        send_updates(turn, &pending);
+        Self { channels, renewed: turn.now, reread: None, has_failed_register: false }
     }
 
-    /// When the store has to be looked into: to repeat a look that failed, to send again what was not
-    /// acknowledged, to renew the record.
-    pub(crate) fn look_due(&self, settings: &Settings) -> Moment {
-        if let Some(at) = self.look_again {
+    /// Handles the outcome of a job. An outcome that does not fit counts as a failure of the store. Returns an error if
+    /// the socket has to be closed.
+    pub(crate) fn conclude(
+        &mut self,
+        turn: &mut Turn<'_>,
+        job: Job,
+        outcome: Outcome,
+    ) -> Result<(), CloseCode> {
+        match (job, outcome) {
+            (Job::Register(register), Outcome::Registered { key, sequence }) => {
+                self.registered(turn, &register, (key, sequence));
+            }
+            (Job::Register(register), Outcome::Full) => turn.send_error(&register.request, INTERNAL_ERROR),
+            (Job::Register(register), _) => self.register_failed(turn, &register),
+            (Job::Unregister(unregister), Outcome::Done) => self.unregistered(turn, &unregister),
+            (Job::Unregister(unregister), _) => self.unregister_failed(turn, &unregister),
+            (Job::AckVersions(_), Outcome::Done) => {}
+            (Job::AckVersions(_), _) => self.ack_failed(turn),
+            (Job::Refresh, Outcome::Snapshot(snapshot)) => self.refreshed(turn, snapshot),
+            (Job::Refresh, _) => self.refresh_failed(turn),
+            (Job::HelloAgain, Outcome::Snapshot(snapshot)) => self.greeted_again(turn, snapshot),
+            (Job::HelloAgain | Job::RemoveMessages(_) | Job::Fetch(_), _) => return Err(CloseCode::Error),
+        }
+        Ok(())
+    }
+
+    /// A hello after the first one (section 2.2, rows 1 to 4). The dialect is fixed, whatever the hello names.
+    pub(crate) fn hello_again(
+        &mut self,
+        turn: &mut Turn<'_>,
+        request: &Request<'_>,
+    ) -> Result<(), Violation> {
+        request.listed(turn.settings.channels_max_sp).ok_or(Violation::IllFormed)?;
+        match request.uaid() {
+            NamedUaid::WrongType => return Err(Violation::IllFormed),
+            NamedUaid::Valid(uaid, spelling) if uaid == turn.identity.uaid => {
+                turn.identity.spelling = spelling;
+            }
+            NamedUaid::Valid(..) | NamedUaid::Malformed => return Err(Violation::AnotherUaid),
+            NamedUaid::None => {}
+        }
+        turn.ask(Job::HelloAgain);
+        Ok(())
+    }
+
+    /// The store has read what is pending for a hello after the first one.
+    fn greeted_again(&mut self, turn: &mut Turn<'_>, snapshot: Snapshot) {
+        send_hello_reply(turn);
+        self.read(turn, snapshot, Reason::Hello);
+    }
+
+    /// A register (section 2.3).
+    pub(crate) fn register(&mut self, turn: &mut Turn<'_>, request: &Request<'_>) -> Result<(), Violation> {
+        let NamedChannel::Valid(channel, spelling) = request.channel_id() else {
+            return Err(Violation::IllFormed);
+        };
+        turn.ask_to_register(request, (channel, spelling), None, turn.settings.channels_max_sp);
+        Ok(())
+    }
+
+    /// The store has registered a channel.
+    fn registered(&mut self, turn: &mut Turn<'_>, register: &Register, (key, sequence): (KeyId, Sequence)) {
+        let AddChannel { uaid, channel, spelling, .. } = register.add;
+        let is_new = self.channels.register(channel, spelling, sequence);
+        let url = turn.url(Endpoint::SimplePush { uaid, channel }, key);
+        turn.send(register_reply(*turn.identity, (channel, spelling), &url));
+        if register.missed || is_new && self.has_failed_register {
+            self.refresh(turn);
+        }
+    }
+
+    /// The store failed during a register.
+    fn register_failed(&mut self, turn: &mut Turn<'_>, register: &Register) {
+        self.has_failed_register = true;
+        turn.send_error(&register.request, INTERNAL_ERROR);
+        if register.missed {
+            self.refresh(turn);
+        }
+    }
+
+    /// An unregister (section 2.4).
+    pub(crate) fn unregister(&mut self, turn: &mut Turn<'_>, request: &Request<'_>) -> Result<(), Violation> {
+        match request.channel_id() {
+            NamedChannel::Valid(channel, spelling) => turn.ask_to_unregister(request, (channel, spelling)),
+            NamedChannel::Malformed(raw) => turn.send(unregister_reply(raw)),
+            NamedChannel::Unusable => return Err(Violation::IllFormed),
+        }
+        Ok(())
+    }
+
+    /// The store has unregistered a channel, and dropped what was pending on it.
+    fn unregistered(&mut self, turn: &mut Turn<'_>, unregister: &Unregister) {
+        self.channels.remove(unregister.channel);
+        turn.send(unregister_reply(&channel_json(unregister.channel, unregister.spelling)));
+    }
+
+    /// The store failed during an unregister. Updates for the channel were dropped meanwhile, and the channel may still
+    /// be registered.
+    fn unregister_failed(&mut self, turn: &mut Turn<'_>, unregister: &Unregister) {
+        turn.send_error(&unregister.request, INTERNAL_ERROR);
+        self.refresh(turn);
+    }
+
+    /// An ack (section 2.6). Channels outside the table have nothing to acknowledge.
+    pub(crate) fn ack(&mut self, turn: &mut Turn<'_>, request: &Request<'_>) -> Result<(), Violation> {
+        let mut acks = request.acks()?;
+        acks.retain(|ack| self.channels.acknowledge(ack));
+        if !acks.is_empty() {
+            turn.ask(Job::AckVersions(acks));
+        }
+        Ok(())
+    }
+
+    /// The store may not have kept an acknowledgement. It is re-read later, and what is still pending then is sent
+    /// again. Without retries (`sp_retry_interval` = 0) that is left to the next read or hello.
+    fn ack_failed(&mut self, turn: &Turn<'_>) {
+        if !turn.settings.sp_retry_interval.is_zero() {
+            self.reread.get_or_insert(turn.now + REREAD_AFTER);
+        }
+    }
+
+    /// A write to one of the client's channels.
+    pub(crate) fn push_update(&mut self, turn: &mut Turn<'_>, update: &Update) {
+        let is_registering = turn.steps.is_registering(update.channel);
+        let is_unregistering = turn.steps.is_unregistering(update.channel);
+        if is_registering && (is_unregistering || !self.channels.contains(update.channel)) {
+            turn.steps.mark_missed(update.channel);
+        } else if !is_unregistering && let Some(spelling) = self.channels.accept(turn.now, update) {
+            let entry = Entry {
+                channel: update.channel,
+                spelling,
+                version: update.version,
+                data: update.data.as_deref(),
+            };
+            turn.send(notification(&[entry]));
+        }
+    }
+
+    /// Re-reads the store for updates that this socket has not been sent, or that are due again.
+    pub(crate) fn refresh(&mut self, turn: &mut Turn<'_>) {
+        if !turn.steps.has_read_waiting() {
+            turn.ask(Job::Refresh);
+        }
+    }
+
+    /// The store has been re-read.
+    fn refreshed(&mut self, turn: &mut Turn<'_>, snapshot: Snapshot) {
+        let interval = turn.settings.sp_retry_interval;
+        let repeat_after = (!interval.is_zero()).then(|| interval - interval / RETRY_SLACK_PART);
+        self.read(turn, snapshot, Reason::Refresh { repeat_after });
+    }
+
+    /// The store could not be re-read.
+    fn refresh_failed(&mut self, turn: &Turn<'_>) {
+        self.reread = Some(turn.now + REREAD_AFTER);
+    }
+
+    fn read(&mut self, turn: &mut Turn<'_>, snapshot: Snapshot, reason: Reason) {
+        self.renewed = turn.now;
+        self.reread = None;
+        let pending = self.channels.read(turn.now, snapshot, reason, turn.steps);
+        send_updates(turn, &pending);
+    }
+
+    /// When to call [`Self::resume`]: to repeat a read that failed, to send again what was not acknowledged, or to renew
+    /// the record.
+    pub(crate) fn due(&self, settings: &Settings) -> Moment {
+        if let Some(at) = self.reread {
             return at;
         }
         let renewal = self.renewed + (settings.uaid_idle / RENEWALS_PER_UAID_IDLE).max(RENEWAL_MIN);
@@ -49,128 +216,23 @@ impl SimplePush {
         let retry = self.channels.oldest_transmission().filter(|_| !interval.is_zero());
         retry.map_or(renewal, |at| renewal.min(at + interval))
     }
-}
 
-/// What became of a channel is told the same way in both dialects; see `session::registering`.
-impl SimplePush {
-    /// Adds a channel that was registered. True if the store has to be looked into.
-    pub(crate) fn register(&mut self, add: &AddChannel, sequence: Sequence) -> bool {
-        self.channels.register(add.channel, add.spelling, sequence) && self.register_doubtful
-    }
-
-    /// Notes that a register has failed.
-    pub(crate) fn doubt(&mut self) {
-        self.register_doubtful = true;
-    }
-
-    /// Removes a channel that was unregistered.
-    pub(crate) fn unregister(&mut self, channel: ChannelId) {
-        self.channels.remove(channel);
-    }
-
-    /// Has the store looked into a while after a look that failed.
-    pub(crate) fn look_failed(&mut self, now: Moment) {
-        self.look_again = Some(now + LOOK_AGAIN_AFTER);
+    /// Does what is due.
+    pub(crate) fn resume(&mut self, turn: &mut Turn<'_>) {
+        self.refresh(turn);
     }
 }
 
-/// Notifications with these entries, split as PROTOCOL.md section 2.5 has it.
-fn notifications(entries: &[Entry<'_>]) -> Vec<String> {
-    entries.chunks(UPDATES_PER_NOTIFICATION_MAX).map(notification).collect()
+fn send_hello_reply(turn: &mut Turn<'_>) {
+    turn.send(hello_reply(*turn.identity, 200, None));
 }
 
-impl Session {
-    /// A hello after the first one (section 2.2, rows 1 to 4). The dialect is fixed, whatever it names.
-    pub(crate) fn hello_again(
-        &mut self,
-        context: &Context<'_>,
-        request: &Request<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let named = request.uaid();
-        let violation = match (named, &mut self.identity) {
-            _ if request.listed(context.settings.channels_max_sp).is_none() => Violation::IllFormed,
-            (NamedUaid::WrongType, _) => Violation::IllFormed,
-            (NamedUaid::None, _) => return self.ask(Job::GreetAgain, effects),
-            (NamedUaid::Valid(uaid, spelling), Some(identity)) if uaid == identity.uaid => {
-                identity.spelling = spelling;
-                return self.ask(Job::GreetAgain, effects);
-            }
-            (NamedUaid::Valid(..) | NamedUaid::Malformed, _) => Violation::AnotherUaid,
-        };
-        self.refuse(request.text, violation, effects);
-    }
-
-    /// An ack (section 2.6). Channels outside the table have nothing to acknowledge.
-    pub(crate) fn acknowledge(&mut self, request: &Request<'_>, effects: &mut Vec<Effect>) {
-        let mut acks = match request.acks() {
-            Ok(acks) => acks,
-            Err(violation) => return self.refuse(request.text, violation, effects),
-        };
-        let Some(client) = self.client.simplepush() else { return };
-        acks.retain(|ack| client.channels.acknowledge(ack));
-        if !acks.is_empty() {
-            self.ask(Job::Acknowledge(acks), effects);
-        }
-    }
-
-    /// The store may not have kept an acknowledgement. It is asked later, and what is still pending then is
-    /// sent again; without retries (`sp_retry_interval` = 0) that is left to the next look or hello.
-    pub(crate) fn acknowledge_failed(&mut self, context: &Context<'_>) {
-        if !context.settings.sp_retry_interval.is_zero()
-            && let Some(client) = self.client.simplepush()
-        {
-            client.look_again.get_or_insert(context.now + LOOK_AGAIN_AFTER);
-        }
-    }
-
-    /// A write to one of this client's channels.
-    pub(crate) fn deliver(&mut self, now: Moment, update: &Update, effects: &mut Vec<Effect>) {
-        let (registers, unregisters) =
-            (self.steps.register(update.channel), self.steps.unregister(update.channel));
-        let Some(client) = self.client.simplepush() else { return };
-        if registers && (unregisters || !client.channels.contains(update.channel)) {
-            self.steps.mark_missed(update.channel);
-        } else if !unregisters && let Some(spelling) = client.channels.deliver(now, update) {
-            let entry = Entry {
-                channel: update.channel,
-                spelling,
-                version: update.version,
-                data: update.data.as_deref(),
-            };
-            effects.push(Effect::Send(notification(&[entry])));
-        }
-    }
-
-    /// The outcome of a look.
-    pub(crate) fn looked_for_updates(
-        &mut self,
-        context: &Context<'_>,
-        snapshot: Snapshot,
-        effects: &mut Vec<Effect>,
-    ) {
-        let interval = context.settings.sp_retry_interval;
-        let repeat_after = (!interval.is_zero()).then(|| interval - interval / RETRY_SLACK_PART);
-        self.read_snapshot(context.now, snapshot, Reading::Look { repeat_after }, effects);
-    }
-
-    /// The outcome of the snapshot for a repeated hello.
-    pub(crate) fn greeted_again(&mut self, now: Moment, snapshot: Snapshot, effects: &mut Vec<Effect>) {
-        self.reply_to_hello(200, None, effects);
-        self.read_snapshot(now, snapshot, Reading::Hello, effects);
-    }
-
-    fn read_snapshot(
-        &mut self,
-        now: Moment,
-        snapshot: Snapshot,
-        reading: Reading,
-        effects: &mut Vec<Effect>,
-    ) {
-        let (steps, Some(client)) = (&self.steps, self.client.simplepush()) else { return };
-        client.renewed = now;
-        client.look_again = None;
-        let pending = client.channels.read(now, snapshot, reading, steps);
-        effects.extend(notifications(&pending).into_iter().map(Effect::Send));
+/// Sends notifications with these updates, split as PROTOCOL.md section 2.5 demands.
+fn send_updates(turn: &mut Turn<'_>, updates: &[Entry<'_>]) {
+    for chunk in updates.chunks(UPDATES_PER_NOTIFICATION_MAX) {
+        turn.send(notification(chunk));
     }
 }
+
+#[cfg(test)]
+mod tests;

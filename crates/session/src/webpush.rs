@@ -5,18 +5,19 @@ mod progress;
 mod subscriptions;
 
 use crate::{
-    api::{Context, Effect, Settings},
+    api::{CloseCode, Outcome, Settings},
     limits::{RENEWAL_MIN, RENEWALS_PER_UAID_IDLE},
     message::{
-        Request,
-        webpush::{URGENCY_REPLY, broadcast, hello_reply, notification},
+        NamedChannel, Request, channel_json, unregister_reply,
+        webpush::{NamedBroadcasts, URGENCY_REPLY, broadcast, hello_reply, notification, register_reply},
     },
-    session::{Client, Identity, Job, Session, Steps},
-    violation::Violation,
+    steps::{Job, Register, Steps, Unregister},
+    turn::Turn,
+    violation::{INTERNAL_ERROR, INVALID_KEY, Violation},
 };
 use beckon_types::{
-    AddChannel, Backlog, Broadcasts, ChannelId, Fetch, Message, MessageId, Moment, Position, Sequence,
-    Snapshot, Spelling, Urgency,
+    AddChannel, Backlog, Endpoint, Fetch, KeyId, Message, MessageId, Moment, Position, Sequence, Snapshot,
+    Spelling, Urgency,
 };
 use channels::Channels;
 use progress::{Next, Progress};
@@ -26,15 +27,15 @@ use subscriptions::Subscriptions;
 #[derive(Debug, Clone)]
 pub(crate) struct WebPush {
     channels: Channels,
-    /// When its record was renewed: by the hello or by the last look into the store.
+    /// When its record was renewed: by the hello or by the last read of the store.
     renewed: Moment,
-    /// What most clients have none of while they are idle.
+    /// What most clients do not need while they are idle.
     ongoing: Option<Box<Ongoing>>,
-    /// Messages below this one wait in the store.
+    /// Messages that are less urgent wait in the store.
     min: Urgency,
-    /// Whether a register has failed. It may have been performed all the same, and the channel sent to, so from
-    /// then on the backlog is read again after each first register of a channel.
-    register_doubtful: bool,
+    /// Whether a register has failed. It may have been performed, and the channel sent to, so from then on the backlog is
+    /// read again after each first register of a channel.
+    has_failed_register: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -44,22 +45,317 @@ struct Ongoing {
 }
 
 impl WebPush {
-    /// The client as a hello has found it.
+    /// A client that has been sent nothing yet.
     fn new(now: Moment, snapshot: &Snapshot) -> Self {
         Self {
             channels: Channels::new(snapshot),
             renewed: now,
             ongoing: None,
             min: Urgency::VeryLow,
-            register_doubtful: false,
+            has_failed_register: false,
         }
     }
 
-    /// When [`Session::resume`] has something to do.
+    /// Replies to the hello that has claimed the UAID, and sends the first messages of the backlog (section 4.2).
+    pub(crate) fn greet(
+        turn: &mut Turn<'_>,
+        broadcasts: &NamedBroadcasts,
+        snapshot: &Snapshot,
+        backlog: &Backlog,
+    ) -> Self {
+        let mut client = Self::new(turn.now, snapshot);
+        let reply = if broadcasts.is_empty() {
+            hello_reply(*turn.identity, "{}")
+        } else {
+            let subscriptions = &mut client.ongoing.get_or_insert_default().subscriptions;
+            let answer = subscriptions.add(broadcasts, turn.broadcasts).finish();
+            if !subscriptions.is_empty() {
+                turn.subscribe();
+            }
+            hello_reply(*turn.identity, &answer)
+        };
+        turn.send(reply);
+        client.send_backlog(turn, None, backlog);
+        client.read_on(turn);
+        client
+    }
+
+    /// Handles the outcome of a job. An outcome that does not fit counts as a failure of the store. Returns an error if
+    /// the socket has to be closed.
+    pub(crate) fn conclude(
+        &mut self,
+        turn: &mut Turn<'_>,
+        job: Job,
+        outcome: Outcome,
+    ) -> Result<(), CloseCode> {
+        match (job, outcome) {
+            (Job::Register(register), Outcome::Registered { key, sequence }) => {
+                self.registered(turn, &register, (key, sequence));
+            }
+            (Job::Register(register), Outcome::Full) => turn.send_error(&register.request, INTERNAL_ERROR),
+            (Job::Register(register), _) => self.register_failed(turn, &register),
+            (Job::Unregister(unregister), Outcome::Done) => self.unregistered(turn, &unregister),
+            (Job::Unregister(unregister), _) => self.unregister_failed(turn, &unregister),
+            // If the store has not removed a message, the next hello sends it again.
+            (Job::RemoveMessages(_), _) => {}
+            (Job::Fetch(fetch), Outcome::Backlog(backlog)) => self.fetched(turn, fetch, &backlog),
+            (Job::Fetch(fetch), _) => self.fetch_failed(turn, fetch),
+            (Job::Refresh, Outcome::Snapshot(_)) => self.refreshed(turn),
+            (Job::Refresh, _) => self.refresh_failed(turn),
+            (Job::HelloAgain | Job::AckVersions(_), _) => return Err(CloseCode::Error),
+        }
+        Ok(())
+    }
+
+    /// A register (section 4.3).
+    pub(crate) fn register(&mut self, turn: &mut Turn<'_>, request: &Request<'_>) -> Result<(), Violation> {
+        let NamedChannel::Valid(channel, spelling) = request.channel_id() else {
+            return Err(Violation::IllFormed);
+        };
+        match request.key() {
+            Ok(key) => {
+                let restricted = key.map(|key| key.hash());
+                let channels_max = turn.settings.channels_max_wp;
+                turn.ask_to_register(request, (channel, spelling), restricted, channels_max);
+            }
+            Err(_) => turn.send_error(request.text, INVALID_KEY),
+        }
+        Ok(())
+    }
+
+    /// The store has registered a channel.
+    fn registered(&mut self, turn: &mut Turn<'_>, register: &Register, (key, sequence): (KeyId, Sequence)) {
+        let AddChannel { uaid, channel, spelling, restricted, .. } = register.add;
+        let is_new = self.channels.register(channel, spelling, sequence);
+        let url = turn.url(Endpoint::WebPush { uaid, channel, restricted }, key);
+        turn.send(register_reply(channel, spelling, &url));
+        if register.missed || is_new && self.has_failed_register {
+            self.read_again(turn);
+        }
+    }
+
+    /// The store failed during a register.
+    fn register_failed(&mut self, turn: &mut Turn<'_>, register: &Register) {
+        self.has_failed_register = true;
+        turn.send_error(&register.request, INTERNAL_ERROR);
+        if register.missed {
+            self.read_again(turn);
+        }
+    }
+
+    /// An unregister (section 4.4).
+    pub(crate) fn unregister(&mut self, turn: &mut Turn<'_>, request: &Request<'_>) -> Result<(), Violation> {
+        match request.channel_id() {
+            NamedChannel::Valid(channel, spelling) => {
+                turn.report(request.unregister_report());
+                turn.ask_to_unregister(request, (channel, spelling));
+            }
+            NamedChannel::Malformed(raw) => {
+                turn.report(request.unregister_report());
+                turn.send(unregister_reply(raw));
+            }
+            NamedChannel::Unusable => return Err(Violation::IllFormed),
+        }
+        Ok(())
+    }
+
+    /// The store has unregistered a channel, and dropped its messages. They may have held up the backlog.
+    fn unregistered(&mut self, turn: &mut Turn<'_>, unregister: &Unregister) {
+        self.channels.remove(unregister.channel);
+        if let Some(ongoing) = &mut self.ongoing {
+            ongoing.progress.forget_channel(unregister.channel);
+        }
+        turn.send(unregister_reply(&channel_json(unregister.channel, unregister.spelling)));
+        self.read_on(turn);
+    }
+
+    /// The store failed during an unregister. Messages for the channel were dropped meanwhile, and the channel may still
+    /// be registered.
+    fn unregister_failed(&mut self, turn: &mut Turn<'_>, unregister: &Unregister) {
+        turn.send_error(&unregister.request, INTERNAL_ERROR);
+        self.read_again(turn);
+    }
+
+    /// An ack (section 4.6). On this socket it counts whether or not the store keeps it.
+    pub(crate) fn ack(&mut self, turn: &mut Turn<'_>, request: &Request<'_>) -> Result<(), Violation> {
+        let acks = request.message_acks()?;
+        let mut places = Vec::with_capacity(acks.len());
+        for ack in acks {
+            let Ok(id) = MessageId::open(&turn.settings.keys, &ack.version) else { continue };
+            if id.uaid == turn.identity.uaid {
+                places.push(id.place);
+                turn.report(ack.report);
+            }
+        }
+        if places.is_empty() {
+            return Ok(());
+        }
+        if let Some(ongoing) = &mut self.ongoing {
+            ongoing.progress.forget(&places);
+        }
+        turn.ask(Job::RemoveMessages(places));
+        self.read_on(turn);
+        Ok(())
+    }
+
+    /// A nack (section 4.6).
+    pub(crate) fn nack(&mut self, turn: &mut Turn<'_>, request: &Request<'_>) -> Result<(), Violation> {
+        turn.report(request.nack_report()?);
+        Ok(())
+    }
+
+    /// A request to be sent only messages of a minimum urgency (section 4.7).
+    pub(crate) fn set_urgency(
+        &mut self,
+        turn: &mut Turn<'_>,
+        request: &Request<'_>,
+    ) -> Result<(), Violation> {
+        let min = request.min()?;
+        let is_lower = min < self.min;
+        self.min = min;
+        turn.send(URGENCY_REPLY.into());
+        if is_lower {
+            self.read_again(turn);
+        }
+        Ok(())
+    }
+
+    /// A subscription to broadcasts (section 4.8).
+    pub(crate) fn subscribe(&mut self, turn: &mut Turn<'_>, request: &Request<'_>) -> Result<(), Violation> {
+        let named = request.broadcasts()?.ok_or(Violation::IllFormed)?;
+        let subscriptions = &mut self.ongoing.get_or_insert_default().subscriptions;
+        let had_none = subscriptions.is_empty();
+        let answer = subscriptions.add(&named, turn.broadcasts);
+        if had_none && !subscriptions.is_empty() {
+            turn.subscribe();
+        }
+        self.shrink();
+        if !answer.is_empty() {
+            turn.send(broadcast(&answer.finish()));
+        }
+        Ok(())
+    }
+
+    /// Sends the broadcasts that have changed.
+    pub(crate) fn push_broadcasts(&mut self, turn: &mut Turn<'_>) {
+        let Some(ongoing) = &mut self.ongoing else { return };
+        let changes = ongoing.subscriptions.changes(turn.broadcasts);
+        if !changes.is_empty() {
+            turn.send(broadcast(&changes.finish()));
+        }
+    }
+
+    /// A message to one of the client's channels, which has waited for this socket since it `arrived`.
+    pub(crate) fn push_message(&mut self, turn: &mut Turn<'_>, arrived: Moment, message: &mut Message) {
+        if !message.age(turn.now.since(arrived)) {
+            return;
+        }
+        let is_registering = turn.steps.is_registering(message.channel);
+        let is_unregistering = turn.steps.is_unregistering(message.channel);
+        let channel = self.channels.get(message.channel);
+        if is_registering && (is_unregistering || channel.is_none()) {
+            return turn.steps.mark_missed(message.channel);
+        }
+        if channel.is_none_or(|channel| message.place.sequence <= channel.since) {
+            return;
+        }
+        if let Some(spelling) = self.spelling_for(message, turn.steps) {
+            self.send(turn, spelling, message, false);
+        }
+    }
+
+    /// How to spell the channel of a message. `None` if the message must not be sent: its channel is not registered, it
+    /// is not urgent enough, or it was sent or acknowledged already.
+    fn spelling_for(&self, message: &Message, steps: &Steps) -> Option<Spelling> {
+        let sequence = message.place.sequence;
+        let was_sent = self.ongoing.as_ref().is_some_and(|ongoing| ongoing.progress.has_sent(sequence));
+        let is_wanted = message.draft.urgency >= self.min
+            && !was_sent
+            && !steps.is_unregistering(message.channel)
+            && !steps.is_removing(message.place);
+        self.channels.get(message.channel).filter(|_| is_wanted).map(|channel| channel.spelling)
+    }
+
+    /// Sends a message, and remembers it if it is stored.
+    fn send(&mut self, turn: &mut Turn<'_>, spelling: Spelling, message: &Message, from_backlog: bool) {
+        if !message.draft.ttl.is_zero() {
+            self.progress().note(turn.now, message, from_backlog);
+        }
+        let id = MessageId { uaid: turn.identity.uaid, place: message.place };
+        let id = id.seal(&turn.settings.keys, message.key);
+        turn.send(notification(message.channel, spelling, &id, message.draft.payload.as_ref()));
+    }
+
+    /// Sends as many stored messages as the batch has room for. They were read behind the position `after`.
+    fn send_backlog(&mut self, turn: &mut Turn<'_>, mut after: Option<Position>, backlog: &Backlog) {
+        self.renewed = turn.now;
+        let outstanding = self.ongoing.as_ref().map_or(0, |ongoing| ongoing.progress.outstanding(turn.now));
+        let mut room = turn.settings.batch_size.saturating_sub(outstanding);
+        let mut has_more = backlog.more && !backlog.messages.is_empty();
+        for message in &backlog.messages {
+            if let Some(spelling) = self.spelling_for(message, turn.steps) {
+                if room == 0 {
+                    has_more = true;
+                    break;
+                }
+                room -= 1;
+                self.send(turn, spelling, message, true);
+            }
+            after = Some(message.place.position());
+        }
+        if has_more {
+            self.progress().go_on(Next { after, waits_for_batch: room == 0 });
+        }
+    }
+
+    /// The store has read stored messages.
+    fn fetched(&mut self, turn: &mut Turn<'_>, fetch: Fetch, backlog: &Backlog) {
+        self.send_backlog(turn, fetch.after, backlog);
+        self.read_on(turn);
+    }
+
+    /// The store failed to read stored messages.
+    fn fetch_failed(&mut self, turn: &Turn<'_>, fetch: Fetch) {
+        let progress = self.progress();
+        progress.go_on(Next { after: fetch.after, waits_for_batch: false });
+        progress.fail(turn.now);
+    }
+
+    /// Reads the backlog from its beginning, as soon as the batch has room.
+    pub(crate) fn read_again(&mut self, turn: &mut Turn<'_>) {
+        self.progress().start_over();
+        self.read_on(turn);
+    }
+
+    /// Continues to read the backlog, if there is more of it and it is time.
+    fn read_on(&mut self, turn: &mut Turn<'_>) {
+        let max = turn.settings.batch_size;
+        if let Some(ongoing) = &mut self.ongoing
+            && !turn.steps.is_fetching()
+            && let Some(Next { after, .. }) = ongoing.progress.begin(turn.now, max)
+        {
+            let (uaid, presence) = (turn.identity.uaid, turn.presence);
+            turn.ask(Job::Fetch(Fetch { uaid, presence, after, max }));
+        }
+        self.shrink();
+    }
+
+    /// The store has renewed the record.
+    fn refreshed(&mut self, turn: &mut Turn<'_>) {
+        self.renewed = turn.now;
+        self.read_on(turn);
+    }
+
+    /// The store failed to renew the record.
+    fn refresh_failed(&mut self, turn: &Turn<'_>) {
+        self.progress().fail(turn.now);
+    }
+
+    /// When to call [`Self::resume`].
     pub(crate) fn due(&self, settings: &Settings) -> Moment {
         let progress = self.ongoing.as_ref().map(|ongoing| &ongoing.progress);
-        if let Some(again) = progress.and_then(Progress::again) {
-            return again;
+        if let Some(at) = progress.and_then(Progress::reread) {
+            return at;
         }
         let renewal = self.renewal_due(settings);
         progress.and_then(Progress::due).map_or(renewal, |due| renewal.min(due))
@@ -69,60 +365,23 @@ impl WebPush {
         self.renewed + (settings.uaid_idle / RENEWALS_PER_UAID_IDLE).max(RENEWAL_MIN)
     }
 
-    /// Notes that the store has renewed the record.
-    pub(crate) fn renewed(&mut self, now: Moment) {
-        self.renewed = now;
-    }
-
-    /// Adds a channel that was registered. True if the store has to be looked into.
-    pub(crate) fn register(&mut self, add: &AddChannel, sequence: Sequence) -> bool {
-        self.channels.register(add.channel, add.spelling, sequence) && self.register_doubtful
-    }
-
-    /// Notes that a register has failed.
-    pub(crate) fn doubt(&mut self) {
-        self.register_doubtful = true;
-    }
-
-    /// Removes a channel that was unregistered; its messages are gone.
-    pub(crate) fn unregister(&mut self, channel: ChannelId) {
-        self.channels.remove(channel);
+    /// Does what is due: repeats a read that failed, continues to read the backlog, or renews the record.
+    pub(crate) fn resume(&mut self, turn: &mut Turn<'_>) {
         if let Some(ongoing) = &mut self.ongoing {
-            ongoing.progress.forget_channel(channel);
+            ongoing.progress.take_time(turn.now);
         }
-    }
-
-    /// Has the store looked into a while after a look that failed.
-    pub(crate) fn look_failed(&mut self, now: Moment) {
-        self.progress().fail(now);
+        self.read_on(turn);
+        if !turn.steps.is_reading() && turn.now >= self.renewal_due(turn.settings) {
+            turn.ask(Job::Refresh);
+        }
     }
 
     fn progress(&mut self) -> &mut Progress {
         &mut self.ongoing.get_or_insert_default().progress
     }
 
-    /// How to spell the channel of a message that is to be sent now, or nothing if it must not be sent: because
-    /// its channel is not registered any more, because it matters too little, because it was sent, or because it is
-    /// acknowledged already.
-    fn spelling_for(&self, message: &Message, steps: &Steps) -> Option<Spelling> {
-        let sequence = message.place.sequence;
-        let sent = self.ongoing.as_ref().is_some_and(|ongoing| ongoing.progress.has_sent(sequence));
-        let wanted = message.draft.urgency >= self.min
-            && !sent
-            && !steps.unregister(message.channel)
-            && !steps.remove(message.place);
-        self.channels.find(message.channel).filter(|_| wanted).map(|channel| channel.spelling)
-    }
-
-    /// Notes that a message is being sent. One that is not stored is not waited for.
-    fn note(&mut self, now: Moment, message: &Message, batch: bool) {
-        if !message.draft.ttl.is_zero() {
-            self.progress().note(now, message, batch);
-        }
-    }
-
-    /// Gives back what is not needed while nothing goes on. A subscriber keeps its subscriptions only.
-    fn tidy(&mut self) {
+    /// Frees the memory that is not needed while nothing is outstanding. A subscriber keeps its subscriptions.
+    fn shrink(&mut self) {
         if let Some(ongoing) = &mut self.ongoing
             && ongoing.progress.is_idle()
         {
@@ -130,255 +389,6 @@ impl WebPush {
             if ongoing.subscriptions.is_empty() {
                 self.ongoing = None;
             }
-        }
-    }
-}
-
-impl Session {
-    /// The rest of a hello that has claimed a UAID (section 4.2).
-    pub(crate) fn greeted_webpush(
-        &mut self,
-        context: &Context<'_>,
-        text: &str,
-        (snapshot, backlog): (Snapshot, Backlog),
-        effects: &mut Vec<Effect>,
-    ) {
-        let named = Request::parse(text).map_err(|_| Violation::IllFormed);
-        let named = match named.and_then(|request| request.broadcasts()) {
-            Ok(named) => named.unwrap_or_default(),
-            Err(violation) => return self.refuse_hello(text, violation, effects),
-        };
-        let Some(Identity { uaid, spelling }) = self.identity else { return };
-        let mut client = WebPush::new(context.now, &snapshot);
-        let answer = if named.is_empty() {
-            "{}".into()
-        } else {
-            let subscriptions = &mut client.ongoing.get_or_insert_default().subscriptions;
-            let answer = subscriptions.add(&named, context.broadcasts).finish();
-            effects.extend((!subscriptions.is_empty()).then_some(Effect::Subscribed));
-            answer
-        };
-        self.client = Client::WebPush(client);
-        effects.push(Effect::Send(hello_reply(uaid, spelling, &answer)));
-        self.send_backlog(context, None, backlog, effects);
-        self.read_on(context, effects);
-        self.take_held(context, effects);
-    }
-
-    /// A message to one of this client's channels.
-    pub(crate) fn deliver_message(
-        &mut self,
-        context: &Context<'_>,
-        message: &Message,
-        effects: &mut Vec<Effect>,
-    ) {
-        let registers = self.steps.register(message.channel);
-        let unregisters = self.steps.unregister(message.channel);
-        let Client::WebPush(client) = &mut self.client else { return };
-        let channel = client.channels.find(message.channel);
-        if registers && (unregisters || channel.is_none()) {
-            return self.steps.mark_missed(message.channel);
-        }
-        if channel.is_none_or(|channel| message.place.sequence <= channel.since) {
-            return;
-        }
-        if let Some(spelling) = client.spelling_for(message, &self.steps) {
-            client.note(context.now, message, false);
-            self.send_message(context, spelling, message, effects);
-        }
-    }
-
-    fn send_message(
-        &self,
-        context: &Context<'_>,
-        spelling: Spelling,
-        message: &Message,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(Identity { uaid, .. }) = self.identity else { return };
-        let id = MessageId { uaid, place: message.place }.seal(&context.settings.keys, message.key);
-        let text = notification(message.channel, spelling, &id, message.draft.payload.as_ref());
-        effects.push(Effect::Send(text));
-    }
-
-    /// Sends what there is room for of the stored messages that were read from this position on.
-    fn send_backlog(
-        &mut self,
-        context: &Context<'_>,
-        after: Option<Position>,
-        backlog: Backlog,
-        effects: &mut Vec<Effect>,
-    ) {
-        let (now, batch_size) = (context.now, context.settings.batch_size);
-        let Backlog { messages, more } = backlog;
-        let (mut after, mut more) = (after, more && !messages.is_empty());
-        let Client::WebPush(client) = &mut self.client else { return };
-        client.renewed = now;
-        let outstanding = client.ongoing.as_ref().map_or(0, |ongoing| ongoing.progress.outstanding(now));
-        let mut room = batch_size.saturating_sub(outstanding);
-        for message in &messages {
-            let Client::WebPush(client) = &mut self.client else { return };
-            if let Some(spelling) = client.spelling_for(message, &self.steps) {
-                if room == 0 {
-                    more = true;
-                    break;
-                }
-                room -= 1;
-                client.note(now, message, true);
-                self.send_message(context, spelling, message, effects);
-            }
-            after = Some(message.place.position());
-        }
-        if let (true, Client::WebPush(client)) = (more, &mut self.client) {
-            client.progress().go_on(Next { after, drained: room == 0 });
-        }
-    }
-
-    /// The outcome of a look for stored messages.
-    pub(crate) fn fetched(
-        &mut self,
-        context: &Context<'_>,
-        fetch: Fetch,
-        backlog: Backlog,
-        effects: &mut Vec<Effect>,
-    ) {
-        self.send_backlog(context, fetch.after, backlog, effects);
-        self.read_on(context, effects);
-    }
-
-    /// The store failed during a look for stored messages.
-    pub(crate) fn fetch_failed(&mut self, now: Moment, fetch: Fetch) {
-        if let Some(client) = self.client.webpush() {
-            client.progress().go_on(Next { after: fetch.after, drained: false });
-            client.progress().fail(now);
-        }
-    }
-
-    /// Reads the backlog from its beginning, as soon as there is room.
-    pub(crate) fn read_again(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
-        if let Some(client) = self.client.webpush() {
-            client.progress().start_over();
-            self.read_on(context, effects);
-        }
-    }
-
-    /// Reads what follows of the backlog, if there is something and it is its time.
-    pub(crate) fn read_on(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
-        let (Some(identity), Some(client)) = (self.identity, self.client.webpush()) else { return };
-        let max = context.settings.batch_size;
-        if let Some(ongoing) = &mut client.ongoing
-            && !self.steps.fetch()
-            && let Some(Next { after, .. }) = ongoing.progress.begin(context.now, max)
-        {
-            let fetch = Fetch { uaid: identity.uaid, presence: self.presence, after, max };
-            self.ask(Job::Fetch(fetch), effects);
-        }
-        if let Some(client) = self.client.webpush() {
-            client.tidy();
-        }
-    }
-
-    /// Does what is due.
-    pub(crate) fn resume(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
-        if let Some(ongoing) = self.client.webpush().and_then(|client| client.ongoing.as_mut()) {
-            ongoing.progress.take_time(context.now);
-        }
-        self.read_on(context, effects);
-        let renews = |client: &WebPush| context.now >= client.renewal_due(context.settings);
-        if !self.steps.look() && self.client.webpush().is_some_and(|client| renews(client)) {
-            self.ask(Job::Look, effects);
-        }
-    }
-
-    /// An ack (section 4.6). It counts on this socket whatever the store makes of it.
-    pub(crate) fn acknowledge_messages(
-        &mut self,
-        context: &Context<'_>,
-        request: &Request<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let acks = match request.message_acks() {
-            Ok(acks) => acks,
-            Err(violation) => return self.refuse(request.text, violation, effects),
-        };
-        let (Some(identity), Some(client)) = (self.identity, self.client.webpush()) else { return };
-        let mut places = Vec::with_capacity(acks.len());
-        for ack in acks {
-            let Ok(id) = MessageId::open(&context.settings.keys, &ack.version) else { continue };
-            if id.uaid == identity.uaid {
-                places.push(id.place);
-                effects.push(Effect::Report(ack.told));
-            }
-        }
-        if places.is_empty() {
-            return;
-        }
-        if let Some(ongoing) = &mut client.ongoing {
-            ongoing.progress.forget(&places);
-        }
-        self.ask(Job::Remove(places), effects);
-        self.read_on(context, effects);
-    }
-
-    /// A nack (section 4.6).
-    pub(crate) fn nack(&mut self, request: &Request<'_>, effects: &mut Vec<Effect>) {
-        match request.nack() {
-            Ok(told) => effects.push(Effect::Report(told)),
-            Err(violation) => self.refuse(request.text, violation, effects),
-        }
-    }
-
-    /// A wish for messages that matter so much (section 4.7).
-    pub(crate) fn set_urgency(
-        &mut self,
-        context: &Context<'_>,
-        request: &Request<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let min = match request.min() {
-            Ok(min) => min,
-            Err(violation) => return self.refuse(request.text, violation, effects),
-        };
-        let Some(client) = self.client.webpush() else { return };
-        let lowered = min < client.min;
-        client.min = min;
-        effects.push(Effect::Send(URGENCY_REPLY.into()));
-        if lowered {
-            self.read_again(context, effects);
-        }
-    }
-
-    /// A subscription to broadcasts (section 4.8).
-    pub(crate) fn subscribe(
-        &mut self,
-        broadcasts: &Broadcasts,
-        request: &Request<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let named = match request.broadcasts() {
-            Ok(Some(named)) => named,
-            Ok(None) => return self.refuse(request.text, Violation::IllFormed, effects),
-            Err(violation) => return self.refuse(request.text, violation, effects),
-        };
-        let Some(client) = self.client.webpush() else { return };
-        let subscriptions = &mut client.ongoing.get_or_insert_default().subscriptions;
-        let none_before = subscriptions.is_empty();
-        let answer = subscriptions.add(&named, broadcasts);
-        if none_before && !subscriptions.is_empty() {
-            effects.push(Effect::Subscribed);
-        }
-        client.tidy();
-        if !answer.is_empty() {
-            effects.push(Effect::Send(broadcast(&answer.finish())));
-        }
-    }
-
-    /// Sends the broadcasts that have changed.
-    pub(crate) fn broadcasts_changed(&mut self, broadcasts: &Broadcasts, effects: &mut Vec<Effect>) {
-        let Some(ongoing) = self.client.webpush().and_then(|client| client.ongoing.as_mut()) else { return };
-        let changes = ongoing.subscriptions.changes(broadcasts);
-        if !changes.is_empty() {
-            effects.push(Effect::Send(broadcast(&changes.finish())));
         }
     }
 }

@@ -5,21 +5,21 @@
 pub enum CloseCode {
     /// 1000: replaced by a newer connection of the same UAID, or sent to another node.
     Normal,
-    /// 1001: the node shuts down.
+    /// 1001: the node is shutting down.
     GoingAway,
-    /// 1002: WebSocket protocol violation.
+    /// 1002: the peer broke the WebSocket protocol.
     Protocol,
-    /// 1003: a binary frame in Web Push.
+    /// 1003: a binary message in Web Push.
     Unsupported,
-    /// 1007: malformed JSON, invalid UTF-8, JSON that is not an object.
+    /// 1007: a message is not UTF-8, not JSON, or not an object.
     Invalid,
-    /// 1008: after every closing error reply, and after the hello timeout.
+    /// 1008: after an error reply that ends the conversation, and after the hello timeout.
     Policy,
-    /// 1009: message too large.
+    /// 1009: a message is too large.
     TooBig,
-    /// 1011: internal failure, keep-alive timeout, storage failure during hello.
+    /// 1011: internal failure, keep-alive timeout, or a failure of the store during hello.
     Error,
-    /// 4774, Web Push only: pings too frequent.
+    /// 4774, Web Push only: pings are too frequent.
     TooManyPings,
 }
 

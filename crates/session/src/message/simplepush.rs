@@ -1,13 +1,13 @@
-//! What only SimplePush says (PROTOCOL.md section 2).
+//! Messages of SimplePush (PROTOCOL.md section 2).
 
 use super::{NotAnArray, NotAnObject, Request, for_each_element, for_each_member, push_string, string};
-use crate::violation::Violation;
-use beckon_types::{Ack, ChannelId, Listed, Spelling, Uaid, Version};
+use crate::{identity::Identity, violation::Violation};
+use beckon_types::{Ack, ChannelId, Listed, Spelling, Version};
 use std::fmt::Write as _;
 
 impl<'a> Request<'a> {
-    /// The member `channelIDs`, if it is an array of strings. With an entry that is not in UUID syntax, or
-    /// with more than `channels_max` entries, not all of it can be registered.
+    /// The member `channelIDs`, if it is an array of strings. A list that has an entry outside UUID syntax, or more than
+    /// `channels_max` entries, cannot all be registered.
     pub(crate) fn listed(&self, channels_max: u32) -> Option<Listed> {
         let mut channels = Vec::new();
         let (mut strings, mut possible) = (true, true);
@@ -25,8 +25,8 @@ impl<'a> Request<'a> {
         strings.then_some(if possible { Listed::Channels(channels) } else { Listed::Impossible })
     }
 
-    /// The entries of `updates` and `expired` (PROTOCOL.md section 2.6) that name a channel in UUID syntax;
-    /// no other one can have an effect. A list that is null counts as missing.
+    /// The entries of `updates` and `expired` (PROTOCOL.md section 2.6) whose channel is in UUID syntax; others have no
+    /// effect. A list that is null counts as absent.
     pub(crate) fn acks(&self) -> Result<Vec<Ack>, Violation> {
         let mut acks = Vec::new();
         let (mut entries, mut ill_formed) = (0_usize, false);
@@ -54,7 +54,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// One entry of `updates`; nothing if its channel is not in UUID syntax.
+/// One entry of `updates`; `None` if its channel is not in UUID syntax.
 fn ack_entry(raw: &str) -> Result<Option<Ack>, Violation> {
     let (mut channel, mut version) = (None, None);
     for_each_member(raw, |name, value| match &*string(name).unwrap_or_default() {
@@ -76,11 +76,11 @@ fn number(raw: &str) -> Result<f64, Violation> {
     raw.parse().map_err(|_| Violation::IllFormed)
 }
 
-/// The reply to a hello. A `redirect` goes with status 307.
-pub(crate) fn hello_reply(uaid: Uaid, spelling: Spelling, status: u16, redirect: Option<&str>) -> String {
+/// The reply to a hello. A `redirect` is sent with status 307.
+pub(crate) fn hello_reply(identity: Identity, status: u16, redirect: Option<&str>) -> String {
     let mut out = String::with_capacity(96 + redirect.map_or(0, str::len));
     out.push_str(r#"{"messageType":"hello","uaid":""#);
-    uaid.write(spelling, &mut out);
+    identity.uaid.write(identity.spelling, &mut out);
     let _ = write!(out, r#"","status":{status}"#);
     if let Some(url) = redirect {
         out.push_str(r#","redirect":"#);
@@ -90,9 +90,9 @@ pub(crate) fn hello_reply(uaid: Uaid, spelling: Spelling, status: u16, redirect:
     out
 }
 
-/// The reply to a register that succeeded.
+/// The reply to a successful register.
 pub(crate) fn register_reply(
-    (uaid, uaid_spelling): (Uaid, Spelling),
+    identity: Identity,
     (channel, spelling): (ChannelId, Spelling),
     push_endpoint: &str,
 ) -> String {
@@ -100,7 +100,7 @@ pub(crate) fn register_reply(
     out.push_str(r#"{"messageType":"register","channelID":""#);
     channel.write(spelling, &mut out);
     out.push_str(r#"","status":200,"uaid":""#);
-    uaid.write(uaid_spelling, &mut out);
+    identity.uaid.write(identity.spelling, &mut out);
     out.push_str(r#"","pushEndpoint":"#);
     push_string(&mut out, push_endpoint);
     out.push('}');
@@ -116,7 +116,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) spelling: Spelling,
     /// The version written.
     pub(crate) version: Version,
-    /// Only in the first, live transmission.
+    /// What the application server sent along. Only the first transmission of an update has it.
     pub(crate) data: Option<&'a str>,
 }
 

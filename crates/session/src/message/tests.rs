@@ -1,4 +1,4 @@
-//! The parser: each message as it comes, each mistake as it is told, and anything at all.
+//! The parser and the writer, with altered and arbitrary messages.
 
 use super::{
     simplepush::{Entry, notification},
@@ -10,7 +10,7 @@ use beckon_types::{Encoding, Payload, Version};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
-/// JSON values, nested a little.
+/// JSON values, with some nesting.
 fn json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -27,7 +27,7 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Objects whose members are often those that mean something.
+/// Objects many of whose members have a meaning.
 fn object(values: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<String, Value>> {
     let name = prop_oneof![
         prop::sample::select(vec![
@@ -55,9 +55,9 @@ fn object(values: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<Str
 
 fn read_everything(text: &str) {
     let Ok(request) = Request::parse(text) else { return };
-    let _ = (request.kind(), request.use_webpush(), request.uaid(), request.channel_id());
+    let _ = (request.kind(), request.dialect(), request.uaid(), request.channel_id());
     let _ = (request.has_channel_list(), request.listed(3), request.acks());
-    let _ = (request.key(), request.unregister_code(), request.message_acks(), request.nack());
+    let _ = (request.key(), request.unregister_report(), request.message_acks(), request.nack_report());
     let _ = (request.min(), request.broadcasts());
     let reply = error_reply(text, INTERNAL_ERROR, &[]);
     assert!(Request::parse(&reply).is_ok(), "{text} got {reply}");
@@ -76,8 +76,8 @@ proptest! {
         with in "[\\[\\]{}\",:\\\\u0 ]{0,2}",
     ) {
         let mut text = Value::from(members).to_string();
-        let places: Vec<usize> = text.char_indices().map(|(place, _)| place).collect();
-        text.insert_str(places[at.index(places.len())], &with);
+        let indices: Vec<usize> = text.char_indices().map(|(index, _)| index).collect();
+        text.insert_str(indices[at.index(indices.len())], &with);
         read_everything(&text);
     }
 
@@ -87,10 +87,10 @@ proptest! {
         read_everything(&text);
         // Read back, because serde_json does not read every float as it was written.
         let members: Map<String, Value> = serde_json::from_str(&text).unwrap();
-        for without in [&[][..], &["uaid"]] {
-            let reply: Value = serde_json::from_str(&error_reply(&text, INTERNAL_ERROR, without)).unwrap();
+        for omitted in [&[][..], &["uaid"]] {
+            let reply: Value = serde_json::from_str(&error_reply(&text, INTERNAL_ERROR, omitted)).unwrap();
             let mut expected = members.clone();
-            expected.retain(|name, _| name != "pushEndpoint" && !without.contains(&name.as_str()));
+            expected.retain(|name, _| name != "pushEndpoint" && !omitted.contains(&name.as_str()));
             expected.insert("status".into(), 500.into());
             expected.insert("error".into(), "Internal Error".into());
             prop_assert_eq!(reply, Value::from(expected));

@@ -1,41 +1,41 @@
-//! What only Web Push says (PROTOCOL.md section 4).
+//! Messages of Web Push (PROTOCOL.md section 4).
 
 use super::{NotAnArray, NotAnObject, Request, for_each_element, for_each_member, push_string, string};
-use crate::{api::ClientReport, violation::Violation};
+use crate::{api::ClientReport, identity::Identity, violation::Violation};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use beckon_types::{ChannelId, Encoding, InvalidVapidKey, Payload, Spelling, Uaid, Urgency, VapidKey};
+use beckon_types::{ChannelId, Encoding, InvalidVapidKey, Payload, Spelling, Urgency, VapidKey};
 use std::{borrow::Cow, collections::BTreeMap};
 
 /// One entry of an ack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MessageAck<'a> {
-    /// The id of a message, if it is one.
+    /// What should be the id of a message.
     pub(crate) version: Cow<'a, str>,
-    /// What its code says.
-    pub(crate) told: ClientReport,
+    /// What the code of the entry reports.
+    pub(crate) report: ClientReport,
 }
 
 /// One of the broadcasts that a user agent names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NamedBroadcast<'a> {
+pub(crate) struct NamedBroadcast {
     /// Its id as raw JSON.
-    pub(crate) raw_id: &'a str,
+    pub(crate) raw_id: Box<str>,
     /// The version that the user agent has.
-    pub(crate) version: Cow<'a, str>,
+    pub(crate) version: Box<str>,
 }
 
-/// The broadcasts that a user agent names, by their ids.
-pub(crate) type NamedBroadcasts<'a> = BTreeMap<Cow<'a, str>, NamedBroadcast<'a>>;
+/// The broadcasts that a user agent names, by id.
+pub(crate) type NamedBroadcasts = BTreeMap<Box<str>, NamedBroadcast>;
 
 impl<'a> Request<'a> {
-    /// The member `key`, if it is there and not null (section 4.3).
+    /// The member `key`, unless it is absent or null (section 4.3).
     pub(crate) fn key(&self) -> Result<Option<VapidKey>, InvalidVapidKey> {
         let Some(raw) = self.key.filter(|raw| *raw != "null") else { return Ok(None) };
         VapidKey::parse(&string(raw).ok_or(InvalidVapidKey)?).map(Some)
     }
 
-    /// What the code of an unregister says (section 4.4).
-    pub(crate) fn unregister_code(&self) -> ClientReport {
+    /// What the code of an unregister reports (section 4.4).
+    pub(crate) fn unregister_report(&self) -> ClientReport {
         match self.code {
             None | Some("null" | "200") => ClientReport::Unregistered,
             Some("201") => ClientReport::QuotaExceeded,
@@ -44,7 +44,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The entries of an ack (section 4.6). The list may be empty, but it has to be there.
+    /// The entries of an ack (section 4.6). The list may be empty, but not absent.
     pub(crate) fn message_acks(&self) -> Result<Vec<MessageAck<'a>>, Violation> {
         let mut acks = Vec::new();
         let mut ill_formed = false;
@@ -56,8 +56,8 @@ impl<'a> Request<'a> {
         if ill_formed { Err(Violation::IllFormed) } else { Ok(acks) }
     }
 
-    /// What a nack says (section 4.6). It has to name a message, whatever message that is.
-    pub(crate) fn nack(&self) -> Result<ClientReport, Violation> {
+    /// What a nack reports (section 4.6). It has to name a message; which one does not matter.
+    pub(crate) fn nack_report(&self) -> Result<ClientReport, Violation> {
         self.version.and_then(string).ok_or(Violation::IllFormed)?;
         Ok(match self.code {
             Some("301") => ClientReport::HandlerThrew,
@@ -73,14 +73,15 @@ impl<'a> Request<'a> {
         Urgency::parse(&name).ok_or(Violation::IllFormed)
     }
 
-    /// The member `broadcasts`, an object of strings; nothing if it is absent or null (section 4.8).
-    pub(crate) fn broadcasts(&self) -> Result<Option<NamedBroadcasts<'a>>, Violation> {
+    /// The member `broadcasts`, an object of strings; `None` if it is absent or null (section 4.8).
+    pub(crate) fn broadcasts(&self) -> Result<Option<NamedBroadcasts>, Violation> {
         let Some(raw) = self.broadcasts.filter(|raw| *raw != "null") else { return Ok(None) };
         let mut named = NamedBroadcasts::new();
         let mut ill_formed = false;
         for_each_member(raw, |raw_id, version| match (string(raw_id), string(version)) {
             (Some(id), Some(version)) => {
-                named.insert(id, NamedBroadcast { raw_id, version });
+                let version = NamedBroadcast { raw_id: raw_id.into(), version: version.into() };
+                named.insert(id.into(), version);
             }
             (None, _) | (_, None) => ill_formed = true,
         })
@@ -98,29 +99,29 @@ fn ack_entry(raw: &str) -> Result<MessageAck<'_>, Violation> {
         _ => {}
     })
     .map_err(|NotAnObject| Violation::IllFormed)?;
-    // The id says whose message it is, so nobody needs to know for what channel.
+    // The id alone identifies the message, so the channel only has to be there.
     channel.and_then(string).ok_or(Violation::IllFormed)?;
     let version = version.and_then(string).ok_or(Violation::IllFormed)?;
-    let told = match code {
+    let report = match code {
         Some("101") => ClientReport::NotDecrypted,
         Some("102") => ClientReport::NoReceiver,
         Some(_) | None => ClientReport::Delivered,
     };
-    Ok(MessageAck { version, told })
+    Ok(MessageAck { version, report })
 }
 
 /// The reply to a hello; `broadcasts` is raw JSON.
-pub(crate) fn hello_reply(uaid: Uaid, spelling: Spelling, broadcasts: &str) -> String {
+pub(crate) fn hello_reply(identity: Identity, broadcasts: &str) -> String {
     let mut out = String::with_capacity(128 + broadcasts.len());
     out.push_str(r#"{"messageType":"hello","uaid":""#);
-    uaid.write(spelling, &mut out);
+    identity.uaid.write(identity.spelling, &mut out);
     out.push_str(r#"","status":200,"use_webpush":true,"broadcasts":"#);
     out.push_str(broadcasts);
     out.push('}');
     out
 }
 
-/// The reply to a register that succeeded.
+/// The reply to a successful register.
 pub(crate) fn register_reply(channel: ChannelId, spelling: Spelling, push_endpoint: &str) -> String {
     let mut out = String::with_capacity(112 + push_endpoint.len());
     out.push_str(r#"{"messageType":"register","channelID":""#);
@@ -131,15 +132,15 @@ pub(crate) fn register_reply(channel: ChannelId, spelling: Spelling, push_endpoi
     out
 }
 
-/// The reply to an urgency.
+/// The reply to an `urgency` request.
 pub(crate) const URGENCY_REPLY: &str = r#"{"messageType":"urgency","status":200}"#;
 
-/// A message about broadcasts; `broadcasts` is raw JSON.
+/// A message with the versions of broadcasts; `broadcasts` is raw JSON.
 pub(crate) fn broadcast(broadcasts: &str) -> String {
     [r#"{"messageType":"broadcast","broadcasts":"#, broadcasts, "}"].concat()
 }
 
-/// What a reply says of broadcasts: the versions of some, and why there are none of others.
+/// What a reply says about broadcasts: the versions of some, and the reasons why others have none.
 #[derive(Debug, Default)]
 pub(crate) struct BroadcastsJson {
     values: String,
@@ -153,7 +154,7 @@ impl BroadcastsJson {
         push_string(&mut self.values, version);
     }
 
-    /// Says why a broadcast is not subscribed to; `raw_id` is raw JSON.
+    /// Adds the reason why a broadcast cannot be subscribed to; `raw_id` is raw JSON.
     pub(crate) fn error(&mut self, raw_id: &str, error: &str) {
         if !self.errors.is_empty() {
             self.errors.push(',');
@@ -163,7 +164,7 @@ impl BroadcastsJson {
         push_string(&mut self.errors, error);
     }
 
-    /// Whether there is nothing to say.
+    /// Whether it has neither versions nor errors.
     pub(crate) fn is_empty(&self) -> bool {
         self.values.is_empty() && self.errors.is_empty()
     }
@@ -179,7 +180,7 @@ impl BroadcastsJson {
     }
 }
 
-/// Appends the name of a member, and what separates it from the member before.
+/// Appends the name of a member, after a comma if it is not the first.
 fn push_name(out: &mut String, name: &str) {
     if !out.is_empty() {
         out.push(',');
@@ -188,7 +189,7 @@ fn push_name(out: &mut String, name: &str) {
     out.push(':');
 }
 
-/// A notification of one message, whose id is `version` (section 4.5).
+/// The notification of one message, whose id is `version` (section 4.5).
 pub(crate) fn notification(
     channel: ChannelId,
     spelling: Spelling,
@@ -218,7 +219,7 @@ pub(crate) fn notification(
     out
 }
 
-/// About how many characters a payload takes, so that one allocation is enough but for odd headers.
+/// About how many characters a payload takes. One allocation is enough then, unless its headers need many escapes.
 fn payload_len(payload: &Payload) -> usize {
     let headers = match &payload.encoding {
         Encoding::Aes128gcm => 0,

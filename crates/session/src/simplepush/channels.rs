@@ -1,20 +1,22 @@
-//! The table of a connected client's channels. The invariants are in the crate's documentation.
+//! The channels of a connected client. The crate's documentation states the invariants.
 
-use crate::{message::simplepush::Entry, session::Steps};
+use crate::{
+    message::simplepush::Entry,
+    steps::Steps,
+    table::{self, Table},
+};
 use beckon_types::{Ack, Channel, ChannelId, Moment, Sequence, Snapshot, Spelling, Update, Version};
 use std::time::Duration;
 
-/// Up to this many channels the table grows by one at a time, since most clients stay there.
-const GROWN_SINGLY_MAX: usize = 8;
-
-/// What a client was told of its channels, sorted by id.
+/// The channels that the client knows to be registered.
 #[derive(Debug, Clone)]
-pub(super) struct Channels(Vec<Row>);
+pub(super) struct Channels(Table<Row>);
 
 /// One channel.
 #[derive(Debug, Clone)]
 struct Row {
     id: ChannelId,
+    /// How the latest register spelled it.
     spelling: Spelling,
     /// All writes up to this one have been sent or are superseded.
     known: Sequence,
@@ -28,16 +30,105 @@ struct Sent {
     version: Version,
     at: Moment,
     /// Whether the user agent has acknowledged it.
-    acknowledged: bool,
+    is_acknowledged: bool,
 }
 
 /// Why a snapshot was taken.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Reading {
-    /// To send what was not sent, and what was sent at least so long ago and not acknowledged.
-    Look { repeat_after: Option<Duration> },
-    /// For a repeated hello: to send all that is pending.
+pub(super) enum Reason {
+    /// To send what was not sent, and what was sent at least this long ago and is not acknowledged.
+    Refresh { repeat_after: Option<Duration> },
+    /// For a hello after the first: to send all that is pending.
     Hello,
+}
+
+impl table::Row for Row {
+    fn id(&self) -> ChannelId {
+        self.id
+    }
+}
+
+impl Channels {
+    /// The channels after a hello, and all that is pending.
+    pub(super) fn new(now: Moment, snapshot: &Snapshot) -> (Self, Vec<Entry<'static>>) {
+        let mut pending = Vec::new();
+        let rows = snapshot.channels.iter().map(|channel| {
+            let mut row = Row::new(channel.id, channel.spelling, snapshot.sequence);
+            pending.extend(channel.pending.map(|version| row.send(now, version)));
+            row
+        });
+        (Self(rows.collect()), pending)
+    }
+
+    /// Whether the channel is in the table.
+    pub(super) fn contains(&self, id: ChannelId) -> bool {
+        self.0.get(id).is_some()
+    }
+
+    /// Adds a channel, or changes its spelling. Returns whether it is new.
+    pub(super) fn register(&mut self, id: ChannelId, spelling: Spelling, sequence: Sequence) -> bool {
+        let former = self.0.insert(Row::new(id, spelling, sequence));
+        let is_new = former.is_none();
+        former.into_iter().for_each(|row| row.spelling = spelling);
+        is_new
+    }
+
+    /// Removes a channel.
+    pub(super) fn remove(&mut self, id: ChannelId) {
+        self.0.remove(id);
+    }
+
+    /// Notes that a write is being sent. Returns how to send it, or `None` if it must not be sent.
+    pub(super) fn accept(&mut self, now: Moment, update: &Update) -> Option<Spelling> {
+        let row = self.0.get_mut(update.channel).filter(|row| update.sequence > row.known)?;
+        row.known = update.sequence;
+        row.send(now, update.version);
+        Some(row.spelling)
+    }
+
+    /// Notes an acknowledgement. Returns false if the channel is not in the table.
+    pub(super) fn acknowledge(&mut self, ack: &Ack) -> bool {
+        let Some(row) = self.0.get_mut(ack.channel) else { return false };
+        if let Some(sent) = &mut row.sent
+            && removes(ack, sent.version)
+        {
+            sent.is_acknowledged = true;
+        }
+        true
+    }
+
+    /// When the oldest unacknowledged transmission was.
+    pub(super) fn oldest_transmission(&self) -> Option<Moment> {
+        let sent = self.0.iter().filter_map(|row| row.sent);
+        sent.filter(|sent| !sent.is_acknowledged).map(|sent| sent.at).min()
+    }
+
+    /// Updates the table from a snapshot. Returns what has to be sent.
+    pub(super) fn read(
+        &mut self,
+        now: Moment,
+        snapshot: Snapshot,
+        reason: Reason,
+        steps: &Steps,
+    ) -> Vec<Entry<'static>> {
+        let Snapshot { sequence, mut channels } = snapshot;
+        channels.sort_unstable_by_key(|channel| channel.id);
+        if let Reason::Hello = reason {
+            // A register that failed may have added a channel that only the store knows.
+            for channel in channels.iter().filter(|channel| !steps.is_registering(channel.id)) {
+                self.0.insert(Row::new(channel.id, channel.spelling, Sequence::default()));
+            }
+        }
+        let mut pending = Vec::new();
+        self.0.retain(|row| {
+            let Ok(index) = channels.binary_search_by_key(&row.id, |channel| channel.id) else {
+                return false;
+            };
+            pending.extend(row.read(now, sequence, channels[index], reason, steps));
+            true
+        });
+        pending
+    }
 }
 
 impl Row {
@@ -47,133 +138,27 @@ impl Row {
 
     /// Notes that a version is being sent, without `data`.
     fn send(&mut self, now: Moment, version: Version) -> Entry<'static> {
-        self.sent = Some(Sent { version, at: now, acknowledged: false });
+        self.sent = Some(Sent { version, at: now, is_acknowledged: false });
         Entry { channel: self.id, spelling: self.spelling, version, data: None }
     }
-}
 
-impl Channels {
-    /// The table after a hello, and all that is pending.
-    pub(super) fn new(now: Moment, snapshot: Snapshot) -> (Self, Vec<Entry<'static>>) {
-        let mut pending = Vec::new();
-        let mut rows = Vec::with_capacity(snapshot.channels.len());
-        for channel in snapshot.channels {
-            let mut row = Row::new(channel.id, channel.spelling, snapshot.sequence);
-            pending.extend(channel.pending.map(|version| row.send(now, version)));
-            rows.push(row);
-        }
-        rows.sort_unstable_by_key(|row| row.id);
-        (Self(rows), pending)
-    }
-
-    fn find(&self, id: ChannelId) -> Result<usize, usize> {
-        self.0.binary_search_by_key(&id, |row| row.id)
-    }
-
-    fn row(&mut self, id: ChannelId) -> Option<&mut Row> {
-        self.find(id).ok().map(|at| &mut self.0[at])
-    }
-
-    /// Whether the channel is in the table.
-    pub(super) fn contains(&self, id: ChannelId) -> bool {
-        self.find(id).is_ok()
-    }
-
-    /// Adds a channel, or spells it anew. True if it was not there.
-    pub(super) fn register(&mut self, id: ChannelId, spelling: Spelling, sequence: Sequence) -> bool {
-        match self.find(id) {
-            Ok(at) => {
-                self.0[at].spelling = spelling;
-                false
-            }
-            Err(at) => {
-                if self.0.len() < GROWN_SINGLY_MAX {
-                    self.0.reserve_exact(1);
-                }
-                self.0.insert(at, Row::new(id, spelling, sequence));
-                true
-            }
-        }
-    }
-
-    /// Removes a channel.
-    pub(super) fn remove(&mut self, id: ChannelId) {
-        if let Ok(at) = self.find(id) {
-            self.0.remove(at);
-        }
-    }
-
-    /// Takes a write as sent. Returns the spelling to send it with, or nothing if it must not be sent.
-    pub(super) fn deliver(&mut self, now: Moment, update: &Update) -> Option<Spelling> {
-        let row = self.row(update.channel).filter(|row| update.sequence > row.known)?;
-        row.known = update.sequence;
-        row.send(now, update.version);
-        Some(row.spelling)
-    }
-
-    /// Takes an acknowledgement. False if the channel is not in the table.
-    pub(super) fn acknowledge(&mut self, ack: &Ack) -> bool {
-        let Some(row) = self.row(ack.channel) else { return false };
-        if let Some(sent) = &mut row.sent
-            && removes(ack, sent.version)
-        {
-            sent.acknowledged = true;
-        }
-        true
-    }
-
-    /// When the oldest transmission was that is not acknowledged.
-    pub(super) fn oldest_transmission(&self) -> Option<Moment> {
-        let sent = self.0.iter().filter_map(|row| row.sent);
-        sent.filter(|sent| !sent.acknowledged).map(|sent| sent.at).min()
-    }
-
-    /// Brings the table up to a snapshot. Returns what has to be sent.
-    pub(super) fn read(
-        &mut self,
-        now: Moment,
-        snapshot: Snapshot,
-        reading: Reading,
-        steps: &Steps,
-    ) -> Vec<Entry<'static>> {
-        let Snapshot { sequence, mut channels } = snapshot;
-        channels.sort_unstable_by_key(|channel| channel.id);
-        if let Reading::Hello = reading {
-            // A register that failed may have left a channel behind that only the store knows.
-            for channel in channels.iter().filter(|channel| !steps.register(channel.id)) {
-                if !self.contains(channel.id) {
-                    self.register(channel.id, channel.spelling, Sequence::default());
-                }
-            }
-        }
-        let mut pending = Vec::new();
-        self.0.retain_mut(|row| {
-            let Ok(at) = channels.binary_search_by_key(&row.id, |channel| channel.id) else { return false };
-            pending.extend(row.read(now, sequence, channels[at], reading, steps));
-            true
-        });
-        pending
-    }
-}
-
-impl Row {
     fn read(
         &mut self,
         now: Moment,
         sequence: Sequence,
         stored: Channel,
-        reading: Reading,
+        reason: Reason,
         steps: &Steps,
     ) -> Option<Entry<'static>> {
-        let repeat = match reading {
-            Reading::Hello => true,
-            Reading::Look { repeat_after } => repeat_after.is_some_and(|wait| {
-                self.sent.is_some_and(|sent| !sent.acknowledged && now.since(sent.at) >= wait)
+        let is_due = match reason {
+            Reason::Hello => true,
+            Reason::Refresh { repeat_after } => repeat_after.is_some_and(|wait| {
+                self.sent.is_some_and(|sent| !sent.is_acknowledged && now.since(sent.at) >= wait)
             }),
         };
         if self.known > sequence {
             // A later write has been sent; the snapshot shows what was pending before it.
-            let sent = self.sent.filter(|sent| !sent.acknowledged && matches!(reading, Reading::Hello))?;
+            let sent = self.sent.filter(|sent| !sent.is_acknowledged && matches!(reason, Reason::Hello))?;
             return Some(self.send(now, sent.version));
         }
         self.known = sequence;
@@ -181,17 +166,16 @@ impl Row {
             self.sent = None;
             return None;
         };
-        if steps.unregister(self.id)
-            || steps.acknowledge(|ack| ack.channel == self.id && removes(ack, version))
-        {
-            // Not to be sent now, and not to be looked for at once either.
+        let is_removed = |ack: &Ack| ack.channel == self.id && removes(ack, version);
+        if steps.is_unregistering(self.id) || steps.is_acknowledging(is_removed) {
+            // It must not be sent now, and its retry is not due soon either.
             if let Some(sent) = &mut self.sent {
                 sent.at = now;
             }
             return None;
         }
-        let unsent = self.sent.is_none_or(|sent| sent.acknowledged || sent.version != version);
-        (unsent || repeat).then(|| self.send(now, version))
+        let is_unsent = self.sent.is_none_or(|sent| sent.is_acknowledged || sent.version != version);
+        (is_unsent || is_due).then(|| self.send(now, version))
     }
 }
 
@@ -205,13 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_channel_is_small_and_the_first_one_takes_no_more_room_than_it_needs() {
+    fn a_channel_is_small() {
         assert!(size_of::<Row>() <= 56, "{} bytes", size_of::<Row>());
-        let mut channels = Channels::new(Moment(0), Snapshot::default()).0;
-        for count in 1..=GROWN_SINGLY_MAX {
-            let id = ChannelId([u8::try_from(count).unwrap(); 16]);
-            channels.register(id, Spelling::PLAIN, Sequence(0));
-            assert_eq!(channels.0.capacity(), count);
-        }
     }
 }

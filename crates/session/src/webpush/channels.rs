@@ -1,13 +1,11 @@
-//! The table of a connected client's channels.
+//! The channels of a connected client.
 
+use crate::table::{Row, Table};
 use beckon_types::{ChannelId, Sequence, Snapshot, Spelling};
 
-/// Up to this many channels the table grows by one at a time, since most clients stay there.
-const GROWN_SINGLY_MAX: usize = 8;
-
-/// What a client was told of its channels, sorted by id.
+/// The channels that the client knows to be registered.
 #[derive(Debug, Clone)]
-pub(super) struct Channels(Vec<Channel>);
+pub(super) struct Channels(Table<Channel>);
 
 /// One channel.
 #[derive(Debug, Clone, Copy)]
@@ -15,52 +13,41 @@ pub(super) struct Channel {
     id: ChannelId,
     /// How the latest register spelled it.
     pub(super) spelling: Spelling,
-    /// Deliveries of writes up to this one are for a former registration, or were in the store at the hello.
+    /// Notifications of writes up to this one belong to a former registration, or were in the store at the hello.
     pub(super) since: Sequence,
 }
 
+impl Row for Channel {
+    fn id(&self) -> ChannelId {
+        self.id
+    }
+}
+
 impl Channels {
-    /// The table after a hello. Deliveries of what was written before it went to the former socket.
+    /// The channels after a hello. What was written before it is in the backlog.
     pub(super) fn new(snapshot: &Snapshot) -> Self {
         let since = snapshot.sequence;
         let row =
             |channel: &beckon_types::Channel| Channel { id: channel.id, spelling: channel.spelling, since };
-        let mut rows: Vec<Channel> = snapshot.channels.iter().map(row).collect();
-        rows.sort_unstable_by_key(|row| row.id);
-        Self(rows)
-    }
-
-    fn place(&self, id: ChannelId) -> Result<usize, usize> {
-        self.0.binary_search_by_key(&id, |row| row.id)
+        Self(snapshot.channels.iter().map(row).collect())
     }
 
     /// The channel, if it is in the table.
-    pub(super) fn find(&self, id: ChannelId) -> Option<Channel> {
-        self.place(id).ok().map(|at| self.0[at])
+    pub(super) fn get(&self, id: ChannelId) -> Option<Channel> {
+        self.0.get(id).copied()
     }
 
-    /// Adds a channel, or spells it anew. True if it was not there.
+    /// Adds a channel, or changes its spelling. Returns whether it is new.
     pub(super) fn register(&mut self, id: ChannelId, spelling: Spelling, since: Sequence) -> bool {
-        match self.place(id) {
-            Ok(at) => {
-                self.0[at].spelling = spelling;
-                false
-            }
-            Err(at) => {
-                if self.0.len() < GROWN_SINGLY_MAX {
-                    self.0.reserve_exact(1);
-                }
-                self.0.insert(at, Channel { id, spelling, since });
-                true
-            }
-        }
+        let former = self.0.insert(Channel { id, spelling, since });
+        let is_new = former.is_none();
+        former.into_iter().for_each(|channel| channel.spelling = spelling);
+        is_new
     }
 
     /// Removes a channel.
     pub(super) fn remove(&mut self, id: ChannelId) {
-        if let Ok(at) = self.place(id) {
-            self.0.remove(at);
-        }
+        self.0.remove(id);
     }
 }
 
@@ -69,13 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_channel_is_small_and_the_first_one_takes_no_more_room_than_it_needs() {
+    fn a_channel_is_small() {
         assert!(size_of::<Channel>() <= 32, "{} bytes", size_of::<Channel>());
-        let mut channels = Channels::new(&Snapshot::default());
-        for count in 1..=GROWN_SINGLY_MAX {
-            let id = ChannelId([u8::try_from(count).unwrap(); 16]);
-            channels.register(id, Spelling::PLAIN, Sequence(0));
-            assert_eq!(channels.0.capacity(), count);
-        }
     }
 }

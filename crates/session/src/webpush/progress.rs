@@ -1,17 +1,17 @@
-//! How far a client has been sent its stored messages. The rules are in the crate's documentation.
+//! How many of its stored messages a client has been sent. The crate's documentation states the rules.
 
-use crate::limits::{LOOK_AGAIN_AFTER, SENT_MAX};
+use crate::limits::{REREAD_AFTER, SENT_MAX};
 use beckon_types::{ChannelId, Message, Moment, Place, Position, Sequence};
 
-/// What was sent and not acknowledged, and what follows.
+/// What was sent and is not acknowledged, and how to continue.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Progress {
-    /// Stored messages that were sent on this socket and not acknowledged, oldest transmission first.
+    /// Stored messages that were sent on this socket and are not acknowledged, oldest transmission first.
     sent: Vec<Sent>,
-    /// How the backlog goes on; `None` if there was nothing behind what was read.
+    /// How to continue reading the backlog; `None` if it has been read to its end.
     next: Option<Next>,
-    /// When the store may be looked into once more, and not before, because a look failed.
-    again: Option<Moment>,
+    /// When to re-read the store because a read failed. The store is not read earlier.
+    reread: Option<Moment>,
 }
 
 /// A transmission.
@@ -20,26 +20,26 @@ struct Sent {
     channel: ChannelId,
     sequence: Sequence,
     expires: Moment,
-    /// Whether it came out of the backlog.
-    batch: bool,
+    /// Whether it belongs to the batch: it was read from the backlog.
+    is_in_batch: bool,
 }
 
-/// How the backlog goes on.
+/// How to continue reading the backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Next {
-    /// Behind this position, or from the beginning.
+    /// Behind this position; `None`: from the beginning.
     pub(super) after: Option<Position>,
-    /// Only when nothing of the batch is outstanding any more. Else as soon as there is room.
-    pub(super) drained: bool,
+    /// Whether to wait until nothing of the batch is outstanding. Otherwise it is enough that the batch has room.
+    pub(super) waits_for_batch: bool,
 }
 
 impl Progress {
     /// Whether there is nothing to remember.
     pub(super) fn is_idle(&self) -> bool {
-        self.sent.is_empty() && self.next.is_none() && self.again.is_none()
+        self.sent.is_empty() && self.next.is_none() && self.reread.is_none()
     }
 
-    /// Transmissions that there is room for before memory is asked for.
+    /// Transmissions that fit before more memory is allocated.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.sent.capacity()
@@ -50,83 +50,83 @@ impl Progress {
         self.sent.iter().any(|sent| sent.sequence == sequence)
     }
 
-    /// Messages of the backlog that were sent, and neither acknowledged nor expired.
+    /// Messages of the batch that are neither acknowledged nor expired.
     pub(super) fn outstanding(&self, now: Moment) -> usize {
         self.batch().filter(|sent| now < sent.expires).count()
     }
 
     fn batch(&self) -> impl Iterator<Item = &Sent> {
-        self.sent.iter().filter(|sent| sent.batch)
+        self.sent.iter().filter(|sent| sent.is_in_batch)
     }
 
-    /// Notes that a stored message is being sent. What has expired makes room before memory is asked for, which
+    /// Notes that a stored message is being sent. Expired messages are dropped before more memory is allocated, which
     /// costs no more than [`Self::has_sent`] did.
-    pub(super) fn note(&mut self, now: Moment, message: &Message, batch: bool) {
+    pub(super) fn note(&mut self, now: Moment, message: &Message, is_in_batch: bool) {
         if self.sent.len() == self.sent.capacity() || self.sent.len() >= SENT_MAX {
             self.sent.retain(|sent| now < sent.expires);
         }
         if self.sent.len() >= SENT_MAX {
-            let oldest = self.sent.iter().position(|sent| !sent.batch).unwrap_or_default();
+            let oldest = self.sent.iter().position(|sent| !sent.is_in_batch).unwrap_or_default();
             self.sent.remove(oldest);
         }
         self.sent.push(Sent {
             channel: message.channel,
             sequence: message.place.sequence,
             expires: now + message.draft.ttl,
-            batch,
+            is_in_batch,
         });
     }
 
-    /// Takes messages as acknowledged.
+    /// Notes that messages are acknowledged.
     pub(super) fn forget(&mut self, places: &[Place]) {
         self.sent.retain(|sent| places.iter().all(|place| place.sequence != sent.sequence));
     }
 
-    /// Waits no longer for the messages of a channel.
+    /// Notes that the messages of a channel are gone.
     pub(super) fn forget_channel(&mut self, channel: ChannelId) {
         self.sent.retain(|sent| sent.channel != channel);
     }
 
-    /// Has the backlog go on, unless it is to start over.
+    /// Notes how to continue, unless the backlog is to be read from its beginning.
     pub(super) fn go_on(&mut self, next: Next) {
         self.next.get_or_insert(next);
     }
 
-    /// Has the backlog start over, even if a look has just failed.
+    /// Notes that the backlog has to be read from its beginning, even if a read has just failed.
     pub(super) fn start_over(&mut self) {
-        self.next = Some(Next { after: None, drained: false });
-        self.again = None;
+        self.next = Some(Next { after: None, waits_for_batch: false });
+        self.reread = None;
     }
 
-    /// Takes a look as failed.
+    /// Notes that a read failed.
     pub(super) fn fail(&mut self, now: Moment) {
-        self.again = Some(now + LOOK_AGAIN_AFTER);
+        self.reread = Some(now + REREAD_AFTER);
     }
 
-    /// When the store may be looked into after a look that failed.
-    pub(super) fn again(&self) -> Option<Moment> {
-        self.again
+    /// When to re-read the store because a read failed.
+    pub(super) fn reread(&self) -> Option<Moment> {
+        self.reread
     }
 
-    /// Forgets what has expired, and that a look failed long enough ago.
+    /// Forgets what has expired, and a failed read that is long enough ago.
     pub(super) fn take_time(&mut self, now: Moment) {
         self.sent.retain(|sent| now < sent.expires);
-        self.again = self.again.filter(|at| now < *at);
+        self.reread = self.reread.filter(|at| now < *at);
     }
 
-    /// What is to be read now, if it is its time.
+    /// Takes what is to be read now, if it is time.
     pub(super) fn begin(&mut self, now: Moment, batch_size: usize) -> Option<Next> {
         let outstanding = self.outstanding(now);
-        let room = |next: &Next| outstanding == 0 || !next.drained && outstanding < batch_size;
-        if self.again.is_some() {
+        let is_time = |next: &Next| outstanding == 0 || !next.waits_for_batch && outstanding < batch_size;
+        if self.reread.is_some() {
             return None;
         }
-        self.next.take_if(|next| room(next))
+        self.next.take_if(|next| is_time(next))
     }
 
-    /// When the backlog goes on without an acknowledgement, because what is outstanding expires.
+    /// When reading continues without an acknowledgement, because messages of the batch expire.
     pub(super) fn due(&self) -> Option<Moment> {
         let expiries = self.batch().map(|sent| sent.expires);
-        if self.next?.drained { expiries.max() } else { expiries.min() }
+        if self.next?.waits_for_batch { expiries.max() } else { expiries.min() }
     }
 }

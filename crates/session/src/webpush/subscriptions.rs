@@ -7,17 +7,17 @@ use crate::{
 use beckon_types::Broadcasts;
 use std::sync::Arc;
 
-/// Why an id is refused that no broadcast has.
+/// The error for an id that no broadcast has.
 const NOT_FOUND: &str = "Broadcast not found";
 
-/// Why an id is refused on a socket with [`SUBSCRIPTIONS_MAX`] subscriptions.
+/// The error for one more id on a socket with [`SUBSCRIPTIONS_MAX`] subscriptions.
 const TOO_MANY: &str = "Too many broadcasts";
 
-/// The subscriptions of a socket. It has each broadcast once.
+/// The subscriptions of a socket, at most one for each broadcast.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Subscriptions(Vec<Subscription>);
 
-/// A broadcast, and what its subscriber knows of it. Both texts are shared with the node's own.
+/// A broadcast and the version that its subscriber knows. Both texts are shared with the node's own.
 #[derive(Debug, Clone)]
 struct Subscription {
     id: Arc<str>,
@@ -30,8 +30,8 @@ impl Subscriptions {
         self.0.is_empty()
     }
 
-    /// Subscribes to the broadcasts that are named. Returns what has to be said about them.
-    pub(super) fn add(&mut self, named: &NamedBroadcasts<'_>, broadcasts: &Broadcasts) -> BroadcastsJson {
+    /// Subscribes to the named broadcasts. Returns the answer: versions that the user agent does not have, and errors.
+    pub(super) fn add(&mut self, named: &NamedBroadcasts, broadcasts: &Broadcasts) -> BroadcastsJson {
         let mut answer = BroadcastsJson::default();
         for (id, NamedBroadcast { raw_id, version: known }) in named {
             let Some((id, version)) = broadcasts.values.get_key_value(&**id) else {
@@ -45,7 +45,7 @@ impl Subscriptions {
                     continue;
                 }
                 None => {
-                    // Most sockets subscribe to a few, at the hello, and keep them for days.
+                    // Most sockets subscribe to a few broadcasts in the hello and keep them for days.
                     self.0.reserve_exact(1);
                     self.0.push(Subscription { id: id.clone(), version: version.clone() });
                 }
@@ -57,7 +57,8 @@ impl Subscriptions {
         answer
     }
 
-    /// The broadcasts that have another version than their subscriber knows. One that was removed keeps its last.
+    /// The broadcasts whose version is not the one that their subscriber knows. A broadcast that was removed keeps its
+    /// last version.
     pub(super) fn changes(&mut self, broadcasts: &Broadcasts) -> BroadcastsJson {
         let mut changes = BroadcastsJson::default();
         for Subscription { id, version } in &mut self.0 {
@@ -78,7 +79,7 @@ mod tests {
     use crate::message::Request;
 
     #[test]
-    fn subscriptions_take_no_more_room_than_they_need() {
+    fn subscriptions_take_no_more_memory_than_they_need() {
         let values = ["a", "b", "c", "d", "e"].map(|id| (id.into(), "1".into()));
         let broadcasts = Broadcasts { revision: 1, values: values.into() };
         let mut subscriptions = Subscriptions::default();

@@ -1,0 +1,111 @@
+//! The end of a conversation: what is still done after the socket was closed or has ended.
+
+use crate::{
+    api::{Effect, Outcome, Step},
+    greeting::evict,
+    steps::Steps,
+};
+use beckon_types::{HelloOutcome, Presence, Uaid};
+
+/// A client that is sent nothing more. Its steps are finished, then its UAID is released.
+#[derive(Debug, Clone)]
+pub(crate) struct Leaving {
+    uaid: Uaid,
+    awaits: Awaits,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Awaits {
+    /// The outcome of the hello.
+    Hello,
+    /// The outcomes of the steps that were asked for before.
+    Steps {
+        /// Whether the socket may own the UAID, so that it has to be released.
+        is_owner: bool,
+    },
+    /// The outcome of the release.
+    Release,
+}
+
+impl Leaving {
+    /// The socket has ended while it was claiming the UAID.
+    pub(crate) fn during_hello(uaid: Uaid) -> Self {
+        Self { uaid, awaits: Awaits::Hello }
+    }
+
+    /// The socket has ended and may own the UAID.
+    pub(crate) fn as_owner(uaid: Uaid) -> Self {
+        Self { uaid, awaits: Awaits::Steps { is_owner: true } }
+    }
+
+    /// The socket does not own the UAID any more. Its acknowledgements still count; everything else would be refused.
+    pub(crate) fn disowned(uaid: Uaid) -> Self {
+        Self { uaid, awaits: Awaits::Steps { is_owner: false } }
+    }
+
+    /// Handles the outcome of the step under way.
+    pub(crate) fn conclude(
+        &mut self,
+        outcome: &Outcome,
+        steps: &mut Steps,
+        own: Presence,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.awaits {
+            Awaits::Hello => {
+                let is_owner = match outcome {
+                    Outcome::Hello(HelloOutcome::Claimed { former, .. }) => {
+                        evict(*former, own, effects);
+                        true
+                    }
+                    Outcome::Hello(HelloOutcome::Deleted { former }) => {
+                        evict(*former, own, effects);
+                        false
+                    }
+                    Outcome::Hello(
+                        HelloOutcome::Unknown { .. } | HelloOutcome::ListMissing | HelloOutcome::NoRoom,
+                    ) => false,
+                    // The store has failed, but may have performed the step.
+                    Outcome::Registered { .. }
+                    | Outcome::Full
+                    | Outcome::Backlog(_)
+                    | Outcome::Snapshot(_)
+                    | Outcome::Done
+                    | Outcome::NotOwner
+                    | Outcome::Failed => true,
+                };
+                self.awaits = Awaits::Steps { is_owner };
+            }
+            Awaits::Steps { .. } => {
+                steps.finish();
+                match outcome {
+                    Outcome::NotOwner => {
+                        self.awaits = Awaits::Steps { is_owner: false };
+                        steps.keep_acknowledgements();
+                    }
+                    // The node does not wait for a store that fails. What is lost is sent again after the next hello.
+                    Outcome::Failed => steps.keep_none(),
+                    Outcome::Hello(_)
+                    | Outcome::Registered { .. }
+                    | Outcome::Full
+                    | Outcome::Backlog(_)
+                    | Outcome::Snapshot(_)
+                    | Outcome::Done => {}
+                }
+            }
+            Awaits::Release => self.awaits = Awaits::Steps { is_owner: false },
+        }
+    }
+
+    /// Asks for the next step, unless one is under way. Returns true if nothing is left to do.
+    pub(crate) fn go_on(&mut self, steps: &mut Steps, own: Presence, effects: &mut Vec<Effect>) -> bool {
+        let Awaits::Steps { is_owner } = self.awaits else { return false };
+        if let Some(step) = steps.start(self.uaid, own) {
+            effects.push(Effect::Store(step));
+        } else if steps.is_empty() && is_owner {
+            self.awaits = Awaits::Release;
+            effects.push(Effect::Store(Step::Release(self.uaid, own)));
+        }
+        steps.is_empty() && !is_owner
+    }
+}

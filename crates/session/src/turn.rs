@@ -1,0 +1,106 @@
+//! A turn of the conversation: what a client needs to handle one input.
+
+use crate::{
+    api::{ClientReport, Context, Effect, Settings},
+    identity::Identity,
+    message::{Request, error_reply},
+    steps::{Job, Register, Steps, Unregister},
+    violation::Error,
+};
+use beckon_types::{AddChannel, Broadcasts, ChannelId, Endpoint, KeyHash, KeyId, Moment, Presence, Spelling};
+
+/// Everything around a client of either dialect while it handles one input.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    /// The time of the input.
+    pub(crate) now: Moment,
+    /// The settings of the node.
+    pub(crate) settings: &'a Settings,
+    /// The broadcasts as the node knows them.
+    pub(crate) broadcasts: &'a Broadcasts,
+    /// Which connection this is.
+    pub(crate) presence: Presence,
+    /// The UAID that this connection owns.
+    pub(crate) identity: &'a mut Identity,
+    /// The steps that the client has asked for.
+    pub(crate) steps: &'a mut Steps,
+    effects: &'a mut Vec<Effect>,
+}
+
+impl<'a> Turn<'a> {
+    /// A turn of the connection `presence`, which owns the UAID `identity`.
+    pub(crate) fn new(
+        context: &Context<'a>,
+        presence: Presence,
+        identity: &'a mut Identity,
+        steps: &'a mut Steps,
+        effects: &'a mut Vec<Effect>,
+    ) -> Self {
+        let Context { now, settings, broadcasts, .. } = *context;
+        Self { now, settings, broadcasts, presence, identity, steps, effects }
+    }
+
+    /// Sends a message.
+    pub(crate) fn send(&mut self, text: String) {
+        self.effects.push(Effect::Send(text));
+    }
+
+    /// Sends the error reply to a request that was in order. The socket stays open.
+    pub(crate) fn send_error(&mut self, request: &str, error: Error) {
+        self.send(error_reply(request, error, &[]));
+    }
+
+    /// Counts what the user agent reported.
+    pub(crate) fn report(&mut self, report: ClientReport) {
+        self.effects.push(Effect::Report(report));
+    }
+
+    /// Asks to be called when the broadcasts change.
+    pub(crate) fn subscribe(&mut self) {
+        self.effects.push(Effect::Subscribed);
+    }
+
+    /// Asks the store for a step, now or after the steps before it.
+    pub(crate) fn ask(&mut self, job: Job) {
+        if let Some(step) = self.steps.push(job, self.identity.uaid, self.presence) {
+            self.effects.push(Effect::Store(step));
+        }
+    }
+
+    /// Asks the store to register a channel. `restricted` and `channels_max` are as in [`AddChannel`].
+    pub(crate) fn ask_to_register(
+        &mut self,
+        request: &Request<'_>,
+        (channel, spelling): (ChannelId, Spelling),
+        restricted: Option<KeyHash>,
+        channels_max: u32,
+    ) {
+        let add = AddChannel {
+            uaid: self.identity.uaid,
+            presence: self.presence,
+            channel,
+            spelling,
+            restricted,
+            key: self.settings.keys.newest(),
+            channels_max,
+        };
+        self.ask(Job::Register(Register { request: request.text.into(), add, missed: false }));
+    }
+
+    /// Asks the store to unregister a channel.
+    pub(crate) fn ask_to_unregister(
+        &mut self,
+        request: &Request<'_>,
+        (channel, spelling): (ChannelId, Spelling),
+    ) {
+        self.ask(Job::Unregister(Unregister { request: request.text.into(), channel, spelling }));
+    }
+
+    /// The URL of an endpoint whose token is sealed with `key`.
+    pub(crate) fn url(&self, endpoint: Endpoint, key: KeyId) -> String {
+        [&self.settings.endpoint_url[..], &endpoint.path(&self.settings.keys, key)].concat()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod rig;

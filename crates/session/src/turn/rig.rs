@@ -1,0 +1,88 @@
+//! Turns for the tests of one dialect, without a session.
+
+use super::Turn;
+use crate::{
+    api::{Admission, BareHello, Context, Effect, InvalidUaid, Settings},
+    identity::Identity,
+    message::Request,
+    steps::Steps,
+    violation::Violation,
+};
+use beckon_types::{
+    Broadcasts, Channel, ChannelId, ConnectionId, KeyRing, Moment, NodeId, Presence, Sequence, Snapshot,
+    Spelling, Uaid, Version,
+};
+use std::{mem, time::Duration};
+
+pub(crate) const UAID: Uaid = Uaid([7; 16]);
+pub(crate) const PRESENCE: Presence = Presence { node: NodeId(1), connection: ConnectionId(1) };
+/// The channel that [`snapshot`] has, and how messages spell it.
+pub(crate) const CHANNEL: ChannelId = ChannelId([0x11; 16]);
+pub(crate) const CHANNEL_TEXT: &str = "11111111111111111111111111111111";
+
+/// Everything that turns borrow.
+#[derive(Debug)]
+pub(crate) struct Rig {
+    pub(crate) now: Moment,
+    pub(crate) broadcasts: Broadcasts,
+    settings: Settings,
+    identity: Identity,
+    steps: Steps,
+    effects: Vec<Effect>,
+}
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        let second = Duration::from_secs(1);
+        let settings = Settings {
+            keys: KeyRing::parse(&KeyRing::key_text(&[7; 32])).unwrap(),
+            endpoint_url: "https://push.example.net".into(),
+            hello_timeout: 30 * second,
+            ping_min_sp: 20 * second,
+            ping_min_wp: 45 * second,
+            keepalive_interval: 300 * second,
+            keepalive_timeout: 30 * second,
+            channels_max_sp: 200,
+            channels_max_wp: 2000,
+            batch_size: 10,
+            sp_retry_interval: 60 * second,
+            uaid_idle: 1_000_000 * second,
+            bare_hello: BareHello::WebPush,
+            invalid_uaid: InvalidUaid::New,
+        };
+        Self {
+            now: Moment(0),
+            broadcasts: Broadcasts::default(),
+            settings,
+            identity: Identity { uaid: UAID, spelling: Spelling::PLAIN },
+            steps: Steps::default(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// Takes a turn. Returns its result and its effects.
+    pub(crate) fn turn<T>(&mut self, act: impl FnOnce(&mut Turn<'_>) -> T) -> (T, Vec<Effect>) {
+        let Self { now, broadcasts, settings, identity, steps, effects } = self;
+        let (admission, new_uaid) = (|| Admission::Open, || UAID);
+        let (admission, new_uaid) = (&admission, &new_uaid);
+        let context = Context { now: *now, settings, admission, broadcasts, new_uaid };
+        let result = act(&mut Turn::new(&context, PRESENCE, identity, steps, effects));
+        (result, mem::take(effects))
+    }
+
+    /// Takes a turn with a message of the user agent.
+    pub(crate) fn request(
+        &mut self,
+        text: &str,
+        act: impl FnOnce(&mut Turn<'_>, &Request<'_>) -> Result<(), Violation>,
+    ) -> (Result<(), Violation>, Vec<Effect>) {
+        self.turn(|turn| act(turn, &Request::parse(text).unwrap()))
+    }
+}
+
+/// One channel, and what is pending on it.
+pub(crate) fn snapshot(sequence: u64, pending: Option<u64>) -> Snapshot {
+    let pending = pending.map(|number| Version::new(number).unwrap());
+    let channel = Channel { id: CHANNEL, spelling: Spelling::PLAIN, pending };
+    Snapshot { sequence: Sequence(sequence), channels: vec![channel] }
+}
