@@ -1,4 +1,4 @@
-//! The way to the connection-nodes of a cluster: who is alive, and a stream to each.
+//! The connection-nodes of a cluster: which of them are alive, and a stream to each.
 //!
 //! The directory is read from the store every [`beckon_store::ANNOUNCE_INTERVAL`], and at once when a presence names a
 //! node that is not in it, but not more often than every [`REFRESH_INTERVAL_MIN`]. A node that is still missing after
@@ -194,7 +194,7 @@ impl Shared {
             }
             Err(error) => {
                 if !std::mem::replace(failing, true) {
-                    tracing::warn!(%error, "directory of nodes cannot be read, going on with the last one");
+                    tracing::warn!(%error, "directory of nodes cannot be read, the last one stays in use");
                 }
             }
         }
