@@ -117,8 +117,11 @@ mod tests {
     use super::*;
     use std::collections::{BTreeMap, BTreeSet};
 
+    /// The settings of a program, and the defaults that it replaces.
+    type Declared = (&'static [&'static [Field]], &'static [(&'static str, &'static str)]);
+
     /// The settings of the three programs, in the order of the columns of docs/configuration.md.
-    fn programs() -> [(&'static [&'static [Field]], &'static [(&'static str, &'static str)]); 3] {
+    fn programs() -> [Declared; 3] {
         [
             (beckon_connection_node::config::Config::FIELDS, &[]),
             (beckon_endpoint_node::config::Config::FIELDS, &[]),
