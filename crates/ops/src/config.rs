@@ -32,39 +32,16 @@
 //! ```
 
 mod error;
+mod field;
 mod help;
 mod source;
 mod value;
 
 pub use error::{ConfigError, ConfigErrors};
+pub use field::Field;
 pub use help::help;
 pub use source::{Request, Source, program_arguments};
 pub use value::{Secret, Value, in_range, parsed, parsed_option, positive};
-
-/// What a setting is called and what it is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Field {
-    /// `ws_listen`: as in the file. The variable is `BECKON_WS_LISTEN`, the flag `--ws-listen`.
-    pub name: &'static str,
-    /// The text that stands for a setting that is not given; empty for "none". `None`: it is required.
-    pub default: Option<&'static str>,
-    /// The doc comment of the field.
-    pub help: &'static str,
-    /// A boolean: the flag alone means `true`.
-    pub switch: bool,
-}
-
-impl Field {
-    /// The flag: `--ws-listen`.
-    pub fn flag(&self) -> String {
-        source::flag_of(self.name)
-    }
-
-    /// The environment variable: `BECKON_WS_LISTEN`.
-    pub fn variable(&self) -> String {
-        source::variable_of(self.name)
-    }
-}
 
 /// Declares a struct of settings; see the [module](crate::config) for an example.
 ///

@@ -12,10 +12,6 @@ use std::{
 /// Files that use each other, each directly or through the others.
 type Circle = BTreeSet<String>;
 
-/// Circles that are still there: their crate, and their files without `.rs`. This list only gets shorter: a circle that
-/// is not part of one in it fails the test, and so does one in it that is gone.
-const KNOWN: &[(&str, &[&str])] = &[("crates/ops/src", &["config", "config/help", "config/source"])];
-
 /// The largest sets of files in which each reaches all others, if there is more than one file in them.
 fn circles(uses: &BTreeSet<(String, String)>) -> BTreeSet<Circle> {
     let mut used: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -56,19 +52,11 @@ fn describe(circle: &Circle, uses: &BTreeSet<(String, String)>) -> String {
 
 #[test]
 fn no_files_use_each_other_in_a_circle() {
-    let known: BTreeSet<Circle> = KNOWN
-        .iter()
-        .map(|(folder, files)| files.iter().map(|file| format!("{folder}/{file}.rs")).collect())
-        .collect();
     let uses = uses_of_the_workspace();
     assert!(uses.len() > 300, "{}", uses.len());
     let found = circles(&uses);
-    let new = found.iter().filter(|circle| !known.iter().any(|known| known.is_superset(circle)));
-    let new: Vec<String> = new.map(|circle| describe(circle, &uses)).collect();
-    assert_none("files that use each other in a circle", &new);
-    let gone = known.iter().filter(|known| !found.iter().any(|circle| known.is_superset(circle)));
-    let gone: Vec<String> = gone.map(|circle| format!("{circle:?}")).collect();
-    assert_none("circles that are gone: take them off KNOWN", &gone);
+    let found: Vec<String> = found.iter().map(|circle| describe(circle, &uses)).collect();
+    assert_none("files that use each other in a circle", &found);
 }
 
 /// The uses among made-up files, by their names without `src/` and `.rs`.

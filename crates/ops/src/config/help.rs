@@ -1,10 +1,10 @@
 //! The text of `--help`.
 
-use super::Field;
+use super::field::Field;
 use std::fmt::Write as _;
 
 /// The part of a help text that lists settings. `defaults` replaces the defaults of fields, as
-/// [`Source::set_default`](super::Source::set_default) does. A field that occurs twice is listed once.
+/// [`Source::set_default`](crate::config::Source::set_default) does. A field that occurs twice is listed once.
 #[must_use]
 pub fn help(parts: &[&[Field]], defaults: &[(&str, &str)]) -> String {
     let mut text = String::from(

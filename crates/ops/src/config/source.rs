@@ -1,14 +1,14 @@
 //! Where settings come from: flags, the environment, and a file.
 
-use super::{ConfigError, ConfigErrors, Field};
+use super::{
+    error::{ConfigError, ConfigErrors},
+    field::{Field, PREFIX, flag_of, variable_of},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs,
 };
-
-/// The prefix of environment variables.
-const PREFIX: &str = "BECKON_";
 
 /// The setting that names the file. It cannot be in the file.
 const CONFIG: &str = "config";
@@ -287,16 +287,6 @@ impl Source {
         let (distance, nearest) = own.map(|known| (edits(name, known), known)).min()?;
         (distance <= 1 + name.len() / 5).then_some(nearest)
     }
-}
-
-/// The flag of a setting.
-pub(super) fn flag_of(name: &str) -> String {
-    format!("--{}", name.replace('_', "-"))
-}
-
-/// The variable of a setting.
-pub(super) fn variable_of(name: &str) -> String {
-    format!("{PREFIX}{}", name.to_uppercase())
 }
 
 /// The spelling of a name at a place: as a flag, as a variable, or as it is.
