@@ -7,12 +7,11 @@ mod paths;
 
 pub(crate) use paths::paths;
 
-use crate::{mailbox::Mailbox, node::Node, presence::pace};
+use crate::{mailbox::Mailbox, node::Node, pace::pace};
 use beckon_store::StoreError;
 use beckon_types::Broadcasts;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 /// How often the store is asked. A change reaches the first sockets within this time and one answer of the store.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -46,11 +45,10 @@ fn shared(known: &Broadcasts, (id, version): (Arc<str>, Arc<str>)) -> (Arc<str>,
     }
 }
 
-/// Keeps the broadcasts current, and tells subscribers of changes, until `stop` is cancelled.
-pub(crate) async fn keep_current(node: &Node, stop: &CancellationToken) {
+/// Keeps the broadcasts current and signals changes to subscribers, without end.
+pub(crate) async fn keep_current(node: Arc<Node>) {
     let changed = Notify::new();
-    let both = async { tokio::join!(keep_reading(node, &changed), keep_telling(node, &changed, stop)) };
-    stop.run_until_cancelled(both).await;
+    tokio::join!(keep_reading(&node, &changed), keep_telling(&node, &changed));
 }
 
 async fn keep_reading(node: &Node, changed: &Notify) {
@@ -77,12 +75,12 @@ async fn keep_reading(node: &Node, changed: &Notify) {
 }
 
 /// One round of telling at a time: what changes meanwhile is told in the next, so the rate holds.
-async fn keep_telling(node: &Node, changed: &Notify, stop: &CancellationToken) {
+async fn keep_telling(node: &Node, changed: &Notify) {
     loop {
         changed.notified().await;
         let mut subscribers = node.registry.all();
         subscribers.retain(|mailbox| mailbox.is_subscribed());
         let at_full_rate = Duration::from_secs(1) * subscribers.len() as u32 / TELL_RATE_MAX;
-        pace(subscribers, at_full_rate.max(TELL_WINDOW), stop.clone(), Mailbox::signal_broadcasts).await;
+        pace(&node.clock, subscribers, at_full_rate.max(TELL_WINDOW), Mailbox::signal_broadcasts).await;
     }
 }

@@ -11,13 +11,13 @@
 //! own cache, wherever that is. The mailboxes stay where they are, since other tasks hold them too.
 
 use crate::{connection::Connection, node::Node, suspended::Suspended};
+use beckon_ops::stage::Stage;
 use std::{mem, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     task::yield_now,
     time::{MissedTickBehavior, interval, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Connections that are moved together.
 pub(crate) const BATCH_LEN: usize = 4096;
@@ -34,25 +34,20 @@ const GATHER_PAUSE: Duration = Duration::from_millis(5);
 /// Connections that are resumed before other tasks get the thread.
 const RESUMED_AT_ONCE: usize = 32;
 
-/// Moves the connections whenever half of them have left, until `stop` is cancelled. Then it resumes what is still
+/// Moves the connections whenever half of them have left, until `stage` is asked to stop. Then it resumes what is still
 /// suspended and returns.
-pub(crate) async fn run(
-    node: Arc<Node>,
-    mut suspended: mpsc::Receiver<Suspended>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-) {
+pub(crate) async fn run(node: Arc<Node>, mut suspended: mpsc::Receiver<Suspended>, stage: Stage) {
     let mut checks = interval(CHECK_INTERVAL);
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = stage.stopping() => break,
             // Came too late for its batch.
-            Some(late) = suspended.recv() => resume(&node, vec![late], &tasks).await,
+            Some(late) = suspended.recv() => resume(&node, vec![late], &stage).await,
             _ = checks.tick() => {
                 let (open, peak) = (node.registry.open(), node.registry.peak());
                 if peak >= PEAK_MIN && open <= peak / 2 && !node.is_draining() {
-                    let moved = compact(&node, &mut suspended, &tasks).await;
+                    let moved = compact(&node, &mut suspended, &stage).await;
                     tracing::info!(connections = open, moved, "many clients have left; compacted memory");
                     node.registry.reset_peak();
                 }
@@ -62,11 +57,11 @@ pub(crate) async fn run(
     suspended.close();
     let mut rest = Vec::new();
     while suspended.recv_many(&mut rest, BATCH_LEN).await > 0 {}
-    resume(&node, rest, &tasks).await;
+    resume(&node, rest, &stage).await;
 }
 
 /// Moves all connections that are at rest. Returns how many there were.
-async fn compact(node: &Arc<Node>, suspended: &mut mpsc::Receiver<Suspended>, tasks: &TaskTracker) -> usize {
+async fn compact(node: &Arc<Node>, suspended: &mut mpsc::Receiver<Suspended>, stage: &Stage) -> usize {
     let mut moved = 0;
     for batch in node.registry.all().chunks(BATCH_LEN) {
         if node.is_draining() {
@@ -82,20 +77,20 @@ async fn compact(node: &Arc<Node>, suspended: &mut mpsc::Receiver<Suspended>, ta
             }
         }
         moved += gathered.len();
-        resume(node, gathered, tasks).await;
+        resume(node, gathered, stage).await;
     }
     moved
 }
 
 /// Resumes connections, each in its own task.
-async fn resume(node: &Arc<Node>, connections: Vec<Suspended>, tasks: &TaskTracker) {
+async fn resume(node: &Arc<Node>, connections: Vec<Suspended>, stage: &Stage) {
     let mut old_sessions = Vec::with_capacity(connections.len());
     for (index, mut suspended) in connections.into_iter().enumerate() {
         let session = suspended.session.clone();
         old_sessions.push(mem::replace(&mut suspended.session, session));
         match Connection::resume(node.clone(), suspended) {
             Ok(connection) => {
-                tasks.spawn(connection.run());
+                stage.spawn(connection.run());
                 node.metrics.connections_moved.inc();
             }
             Err(error) => tracing::warn!(%error, "connection lost while being moved"),
@@ -110,6 +105,9 @@ async fn resume(node: &Arc<Node>, connections: Vec<Suspended>, tasks: &TaskTrack
 mod tests {
     use super::*;
     use crate::test_node::TestNode;
+    use beckon_ops::{shutdown::Shutdown, stage::Stopped};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     #[tokio::test]
     async fn all_connections_at_rest_are_moved() {
@@ -120,17 +118,16 @@ mod tests {
             peer.ping().await;
             peers.push(peer);
         }
-        let tasks = TaskTracker::new();
+        let stage = Stage::new(&Shutdown::new(), "sockets");
         // Connections of which nothing is heard are not waited for.
         let _silent: Vec<_> = (0..20).filter_map(|_| test.node.registry.enter(100)).collect();
-        assert_eq!(compact(&test.node, &mut test.suspended, &tasks).await, peers.len());
+        assert_eq!(compact(&test.node, &mut test.suspended, &stage).await, peers.len());
         assert_eq!(test.node.metrics.connections_moved.get(), peers.len() as u64);
         for peer in &mut peers {
             peer.ping().await;
         }
         drop(peers);
-        tasks.close();
-        tasks.wait().await;
+        assert_eq!(stage.stop(PATIENCE).await, Stopped::Complete);
     }
 
     #[tokio::test]
@@ -151,15 +148,14 @@ mod tests {
         for mailbox in test.node.registry.all() {
             mailbox.signal_drain();
         }
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        stop.cancel();
-        run(test.node.clone(), test.suspended, tasks.clone(), stop).await;
-        for peer in &mut peers {
-            assert!(peer.receive().await.is_close());
-        }
-        drop(peers);
-        tasks.close();
-        tasks.wait().await;
+        let stage = Stage::new(&Shutdown::new(), "sockets");
+        stage.spawn(run(test.node.clone(), test.suspended, stage.clone()));
+        let (stopped, ()) = tokio::join!(stage.stop(PATIENCE), async {
+            for mut peer in peers {
+                assert!(peer.receive().await.is_close());
+            }
+        });
+        assert_eq!(stopped, Stopped::Complete);
         assert_eq!(test.node.registry.open(), 0);
     }
 }

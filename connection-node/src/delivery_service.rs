@@ -1,6 +1,7 @@
 //! The gRPC service of a connection-node: parcels for its connections, and evictions.
 
 use crate::{metrics::Kind, node::Node};
+use beckon_ops::stage::Stage;
 use beckon_proto::{
     convert::{Malformed, receipt_to_wire},
     delivery::{Deliver, Parcel, Receipt, Undelivered},
@@ -12,7 +13,6 @@ use futures_util::{
     stream::{BoxStream, StreamExt as _, unfold},
 };
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Takes notifications for the connections of a node.
@@ -20,13 +20,13 @@ use tonic::{Request, Response, Status, Streaming};
 pub struct DeliveryService {
     node: Arc<Node>,
     /// Ends the streams when the last socket is gone.
-    stop: CancellationToken,
+    stage: Stage,
 }
 
 impl DeliveryService {
-    /// A service for the connections of this node. Its streams end when `stop` is cancelled.
-    pub(crate) fn new(node: Arc<Node>, stop: CancellationToken) -> Self {
-        Self { node, stop }
+    /// A service for the connections of this node. Its streams end when `stage` is asked to stop.
+    pub(crate) fn new(node: Arc<Node>, stage: Stage) -> Self {
+        Self { node, stage }
     }
 
     fn post(&self, parcel: Parcel) -> Receipt {
@@ -65,7 +65,7 @@ impl Delivery for DeliveryService {
         request: Request<Streaming<DeliverRequest>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
         let answers = unfold((self.clone(), request.into_inner()), |(service, mut requests)| async move {
-            let message = service.stop.run_until_cancelled(requests.message()).await?;
+            let message = service.stage.run_until_stopping(requests.message()).await?;
             let answer = match message {
                 Ok(Some(request)) => service.post_all(request).map_err(Status::from),
                 Ok(None) => return None,

@@ -4,13 +4,14 @@
 //! * `node`: what all connections share;
 //! * `listener` accepts, `handshake` upgrades, `socket` frames, `connection` runs one conversation, `store_steps`
 //!   performs what it asks of the store;
-//! * `registry` finds a connection's `mailbox` by its id, `timers` wakes connections;
+//! * `registry` finds a connection's `mailbox` by its id, `timers` wakes connections, `pace` signals many of them
+//!   without waking all at once;
 //! * `suspended` is a connection without a task; `compaction` moves connections together when many have left;
 //! * `presence` keeps this node in the directory, `peers` reaches the other nodes;
 //! * `broadcasts` keeps the broadcasts current, and is where operators set them;
 //! * `delivery_service` takes notifications from the endpoint tier.
 //!
-//! [`run`] is a node of a cluster; [`Server`] is the part of it that a standalone server shares.
+//! [`ConnectionNode`] is a node of a cluster; [`Server`] is the part of it that a standalone server shares.
 
 pub mod config;
 
@@ -23,6 +24,7 @@ mod listener;
 mod mailbox;
 mod metrics;
 mod node;
+mod pace;
 mod peers;
 mod presence;
 mod registry;
@@ -37,10 +39,10 @@ mod timers;
 pub use delivery_service::DeliveryService;
 pub use node::Limits;
 pub use presence::Announcement;
-pub use server::{Membership, NodeVitals, Server};
+pub use server::{Membership, Server};
 
-use beckon_node::admin::Admin;
-use beckon_ops::{clock::Clock, exit::Failure, listener::BindError, program::Build, shutdown::Shutdown};
+use beckon_node::assembly::{Assembled, Assembly};
+use beckon_ops::{exit::Failure, listener::BindError, program::Build, shutdown::Shutdown};
 use beckon_store::Store;
 use config::Config;
 use std::{sync::Arc, time::Duration};
@@ -48,9 +50,6 @@ use tokio::net::TcpListener;
 
 /// Which build this is.
 pub const BUILD: Build = beckon_node::build("connection-node");
-
-/// Time for the admin listener to answer what it has begun, at the very end.
-const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
 /// The ports of a node, bound but not served yet.
 #[derive(Debug)]
@@ -77,7 +76,8 @@ impl Listeners {
     }
 }
 
-/// Opens the store, binds the ports, and runs a node of a cluster until `shutdown` is requested.
+/// Opens the store, binds the ports, and runs a node of a cluster until `shutdown` is requested and the node has
+/// stopped.
 ///
 /// # Errors
 /// The store or a port is not available, or a setting cannot be used.
@@ -86,27 +86,72 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
     let Some(store) = opened.await? else { return Ok(()) };
     // Only now, so that until then load balancers are refused instead of kept waiting.
     let listeners = Listeners::bind(&config)?;
-    run(config, listeners, store, shutdown).await
+    ConnectionNode::start(&config, listeners, store, shutdown).await?.run().await;
+    Ok(())
 }
 
-/// Runs a node of a cluster until `shutdown` is requested and the node has drained.
-///
-/// # Errors
-/// The store does not answer the first announcement, or the TLS configuration cannot be used.
-pub async fn run(
-    config: Config,
-    listeners: Listeners,
-    store: Arc<dyn Store>,
+/// A node of a cluster that serves.
+#[derive(Debug)]
+pub struct ConnectionNode {
+    server: Server,
+    assembled: Assembled,
     shutdown: Shutdown,
-) -> Result<(), Failure> {
-    let clock = Clock::start();
-    let mut measured = beckon_ops::metrics::registry("connection-node", BUILD.version, BUILD.commit);
-    let grpc_address = match (&config.node.grpc_advertise, listeners.grpc.local_addr()) {
-        (Some(address), _) => address.clone(),
-        (None, Ok(address)) => address.to_string(),
-        (None, Err(error)) => return Err(Failure::unavailable(error)),
+    drain_time: Duration,
+}
+
+impl ConnectionNode {
+    /// Serves on these listeners from now on.
+    ///
+    /// # Errors
+    /// The store does not answer the first announcement, or the TLS configuration cannot be used.
+    pub async fn start(
+        config: &Config,
+        listeners: Listeners,
+        store: Arc<dyn Store>,
+        shutdown: Shutdown,
+    ) -> Result<Self, Failure> {
+        let mut assembly = Assembly::new(BUILD, store, shutdown.clone());
+        let limits = config.sockets.limits(beckon_ops::process::open_files_max());
+        let membership = membership(config, &listeners.grpc)?;
+        let starting = Server::start(&config.sockets, &config.common, limits, membership, &mut assembly);
+        let server = starting.await?;
+        let assembled = assembly.finish(server.vitals());
+        let admin = assembled.admin();
+        assembled.serve_admin_with(listeners.admin, server.broadcast_paths(admin.clone()));
+        server.serve_nodes(listeners.grpc)?;
+        server.accept(listeners.sockets, admin.clone());
+        tracing::info!(
+            node.id = %server.node().id,
+            ws.listen = %config.sockets.ws_listen,
+            grpc.listen = %config.node.grpc_listen,
+            admin.listen = %config.node.admin_listen,
+            connections.max = server.node().limits.connections_max,
+            "serving WebSockets"
+        );
+        Ok(Self { server, assembled, shutdown, drain_time: config.common.drain_time })
+    }
+
+    /// The part that holds the sockets.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Serves until the shutdown is requested, then stops: first the sockets, then what served them, then the
+    /// listener that operators watch this on, and the store.
+    pub async fn run(self) {
+        self.shutdown.requested().await;
+        self.server.drain(self.shutdown.drain_time(self.drain_time)).await;
+        self.server.stop().await;
+        self.assembled.close().await;
+    }
+}
+
+fn membership(config: &Config, grpc: &TcpListener) -> Result<Membership, Failure> {
+    let grpc_address = match &config.node.grpc_advertise {
+        Some(address) => address.clone(),
+        None => grpc.local_addr().map_err(Failure::unavailable)?.to_string(),
     };
-    let membership = Membership {
+    Ok(Membership {
         name: config.cluster.node_name.clone().unwrap_or_else(|| grpc_address.clone()),
         announcement: Announcement {
             grpc_address,
@@ -115,34 +160,5 @@ pub async fn run(
         },
         secret: config.cluster.cluster_secret.clone(),
         tls: config.tls.clone(),
-    };
-    let beckon = measured.sub_registry_with_prefix("beckon");
-    let limits = config.sockets.limits(beckon_ops::process::open_files_max());
-    let server =
-        Server::start(&config.sockets, &config.common, limits, membership, store.clone(), clock, beckon)
-            .await;
-    let server = server.map_err(Failure::unavailable)?;
-    let (secret, tls) = (config.cluster.cluster_secret.clone(), config.tls.as_ref());
-    server.serve_nodes(listeners.grpc, secret, tls).map_err(Failure::usage)?;
-    let vitals = Arc::new(server.vitals());
-    let admin = Arc::new(Admin::new(vitals, BUILD, measured, clock));
-    // Ends after everything else, so that operators can watch the drain.
-    let admin_end = Shutdown::new();
-    let added = server.broadcast_paths(admin.clone());
-    admin_end.spawn(admin.clone().serve_with(listeners.admin, added, admin_end.clone()));
-    tracing::info!(
-        node.id = %server.node().id,
-        ws.listen = %config.sockets.ws_listen,
-        grpc.listen = %config.node.grpc_listen,
-        admin.listen = %config.node.admin_listen,
-        connections.max = server.node().limits.connections_max,
-        "serving websockets"
-    );
-    server.run(listeners.sockets, admin, &shutdown).await;
-    admin_end.drain(ADMIN_DRAIN).await;
-    if let Err(error) = store.close().await {
-        tracing::warn!(%error, "store not closed");
-    }
-    tracing::info!("stopped");
-    Ok(())
+    })
 }

@@ -1,35 +1,49 @@
 //! The accept loop: one task for each connection, from its first byte to its last.
 
 use crate::{connection::Connection, handshake::Handshake};
+use beckon_ops::stage::Stage;
 use std::sync::Arc;
-use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
 
-/// Connections that may be on their way to the upgrade at once. Further ones wait in the kernel's queue.
+/// Most connections that may be on their way to the upgrade. Further ones wait in the kernel's queue.
 pub(crate) const UPGRADES_MAX: usize = 512;
 
-/// Accepts connections until `stop` is cancelled. The connections go on; `tasks` owns them.
-pub(crate) async fn accept(
-    listener: TcpListener,
-    handshake: Arc<Handshake>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-) {
+/// Accepts connections until `stage` is asked to stop. Connections that are not upgraded then are dropped; the others
+/// go on, as tasks of the stage.
+pub(crate) async fn accept(listener: TcpListener, handshake: Arc<Handshake>, stage: Stage) {
     let permits = Arc::new(Semaphore::new(UPGRADES_MAX));
-    loop {
-        // The semaphore is never closed.
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
-        let accepted = stop.run_until_cancelled(beckon_ops::listener::accept(&listener)).await;
-        let Some((tcp, _peer)) = accepted else { return };
-        let handshake = handshake.clone();
-        tasks.spawn(async move {
-            let node = handshake.node.clone();
-            // Boxed, so that the long wait does not carry the upgrade's state along.
-            let upgraded = Box::pin(handshake.upgrade(tcp)).await;
-            drop(permit);
-            if let Some((socket, registration)) = upgraded {
-                Connection::new(node, socket, registration).run().await;
+    let next = async || {
+        let permit = permits.clone().acquire_owned().await;
+        let (tcp, _peer) = beckon_ops::listener::accept(&listener).await;
+        (permit, tcp)
+    };
+    while let Some((permit, tcp)) = stage.run_until_stopping(next()).await {
+        // Boxed, so that the long wait after it does not carry the upgrade's state along.
+        let upgrade = Box::pin(upgrade(handshake.clone(), tcp, permit, stage.clone()));
+        stage.spawn(async move {
+            if let Some(connection) = upgrade.await {
+                connection.run().await;
             }
         });
     }
+}
+
+/// Waits for the upgrade. `None` if the peer left or took too long, or the node stops first.
+async fn upgrade<P>(
+    handshake: Arc<Handshake>,
+    tcp: TcpStream,
+    permit: P,
+    stage: Stage,
+) -> Option<Connection> {
+    let node = handshake.node.clone();
+    let (socket, registration) = stage.run_until_stopping(handshake.upgrade(tcp)).await??;
+    drop(permit);
+    if node.is_draining() {
+        // It may be registered too late for the drain to find it.
+        registration.mailbox.signal_drain();
+    }
+    Some(Connection::new(node, socket, registration))
 }

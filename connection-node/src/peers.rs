@@ -1,5 +1,6 @@
 //! The other connection-nodes, as far as this one has something to tell them: that a client has moved here.
 
+use beckon_ops::stage::Stage;
 use beckon_proto::{
     auth::{ClusterSecret, PresentSecret},
     push_v1::{EvictRequest, delivery_client::DeliveryClient},
@@ -12,7 +13,6 @@ use beckon_types::Presence;
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
 
 /// Evictions on other nodes that are under way at once. A further one is not sent: the old socket then lives
@@ -36,14 +36,14 @@ pub(crate) struct Peers {
     /// By address. Channels connect when first used, and again when they break.
     channels: Mutex<HashMap<String, Channel>>,
     permits: Arc<Semaphore>,
-    tasks: TaskTracker,
+    stage: Stage,
 }
 
 impl Peers {
-    /// Nobody is connected to yet. `tasks` owns what is sent.
-    pub(crate) fn new(secret: Option<ClusterSecret>, tls: Option<Tls>, tasks: TaskTracker) -> Self {
+    /// No node is connected to yet. `stage` owns what is sent.
+    pub(crate) fn new(secret: Option<ClusterSecret>, tls: Option<Tls>, stage: Stage) -> Self {
         let permits = Arc::new(Semaphore::new(EVICTIONS_MAX));
-        Self { secret, tls, channels: Mutex::default(), permits, tasks }
+        Self { secret, tls, channels: Mutex::default(), permits, stage }
     }
 
     /// Has another node close a socket, in the background. A node that is not in the directory as this node knows
@@ -59,7 +59,7 @@ impl Peers {
             return;
         };
         let peers = self.clone();
-        self.tasks.spawn(async move {
+        self.stage.spawn(async move {
             let _permit = permit;
             for _ in 0..ATTEMPTS {
                 let entry = match entry_of(former, &directory) {

@@ -1,64 +1,58 @@
 //! This node's lease in the directory, and what follows when the store or the lease was lost.
 //!
-//! There is no heartbeat for a client: its presence names this run of the node, and is as good as the node's
+//! There is no heartbeat for a client: its presence names this run of the node, and is valid as long as the node's
 //! lease.
 
-use crate::{mailbox::Mailbox, node::Node};
+use crate::{mailbox::Mailbox, node::Node, pace::pace};
+use beckon_ops::stage::Stage;
 use beckon_store::{ANNOUNCE_INTERVAL, Announced, NodeEntry};
 use std::{sync::Arc, time::Duration};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Time over which all connections are told to look into the store, so that the store is not flooded.
-const CATCH_UP_WINDOW: Duration = Duration::from_secs(5);
+/// Time over which all connections re-read the store after a lapsed lease, so that it is not flooded.
+const CATCH_UP_TIME: Duration = Duration::from_secs(5);
 
-/// How often the next few connections are told.
-const PACE_INTERVAL: Duration = Duration::from_millis(20);
-
-/// How many connections are told something each time at least, however long the window is.
-const PACE_MIN: usize = 10;
-
-/// What the others are told of this node.
+/// What the other nodes read of this node in the directory.
 #[derive(Debug, Clone)]
 pub struct Announcement {
     /// Where the node takes gRPC. Empty in a standalone server.
     pub grpc_address: String,
     /// The WebSocket URL of this very node, if clients may be redirected to it.
     pub ws_url: Option<String>,
-    /// Time over which sockets are closed when the store has lost its memory.
+    /// Time over which sockets are closed when the store has lost its data.
     pub drain_time: Duration,
 }
 
-/// Announces the node until `stop` is cancelled, then ends its lease. `epoch` is that of the first announcement.
-/// What takes longer than an announcement runs on `tasks`.
-pub(crate) async fn keep_lease(
-    node: &Arc<Node>,
-    announcement: &Announcement,
-    mut epoch: u64,
-    stop: &CancellationToken,
-    tasks: &TaskTracker,
-) {
-    while stop.run_until_cancelled(tokio::time::sleep(ANNOUNCE_INTERVAL)).await.is_some() {
-        match announce(node, announcement).await {
+/// Announces the node until `stage` is asked to stop, then ends its lease. `epoch` is that of the first announcement.
+pub(crate) async fn keep_lease(node: Arc<Node>, announcement: Announcement, mut epoch: u64, stage: Stage) {
+    while stage.run_until_stopping(tokio::time::sleep(ANNOUNCE_INTERVAL)).await.is_some() {
+        match announce(&node, &announcement).await {
             Ok(announced) if announced.epoch != epoch => {
                 epoch = announced.epoch;
-                tracing::warn!("the store has lost its memory, all sockets are closed");
-                let (all, window) = (node.registry.all(), announcement.drain_time);
-                tasks.spawn(pace(all, window, stop.clone(), Mailbox::signal_store_lost));
+                tracing::warn!("the store has lost its data; closing all sockets");
+                signal_all(&node, announcement.drain_time, Mailbox::signal_store_lost, &stage);
             }
             Ok(announced) if announced.lapsed => {
-                tracing::warn!("the lease had lapsed, all connections look into the store");
-                tasks.spawn(pace(node.registry.all(), CATCH_UP_WINDOW, stop.clone(), Mailbox::signal_missed));
+                tracing::warn!("the lease had lapsed; all connections re-read the store");
+                signal_all(&node, CATCH_UP_TIME, Mailbox::signal_missed, &stage);
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(error = %error, "not announced"),
+            Err(error) => tracing::warn!(%error, "could not renew the lease"),
         }
     }
     if let Err(error) = node.store.retire(node.id).await {
-        tracing::warn!(error = %error, "lease not ended, it will lapse");
+        tracing::warn!(%error, "could not end the lease; it will lapse");
     }
 }
 
-/// Announces the node once and keeps the directory.
+/// Signals all connections, spread over a time, in a task of its own: the lease must not wait for it.
+fn signal_all(node: &Arc<Node>, time: Duration, signal: fn(&Mailbox), stage: &Stage) {
+    let (node, handle) = (node.clone(), stage.clone());
+    stage.spawn(async move {
+        handle.run_until_stopping(pace(&node.clock, node.registry.all(), time, signal)).await;
+    });
+}
+
+/// Announces the node once, and keeps the directory that the store returns.
 pub(crate) async fn announce(
     node: &Arc<Node>,
     announcement: &Announcement,
@@ -76,21 +70,4 @@ pub(crate) async fn announce(
     node.peers.retain(|address| announced.nodes.iter().any(|entry| entry.grpc_address == address));
     *node.directory.write() = Arc::new(announced.nodes.clone());
     Ok(announced)
-}
-
-/// Tells connections something, spread over the window; all at once after `hurry`.
-pub(crate) async fn pace(
-    mailboxes: Vec<Arc<Mailbox>>,
-    window: Duration,
-    hurry: CancellationToken,
-    tell: impl Fn(&Mailbox),
-) {
-    let steps = (window.as_millis() / PACE_INTERVAL.as_millis()).max(1) as usize;
-    let at_once = mailboxes.len().div_ceil(steps).max(PACE_MIN);
-    for (index, mailbox) in mailboxes.into_iter().enumerate() {
-        if index > 0 && index % at_once == 0 {
-            hurry.run_until_cancelled(tokio::time::sleep(PACE_INTERVAL)).await;
-        }
-        tell(&mailbox);
-    }
 }

@@ -5,28 +5,33 @@ use crate::{
     broadcasts, compaction,
     config::SocketSettings,
     delivery_service::DeliveryService,
-    handshake::Handshake,
+    handshake::{Handshake, Origin},
     listener,
     mailbox::Mailbox,
     metrics::{Metrics, Open},
     node::{Limits, Node},
+    pace::pace,
     peers::Peers,
     presence::{self, Announcement},
     registry::Registry,
-    suspended::Suspended,
     timers::Timers,
 };
 use beckon_node::{
     admin::{Admin, StorageCheck, Vitals},
+    assembly::Assembly,
     config::CommonSettings,
 };
 use beckon_ops::{
-    clock::Clock,
+    exit::Failure,
     log_throttle::{self, LogThrottle},
-    shutdown::Shutdown,
+    stage::Stage,
 };
-use beckon_proto::{auth::ClusterSecret, push_v1::delivery_server::DeliveryServer, tls::Tls, transport};
-use beckon_store::{Store, StoreError};
+use beckon_proto::{
+    auth::{ClusterSecret, RequireSecret},
+    push_v1::delivery_server::DeliveryServer,
+    tls::Tls,
+    transport,
+};
 use beckon_types::{Moment, NodeId};
 use bytes::Bytes;
 use http::Response;
@@ -39,45 +44,45 @@ use std::{
     time::Duration,
 };
 use tokio::{net::TcpListener, sync::mpsc};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{service::interceptor::InterceptedService, transport::server::TcpIncoming};
 use warp::{Filter, Rejection};
 
-/// Time after the drain time in which the last sockets close and the store is told.
-const DRAIN_REST: Duration = Duration::from_secs(10);
+/// Time for the last sockets to close after the drain time, and for their last steps.
+const CLOSING_TIME: Duration = Duration::from_secs(10);
 
-/// How often the drain looks whether all sockets have gone.
-const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// How often the drain checks whether all sockets have gone.
+const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Time limit for ending the lease, the streams of other nodes, and everything else that served the sockets.
+const STOP_TIME: Duration = Duration::from_secs(5);
 
 /// How this node takes part in a cluster.
 #[derive(Debug)]
 pub struct Membership {
     /// What operators call the node.
     pub name: String,
-    /// What the others are told.
+    /// What the other nodes read in the directory.
     pub announcement: Announcement,
-    /// What is presented to other nodes, and required of them.
+    /// The secret that this node presents to other nodes and requires of them.
     pub secret: Option<ClusterSecret>,
     /// TLS between the nodes.
     pub tls: Option<Tls>,
 }
 
-/// A connection-node that is known to the others and does not accept clients yet.
+/// The part of a node that holds WebSockets. It is known to the other nodes, and accepts clients as soon as
+/// [`Server::accept`] is called.
 #[derive(Debug)]
 pub struct Server {
     node: Arc<Node>,
-    announcement: Announcement,
-    epoch: u64,
-    tasks: TaskTracker,
-    /// Connections that are suspended.
-    suspended: mpsc::Receiver<Suspended>,
-    /// Cancelled when the last socket has gone, or time is up.
-    stop: CancellationToken,
+    membership: Membership,
+    /// Everything that serves sockets, and the sockets.
+    stage: Stage,
     ws_path: Option<String>,
-    allowed_origins: Vec<crate::handshake::Origin>,
+    allowed_origins: Vec<Origin>,
 }
 
 impl Server {
-    /// Announces the node.
+    /// Announces the node, and starts what its sockets need.
     ///
     /// # Errors
     /// The store cannot be reached.
@@ -86,18 +91,18 @@ impl Server {
         common: &CommonSettings,
         limits: Limits,
         membership: Membership,
-        store: Arc<dyn Store>,
-        clock: Clock,
-        measured: &mut prometheus_client::registry::Registry,
-    ) -> Result<Self, StoreError> {
-        let tasks = TaskTracker::new();
-        let Membership { name, announcement, secret, tls } = membership;
+        assembly: &mut Assembly,
+    ) -> Result<Self, Failure> {
+        let (store, clock) = (assembly.store.clone(), assembly.clock);
+        let stage = Stage::new(&assembly.shutdown, "sockets");
+        let Membership { name, announcement, secret, tls } = &membership;
         let registry = Arc::new(Registry::new());
         let (suspended_sender, suspended) = mpsc::channel(compaction::BATCH_LEN);
-        measured.register_collector(Box::new(Open(registry.clone())));
+        let metrics = assembly.metrics();
+        metrics.register_collector(Box::new(Open(registry.clone())));
         let node = Arc::new(Node {
             id: new_node_id(),
-            name,
+            name: name.clone(),
             settings: settings.session(common),
             limits,
             message_len_max: settings.message_len_max(),
@@ -105,24 +110,27 @@ impl Server {
             store,
             registry,
             timers: Timers::new(Moment(clock.now_ms())),
-            peers: Arc::new(Peers::new(secret, tls, tasks.clone())),
-            metrics: Metrics::new(measured),
+            peers: Arc::new(Peers::new(secret.clone(), tls.clone(), stage.clone())),
+            metrics: Metrics::new(metrics),
             step_failures: LogThrottle::new(log_throttle::INTERVAL),
             directory: RwLock::default(),
             broadcasts: RwLock::default(),
             suspended: suspended_sender,
             draining: AtomicBool::new(false),
         });
-        let epoch = presence::announce(&node, &announcement).await?.epoch;
-        // Before the first hello, which would be told that there are none.
-        broadcasts::read(&node).await?;
+        let announced = presence::announce(&node, announcement).await.map_err(Failure::unavailable)?;
+        // Before the first hello, which would otherwise find no broadcasts.
+        broadcasts::read(&node).await.map_err(Failure::unavailable)?;
+        let lease = presence::keep_lease(node.clone(), announcement.clone(), announced.epoch, stage.clone());
+        stage.spawn_vital("lease", lease);
+        let timed = node.clone();
+        stage.spawn_endless("timers", async move { timed.timers.run(&timed.clock, &timed.registry).await });
+        stage.spawn_endless("broadcasts", broadcasts::keep_current(node.clone()));
+        stage.spawn_vital("compaction", compaction::run(node.clone(), suspended, stage.clone()));
         Ok(Self {
             node,
-            announcement,
-            epoch,
-            tasks,
-            suspended,
-            stop: CancellationToken::new(),
+            membership,
+            stage,
             ws_path: settings.ws_path.clone(),
             allowed_origins: settings.allowed_origins.clone(),
         })
@@ -133,9 +141,9 @@ impl Server {
         &self.node
     }
 
-    /// How this node is doing.
-    pub fn vitals(&self) -> NodeVitals {
-        NodeVitals(self.node.clone())
+    /// The state of this node.
+    pub fn vitals(&self) -> Arc<dyn Vitals> {
+        self.node.clone()
     }
 
     /// Where operators see and set the broadcasts, for [`Admin::serve_with`].
@@ -149,32 +157,25 @@ impl Server {
 
     /// Takes notifications for this node's sockets.
     pub fn delivery(&self) -> DeliveryService {
-        DeliveryService::new(self.node.clone(), self.stop.clone())
+        DeliveryService::new(self.node.clone(), self.stage.clone())
     }
 
-    /// Serves the other nodes on this listener from now on, until the node has drained.
+    /// Serves the other nodes on this listener from now on.
     ///
     /// # Errors
     /// The TLS configuration cannot be used.
-    pub fn serve_nodes(
-        &self,
-        listener: TcpListener,
-        secret: Option<ClusterSecret>,
-        tls: Option<&Tls>,
-    ) -> Result<(), beckon_proto::tls::TlsError> {
+    pub fn serve_nodes(&self, listener: TcpListener) -> Result<(), Failure> {
+        let Membership { secret, tls, .. } = &self.membership;
         let service = DeliveryServer::new(self.delivery())
             .max_decoding_message_size(transport::MESSAGE_LEN_MAX)
             .max_encoding_message_size(transport::MESSAGE_LEN_MAX);
-        let service = tonic::service::interceptor::InterceptedService::new(
-            service,
-            beckon_proto::auth::RequireSecret(secret),
-        );
-        let server = transport::server(tls)?;
-        let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
-            let stopped = stop.cancelled_owned();
-            if let Err(error) = server.serve_with_incoming_shutdown(service, incoming, stopped).await {
+        let service = InterceptedService::new(service, RequireSecret(secret.clone()));
+        let server = transport::server(tls.as_ref()).map_err(Failure::usage)?;
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let stage = self.stage.clone();
+        self.stage.spawn_vital("listener for nodes", async move {
+            let serving = server.serve_with_incoming_shutdown(service, incoming, stage.stopping());
+            if let Err(error) = serving.await {
                 let error = transport::chain(&error);
                 tracing::error!(error, "the listener for other nodes has failed");
             }
@@ -182,72 +183,53 @@ impl Server {
         Ok(())
     }
 
-    /// Accepts clients until `shutdown` is requested, then closes the sockets over the drain time, and
-    /// returns when all have gone and the store knows, or when the time for that is up.
-    pub async fn run(self, sockets: TcpListener, admin: Arc<Admin>, shutdown: &Shutdown) {
-        let Self { node, announcement, epoch, tasks, suspended, stop, ws_path, allowed_origins } = self;
-        let accepting = CancellationToken::new();
-        let handshake = Arc::new(Handshake { node: node.clone(), admin, ws_path, allowed_origins });
-        tasks.spawn(listener::accept(sockets, handshake, tasks.clone(), accepting.clone()));
-        {
-            let (node, stop) = (node.clone(), stop.clone());
-            tasks.spawn(async move { node.timers.run(&node.clock, &node.registry, &stop).await });
+    /// Accepts clients on this listener from now on. `admin` answers the health paths there.
+    pub fn accept(&self, listener: TcpListener, admin: Arc<Admin>) {
+        let handshake = Handshake {
+            node: self.node.clone(),
+            admin,
+            ws_path: self.ws_path.clone(),
+            allowed_origins: self.allowed_origins.clone(),
+        };
+        let accepting = listener::accept(listener, Arc::new(handshake), self.stage.clone());
+        self.stage.spawn_vital("listener for sockets", accepting);
+    }
+
+    /// Refuses upgrades from now on, closes all sockets spread over `drain_time`, and waits until they have gone.
+    pub async fn drain(&self, drain_time: Duration) {
+        let node = &self.node;
+        node.draining.store(true, Ordering::Relaxed);
+        tracing::info!(sockets = node.registry.open(), "draining");
+        let announced = async {
+            if let Err(error) = presence::announce(node, &self.membership.announcement).await {
+                tracing::warn!(%error, "could not announce the drain");
+            }
+        };
+        let closed = async {
+            pace(&node.clock, node.registry.all(), drain_time, Mailbox::signal_drain).await;
+            while node.registry.open() > 0 {
+                tokio::time::sleep(DRAIN_CHECK_INTERVAL).await;
+            }
+        };
+        let drained = async { tokio::join!(announced, closed) };
+        if self.stage.shutdown().within(drain_time + CLOSING_TIME, drained).await.is_none() {
+            tracing::warn!(sockets = node.registry.open(), "drain cut short");
         }
-        {
-            let (node, stop, tasks_of_lease) = (node.clone(), stop.clone(), tasks.clone());
-            let announcement = announcement.clone();
-            tasks.spawn(async move {
-                presence::keep_lease(&node, &announcement, epoch, &stop, &tasks_of_lease).await;
-            });
-        }
-        {
-            let (node, stop) = (node.clone(), stop.clone());
-            tasks.spawn(async move { broadcasts::keep_current(&node, &stop).await });
-        }
-        tasks.spawn(compaction::run(node.clone(), suspended, tasks.clone(), stop.clone()));
-        shutdown.requested().await;
-        drain(&node, &announcement).await;
-        accepting.cancel();
-        stop.cancel();
-        tasks.close();
-        if tokio::time::timeout(DRAIN_REST, tasks.wait()).await.is_err() {
-            tracing::warn!(tasks = tasks.len(), "stopped before all work was done");
-        }
+    }
+
+    /// Stops everything that served the sockets, and ends the lease.
+    pub async fn stop(self) {
+        self.stage.stop(STOP_TIME).await;
     }
 }
 
-/// Closes all sockets over the drain time, while upgrades are refused, and waits until they have gone.
-async fn drain(node: &Arc<Node>, announcement: &Announcement) {
-    node.draining.store(true, Ordering::Relaxed);
-    if let Err(error) = presence::announce(node, announcement).await {
-        tracing::warn!(error = %error, "the other nodes are not told of the drain");
-    }
-    let window = announcement.drain_time;
-    tracing::info!(sockets = node.registry.open(), "draining");
-    let closed = async {
-        presence::pace(node.registry.all(), window, CancellationToken::new(), Mailbox::signal_drain).await;
-        while node.registry.open() > 0 {
-            // Again, for those that were being upgraded when the drain began.
-            node.registry.all().iter().for_each(|mailbox| mailbox.signal_drain());
-            tokio::time::sleep(DRAIN_LOOK).await;
-        }
-    };
-    if tokio::time::timeout(window + DRAIN_REST, closed).await.is_err() {
-        tracing::warn!(sockets = node.registry.open(), "drain cut short");
-    }
-}
-
-/// How a connection-node is doing.
-#[derive(Debug)]
-pub struct NodeVitals(Arc<Node>);
-
-impl Vitals for NodeVitals {
+impl Vitals for Node {
     fn clients(&self) -> u64 {
-        self.0.registry.open()
+        self.registry.open()
     }
 
     fn clients_max(&self) -> u64 {
-        self.0.limits.connections_max
+        self.limits.connections_max
     }
 
     fn endpoint_connections_max(&self) -> u64 {
@@ -255,15 +237,15 @@ impl Vitals for NodeVitals {
     }
 
     fn is_draining(&self) -> bool {
-        self.0.is_draining()
+        Self::is_draining(self)
     }
 
     fn instance(&self) -> &str {
-        &self.0.name
+        &self.name
     }
 
     fn check_store(&self) -> StorageCheck<'_> {
-        let check = self.0.store.check();
+        let check = self.store.check();
         Box::pin(async { check.await.map_err(|error| error.to_string()) })
     }
 }
@@ -272,6 +254,6 @@ fn new_node_id() -> NodeId {
     let mut bytes = [0; 8];
     #[expect(clippy::expect_used, reason = "without a random source no secret can be made")]
     getrandom::fill(&mut bytes).expect("the system has a random source");
-    // All zero means nobody in the store's records.
+    // In the records of the store, zero stands for no node.
     NodeId(u64::from_be_bytes(bytes).max(1))
 }

@@ -10,6 +10,7 @@ use beckon_ops::{
     config::Source,
     log_throttle::{self, LogThrottle},
     shutdown::Shutdown,
+    stage::Stage,
 };
 use beckon_store::EMBEDDED;
 use beckon_types::{KeyRing, Moment, NodeId, TOKEN_KEY_LEN};
@@ -30,7 +31,6 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Message, protocol::Role},
 };
-use tokio_util::task::TaskTracker;
 
 pub(crate) struct TestNode {
     pub(crate) node: Arc<Node>,
@@ -68,7 +68,7 @@ impl TestNode {
             store,
             registry: Arc::new(Registry::new()),
             timers: Timers::new(Moment(clock.now_ms())),
-            peers: Arc::new(Peers::new(None, None, TaskTracker::new())),
+            peers: Arc::new(Peers::new(None, None, Stage::new(&Shutdown::new(), "peers"))),
             metrics: Metrics::default(),
             step_failures: LogThrottle::new(log_throttle::INTERVAL),
             directory: RwLock::default(),

@@ -9,7 +9,6 @@ use beckon_ops::clock::Clock;
 use beckon_types::{ConnectionId, Moment};
 use parking_lot::Mutex;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 /// How exact the wheel is: a connection is woken up to this long after its deadline.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
@@ -47,11 +46,12 @@ impl Timers {
         wheel.slots[(tick % SLOTS) as usize].push(id);
     }
 
-    /// Wakes connections as their time comes, until cancelled.
-    pub(crate) async fn run(&self, clock: &Clock, registry: &Registry, stop: &CancellationToken) {
+    /// Wakes connections as their time comes, without end.
+    pub(crate) async fn run(&self, clock: &Clock, registry: &Registry) {
         let mut interval = tokio::time::interval(TICK);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(interval.tick()).await.is_some() {
+        loop {
+            interval.tick().await;
             self.advance(Moment(clock.now_ms()), |id| {
                 if let Some(mailbox) = registry.mailbox(id) {
                     mailbox.signal_timer();

@@ -10,7 +10,7 @@ use beckon_endpoint_node::{
     connection_nodes::{ConnectionNodes, Settings},
     metrics::Metrics,
 };
-use beckon_ops::clock::Clock;
+use beckon_ops::{clock::Clock, shutdown::Shutdown, stage::Stage};
 use beckon_proto::{
     convert::receipt_to_wire,
     delivery::{Deliver as _, Parcel, Receipt},
@@ -103,7 +103,8 @@ impl Bed {
             store.announce(entry).await.unwrap();
             let settings = Settings { delivery_timeout: Duration::from_secs(10), secret: None, tls: None };
             let (metrics, clock) = (Metrics::default(), Clock::start());
-            (ConnectionNodes::start(Arc::new(store), settings, metrics, clock), server)
+            let streams = Stage::new(&Shutdown::new(), "streams");
+            (ConnectionNodes::start(Arc::new(store), settings, metrics, clock, streams), server)
         });
         Self { nodes, _server: server, runtime, _redis: redis }
     }

@@ -13,7 +13,7 @@ mod link;
 mod pending;
 
 use crate::metrics::Metrics;
-use beckon_ops::clock::Clock;
+use beckon_ops::{clock::Clock, stage::Stage};
 use beckon_proto::{
     auth::ClusterSecret,
     delivery::{Deliver, Parcel, Receipt, Undelivered},
@@ -35,7 +35,6 @@ use tokio::{
     sync::{Notify, watch},
     time::{sleep, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The directory is not read more often than this, however many presences name a node that is not in it.
 pub const REFRESH_INTERVAL_MIN: Duration = Duration::from_millis(200);
@@ -79,16 +78,22 @@ struct Readings {
 }
 
 impl ConnectionNodes {
-    /// Starts reading the directory. Must be called inside a tokio runtime; [`ConnectionNodes::close`] ends it.
-    pub fn start(store: Arc<dyn Store>, settings: Settings, metrics: Metrics, clock: Clock) -> Self {
+    /// Starts reading the directory, in tasks of `stage`. When it stops, all streams are closed, and parcels that
+    /// still wait for a receipt get none. Must be called inside a tokio runtime.
+    pub fn start(
+        store: Arc<dyn Store>,
+        settings: Settings,
+        metrics: Metrics,
+        clock: Clock,
+        stage: Stage,
+    ) -> Self {
         let context = Arc::new(Context {
             delivery_timeout: settings.delivery_timeout,
             secret: settings.secret,
             tls: settings.tls,
             metrics,
             clock,
-            tasks: TaskTracker::new(),
-            closed: CancellationToken::new(),
+            stage,
         });
         let shared = Arc::new(Shared {
             store,
@@ -98,16 +103,8 @@ impl ConnectionNodes {
             refresh: Notify::new(),
             readings: watch::Sender::default(),
         });
-        shared.context.tasks.spawn(shared.clone().keep_reading());
+        shared.context.stage.spawn_vital("directory", shared.clone().keep_reading());
         Self { shared }
-    }
-
-    /// Closes all streams and waits for their tasks. Parcels that still wait for a receipt get none.
-    pub async fn close(&self) {
-        let context = &self.shared.context;
-        context.closed.cancel();
-        context.tasks.close();
-        context.tasks.wait().await;
     }
 }
 
@@ -160,23 +157,17 @@ impl Shared {
         let _ = readings.wait_for(|readings| readings.ended >= fresh).await;
     }
 
-    /// Reads the directory again and again until this node shuts down; then closes all links.
+    /// Reads the directory again and again until this node stops; then closes all links.
     async fn keep_reading(self: Arc<Self>) {
-        let mut failing = false;
-        while !self.context.closed.is_cancelled() {
-            tokio::select! {
-                () = self.context.closed.cancelled() => break,
-                () = self.read(&mut failing) => {}
-            }
-            let next = async {
+        let reading = async {
+            let mut failing = false;
+            loop {
+                self.read(&mut failing).await;
                 sleep(REFRESH_INTERVAL_MIN).await;
                 let _ = timeout(ANNOUNCE_INTERVAL - REFRESH_INTERVAL_MIN, self.refresh.notified()).await;
-            };
-            tokio::select! {
-                () = self.context.closed.cancelled() => break,
-                () = next => {}
             }
-        }
+        };
+        let _: Option<()> = self.context.stage.run_until_stopping(reading).await;
         for (_, link) in self.links.write().drain() {
             link.close();
         }

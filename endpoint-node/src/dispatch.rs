@@ -6,6 +6,7 @@ use crate::metrics::{Metrics, seconds};
 use beckon_ops::{
     clock::Clock,
     log_throttle::{self, LogThrottle},
+    stage::Stage,
 };
 use beckon_proto::delivery::{Deliver, Parcel, Receipt};
 use beckon_store::{Cause, Store, StoreError};
@@ -15,7 +16,6 @@ use beckon_types::{
 };
 use std::sync::Arc;
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
 
 /// Stale presences that are released at the same time. One more is left alone: the next notification to the same
 /// client finds it stale again.
@@ -76,17 +76,19 @@ pub(crate) struct Dispatcher {
     metrics: Metrics,
     clock: Clock,
     failures: LogThrottle<Cause>,
-    releases: TaskTracker,
+    /// Owns the releases under way.
+    stage: Stage,
     release_permits: Arc<Semaphore>,
 }
 
 impl Dispatcher {
-    /// Stores in `store` and hands over to `nodes`.
+    /// Stores in `store` and hands over to `nodes`. Tasks that outlive a request belong to `stage`.
     pub(crate) fn new(
         store: Arc<dyn Store>,
         nodes: Arc<dyn Deliver>,
         metrics: Metrics,
         clock: Clock,
+        stage: Stage,
     ) -> Self {
         Self {
             store,
@@ -94,7 +96,7 @@ impl Dispatcher {
             metrics,
             clock,
             failures: LogThrottle::new(log_throttle::INTERVAL),
-            releases: TaskTracker::new(),
+            stage,
             release_permits: Arc::new(Semaphore::new(RELEASES_MAX)),
         }
     }
@@ -201,7 +203,7 @@ impl Dispatcher {
             return;
         };
         let released = self.store.release(uaid, presence);
-        self.releases.spawn(async move {
+        self.stage.spawn(async move {
             if let Err(error) = released.await {
                 tracing::debug!(%error, "stale presence not released, the next notification tries again");
             }
@@ -224,11 +226,5 @@ impl Dispatcher {
             }
         }
         Err(StoreFailed)
-    }
-
-    /// Waits until all releases under way have ended. The store's time limit bounds this.
-    pub(crate) async fn finish(&self) {
-        self.releases.close();
-        self.releases.wait().await;
     }
 }

@@ -13,7 +13,7 @@
 //! * `dispatch`: the decision to hand over now or leave for later;
 //! * [`connection_nodes`]: who is alive, and a stream to each.
 //!
-//! [`serve`] is a node of a cluster; [`serve_endpoints`] is the part of it that a standalone server shares.
+//! [`EndpointNode`] is a node of a cluster; [`serve_endpoints`] is the part of it that a standalone server shares.
 
 pub mod config;
 pub mod connection_nodes;
@@ -22,14 +22,13 @@ mod http;
 pub mod metrics;
 pub mod vapid;
 
-use beckon_node::admin::{Admin, StorageCheck, Vitals};
+use beckon_node::{
+    admin::{Admin, StorageCheck, Vitals},
+    assembly::{Assembled, Assembly},
+};
 use beckon_ops::{
-    clock::Clock,
-    exit::Failure,
-    http::Limits,
-    listener::BindError,
-    program::Build,
-    shutdown::{Drained, Shutdown},
+    clock::Clock, exit::Failure, http::Limits, listener::BindError, program::Build, shutdown::Shutdown,
+    stage::Stage,
 };
 use beckon_proto::delivery::Deliver;
 use beckon_store::Store;
@@ -45,8 +44,8 @@ use vapid::Verifier;
 /// Which build this is.
 pub const BUILD: Build = beckon_node::build("endpoint-node");
 
-/// Time for the admin listener to answer what it has begun, at the very end.
-const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+/// Time limit for the streams to connection-nodes to end, after the requests.
+const STREAMS_STOP: Duration = Duration::from_secs(5);
 
 /// The ports of a node, bound but not served yet.
 #[derive(Debug)]
@@ -70,7 +69,8 @@ impl Listeners {
     }
 }
 
-/// Opens the store, binds the ports, and runs a node of a cluster until `shutdown` is requested.
+/// Opens the store, binds the ports, and runs a node of a cluster until `shutdown` is requested and the node has
+/// stopped.
 ///
 /// # Errors
 /// The store or a port is not available, or a setting cannot be used.
@@ -79,54 +79,64 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
     let Some(store) = opened.await? else { return Ok(()) };
     // Only now, so that until then load balancers are refused instead of kept waiting.
     let listeners = Listeners::bind(&config)?;
-    run(config, listeners, store, shutdown).await;
+    EndpointNode::start(&config, listeners, store, shutdown).run().await;
     Ok(())
 }
 
-/// Runs a node of a cluster until `shutdown` is requested and requests have ended, or their time is over.
-pub async fn run(config: Config, listeners: Listeners, store: Arc<dyn Store>, shutdown: Shutdown) {
-    let clock = Clock::start();
-    let mut registry = beckon_ops::metrics::registry("endpoint-node", BUILD.version, BUILD.commit);
-    let metrics = Metrics::register(registry.sub_registry_with_prefix("beckon"));
-    let nodes = ConnectionNodes::start(store.clone(), config.connection_nodes(), metrics.clone(), clock);
-    let vitals = Arc::new(NodeVitals {
-        name: config.cluster.node_name.clone().unwrap_or_else(|| local(&listeners.http)),
-        connections_max: config.http.http_max_connections as u64,
-        store: store.clone(),
-        shutdown: shutdown.clone(),
-    });
-    let admin = Arc::new(Admin::new(vitals, BUILD, registry, clock));
-    // Ends after everything else, so that operators can watch the drain.
-    let admin_end = Shutdown::new();
-    let parts = HandlerParts {
-        store: store.clone(),
-        nodes: Arc::new(nodes.clone()),
-        keys: config.common.token_keys.clone(),
-        url: config.common.endpoint_url.clone(),
-        metrics,
-        clock,
-    };
-    tracing::info!(
-        http.listen = local(&listeners.http),
-        admin.listen = local(&listeners.admin),
-        endpoint.url = %config.common.endpoint_url,
-        "serving endpoints"
-    );
-    admin_end.spawn(admin.clone().serve(listeners.admin, admin_end.clone()));
-    shutdown.spawn(serve_endpoints(listeners.http, &config.http, parts, admin, shutdown.clone()));
-    shutdown.requested().await;
-    match shutdown.drain(config.common.drain_time).await {
-        Drained::Complete => tracing::info!("drained"),
-        Drained::CutShort { tasks } => tracing::warn!(tasks, "drain cut short, requests were dropped"),
+/// A node of a cluster that serves.
+#[derive(Debug)]
+pub struct EndpointNode {
+    requests: Stage,
+    streams: Stage,
+    assembled: Assembled,
+    shutdown: Shutdown,
+    drain_time: Duration,
+}
+
+impl EndpointNode {
+    /// Serves on these listeners from now on. Must be called inside a tokio runtime.
+    pub fn start(config: &Config, listeners: Listeners, store: Arc<dyn Store>, shutdown: Shutdown) -> Self {
+        let mut assembly = Assembly::new(BUILD, store.clone(), shutdown.clone());
+        let (metrics, clock) = (Metrics::register(assembly.metrics()), assembly.clock);
+        let (requests, streams) = (Stage::new(&shutdown, "requests"), Stage::new(&shutdown, "streams"));
+        let settings = config.connection_nodes();
+        let nodes = ConnectionNodes::start(store.clone(), settings, metrics.clone(), clock, streams.clone());
+        let assembled = assembly.finish(Arc::new(NodeVitals {
+            name: config.cluster.node_name.clone().unwrap_or_else(|| local(&listeners.http)),
+            connections_max: config.http.http_max_connections as u64,
+            store: store.clone(),
+            shutdown: shutdown.clone(),
+        }));
+        let parts = HandlerParts {
+            store,
+            nodes: Arc::new(nodes),
+            keys: config.common.token_keys.clone(),
+            url: config.common.endpoint_url.clone(),
+            metrics,
+            clock,
+        };
+        tracing::info!(
+            http.listen = local(&listeners.http),
+            admin.listen = local(&listeners.admin),
+            endpoint.url = %config.common.endpoint_url,
+            "serving endpoints"
+        );
+        assembled.serve_admin(listeners.admin);
+        serve_endpoints(listeners.http, &config.http, parts, assembled.admin().clone(), &requests);
+        Self { requests, streams, assembled, shutdown, drain_time: config.common.drain_time }
     }
-    nodes.close().await;
-    admin_end.drain(ADMIN_DRAIN).await;
-    if let Err(error) = store.close().await {
-        tracing::warn!(%error, "store not closed");
+
+    /// Serves until the shutdown is requested, then stops: first the requests, then the streams to connection-nodes,
+    /// then the listener that operators watch this on, and the store.
+    pub async fn run(self) {
+        self.shutdown.requested().await;
+        self.requests.stop(self.shutdown.drain_time(self.drain_time)).await;
+        self.streams.stop(STREAMS_STOP).await;
+        self.assembled.close().await;
     }
 }
 
-/// The address that a listener has got, which is not that of the settings if they leave the port to the system.
+/// The address that a listener has: the settings may leave the port to the system.
 fn local(listener: &TcpListener) -> String {
     listener.local_addr().map_or_else(|_| "unknown".to_owned(), |address| address.to_string())
 }
@@ -142,21 +152,20 @@ pub struct HandlerParts {
     pub keys: KeyRing,
     /// What endpoints begin with.
     pub url: EndpointUrl,
-    /// Where it is counted.
+    /// What is measured.
     pub metrics: Metrics,
-    /// Tells the time of writes that have no version.
+    /// Its time is the version of a write that has none.
     pub clock: Clock,
 }
 
-/// Serves endpoints, and what load balancers ask, until `shutdown` is requested and the last connection has
-/// ended; [`Shutdown::drain`] bounds that.
+/// Serves endpoints and the public health paths from now on. `stage` owns the connections and the requests.
 pub fn serve_endpoints(
     listener: TcpListener,
     settings: &HttpSettings,
     parts: HandlerParts,
     admin: Arc<Admin>,
-    shutdown: Shutdown,
-) -> impl Future<Output = ()> + Send + use<> {
+    stage: &Stage,
+) {
     let limits = Limits {
         connections_max: settings.http_max_connections,
         head_timeout: settings.http_head_timeout,
@@ -164,7 +173,7 @@ pub fn serve_endpoints(
     };
     let HandlerParts { store, nodes, keys, url, metrics, clock } = parts;
     let handler = Arc::new(http::Handler {
-        dispatcher: Dispatcher::new(store, nodes, metrics.clone(), clock),
+        dispatcher: Dispatcher::new(store, nodes, metrics.clone(), clock, stage.clone()),
         keys,
         settings: http::HandlerSettings {
             sp_max_data: settings.sp_max_data,
@@ -178,14 +187,12 @@ pub fn serve_endpoints(
         metrics,
         clock,
     });
-    async move {
-        let service = beckon_ops::http::warp_service(http::filter(handler.clone(), admin));
-        beckon_ops::http::serve(listener, service, limits, shutdown).await;
-        handler.dispatcher.finish().await;
-    }
+    let service = beckon_ops::http::warp_service(http::filter(handler, admin));
+    let serving = beckon_ops::http::serve(listener, service, limits, stage.clone());
+    stage.spawn_vital("listener for requests", serving);
 }
 
-/// What an endpoint-node says of itself. It has no clients of its own.
+/// The state of an endpoint-node. It has no clients of its own.
 #[derive(Debug)]
 struct NodeVitals {
     name: String,

@@ -152,17 +152,26 @@ fn parse_id(text: &str) -> Result<BroadcastId, lexopt::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Config, serve};
+    use crate::{
+        config::Config,
+        serve::{Listeners, Standalone},
+    };
     use beckon_ops::{config::Source, program::ServerConfig as _, shutdown::Shutdown};
     use beckon_types::{BROADCAST_ID_LEN_MAX, BROADCAST_VERSION_LEN_MAX, BROADCASTS_MAX};
-    use tokio::net::TcpListener;
 
     /// A running server lists as many broadcasts as there may be, each as long as it may be and full of what JSON
     /// escapes.
     #[tokio::test]
     async fn the_longest_listing_is_read() {
         let data = tempfile::tempdir().unwrap();
-        let variables = [("BECKON_DATA_DIR", data.path().to_str().unwrap()), ("BECKON_STORE_TIMEOUT", "10s")];
+        let variables = [
+            ("BECKON_DATA_DIR", data.path().to_str().unwrap()),
+            ("BECKON_STORE_TIMEOUT", "10s"),
+            ("BECKON_WS_LISTEN", "127.0.0.1:0"),
+            ("BECKON_HTTP_LISTEN", "127.0.0.1:0"),
+            ("BECKON_ADMIN_LISTEN", "127.0.0.1:0"),
+            ("BECKON_ENDPOINT_URL", "http://push.example"),
+        ];
         let config = Config::read(Source::new(std::iter::empty::<&str>(), variables)).unwrap();
         let shutdown = Shutdown::new();
         let (url, embedded) = (&config.process.store, Some(config.embedded()));
@@ -177,18 +186,19 @@ mod tests {
         for id in store.broadcasts(0).await.unwrap().unwrap().values.keys() {
             expected.push_str(&format!("{id} {version}\n"));
         }
-        let bind = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let listeners = [bind().await, bind().await, bind().await];
-        let admin = format!("http://{}", listeners[2].local_addr().unwrap());
+        let listeners = Listeners::bind(&config).unwrap();
+        let admin = format!("http://{}", listeners.admin.local_addr().unwrap());
+        let starting = Standalone::start(&config, listeners, store, shutdown.clone()).await;
+        let standalone = starting.map_err(|failure| failure.message).unwrap();
         let talk = async {
             let answer = ask(&admin, &Action::List).await.map_err(|failure| failure.message).unwrap();
             assert_eq!(answer.status(), StatusCode::OK);
             let text = listing(answer.body()).map_err(|failure| failure.message).unwrap();
             assert!(text == expected, "{} bytes", text.len());
-            shutdown.trigger();
+            shutdown.request();
         };
-        let (ended, ()) = tokio::join!(serve::run(&config, store, listeners, &shutdown), talk);
-        assert!(ended.is_ok());
+        tokio::join!(standalone.run(), talk);
+        assert!(shutdown.result().is_ok());
     }
 
     fn parse(arguments: &[&str]) -> Result<Option<Arguments>, String> {

@@ -4,15 +4,19 @@ use crate::{
     config::{Config, reachable},
     token_keys,
 };
-use beckon_connection_node::{Announcement, Membership, NodeVitals, Server};
-use beckon_endpoint_node::HandlerParts;
-use beckon_node::admin::{Admin, StorageCheck, Vitals};
+use beckon_connection_node::{Announcement, Membership, Server};
+use beckon_endpoint_node::{HandlerParts, metrics::Metrics, serve_endpoints};
+use beckon_node::{
+    admin::{StorageCheck, Vitals},
+    assembly::{Assembled, Assembly},
+};
 use beckon_ops::{
-    clock::Clock,
     config::Source,
     exit::Failure,
+    listener::{BindError, bind},
     program::{About, Build},
     shutdown::Shutdown,
+    stage::Stage,
 };
 use beckon_store::{EMBEDDED, Store};
 use std::{sync::Arc, time::Duration};
@@ -20,12 +24,6 @@ use tokio::net::TcpListener;
 
 /// Which build this is.
 const BUILD: Build = beckon_node::build("beckon");
-
-/// Time for requests of application servers to end, after the sockets have gone.
-const HTTP_DRAIN: Duration = Duration::from_secs(5);
-
-/// Time for the admin listener to answer what it has begun, at the very end.
-const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
 /// How the program describes itself.
 pub(crate) const ABOUT: About = About {
@@ -56,71 +54,91 @@ async fn serve(mut config: Config, shutdown: Shutdown) -> Result<(), Failure> {
     let embedded = Some(config.embedded());
     let opened = beckon_node::store::open(&config.process.store, embedded, &config.common, &shutdown);
     let Some(store) = opened.await? else { return Ok(()) };
-    let ws_listener = beckon_ops::listener::bind("ws_listen", config.sockets.ws_listen)?;
-    let http_listener = beckon_ops::listener::bind("http_listen", config.http.http_listen)?;
-    let admin_listener = beckon_ops::listener::bind("admin_listen", config.process.admin_listen)?;
-    run(&config, store, [ws_listener, http_listener, admin_listener], &shutdown).await
+    let listeners = Listeners::bind(&config)?;
+    let standalone = Standalone::start(&config, listeners, store, shutdown).await?;
+    introduce(&config)?;
+    standalone.run().await;
+    Ok(())
 }
 
-/// Serves on these listeners, for sockets, endpoints and operators, until `shutdown` is requested.
-pub(crate) async fn run(
-    config: &Config,
-    store: Arc<dyn Store>,
-    [ws_listener, http_listener, admin_listener]: [TcpListener; 3],
-    shutdown: &Shutdown,
-) -> Result<(), Failure> {
-    let Config { sockets, http, common, .. } = config;
-    let clock = Clock::start();
-    let mut measured = beckon_ops::metrics::registry("beckon", BUILD.version, BUILD.commit);
-    let beckon = measured.sub_registry_with_prefix("beckon");
-    let membership = Membership {
-        name: "standalone".into(),
-        announcement: Announcement {
-            grpc_address: String::new(),
-            ws_url: None,
-            drain_time: common.drain_time,
-        },
-        secret: None,
-        tls: None,
-    };
-    let limits = config.limits(beckon_ops::process::open_files_max());
-    let server = Server::start(sockets, common, limits, membership, store.clone(), clock, beckon).await;
-    let server = server.map_err(Failure::unavailable)?;
-    let metrics = beckon_endpoint_node::metrics::Metrics::register(beckon);
-    let vitals = Arc::new(StandaloneVitals {
-        node: server.vitals(),
-        endpoint_connections_max: http.http_max_connections as u64,
-    });
-    let admin = Arc::new(Admin::new(vitals, BUILD, measured, clock));
-    // Ends after everything else, so that operators can watch the drain.
-    let admin_end = Shutdown::new();
-    let added = server.broadcast_paths(admin.clone());
-    admin_end.spawn(admin.clone().serve_with(admin_listener, added, admin_end.clone()));
-    let parts = HandlerParts {
-        store: store.clone(),
-        nodes: Arc::new(server.delivery()),
-        keys: common.token_keys.clone(),
-        url: common.endpoint_url.clone(),
-        metrics,
-        clock,
-    };
-    shutdown.spawn(beckon_endpoint_node::serve_endpoints(
-        http_listener,
-        http,
-        parts,
-        admin.clone(),
-        shutdown.clone(),
-    ));
-    introduce(config)?;
-    server.run(ws_listener, admin, shutdown).await;
-    shutdown.drain(HTTP_DRAIN).await;
-    admin_end.drain(ADMIN_DRAIN).await;
-    // The embedded store's last acknowledgements reach the disk.
-    if let Err(error) = store.close().await {
-        tracing::warn!(%error, "store not closed");
+/// The ports of the server, bound but not served yet.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    sockets: TcpListener,
+    http: TcpListener,
+    pub(crate) admin: TcpListener,
+}
+
+impl Listeners {
+    /// Binds the ports that the settings name. Must be called inside a tokio runtime.
+    pub(crate) fn bind(config: &Config) -> Result<Self, BindError> {
+        Ok(Self {
+            sockets: bind("ws_listen", config.sockets.ws_listen)?,
+            http: bind("http_listen", config.http.http_listen)?,
+            admin: bind("admin_listen", config.process.admin_listen)?,
+        })
     }
-    tracing::info!("stopped");
-    Ok(())
+}
+
+/// Both nodes in one, serving.
+#[derive(Debug)]
+pub(crate) struct Standalone {
+    server: Server,
+    requests: Stage,
+    assembled: Assembled,
+    shutdown: Shutdown,
+    drain_time: Duration,
+}
+
+impl Standalone {
+    /// Serves on these listeners from now on.
+    pub(crate) async fn start(
+        config: &Config,
+        listeners: Listeners,
+        store: Arc<dyn Store>,
+        shutdown: Shutdown,
+    ) -> Result<Self, Failure> {
+        let Config { sockets, http, common, .. } = config;
+        let drain_time = common.drain_time;
+        let mut assembly = Assembly::new(BUILD, store.clone(), shutdown.clone());
+        let membership = Membership {
+            name: "standalone".into(),
+            announcement: Announcement { grpc_address: String::new(), ws_url: None, drain_time },
+            secret: None,
+            tls: None,
+        };
+        let limits = config.limits(beckon_ops::process::open_files_max());
+        let server = Server::start(sockets, common, limits, membership, &mut assembly).await?;
+        let (metrics, clock) = (Metrics::register(assembly.metrics()), assembly.clock);
+        let assembled = assembly.finish(Arc::new(StandaloneVitals {
+            node: server.vitals(),
+            endpoint_connections_max: http.http_max_connections as u64,
+        }));
+        let admin = assembled.admin();
+        assembled.serve_admin_with(listeners.admin, server.broadcast_paths(admin.clone()));
+        let parts = HandlerParts {
+            store,
+            nodes: Arc::new(server.delivery()),
+            keys: common.token_keys.clone(),
+            url: common.endpoint_url.clone(),
+            metrics,
+            clock,
+        };
+        let requests = Stage::new(&shutdown, "requests");
+        serve_endpoints(listeners.http, http, parts, admin.clone(), &requests);
+        server.accept(listeners.sockets, admin.clone());
+        Ok(Self { server, requests, assembled, shutdown, drain_time })
+    }
+
+    /// Serves until the shutdown is requested, then stops: first the sockets and the requests, then what served the
+    /// sockets, then the listener that operators watch this on, and the store.
+    pub(crate) async fn run(self) {
+        self.shutdown.requested().await;
+        let drain_time = self.shutdown.drain_time(self.drain_time);
+        tokio::join!(self.server.drain(drain_time), self.requests.stop(drain_time));
+        self.server.stop().await;
+        self.assembled.close().await;
+    }
 }
 
 /// Prints where everything is and what to try.
@@ -171,7 +189,7 @@ fn program() -> String {
 /// The state of both nodes together.
 #[derive(Debug)]
 struct StandaloneVitals {
-    node: NodeVitals,
+    node: Arc<dyn Vitals>,
     endpoint_connections_max: u64,
 }
 

@@ -35,7 +35,7 @@ async fn set(node: &TestNode, id: &str, version: &str) {
 
 /// Waits until the node has seen this many changes.
 async fn found(node: &TestNode, changes: u64) {
-    node.until("broadcast_changes_total", |found| found >= changes).await;
+    node.until("beckon_broadcast_changes_total", |found| found >= changes).await;
 }
 
 /// A Web Push socket that subscribes with these versions in its hello, and the broadcasts in the reply.
@@ -181,7 +181,7 @@ async fn the_node_keeps_its_broadcasts_while_the_store_is_unavailable() {
     found(&node, 1).await;
     let (mut wire, _) = subscriber(&node, "{}").await;
     redis.kill();
-    node.until("steps_failed_total", |failed| failed >= 1).await;
+    node.until("beckon_steps_failed_total", |failed| failed >= 1).await;
     let subscribe = r#"{"messageType":"broadcast_subscribe","broadcasts":{"a":"0"}}"#;
     wire.send(TEXT, subscribe.as_bytes()).await;
     assert_eq!(wire.text().await, r#"{"messageType":"broadcast","broadcasts":{"a":"1"}}"#);

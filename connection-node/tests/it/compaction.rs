@@ -17,9 +17,9 @@ async fn the_connections_that_stay_are_moved_when_half_have_left() {
         connecting.spawn(Wire::upgraded(node.address));
     }
     let mut wires = connecting.join_all().await;
-    assert_eq!(node.metric("connections_moved_total").await, 0);
+    assert_eq!(node.metric("beckon_connections_moved_total").await, 0);
     wires.truncate(STAY);
-    node.until("connections_moved_total", |moved| moved >= STAY as u64).await;
+    node.until("beckon_connections_moved_total", |moved| moved >= STAY as u64).await;
     for wire in &mut wires {
         wire.send(PING, b"p").await;
         assert_eq!(wire.next().await, Some((PONG, b"p".to_vec())));

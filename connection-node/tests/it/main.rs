@@ -5,5 +5,6 @@ mod broadcasts;
 mod compaction;
 mod node;
 mod sockets;
+mod stopping;
 mod webpush;
 mod wire;

@@ -1,16 +1,14 @@
 //! A connection-node on a free port.
 
-use beckon_connection_node::{
-    Announcement, BUILD, DeliveryService, Membership, Server, config::SocketSettings,
-};
-use beckon_node::{admin::Admin, config::CommonSettings, store::Embedded};
-use beckon_ops::{clock::Clock, config::Source, shutdown::Shutdown};
+use beckon_connection_node::{ConnectionNode, DeliveryService, Listeners, config::Config};
+use beckon_node::store::Embedded;
+use beckon_ops::{config::Source, exit::Failure, program::ServerConfig as _, shutdown::Shutdown};
 use beckon_store::Store;
 use beckon_types::{KeyRing, TOKEN_KEY_LEN};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     task::JoinHandle,
 };
 
@@ -40,51 +38,35 @@ impl TestNode {
     ) -> Self {
         let key = KeyRing::key_text(&[1; TOKEN_KEY_LEN]);
         let mut variables = vec![
+            ("BECKON_WS_LISTEN", "127.0.0.1:0"),
+            ("BECKON_GRPC_LISTEN", "127.0.0.1:0"),
+            ("BECKON_ADMIN_LISTEN", "127.0.0.1:0"),
             ("BECKON_ENDPOINT_URL", "http://push.example"),
             ("BECKON_TOKEN_KEYS", key.as_str()),
+            // A node of a cluster may not name the embedded store; a test may open it.
+            ("BECKON_STORE", "redis://127.0.0.1"),
             ("BECKON_STORE_TIMEOUT", "10s"),
         ];
         variables.extend(settings);
-        let mut source = Source::new(std::iter::empty::<&str>(), variables);
-        let parts = SocketSettings::read(&mut source).zip(CommonSettings::read(&mut source));
-        let (settings, common) = source.finish(parts).unwrap();
+        let config = Config::read(Source::new(std::iter::empty::<&str>(), variables)).unwrap();
         let data = tempfile::tempdir().unwrap();
-        let (clock, shutdown) = (Clock::start(), Shutdown::new());
         let embedded = Embedded { data_dir: data.path().to_owned(), fsync: false };
-        let url = store.to_owned().into();
-        let store = beckon_node::store::open(&url, Some(embedded), &common, &shutdown).await;
+        let (url, shutdown) = (store.to_owned().into(), Shutdown::new());
+        let store = beckon_node::store::open(&url, Some(embedded), &config.common, &shutdown).await;
         let store = store.map_err(|failure| failure.message).unwrap().unwrap();
         prepare(&*store).await;
-        let membership = Membership {
-            name: "test".into(),
-            announcement: Announcement {
-                grpc_address: String::new(),
-                ws_url: None,
-                drain_time: common.drain_time,
-            },
-            secret: None,
-            tls: None,
-        };
-        let mut measured = beckon_ops::metrics::registry("test", BUILD.version, BUILD.commit);
-        let limits = settings.limits(beckon_ops::process::open_files_max());
-        let server =
-            Server::start(&settings, &common, limits, membership, store.clone(), clock, &mut measured)
-                .await
-                .unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let delivery = server.delivery();
-        let admin = Arc::new(Admin::new(Arc::new(server.vitals()), BUILD, measured, clock));
-        let admin_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let admin_address = admin_listener.local_addr().unwrap();
-        let added = server.broadcast_paths(admin.clone());
-        shutdown.spawn(admin.clone().serve_with(admin_listener, added, shutdown.clone()));
-        let running = {
-            let shutdown = shutdown.clone();
-            shutdown.clone().spawn(async move { server.run(listener, admin, &shutdown).await })
-        };
-        let token_keys = common.token_keys;
-        Self { address, admin: admin_address, delivery, store, token_keys, shutdown, running, _data: data }
+        let listeners = Listeners::bind(&config).unwrap();
+        let address = listeners.sockets.local_addr().unwrap();
+        let admin = listeners.admin.local_addr().unwrap();
+        let running = ConnectionNode::start(&config, listeners, store.clone(), shutdown.clone()).await;
+        let running = running.map_err(|failure| failure.message).unwrap();
+        let (delivery, token_keys) = (running.server().delivery(), config.common.token_keys);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the handle is kept, and waited for when the node stops"
+        )]
+        let running = tokio::spawn(running.run());
+        Self { address, admin, delivery, store, token_keys, shutdown, running, _data: data }
     }
 
     /// Waits until the metric of this name satisfies the condition.
@@ -114,9 +96,16 @@ impl TestNode {
         answer
     }
 
-    /// Stops the node and waits until it has drained.
+    /// Stops the node and waits until it has.
     pub(crate) async fn stop(self) {
-        self.shutdown.trigger();
-        self.running.await.unwrap();
+        self.shutdown.request();
+        self.ended().await.map_err(|failure| failure.message).unwrap();
+    }
+
+    /// Waits until the node has stopped by itself, and returns how its program would end.
+    pub(crate) async fn ended(self) -> Result<(), Failure> {
+        let ended = tokio::time::timeout(Duration::from_secs(20), self.running).await;
+        ended.expect("it stops").unwrap();
+        self.shutdown.result()
     }
 }

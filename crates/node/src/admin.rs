@@ -15,7 +15,7 @@
 //! that has more paths for its operators adds them there ([`Admin::serve_with`]).
 
 use crate::error_body::ErrorBody;
-use beckon_ops::{clock::Clock, http, metrics, program::Build, shutdown::Shutdown};
+use beckon_ops::{clock::Clock, http, metrics, program::Build, stage::Stage};
 use hyper::{
     Method, Response, StatusCode,
     body::Bytes,
@@ -133,14 +133,13 @@ impl Admin {
         Self { vitals, build, registry, clock, checked: Mutex::new(None) }
     }
 
-    /// Serves all paths until `shutdown` is requested. That is another one than the node's and requested when the
-    /// node has drained, so that monitors can watch the drain.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: Shutdown) {
-        http::serve(listener, http::warp_service(self.filter()), LIMITS, shutdown).await;
+    /// Serves all paths until `stage` is asked to stop.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, stage: Stage) {
+        http::serve(listener, http::warp_service(self.filter()), LIMITS, stage).await;
     }
 
     /// As [`Admin::serve`], with paths that the node adds. They take precedence, and reject all other paths.
-    pub async fn serve_with<F>(self: Arc<Self>, listener: TcpListener, added: F, shutdown: Shutdown)
+    pub async fn serve_with<F>(self: Arc<Self>, listener: TcpListener, added: F, stage: Stage)
     where
         F: Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send>
             + Clone
@@ -149,7 +148,7 @@ impl Admin {
             + 'static,
     {
         let all = added.or(self.filter()).unify();
-        http::serve(listener, http::warp_service(all), LIMITS, shutdown).await;
+        http::serve(listener, http::warp_service(all), LIMITS, stage).await;
     }
 
     /// The warp filter of the admin listener. It answers every request.

@@ -1,6 +1,7 @@
 //! What every node is built on, whatever it serves: the connection-node, the endpoint-node, and the standalone
 //! server that is both.
 //!
+//! * [`assembly`]: putting a node together, and taking it apart.
 //! * [`config`]: the settings that several programs have.
 //! * [`store`]: opening the store that the settings name.
 //! * [`admin`]: health, status, version and metrics over HTTP (PROTOCOL.md section 6).
@@ -8,6 +9,7 @@
 //! * [`build()`]: which build a program is.
 
 pub mod admin;
+pub mod assembly;
 pub mod config;
 pub mod error_body;
 mod family;

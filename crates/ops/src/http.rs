@@ -2,7 +2,7 @@
 
 mod stall;
 
-use crate::{listener, shutdown::Shutdown};
+use crate::{listener, stage::Stage};
 use hyper::{
     Request,
     body::{Body, Incoming},
@@ -23,19 +23,19 @@ use tokio::{
 };
 use warp::{Filter, reply, reply::Reply};
 
-/// What a server lets its clients do.
+/// What a server allows its clients.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at a time. Beyond that, clients wait in the kernel's queue until one ends.
+    /// Most connections at once. Further clients wait in the kernel's queue until one ends.
     pub connections_max: usize,
-    /// How long the head of a request may take, from the end of the former response or from the accepted
-    /// connection: a slow sender is cut off, and so is a kept-alive connection without requests.
+    /// Time limit for the head of a request, from the end of the previous response or from the accepted connection:
+    /// a slow sender is cut off, and so is a kept-alive connection without requests.
     pub head_timeout: Duration,
-    /// How long a client may leave what is sent to it untaken; then the connection is closed.
+    /// Time limit for a client to take what is sent to it; then the connection is closed.
     pub write_timeout: Duration,
     /// Bytes a connection may have in its read buffer, and so the longest head of a request. At least 8192.
     pub buffer_bytes_max: usize,
-    /// Header fields of a request; more are answered by 431.
+    /// Most header fields of a request; more are answered with 431.
     pub headers_max: usize,
     /// Send responses to pipelined requests together. Costs latency where clients don't pipeline.
     pub pipeline_flush: bool,
@@ -70,10 +70,9 @@ where
     TowerToHyperService::new(warp::service(filter))
 }
 
-/// Serves until `shutdown` is requested: then it accepts no more connections, closes idle ones, lets requests
-/// that have begun be answered, and returns when the last connection has ended. Bound it with
-/// [`Shutdown::drain`], which also waits for the connections: they are its tasks.
-pub async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits, shutdown: Shutdown)
+/// Accepts connections until `stage` is asked to stop. The connections are tasks of the stage: idle ones are closed
+/// then, and the others when the request that has begun is answered. So [`Stage::stop`] bounds the drain.
+pub async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits, stage: Stage)
 where
     S: Service<Request<Incoming>, Response = hyper::Response<B>> + Clone + Send + 'static,
     S::Future: Send,
@@ -82,9 +81,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    // More permits than that cannot be waited for at the end, nor can a machine have so many connections.
-    let connections_max = u32::try_from(limits.connections_max).unwrap_or(u32::MAX);
-    let permits = Arc::new(Semaphore::new(connections_max as usize));
+    let permits = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -95,23 +92,20 @@ where
     loop {
         let (stream, permit) = tokio::select! {
             biased;
-            () = shutdown.requested() => break,
+            () = stage.stopping() => return,
             accepted = accept(&listener, &permits) => accepted,
         };
         let stream = Stall::new(TokioIo::new(stream), limits.write_timeout);
         let connection = builder.serve_connection(stream, service.clone());
-        let handle = shutdown.clone();
-        shutdown.spawn(async move {
+        let handle = stage.clone();
+        stage.spawn(async move {
             let ended = until_closed(connection, &handle).await;
             if let Err(error) = ended {
-                tracing::debug!(%error, "http connection ended early");
+                tracing::debug!(%error, "HTTP connection ended early");
             }
             drop(permit);
         });
     }
-    drop(listener);
-    // Every permit is back when the last connection has ended.
-    let _ = permits.acquire_many(connections_max).await;
 }
 
 /// The next connection, as soon as there may be one more. Cancel safe.
@@ -125,10 +119,10 @@ async fn accept(
     (stream, permit)
 }
 
-/// Drives a connection to its end; asks it to end after the current response when the shutdown is requested.
+/// Drives a connection to its end; asks it to end after the current response when the stage stops.
 async fn until_closed<S, B>(
     connection: http1::Connection<Stall<TokioIo<TcpStream>>, S>,
-    shutdown: &Shutdown,
+    stage: &Stage,
 ) -> hyper::Result<()>
 where
     S: Service<Request<Incoming>, Response = hyper::Response<B>>,
@@ -137,7 +131,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut connection = pin!(connection);
-    let mut requested = pin!(shutdown.requested());
+    let mut stopping = pin!(stage.stopping());
     let mut is_armed = false;
     let mut is_asked = false;
     poll_fn(|context| {
@@ -146,9 +140,9 @@ where
         }
         // The first poll leaves our waker, which stays the same for the life of the task; polling again takes
         // a lock that all connections share, so it waits until there is something to hear.
-        if !is_asked && (!is_armed || shutdown.is_requested()) {
+        if !is_asked && (!is_armed || stage.is_stopping()) {
             is_armed = true;
-            if requested.as_mut().poll(context).is_ready() {
+            if stopping.as_mut().poll(context).is_ready() {
                 is_asked = true;
                 connection.as_mut().graceful_shutdown();
                 return connection.as_mut().poll(context);

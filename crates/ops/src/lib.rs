@@ -6,7 +6,7 @@
 //! * [`logging`]: text for people, JSON for programs.
 //! * [`log_throttle`]: one line per cause and minute for what fails thousands of times a second.
 //! * [`clock`]: the only place that reads the time.
-//! * [`shutdown`]: one request to stop, one owner of all tasks, a bounded drain.
+//! * [`shutdown`]: one request to stop, and a bound on every wait. [`stage`]: an owner for every task.
 //! * [`listener`]: binding a port and accepting connections without falling over.
 //! * [`http`]: an HTTP/1.1 server with limits, for warp filters and hyper services.
 //! * [`metrics`]: the Prometheus registry, and the metrics of the process.
@@ -24,3 +24,4 @@ pub mod metrics;
 pub mod process;
 pub mod program;
 pub mod shutdown;
+pub mod stage;

@@ -5,7 +5,7 @@ use crate::{
     exit::Failure,
     logging::{self, LogSettings},
     process,
-    shutdown::Shutdown,
+    shutdown::{Shutdown, Signals},
 };
 use serde::Serialize;
 use std::io::{self, Write as _};
@@ -68,10 +68,11 @@ impl About {
     }
 
     /// Does what the caller of a server asks for: answers a request, or reads the settings, starts logging and runs
-    /// the server until SIGTERM or SIGINT.
+    /// the server until SIGTERM or SIGINT. `run` should stop when its [`Shutdown`] is requested; it is dropped
+    /// [`HURRIED_END`](crate::shutdown::HURRIED_END) after a second signal.
     ///
     /// # Errors
-    /// The settings are wrong, or whatever makes `run` fail.
+    /// The settings are wrong, `run` has failed, or a vital task has.
     pub fn serve<C: ServerConfig>(
         &self,
         source: Source,
@@ -83,11 +84,19 @@ impl About {
         let config = C::read(source)?;
         logging::init(config.log()).map_err(Failure::software)?;
         process::raise_open_files_max();
-        runtime()?.block_on(async {
+        let runtime = runtime()?;
+        let result = runtime.block_on(async {
+            let signals = Signals::catch().map_err(Failure::unavailable)?;
             let shutdown = Shutdown::new();
-            shutdown.on_signal().map_err(Failure::unavailable)?;
-            run(config, shutdown).await
-        })
+            tokio::select! {
+                result = run(config, shutdown.clone()) => result?,
+                () = shutdown.obey(signals) => {}
+            }
+            shutdown.result()
+        });
+        // Whatever still runs has had its time.
+        runtime.shutdown_background();
+        result
     }
 }
 

@@ -1,20 +1,36 @@
-//! Stopping: one request that everybody hears, one owner of all tasks, and a bounded wait for them.
+//! Stopping: one request that everything hears, and a bound on every wait.
+//!
+//! A program has one [`Shutdown`]. Its tasks belong to [stages](crate::stage::Stage).
+//!
+//! * The first SIGTERM or SIGINT [requests](Shutdown::request) the stop. The program then stops its stages; each wait
+//!   has a bound.
+//! * The second signal [hurries](Shutdown::hurry) it: every wait ends within [`HURRIED_WAIT`], and the program within
+//!   [`HURRIED_END`].
+//! * A [vital](crate::stage::Stage::spawn_vital) task that ends before its stage stops also requests the stop, as a failure:
+//!   [`Shutdown::result`] is exit code 70, and no wait takes longer than [`FAILED_WAIT_MAX`].
 
+use crate::exit::Failure;
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
-use tokio::{signal::unix, task::JoinHandle};
-use tokio_util::{
-    sync::{CancellationToken, WaitForCancellationFuture},
-    task::TaskTracker,
-};
+use tokio::{signal::unix, time::sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-/// A handle on the end of a program (or a part of one). Clones are the same handle.
+/// What each wait may still take after the second signal: enough for a step of a store that is well.
+pub const HURRIED_WAIT: Duration = Duration::from_millis(200);
+
+/// What a program may still take after the second signal, whatever it waits for.
+pub const HURRIED_END: Duration = Duration::from_secs(1);
+
+/// What a wait may take after a vital task has failed: a program that does not work must not drain for long.
+pub const FAILED_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// The end of a program. Clones are the same handle.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     shared: Arc<Shared>,
@@ -22,151 +38,176 @@ pub struct Shutdown {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// The same as `requested.is_cancelled()`, without its lock: connections ask this at every wake-up.
+    /// The same as `requested.is_cancelled()`, without its lock.
     is_requested: AtomicBool,
     requested: CancellationToken,
-    /// A second signal: the operator doesn't want to wait.
     hurried: CancellationToken,
-    tasks: TaskTracker,
-    /// Ends the task that listens to signals.
-    drained: CancellationToken,
-    signals: TaskTracker,
+    failed: CancellationToken,
+    /// The first vital task that has failed, and how.
+    failure: OnceLock<String>,
 }
 
-/// How a drain ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drained {
-    /// Every task ended.
-    Complete,
-    /// The time was up, or a second signal came, while tasks were still at work.
-    CutShort {
-        /// How many tasks were left.
-        tasks: usize,
-    },
+/// The signals that stop a program.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+}
+
+impl Signals {
+    /// Catches SIGTERM and SIGINT from now on, for good. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The signal handlers could not be installed.
+    pub fn catch() -> io::Result<Self> {
+        let terminate = unix::signal(unix::SignalKind::terminate())?;
+        let interrupt = unix::signal(unix::SignalKind::interrupt())?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 impl Shutdown {
-    /// A handle of which nobody has asked anything yet.
+    /// A program that was not asked to stop yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks everybody to stop. Later calls change nothing.
-    pub fn trigger(&self) {
+    /// Requests the stop. Later calls change nothing.
+    pub fn request(&self) {
         self.shared.is_requested.store(true, Ordering::Release);
         self.shared.requested.cancel();
     }
 
-    /// Whether stopping was asked for. Costs one atomic load.
+    /// Whether the stop was requested. Costs one atomic load.
     pub fn is_requested(&self) -> bool {
         self.shared.is_requested.load(Ordering::Acquire)
     }
 
-    /// Ready as soon as stopping was asked for. Cheap enough for one in every connection: it allocates nothing.
+    /// Ready as soon as the stop is requested.
     pub fn requested(&self) -> WaitForCancellationFuture<'_> {
         self.shared.requested.cancelled()
     }
 
-    /// Asks for the stop at SIGTERM and SIGINT; a second signal cuts the drain short.
+    /// Ends all waits early: the operator does not want to wait.
+    pub fn hurry(&self) {
+        self.request();
+        self.shared.hurried.cancel();
+    }
+
+    /// Requests the stop at the first signal and hurries it at the second. Ready [`HURRIED_END`] after the second
+    /// one; a program that has not ended by then should be left.
+    pub async fn obey(&self, mut signals: Signals) {
+        let signal = signals.next().await;
+        tracing::info!(signal, "stopping");
+        self.request();
+        let signal = signals.next().await;
+        tracing::warn!(signal, "stopping at once");
+        self.hurry();
+        sleep(HURRIED_END).await;
+        tracing::warn!("ended before everything had stopped");
+    }
+
+    /// The time over which a program should drain that is configured to take `drain_time`: less after a failure.
+    pub fn drain_time(&self, drain_time: Duration) -> Duration {
+        if self.shared.failed.is_cancelled() { drain_time.min(FAILED_WAIT_MAX) } else { drain_time }
+    }
+
+    /// Waits for `work`, but no longer than `bound`, and less after a second signal or a failure. `None` if the work
+    /// did not end in that time; it is dropped.
+    pub async fn within<T>(&self, bound: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let shared = &self.shared;
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = sleep(bound) => None,
+            () = async { shared.hurried.cancelled().await; sleep(HURRIED_WAIT).await } => None,
+            () = async { shared.failed.cancelled().await; sleep(FAILED_WAIT_MAX).await } => None,
+        }
+    }
+
+    /// How the program should end: with exit code 70 if a vital task has failed.
     ///
     /// # Errors
-    /// The signal handlers could not be installed.
-    pub fn on_signal(&self) -> io::Result<()> {
-        let mut terminate = unix::signal(unix::SignalKind::terminate())?;
-        let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
-        let shutdown = self.clone();
-        self.shared.signals.spawn(async move {
-            loop {
-                let signal = tokio::select! {
-                    _ = terminate.recv() => "SIGTERM",
-                    _ = interrupt.recv() => "SIGINT",
-                    () = shutdown.shared.drained.cancelled() => return,
-                };
-                if shutdown.is_requested() {
-                    tracing::warn!(signal, "second request to stop, not waiting any longer");
-                    shutdown.shared.hurried.cancel();
-                    return;
-                }
-                tracing::info!(signal, "stopping");
-                shutdown.trigger();
-            }
-        });
-        Ok(())
-    }
-
-    /// Starts a task that [`Shutdown::drain`] waits for. It should end soon after [`Shutdown::requested`].
-    pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        self.shared.tasks.spawn(task)
-    }
-
-    /// How many tasks of [`Shutdown::spawn`] are at work.
-    pub fn tasks(&self) -> usize {
-        self.shared.tasks.len()
-    }
-
-    /// Asks everybody to stop and waits until all tasks have ended, at most `bound` and at most until a second
-    /// signal. Tasks that are left go on until the runtime is dropped.
-    pub async fn drain(&self, bound: Duration) -> Drained {
-        let shared = &self.shared;
-        self.trigger();
-        shared.tasks.close();
-        tokio::select! {
-            () = shared.tasks.wait() => {}
-            () = shared.hurried.cancelled() => {}
-            () = tokio::time::sleep(bound) => {}
+    /// A vital task has failed.
+    pub fn result(&self) -> Result<(), Failure> {
+        match self.shared.failure.get() {
+            None => Ok(()),
+            Some(reason) => Err(Failure::software(reason)),
         }
-        shared.drained.cancel();
-        shared.signals.close();
-        shared.signals.wait().await;
-        match shared.tasks.len() {
-            0 => Drained::Complete,
-            tasks => Drained::CutShort { tasks },
-        }
+    }
+
+    /// A vital task has ended before its time.
+    pub(crate) fn fail(&self, task: &'static str, how: &'static str) {
+        tracing::error!(task, "a vital task has {how}; stopping");
+        let _not_the_first = self.shared.failure.set(format!("the task `{task}` has {how}"));
+        self.shared.failed.cancel();
+        self.request();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Drained, Shutdown};
-    use std::time::Duration;
+    use super::*;
+    use std::future::pending;
+    use tokio::time::Instant;
 
-    const BOUND: Duration = Duration::from_secs(10);
+    const BOUND: Duration = Duration::from_secs(60);
 
-    #[tokio::test(start_paused = true)]
-    async fn a_drain_asks_and_waits_for_tasks() {
-        let shutdown = Shutdown::new();
-        let handle = shutdown.clone();
-        let task = shutdown.spawn(async move {
-            handle.requested().await;
-            assert!(handle.is_requested());
-            tokio::time::sleep(Duration::from_secs(3)).await;
-            7
-        });
-        assert!(!shutdown.is_requested());
-        assert_eq!(shutdown.tasks(), 1);
-        assert_eq!(shutdown.drain(BOUND).await, Drained::Complete);
-        assert_eq!(task.await.ok(), Some(7));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_drain_ends_at_its_bound() {
-        let shutdown = Shutdown::new();
-        let task = shutdown.spawn(std::future::pending::<()>());
-        assert_eq!(shutdown.drain(BOUND).await, Drained::CutShort { tasks: 1 });
-        task.abort();
+    /// How long a wait takes that nothing but `shutdown` ends.
+    #[expect(clippy::disallowed_methods, reason = "time is paused")]
+    async fn waited(shutdown: &Shutdown) -> Duration {
+        let start = Instant::now();
+        assert_eq!(shutdown.within(BOUND, pending::<()>()).await, None);
+        start.elapsed()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_reaches_those_who_ask_later() {
         let shutdown = Shutdown::new();
-        shutdown.trigger();
-        shutdown.trigger();
+        assert!(!shutdown.is_requested());
+        shutdown.request();
+        shutdown.request();
         shutdown.requested().await;
-        assert_eq!(shutdown.drain(BOUND).await, Drained::Complete);
+        assert!(shutdown.is_requested());
+        assert!(shutdown.result().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_with_its_work_or_at_its_bound() {
+        let shutdown = Shutdown::new();
+        shutdown.request();
+        assert_eq!(shutdown.within(BOUND, async { 7 }).await, Some(7));
+        assert_eq!(waited(&shutdown).await, BOUND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hurried_wait_is_short_and_finishes_what_is_quick() {
+        let shutdown = Shutdown::new();
+        shutdown.hurry();
+        assert!(shutdown.is_requested());
+        assert_eq!(waited(&shutdown).await, HURRIED_WAIT);
+        assert_eq!(shutdown.within(BOUND, sleep(HURRIED_WAIT / 2)).await, Some(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_program_does_not_drain_for_long() {
+        let shutdown = Shutdown::new();
+        assert_eq!(shutdown.drain_time(BOUND), BOUND);
+        shutdown.fail("timers", "panicked");
+        shutdown.fail("lease", "ended");
+        assert!(shutdown.is_requested());
+        assert_eq!(shutdown.drain_time(BOUND), FAILED_WAIT_MAX);
+        assert_eq!(shutdown.drain_time(Duration::ZERO), Duration::ZERO);
+        assert_eq!(waited(&shutdown).await, FAILED_WAIT_MAX);
+        let failure = shutdown.result().expect_err("it has failed");
+        assert_eq!((failure.code, &*failure.message), (70, "the task `timers` has panicked"));
     }
 }

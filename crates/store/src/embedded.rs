@@ -31,6 +31,7 @@ use beckon_types::{
     PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot, TooManyBroadcasts, Uaid,
 };
 use database::Database;
+use futures_util::future::BoxFuture;
 use std::{fmt, path::PathBuf, thread::JoinHandle, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use writer::{Order, QUEUE_LEN_MAX, Writer};
@@ -210,6 +211,12 @@ impl Store for EmbeddedStore {
             }
             Ok(())
         })
+    }
+
+    fn ended(&self) -> BoxFuture<'static, ()> {
+        let queue = self.queue.clone();
+        // The writer owns the other end.
+        Box::pin(async move { queue.closed().await })
     }
 }
 

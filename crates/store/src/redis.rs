@@ -57,6 +57,7 @@ use beckon_types::{
     Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot, TooManyBroadcasts,
     Uaid,
 };
+use futures_util::future::BoxFuture;
 use health::Health;
 use links::{Links, Repeat, Step};
 use script::{SCRIPTS, Script};
@@ -402,6 +403,10 @@ impl Store for RedisStore {
             links.close().await;
             Ok(())
         })
+    }
+
+    fn ended(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
     }
 }
 

@@ -152,4 +152,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Waits for the steps under way, and releases what the store holds: connections, or the lock of the data
     /// directory. Later steps fail with [`StoreError::Unavailable`].
     fn close(&self) -> Answer<()>;
+
+    /// Ready when a thread of the store has ended, so that no step can succeed until the process starts again. That
+    /// is also what [`Store::close`] does. A store without a thread of its own never is.
+    fn ended(&self) -> BoxFuture<'static, ()>;
 }

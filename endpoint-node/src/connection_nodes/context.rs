@@ -1,11 +1,10 @@
 //! What the links to all connection-nodes share.
 
 use crate::metrics::Metrics;
-use beckon_ops::clock::Clock;
+use beckon_ops::{clock::Clock, stage::Stage};
 use beckon_proto::{auth::ClusterSecret, tls::Tls};
 use beckon_types::Moment;
 use std::time::Duration;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 #[derive(Debug)]
 pub(super) struct Context {
@@ -15,9 +14,7 @@ pub(super) struct Context {
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
     /// Owns the tasks of the links and of the directory.
-    pub(super) tasks: TaskTracker,
-    /// Ends all of them.
-    pub(super) closed: CancellationToken,
+    pub(super) stage: Stage,
 }
 
 impl Context {

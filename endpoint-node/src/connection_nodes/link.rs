@@ -53,9 +53,13 @@ impl Link {
     /// Starts to open a stream to a node. Must be called inside a tokio runtime; [`Link::close`] ends it.
     pub(super) fn start(entry: NodeEntry, context: Arc<Context>) -> Arc<Self> {
         let pending = Mutex::new(Pending::new(entry.node, context.metrics.clone()));
-        let closed = context.closed.child_token();
-        let link = Arc::new(Self { entry, context, pending, closed });
-        link.context.tasks.spawn(link.clone().run());
+        let link = Arc::new(Self { entry, context, pending, closed: CancellationToken::new() });
+        // A node that leaves ends its link, but a panic would leave its clients without notifications.
+        let (running, vital) = (link.clone(), link.context.stage.vital("link to a node"));
+        link.context.stage.spawn(async move {
+            running.run().await;
+            vital.release();
+        });
         link
     }
 
@@ -94,7 +98,7 @@ impl Link {
         }
     }
 
-    /// Keeps a stream to the node until it is closed.
+    /// Keeps a stream to the node until the link is closed or this node stops.
     async fn run(self: Arc<Self>) {
         let mut expiry = interval(EXPIRY_INTERVAL);
         expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -103,6 +107,7 @@ impl Link {
         loop {
             tokio::select! {
                 () = self.closed.cancelled() => break,
+                () = self.context.stage.stopping() => break,
                 () = &mut streams => break,
                 _ = expiry.tick() => {
                     self.pending.lock().expire(self.context.now(), &mut settled);

@@ -237,7 +237,7 @@ async fn stopping_does_not_wait_for_silent_nodes() {
     let shutdown = node.shutdown.clone();
     let (answer, ()) = tokio::join!(node.put(&path, "version=1"), async {
         server.until_taken(|taken| !taken.is_empty()).await;
-        shutdown.trigger();
+        shutdown.request();
     });
     assert_eq!(answer.status, 202, "a request that has begun is answered");
     within(node.stop()).await;

@@ -1,7 +1,7 @@
 //! An endpoint-node in this process, over a Redis of its own.
 
 use crate::http_client::{self, Answer};
-use beckon_endpoint_node::{Listeners, config::Config};
+use beckon_endpoint_node::{EndpointNode, Listeners, config::Config};
 use beckon_ops::{config::Source, program::ServerConfig as _, shutdown::Shutdown};
 use beckon_store::Store;
 use beckon_testbed::redis::RedisServer;
@@ -51,13 +51,14 @@ impl TestNode {
         let shutdown = Shutdown::new();
         let keys = config.common.token_keys.clone();
         #[expect(clippy::disallowed_methods, reason = "the handle is kept, and waited for by `stop`")]
-        let run = tokio::spawn(beckon_endpoint_node::run(config, listeners, store.clone(), shutdown.clone()));
+        let run =
+            tokio::spawn(EndpointNode::start(&config, listeners, store.clone(), shutdown.clone()).run());
         Self { http, admin, redis, store, shutdown, keys, run }
     }
 
     /// Stops the node and waits for its end.
     pub(crate) async fn stop(self) {
-        self.shutdown.trigger();
+        self.shutdown.request();
         self.run.await.unwrap();
     }
 

@@ -252,7 +252,7 @@ async fn a_request_that_has_begun_is_answered_in_the_drain() {
     let head = format!("PUT {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n");
     // The interim response shows that the request has begun.
     assert_eq!(exchange(&mut stream, head.as_bytes()).await.status, 100);
-    node.shutdown.trigger();
+    node.shutdown.request();
     let refused = async {
         while TcpStream::connect(node.http).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -2,7 +2,13 @@
 
 use crate::wire::{self, Answer};
 use beckon_node::admin::{Admin, Audience, StorageCheck, Vitals};
-use beckon_ops::{clock::Clock, listener, metrics, program::Build, shutdown::Shutdown};
+use beckon_ops::{
+    clock::Clock,
+    listener, metrics,
+    program::Build,
+    shutdown::Shutdown,
+    stage::{Stage, Stopped},
+};
 use hyper::{Method, StatusCode};
 use serde_json::json;
 use std::{
@@ -69,12 +75,12 @@ fn admin() -> (Arc<Node>, Arc<Admin>) {
 /// Runs the admin listener for one test.
 async fn served<T>(test: impl AsyncFnOnce(SocketAddr, &Node) -> T) -> T {
     let (node, admin) = admin();
-    let shutdown = Shutdown::new();
+    let stage = Stage::new(&Shutdown::new(), "admin");
     let listener = listener::bind("admin_listen", ([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
-    shutdown.spawn(admin.serve(listener, shutdown.clone()));
+    stage.spawn(admin.serve(listener, stage.clone()));
     let result = test(address, &node).await;
-    assert_eq!(shutdown.drain(Duration::from_secs(10)).await, beckon_ops::shutdown::Drained::Complete);
+    assert_eq!(stage.stop(Duration::from_secs(10)).await, Stopped::Complete);
     result
 }
 
@@ -127,10 +133,10 @@ async fn paths_that_a_node_adds_take_precedence() {
     let (_, admin) = admin();
     let added = warp::path!("more").or(warp::path!("status")).unify();
     let added = added.map(|| beckon_node::admin::json(StatusCode::OK, &"added"));
-    let shutdown = Shutdown::new();
+    let stage = Stage::new(&Shutdown::new(), "admin");
     let listener = listener::bind("admin_listen", ([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
-    shutdown.spawn(admin.serve_with(listener, added, shutdown.clone()));
+    stage.spawn(admin.serve_with(listener, added, stage.clone()));
     for (path, status, body) in
         [("/more", 200, "\"added\""), ("/status", 200, "\"added\""), ("/__lbheartbeat__", 200, "")]
     {
@@ -138,7 +144,7 @@ async fn paths_that_a_node_adds_take_precedence() {
         assert_eq!((answer.status, answer.body.as_str()), (status, body), "{path}");
     }
     assert_eq!(get(address, "/more/there").await.status, 404);
-    assert_eq!(shutdown.drain(Duration::from_secs(10)).await, beckon_ops::shutdown::Drained::Complete);
+    assert_eq!(stage.stop(Duration::from_secs(10)).await, Stopped::Complete);
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use beckon_ops::{
     http::{self, Limits},
     listener,
-    shutdown::{Drained, Shutdown},
+    shutdown::Shutdown,
+    stage::{Stage, Stopped},
 };
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -25,14 +26,14 @@ const OK: &str = "HTTP/1.1 200 OK\r\n";
 /// A server whose answer waits for a nudge.
 struct Server {
     address: SocketAddr,
-    shutdown: Shutdown,
+    stage: Stage,
     asked: Arc<Notify>,
     nudge: Arc<Notify>,
 }
 
 fn start(limits: Limits) -> Server {
     let (asked, nudge) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let shutdown = Shutdown::new();
+    let stage = Stage::new(&Shutdown::new(), "requests");
     let listener = listener::bind("http_listen", ([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
     let (told, wait) = (asked.clone(), nudge.clone());
@@ -47,8 +48,8 @@ fn start(limits: Limits) -> Server {
     fn infallible<F: Filter<Error = Infallible>>(filter: F) -> F {
         filter
     }
-    shutdown.spawn(http::serve(listener, http::warp_service(infallible(answer)), limits, shutdown.clone()));
-    Server { address, shutdown, asked, nudge }
+    stage.spawn(http::serve(listener, http::warp_service(infallible(answer)), limits, stage.clone()));
+    Server { address, stage, asked, nudge }
 }
 
 /// Sends a request and waits until the server is working on it.
@@ -90,7 +91,7 @@ async fn connections_are_kept_alive() {
     }
     server.nudge.notify_one();
     answer(&mut stream).await;
-    assert_eq!(server.shutdown.drain(PATIENCE).await, Drained::Complete);
+    assert_eq!(server.stage.stop(PATIENCE).await, Stopped::Complete);
 }
 
 #[tokio::test]
@@ -101,24 +102,22 @@ async fn a_drain_answers_what_was_asked_and_closes_the_idle() {
     answer(&mut idle).await;
     let mut busy = ask(&server).await;
 
-    server.shutdown.trigger();
-    assert_eq!(rest(&mut idle).await, "");
-    let (drained, answered) = tokio::join!(server.shutdown.drain(PATIENCE), async {
+    let (drained, answered) = tokio::join!(server.stage.stop(PATIENCE), async {
+        assert_eq!(rest(&mut idle).await, "");
         server.nudge.notify_one();
         answer(&mut busy).await
     });
-    assert_eq!(drained, Drained::Complete);
+    assert_eq!(drained, Stopped::Complete);
     assert!(answered.starts_with(OK) && answered.contains("\r\nconnection: close\r\n"), "{answered}");
-    assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(server.address).await.is_err(), "the listener is closed");
 }
 
 #[tokio::test]
-async fn a_drain_that_takes_too_long_says_so() {
+async fn a_drain_that_takes_too_long_is_cut_short() {
     let server = start(Limits::default());
     let _busy = ask(&server).await;
-    let drained = server.shutdown.drain(Duration::from_millis(50)).await;
-    // The connection, and the server that waits for it.
-    assert_eq!(drained, Drained::CutShort { tasks: 2 });
+    let drained = server.stage.stop(Duration::from_millis(50)).await;
+    assert_eq!(drained, Stopped::CutShort { tasks: 1 });
     server.nudge.notify_one();
 }
 
@@ -134,7 +133,7 @@ async fn a_slow_head_and_an_idle_connection_are_cut_off() {
     let said = rest(&mut slow).await;
     assert!(said.is_empty() || said.starts_with("HTTP/1.1 408"), "{said}");
     assert_eq!(rest(&mut idle).await, "");
-    server.shutdown.drain(PATIENCE).await;
+    server.stage.stop(PATIENCE).await;
 }
 
 #[tokio::test]
@@ -151,7 +150,7 @@ async fn connections_beyond_the_limit_wait_for_their_turn() {
     server.nudge.notify_one();
     assert!(answer(&mut second).await.starts_with(OK));
     drop(second);
-    assert_eq!(server.shutdown.drain(PATIENCE).await, Drained::Complete);
+    assert_eq!(server.stage.stop(PATIENCE).await, Stopped::Complete);
 }
 
 #[tokio::test]
@@ -161,12 +160,12 @@ async fn too_many_header_fields_are_refused() {
     let fields = "a: b\r\n".repeat(65);
     stream.write_all(format!("GET / HTTP/1.1\r\nhost: test\r\n{fields}\r\n").as_bytes()).await.unwrap();
     assert!(rest(&mut stream).await.starts_with("HTTP/1.1 431"));
-    server.shutdown.drain(PATIENCE).await;
+    server.stage.stop(PATIENCE).await;
 }
 
 #[tokio::test]
 async fn a_client_that_never_reads_is_cut_off() {
-    let shutdown = Shutdown::new();
+    let stage = Stage::new(&Shutdown::new(), "requests");
     let listener = listener::bind("http_listen", ([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
     let body = "x".repeat(64 * 1024 * 1024);
@@ -177,13 +176,13 @@ async fn a_client_that_never_reads_is_cut_off() {
         std::future::ready(body.clone())
     }));
     let limits = Limits { write_timeout: Duration::from_millis(200), ..Limits::default() };
-    shutdown.spawn(http::serve(listener, service, limits, shutdown.clone()));
+    stage.spawn(http::serve(listener, service, limits, stage.clone()));
 
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(REQUEST).await.unwrap();
     timeout(PATIENCE, asked.notified()).await.unwrap();
     // The server is at work until it gives up on us, who have not read a byte.
-    assert_eq!(shutdown.drain(PATIENCE).await, Drained::Complete);
+    assert_eq!(stage.stop(PATIENCE).await, Stopped::Complete);
     let mut received = Vec::new();
     let _reset = stream.read_to_end(&mut received).await;
     assert!(received.len() < 64 * 1024 * 1024, "the answer was cut off");

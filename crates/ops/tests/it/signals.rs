@@ -1,29 +1,39 @@
-//! SIGTERM asks for the end; a second one doesn't wait for it.
+//! The first signal requests the stop, the second one ends every wait.
 
-use beckon_ops::shutdown::{Drained, Shutdown};
-use std::{process::Command, time::Duration};
+use beckon_ops::{
+    shutdown::{Shutdown, Signals},
+    stage::{Stage, Stopped},
+};
+use std::{future::pending, process::Command, time::Duration};
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn terminate_this_process() {
-    let status = Command::new("kill").arg("-TERM").arg(std::process::id().to_string()).status();
+fn send_to_this_process(signal: &str) {
+    let status = Command::new("kill").arg(signal).arg(std::process::id().to_string()).status();
     assert!(status.unwrap().success());
 }
 
 #[tokio::test]
-async fn a_second_signal_cuts_the_drain_short() {
+async fn a_second_signal_ends_a_wait_and_then_the_program() {
     let shutdown = Shutdown::new();
-    shutdown.on_signal().unwrap();
-    let stuck = shutdown.spawn(std::future::pending::<()>());
+    let signals = Signals::catch().unwrap();
+    let obeyed = Stage::new(&shutdown, "signals").spawn({
+        let shutdown = shutdown.clone();
+        async move { shutdown.obey(signals).await }
+    });
+    let stage = Stage::new(&shutdown, "tested");
+    let stuck = stage.spawn(pending::<()>());
     assert!(!shutdown.is_requested());
 
-    terminate_this_process();
+    send_to_this_process("-TERM");
     timeout(PATIENCE, shutdown.requested()).await.unwrap();
+    assert!(!stage.is_stopping() && !obeyed.is_finished());
 
-    let (drained, ()) = tokio::join!(timeout(PATIENCE, shutdown.drain(PATIENCE * 10)), async {
-        terminate_this_process();
+    let (stopped, ()) = tokio::join!(timeout(PATIENCE, stage.stop(PATIENCE * 10)), async {
+        send_to_this_process("-INT");
     });
-    assert_eq!(drained.unwrap(), Drained::CutShort { tasks: 1 });
+    assert_eq!(stopped.unwrap(), Stopped::CutShort { tasks: 1 });
+    timeout(PATIENCE, obeyed).await.unwrap().unwrap();
     stuck.abort();
 }

@@ -95,8 +95,13 @@ async fn a_data_directory_is_for_one_process() {
 async fn a_closed_store_is_unavailable() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path(), &SetClock::new());
+    let ended = store.ended();
+    let soon = tokio::time::timeout(Duration::from_millis(50), store.ended()).await;
+    assert!(soon.is_err(), "an open store has not ended");
     store.close().await.unwrap();
     store.close().await.unwrap();
+    ended.await;
+    store.ended().await;
     assert!(matches!(store.check().await, Err(StoreError::Unavailable { .. })));
 }
 

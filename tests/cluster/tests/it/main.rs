@@ -47,6 +47,7 @@ mod sp_hello;
 mod sp_register;
 mod sp_socket;
 mod sp_socket_limits;
+mod stopping;
 mod wp_ack;
 mod wp_backlog;
 mod wp_broadcast;

@@ -1,0 +1,95 @@
+//! Putting a node together, and taking it apart: what its parts are built on, and what outlives them.
+
+use crate::admin::{Admin, Vitals};
+use beckon_ops::{clock::Clock, program::Build, shutdown::Shutdown, stage::Stage};
+use beckon_store::Store;
+use hyper::{Response, body::Bytes};
+use prometheus_client::registry::Registry;
+use std::{sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+use warp::{Filter, Rejection};
+
+/// Time limit for the admin listener to answer what it has begun, at the very end.
+const ADMIN_STOP: Duration = Duration::from_secs(1);
+
+/// Time limit for the store to close.
+const STORE_CLOSE: Duration = Duration::from_secs(3);
+
+/// A node that is being put together: what its parts are built on.
+#[derive(Debug)]
+pub struct Assembly {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The node's clock.
+    pub clock: Clock,
+    /// The end of the program.
+    pub shutdown: Shutdown,
+    build: Build,
+    metrics: Registry,
+}
+
+impl Assembly {
+    /// A node without parts.
+    pub fn new(build: Build, store: Arc<dyn Store>, shutdown: Shutdown) -> Self {
+        let metrics = beckon_ops::metrics::registry(build.source, build.version, build.commit);
+        Self { store, clock: Clock::start(), shutdown, build, metrics }
+    }
+
+    /// Where parts register their metrics: their names begin with `beckon_`.
+    pub fn metrics(&mut self) -> &mut Registry {
+        self.metrics.sub_registry_with_prefix("beckon")
+    }
+
+    /// A node that has all of its parts; `vitals` is their state. From now on the store is vital.
+    pub fn finish(self, vitals: Arc<dyn Vitals>) -> Assembled {
+        let Self { store, clock, shutdown, build, metrics } = self;
+        let stage = Stage::new(&shutdown, "admin");
+        stage.spawn_endless("store", store.ended());
+        Assembled { admin: Arc::new(Admin::new(vitals, build, metrics, clock)), store, shutdown, stage }
+    }
+}
+
+/// A node that was put together: what outlives its parts.
+#[derive(Debug)]
+pub struct Assembled {
+    admin: Arc<Admin>,
+    store: Arc<dyn Store>,
+    shutdown: Shutdown,
+    /// Stops after all others, so that operators can watch the drain.
+    stage: Stage,
+}
+
+impl Assembled {
+    /// Answers the health paths, also on the listeners of the parts.
+    pub fn admin(&self) -> &Arc<Admin> {
+        &self.admin
+    }
+
+    /// Serves operators from now on.
+    pub fn serve_admin(&self, listener: TcpListener) {
+        self.stage.spawn_vital("admin listener", self.admin.clone().serve(listener, self.stage.clone()));
+    }
+
+    /// As [`Assembled::serve_admin`], with further paths ([`Admin::serve_with`]).
+    pub fn serve_admin_with<F>(&self, listener: TcpListener, paths: F)
+    where
+        F: Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        let serving = self.admin.clone().serve_with(listener, paths, self.stage.clone());
+        self.stage.spawn_vital("admin listener", serving);
+    }
+
+    /// Ends the node when its parts have stopped: no more answers to operators, and the store closed.
+    pub async fn close(self) {
+        self.stage.stop(ADMIN_STOP).await;
+        match self.shutdown.within(STORE_CLOSE, self.store.close()).await {
+            Some(Ok(())) => tracing::info!("stopped"),
+            Some(Err(error)) => tracing::warn!(%error, "could not close the store"),
+            None => tracing::warn!("the store did not close in time"),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Stopping, as docs/operations.md promises it: the first signal drains, the second one ends the program at once, and
+//! no stop takes longer than documented.
+
+use beckon_cluster_tests::{
+    bare::{self, BareSocket},
+    stage::Stage,
+};
+use beckon_testbed::{
+    PATIENCE, POLL,
+    node::{Node, http_status},
+    plan::{Plan, Shape},
+    process::Signal,
+    until,
+};
+use std::{net::SocketAddr, process::ExitStatus, time::Duration};
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+/// WebSockets on a program that has any: a drain takes at least 20 s to close them.
+const SOCKETS: usize = 200;
+
+/// Time limit for a program to end after the second signal: one second, and what a busy machine adds to it.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// What a drain has to wait for: sockets that do not answer a Close frame, and a request whose body never comes.
+struct Busy {
+    sockets: Vec<BareSocket>,
+    _request: Option<TcpStream>,
+}
+
+impl Busy {
+    async fn keep(node: &Node) -> Self {
+        let mut sockets = Vec::new();
+        if let Some(address) = node.addresses().ws {
+            for _ in 0..SOCKETS {
+                sockets.push(BareSocket::connect(address).await);
+            }
+        }
+        let request = match node.addresses().http {
+            Some(address) => Some(unfinished_request(address).await),
+            None => None,
+        };
+        Self { sockets, _request: request }
+    }
+
+    /// How many sockets have got a Close frame before their end.
+    async fn closed(self) -> usize {
+        let mut closed = 0;
+        for mut socket in self.sockets {
+            while let Some(frame) = socket.receive_within(PATIENCE).await {
+                closed += usize::from(frame.head == bare::CLOSE);
+            }
+        }
+        closed
+    }
+}
+
+/// A request that the server is reading: it has asked for the body.
+async fn unfinished_request(address: SocketAddr) -> TcpStream {
+    let head = "PUT /update/x HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+                Content-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+    let (answer, stream) = bare::request(address, head).await;
+    assert!(answer.starts_with("HTTP/1.1 100 "), "{answer}");
+    stream
+}
+
+/// Sends SIGTERM and waits until load balancers are sent away.
+async fn drain(node: &Node) {
+    node.signal(Signal::TERM);
+    let is_draining = || http_status(node.addresses().admin, "/__lbheartbeat__") == Some(503);
+    until(&format!("{} drains", node.name()), async || is_draining().then_some(())).await;
+}
+
+/// Waits for the end of a program, without blocking the thread.
+async fn ended(node: &Node) -> ExitStatus {
+    loop {
+        if let Some(status) = node.ended() {
+            return status;
+        }
+        sleep(POLL).await;
+    }
+}
+
+async fn check_second_signal(shape: Shape, name: &str, second: Signal) {
+    let plan = Plan::new(shape).all("BECKON_DRAIN_TIME", "10m").http("BECKON_HTTP_BODY_TIMEOUT", "10m");
+    let stage = Stage::own(plan);
+    let node = stage.node(name);
+    let busy = Busy::keep(node).await;
+    let sockets = busy.sockets.len();
+    drain(node).await;
+    assert_eq!(node.ended(), None, "{name} does not wait: {}", node.log());
+    node.signal(second);
+    let Ok(status) = timeout(AT_ONCE, ended(node)).await else {
+        panic!("{name} goes on after the second signal: {}", node.log())
+    };
+    assert_eq!(status.code(), Some(0), "{name}: {}", node.log());
+    let closed = busy.closed().await;
+    assert!(sockets == 0 || closed < sockets, "{name} has closed all of its sockets first");
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_connection_node_at_once() {
+    check_second_signal(Shape::Cluster, "c0", Signal::TERM).await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_an_endpoint_node_at_once() {
+    check_second_signal(Shape::Cluster, "e0", Signal::INT).await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_standalone_server_at_once() {
+    check_second_signal(Shape::Standalone, "beckon", Signal::INT).await;
+}
+
+/// Sockets that do not close, requests that do not end and a store that does not answer: each takes all of its time.
+#[tokio::test]
+async fn a_stop_takes_no_longer_than_the_drain_time_and_20_seconds() {
+    let plan =
+        Plan::new(Shape::Cluster).all("BECKON_DRAIN_TIME", "1s").http("BECKON_HTTP_BODY_TIMEOUT", "10m");
+    let stage = Stage::own(plan);
+    let nodes = [stage.node("c0"), stage.node("e0")];
+    let mut busy = Vec::new();
+    for node in nodes {
+        busy.push(Busy::keep(node).await);
+    }
+    let redis = stage.redis().expect("a cluster has one");
+    redis.pause();
+    for node in nodes {
+        node.signal(Signal::TERM);
+    }
+    for node in nodes {
+        let Ok(status) = timeout(Duration::from_secs(21), ended(node)).await else {
+            panic!("{} does not end: {}", node.name(), node.log())
+        };
+        assert_eq!(status.code(), Some(0), "{}: {}", node.name(), node.log());
+    }
+    redis.resume();
+}
