@@ -11,10 +11,6 @@ use beckon_proto::tls::Tls;
 use beckon_session::{BareHello, InvalidUaid, Settings};
 use std::{net::SocketAddr, time::Duration};
 
-/// The share of the process's open files that sockets may take by default. The rest is for the store, other nodes,
-/// and connections that are not upgraded yet.
-const OPEN_FILES_SHARE: f64 = 0.95;
-
 /// The default of `max_connections` where the limit of open files is unknown or unlimited.
 const CONNECTIONS_MAX_UNKNOWN: u64 = 1_000_000;
 
@@ -156,7 +152,7 @@ impl SocketSettings {
     /// How many sockets there may be, if the process may open so many files for them; `None` if unlimited or
     /// unknown.
     pub fn limits(&self, files_max: Option<u64>) -> Limits {
-        let by_files = files_max.map(|files| (files as f64 * OPEN_FILES_SHARE) as u64);
+        let by_files = files_max.map(beckon_node::files::connections_max);
         let connections_max = self.max_connections.or(by_files).unwrap_or(CONNECTIONS_MAX_UNKNOWN);
         let redirect_above = (connections_max as f64 * self.redirect_threshold) as u64;
         Limits { connections_max, redirect_above }

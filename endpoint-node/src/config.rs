@@ -47,7 +47,8 @@ beckon_ops::settings! {
         http_body_timeout: Duration = "10s" => positive,
         /// Time limit for the head of a request, and for an idle connection; then the connection is closed.
         http_head_timeout: Duration = "75s" => positive,
-        /// Most connections of application servers at once; further ones wait until one ends.
+        /// Most connections of application servers at once, if the limit of open files allows as many; further ones
+        /// wait until one ends.
         http_max_connections: usize = "10000" => parse_connections,
     }
 }

@@ -25,6 +25,7 @@ pub mod vapid;
 use beckon_node::{
     admin::{Admin, StorageCheck, Vitals},
     assembly::{Assembled, Assembly},
+    files::fitting,
 };
 use beckon_ops::{
     clock::Clock, exit::Failure, http::Limits, listener::BindError, program::Build, shutdown::Shutdown,
@@ -99,15 +100,19 @@ impl EndpointNode {
         let mut assembly = Assembly::new(BUILD, store.clone(), shutdown.clone());
         let (metrics, clock) = (Metrics::register(assembly.metrics()), assembly.clock);
         let (requests, streams) = (Stage::new(&shutdown, "requests"), Stage::new(&shutdown, "streams"));
+        let connections_max = config.http.http_max_connections as u64;
+        let connections_max =
+            fitting("http_max_connections", connections_max, beckon_ops::process::open_files_max());
         let settings = config.connection_nodes();
         let nodes = ConnectionNodes::start(store.clone(), settings, metrics.clone(), clock, streams.clone());
         let assembled = assembly.finish(Arc::new(NodeVitals {
             name: config.cluster.node_name.clone().unwrap_or_else(|| local(&listeners.http)),
-            connections_max: config.http.http_max_connections as u64,
+            connections_max,
             store: store.clone(),
             shutdown: shutdown.clone(),
         }));
         let parts = HandlerParts {
+            connections_max,
             store,
             nodes: Arc::new(nodes),
             keys: config.common.token_keys.clone(),
@@ -144,6 +149,8 @@ fn local(listener: &TcpListener) -> String {
 /// What serving endpoints takes besides its settings.
 #[derive(Debug)]
 pub struct HandlerParts {
+    /// Most connections of application servers.
+    pub connections_max: u64,
     /// Where notifications are stored.
     pub store: Arc<dyn Store>,
     /// The way to the nodes that have the clients.
@@ -166,12 +173,12 @@ pub fn serve_endpoints(
     admin: Arc<Admin>,
     stage: &Stage,
 ) {
+    let HandlerParts { connections_max, store, nodes, keys, url, metrics, clock } = parts;
     let limits = Limits {
-        connections_max: settings.http_max_connections,
+        connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
         head_timeout: settings.http_head_timeout,
         ..Limits::default()
     };
-    let HandlerParts { store, nodes, keys, url, metrics, clock } = parts;
     let handler = Arc::new(http::Handler {
         dispatcher: Dispatcher::new(store, nodes, metrics.clone(), clock, stage.clone()),
         keys,

@@ -1,7 +1,10 @@
 //! `beckon broadcast`: the broadcasts on the command line, through the admin listener of any node.
 
 use beckon_client::app_server::{self, AppServer, Options, SendError};
-use beckon_ops::exit::{self, Failure};
+use beckon_ops::{
+    exit::{self, Failure},
+    program::print,
+};
 use beckon_proto::transport::chain;
 use beckon_types::{BroadcastId, BroadcastVersion};
 use bytes::Bytes;
@@ -9,17 +12,17 @@ use http::{Method, Request, Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 
-/// Exit code if the server was reached and refused, so that trying again cannot help.
+/// Exit code if the server has refused: trying again does not help.
 const REFUSED: u8 = 1;
 
 /// Where the admin listener is by default.
 const ADMIN: &str = "http://127.0.0.1:8083";
 
-/// The longest answer that is read, in bytes. A listing of as many broadcasts as there may be, as long as they may be,
-/// has two thirds of that if each of their characters has to be escaped.
+/// The longest answer that is read, in bytes. The longest possible listing, in which every character is escaped, has two
+/// thirds of that.
 const ANSWER_LEN_MAX: usize = 1024 * 1024;
 
-/// What a path cannot have as it is. Slashes are part of an id, and of the path.
+/// Characters that are percent-encoded in a path. Slashes are part of an id, and of the path.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// The text of `beckon broadcast --help`.
@@ -34,10 +37,10 @@ Usage: beckon broadcast list [--admin URL]
   VERSION        what clients compare with what they have; 1 to 200 bytes
   --admin URL    admin listener of a connection-node or of beckon [default: http://127.0.0.1:8083]
 
-Exit code: 0 done, 1 refused, 64 wrong arguments, 69 server or its store not reachable.
+Exit code: 0 done, 1 refused, 64 invalid arguments, 69 server or its store not reachable.
 ";
 
-/// What the command line says.
+/// The arguments of the command.
 #[derive(Debug, PartialEq, Eq)]
 struct Arguments {
     admin: String,
@@ -58,7 +61,7 @@ struct Listing {
 }
 
 impl Arguments {
-    /// Reads what follows `broadcast`; `None` if help is asked for.
+    /// Parses what follows `broadcast`; `None` for `--help`.
     fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         use lexopt::prelude::*;
         let (mut admin, mut words) = (ADMIN.to_owned(), Vec::new());
@@ -84,15 +87,15 @@ impl Arguments {
     }
 }
 
-/// Parses the command line that follows `broadcast` and does what it says.
+/// Runs `beckon broadcast`.
 pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
     let Some(Arguments { admin, action }) = Arguments::parse(parser).map_err(Failure::usage)? else {
-        return beckon_ops::program::print(HELP);
+        return print(HELP);
     };
     let admin = admin.trim_end_matches('/');
     let answer = ask(admin, &action).await?;
     match (answer.status(), action) {
-        (StatusCode::OK, Action::List) => beckon_ops::program::print(&listing(answer.body())?),
+        (StatusCode::OK, Action::List) => print(&listing(answer.body())?),
         (StatusCode::NO_CONTENT, Action::Set(..) | Action::Remove(_)) => Ok(()),
         (_, Action::List | Action::Set(..) | Action::Remove(_)) => Err(refusal(&answer)),
     }
@@ -122,7 +125,7 @@ fn path(id: &BroadcastId) -> String {
 /// A line for each broadcast: the id, a space, and the version, which may have spaces in it.
 fn listing(body: &Bytes) -> Result<String, Failure> {
     let Listing { broadcasts } = serde_json::from_slice(body).map_err(|error| {
-        Failure::unavailable(format!("this is not the answer of a connection-node: {error}"))
+        Failure::unavailable(format!("the answer is not that of a connection-node: {error}"))
     })?;
     Ok(broadcasts.iter().map(|(id, version)| format!("{id} {version}\n")).collect())
 }
@@ -130,7 +133,7 @@ fn listing(body: &Bytes) -> Result<String, Failure> {
 fn refusal(answer: &Response<Bytes>) -> Failure {
     let status = answer.status();
     let reason = app_server::reason(answer.body());
-    // 507 is an answer of the server's, not a sign that it is not well.
+    // 507 is the server's decision. Other server errors may pass.
     let try_again = status.is_server_error() && status != StatusCode::INSUFFICIENT_STORAGE;
     let code = if try_again { exit::UNAVAILABLE } else { REFUSED };
     Failure { code, message: format!("the server refused with HTTP status {status}: {reason}") }
@@ -159,8 +162,7 @@ mod tests {
     use beckon_ops::{config::Source, program::ServerConfig as _, shutdown::Shutdown};
     use beckon_types::{BROADCAST_ID_LEN_MAX, BROADCAST_VERSION_LEN_MAX, BROADCASTS_MAX};
 
-    /// A running server lists as many broadcasts as there may be, each as long as it may be and full of what JSON
-    /// escapes.
+    /// A running server lists the most broadcasts of the greatest length, full of characters that JSON escapes.
     #[tokio::test]
     async fn the_longest_listing_is_read() {
         let data = tempfile::tempdir().unwrap();
@@ -225,8 +227,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
-        for (arguments, told) in [
+    fn invalid_arguments_are_errors() {
+        for (arguments, reason) in [
             (&[][..], "see beckon broadcast --help"),
             (&["list", "x"], "see beckon broadcast --help"),
             (&["set", "x"], "see beckon broadcast --help"),
@@ -236,8 +238,8 @@ mod tests {
             (&["remove", "errors"], "a broadcast id has"),
             (&["list", "--loud"], "--loud"),
         ] {
-            let error = parse(arguments).expect_err("it is wrong");
-            assert!(error.contains(told), "{arguments:?}: {error}");
+            let error = parse(arguments).expect_err("they are invalid");
+            assert!(error.contains(reason), "{arguments:?}: {error}");
         }
     }
 
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_by_its_message() {
+    fn a_refusal_shows_its_message() {
         let answer = |status: u16, body: &'static str| {
             refusal(&Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap())
         };

@@ -4,6 +4,7 @@ use beckon_connection_node::{Limits, config::SocketSettings};
 use beckon_endpoint_node::config::HttpSettings;
 use beckon_node::{
     config::{CommonSettings, FAMILY},
+    files::fitting,
     store::Embedded,
 };
 use beckon_ops::{
@@ -64,11 +65,12 @@ impl Config {
         Embedded { data_dir: self.process.data_dir.clone(), fsync: self.process.fsync }
     }
 
-    /// How many sockets there may be if the process may have so many files open: both WebSockets and the connections
-    /// of application servers are files. Where there are too few for both, each gets half.
-    pub(crate) fn limits(&self, open_files_max: Option<u64>) -> Limits {
+    /// How many connections of application servers and how many WebSockets there may be, if the process may have so
+    /// many files open. Where there are too few for both, each gets half.
+    pub(crate) fn limits(&self, open_files_max: Option<u64>) -> (u64, Limits) {
         let http_max = self.http.http_max_connections as u64;
-        self.sockets.limits(open_files_max.map(|files| files - http_max.min(files / 2)))
+        let http_max = fitting("http_max_connections", http_max, open_files_max.map(|files| files / 2));
+        (http_max, self.sockets.limits(open_files_max.map(|files| files - http_max)))
     }
 }
 
@@ -192,10 +194,14 @@ mod tests {
     #[test]
     fn sockets_and_requests_share_the_open_files() {
         let config = read(&[]).unwrap();
-        for (files, sockets) in [(1_000_000, 940_500), (30_000, 19_000), (20_000, 9_500), (1024, 486)] {
-            assert_eq!(config.limits(Some(files)).connections_max, sockets, "{files} files");
+        for (files, http, sockets) in
+            [(1_000_000, 10_000, 940_500), (30_000, 10_000, 19_000), (20_000, 9_500, 9_975), (1024, 486, 511)]
+        {
+            let (http_max, limits) = config.limits(Some(files));
+            assert_eq!((http_max, limits.connections_max), (http, sockets), "{files} files");
         }
+        assert_eq!(config.limits(None).0, 10_000);
         let chosen = read(&[("BECKON_MAX_CONNECTIONS", "15000")]).unwrap();
-        assert_eq!(chosen.limits(Some(20_000)).connections_max, 15_000);
+        assert_eq!(chosen.limits(Some(20_000)).1.connections_max, 15_000);
     }
 }

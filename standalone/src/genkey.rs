@@ -1,6 +1,6 @@
 //! `beckon genkey`: a key for endpoint tokens.
 
-use beckon_ops::exit::Failure;
+use beckon_ops::{exit::Failure, program::print};
 use beckon_types::{KeyRing, TOKEN_KEY_LEN};
 
 const HELP: &str = "\
@@ -8,16 +8,16 @@ beckon genkey: print a new key for BECKON_TOKEN_KEYS
 
 Usage: beckon genkey
 
-To rotate keys, put the new key in front of the list on all nodes, and take the last one off when no endpoint
-made with it is in use any more.
+To rotate keys, put the new key in front of the list on all nodes, and remove the last one when no endpoint made
+with it is used any more.
 ";
 
-/// Does what the command line that follows `genkey` says.
+/// Runs `beckon genkey`.
 pub(crate) fn run(mut parser: lexopt::Parser) -> Result<(), Failure> {
     use lexopt::prelude::*;
     match parser.next().map_err(Failure::usage)? {
-        None => beckon_ops::program::print(&format!("{}\n", new_key()?)),
-        Some(Short('h') | Long("help")) => beckon_ops::program::print(HELP),
+        None => print(&format!("{}\n", new_key()?)),
+        Some(Short('h') | Long("help")) => print(HELP),
         Some(argument) => Err(Failure::usage(argument.unexpected())),
     }
 }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_key_is_a_key_and_another_one_each_time() {
+    fn each_new_key_is_valid_and_different() {
         let (first, second) = (new_key().unwrap(), new_key().unwrap());
         assert!(KeyRing::parse(&first).is_ok());
         assert_ne!(first, second);

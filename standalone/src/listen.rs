@@ -5,10 +5,9 @@ use beckon_client::{
     raw,
     user_agent::{Event, Options, Update, UserAgent, new_channel},
 };
-use beckon_ops::exit::Failure;
-use std::io::{self, Write as _};
+use beckon_ops::{exit::Failure, program::print};
 
-/// Where a server listens that was started without settings.
+/// The WebSocket URL of a server that runs with the default settings.
 const DEFAULT_URL: &str = "ws://127.0.0.1:8080/";
 
 /// The text of `beckon listen --help`.
@@ -17,13 +16,13 @@ beckon listen: connect as a user agent and print what arrives
 
 Usage: beckon listen [URL]
 
-  URL   WebSocket of the server, ws:// or wss:// [default: ws://127.0.0.1:8080/]
+  URL   WebSocket URL of the server, ws:// or wss:// [default: ws://127.0.0.1:8080/]
 
-Registers one channel, prints its endpoint, then one line for each notification, which is acknowledged.
-Reconnects by itself under the same UAID. Changes of the connection are told on stderr. Ends at Ctrl-C.
+Registers a channel and prints its endpoint, then prints and acknowledges each notification. Reconnects by itself
+with the same UAID; what happens to the connection is printed on stderr. Press Ctrl-C to stop.
 ";
 
-/// What the command line says.
+/// The arguments of the command.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
     /// The server.
@@ -31,7 +30,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Reads what follows `listen`; `None` if help is asked for.
+    /// Parses what follows `listen`; `None` for `--help`.
     pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         use lexopt::prelude::*;
         let mut url = None;
@@ -46,11 +45,10 @@ impl Arguments {
     }
 }
 
-/// Parses the command line that follows `listen` and does what it says. Returns at Ctrl-C, or when nobody reads
-/// stdout any more.
+/// Runs `beckon listen`. Returns at Ctrl-C, or when stdout is closed.
 pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
     match Arguments::parse(parser).map_err(Failure::usage)? {
-        None => print(HELP).map_err(Failure::unavailable),
+        None => print(HELP),
         Some(arguments) => {
             tokio::select! {
                 listened = listen(&arguments) => listened,
@@ -63,29 +61,29 @@ pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
 async fn listen(arguments: &Arguments) -> Result<(), Failure> {
     let url = &arguments.url;
     let mut agent = UserAgent::connect(url, Options::default()).await.map_err(failure)?;
-    tell(&format!("connected to {url} ({})", raw::SUBPROTOCOL));
+    report(&format!("connected to {url} ({})", raw::SUBPROTOCOL));
     let endpoint = agent.register(new_channel()).await.map_err(Failure::unavailable)?;
-    introduce(&endpoint).map_err(Failure::unavailable)?;
+    introduce(&endpoint)?;
     loop {
         match agent.next_event().await {
             Event::Notification(updates) => {
                 for update in &updates {
-                    // A closed pipe (`| head -1`) is the wish to end.
+                    // A closed pipe (`| head -1`) ends the command.
                     if print(&line_of(update)).is_err() {
                         return Ok(());
                     }
                 }
                 if let Err(error) = agent.acknowledge(&updates).await {
-                    tell(&format!("not acknowledged, so it will come again: {error}"));
+                    report(&format!("could not acknowledge, so it will arrive again: {error}"));
                 }
             }
-            Event::Connected { new_uaid: false } => tell("connected again, same UAID, same endpoint"),
+            Event::Connected { new_uaid: false } => report("connected again, same UAID, same endpoint"),
             Event::Connected { new_uaid: true } => {
-                tell("connected again, but the server does not know us any more")
+                report("connected again, but the server no longer knows this UAID")
             }
-            Event::NewEndpoint { endpoint, .. } => introduce(&endpoint).map_err(Failure::unavailable)?,
+            Event::NewEndpoint { endpoint, .. } => introduce(&endpoint)?,
             Event::Disconnected { error, retry_in } => {
-                tell(&format!("not connected: {error}; trying again in {:.1} s", retry_in.as_secs_f64()));
+                report(&format!("not connected: {error}; trying again in {:.1} s", retry_in.as_secs_f64()));
             }
         }
     }
@@ -100,11 +98,11 @@ fn failure(error: Error) -> Failure {
 }
 
 /// Shows the endpoint and how to use it.
-fn introduce(endpoint: &str) -> io::Result<()> {
+fn introduce(endpoint: &str) -> Result<(), Failure> {
     print(&format!("endpoint {endpoint}\ntry      curl -X PUT -d version=1 {endpoint}\n"))
 }
 
-/// One line for an update. `data` comes from a stranger, so control characters are escaped.
+/// One line for an update. Anyone may have sent `data`, so control characters are escaped.
 fn line_of(update: &Update) -> String {
     match &update.data {
         None => format!("version {}\n", update.version.number()),
@@ -112,15 +110,9 @@ fn line_of(update: &Update) -> String {
     }
 }
 
-fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
-}
-
-/// Tells about the connection, on stderr, where it does not mix with notifications.
+/// Reports what happens to the connection, on stderr, where it does not mix with notifications.
 #[expect(clippy::print_stderr, reason = "a command for people; stdout is for notifications")]
-fn tell(text: &str) {
+fn report(text: &str) {
     eprintln!("beckon listen: {text}");
 }
 
@@ -146,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stranger_sends_cannot_steer_the_terminal() {
+    fn data_cannot_control_the_terminal() {
         let version = Version::new(7).unwrap();
         let update = Update { channel: new_channel(), version, data: Some("a\u{1b}[2J\nb".into()) };
         assert_eq!(line_of(&update), "version 7 data \"a\\u{1b}[2J\\nb\"\n");

@@ -33,12 +33,12 @@ fn command(mut arguments: Vec<OsString>) -> Result<(), Failure> {
         "genkey" => genkey::run(lexopt::Parser::from_args(arguments)),
         "help" => serve::ABOUT.answer(beckon_ops::config::Request::Help),
         _ => Err(Failure::usage(format!(
-            "there is no command {name}; there are serve (the default), listen, send, broadcast, genkey and help"
+            "`{name}` is not a command; the commands are serve (the default), listen, send, broadcast, genkey and help"
         ))),
     }
 }
 
-/// Commands for people need no more than one thread.
+/// Runs a command that talks to a server, on one thread.
 fn user_command(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Failure::unavailable)?.block_on(command)

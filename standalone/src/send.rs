@@ -4,15 +4,15 @@ use beckon_client::{
     app_server::{Accepted, AppServer, SendError},
     webpush::post::Post,
 };
-use beckon_ops::exit::{self, Failure};
+use beckon_ops::{
+    exit::{self, Failure},
+    program::print,
+};
 use beckon_proto::transport::chain;
 use beckon_types::{Version, WEB_PUSH_PATH};
-use std::{
-    io::{self, Write as _},
-    time::Duration,
-};
+use std::time::Duration;
 
-/// Exit code if the server was reached and refused the update, so that sending it again cannot help.
+/// Exit code if the server has refused the notification: sending it again does not help.
 const REFUSED: u8 = 1;
 
 /// The text of `beckon send --help`.
@@ -22,20 +22,20 @@ beckon send: send a notification to an endpoint
 Usage: beckon send ENDPOINT [--version N] [--data TEXT]
        beckon send ENDPOINT [--ttl SECONDS]
 
-  ENDPOINT       URL that a user agent got for its channel. With /wpush/ in it, the message is one of Web Push and
-                 has no body, which would have to be encrypted: it wakes the user agent up. An endpoint that is
+  ENDPOINT       URL that a user agent received for its channel. A Web Push endpoint (with /wpush/ in it) gets a
+                 message without a body, because a body would have to be encrypted. A Web Push endpoint that is
                  restricted to a key (/wpush/v2/) refuses it
   --version N    0 to 9223372036854775807 [default: the server's Unix time in seconds]
   --data TEXT    reaches the user agent only if it is connected
   --ttl SECONDS  how long a message is kept for a user agent that is not connected [default: 86400]
 
-Exit code: 0 accepted, 1 refused, 64 wrong arguments, 69 server not reachable or not able to store it.
+Exit code: 0 accepted, 1 refused, 64 invalid arguments, 69 server not reachable or not able to store it.
 ";
 
-/// How long a Web Push message is kept if nothing is said.
+/// The default of `--ttl`.
 const TTL_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What the command line says.
+/// The arguments of the command.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
     /// Where to send.
@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Reads what follows `send`; `None` if help is asked for.
+    /// Parses what follows `send`; `None` for `--help`.
     pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         use lexopt::prelude::*;
         let (mut endpoint, mut version, mut data, mut ttl) = (None, None, None, None);
@@ -66,10 +66,10 @@ impl Arguments {
         let endpoint = endpoint.ok_or("ENDPOINT is missing; see beckon send --help")?;
         let arguments = Self { endpoint, version, data, ttl };
         if arguments.is_webpush() && (arguments.version.is_some() || arguments.data.is_some()) {
-            return Err("--version and --data are for SimplePush; this is an endpoint of Web Push".into());
+            return Err("--version and --data are for SimplePush, but this is a Web Push endpoint".into());
         }
         if !arguments.is_webpush() && arguments.ttl.is_some() {
-            return Err("--ttl is for Web Push; this is an endpoint of SimplePush".into());
+            return Err("--ttl is for Web Push, but this is a SimplePush endpoint".into());
         }
         Ok(Some(arguments))
     }
@@ -79,18 +79,18 @@ impl Arguments {
     }
 }
 
-/// Parses the command line that follows `send` and does what it says.
+/// Runs `beckon send`.
 pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
     let Some(arguments) = Arguments::parse(parser).map_err(Failure::usage)? else {
         return print(HELP);
     };
     match send(&arguments).await {
-        Ok(told) => print(&format!("{told}\n")),
+        Ok(outcome) => print(&format!("{outcome}\n")),
         Err(error) => Err(Failure { code: code_of(&error), message: chain(&error) }),
     }
 }
 
-/// Sends, and says what became of it.
+/// Sends, and describes the outcome.
 async fn send(arguments: &Arguments) -> Result<String, SendError> {
     let app_server = AppServer::default();
     let endpoint = &arguments.endpoint;
@@ -112,11 +112,6 @@ fn code_of(error: &SendError) -> u8 {
         SendError::Refused { .. } => REFUSED,
         SendError::TimedOut(_) | SendError::Failed(_) | _ => exit::UNAVAILABLE,
     }
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::unavailable)
 }
 
 #[cfg(test)]
@@ -147,8 +142,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
-        for (arguments, told) in [
+    fn invalid_arguments_are_errors() {
+        for (arguments, reason) in [
             (&[][..], "ENDPOINT is missing"),
             (&["http://a/", "--version", "-1"], "decimal number"),
             (&["http://a/", "--version"], "missing argument"),
@@ -158,8 +153,8 @@ mod tests {
             (&["http://a/update/x", "--ttl", "1"], "Web Push"),
             (&["http://a/wpush/v1/x", "--ttl", "soon"], "soon"),
         ] {
-            let error = parse(arguments).expect_err("it is wrong");
-            assert!(error.contains(told), "{arguments:?}: {error}");
+            let error = parse(arguments).expect_err("they are invalid");
+            assert!(error.contains(reason), "{arguments:?}: {error}");
         }
     }
 }

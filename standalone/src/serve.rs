@@ -107,16 +107,17 @@ impl Standalone {
             secret: None,
             tls: None,
         };
-        let limits = config.limits(beckon_ops::process::open_files_max());
+        let (http_connections_max, limits) = config.limits(beckon_ops::process::open_files_max());
         let server = Server::start(sockets, common, limits, membership, &mut assembly).await?;
         let (metrics, clock) = (Metrics::register(assembly.metrics()), assembly.clock);
         let assembled = assembly.finish(Arc::new(StandaloneVitals {
             node: server.vitals(),
-            endpoint_connections_max: http.http_max_connections as u64,
+            endpoint_connections_max: http_connections_max,
         }));
         let admin = assembled.admin();
         assembled.serve_admin_with(listeners.admin, server.broadcast_paths(admin.clone()));
         let parts = HandlerParts {
+            connections_max: http_connections_max,
             store,
             nodes: Arc::new(server.delivery()),
             keys: common.token_keys.clone(),

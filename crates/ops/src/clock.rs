@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
-/// A clock that starts at zero when it is made. Copies of it agree.
+/// A clock that starts at zero when it is created. Its copies agree.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     start: Instant,
@@ -42,7 +42,7 @@ impl Clock {
     /// Milliseconds since 1970, UTC. May jump when the machine's clock is set.
     #[expect(clippy::disallowed_methods, reason = "this is the edge that reads the time for all others")]
     pub fn unix_ms(&self) -> u64 {
-        // A clock set before 1970 reads 0: a wrong time is no reason to stop.
+        // A clock that is set before 1970 reads 0: a wrong time is not a reason to stop.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn unix_time_is_of_this_century() {
+    fn unix_time_is_plausible() {
         let clock = Clock::start();
         assert!(clock.unix_seconds() > 1_600_000_000);
         assert!(clock.unix_ms() / 1000 - clock.unix_seconds() <= 1);

@@ -1,17 +1,17 @@
-//! How a program ends: one clear sentence on stderr, and a code of `sysexits.h` that scripts can tell apart.
+//! How a program ends: one sentence on stderr, and an exit code of `sysexits.h` that scripts can distinguish.
 
 use std::{fmt::Display, process::ExitCode};
 
-/// Wrong flags or settings. Starting again without a change cannot help.
+/// Invalid flags or settings. Starting again without a change does not help.
 pub const USAGE: u8 = 64;
 
-/// Something the program needs is not there: the store, a port. Starting again later can help.
+/// Something that the program needs is not available: the store, a port. Starting again later may help.
 pub const UNAVAILABLE: u8 = 69;
 
 /// A bug in the program.
 pub const SOFTWARE: u8 = 70;
 
-/// Why the program ends before its time.
+/// Why a program ends early.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
@@ -22,12 +22,12 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The operator asked for something that cannot be done.
+    /// The operator has asked for something that cannot be done.
     pub fn usage(reason: impl Display) -> Self {
         Self { code: USAGE, message: reason.to_string() }
     }
 
-    /// Something the program needs is not there.
+    /// Something that the program needs is not available.
     pub fn unavailable(reason: impl Display) -> Self {
         Self { code: UNAVAILABLE, message: reason.to_string() }
     }
@@ -38,7 +38,7 @@ impl Failure {
     }
 }
 
-/// Turns the result of a program into its exit code; a failure is told on stderr after the program's name.
+/// Turns the result of a program into its exit code; a failure is written to stderr, after the name of the program.
 pub fn report(program: &str, result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -108,12 +108,12 @@ where
     }
 }
 
-/// The next connection, as soon as there may be one more. Cancel safe.
+/// Accepts the next connection, as soon as the limit allows one more. Cancel safe.
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
 ) -> (TcpStream, Option<OwnedSemaphorePermit>) {
-    // Fails only if the semaphore was closed, which nobody does.
+    // Fails only if the semaphore is closed, which never happens.
     let permit = permits.clone().acquire_owned().await.ok();
     let (stream, _peer) = listener::accept(listener).await;
     (stream, permit)
@@ -138,8 +138,8 @@ where
         if let Poll::Ready(ended) = connection.as_mut().poll(context) {
             return Poll::Ready(ended);
         }
-        // The first poll leaves our waker, which stays the same for the life of the task; polling again takes
-        // a lock that all connections share, so it waits until there is something to hear.
+        // The first poll registers the waker, which stays the same for the life of the task. Every poll takes a lock
+        // that all connections share, so the second one waits until the stage is stopping.
         if !is_asked && (!is_armed || stage.is_stopping()) {
             is_armed = true;
             if stopping.as_mut().poll(context).is_ready() {

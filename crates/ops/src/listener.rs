@@ -3,23 +3,23 @@
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// Connections the kernel keeps ready for us. More than this wait for the client's next SYN, one second later;
-/// the kernel lowers it to `net.core.somaxconn`.
+/// Length of the kernel's queue of connections that are not accepted yet. Further clients repeat their SYN after one
+/// second. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
 
-/// First and longest pause when no connection can be accepted, because there are no file descriptors left.
+/// First and longest pause after a connection could not be accepted, because file descriptors are short.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// A port could not be had.
+/// A port could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address} (setting {setting}): {source}")]
 pub struct BindError {
-    /// Which setting holds the address.
+    /// The setting that holds the address.
     pub setting: &'static str,
     /// The address.
     pub address: SocketAddr,
-    /// What the system said.
+    /// What the system reported.
     pub source: io::Error,
 }
 
@@ -32,28 +32,27 @@ impl From<BindError> for crate::exit::Failure {
 /// Listens on an address; `setting` is its name in error messages. Must be called inside a tokio runtime.
 ///
 /// # Errors
-/// The address is taken, is not of this machine, or not allowed.
+/// The address is in use, does not belong to this machine, or is not permitted.
 pub fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
     listen(address).map_err(|source| BindError { setting, address, source })
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A restart need not wait for connections of the former process that are in TIME_WAIT.
+    // Otherwise a restart would wait for connections of the previous process in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// The next connection, with `TCP_NODELAY` set. Never fails: a connection that ended before it was accepted is
-/// passed over, and when file descriptors or memory are short this pauses, so that the connections there are
-/// can end. Cancel safe.
+/// Accepts the next connection and sets `TCP_NODELAY`. Never fails: a connection that ended before it was accepted is
+/// skipped, and while file descriptors or memory are short this pauses and tries again. Cancel safe.
 pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     let mut pause = PAUSE_MIN;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Fails only if the connection is gone already, which its first read will tell.
+                // Fails only if the connection is already gone, which the first read finds out.
                 let _ = stream.set_nodelay(true);
                 return (stream, peer);
             }
@@ -69,7 +68,7 @@ pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// The peer is to blame, and the next connection may be fine.
+/// Whether the error concerns one connection only, so that the next one may succeed.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

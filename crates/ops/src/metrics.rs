@@ -1,5 +1,5 @@
 //! The Prometheus registry. Each node declares its metrics in one documented struct and registers them under
-//! `beckon_`; this module adds what the process says of itself, under the names that Prometheus' own clients use.
+//! `beckon_`; this module adds the metrics of the process, under the names that Prometheus' own clients use.
 
 use crate::process;
 use prometheus_client::{
@@ -10,7 +10,7 @@ use prometheus_client::{
 };
 use std::fmt;
 
-/// What the text of [`encode`] is, for the Content-Type header.
+/// The content type of the text that [`encode`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A registry with the process' own metrics and `beckon_build_info`. Register a node's metrics under
@@ -35,7 +35,7 @@ pub fn encode(registry: &Registry) -> Result<String, fmt::Error> {
     Ok(text)
 }
 
-/// Read from `/proc` at each scrape; where that is not to be had, the metric is left out.
+/// Read from `/proc` at each scrape. A metric that is not available is left out.
 #[derive(Debug)]
 struct Process;
 

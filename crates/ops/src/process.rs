@@ -1,4 +1,4 @@
-//! Limits and usage of this process, read from `/proc`. On a system without it, every answer is `None`.
+//! Limits and usage of this process, read from `/proc`. On a system without it, every value is `None`.
 
 use std::fs;
 
@@ -10,10 +10,11 @@ pub fn open_files_max() -> Option<u64> {
     open_files_limit(&fs::read_to_string("/proc/self/limits").ok()?)
 }
 
-/// Raises the soft limit of open files to the hard one: every client is a file. Does nothing where it may not.
+/// Raises the soft limit of open files to the hard limit, because every client is a file. If that fails, it is logged
+/// and nothing changes.
 pub fn raise_open_files_max() {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
+        tracing::warn!(%error, "could not raise the limit of open files");
     }
 }
 
@@ -59,7 +60,7 @@ mod tests {
     use super::{cpu_ticks, open_files_limit, resident};
 
     #[test]
-    fn proc_files_are_understood() {
+    fn files_of_proc_are_parsed() {
         let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
                       Max processes             unlimited            unlimited            processes \n\
                       Max open files            20000                1048576              files     \n";

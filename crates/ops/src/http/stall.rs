@@ -1,5 +1,5 @@
-//! A connection whose peer must take what is written to it. Without this, a client that sends requests and never
-//! reads an answer would hold its connection for ever.
+//! A connection that fails when its peer does not read. Without this, a client that sends requests and never reads an
+//! answer would keep its connection forever.
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::{
@@ -10,29 +10,29 @@ use std::{
 };
 use tokio::time::Sleep;
 
-/// A connection that fails with [`io::ErrorKind::TimedOut`] when a write makes no progress for a while. Costs a
-/// branch as long as the peer keeps up.
+/// A connection that fails with [`io::ErrorKind::TimedOut`] when a write makes no progress for a while. Costs one branch
+/// as long as the peer keeps up.
 #[derive(Debug)]
 pub(super) struct Stall<T> {
     connection: T,
-    patience: Duration,
-    /// There while a write waits for the peer.
+    limit: Duration,
+    /// Set while a write waits for the peer.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<T> Stall<T> {
-    pub(super) fn new(connection: T, patience: Duration) -> Self {
-        Self { connection, patience, waiting: None }
+    pub(super) fn new(connection: T, limit: Duration) -> Self {
+        Self { connection, limit, waiting: None }
     }
 
-    /// Starts or stops the timer, as the outcome of a write tells.
+    /// Starts or stops the timer, depending on the outcome of a write.
     fn watch<O>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<O>>) -> Poll<io::Result<O>> {
         if outcome.is_ready() {
             self.waiting = None;
             return outcome;
         }
-        let patience = self.patience;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        let limit = self.limit;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         match waiting.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
