@@ -1,7 +1,17 @@
 //! What all connections of a node share.
 
-use crate::{metrics::Metrics, peers::Peers, registry::Registry, suspended::Suspended, timers::Timers};
-use beckon_ops::{clock::Clock, log_throttle::LogThrottle};
+use crate::{
+    metrics::{Metrics, Open},
+    peers::Peers,
+    registry::Registry,
+    suspended::Suspended,
+    timers::Timers,
+};
+use beckon_node::assembly::Assembly;
+use beckon_ops::{
+    clock::Clock,
+    log_throttle::{self, LogThrottle},
+};
 use beckon_session::{Admission, Settings};
 use beckon_store::{Cause, NodeEntry, Store, StoreError};
 use beckon_types::{Broadcasts, Moment, NodeId, Presence};
@@ -59,6 +69,41 @@ pub struct Limits {
 }
 
 impl Node {
+    /// A node without connections, which no other node knows yet. `suspended` takes the connections that are
+    /// suspended.
+    pub(crate) fn new(
+        name: String,
+        settings: Settings,
+        message_len_max: usize,
+        limits: Limits,
+        peers: Peers,
+        suspended: mpsc::Sender<Suspended>,
+        assembly: &mut Assembly,
+    ) -> Self {
+        let (store, clock) = (assembly.store.clone(), assembly.clock);
+        let registry = Arc::new(Registry::new());
+        let metrics = assembly.metrics();
+        metrics.register_collector(Box::new(Open(registry.clone())));
+        Self {
+            id: new_node_id(),
+            name,
+            settings,
+            limits,
+            message_len_max,
+            clock,
+            store,
+            registry,
+            timers: Timers::new(Moment(clock.now_ms())),
+            peers: Arc::new(peers),
+            metrics: Metrics::new(metrics),
+            step_failures: LogThrottle::new(log_throttle::INTERVAL),
+            directory: RwLock::default(),
+            broadcasts: RwLock::default(),
+            suspended,
+            draining: AtomicBool::new(false),
+        }
+    }
+
     /// The node's monotonic time.
     pub(crate) fn now(&self) -> Moment {
         Moment(self.clock.now_ms())
@@ -115,4 +160,12 @@ impl Node {
         self.peers.evict(former, self.directory.read().clone(), self.store.clone());
         None
     }
+}
+
+fn new_node_id() -> NodeId {
+    let mut bytes = [0; 8];
+    #[expect(clippy::expect_used, reason = "without a random source no secret can be made")]
+    getrandom::fill(&mut bytes).expect("the system has a random source");
+    // In the records of the store, zero stands for no node.
+    NodeId(u64::from_be_bytes(bytes).max(1))
 }

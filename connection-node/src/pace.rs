@@ -38,11 +38,15 @@ mod tests {
     use std::{cell::RefCell, pin::pin};
     use tokio::time::timeout;
 
+    fn mailboxes(connections: usize) -> Vec<Arc<Mailbox>> {
+        std::iter::repeat_with(Arc::default).take(connections).collect()
+    }
+
     /// When each of so many connections is signalled, in milliseconds.
     async fn signalled(connections: usize, time: Duration) -> Vec<u64> {
         let clock = Clock::start();
         let times = RefCell::new(Vec::new());
-        let mailboxes = vec![Arc::new(Mailbox::default()); connections];
+        let mailboxes = mailboxes(connections);
         pace(&clock, mailboxes, time, |_| times.borrow_mut().push(clock.now_ms())).await;
         times.into_inner()
     }
@@ -71,7 +75,7 @@ mod tests {
         let clock = Clock::start();
         let times = RefCell::new(Vec::new());
         let signal = |_: &Mailbox| times.borrow_mut().push(clock.now_ms());
-        let mailboxes = vec![Arc::new(Mailbox::default()); 100];
+        let mailboxes = mailboxes(100);
         {
             let mut paced = pin!(pace(&clock, mailboxes, Duration::from_secs(1), signal));
             assert!(timeout(Duration::from_millis(105), &mut paced).await.is_err());

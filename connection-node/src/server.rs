@@ -8,39 +8,27 @@ use crate::{
     handshake::{Handshake, Origin},
     listener,
     mailbox::Mailbox,
-    metrics::{Metrics, Open},
     node::{Limits, Node},
     pace::pace,
     peers::Peers,
     presence::{self, Announcement},
-    registry::Registry,
-    timers::Timers,
 };
 use beckon_node::{
     admin::{Admin, StorageCheck, Vitals},
     assembly::Assembly,
     config::CommonSettings,
 };
-use beckon_ops::{
-    exit::Failure,
-    log_throttle::{self, LogThrottle},
-    stage::Stage,
-};
+use beckon_ops::{exit::Failure, stage::Stage};
 use beckon_proto::{
     auth::{ClusterSecret, RequireSecret},
     push_v1::delivery_server::DeliveryServer,
     tls::Tls,
     transport,
 };
-use beckon_types::{Moment, NodeId};
 use bytes::Bytes;
 use http::Response;
-use parking_lot::RwLock;
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::{net::TcpListener, sync::mpsc};
@@ -93,31 +81,18 @@ impl Server {
         membership: Membership,
         assembly: &mut Assembly,
     ) -> Result<Self, Failure> {
-        let (store, clock) = (assembly.store.clone(), assembly.clock);
         let stage = Stage::new(&assembly.shutdown, "sockets");
         let Membership { name, announcement, secret, tls } = &membership;
-        let registry = Arc::new(Registry::new());
         let (suspended_sender, suspended) = mpsc::channel(compaction::BATCH_LEN);
-        let metrics = assembly.metrics();
-        metrics.register_collector(Box::new(Open(registry.clone())));
-        let node = Arc::new(Node {
-            id: new_node_id(),
-            name: name.clone(),
-            settings: settings.session(common),
+        let node = Arc::new(Node::new(
+            name.clone(),
+            settings.session(common),
+            settings.message_len_max(),
             limits,
-            message_len_max: settings.message_len_max(),
-            clock,
-            store,
-            registry,
-            timers: Timers::new(Moment(clock.now_ms())),
-            peers: Arc::new(Peers::new(secret.clone(), tls.clone(), stage.clone())),
-            metrics: Metrics::new(metrics),
-            step_failures: LogThrottle::new(log_throttle::INTERVAL),
-            directory: RwLock::default(),
-            broadcasts: RwLock::default(),
-            suspended: suspended_sender,
-            draining: AtomicBool::new(false),
-        });
+            Peers::new(secret.clone(), tls.clone(), stage.clone()),
+            suspended_sender,
+            assembly,
+        ));
         let announced = presence::announce(&node, announcement).await.map_err(Failure::unavailable)?;
         // Before the first hello, which would otherwise find no broadcasts.
         broadcasts::read(&node).await.map_err(Failure::unavailable)?;
@@ -248,12 +223,4 @@ impl Vitals for Node {
         let check = self.store.check();
         Box::pin(async { check.await.map_err(|error| error.to_string()) })
     }
-}
-
-fn new_node_id() -> NodeId {
-    let mut bytes = [0; 8];
-    #[expect(clippy::expect_used, reason = "without a random source no secret can be made")]
-    getrandom::fill(&mut bytes).expect("the system has a random source");
-    // In the records of the store, zero stands for no node.
-    NodeId(u64::from_be_bytes(bytes).max(1))
 }

@@ -1,26 +1,16 @@
 //! A node without tasks of its own, and peers of its connections over real sockets: tests decide what runs when.
 
 use crate::{
-    config::SocketSettings, connection::Connection, metrics::Metrics, node::Node, peers::Peers,
-    registry::Registry, socket::Socket, suspended::Suspended, timers::Timers,
+    BUILD, config::SocketSettings, connection::Connection, node::Node, peers::Peers, socket::Socket,
+    suspended::Suspended,
 };
-use beckon_node::{config::CommonSettings, store::Embedded};
-use beckon_ops::{
-    clock::Clock,
-    config::Source,
-    log_throttle::{self, LogThrottle},
-    shutdown::Shutdown,
-    stage::Stage,
-};
+use beckon_node::{assembly::Assembly, config::CommonSettings, store::Embedded};
+use beckon_ops::{config::Source, shutdown::Shutdown, stage::Stage};
 use beckon_store::EMBEDDED;
-use beckon_types::{KeyRing, Moment, NodeId, TOKEN_KEY_LEN};
+use beckon_types::{KeyRing, TOKEN_KEY_LEN};
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use parking_lot::RwLock;
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -54,28 +44,20 @@ impl TestNode {
         let (settings, common) = source.finish(parts).unwrap();
         let data = tempfile::tempdir().unwrap();
         let embedded = Embedded { data_dir: data.path().to_owned(), fsync: false };
-        let (clock, url) = (Clock::start(), EMBEDDED.to_owned().into());
-        let store = beckon_node::store::open(&url, Some(embedded), &common, &Shutdown::new()).await;
+        let (url, shutdown) = (EMBEDDED.to_owned().into(), Shutdown::new());
+        let store = beckon_node::store::open(&url, Some(embedded), &common, &shutdown).await;
         let store = store.map_err(|failure| failure.message).unwrap().unwrap();
         let (suspended_sender, suspended) = mpsc::channel(suspended_max);
-        let node = Node {
-            id: NodeId(1),
-            name: "test".into(),
-            settings: settings.session(&common),
-            limits: settings.limits(None),
-            message_len_max: settings.message_len_max(),
-            clock,
-            store,
-            registry: Arc::new(Registry::new()),
-            timers: Timers::new(Moment(clock.now_ms())),
-            peers: Arc::new(Peers::new(None, None, Stage::new(&Shutdown::new(), "peers"))),
-            metrics: Metrics::default(),
-            step_failures: LogThrottle::new(log_throttle::INTERVAL),
-            directory: RwLock::default(),
-            broadcasts: RwLock::default(),
-            suspended: suspended_sender,
-            draining: AtomicBool::new(false),
-        };
+        let peers = Peers::new(None, None, Stage::new(&shutdown, "peers"));
+        let node = Node::new(
+            "test".into(),
+            settings.session(&common),
+            settings.message_len_max(),
+            settings.limits(None),
+            peers,
+            suspended_sender,
+            &mut Assembly::new(BUILD, store, shutdown),
+        );
         Self { node: Arc::new(node), suspended, running: JoinSet::new(), _data: data }
     }
 

@@ -1,6 +1,12 @@
 //! Logs on stderr: text on a terminal, JSON otherwise, so that what a program prints on stdout stays clean.
 
-use std::{io, io::IsTerminal as _, str::FromStr};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    io,
+    io::IsTerminal as _,
+    panic::PanicHookInfo,
+    str::FromStr,
+};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 crate::settings! {
@@ -68,10 +74,10 @@ impl FromStr for LogFormat {
 #[error("logging was already started in this process")]
 pub struct AlreadyStarted;
 
-/// Starts logging for the whole process.
+/// Starts logging for the whole process. From now on a panic is an event of the log, too.
 ///
 /// # Errors
-/// It was started before.
+/// Logging was already started.
 pub fn init(settings: &LogSettings) -> Result<(), AlreadyStarted> {
     let terminal = io::stderr().is_terminal();
     let json = match settings.log_format {
@@ -86,7 +92,27 @@ pub fn init(settings: &LogSettings) -> Result<(), AlreadyStarted> {
     } else {
         builder.with_ansi(terminal).try_init()
     };
-    started.map_err(|_| AlreadyStarted)
+    started.map_err(|_| AlreadyStarted)?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// Logs where a panic happened. Its message is logged only if it is in the source: one that was formatted may quote
+/// what a client has sent.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let location = info.location().map(ToString::to_string);
+    let message = info.payload().downcast_ref::<&'static str>();
+    let thread = std::thread::current();
+    let backtrace = Backtrace::capture();
+    let is_captured = backtrace.status() == BacktraceStatus::Captured;
+    let backtrace = is_captured.then(|| tracing::field::display(backtrace));
+    tracing::error!(
+        panic.location = location,
+        panic.message = message,
+        panic.thread = thread.name(),
+        panic.backtrace = backtrace,
+        "panicked"
+    );
 }
 
 #[cfg(test)]
