@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: everything that has to pass before a change is merged. CI runs exactly this.
 
 use crate::{
-    browser, deny, deploy,
+    browser, deny,
     run::{cargo, run, succeeds},
     test,
 };
@@ -16,14 +16,13 @@ type Check = fn() -> Result<()>;
 /// # Errors
 /// At least one check failed; the message names them.
 pub(crate) fn ci() -> Result<()> {
-    let checks: [(&str, Check); 7] = [
+    let checks: [(&str, Check); 6] = [
         ("format", format),
         ("lints", lints),
         ("documentation", documentation),
         ("dependencies", deny::check),
         ("tests", tests),
         ("browser", with_a_browser),
-        ("deploy", deploy::with_program),
     ];
     let mut failed = Vec::new();
     for (name, check) in checks {
