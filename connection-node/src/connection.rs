@@ -18,7 +18,7 @@ use beckon_types::{Moment, Notification, Presence, Uaid};
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
-    io, mem,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -45,10 +45,6 @@ pub(crate) struct Connection {
     held: Option<Box<Held>>,
     /// The earliest time at which the wheel wakes this connection, or [`NEVER`].
     armed: Moment,
-    /// The session has ended: [`Effect::End`] has come.
-    session_ended: bool,
-    /// The connection should be suspended if it is at rest.
-    should_suspend: bool,
 }
 
 /// The wheel does not wake the connection.
@@ -88,17 +84,7 @@ impl Connection {
     }
 
     fn with(node: Arc<Node>, socket: Socket, session: Session, registration: Registration) -> Self {
-        Self {
-            node,
-            socket,
-            session,
-            registration,
-            step: None,
-            held: None,
-            armed: NEVER,
-            session_ended: false,
-            should_suspend: false,
-        }
+        Self { node, socket, session, registration, step: None, held: None, armed: NEVER }
     }
 
     /// Runs the connection until the socket has ended and the store knows, or until it has been suspended and sent
@@ -145,18 +131,19 @@ impl Connection {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Stop> {
         let now = self.node.now();
+        let mut should_suspend = false;
         for _ in 0..ROUNDS_MAX {
             let progress = self.poll_held(context, now)
                 | self.poll_step(context, now)
-                | self.poll_mailbox(context, now)
+                | self.poll_mailbox(context, now, &mut should_suspend)
                 | self.poll_socket(context, now)
                 | self.poll_flush(context, now);
-            if self.session_ended && self.socket.has_ended() {
+            if self.socket.is_done() {
                 return Poll::Ready(Stop::Ended);
             }
             if !progress {
                 self.arm();
-                let suspends = mem::take(&mut self.should_suspend) && self.is_at_rest();
+                let suspends = should_suspend && self.is_at_rest();
                 return if suspends { Poll::Ready(Stop::Suspend) } else { Poll::Pending };
             }
         }
@@ -191,7 +178,7 @@ impl Connection {
         true
     }
 
-    fn poll_mailbox(&mut self, context: &mut Context<'_>, now: Moment) -> bool {
+    fn poll_mailbox(&mut self, context: &mut Context<'_>, now: Moment, should_suspend: &mut bool) -> bool {
         let takes = self.held.is_none() && !self.socket.is_congested() && self.session.takes_notifications();
         let Poll::Ready((signals, arrivals)) = self.registration.mailbox.poll_take(context, takes) else {
             return false;
@@ -199,6 +186,7 @@ impl Connection {
         for Arrival { at, notification } in arrivals {
             self.handle(now, Input::Notification { arrived: at, notification });
         }
+        *should_suspend |= signals.suspend;
         self.handle_signals(now, signals);
         true
     }
@@ -227,7 +215,6 @@ impl Connection {
         if signals.store_lost {
             self.handle(now, Input::StoreLost);
         }
-        self.should_suspend |= signals.suspend;
     }
 
     fn poll_socket(&mut self, context: &mut Context<'_>, now: Moment) -> bool {
@@ -250,9 +237,6 @@ impl Connection {
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>, now: Moment) -> bool {
-        if self.session_ended {
-            self.socket.answer_close();
-        }
         if self.socket.poll_flush(context, now).is_pending() {
             return false;
         }
@@ -305,7 +289,7 @@ impl Connection {
                 }
                 Effect::Subscribed => self.registration.mailbox.subscribe(),
                 Effect::Report(report) => self.node.metrics.client_report(report),
-                Effect::End => self.session_ended = true,
+                Effect::End => self.socket.finish(),
             }
         }
     }

@@ -55,11 +55,19 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Socket {
     tcp: TcpStream,
+    /// Everything else, while there is anything else: an open socket between two messages is a TCP connection.
+    active: Option<Box<Active>>,
+}
+
+#[derive(Debug, Default)]
+struct Active {
     /// Frames that the kernel has not taken yet.
     out: Vec<u8>,
     /// The protocol's state, while there is any to keep.
-    inbound: Option<Box<Inbound>>,
+    inbound: Option<Inbound>,
     state: State,
+    /// The conversation is over ([`Socket::finish`]).
+    is_finished: bool,
 }
 
 #[derive(Debug)]
@@ -78,7 +86,7 @@ enum State {
         /// Deadline for the peer to drain its socket; `None` while the kernel takes everything.
         drained_by: Option<Moment>,
     },
-    /// The peer has sent its Close frame. The answer is held back until [`Socket::answer_close`].
+    /// The peer has sent its Close frame. The answer is held back until [`Socket::finish`].
     PeerClosed { until: Moment },
     /// The answer to the peer's Close frame is queued. The socket ends when the kernel has taken it.
     Answered { until: Moment },
@@ -89,6 +97,12 @@ enum State {
     Broken { until: Moment },
     /// Nothing can be sent or received any more.
     Ended,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Open { drained_by: None }
+    }
 }
 
 /// What comes in.
@@ -102,7 +116,7 @@ pub(crate) enum Incoming {
     Control,
     /// The peer broke the protocol. The socket should be closed with this code; nothing more comes in.
     Broken(CloseCode),
-    /// The peer has sent its Close frame. Nothing more comes in, and [`Socket::answer_close`] ends the socket.
+    /// The peer has sent its Close frame, which [`Socket::finish`] answers. Nothing more comes in.
     Closed,
     /// The socket has ended: end of stream, reset, or the peer's Close frame after ours.
     Ended,
@@ -111,17 +125,16 @@ pub(crate) enum Incoming {
 impl Socket {
     /// A socket that has been upgraded. `early` are bytes that the peer sent right after its request.
     pub(crate) fn new(tcp: TcpStream, early: Bytes, message_len_max: usize) -> Self {
-        let inbound = (!early.is_empty()).then(|| Box::new(Inbound::new(early, message_len_max)));
-        Self { inbound, ..Self::at_rest(tcp) }
-    }
-
-    fn at_rest(tcp: TcpStream) -> Self {
-        Self { tcp, out: Vec::new(), inbound: None, state: State::Open { drained_by: None } }
+        let active = (!early.is_empty()).then(|| {
+            let inbound = Some(Inbound::new(early, message_len_max));
+            Box::new(Active { inbound, ..Active::default() })
+        });
+        Self { tcp, active }
     }
 
     /// Whether the socket is open and holds nothing but the TCP connection.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.state == State::Open { drained_by: None } && self.out.is_empty() && self.inbound.is_none()
+        self.active.is_none()
     }
 
     /// The TCP connection of a socket at rest, removed from the runtime's event queue.
@@ -137,27 +150,36 @@ impl Socket {
     /// # Errors
     /// The event queue does not take it; then it is closed.
     pub(crate) fn resume(tcp: std::net::TcpStream) -> io::Result<Self> {
-        Ok(Self::at_rest(TcpStream::from_std(tcp)?))
+        Ok(Self { tcp: TcpStream::from_std(tcp)?, active: None })
+    }
+
+    fn state(&self) -> State {
+        self.active.as_ref().map_or_else(State::default, |active| active.state)
     }
 
     /// Whether messages can be sent. False once either side has begun to close, or the socket has ended.
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.state, State::Open { .. })
+        matches!(self.state(), State::Open { .. })
     }
 
     /// Whether nothing can be sent or received any more.
     pub(crate) fn has_ended(&self) -> bool {
-        self.state == State::Ended
+        self.state() == State::Ended
+    }
+
+    /// Whether the socket has ended and so has the conversation ([`Socket::finish`]).
+    pub(crate) fn is_done(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.is_finished && active.state == State::Ended)
     }
 
     /// Whether so much waits for the kernel that nothing should be added to it.
     pub(crate) fn is_congested(&self) -> bool {
-        self.out.len() > OUT_LEN_HIGH
+        self.active.as_ref().is_some_and(|active| active.out.len() > OUT_LEN_HIGH)
     }
 
     /// When [`Socket::end_if_overdue`] should be called next.
     pub(crate) fn deadline(&self) -> Option<Moment> {
-        match self.state {
+        match self.state() {
             State::Open { drained_by } => drained_by,
             State::PeerClosed { until }
             | State::Answered { until }
@@ -171,7 +193,7 @@ impl Socket {
     pub(crate) fn end_if_overdue(&mut self, now: Moment) -> bool {
         let is_overdue = self.deadline().is_some_and(|deadline| deadline <= now);
         if is_overdue {
-            self.state = State::Ended;
+            self.active.get_or_insert_default().state = State::Ended;
         }
         is_overdue
     }
@@ -184,10 +206,97 @@ impl Socket {
         now: Moment,
         message_len_max: usize,
     ) -> Poll<Incoming> {
+        let is_reading = self.active.as_ref().is_some_and(|active| active.inbound.is_some());
+        // A wake-up does not say that there is something to read, so nothing is allocated before that is known.
+        if self.is_open() && !is_reading && self.tcp.poll_read_ready(context).is_pending() {
+            return Poll::Pending;
+        }
+        let active = self.active.get_or_insert_default();
+        let next = active.poll_next(&mut self.tcp, context, now, message_len_max);
+        self.free_if_at_rest();
+        next
+    }
+
+    /// Queues a text message.
+    pub(crate) fn send(&mut self, text: String) {
+        self.queue(Frame::message(text, OpCode::Data(Data::Text), true));
+    }
+
+    /// Queues a Ping frame without payload.
+    pub(crate) fn ping(&mut self) {
+        self.queue(Frame::ping(Bytes::new()));
+    }
+
+    fn queue(&mut self, frame: Frame) {
+        let out = &mut self.active.get_or_insert_default().out;
+        out.reserve_exact(frame.len());
+        // Writing to memory cannot fail.
+        let _ = frame.format(out);
+    }
+
+    /// Queues a Close frame, unless the closing handshake has begun already.
+    pub(crate) fn close(&mut self, code: CloseCode, now: Moment, message_len_max: usize) {
+        let Active { out, inbound, state, .. } = &mut **self.active.get_or_insert_default();
+        let until = now + CLOSE_TIMEOUT;
+        *state = match *state {
+            State::Open { .. } => State::Closing { until },
+            State::Broken { .. } => State::Broken { until },
+            State::PeerClosed { .. } | State::Answered { .. } | State::Closing { .. } | State::Ended => {
+                return;
+            }
+        };
+        let frame = CloseFrame { code: code.number().into(), reason: Utf8Bytes::default() };
+        let inbound = inbound.get_or_insert_with(|| Inbound::new(Bytes::new(), message_len_max));
+        // Writing to memory cannot fail, and the context accepts one Close in any state.
+        let _ = inbound.context.close(&mut Sink(out), Some(frame));
+    }
+
+    /// Ends the conversation, which has to be closing: the peer's Close frame is answered if it was the first, and the
+    /// socket is done when it has ended.
+    pub(crate) fn finish(&mut self) {
+        let Active { out, inbound, state, is_finished } = &mut **self.active.get_or_insert_default();
+        *is_finished = true;
+        if let State::PeerClosed { until } = *state {
+            *state = State::Answered { until };
+            if let Some(inbound) = inbound {
+                // Returns ConnectionClosed, which means that the answer is written.
+                let _ = inbound.context.flush(&mut Sink(out));
+            }
+        }
+    }
+
+    /// Hands what is queued to the kernel. Ready when the kernel has taken the last byte, or the socket has ended;
+    /// `Pending` registers the context's task to be woken, unless nothing is queued.
+    pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>, now: Moment) -> Poll<()> {
+        let Some(active) = &mut self.active else { return Poll::Pending };
+        ready!(active.poll_flush(&mut self.tcp, context, now));
+        self.free_if_at_rest();
+        Poll::Ready(())
+    }
+
+    fn free_if_at_rest(&mut self) {
+        if self.active.as_ref().is_some_and(|active| active.is_at_rest()) {
+            self.active = None;
+        }
+    }
+}
+
+impl Active {
+    fn is_at_rest(&self) -> bool {
+        self.state == State::default() && self.out.is_empty() && self.inbound.is_none()
+    }
+
+    fn poll_next(
+        &mut self,
+        tcp: &mut TcpStream,
+        context: &mut Context<'_>,
+        now: Moment,
+        message_len_max: usize,
+    ) -> Poll<Incoming> {
         let incoming = match self.state {
-            State::Open { .. } => ready!(self.poll_open(context, message_len_max)),
-            State::Closing { .. } => ready!(self.poll_peer_close(context, message_len_max)),
-            State::Broken { .. } => ready!(poll_discard(&mut self.tcp, context)),
+            State::Open { .. } => ready!(self.poll_open(tcp, context, message_len_max)),
+            State::Closing { .. } => ready!(self.poll_peer_close(tcp, context, message_len_max)),
+            State::Broken { .. } => ready!(poll_discard(tcp, context)),
             State::PeerClosed { .. } | State::Answered { .. } | State::Ended => return Poll::Pending,
         };
         match incoming {
@@ -200,14 +309,13 @@ impl Socket {
     }
 
     /// What an open socket receives.
-    fn poll_open(&mut self, context: &mut Context<'_>, message_len_max: usize) -> Poll<Incoming> {
-        // A wake-up does not say that there is something to read, so nothing is allocated before that is known.
-        if self.inbound.is_none()
-            && let Poll::Pending = self.tcp.poll_read_ready(context)
-        {
-            return Poll::Pending;
-        }
-        Poll::Ready(match ready!(self.poll_message(context, message_len_max)) {
+    fn poll_open(
+        &mut self,
+        tcp: &mut TcpStream,
+        context: &mut Context<'_>,
+        message_len_max: usize,
+    ) -> Poll<Incoming> {
+        Poll::Ready(match ready!(self.poll_message(tcp, context, message_len_max)) {
             Ok(Message::Text(text)) => Incoming::Text(text),
             Ok(Message::Binary(bytes)) => Incoming::Binary(bytes),
             Ok(Message::Ping(_) | Message::Pong(_)) => Incoming::Control,
@@ -219,9 +327,14 @@ impl Socket {
     }
 
     /// Skips what the peer sent before it saw our Close frame.
-    fn poll_peer_close(&mut self, context: &mut Context<'_>, message_len_max: usize) -> Poll<Incoming> {
+    fn poll_peer_close(
+        &mut self,
+        tcp: &mut TcpStream,
+        context: &mut Context<'_>,
+        message_len_max: usize,
+    ) -> Poll<Incoming> {
         loop {
-            match ready!(self.poll_message(context, message_len_max)) {
+            match ready!(self.poll_message(tcp, context, message_len_max)) {
                 Ok(Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_)) => {}
                 Ok(Message::Close(_) | Message::Frame(_)) | Err(_) => return Poll::Ready(Incoming::Ended),
             }
@@ -231,12 +344,13 @@ impl Socket {
     /// Reads one message. An open socket that is between two messages afterwards is left without a context.
     fn poll_message(
         &mut self,
+        tcp: &mut TcpStream,
         context: &mut Context<'_>,
         message_len_max: usize,
     ) -> Poll<Result<Message, Error>> {
-        let inbound = Inbound::get_or_make(&mut self.inbound, message_len_max);
+        let inbound = self.inbound.get_or_insert_with(|| Inbound::new(Bytes::new(), message_len_max));
         let mut pipe = Pipe {
-            tcp: &mut self.tcp,
+            tcp,
             out: &mut self.out,
             boundary: &mut inbound.boundary,
             early: &mut inbound.early,
@@ -253,91 +367,47 @@ impl Socket {
         }
     }
 
-    /// Queues a text message.
-    pub(crate) fn send(&mut self, text: String) {
-        self.queue(Frame::message(text, OpCode::Data(Data::Text), true));
-    }
-
-    /// Queues a Ping frame without payload.
-    pub(crate) fn ping(&mut self) {
-        self.queue(Frame::ping(Bytes::new()));
-    }
-
-    /// Queues a Close frame, unless the closing handshake has begun already.
-    pub(crate) fn close(&mut self, code: CloseCode, now: Moment, message_len_max: usize) {
-        let until = now + CLOSE_TIMEOUT;
-        self.state = match self.state {
-            State::Open { .. } => State::Closing { until },
-            State::Broken { .. } => State::Broken { until },
-            State::PeerClosed { .. } | State::Answered { .. } | State::Closing { .. } | State::Ended => {
-                return;
-            }
-        };
-        let frame = CloseFrame { code: code.number().into(), reason: Utf8Bytes::default() };
-        let inbound = Inbound::get_or_make(&mut self.inbound, message_len_max);
-        // Writing to memory cannot fail, and the context accepts one Close in any state.
-        let _ = inbound.context.close(&mut Sink(&mut self.out), Some(frame));
-    }
-
-    /// Queues the answer to the peer's Close frame, if the peer has sent one that is not answered yet.
-    pub(crate) fn answer_close(&mut self) {
-        if let State::PeerClosed { until } = self.state {
-            self.state = State::Answered { until };
-            if let Some(inbound) = &mut self.inbound {
-                // Returns ConnectionClosed, which means that the answer is written.
-                let _ = inbound.context.flush(&mut Sink(&mut self.out));
-            }
-        }
-    }
-
-    /// Hands what is queued to the kernel. Ready when the kernel has taken the last byte, or the socket has ended;
-    /// `Pending` registers the context's task to be woken, unless nothing is queued.
-    pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>, now: Moment) -> Poll<()> {
+    fn poll_flush(&mut self, tcp: &mut TcpStream, context: &mut Context<'_>, now: Moment) -> Poll<()> {
         let is_answered = matches!(self.state, State::Answered { .. });
-        if self.has_ended() || (self.out.is_empty() && !is_answered) {
+        if self.state == State::Ended || (self.out.is_empty() && !is_answered) {
             return Poll::Pending;
         }
         let out_len = self.out.len();
-        match self.poll_write(context) {
-            Poll::Ready(Ok(())) => {
-                self.flushed(context);
-                Poll::Ready(())
-            }
-            Poll::Ready(Err(_)) => {
-                self.state = State::Ended;
-                Poll::Ready(())
-            }
+        match self.poll_write(tcp, context) {
+            Poll::Ready(Ok(())) => self.flushed(tcp, context),
+            Poll::Ready(Err(_)) => self.state = State::Ended,
             Poll::Pending => {
                 if let State::Open { drained_by } = &mut self.state
                     && (self.out.len() < out_len || drained_by.is_none())
                 {
                     *drained_by = Some(now + STALL_TIMEOUT);
                 }
-                Poll::Pending
+                return Poll::Pending;
             }
         }
+        Poll::Ready(())
     }
 
     /// The kernel has taken everything.
-    fn flushed(&mut self, context: &mut Context<'_>) {
+    fn flushed(&mut self, tcp: &mut TcpStream, context: &mut Context<'_>) {
         match &mut self.state {
             State::Open { drained_by } => *drained_by = None,
             State::Answered { .. } => self.state = State::Ended,
             State::Broken { .. } => {
                 // The peer cannot be expected to understand the Close frame, but it understands the end of the stream.
-                let _ = Pin::new(&mut self.tcp).poll_shutdown(context);
+                let _ = Pin::new(tcp).poll_shutdown(context);
             }
             State::PeerClosed { .. } | State::Closing { .. } | State::Ended => {}
         }
     }
 
-    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, tcp: &mut TcpStream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut written = 0;
         let result = loop {
             if written == self.out.len() {
                 break Poll::Ready(Ok(()));
             }
-            match Pin::new(&mut self.tcp).poll_write(context, &self.out[written..]) {
+            match Pin::new(&mut *tcp).poll_write(context, &self.out[written..]) {
                 Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(count)) => written += count,
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
@@ -351,12 +421,6 @@ impl Socket {
         }
         result
     }
-
-    fn queue(&mut self, frame: Frame) {
-        self.out.reserve_exact(frame.len());
-        // Writing to memory cannot fail.
-        let _ = frame.format(&mut self.out);
-    }
 }
 
 impl Inbound {
@@ -368,10 +432,6 @@ impl Inbound {
             .max_frame_size(Some(message_len_max));
         let context = WebSocketContext::new(Role::Server, Some(config));
         Self { context, boundary: Boundary::default(), early }
-    }
-
-    fn get_or_make(kept: &mut Option<Box<Self>>, message_len_max: usize) -> &mut Self {
-        kept.get_or_insert_with(|| Box::new(Self::new(Bytes::new(), message_len_max)))
     }
 }
 

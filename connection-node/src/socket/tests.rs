@@ -43,7 +43,7 @@ async fn ends(peer: &mut TcpStream) {
 }
 
 #[tokio::test]
-async fn the_peers_close_is_answered_when_the_caller_says_so() {
+async fn the_peers_close_is_answered_when_the_conversation_is_over() {
     let (mut socket, mut peer) = open().await;
     peer.write_all(&CLOSE).await.unwrap();
     assert_eq!(next(&mut socket).await, Incoming::Closed);
@@ -54,10 +54,10 @@ async fn the_peers_close_is_answered_when_the_caller_says_so() {
     assert!(socket.poll_flush(&mut context, NOW).is_pending());
     // Ours comes too late.
     socket.close(CloseCode::GoingAway, NOW, MESSAGE_LEN_MAX);
-    socket.answer_close();
+    socket.finish();
     assert!(!socket.has_ended());
     flush(&mut socket).await;
-    assert!(socket.has_ended());
+    assert!(socket.is_done());
     assert_eq!(socket.deadline(), None);
     drop(socket);
     receives(&mut peer, &CLOSE_ANSWER).await;
@@ -69,9 +69,9 @@ async fn our_close_waits_for_the_peers() {
     let (mut socket, mut peer) = open().await;
     socket.send("last".into());
     socket.close(CloseCode::GoingAway, NOW, MESSAGE_LEN_MAX);
-    // A handshake has begun already, so these change nothing.
+    // A handshake has begun already, so this changes nothing.
     socket.close(CloseCode::Error, NOW, MESSAGE_LEN_MAX);
-    socket.answer_close();
+    socket.finish();
     flush(&mut socket).await;
     assert!(!socket.is_open() && !socket.has_ended());
     assert_eq!(socket.deadline(), Some(NOW + CLOSE_TIMEOUT));
@@ -81,7 +81,7 @@ async fn our_close_waits_for_the_peers() {
     peer.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'x']).await.unwrap();
     peer.write_all(&CLOSE).await.unwrap();
     assert_eq!(next(&mut socket).await, Incoming::Ended);
-    assert!(socket.has_ended());
+    assert!(socket.is_done());
 }
 
 #[tokio::test]
@@ -114,7 +114,9 @@ async fn a_stream_that_ends_without_a_close_frame_ends_the_socket() {
     let (mut socket, peer) = open().await;
     drop(peer);
     assert_eq!(next(&mut socket).await, Incoming::Ended);
-    assert!(socket.has_ended());
+    assert!(socket.has_ended() && !socket.is_done());
+    socket.finish();
+    assert!(socket.is_done());
     assert_eq!(socket.deadline(), None);
 }
 
@@ -142,7 +144,12 @@ async fn a_peer_that_does_not_drain_its_socket_has_a_deadline_that_moves_with_ea
     .await;
     assert!([None, Some(later + STALL_TIMEOUT)].contains(&socket.deadline()));
     assert!(!socket.end_if_overdue(NOW + STALL_TIMEOUT));
-    assert!(socket.is_open());
+    poll_fn(|context| {
+        while Pin::new(&mut peer).poll_read(context, &mut ReadBuf::new(&mut bytes)).is_ready() {}
+        let _ = socket.poll_flush(context, later);
+        if socket.is_at_rest() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 #[tokio::test]
