@@ -65,7 +65,7 @@ async fn keep_reading(node: &Node, changed: &Notify) {
                 }
             }
             Err(error) => {
-                node.metrics.steps_failed.inc();
+                node.step_failed(&error);
                 if !std::mem::replace(&mut failing, true) {
                     tracing::warn!(%error, "broadcasts cannot be read, going on with the last ones");
                 }

@@ -114,7 +114,7 @@ impl ConnectionNode {
         let limits = config.sockets.limits(beckon_ops::process::open_files_max());
         let membership = membership(config, &listeners.grpc)?;
         let starting = Server::start(&config.sockets, &config.common, limits, membership, &mut assembly);
-        let server = starting.await?;
+        let server = starting.await;
         let assembled = assembly.finish(server.vitals());
         let admin = assembled.admin();
         assembled.serve_admin_with(listeners.admin, server.broadcast_paths(admin.clone()));

@@ -1,6 +1,7 @@
 //! What is measured on a connection-node.
 
 use crate::registry::Registry as Connections;
+use beckon_node::step_failures::StepFailureCounter;
 use beckon_proto::delivery::Receipt;
 use beckon_session::{ClientReport, CloseCode};
 use beckon_types::Notification;
@@ -28,8 +29,8 @@ pub(crate) struct Metrics {
     pub(crate) sockets_dropped: Counter,
     /// Older sockets, here or on another node, that a newer hello replaced.
     pub(crate) evictions: Counter,
-    /// Store steps that failed.
-    pub(crate) steps_failed: Counter,
+    /// Store steps that failed, by cause.
+    pub(crate) steps_failed: StepFailureCounter,
     /// What Web Push user agents reported about messages and channels.
     client_reports: Family<ReportLabels, Counter>,
     /// Changes of the broadcasts that this node has seen.
@@ -194,7 +195,7 @@ impl Metrics {
             sockets_dropped.clone(),
         );
         registry.register("evictions", "Older sockets that a newer hello replaced", evictions.clone());
-        registry.register("steps_failed", "Store steps that failed", steps_failed.clone());
+        registry.register("steps_failed", "Store steps that failed, by cause", steps_failed.clone());
         registry.register(
             "client_reports",
             "What Web Push clients reported about messages and channels",

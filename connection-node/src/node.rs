@@ -7,13 +7,10 @@ use crate::{
     suspended::Suspended,
     timers::Timers,
 };
-use beckon_node::assembly::Assembly;
-use beckon_ops::{
-    clock::Clock,
-    log_throttle::{self, LogThrottle},
-};
+use beckon_node::{assembly::Assembly, step_failures::StepFailures};
+use beckon_ops::clock::Clock;
 use beckon_session::{Admission, Settings};
-use beckon_store::{Cause, NodeEntry, Store, StoreError};
+use beckon_store::{NodeEntry, Store, StoreError};
 use beckon_types::{Broadcasts, Moment, NodeId, Presence};
 use parking_lot::RwLock;
 use std::sync::{
@@ -48,7 +45,7 @@ pub(crate) struct Node {
     /// What is measured.
     pub(crate) metrics: Metrics,
     /// Bounds what is logged of failed store steps.
-    pub(crate) step_failures: LogThrottle<Cause>,
+    pub(crate) step_failures: StepFailures,
     /// The directory as of the last announcement.
     pub(crate) directory: RwLock<Arc<Vec<NodeEntry>>>,
     /// The broadcasts, as last read from the store ([`crate::broadcasts`]).
@@ -84,6 +81,7 @@ impl Node {
         let registry = Arc::new(Registry::new());
         let metrics = assembly.metrics();
         metrics.register_collector(Box::new(Open(registry.clone())));
+        let metrics = Metrics::new(metrics);
         Self {
             id: new_node_id(),
             name,
@@ -95,8 +93,8 @@ impl Node {
             registry,
             timers: Timers::new(Moment(clock.now_ms())),
             peers: Arc::new(peers),
-            metrics: Metrics::new(metrics),
-            step_failures: LogThrottle::new(log_throttle::INTERVAL),
+            step_failures: StepFailures::new(metrics.steps_failed.clone()),
+            metrics,
             directory: RwLock::default(),
             broadcasts: RwLock::default(),
             suspended,
@@ -139,15 +137,7 @@ impl Node {
 
     /// Counts a store step that failed, and logs the reason: once a minute for each cause.
     pub(crate) fn step_failed(&self, error: &StoreError) {
-        self.metrics.steps_failed.inc();
-        let Some(suppressed) = self.step_failures.admit(error.cause(), self.clock.now_ms()) else {
-            return;
-        };
-        let message = "the store did not perform a step";
-        match error {
-            StoreError::Unavailable { .. } => tracing::warn!(%error, suppressed, message),
-            StoreError::Unreadable(_) => tracing::error!(%error, suppressed, message),
-        }
+        self.step_failures.record(error, self.clock.now_ms());
     }
 
     /// Closes the socket that owned a UAID before. Returns a receiver if that socket is on this node; it ends when

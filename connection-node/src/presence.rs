@@ -22,21 +22,30 @@ pub struct Announcement {
     pub drain_time: Duration,
 }
 
-/// Announces the node until `stage` is asked to stop, then ends its lease. `epoch` is that of the first announcement.
-pub(crate) async fn keep_lease(node: Arc<Node>, announcement: Announcement, mut epoch: u64, stage: Stage) {
+/// Announces the node until `stage` is asked to stop, then ends its lease. `epoch` is that of the first announcement, if
+/// it has succeeded.
+pub(crate) async fn keep_lease(
+    node: Arc<Node>,
+    announcement: Announcement,
+    mut epoch: Option<u64>,
+    stage: Stage,
+) {
     while stage.run_until_stopping(tokio::time::sleep(ANNOUNCE_INTERVAL)).await.is_some() {
-        match announce(&node, &announcement).await {
-            Ok(announced) if announced.epoch != epoch => {
-                epoch = announced.epoch;
-                tracing::warn!("the store has lost its data; closing all sockets");
-                signal_all(&node, announcement.drain_time, Mailbox::signal_store_lost, &stage);
+        let announced = match announce(&node, &announcement).await {
+            Ok(announced) => announced,
+            Err(error) => {
+                node.step_failed(&error);
+                tracing::warn!(%error, "could not renew the lease");
+                continue;
             }
-            Ok(announced) if announced.lapsed => {
-                tracing::warn!("the lease had lapsed; all connections re-read the store");
-                signal_all(&node, CATCH_UP_TIME, Mailbox::signal_missed, &stage);
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "could not renew the lease"),
+        };
+        let before = epoch.replace(announced.epoch);
+        if before.is_some_and(|before| before != announced.epoch) {
+            tracing::warn!("the store has lost its data; closing all sockets");
+            signal_all(&node, announcement.drain_time, Mailbox::signal_store_lost, &stage);
+        } else if announced.lapsed {
+            tracing::warn!("the lease had lapsed; all connections re-read the store");
+            signal_all(&node, CATCH_UP_TIME, Mailbox::signal_missed, &stage);
         }
     }
     if let Err(error) = node.store.retire(node.id).await {

@@ -70,17 +70,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Announces the node, and starts what its sockets need.
-    ///
-    /// # Errors
-    /// The store cannot be reached.
+    /// Announces the node, and starts what its sockets need. If the store cannot perform the announcement, the node
+    /// starts all the same and goes on trying: the parts of the store that its clients need may work.
     pub async fn start(
         settings: &SocketSettings,
         common: &CommonSettings,
         limits: Limits,
         membership: Membership,
         assembly: &mut Assembly,
-    ) -> Result<Self, Failure> {
+    ) -> Self {
         let stage = Stage::new(&assembly.shutdown, "sockets");
         let Membership { name, announcement, secret, tls } = &membership;
         let (suspended_sender, suspended) = mpsc::channel(compaction::BATCH_LEN);
@@ -93,22 +91,26 @@ impl Server {
             suspended_sender,
             assembly,
         ));
-        let announced = presence::announce(&node, announcement).await.map_err(Failure::unavailable)?;
+        let announced = presence::announce(&node, announcement).await;
+        let epoch =
+            announced.inspect_err(|error| node.step_failed(error)).ok().map(|announced| announced.epoch);
         // Before the first hello, which would otherwise find no broadcasts.
-        broadcasts::read(&node).await.map_err(Failure::unavailable)?;
-        let lease = presence::keep_lease(node.clone(), announcement.clone(), announced.epoch, stage.clone());
+        if let Err(error) = broadcasts::read(&node).await {
+            node.step_failed(&error);
+        }
+        let lease = presence::keep_lease(node.clone(), announcement.clone(), epoch, stage.clone());
         stage.spawn_vital("lease", lease);
         let timed = node.clone();
         stage.spawn_endless("timers", async move { timed.timers.run(&timed.clock, &timed.registry).await });
         stage.spawn_endless("broadcasts", broadcasts::keep_current(node.clone()));
         stage.spawn_vital("compaction", compaction::run(node.clone(), suspended, stage.clone()));
-        Ok(Self {
+        Self {
             node,
             membership,
             stage,
             ws_path: settings.ws_path.clone(),
             allowed_origins: settings.allowed_origins.clone(),
-        })
+        }
     }
 
     /// What this node's connections share.

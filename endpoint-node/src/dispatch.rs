@@ -3,13 +3,10 @@
 //! What is stored depends on the dialect: of SimplePush the version, of Web Push the message, unless its TTL is 0.
 
 use crate::metrics::{Metrics, seconds};
-use beckon_ops::{
-    clock::Clock,
-    log_throttle::{self, LogThrottle},
-    stage::Stage,
-};
+use beckon_node::step_failures::StepFailures;
+use beckon_ops::{clock::Clock, stage::Stage};
 use beckon_proto::delivery::{Deliver, Parcel, Receipt};
-use beckon_store::{Cause, Store, StoreError};
+use beckon_store::{Store, StoreError};
 use beckon_types::{
     Dialect, FindChannel, FindChannelOutcome, Message, MessageId, Notification, Place, Presence, PutMessage,
     PutMessageOutcome, PutVersion, PutVersionOutcome, Uaid, Update,
@@ -75,7 +72,7 @@ pub(crate) struct Dispatcher {
     nodes: Arc<dyn Deliver>,
     metrics: Metrics,
     clock: Clock,
-    failures: LogThrottle<Cause>,
+    failures: StepFailures,
     /// Owns the releases under way.
     stage: Stage,
     release_permits: Arc<Semaphore>,
@@ -93,9 +90,9 @@ impl Dispatcher {
         Self {
             store,
             nodes,
+            failures: StepFailures::new(metrics.steps_failed.clone()),
             metrics,
             clock,
-            failures: LogThrottle::new(log_throttle::INTERVAL),
             stage,
             release_permits: Arc::new(Semaphore::new(RELEASES_MAX)),
         }
@@ -211,20 +208,13 @@ impl Dispatcher {
         });
     }
 
-    /// Logs why a step failed, once per cause and minute: the answer does not say it, and the operator has to know.
+    /// Counts a step that failed, and logs why once per cause and minute: the answer does not say it.
     fn logged<T>(&self, step: Result<T, StoreError>) -> Result<T, StoreFailed> {
         let error = match step {
             Ok(outcome) => return Ok(outcome),
             Err(error) => error,
         };
-        if let Some(suppressed) = self.failures.admit(error.cause(), self.clock.now_ms()) {
-            let message = "the store failed, senders get 503";
-            match error {
-                StoreError::Unavailable { .. } => tracing::warn!(%error, suppressed, message),
-                // Trying again does not help: an operator has to repair the record.
-                StoreError::Unreadable(_) => tracing::error!(%error, suppressed, message),
-            }
-        }
+        self.failures.record(&error, self.clock.now_ms());
         Err(StoreFailed)
     }
 }

@@ -1,5 +1,6 @@
 //! What this node measures. The doc comment of a field is its help text.
 
+use beckon_node::step_failures::StepFailureCounter;
 use beckon_proto::delivery::{Receipt, Undelivered};
 use beckon_types::Dialect;
 use prometheus_client::{
@@ -33,6 +34,8 @@ pub struct Metrics {
     pub(crate) messages_dropped: Counter,
     /// `endpoint_vapid_total["result"]`: credentials presented by application servers, by result.
     vapid: Family<VapidLabel, Counter>,
+    /// `endpoint_steps_failed_total["cause"]`: store steps that failed, by cause.
+    pub(crate) steps_failed: StepFailureCounter,
     /// `endpoint_store_duration_seconds`: time until the store had taken a notification, or had failed.
     pub(crate) store_duration: Histogram,
     /// `endpoint_delivery_duration_seconds`: time from storing a notification to the receipt of its client's node, or to
@@ -135,6 +138,7 @@ impl Default for Metrics {
             notifications: Family::default(),
             messages_dropped: Counter::default(),
             vapid: Family::default(),
+            steps_failed: StepFailureCounter::default(),
             store_duration: duration(),
             delivery_duration: duration(),
             streams_open: Gauge::default(),
@@ -166,6 +170,7 @@ impl Metrics {
             "Messages with TTL 0 that were not handed over and are therefore lost",
             metrics.messages_dropped.clone(),
         );
+        registry.register("steps_failed", "Store steps that failed, by cause", metrics.steps_failed.clone());
         registry.register(
             "vapid",
             "Credentials presented by application servers, by result",

@@ -108,7 +108,7 @@ impl Standalone {
             tls: None,
         };
         let (http_connections_max, limits) = config.limits(beckon_ops::process::open_files_max());
-        let server = Server::start(sockets, common, limits, membership, &mut assembly).await?;
+        let server = Server::start(sockets, common, limits, membership, &mut assembly).await;
         let (metrics, clock) = (Metrics::register(assembly.metrics()), assembly.clock);
         let assembled = assembly.finish(Arc::new(StandaloneVitals {
             node: server.vitals(),

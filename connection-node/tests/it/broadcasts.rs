@@ -181,7 +181,7 @@ async fn the_node_keeps_its_broadcasts_while_the_store_is_unavailable() {
     found(&node, 1).await;
     let (mut wire, _) = subscriber(&node, "{}").await;
     redis.kill();
-    node.until("beckon_steps_failed_total", |failed| failed >= 1).await;
+    node.until(r#"beckon_steps_failed_total{cause="unreachable"}"#, |failed| failed >= 1).await;
     let subscribe = r#"{"messageType":"broadcast_subscribe","broadcasts":{"a":"0"}}"#;
     wire.send(TEXT, subscribe.as_bytes()).await;
     assert_eq!(wire.text().await, r#"{"messageType":"broadcast","broadcasts":{"a":"1"}}"#);

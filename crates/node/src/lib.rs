@@ -4,6 +4,7 @@
 //! * [`assembly`]: putting a node together, and taking it apart.
 //! * [`config`]: the settings that several programs have.
 //! * [`files`]: how many connections fit into the limit of open files.
+//! * [`step_failures`]: counting and logging the steps that the store did not perform.
 //! * [`store`]: opening the store that the settings name.
 //! * [`admin`]: health, status, version and metrics over HTTP (PROTOCOL.md section 6).
 //! * [`error_body`]: the body of an error answer (PROTOCOL.md section 5.8).
@@ -15,6 +16,7 @@ pub mod config;
 pub mod error_body;
 mod family;
 pub mod files;
+pub mod step_failures;
 pub mod store;
 
 use beckon_ops::program::Build;

@@ -144,7 +144,7 @@ fn sigterm_ends_the_wait_for_the_store() {
 
 /// The levels and the reasons of the events that say why the store failed.
 fn reasons(events: &[serde_json::Value]) -> Vec<(&str, &str)> {
-    let failures = events.iter().filter(|event| event["message"] == "the store failed, senders get 503");
+    let failures = events.iter().filter(|event| event["message"] == "the store did not perform a step");
     failures.map(|event| (event["level"].as_str().unwrap(), event["error"].as_str().unwrap())).collect()
 }
 
