@@ -7,6 +7,7 @@ use beckon_proto::{
     auth::ClusterSecret,
     tls::{Tls, TlsFiles},
 };
+use beckon_store::redis::{Access, KeyPrefix, TlsFiles as RedisTlsFiles, TlsIdentity};
 use beckon_types::{EndpointUrl, KeyRing};
 use std::{path::PathBuf, time::Duration};
 
@@ -22,6 +23,21 @@ beckon_ops::settings! {
         uaid_idle: Duration = "90d" => parse_idle,
         /// Time limit for one step of the store; after that the store counts as unavailable.
         store_timeout: Duration = "3s" => positive,
+        /// Redis: time limit for one connection to be made, with TLS and authentication.
+        store_connect_timeout: Duration = "2s" => positive,
+        /// Redis: the user to authenticate as. Empty: the user in the URL, if there is one.
+        store_user: Option<String> = "",
+        /// Redis: file with the password. It is read for each connection, so it can be replaced at any time. Empty: the
+        /// password in the URL, if there is one.
+        store_password_file: Option<PathBuf> = "",
+        /// Redis: PEM file with the authorities to trust, for TLS. Empty: those that the system trusts.
+        store_tls_ca: Option<PathBuf> = "",
+        /// Redis: PEM file with this node's certificate, for TLS. Empty: none is shown.
+        store_tls_cert: Option<PathBuf> = "",
+        /// Redis: PEM file with the private key of store_tls_cert.
+        store_tls_key: Option<PathBuf> = "",
+        /// Redis: what the names of all keys begin with, so that several clusters can share one Redis.
+        store_key_prefix: KeyPrefix = "" => parsed,
         /// Wait for the store at start instead of exiting with code 69.
         wait_for_store: bool = "false",
         /// How long a stopping node drains: sockets are closed spread over this time, and requests must end
@@ -33,7 +49,7 @@ beckon_ops::settings! {
 beckon_ops::settings! {
     /// What every node of a cluster has.
     pub struct ClusterSettings {
-        /// URL of the shared store: redis://, rediss:// or redis-cluster://host:port,host:port.
+        /// URL of the shared store: redis://, redis-sentinel:// or redis-cluster://; with rediss over TLS.
         store: Secret => parse_store,
         /// A secret that all nodes of the cluster share, 16 characters or more. Required unless grpc_listen is a
         /// loopback address.
@@ -48,6 +64,27 @@ beckon_ops::settings! {
         grpc_tls_name: Option<String> = "",
         /// What operators call this node, in logs and in the directory. Empty: its address.
         node_name: Option<String> = "",
+    }
+}
+
+impl CommonSettings {
+    /// How Redis is reached.
+    ///
+    /// # Errors
+    /// A setting is missing that another one needs.
+    pub fn redis(&self) -> Result<Access, &'static str> {
+        let identity = match (self.store_tls_cert.clone(), self.store_tls_key.clone()) {
+            (Some(cert), Some(key)) => Some(TlsIdentity { cert, key }),
+            (None, None) => None,
+            _ => return Err("store_tls_cert and store_tls_key must be set together"),
+        };
+        Ok(Access {
+            connect_timeout: self.store_connect_timeout,
+            user: self.store_user.clone(),
+            password_file: self.store_password_file.clone(),
+            tls: RedisTlsFiles { ca: self.store_tls_ca.clone(), identity },
+            key_prefix: self.store_key_prefix,
+        })
     }
 }
 
@@ -105,6 +142,38 @@ mod tests {
             let errors = cluster(variables).unwrap_err();
             assert!(errors.contains(reason), "{variables:?}: {errors}");
         }
+    }
+
+    #[test]
+    fn the_way_to_redis_is_what_the_settings_say() {
+        let common = |variables: &[(&str, &str)]| {
+            let required = [("BECKON_ENDPOINT_URL", "http://push.example.net")];
+            let key = KeyRing::key_text(&[7; 32]);
+            let keys = [("BECKON_TOKEN_KEYS", key.as_str())];
+            let all = required.iter().chain(&keys).chain(variables).copied();
+            let mut source = Source::new(std::iter::empty::<&str>(), all);
+            let settings = CommonSettings::read(&mut source);
+            source.finish(settings).map_err(|errors| errors.to_string())
+        };
+        let access = common(&[]).unwrap().redis().unwrap();
+        assert_eq!(access.connect_timeout, Duration::from_secs(2));
+        assert!(access.user.is_none() && access.password_file.is_none() && access.tls.ca.is_none());
+        let settings = [
+            ("BECKON_STORE_USER", "beckon"),
+            ("BECKON_STORE_TLS_CERT", "/cert"),
+            ("BECKON_STORE_TLS_KEY", "/key"),
+            ("BECKON_STORE_KEY_PREFIX", "push:"),
+        ];
+        let access = common(&settings).unwrap().redis().unwrap();
+        assert_eq!(
+            (access.user.as_deref(), access.key_prefix.to_string()),
+            (Some("beckon"), "push:".to_owned())
+        );
+        assert_eq!(access.tls.identity.unwrap().key, PathBuf::from("/key"));
+        assert!(common(&settings[..2]).unwrap().redis().unwrap_err().contains("together"));
+        assert!(
+            common(&[("BECKON_STORE_KEY_PREFIX", "{}")]).unwrap_err().contains("BECKON_STORE_KEY_PREFIX")
+        );
     }
 
     #[test]

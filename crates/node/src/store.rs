@@ -19,7 +19,7 @@ pub struct Embedded {
 /// first.
 ///
 /// # Errors
-/// Exit code 64 if the URL cannot be used, 69 if the store cannot be reached.
+/// Exit code 64 if the URL or another setting of the store cannot be used, 69 if the store cannot be reached.
 pub async fn open(
     url: &Secret,
     embedded: Option<Embedded>,
@@ -32,7 +32,7 @@ pub async fn open(
         data_dir,
         uaid_idle: settings.uaid_idle,
         step_timeout: settings.store_timeout,
-        redis: beckon_store::redis::Access::default(),
+        redis: settings.redis().map_err(Failure::usage)?,
         fsync,
         clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
     };

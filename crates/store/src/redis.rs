@@ -4,12 +4,12 @@
 //! * `hello`: the step with the most arguments and the longest answer; `answer`: what is common to answers;
 //! * `script`: one Lua script for each step, so that each is atomic and one round trip.
 //!
-//! The way to Redis, from the URL down to one connection:
+//! How Redis is reached, from the URL down to one connection:
 //!
-//! * `address` and `options`: what an operator gives; `opening`: what is checked of it at start;
-//! * `topology`: which servers are the primaries, and which of them has a `slot`;
-//! * `links`: one `link` to each `primary`, with its own queue (`batch`), `load` and `pace`;
-//! * `dial`: one connection; `fault`: what can go wrong, and what follows; `health`: whether all is well.
+//! * `address` and `options`: what an operator sets; `opening`: the checks at start;
+//! * `topology`: which servers are the primaries, and which `slot`s each of them serves;
+//! * `links`: one `link` to each `primary`, with its own queue (`batch`), `load` and `backoff`;
+//! * `dial`: one connection; `fault`: what can go wrong and what follows; `health`: whether all primaries work.
 //!
 //! A client costs nothing between its messages, since it has no heartbeat: presence is part of its record, and the
 //! lease in the directory shows whether the node that it names is alive.
@@ -21,6 +21,7 @@
 
 mod address;
 mod answer;
+mod backoff;
 mod batch;
 mod broadcasts;
 mod dial;
@@ -35,7 +36,6 @@ mod load;
 mod messages;
 mod opening;
 mod options;
-mod pace;
 mod primary;
 mod record;
 mod script;
@@ -59,7 +59,7 @@ use beckon_types::{
 };
 use futures_util::future::BoxFuture;
 use health::Health;
-use links::{Links, Repeat, Step};
+use links::{Idempotent, Links, Step};
 use script::{SCRIPTS, Script};
 use std::{sync::Arc, time::Duration};
 use topology::Topology;
@@ -76,27 +76,26 @@ pub struct RedisStore {
     idle_ms: u64,
 }
 
-/// What all stores of a process to the same Redis share.
+/// What all stores of a process share that use the same Redis.
 #[derive(Debug)]
 struct Shared {
     topology: Arc<Topology>,
-    /// Links for what keeps a node alive: leases and health. Steps of clients do not stand in its way.
+    /// Links that are reserved for leases and health, so that the steps of clients cannot delay them.
     vital: Links,
     health: Health,
     step_timeout: Duration,
 }
 
-/// Connects to the Redis that a URL names and makes sure that it can be written to.
+/// Connects to Redis and checks that it accepts writes.
 ///
 /// The URL is `redis://[[user]:password@]host[:port][/database]`,
 /// `redis-sentinel://[[user]:password@]host[:port],host[:port]/name[/database]`, or
-/// `redis-cluster://[[user]:password@]host:port,host:port`; with `rediss` for `redis` over TLS. It takes one attempt:
-/// not longer than [`Access::connect_timeout`] until the primaries are known, and [`RedisOptions::step_timeout`]
-/// until they are examined, if that is longer. One usable primary is enough. After [`ConnectError::Unreachable`] call
-/// it again.
+/// `redis-cluster://[[user]:password@]host:port,host:port`, with `rediss` in place of `redis` over TLS. One usable
+/// primary is enough. This is one attempt, which takes up to a few times [`Access::connect_timeout`] or
+/// [`RedisOptions::step_timeout`]; after [`ConnectError::Unreachable`] it can be tried again.
 ///
 /// # Errors
-/// The URL or the options do not fit the server, or there is none now.
+/// The URL or an option does not fit the server, or no server can be reached.
 pub async fn connect(url: &str, options: RedisOptions) -> Result<RedisStore, ConnectError> {
     let address = address::parse(url).map_err(|reason| ConnectError::Configuration(reason.into()))?;
     // Another part of the process may have installed it, or another provider, already: either will do.
@@ -118,9 +117,8 @@ pub async fn connect(url: &str, options: RedisOptions) -> Result<RedisStore, Con
 }
 
 impl RedisStore {
-    /// The same store with links of its own, for a thread that runs its own runtime: the links run on the runtime on
-    /// which they are first used. What is known of the servers is shared, and so is the lane for leases and health,
-    /// which runs on the runtime of the first that uses it.
+    /// The same store with its own links, for a thread that runs its own runtime. Links run on the runtime on which they
+    /// are first used. The topology and the links for leases and health are shared.
     #[must_use]
     pub fn with_own_links(&self) -> Self {
         let Shared { topology, step_timeout, .. } = &*self.shared;
@@ -128,7 +126,7 @@ impl RedisStore {
         Self { links, shared: self.shared.clone(), ..*self }
     }
 
-    /// Calls a script for what keeps a node alive, and reads its answer.
+    /// Calls a script over the links that are reserved for leases and health, and reads its answer.
     fn vital<T: Send + 'static>(
         &self,
         script: &'static Script,
@@ -136,7 +134,7 @@ impl RedisStore {
         read: impl FnOnce(Value) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<T> {
         let (shared, links) = (self.shared.clone(), self.links.clone());
-        let step = step(script, call, Repeat::Harmless, Haste::AtOnce);
+        let step = step(script, call, Idempotent::Yes, Haste::AtOnce);
         Box::pin(async move {
             links.ensure_open()?;
             read(shared.vital.perform(step).await?)
@@ -150,12 +148,12 @@ impl RedisStore {
         call: Cmd,
         read: impl FnOnce(Value) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<T> {
-        self.perform(script, call, Repeat::Harmless, Haste::AtOnce, read)
+        self.perform(script, call, Idempotent::Yes, Haste::AtOnce, read)
     }
 
     /// Calls a script that only removes something, and whose outcome no peer waits for.
     fn forget(&self, script: &'static Script, call: Cmd) -> Answer<()> {
-        self.perform(script, call, Repeat::Harmless, Haste::Patient, done)
+        self.perform(script, call, Idempotent::Yes, Haste::Patient, done)
     }
 
     /// Calls a script and reads its answer.
@@ -163,20 +161,20 @@ impl RedisStore {
         &self,
         script: &'static Script,
         call: Cmd,
-        repeat: Repeat,
+        idempotent: Idempotent,
         haste: Haste,
         read: impl FnOnce(Value) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<T> {
         let links = self.links.clone();
-        let step = step(script, call, repeat, haste);
+        let step = step(script, call, idempotent, haste);
         Box::pin(async move { read(links.perform(step).await?) })
     }
 }
 
 /// A call of a script, with the slot of its first key.
-fn step(script: &'static Script, call: Cmd, repeat: Repeat, haste: Haste) -> Step {
+fn step(script: &'static Script, call: Cmd, idempotent: Idempotent, haste: Haste) -> Step {
     let slot = script::first_key(&call).map(slot::Slot::of_key).unwrap_or_default();
-    Step { script, call, slot, repeat, haste }
+    Step { script, call, slot, idempotent, haste }
 }
 
 impl Store for RedisStore {
@@ -271,9 +269,9 @@ impl Store for RedisStore {
 
     fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome> {
         // Performed twice, it would store two messages, and its sender would know the place of one.
-        let repeat = if put.draft.ttl.is_zero() { Repeat::Harmless } else { Repeat::Harmful };
+        let idempotent = if put.draft.ttl.is_zero() { Idempotent::Yes } else { Idempotent::No };
         let call = messages::put_call(&self.prefix, &put);
-        self.perform(&SCRIPTS.put_message, call, repeat, Haste::AtOnce, messages::put_outcome)
+        self.perform(&SCRIPTS.put_message, call, idempotent, Haste::AtOnce, messages::put_outcome)
     }
 
     fn find_channel(&self, find: FindChannel) -> Answer<FindChannelOutcome> {

@@ -1,15 +1,15 @@
-//! Where Redis is: the URL forms of the setting `store`. A password in a URL never reaches a message.
+//! The URL of the setting `store`. Errors never contain a password.
 
 use redis::{ConnectionInfo, IntoConnectionInfo as _};
 use std::fmt;
 
-/// Nodes that may be named in a `redis-cluster` or `redis-sentinel` URL. The others are found through them.
+/// Most nodes in a `redis-cluster` or `redis-sentinel` URL. The others are found through them.
 const NODES_MAX: usize = 64;
 
-/// The port of a Sentinel, where none is given.
+/// The port of a Sentinel if the URL has none.
 const SENTINEL_PORT: u16 = 26379;
 
-/// A URL that was understood.
+/// A parsed URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
     /// How the primaries are found.
@@ -27,33 +27,33 @@ pub(super) struct Address {
 /// How the primaries are found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Seeds {
-    /// There is one, at this address.
+    /// There is one primary, at this address.
     Server(Node),
-    /// There is one, and any of these Sentinels knows where it is.
+    /// There is one primary, and each of these Sentinels knows its address.
     Sentinel {
         /// Some or all of the Sentinels.
         sentinels: Vec<Node>,
-        /// What they call the primary.
+        /// The name of the primary.
         name: String,
     },
-    /// There are several, and any node of the Redis Cluster knows where they are.
+    /// There are several primaries, and each node of the Redis Cluster knows their addresses.
     Cluster(Vec<Node>),
 }
 
-/// The address of a server: a name or a number, and a port.
+/// The address of a server.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Node {
     pub(super) host: String,
     pub(super) port: u16,
 }
 
-/// A password, which is not shown.
+/// A password. It is not shown.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Password(pub(super) String);
 
 impl Node {
-    /// An address as a node of a Redis Cluster gives it: without a host, or with `?`, it is the host of the node that
-    /// was asked.
+    /// An address as a node of a Redis Cluster gives it. An empty host, or `?`, stands for the host of the node that was
+    /// asked.
     pub(super) fn beside(asked: &Self, host: &str, port: u16) -> Self {
         let host = if matches!(host, "" | "?") { asked.host.clone() } else { host.to_owned() };
         Self { host, port }
@@ -101,7 +101,7 @@ impl fmt::Display for Seeds {
     }
 }
 
-/// Reads a URL. The error is a sentence for the operator, without any part of the URL that could be secret.
+/// Parses a URL. The error is a sentence for the operator, without any part of the URL that could be secret.
 pub(super) fn parse(url: &str) -> Result<Address, &'static str> {
     let (scheme, rest) = url.split_once("://").ok_or("not a URL: give redis://host:port or embedded")?;
     let encrypted = scheme.starts_with("rediss");
@@ -151,18 +151,18 @@ fn cluster(rest: &str, encrypted: bool) -> Result<Address, &'static str> {
     one(nodes, Seeds::Cluster).ok_or(FORM)?
 }
 
-/// What is in front of the hosts, with its `@`.
+/// The user and the password with the `@`, and the hosts.
 fn split_user(rest: &str) -> (&str, &str) {
     rest.rfind('@').map_or(("", rest), |at| rest.split_at(at + 1))
 }
 
-/// A host that says its port.
+/// The host with a port.
 fn with_port(host: &str, port: u16) -> String {
     let has_port = host.rsplit_once(':').is_some_and(|(_, end)| !end.ends_with(']'));
     if has_port || host.is_empty() { host.to_owned() } else { format!("{host}:{port}") }
 }
 
-/// Reads one host with what belongs to it. Each is read as a URL of a single server.
+/// Parses one host, as the URL of a single server.
 fn address(rest: &str, encrypted: bool, seeds: impl FnOnce(Node) -> Seeds) -> Option<Address> {
     let info: ConnectionInfo = format!("redis://{rest}").into_connection_info().ok()?;
     let redis::ConnectionAddr::Tcp(host, port) = info.addr() else { return None };
@@ -176,7 +176,7 @@ fn address(rest: &str, encrypted: bool, seeds: impl FnOnce(Node) -> Seeds) -> Op
     })
 }
 
-/// Several hosts that were read, as one address. The error is that there are too many.
+/// Joins the hosts into one address. The error is that there are too many.
 fn one(
     addresses: Vec<Address>,
     seeds: impl FnOnce(Vec<Node>) -> Seeds,
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_documented_forms_are_understood() {
+    fn the_documented_forms_are_parsed() {
         for (url, seeds, user, password, database, encrypted) in [
             ("redis://127.0.0.1", "127.0.0.1:6379", None, None, 0, false),
             ("redis://[::1]:7000", "[::1]:7000", None, None, 0, false),

@@ -1,13 +1,12 @@
-//! Commands of concurrent callers, sent together.
+//! The queue of a link: commands of concurrent callers, gathered into pipelines.
 //!
-//! A system call for each command costs more than the command. So a link takes commands from all callers; when one is
-//! there it lets the other tasks that are ready run once, takes what they have asked for meanwhile too, and hands all
-//! of it to the connection as one pipeline. It does not wait for anything but tasks that are ready, so a lone command
-//! is not delayed.
+//! A system call for each command costs more than the command. So when a command arrives, the queue lets the other ready
+//! tasks run once, takes the commands that they submit as well, and returns them all as one pipeline. It waits only for
+//! tasks that are ready, so a lone command is not delayed.
 //!
-//! A patient command, which no peer waits for, goes with the next pipeline; and if there is none, then [`PAUSE`] after
-//! the last one. That makes one pipeline of the acknowledgements of a node's clients, each of which
-//! would wake Redis and this node for itself.
+//! A patient command, which no peer waits for, goes with the next pipeline, or [`PAUSE`] after the last one if there is
+//! no other. So the acknowledgements of a node's clients share a pipeline, instead of waking Redis and this node for
+//! each of them.
 
 use super::{dial::now, fault::Fault};
 use redis::{Cmd, Value};
@@ -24,11 +23,11 @@ use tokio::{
 /// Commands in one pipeline.
 pub(super) const BATCH_LEN_MAX: usize = 256;
 
-/// Commands of either haste that wait to be put into a pipeline. Further ones are refused.
+/// Commands of each [`Haste`] that wait to be sent. Further ones are refused.
 pub(super) const QUEUE_LEN_MAX: usize = 8192;
 
-/// Time from one pipeline to the next that is sent for patient commands alone, unless more of them wait than one takes.
-/// The runtime's timer rounds it up by up to a millisecond.
+/// The shortest time between a pipeline and the next one that has only patient commands, unless more of them wait than
+/// fit into one. The runtime's timer rounds it up by up to a millisecond.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// How soon a command has to be sent.
@@ -36,11 +35,11 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub(super) enum Haste {
     /// A peer waits for the outcome.
     AtOnce,
-    /// No peer waits for the outcome, only later steps of the same session: it may wait for others, a few milliseconds.
+    /// No peer waits for the outcome, only later steps of the same session: it may be delayed for a few milliseconds.
     Patient,
 }
 
-/// A command on its way to the primary, and where its answer is waited for.
+/// A command and the channel for its answer.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) command: Cmd,
@@ -49,29 +48,29 @@ pub(super) struct Request {
     pub(super) reply: oneshot::Sender<Result<Value, Fault>>,
 }
 
-/// Where commands come in.
+/// The end of the queue that callers have.
 #[derive(Debug)]
-pub(super) struct Entrance {
+pub(super) struct Submitter {
     at_once: mpsc::Sender<Request>,
     patient: mpsc::Sender<Request>,
 }
 
-/// The commands that wait to be sent.
+/// The end of the queue that the link has.
 #[derive(Debug)]
 pub(super) struct Queue {
     at_once: mpsc::Receiver<Request>,
     patient: mpsc::Receiver<Request>,
-    /// What goes with the next pipeline. While the first patient command waits for the end of the pause it is here; the
-    /// others wait in their channel, and so wake nothing.
+    /// The next pipeline. The first patient command waits here for the end of the pause; later ones stay in their channel,
+    /// so that they do not wake the task.
     batch: Vec<Request>,
-    /// Whether the batch goes as soon as the ready tasks have run.
+    /// Whether the batch is to be sent as soon as the ready tasks have run.
     is_due: bool,
     pause_end: Instant,
     pause: Pin<Box<Sleep>>,
 }
 
-/// Makes an empty queue.
-pub(super) fn queue() -> (Entrance, Queue) {
+/// An empty queue.
+pub(super) fn queue() -> (Submitter, Queue) {
     let (at_once, hasty_requests) = mpsc::channel(QUEUE_LEN_MAX);
     let (patient, patient_requests) = mpsc::channel(QUEUE_LEN_MAX);
     let pause_end = now();
@@ -83,21 +82,21 @@ pub(super) fn queue() -> (Entrance, Queue) {
         pause_end,
         pause: Box::pin(sleep_until(pause_end)),
     };
-    (Entrance { at_once, patient }, queue)
+    (Submitter { at_once, patient }, queue)
 }
 
-impl Entrance {
-    /// Puts a command into the queue. False if there is no room.
-    pub(super) fn offer(&self, request: Request, haste: Haste) -> bool {
+impl Submitter {
+    /// Adds a command. False if the queue is full.
+    pub(super) fn try_submit(&self, request: Request, haste: Haste) -> bool {
         let sender = match haste {
             Haste::AtOnce => &self.at_once,
             Haste::Patient => &self.patient,
         };
-        // With the queue gone, the request is dropped, and whoever waits for its answer notices.
+        // If the link has ended, the request is dropped, which its caller notices.
         !matches!(sender.try_send(request), Err(TrySendError::Full(_)))
     }
 
-    /// Commands that wait.
+    /// The number of commands that wait.
     pub(super) fn len(&self) -> usize {
         let waiting = |sender: &mpsc::Sender<Request>| sender.max_capacity() - sender.capacity();
         waiting(&self.at_once) + waiting(&self.patient)
@@ -105,15 +104,15 @@ impl Entrance {
 }
 
 impl Queue {
-    /// Waits until a pipeline is to be sent, and returns its commands. Those whose callers have given up are not among
-    /// them. `None` when the entrance is gone. Cancel safe.
+    /// Waits until a pipeline is due and returns its commands, without those whose callers have given up. `None` when
+    /// all submitters are gone. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Vec<Request>> {
         loop {
             if !self.is_due {
                 self.wait().await?;
             }
             yield_now().await;
-            // Half of the room is for the patient ones, which would otherwise go last when many have gathered.
+            // Half of the room is reserved for patient commands, which would starve otherwise.
             fill(&mut self.batch, &mut self.patient, BATCH_LEN_MAX / 2);
             fill(&mut self.batch, &mut self.at_once, BATCH_LEN_MAX);
             fill(&mut self.batch, &mut self.patient, BATCH_LEN_MAX);
@@ -129,7 +128,7 @@ impl Queue {
         }
     }
 
-    /// Waits until a command is there that goes at once, or the pause of a patient one is over.
+    /// Waits for a command that is to be sent at once, or for the end of the pause of a patient one.
     async fn wait(&mut self) -> Option<()> {
         while !self.is_due {
             tokio::select! {
@@ -151,30 +150,30 @@ impl Queue {
         Some(())
     }
 
-    /// Takes back what [`Queue::next`] has returned: it goes with the next pipeline.
+    /// Returns a batch of [`Queue::next`] that could not be sent; it is the next pipeline.
     pub(super) fn put_back(&mut self, batch: Vec<Request>) {
         self.batch = batch;
         self.is_due = true;
     }
 
-    /// Answers everything that waits with this fault.
+    /// Answers every waiting command with this fault.
     pub(super) fn refuse_all(&mut self, fault: &Fault) {
         let waiting = self.batch.drain(..);
         let queued = std::iter::from_fn(|| self.at_once.try_recv().or_else(|_| self.patient.try_recv()).ok());
         for request in waiting.chain(queued) {
-            // A caller that does not wait any more does not want to know.
+            // The caller may have given up.
             let _ = request.reply.send(Err(fault.clone()));
         }
         self.is_due = false;
     }
 
-    /// Whether commands wait.
+    /// Whether no command waits.
     pub(super) fn is_empty(&self) -> bool {
         self.batch.is_empty() && self.at_once.is_empty() && self.patient.is_empty()
     }
 }
 
-/// Adds what has been asked for, up to this length.
+/// Adds commands to a batch, up to this length.
 fn fill(batch: &mut Vec<Request>, requests: &mut mpsc::Receiver<Request>, len_max: usize) {
     while batch.len() < len_max
         && let Ok(request) = requests.try_recv()
@@ -192,25 +191,25 @@ mod tests {
         time::{advance, sleep, timeout},
     };
 
-    /// A queue whose commands are all answered, its callers, and how many commands were in each pipeline.
+    /// A queue whose commands are all answered, its callers, and the lengths of its pipelines.
     struct Bench {
-        entrance: Arc<Entrance>,
+        submitter: Arc<Submitter>,
         callers: JoinSet<Result<Value, Fault>>,
         sent: mpsc::Receiver<usize>,
         _sending: JoinSet<()>,
     }
 
-    /// Asks for something and waits for the answer.
-    async fn ask(entrance: Arc<Entrance>, haste: Haste) -> Result<Value, Fault> {
+    /// Submits a command and waits for the answer.
+    async fn ask(submitter: Arc<Submitter>, haste: Haste) -> Result<Value, Fault> {
         let (reply, answer) = oneshot::channel();
-        assert!(entrance.offer(Request { command: redis::cmd("PING"), asking: false, reply }, haste));
+        assert!(submitter.try_submit(Request { command: redis::cmd("PING"), asking: false, reply }, haste));
         answer.await.unwrap()
     }
 
     impl Bench {
         fn new() -> Self {
             let (sizes, sent) = mpsc::channel(QUEUE_LEN_MAX);
-            let (entrance, mut queue) = queue();
+            let (submitter, mut queue) = queue();
             let mut sending = JoinSet::new();
             sending.spawn(async move {
                 while let Some(batch) = queue.next().await {
@@ -220,14 +219,14 @@ mod tests {
                     }
                 }
             });
-            Self { entrance: Arc::new(entrance), callers: JoinSet::new(), sent, _sending: sending }
+            Self { submitter: Arc::new(submitter), callers: JoinSet::new(), sent, _sending: sending }
         }
 
         fn ask(&mut self, haste: Haste) {
-            self.callers.spawn(ask(self.entrance.clone(), haste));
+            self.callers.spawn(ask(self.submitter.clone(), haste));
         }
 
-        /// The sizes of the pipelines that are sent until every task waits for something else than its turn.
+        /// The lengths of the pipelines that are sent until no task is ready any more.
         async fn sizes(&mut self) -> Vec<usize> {
             for _ in 0..20 {
                 yield_now().await;
@@ -237,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_asked_at_the_same_moment_is_sent_together() {
+    async fn commands_submitted_at_the_same_moment_share_a_pipeline() {
         let mut bench = Bench::new();
         for _ in 0..10 {
             bench.ask(Haste::AtOnce);
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn more_patient_commands_than_a_pipeline_takes_are_sent_in_one_go() {
+    async fn patient_commands_that_fill_a_pipeline_are_not_delayed_again() {
         let mut bench = Bench::new();
         bench.ask(Haste::Patient);
         assert_eq!(bench.sizes().await, [1]);
@@ -282,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn neither_haste_keeps_the_other_out() {
+    async fn neither_haste_starves_the_other() {
         let mut bench = Bench::new();
         bench.ask(Haste::Patient);
         assert_eq!(bench.sizes().await, [1]);
@@ -294,7 +293,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn patient_commands_go_with_the_next_one_that_is_sent_at_once() {
+    async fn patient_commands_join_the_next_command_that_is_sent_at_once() {
         let mut bench = Bench::new();
         bench.ask(Haste::AtOnce);
         assert_eq!(bench.sizes().await, [1]);
@@ -311,7 +310,7 @@ mod tests {
         let mut bench = Bench::new();
         bench.ask(Haste::Patient);
         assert_eq!(bench.sizes().await, [1]);
-        let given_up = timeout(Duration::ZERO, ask(bench.entrance.clone(), Haste::Patient)).await;
+        let given_up = timeout(Duration::ZERO, ask(bench.submitter.clone(), Haste::Patient)).await;
         assert!(given_up.is_err());
         bench.ask(Haste::AtOnce);
         assert_eq!(bench.sizes().await, [1]);
@@ -319,15 +318,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_full_queue_refuses_and_a_refused_queue_is_empty() {
-        let (entrance, mut queue) = queue();
+        let (submitter, mut queue) = queue();
         let offer = || {
             let (reply, answer) = oneshot::channel();
             let request = Request { command: redis::cmd("PING"), asking: false, reply };
-            entrance.offer(request, Haste::AtOnce).then_some(answer)
+            submitter.try_submit(request, Haste::AtOnce).then_some(answer)
         };
         let waiting: Vec<_> = std::iter::from_fn(offer).collect();
-        assert_eq!((waiting.len(), entrance.len()), (QUEUE_LEN_MAX, QUEUE_LEN_MAX));
-        // What was taken for a pipeline and put back is refused as well.
+        assert_eq!((waiting.len(), submitter.len()), (QUEUE_LEN_MAX, QUEUE_LEN_MAX));
+        // A batch that was put back is refused as well.
         let batch = queue.next().await.unwrap();
         queue.put_back(batch);
         let fault = Fault::refused(crate::Cause::Loading, "LOADING");

@@ -1,6 +1,6 @@
-//! Making one connection to one server, and asking who answers there.
+//! Making one connection to one server.
 //!
-//! Whatever may have changed since the last connection is read again: the name is resolved, and the files with the
+//! Everything that may change is read again for each connection: the host name is resolved, and the files with the
 //! password and the certificates are read.
 
 use super::{
@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// Pipelines queued between this crate's tasks and the connection's own. There are fewer under way.
+/// Most pipelines queued in front of the connection's own task. There are never as many in flight.
 const WRITE_QUEUE_LEN: usize = 256;
 
 /// Makes connections.
@@ -33,19 +33,19 @@ pub(super) struct Dialer {
     access: Access,
 }
 
-/// A connection, and who answers there.
+/// A connection, and what is known about the server.
 #[derive(Debug)]
 pub(super) struct Dialed {
     pub(super) connection: MultiplexedConnection,
-    /// Is notified when the connection ends.
+    /// Notified when the connection ends.
     pub(super) lost: Arc<Notify>,
-    /// Whether the server says that it is a Redis Cluster's, a Sentinel, or neither. `None` if it does not say.
+    /// The kind of server. `None` if it does not say.
     pub(super) mode: Option<Mode>,
-    /// The answer to the command that was asked along, with the moments before and after it.
+    /// The answer to the command that was sent along, with the moments before and after.
     pub(super) answer: Option<(Instant, Value, Instant)>,
 }
 
-/// What kind of server answers.
+/// Kinds of servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Standalone,
@@ -53,12 +53,12 @@ pub(super) enum Mode {
     Cluster,
 }
 
-/// Whom a connection is for.
+/// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Party {
+enum Peer {
     /// A server with data.
-    Data,
-    /// A Sentinel, which may have a password or not.
+    Server,
+    /// A Sentinel, with or without authentication.
     Sentinel { authenticated: bool },
 }
 
@@ -73,12 +73,12 @@ impl Dialer {
         }
     }
 
-    /// Connects to a server with data, and asks it one thing along, all within the connect timeout.
+    /// Connects to a server with data and sends it one command, all within the connect timeout.
     pub(super) async fn dial(&self, at: &Node, ask: Option<redis::Cmd>) -> Result<Dialed, Fault> {
         let limit = self.access.connect_timeout;
         let dialed = timeout(limit, async {
             let lost = Arc::new(Notify::new());
-            let mut connection = self.connect(at, Party::Data, Some(lost.clone())).await?;
+            let mut connection = self.connect(at, Peer::Server, Some(lost.clone())).await?;
             let mut pipeline = Pipeline::new();
             pipeline.cmd("HELLO");
             if let Some(command) = ask {
@@ -94,14 +94,14 @@ impl Dialer {
         dialed.await.unwrap_or_else(|_| Err(Fault::silent(limit)))
     }
 
-    /// Asks a Sentinel one thing. It gets the user and the password only if it wants one.
+    /// Sends one command to a Sentinel. It gets the user and the password only if it asks for authentication.
     pub(super) async fn ask_sentinel(&self, at: &Node, command: &redis::Cmd) -> Result<Value, Fault> {
         let limit = self.access.connect_timeout;
         let asked = timeout(limit, async {
-            let first = self.ask_sentinel_as(at, command, Party::Sentinel { authenticated: false }).await;
+            let first = self.ask_sentinel_as(at, command, Peer::Sentinel { authenticated: false }).await;
             match first {
                 Err(fault) if fault.cause == Cause::Denied => {
-                    self.ask_sentinel_as(at, command, Party::Sentinel { authenticated: true }).await
+                    self.ask_sentinel_as(at, command, Peer::Sentinel { authenticated: true }).await
                 }
                 answered => answered,
             }
@@ -109,8 +109,8 @@ impl Dialer {
         asked.await.unwrap_or_else(|_| Err(Fault::silent(limit)))
     }
 
-    async fn ask_sentinel_as(&self, at: &Node, command: &redis::Cmd, party: Party) -> Result<Value, Fault> {
-        let mut connection = self.connect(at, party, None).await?;
+    async fn ask_sentinel_as(&self, at: &Node, command: &redis::Cmd, peer: Peer) -> Result<Value, Fault> {
+        let mut connection = self.connect(at, peer, None).await?;
         let answer = connection.send_packed_command(command).await.and_then(Value::extract_error);
         answer.map_err(|error| Fault::from_redis(&error, at))
     }
@@ -118,12 +118,12 @@ impl Dialer {
     async fn connect(
         &self,
         at: &Node,
-        party: Party,
+        peer: Peer,
         lost: Option<Arc<Notify>>,
     ) -> Result<MultiplexedConnection, Fault> {
-        let client = self.client(at, party).await?;
+        let client = self.client(at, peer).await?;
         let mut config = AsyncConnectionConfig::new()
-            // The caller keeps the time, of this and of every command.
+            // Callers have time limits of their own.
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_pipeline_buffer_size(WRITE_QUEUE_LEN);
@@ -139,16 +139,17 @@ impl Dialer {
         connected.map_err(|error| Fault::from_dial(&error, at))
     }
 
-    async fn client(&self, at: &Node, party: Party) -> Result<Client, Fault> {
+    async fn client(&self, at: &Node, peer: Peer) -> Result<Client, Fault> {
         let Node { host, port } = at.clone();
-        let mut settings = RedisConnectionInfo::default();
-        let authenticated = match party {
-            Party::Data => {
-                // RESP3 tells at once when the connection breaks; RESP2 only with the next command.
+        // Redis before 7.2 knows no ACL rule for `CLIENT SETINFO`.
+        let mut settings = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let authenticated = match peer {
+            Peer::Server => {
+                // With RESP3 redis-rs reports a broken connection at once, with RESP2 only for the next command.
                 settings = settings.set_protocol(ProtocolVersion::RESP3).set_db(self.database);
                 true
             }
-            Party::Sentinel { authenticated } => authenticated,
+            Peer::Sentinel { authenticated } => authenticated,
         };
         if authenticated {
             if let Some(user) = &self.user {
@@ -173,7 +174,7 @@ impl Dialer {
         }
     }
 
-    /// The password of the file, or else of the URL.
+    /// The password in the file, or else in the URL.
     async fn password(&self) -> Result<Option<String>, Fault> {
         let Some(path) = &self.access.password_file else {
             return Ok(self.password.as_ref().map(|password| password.0.clone()));
@@ -184,7 +185,7 @@ impl Dialer {
         Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
     }
 
-    /// Which certificates are trusted, and which is shown.
+    /// The authorities to trust and the certificate to present.
     async fn certificates(&self) -> Result<TlsCertificates, Fault> {
         let root_cert = match &self.access.tls.ca {
             Some(path) => Some(read("the certificate authority", path).await?),
@@ -207,7 +208,7 @@ async fn read(what: &str, path: &Path) -> Result<Vec<u8>, Fault> {
     tokio::fs::read(path).await.map_err(unreadable)
 }
 
-/// What `HELLO` says of the kind of server.
+/// The kind of server in the answer to `HELLO`.
 fn mode(answer: &Value) -> Option<Mode> {
     let text = |value: &Value| match value {
         Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
@@ -224,13 +225,13 @@ fn mode(answer: &Value) -> Option<Mode> {
     }
 }
 
-/// No waiting for more to send. What is not acknowledged yet when a connection is given up is dropped: the network must
-/// not bring it to Redis later.
+/// Data is sent without delay. When a connection is given up, unacknowledged data is discarded (a linger time of zero), so
+/// that Redis does not receive it later.
 fn tcp_settings() -> TcpSettings {
     TcpSettings::default().set_nodelay(true).set_linger_time(Duration::ZERO)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the time that one question to Redis takes")]
+#[expect(clippy::disallowed_methods, reason = "links measure time limits and round trips")]
 pub(super) fn now() -> Instant {
     Instant::now()
 }

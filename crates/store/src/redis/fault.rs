@@ -1,38 +1,38 @@
-//! What a step met instead of an answer, and what follows: for the link, for the step, and for the operator.
+//! Everything that can go wrong with a step, and what follows: for the link, for the step, and for the operator.
 //!
-//! [`ROWS`] is the one table of it. An error that Redis answers and that has no row fails the step and is shown as
-//! `refused`. What the network does has rows as well: [`Fault::lost`], [`Fault::silent`], [`Fault::from_dial`].
+//! [`ROWS`] is the table for the errors of Redis. An error without a row fails the step with the cause `refused`. For
+//! the network there are [`Fault::lost`], [`Fault::silent`] and [`Fault::from_dial`].
 //!
-//! A row says that a step may go again only if Redis cannot have executed it. The scripts keep their side: each reads
-//! and checks everything before it writes, so an error means that nothing was written.
+//! A step is retried only if Redis cannot have executed it, or if it is idempotent. Scripts read and check everything
+//! before they write, so an error means that nothing was written.
 
 use super::{address::Node, slot::Slot};
 use crate::{Cause, StoreError};
 use redis::{ErrorKind, RedisError};
 use std::{fmt, time::Duration};
 
-/// Why a step was not answered.
+/// Why a step has no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// What operators see.
+    /// The cause in metrics and logs.
     pub(super) cause: Cause,
     /// What the link does.
     pub(super) link: LinkAction,
     /// What the step does.
     pub(super) step: StepAction,
-    /// Redis's own words, or those of the operating system.
-    pub(super) words: String,
+    /// The error as Redis or the operating system worded it.
+    pub(super) message: String,
 }
 
 /// What a link does after a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LinkAction {
-    /// The connection is good.
+    /// It keeps the connection.
     Keep,
-    /// The connection is good, but the slots are elsewhere: the topology is read again.
-    ReadTopology,
-    /// Another connection is made: with the password read again, the name resolved again, and the primary looked for
-    /// again. It is used only if a write succeeds on it.
+    /// It keeps the connection and has the topology read again.
+    RefreshTopology,
+    /// It replaces the connection. For a new one the password is read, the name resolved and the primary looked up again,
+    /// and it is used only if a write succeeds.
     Reconnect,
 }
 
@@ -41,20 +41,20 @@ pub(super) enum LinkAction {
 pub(super) enum StepAction {
     /// It fails.
     Fail,
-    /// It fails, because what is stored cannot be read.
+    /// It fails because the record cannot be read.
     FailUnreadable,
-    /// It fails unless it may be executed twice; then it goes again on the next connection.
-    GoIfHarmless,
-    /// It goes again on the link's next connection.
-    GoOnNextConnection,
-    /// It goes again on the same link after a pause.
-    GoAfterPause,
-    /// It goes again with the text of its script.
-    GoWithText,
-    /// It goes to the primary that has the slot now.
-    GoTo(Slot, Node),
-    /// It goes to this primary with `ASKING`, this time only.
-    AskAt(Node),
+    /// It is retried on the next connection if it is idempotent, and fails otherwise.
+    RetryIfIdempotent,
+    /// It is retried on the next connection.
+    RetryOnNextConnection,
+    /// It is retried on the same link after a pause.
+    RetryLater,
+    /// It is retried with the text of its script.
+    RetryWithText,
+    /// It is retried at the node that serves the slot now.
+    Redirect(Slot, Node),
+    /// It is retried at this node with `ASKING`. Later steps are not.
+    Ask(Node),
 }
 
 /// One row of the table.
@@ -72,69 +72,72 @@ const fn row(code: &'static str, cause: Cause, link: LinkAction, step: StepActio
 
 use {LinkAction::*, StepAction::*};
 
-/// The errors of Redis. `MOVED` and `ASK` name a node as well: [`Fault::from_redis`] reads it.
+/// The errors of Redis. `MOVED` and `ASK` also name a node, which [`Fault::from_redis`] reads.
 const ROWS: &[Row] = &[
-    // The slot is elsewhere, or on its way.
-    row("MOVED", Cause::Cluster, ReadTopology, Fail),
+    // The slot is at another node, or moving there.
+    row("MOVED", Cause::Cluster, RefreshTopology, Fail),
     row("ASK", Cause::Cluster, Keep, Fail),
-    row("TRYAGAIN", Cause::Cluster, Keep, GoAfterPause),
-    row("CLUSTERDOWN", Cause::Cluster, ReadTopology, Fail),
+    row("TRYAGAIN", Cause::Cluster, Keep, RetryLater),
+    row("CLUSTERDOWN", Cause::Cluster, RefreshTopology, Fail),
     row("CROSSSLOT", Cause::Cluster, Keep, Fail),
-    // Not a primary: it was demoted, or never was one.
-    row("READONLY", Cause::ReadOnly, Reconnect, GoOnNextConnection),
-    row("MASTERDOWN", Cause::ReadOnly, Reconnect, GoOnNextConnection),
-    // Not yet, or not now.
-    row("LOADING", Cause::Loading, Reconnect, GoOnNextConnection),
+    // Not a primary, perhaps not any more.
+    row("READONLY", Cause::ReadOnly, Reconnect, RetryOnNextConnection),
+    row("MASTERDOWN", Cause::ReadOnly, Reconnect, RetryOnNextConnection),
+    // Temporarily busy.
+    row("LOADING", Cause::Loading, Reconnect, RetryOnNextConnection),
     row("BUSY", Cause::Busy, Keep, Fail),
-    // The user, the password, the rights.
-    row("NOAUTH", Cause::Denied, Reconnect, GoOnNextConnection),
-    row("WRONGPASS", Cause::Denied, Reconnect, GoOnNextConnection),
+    // Authentication and authorization.
+    row("NOAUTH", Cause::Denied, Reconnect, RetryOnNextConnection),
+    row("WRONGPASS", Cause::Denied, Reconnect, RetryOnNextConnection),
     row("NOPERM", Cause::Denied, Keep, Fail),
     // Writes are refused.
     row("OOM", Cause::Full, Keep, Fail),
     row("MISCONF", Cause::NotDurable, Keep, Fail),
     row("NOREPLICAS", Cause::NotDurable, Keep, Fail),
-    // Ordinary.
-    row("NOSCRIPT", Cause::Refused, Keep, GoWithText),
-    // Something else is stored under the key.
+    // The script cache was emptied.
+    row("NOSCRIPT", Cause::Refused, Keep, RetryWithText),
+    // Something else than a record is stored under the key.
     row("WRONGTYPE", Cause::Unreadable, Keep, FailUnreadable),
 ];
 
-/// What Redis says when a script asks for a key that is on another node of the cluster, or not there yet.
+/// Part of the error when a script accesses a key that is at another node, or has not moved here yet.
 const NOT_LOCAL: &str = "non local key";
 
+/// Part of the error of Redis 7.0, in place of NOPERM, when a script calls a command that its user may not.
+const DENIED_TO_SCRIPT: &str = "user executing the script";
+
 impl Fault {
-    /// What an error means that Redis answered on a good connection, or that ended the connection. `from` is the node
-    /// that was asked: a redirection may leave the host out.
+    /// The fault for an error on an established connection, answered by Redis or of the connection. `from` is the node
+    /// that was asked, since a redirection may lack the host.
     pub(super) fn from_redis(error: &RedisError, from: &Node) -> Self {
         let Some(code) = error.code() else { return Self::lost(error.to_string()) };
         let detail = error.detail().unwrap_or_default();
         let (code, detail) = unwrapped(code, detail);
-        let words = without_keys(&format!("{code} {detail}"));
+        let message = without_keys(&format!("{code} {detail}"));
         let Some(row) = ROWS.iter().find(|row| row.code == code) else {
             let (cause, step) = unlisted(detail);
-            return Self { cause, link: Keep, step, words };
+            return Self { cause, link: Keep, step, message };
         };
         let step = match code {
-            "MOVED" => redirection(detail, from).map(|(slot, node)| GoTo(slot, node)),
-            "ASK" => redirection(detail, from).map(|(_, node)| AskAt(node)),
+            "MOVED" => redirection(detail, from).map(|(slot, node)| Redirect(slot, node)),
+            "ASK" => redirection(detail, from).map(|(_, node)| Ask(node)),
             _ => None,
         };
-        Self { cause: row.cause, link: row.link, step: step.unwrap_or_else(|| row.step.clone()), words }
+        Self { cause: row.cause, link: row.link, step: step.unwrap_or_else(|| row.step.clone()), message }
     }
 
-    /// The connection broke before the answer: whether the step was executed is not known.
-    pub(super) fn lost(words: String) -> Self {
-        Self { cause: Cause::Unreachable, link: Reconnect, step: GoIfHarmless, words }
+    /// The connection broke before the answer. Redis may have executed the step.
+    pub(super) fn lost(message: String) -> Self {
+        Self { cause: Cause::Unreachable, link: Reconnect, step: RetryIfIdempotent, message }
     }
 
-    /// Nothing was answered for this long: whether the step was executed is not known.
+    /// Nothing was answered for this long. Redis may have executed the step.
     pub(super) fn silent(limit: Duration) -> Self {
-        let words = format!("no answer within {limit:?}");
-        Self { cause: Cause::Timeout, link: Reconnect, step: Fail, words }
+        let message = format!("no answer within {limit:?}");
+        Self { cause: Cause::Timeout, link: Reconnect, step: Fail, message }
     }
 
-    /// No connection could be made.
+    /// The fault for an attempt to connect that failed.
     pub(super) fn from_dial(error: &RedisError, at: &Node) -> Self {
         let cause = match error.kind() {
             ErrorKind::AuthenticationFailed
@@ -145,25 +148,33 @@ impl Fault {
             _ if error.code().is_some() => Self::from_redis(error, at).cause,
             _ => Cause::Unreachable,
         };
-        let words = match error.code() {
+        let message = match error.code() {
             Some(code) => without_keys(&format!("{code} {}", error.detail().unwrap_or_default())),
             None => error.to_string(),
         };
-        Self { cause, link: Reconnect, step: Fail, words }
+        Self { cause, link: Reconnect, step: Fail, message }
     }
 
-    /// The step is refused: it has not been sent.
-    pub(super) fn refused(cause: Cause, words: impl Into<String>) -> Self {
-        Self { cause, link: Keep, step: Fail, words: words.into() }
+    /// The step is refused without being sent.
+    pub(super) fn refused(cause: Cause, message: impl Into<String>) -> Self {
+        Self { cause, link: Keep, step: Fail, message: message.into() }
     }
 
-    /// The same fault, for a step that was not sent because of it.
+    /// The same fault, for a step that is refused because of it.
     pub(super) fn unsent(&self) -> Self {
         Self { link: Keep, step: Fail, ..self.clone() }
     }
 
-    /// Whether the primary cannot do what it is there for, as its own answer says, and will not tell when it can again.
-    pub(super) fn is_complaint(&self) -> bool {
+    /// Whether the user lacks a right.
+    pub(super) fn is_lack_of_rights(&self) -> bool {
+        self.cause == Cause::Denied
+            && (self.message.contains("NOPERM")
+                || self.message.contains(DENIED_TO_SCRIPT)
+                || self.message.contains("no permissions"))
+    }
+
+    /// Whether the answer says that the primary cannot serve steps in general. Nothing announces when it can again.
+    pub(super) fn is_degradation(&self) -> bool {
         match self.cause {
             Cause::Full | Cause::Denied | Cause::NotDurable | Cause::ReadOnly | Cause::Busy => true,
             Cause::Timeout
@@ -182,39 +193,43 @@ impl Fault {
 impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
         match fault.step {
-            FailUnreadable => Self::Unreadable(fault.words),
-            _ => Self::unavailable(fault.cause, fault.words),
+            FailUnreadable => Self::Unreadable(fault.message),
+            _ => Self::unavailable(fault.cause, fault.message),
         }
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words)
+        f.write_str(&self.message)
     }
 }
 
-/// Whether a server says to what begins every connection that it can never serve it: it has no such database, or does
-/// not speak RESP3.
+/// Whether a server rejects the configuration when a connection begins: it has no such database, the user may not select
+/// it, or the server does not know RESP3.
 fn is_misfit(detail: &str) -> bool {
     let detail = detail.to_ascii_lowercase();
-    detail.contains("db index") || detail.contains("unknown command") && detail.contains("hello")
+    detail.contains("db index")
+        || detail.contains("no permissions")
+        || detail.contains("unknown command") && detail.contains("hello")
 }
 
-/// What an error without a row means.
+/// The cause and the action for an error without a row.
 fn unlisted(detail: &str) -> (Cause, StepAction) {
     if detail.contains(NOT_LOCAL) {
-        // A slot moves to another node of the cluster, and not all keys of the client are there yet.
+        // A slot is moving, and not all keys of the client have moved yet.
         (Cause::Cluster, Fail)
+    } else if detail.contains(DENIED_TO_SCRIPT) {
+        (Cause::Denied, Fail)
     } else if detail.contains("user_script") {
-        // A script fails by itself only on what it cannot count or compare.
+        // A script fails by itself only when it cannot calculate with what is stored.
         (Cause::Unreadable, FailUnreadable)
     } else {
         (Cause::Refused, Fail)
     }
 }
 
-/// Redis before 7.0 puts the error of a command in front of which a script stopped into a text of its own:
+/// Extracts the error of a command inside a script, which Redis before 7.0 wraps:
 /// `ERR Error running script (call to f_…): @user_script:1: @user_script: 1: -READONLY You can't write …`.
 fn unwrapped<'a>(code: &'a str, detail: &'a str) -> (&'a str, &'a str) {
     let inner = (code == "ERR").then(|| detail.split_once(": -")).flatten();
@@ -224,7 +239,7 @@ fn unwrapped<'a>(code: &'a str, detail: &'a str) -> (&'a str, &'a str) {
     }
 }
 
-/// Reads `3999 127.0.0.1:6381`. Without a host it is that of the node that was asked.
+/// Reads `3999 127.0.0.1:6381`. A missing host is that of the node that was asked.
 fn redirection(detail: &str, from: &Node) -> Option<(Slot, Node)> {
     let (slot, address) = detail.split_once(' ')?;
     let slot = Slot::new(slot.parse().ok()?)?;
@@ -233,10 +248,10 @@ fn redirection(detail: &str, from: &Node) -> Option<(Slot, Node)> {
     Some((slot, Node::beside(from, host, port.parse().ok()?)))
 }
 
-/// Takes the hash tags out, which are UAIDs: they stay out of the log.
-fn without_keys(words: &str) -> String {
-    let mut out = String::with_capacity(words.len());
-    let mut rest = words;
+/// Removes hash tags, because they are UAIDs, which must not be logged.
+fn without_keys(message: &str) -> String {
+    let mut out = String::with_capacity(message.len());
+    let mut rest = message;
     while let Some((before, after)) = rest.split_once('{') {
         let Some((_, after)) = after.split_once('}') else { break };
         out.push_str(before);
@@ -261,16 +276,16 @@ mod tests {
     }
 
     #[test]
-    fn every_row_is_found_by_what_redis_says() {
+    fn every_row_is_found_by_its_code() {
         for row in ROWS {
-            let fault = fault(&format!("{} words", row.code));
+            let fault = fault(&format!("{} message", row.code));
             assert_eq!(
                 (fault.cause, fault.link, &fault.step),
                 (row.cause, row.link, &row.step),
                 "{}",
                 row.code
             );
-            assert_eq!(fault.words, format!("{} words", row.code));
+            assert_eq!(fault.message, format!("{} message", row.code));
         }
     }
 
@@ -278,11 +293,11 @@ mod tests {
     fn a_redirection_names_the_slot_and_the_node() {
         let slot = Slot::new(3999).unwrap();
         for (answer, step) in [
-            ("MOVED 3999 there:6381", GoTo(slot, Node { host: "there".into(), port: 6381 })),
-            ("MOVED 3999 ::1:6381", GoTo(slot, Node { host: "::1".into(), port: 6381 })),
-            ("MOVED 3999 :6381", GoTo(slot, Node { host: "asked".into(), port: 6381 })),
-            ("MOVED 3999 ?:6381", GoTo(slot, Node { host: "asked".into(), port: 6381 })),
-            ("ASK 3999 there:6381", AskAt(Node { host: "there".into(), port: 6381 })),
+            ("MOVED 3999 there:6381", Redirect(slot, Node { host: "there".into(), port: 6381 })),
+            ("MOVED 3999 ::1:6381", Redirect(slot, Node { host: "::1".into(), port: 6381 })),
+            ("MOVED 3999 :6381", Redirect(slot, Node { host: "asked".into(), port: 6381 })),
+            ("MOVED 3999 ?:6381", Redirect(slot, Node { host: "asked".into(), port: 6381 })),
+            ("ASK 3999 there:6381", Ask(Node { host: "there".into(), port: 6381 })),
             ("MOVED 16384 there:6381", Fail),
             ("MOVED 3999 there", Fail),
             ("ASK", Fail),
@@ -292,11 +307,11 @@ mod tests {
     }
 
     #[test]
-    fn the_error_inside_the_text_of_an_older_redis_counts() {
+    fn an_error_that_an_older_redis_wraps_is_unwrapped() {
         const OLD: &str = "ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -";
         let full = fault(&format!("{OLD}OOM command not allowed when used memory > 'maxmemory'."));
         assert_eq!((full.cause, full.step), (Cause::Full, Fail));
-        assert!(full.words.starts_with("OOM command"), "{}", full.words);
+        assert!(full.message.starts_with("OOM command"), "{}", full.message);
         let read_only = fault(&format!("{OLD}READONLY You can't write against a read only replica."));
         assert_eq!((read_only.cause, read_only.link), (Cause::ReadOnly, Reconnect));
     }
@@ -308,18 +323,20 @@ mod tests {
         assert_eq!(fault("ERR user_script:3: attempt to compare nil with number").step, FailUnreadable);
         let moving = "ERR Script attempted to access a non local key in a cluster node script: 1";
         assert_eq!((fault(moving).cause, fault(moving).step), (Cause::Cluster, Fail));
+        let denied = "ERR The user executing the script can't run this command or subcommand script: 1, on @user_script:2.";
+        assert!(fault(denied).is_lack_of_rights() && fault("NOPERM this user").is_lack_of_rights());
     }
 
     #[test]
-    fn a_broken_connection_does_not_say_whether_the_step_was_executed() {
+    fn after_a_broken_connection_only_idempotent_steps_are_retried() {
         let broken = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
         let fault = Fault::from_redis(&broken, &node("asked"));
-        assert_eq!((fault.cause, fault.link, fault.step), (Cause::Unreachable, Reconnect, GoIfHarmless));
+        assert_eq!((fault.cause, fault.link, fault.step), (Cause::Unreachable, Reconnect, RetryIfIdempotent));
     }
 
     #[test]
     fn no_key_is_shown() {
-        let words = fault("ERR no such key c{AAAAAAAAAAAAAAAAAAAAAA} and m{B}x, {").words;
-        assert_eq!(words, "ERR no such key c{…} and m{…}x, {");
+        let message = fault("ERR no such key c{AAAAAAAAAAAAAAAAAAAAAA} and m{B}x, {").message;
+        assert_eq!(message, "ERR no such key c{…} and m{…}x, {");
     }
 }

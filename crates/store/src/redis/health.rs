@@ -1,13 +1,13 @@
-//! Whether every primary takes writes, for health checks.
+//! Health checks: whether every primary accepts writes.
 //!
-//! A health check may be asked for by whoever reaches a port, and each asks every primary. So they share: one at a time,
-//! and what it has found is good for a second.
+//! Anyone who can reach a public port can ask for a health check, and each check asks every primary. So checks are
+//! shared: one runs at a time, and its outcome is valid for a second.
 
 use super::{
     batch::Haste,
     dial::now,
     fault::Fault,
-    links::{Links, Repeat, Step},
+    links::{Idempotent, Links, Step},
     primary::Primary,
     script::SCRIPTS,
     topology::Topology,
@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Mutex, time::Instant};
 
-/// How long the outcome of a check is good for.
+/// How long the outcome of a check is valid.
 const OUTCOME_LIFETIME: Duration = Duration::from_secs(1);
 
 /// The outcome of the last check.
@@ -27,7 +27,7 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// Asks every primary to write, in the lane that is kept free for it, and looks at how steps fare on theirs.
+    /// Writes to every primary over the links that are reserved for it, and looks at the links for steps.
     pub(super) async fn check(
         &self,
         topology: &Topology,
@@ -45,9 +45,10 @@ impl Health {
         let outcomes = join_all(checks).await;
         let failing: Vec<_> = outcomes.into_iter().flatten().collect();
         let outcome = match failing.first() {
-            None if map.has_gaps() => {
-                Err(StoreError::unavailable(Cause::Cluster, "some slots of the Redis Cluster are at no node"))
-            }
+            None if map.has_gaps() => Err(StoreError::unavailable(
+                Cause::Cluster,
+                "some slots of the Redis Cluster are not served by any node",
+            )),
             None => Ok(()),
             Some((primary, fault)) => {
                 let (failing, all) = (failing.len(), map.primaries().len());
@@ -67,12 +68,12 @@ async fn check<'a>(
     steps: &Links,
     primary: &'a Arc<Primary>,
 ) -> Option<(&'a Primary, Fault)> {
-    let (call, slot) = topology.check(primary)?;
+    let (call, slot) = topology.check_call(primary)?;
     let script = &SCRIPTS.check;
-    let step = Step { script, call, slot, repeat: Repeat::Harmless, haste: Haste::AtOnce };
+    let step = Step { script, call, slot, idempotent: Idempotent::Yes, haste: Haste::AtOnce };
     let fault = match vital.perform(step).await {
         Err(fault) => Some(fault),
-        Ok(_) => steps.fault(primary).or_else(|| primary.complaint(now())),
+        Ok(_) => steps.refusal(primary).or_else(|| primary.degraded(now())),
     };
     fault.map(|fault| (&**primary, fault))
 }

@@ -70,7 +70,7 @@ pub(super) fn check(prefix: &KeyPrefix, tag: u32) -> Key {
 }
 
 /// A key like that of a client's record, but of no client, in the same slot as the check's.
-pub(super) fn trial(prefix: &KeyPrefix, tag: u32) -> Key {
+pub(super) fn probe(prefix: &KeyPrefix, tag: u32) -> Key {
     Key::new(prefix, format!("c{{{tag}}}").as_bytes())
 }
 
@@ -94,7 +94,7 @@ mod tests {
             epoch(&prefix),
             broadcasts(&prefix),
             check(&prefix, u32::MAX),
-            trial(&prefix, u32::MAX),
+            probe(&prefix, u32::MAX),
         ] {
             assert!(key.starts_with(prefix.as_bytes()), "{key:?}");
             assert!(key.contains(&b'{') && key.len() <= KEY_PREFIX_LEN_MAX + CLIENT_LEN);

@@ -1,17 +1,17 @@
-//! One link to one primary: a connection that is made again when it is of no use any more, a queue of its own, and limits
-//! on both, so that a primary that is slow, silent or gone concerns only the steps that are for it.
+//! One link to one primary: a connection that is replaced when it fails, and a queue of its own. So a primary that is
+//! slow, silent or gone affects only its own steps.
 //!
-//! A connection that breaks is made again while steps wait in the queue. If that takes longer than a step may wait, or if
-//! the connection fell silent, the link refuses steps at once, and goes on trying: ever more slowly, not in step with
-//! other processes, and one link of the process at a time.
+//! While a broken connection is being replaced, steps wait in the queue. If that takes longer than a step may wait, or
+//! if the primary has fallen silent, the link refuses steps at once until it is connected again. Attempts to connect back
+//! off with jitter, and one link of the process tries at a time.
 
 use super::{
     address::Node,
-    batch::{self, Entrance, Haste, Queue, Request},
+    backoff::{Backoff, jittered, random},
+    batch::{self, Haste, Queue, Request, Submitter},
     dial::{Dialed, now},
     fault::{Fault, LinkAction, StepAction},
     load::Load,
-    pace::{Pace, jittered, random},
     primary::Primary,
     topology::{Topology, learn_time},
 };
@@ -31,26 +31,26 @@ use tokio::{
     time::{MissedTickBehavior, interval_at, sleep, timeout},
 };
 
-/// Pipelines under way at once. Further commands wait in the queue.
+/// Most pipelines in flight. Further commands wait in the queue.
 const PIPELINES_MAX: usize = 64;
 
-/// How often a primary is asked for its time on each connection. It shows in time that a primary answers nothing,
-/// also when no step is asked for, and how its clock goes.
+/// How often a primary is asked for its time on each connection. This detects a silent primary even if there are no
+/// steps, and a clock that jumps.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
 
-/// After a connection that has lasted so long, the next one is made at once. Otherwise it is paced.
+/// A connection that has lasted this long is replaced at once. After shorter ones the link backs off.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
 
-/// The longest time between the end of a good connection and the attempt to make the next one.
+/// The longest pause before a connection is replaced at once.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Time for the last answers on a connection that is given up, but not for silence.
+/// Time limit for outstanding answers on a connection that is replaced, unless it is silent.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// A link to one primary.
 pub(super) struct Link {
     shared: Arc<Shared>,
-    entrance: Entrance,
+    submitter: Submitter,
     /// The task that connects and sends. It ends with the link.
     _task: JoinSet<()>,
 }
@@ -61,7 +61,7 @@ struct Shared {
     step_timeout: Duration,
     load: Load,
     is_connected: AtomicBool,
-    /// Why the last connection ended, or could not be made.
+    /// Why the last connection ended or could not be made.
     fault: Mutex<Option<Fault>>,
 }
 
@@ -70,14 +70,14 @@ struct Wire {
     at: Node,
     connection: MultiplexedConnection,
     lost: Arc<Notify>,
-    /// Pipelines that were answered.
+    /// The number of pipelines that were answered.
     answered: AtomicU64,
-    /// Why nothing more is sent on it.
+    /// Why nothing more is sent on this connection.
     fault: OnceLock<Fault>,
 }
 
 impl Link {
-    /// Starts to connect. Runs on the caller's runtime.
+    /// Starts to connect, on the caller's runtime.
     pub(super) fn start(topology: Arc<Topology>, primary: Arc<Primary>, step_timeout: Duration) -> Self {
         let shared = Arc::new(Shared {
             topology,
@@ -87,55 +87,64 @@ impl Link {
             is_connected: AtomicBool::new(false),
             fault: Mutex::default(),
         });
-        let (entrance, queue) = batch::queue();
+        let (submitter, queue) = batch::queue();
         let mut task = JoinSet::new();
         task.spawn(run(shared.clone(), queue));
-        Self { shared, entrance, _task: task }
+        Self { shared, submitter, _task: task }
     }
 
-    /// The primary that it is for.
+    /// The primary of the link.
     pub(super) fn primary(&self) -> &Arc<Primary> {
         &self.shared.primary
     }
 
     /// Why steps are refused, if they are.
-    pub(super) fn fault(&self) -> Option<Fault> {
-        let is_connected = self.shared.is_connected.load(Ordering::Acquire);
-        if is_connected { None } else { self.shared.primary.refusal() }
+    pub(super) fn refusal(&self) -> Option<Fault> {
+        if self.is_connected() { None } else { self.shared.primary.refusal() }
     }
 
-    /// Sends a command and waits for its answer. One whose caller has given up before it was sent is not sent.
+    /// Why there is no connection, if there is none.
+    pub(super) fn outage(&self) -> Option<Fault> {
+        if self.is_connected() { None } else { self.shared.primary.outage() }
+    }
+
+    fn is_connected(&self) -> bool {
+        self.shared.is_connected.load(Ordering::Acquire)
+    }
+
+    /// Sends a command and waits for its answer. If the caller gives up first, the command is not sent.
     pub(super) async fn send(&self, command: Cmd, haste: Haste, asking: bool) -> Result<Value, Fault> {
-        if let Some(fault) = self.fault() {
+        if let Some(fault) = self.refusal() {
             return Err(fault);
         }
         let (reply, answer) = oneshot::channel();
-        if self.shared.load.is_too_high(self.entrance.len())
-            || !self.entrance.offer(Request { command, asking, reply }, haste)
+        if self.shared.load.is_overloaded(self.submitter.len())
+            || !self.submitter.try_submit(Request { command, asking, reply }, haste)
         {
-            return Err(Fault::refused(Cause::Overloaded, "more steps wait than Redis can do in time"));
+            return Err(Fault::refused(Cause::Overloaded, "more steps wait than Redis can perform in time"));
         }
         answer.await.unwrap_or_else(|_| Err(self.shared.interrupted()))
     }
 }
 
 impl Shared {
-    /// What became of a command whose answer nobody waits for any more.
+    /// The fault of a command that was dropped with its connection.
     fn interrupted(&self) -> Fault {
         let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let fault = fault.unwrap_or_else(|| Fault::lost("the connection was given up".into()));
-        let step = if fault.cause == Cause::Timeout { StepAction::Fail } else { StepAction::GoIfHarmless };
+        let step =
+            if fault.cause == Cause::Timeout { StepAction::Fail } else { StepAction::RetryIfIdempotent };
         Fault { step, ..fault }
     }
 
-    /// Connects, in turn with the other links to the primary. Meanwhile steps wait, but not longer than they may.
+    /// Connects, in turn with the other links to the primary. Steps wait meanwhile, until the outage has lasted too long.
     async fn connect(&self, queue: &mut Queue) -> (Node, Dialed) {
         let start = now();
         loop {
-            let mut pace = self.primary.turn().await;
+            let mut backoff = self.primary.dial_turn().await;
             match self.topology.dial(&self.primary).await {
                 Ok(dialed) => {
-                    pace.succeeded();
+                    backoff.succeeded();
                     self.is_connected.store(true, Ordering::Release);
                     if self.primary.succeeded() {
                         tracing::info!(redis = %self.primary, "connected to Redis again");
@@ -143,30 +152,30 @@ impl Shared {
                     return dialed;
                 }
                 Err(fault) => {
-                    let is_old = fault.cause == Cause::Timeout || start.elapsed() >= self.step_timeout;
-                    self.failed(&fault, is_old);
-                    if is_old {
+                    let is_lasting = fault.cause == Cause::Timeout || start.elapsed() >= self.step_timeout;
+                    self.failed(&fault, is_lasting);
+                    if is_lasting {
                         queue.refuse_all(&fault.unsent());
                     }
-                    sleep(pace.failed(random())).await;
+                    sleep(backoff.failed(random())).await;
                 }
             }
         }
     }
 
-    /// The connection has ended, or none could be made.
-    fn failed(&self, fault: &Fault, is_old: bool) {
+    /// The connection has ended or could not be made.
+    fn failed(&self, fault: &Fault, is_lasting: bool) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault.clone());
-        self.topology.mark_outdated();
-        if self.primary.failed(fault, is_old) {
+        self.topology.request_refresh();
+        if self.primary.failed(fault, is_lasting) {
             tracing::warn!(redis = %self.primary, cause = %fault.cause, error = %fault, "no connection to Redis");
         }
     }
 }
 
-/// Connects, sends what is asked for, and connects again.
+/// Connects, sends commands, and connects again.
 async fn run(shared: Arc<Shared>, mut queue: Queue) {
-    let mut pace = Pace::default();
+    let mut backoff = Backoff::default();
     loop {
         let (at, dialed) = shared.connect(&mut queue).await;
         let start = now();
@@ -174,29 +183,29 @@ async fn run(shared: Arc<Shared>, mut queue: Queue) {
             return;
         }
         if start.elapsed() >= GOOD_AFTER {
-            pace.succeeded();
+            backoff.succeeded();
             sleep(jittered(RECONNECT_PAUSE, random())).await;
         } else {
-            sleep(pace.failed(random())).await;
+            sleep(backoff.failed(random())).await;
         }
     }
 }
 
-/// Sends pipelines over one connection until it is of no use any more. `None` if no command can come any more.
+/// Sends pipelines on one connection until it has to be replaced. `None` if the link is dropped.
 async fn serve(shared: &Arc<Shared>, queue: &mut Queue, at: Node, dialed: Dialed) -> Option<()> {
     let Dialed { connection, lost, .. } = dialed;
     let wire = Wire { at, connection, lost, answered: AtomicU64::new(0), fault: OnceLock::new() };
     let wire = Arc::new(wire);
-    let mut under_way = JoinSet::new();
+    let mut in_flight = JoinSet::new();
     let mut heartbeat = interval_at(now() + jittered(HEARTBEAT_INTERVAL, random()), HEARTBEAT_INTERVAL);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while wire.fault.get().is_none() {
-        let has_room = under_way.len() < PIPELINES_MAX && shared.load.has_room();
+        let has_room = in_flight.len() < PIPELINES_MAX && shared.load.has_room();
         tokio::select! {
-            Some(_) = under_way.join_next() => {}
+            Some(_) = in_flight.join_next() => {}
             () = wire.lost.notified() => wire.end(Fault::lost("the connection was closed".into())),
             _ = heartbeat.tick() => {
-                under_way.spawn(ask_time(shared.clone(), wire.clone()));
+                in_flight.spawn(ask_time(shared.clone(), wire.clone()));
             }
             batch = queue.next(), if has_room => {
                 let batch = batch?;
@@ -205,22 +214,25 @@ async fn serve(shared: &Arc<Shared>, queue: &mut Queue, at: Node, dialed: Dialed
                 } else {
                     let others_wait = !queue.is_empty();
                     shared.load.sent(batch.len(), others_wait);
-                    under_way.spawn(perform(shared.clone(), wire.clone(), batch, others_wait));
+                    in_flight.spawn(perform(shared.clone(), wire.clone(), batch, others_wait));
                 }
             }
         }
     }
-    // Known before the commands under way are dropped, whose callers ask for it.
+    // Recorded before the commands in flight are dropped, because their callers then ask for it.
     let fault = wire.fault.get()?;
-    shared.failed(fault, fault.cause == Cause::Timeout);
+    let was_silent = fault.cause == Cause::Timeout;
+    shared.failed(fault, was_silent);
     shared.is_connected.store(false, Ordering::Release);
-    if fault.cause != Cause::Timeout {
-        let _ = timeout(LAST_ANSWERS, async { while under_way.join_next().await.is_some() {} }).await;
+    if was_silent {
+        queue.refuse_all(&fault.unsent());
+    } else {
+        let _ = timeout(LAST_ANSWERS, async { while in_flight.join_next().await.is_some() {} }).await;
     }
     Some(())
 }
 
-/// Sends one pipeline and hands out the answers.
+/// Sends one pipeline and passes the answers on.
 async fn perform(shared: Arc<Shared>, wire: Arc<Wire>, batch: Vec<Request>, others_wait: bool) {
     let commands = batch.len();
     let mut pipeline = Pipeline::with_capacity(commands);
@@ -240,12 +252,12 @@ async fn perform(shared: Arc<Shared>, wire: Arc<Wire>, batch: Vec<Request>, othe
     match answers {
         Ok(values) => {
             let answers: Vec<_> = values.into_iter().map(|value| wire.read(value)).collect();
-            // What follows for the link is known before a step can go again.
+            // The link reacts before a step can be retried.
             for fault in answers.iter().filter_map(|answer| answer.as_ref().err()) {
-                shared.heed(&wire, fault, received);
+                shared.react(&wire, fault, received);
             }
             for (reply, answer) in replies.into_iter().zip(answers) {
-                // A caller that does not wait any more does not want to know.
+                // The caller may have given up.
                 let _ = reply.map(|reply| reply.send(answer));
             }
         }
@@ -267,29 +279,29 @@ async fn ask_time(shared: Arc<Shared>, wire: Arc<Wire>) {
         for value in values {
             match wire.read(value) {
                 Ok(time) => learn_time(&shared.primary, sent, &time, received),
-                Err(fault) => shared.heed(&wire, &fault, received),
+                Err(fault) => shared.react(&wire, &fault, received),
             }
         }
     }
 }
 
 impl Shared {
-    /// Does what an answer on this connection asks of the link.
-    fn heed(&self, wire: &Wire, fault: &Fault, now: tokio::time::Instant) {
-        if fault.is_complaint() {
-            self.primary.complain(fault.clone(), now);
+    /// Reacts to an error that was answered on this connection.
+    fn react(&self, wire: &Wire, fault: &Fault, now: tokio::time::Instant) {
+        if fault.is_degradation() {
+            self.primary.mark_degraded(fault.clone(), now);
         }
         match fault.link {
             LinkAction::Keep => {}
-            LinkAction::ReadTopology => self.topology.mark_outdated(),
+            LinkAction::RefreshTopology => self.topology.request_refresh(),
             LinkAction::Reconnect => wire.end(fault.clone()),
         }
     }
 }
 
 impl Wire {
-    /// Sends a pipeline and waits for its answers. If nothing at all was answered within the limit, or the connection
-    /// broke, that was its end.
+    /// Sends a pipeline and waits for its answers. Ends the connection if it breaks, or if nothing at all is answered
+    /// within the limit.
     async fn ask(&self, pipeline: &Pipeline, limit: Duration) -> Result<Vec<Value>, Fault> {
         let count = pipeline.len();
         let answered = self.answered.load(Ordering::Relaxed);
@@ -301,7 +313,7 @@ impl Wire {
             }
             Ok(Ok(_)) => Err(self.ended(Fault::lost("the connection was closed".into()))),
             Ok(Err(error)) => Err(self.ended(Fault::from_redis(&error, &self.at))),
-            // Others that were sent before it have been answered meanwhile: it is slow, not silent.
+            // Earlier pipelines have been answered meanwhile, so the primary is slow, not silent.
             Err(_) if self.answered.load(Ordering::Relaxed) != answered => Err(Fault::silent(limit).unsent()),
             Err(_) => Err(self.ended(Fault::silent(limit))),
         }
@@ -315,7 +327,7 @@ impl Wire {
     }
 
     fn end(&self, fault: Fault) {
-        // The first reason counts.
+        // Only the first reason is kept.
         let _ = self.fault.set(fault);
     }
 

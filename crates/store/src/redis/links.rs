@@ -1,14 +1,14 @@
-//! A set of links: one to each primary, made when it is first needed.
+//! A set of links: one to each primary, created when first needed.
 //!
-//! A step goes to the primary that has the slot of its key. What it meets there may send it elsewhere, or let it go again
-//! ([`super::fault`]), as long as its time limit lasts.
+//! A step is sent to the primary that serves the slot of its key. If it fails there it may be redirected or retried, as
+//! [`super::fault`] says, until its time limit ends.
 
 use super::{
     address::Node,
+    backoff::{jittered, random},
     batch::Haste,
     fault::{Fault, StepAction},
     link::Link,
-    pace::{jittered, random},
     primary::Primary,
     script::Script,
     slot::Slot,
@@ -24,36 +24,36 @@ use std::{
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-/// How often one step goes: first, and again.
-const GOES_MAX: usize = 8;
+/// How often one step is sent.
+const ATTEMPTS_MAX: usize = 8;
 
-/// The pause before a step goes again to a slot that is moving. It doubles each time.
+/// The first pause before a step is sent again to a slot that is moving. It doubles each time.
 const MOVING_PAUSE: Duration = Duration::from_millis(20);
 
-/// Links to nodes that have no slot, as far as is known: those that slots are moving to. With more of them, all are
-/// given up and made again when needed.
-const STRANGERS_MAX: usize = 16;
+/// Links to nodes that serve no slot yet but import one. When there are more, all are dropped and created again when
+/// needed.
+const IMPORTING_MAX: usize = 16;
 
-/// Whether a command may be executed twice, because the answer to the first time was lost.
+/// Whether a command may be executed twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Repeat {
-    /// Twice is as good as once.
-    Harmless,
-    /// Each time makes something new. So the lost answer is told.
-    Harmful,
+pub(super) enum Idempotent {
+    /// It is sent again if its answer is lost.
+    Yes,
+    /// If its answer is lost, the step fails.
+    No,
 }
 
-/// A step for Redis: one call of a script, with one key or several in the same slot.
+/// A step: one call of a script. All its keys are in one slot.
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) script: &'static Script,
     pub(super) call: Cmd,
     pub(super) slot: Slot,
-    pub(super) repeat: Repeat,
+    pub(super) idempotent: Idempotent,
     pub(super) haste: Haste,
 }
 
-/// Links to all primaries. Cheap to make: a thread may have its own.
+/// Links to all primaries. Cheap to create, so that each thread can have its own set.
 pub(super) struct Links {
     topology: Arc<Topology>,
     step_timeout: Duration,
@@ -61,32 +61,36 @@ pub(super) struct Links {
     under_way: TaskTracker,
 }
 
-/// The links, as the map of this version has the primaries.
+/// The links that belong to one version of the map.
 #[derive(Default)]
 struct Routes {
     version: Option<u64>,
     map: Arc<Map>,
-    /// The link to each primary of the map, by its number.
+    /// The link to each primary, by the number that the map gives it.
     links: Vec<Arc<Link>>,
-    strangers: Vec<Arc<Link>>,
+    importing: Vec<Arc<Link>>,
 }
 
 impl Links {
-    /// No link yet.
+    /// An empty set.
     pub(super) fn new(topology: Arc<Topology>, step_timeout: Duration) -> Self {
         Self { topology, step_timeout, routes: RwLock::default(), under_way: TaskTracker::new() }
     }
 
-    /// Performs a step within the time limit, and sends the script's text if the server does not have it.
+    /// Performs a step within the time limit.
     pub(super) async fn perform(&self, step: Step) -> Result<Value, Fault> {
         self.ensure_open()?;
         let _token = self.under_way.token();
-        let answer = timeout(self.step_timeout, self.go(&step)).await;
-        answer.unwrap_or_else(|_| Err(Fault::silent(self.step_timeout)))
+        if let Ok(answer) = timeout(self.step_timeout, self.route(&step)).await {
+            return answer;
+        }
+        // It may have spent all of its time waiting for a connection.
+        let outage = self.link_of(step.slot).ok().and_then(|link| link.outage());
+        Err(outage.unwrap_or_else(|| Fault::silent(self.step_timeout)))
     }
 
     /// # Errors
-    /// It has been closed.
+    /// [`Links::close`] has been called.
     pub(super) fn ensure_open(&self) -> Result<(), Fault> {
         if self.under_way.is_closed() {
             Err(Fault::refused(Cause::Closed, "the store is closed"))
@@ -95,9 +99,9 @@ impl Links {
         }
     }
 
-    async fn go(&self, step: &Step) -> Result<Value, Fault> {
+    async fn route(&self, step: &Step) -> Result<Value, Fault> {
         let (mut with_text, mut ask_at) = (None, None);
-        let (mut pause, mut was_lost, mut goes) = (MOVING_PAUSE, false, 0);
+        let (mut pause, mut was_lost, mut attempts) = (MOVING_PAUSE, false, 0);
         loop {
             let asking = ask_at.is_some();
             let link = match ask_at.take() {
@@ -109,27 +113,29 @@ impl Links {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
-            goes += 1;
-            if goes == GOES_MAX {
+            attempts += 1;
+            if attempts == ATTEMPTS_MAX {
                 return Err(fault);
             }
             match fault.step {
-                StepAction::GoIfHarmless if step.repeat == Repeat::Harmless && !was_lost => was_lost = true,
-                StepAction::Fail | StepAction::FailUnreadable | StepAction::GoIfHarmless => {
+                StepAction::RetryIfIdempotent if step.idempotent == Idempotent::Yes && !was_lost => {
+                    was_lost = true
+                }
+                StepAction::Fail | StepAction::FailUnreadable | StepAction::RetryIfIdempotent => {
                     return Err(fault);
                 }
-                StepAction::GoOnNextConnection => {}
-                StepAction::GoWithText => with_text = Some(step.script.with_text(&step.call)),
-                StepAction::AskAt(node) => ask_at = Some(node),
-                StepAction::GoTo(slot, node) => {
+                StepAction::RetryOnNextConnection => {}
+                StepAction::RetryWithText => with_text = Some(step.script.with_text(&step.call)),
+                StepAction::Ask(node) => ask_at = Some(node),
+                StepAction::Redirect(slot, node) => {
                     self.topology.moved(slot, &node);
-                    // Two nodes that name each other will agree in a while.
-                    if goes > 1 {
+                    // Two nodes that redirect to each other need time to agree.
+                    if attempts > 1 {
                         sleep(jittered(pause, random())).await;
                         pause *= 2;
                     }
                 }
-                StepAction::GoAfterPause => {
+                StepAction::RetryLater => {
                     sleep(jittered(pause, random())).await;
                     pause *= 2;
                 }
@@ -137,34 +143,34 @@ impl Links {
         }
     }
 
-    /// Why the link to a primary refuses steps, if there is one and it does.
-    pub(super) fn fault(&self, primary: &Arc<Primary>) -> Option<Fault> {
+    /// Why the link to a primary refuses steps, if there is such a link and it does.
+    pub(super) fn refusal(&self, primary: &Arc<Primary>) -> Option<Fault> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        routes.links.iter().find(|link| Arc::ptr_eq(link.primary(), primary))?.fault()
+        routes.links.iter().find(|link| Arc::ptr_eq(link.primary(), primary))?.refusal()
     }
 
-    /// Lets the steps under way end, within the time limit, and refuses further ones.
+    /// Waits until the steps in flight have ended, within the time limit, and refuses new ones.
     pub(super) async fn close(&self) {
         self.under_way.close();
         let _ = timeout(self.step_timeout, self.under_way.wait()).await;
         *self.routes.write().unwrap_or_else(PoisonError::into_inner) = Routes::default();
     }
 
-    /// The link to the primary that has a slot.
+    /// The link to the primary that serves a slot.
     fn link_of(&self, slot: Slot) -> Result<Arc<Link>, Fault> {
         let find =
             |routes: &Routes| routes.map.owner(slot).and_then(|owner| routes.links.get(owner).cloned());
         let link = self.with_routes(find);
         link.ok_or_else(|| {
-            self.topology.mark_outdated();
-            Fault::refused(Cause::Cluster, "no node of the Redis Cluster has the slot")
+            self.topology.request_refresh();
+            Fault::refused(Cause::Cluster, "no node of the Redis Cluster serves the slot")
         })
     }
 
-    /// The link to a node that need not have a slot.
+    /// The link to a node that may not serve any slot.
     fn link_at(&self, node: &Node) -> Arc<Link> {
         let is_there = |link: &&Arc<Link>| link.primary().node() == Some(node);
-        let find = |routes: &Routes| routes.links.iter().chain(&routes.strangers).find(is_there).cloned();
+        let find = |routes: &Routes| routes.links.iter().chain(&routes.importing).find(is_there).cloned();
         if let Some(link) = self.with_routes(find) {
             return link;
         }
@@ -172,15 +178,15 @@ impl Links {
         if let Some(link) = find(&routes) {
             return link;
         }
-        if routes.strangers.len() >= STRANGERS_MAX {
-            routes.strangers.clear();
+        if routes.importing.len() >= IMPORTING_MAX {
+            routes.importing.clear();
         }
         let link = self.start(Arc::new(Primary::new(Some(node.clone()))));
-        routes.strangers.push(link.clone());
+        routes.importing.push(link.clone());
         link
     }
 
-    /// Looks at the routes of the present map.
+    /// Reads the routes of the current map.
     fn with_routes<T>(&self, look: impl Fn(&Routes) -> T) -> T {
         let version = Some(self.topology.version());
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
@@ -190,7 +196,7 @@ impl Links {
         drop(routes);
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
         if routes.version != version {
-            // The version first: a map that comes between the two is taken at the next look.
+            // The version is read before the map: a newer map is then noticed by the next call.
             routes.version = version;
             routes.map = self.topology.map();
             let before = std::mem::take(&mut routes.links);
@@ -199,7 +205,7 @@ impl Links {
                 known.cloned().unwrap_or_else(|| self.start(primary.clone()))
             });
             routes.links = links.collect();
-            routes.strangers.clear();
+            routes.importing.clear();
         }
         look(&routes)
     }

@@ -1,8 +1,8 @@
-//! How much a link may have waiting and under way, by how fast its primary works through it.
+//! How many commands may wait and be in flight on a link, given how fast its primary executes them.
 //!
-//! Under a crowd a queue must not grow older than its callers' patience: then everything in it would be done for callers
-//! that have given up, and the next as well. So the time that one command takes is measured while others wait behind
-//! it, and whoever would wait too long is refused at once.
+//! A queue must not grow longer than what the primary can execute before the callers give up: then every command would
+//! be executed in vain, and so would those behind it. So the time per command is measured while commands wait, and a
+//! command that would have to wait too long is refused at once.
 
 use std::{
     sync::{
@@ -13,16 +13,16 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Commands under way on one link. Further ones wait in its queue.
+/// Most commands in flight on one link. Further ones wait in its queue.
 pub(super) const IN_FLIGHT_MAX: usize = 4096;
 
-/// Commands that are always sent, however slow the primary is: one pipeline of them.
+/// Commands that may be in flight however slow the primary is: one full pipeline.
 const IN_FLIGHT_MIN: usize = super::batch::BATCH_LEN_MAX;
 
-/// The share of a step's time limit that it may spend in the queue.
+/// A step may wait in the queue for its time limit divided by this.
 const QUEUE_SHARE: u32 = 2;
 
-/// The share of a step's time limit that it may spend under way.
+/// Commands in flight may take the time limit of a step divided by this.
 const FLIGHT_SHARE: u32 = 4;
 
 /// The load of one link.
@@ -30,7 +30,7 @@ const FLIGHT_SHARE: u32 = 4;
 pub(super) struct Load {
     limit: Duration,
     in_flight: AtomicUsize,
-    /// Time that one command takes while others wait, in nanoseconds. Zero: none has to wait.
+    /// The time per command in nanoseconds, measured while commands wait. Zero while none has to.
     service_ns: AtomicU64,
     last_answer: Mutex<Option<Instant>>,
 }
@@ -46,8 +46,8 @@ impl Load {
         }
     }
 
-    /// Whether one more command would surely be answered too late, with so many that wait before it.
-    pub(super) fn is_too_high(&self, waiting: usize) -> bool {
+    /// Whether one more command would wait too long behind `waiting` others.
+    pub(super) fn is_overloaded(&self, waiting: usize) -> bool {
         let service_ns = self.service_ns.load(Ordering::Relaxed);
         service_ns.saturating_mul(waiting as u64) > nanos(self.limit / QUEUE_SHARE)
     }
@@ -59,7 +59,7 @@ impl Load {
         self.in_flight.load(Ordering::Relaxed) < window.clamp(IN_FLIGHT_MIN, IN_FLIGHT_MAX)
     }
 
-    /// A pipeline of so many commands is sent. `others_wait` is whether it left commands behind in the queue.
+    /// A pipeline of `count` commands is sent. `others_wait` is whether commands are left in the queue.
     pub(super) fn sent(&self, count: usize, others_wait: bool) {
         self.in_flight.fetch_add(count, Ordering::Relaxed);
         if !others_wait {
@@ -67,13 +67,13 @@ impl Load {
         }
     }
 
-    /// A pipeline of so many commands, sent then, is answered now, or has been given up. `others_wait` is whether
-    /// commands were left behind when it was sent.
+    /// A pipeline of `count` commands has been answered or given up. `others_wait` is whether commands were left in the
+    /// queue when it was sent.
     pub(super) fn ended(&self, count: usize, sent: Instant, now: Instant, others_wait: bool) {
         self.in_flight.fetch_sub(count, Ordering::Relaxed);
         let last = self.last_answer.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
         if others_wait {
-            // The primary has worked on this pipeline since it answered the one before.
+            // The primary has been executing this pipeline since it answered the one before.
             let since = last.map_or(sent, |last| last.max(sent));
             let sample = nanos(now.saturating_duration_since(since)) / count.max(1) as u64;
             let before = self.service_ns.load(Ordering::Relaxed);
@@ -93,7 +93,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(3);
 
-    /// Ten pipelines of 256 commands, each answered after so long, while others wait.
+    /// The load after ten pipelines of 256 commands that took this long each, while others waited.
     fn measured(pipeline: Duration) -> Load {
         let load = Load::new(LIMIT);
         let mut time = super::super::dial::now();
@@ -106,21 +106,21 @@ mod tests {
     }
 
     #[test]
-    fn a_fast_primary_may_have_all_waiting_and_a_slow_one_what_it_can_do_in_time() {
+    fn as_many_commands_may_wait_as_the_primary_can_execute_in_time() {
         let fast = measured(Duration::from_millis(2));
-        assert!(!fast.is_too_high(100_000));
+        assert!(!fast.is_overloaded(100_000));
         let slow = measured(Duration::from_millis(256));
-        assert!(!slow.is_too_high(1400), "1 ms each");
-        assert!(slow.is_too_high(1600));
+        assert!(!slow.is_overloaded(1400), "1 ms each");
+        assert!(slow.is_overloaded(1600));
         assert!(
-            !slow.is_too_high(0),
-            "the first is always sent, so that it is noticed when the primary is well"
+            !slow.is_overloaded(0),
+            "the first is always accepted, to notice when the primary is fast again"
         );
     }
 
     #[test]
-    fn less_is_under_way_to_a_slow_primary_but_always_one_pipeline() {
-        let under_way = |load: &Load| {
+    fn a_slow_primary_gets_fewer_commands_at_once_but_always_one_pipeline() {
+        let in_flight = |load: &Load| {
             let mut count = 0;
             while load.has_room() {
                 load.sent(256, true);
@@ -128,31 +128,31 @@ mod tests {
             }
             count
         };
-        assert_eq!(under_way(&measured(Duration::from_millis(2))), IN_FLIGHT_MAX);
-        assert_eq!(under_way(&measured(Duration::from_millis(256))), 768, "750 ms of work");
-        assert_eq!(under_way(&measured(Duration::from_secs(10))), IN_FLIGHT_MIN);
+        assert_eq!(in_flight(&measured(Duration::from_millis(2))), IN_FLIGHT_MAX);
+        assert_eq!(in_flight(&measured(Duration::from_millis(256))), 768, "750 ms of work");
+        assert_eq!(in_flight(&measured(Duration::from_secs(10))), IN_FLIGHT_MIN);
     }
 
     #[test]
-    fn the_measure_is_forgotten_when_none_has_to_wait() {
+    fn the_measured_time_is_forgotten_when_no_command_has_to_wait() {
         let load = measured(Duration::from_secs(2));
-        assert!(load.is_too_high(1000));
+        assert!(load.is_overloaded(1000));
         load.sent(1, false);
-        assert!(!load.is_too_high(1000));
+        assert!(!load.is_overloaded(1000));
     }
 
     #[test]
-    fn pipelines_that_overlap_are_not_counted_twice() {
+    fn the_time_of_pipelines_that_overlap_is_counted_once() {
         let load = Load::new(LIMIT);
         let start = super::super::dial::now();
         let ms = Duration::from_millis;
         for _ in 0..8 {
             load.sent(256, true);
         }
-        // All were sent at once, and one is answered each 10 ms.
+        // All were sent at once, and one is answered every 10 ms.
         for n in 1..=8 {
             load.ended(256, start, start + ms(10 * n), true);
         }
-        assert!(!load.is_too_high(30_000) && load.is_too_high(40_000), "39 µs each");
+        assert!(!load.is_overloaded(30_000) && load.is_overloaded(40_000), "39 µs each");
     }
 }

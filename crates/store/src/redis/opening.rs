@@ -1,5 +1,5 @@
-//! What is made sure of before a node starts: that the URL fits the server, that the user may do what steps need, and
-//! that at least one primary can be used. Whoever can mend it is told what to do.
+//! Checks before a node starts: the URL fits the server, the user has all rights that steps need, and at least one
+//! primary can be used. The errors say what to do.
 
 use super::{
     address::{Address, Node},
@@ -9,6 +9,7 @@ use super::{
     options::{KeyPrefix, RedisOptions},
     primary::Primary,
     script::SCRIPTS,
+    slot::Slot,
     topology::Topology,
 };
 use crate::Cause;
@@ -17,24 +18,23 @@ use redis::{Pipeline, Value};
 use std::sync::Arc;
 use tokio::time::timeout;
 
-/// Primaries that are examined at the same time.
+/// Most primaries that are examined at the same time.
 const EXAMINED_MAX: usize = 32;
 
-/// Every command that is sent, or called by a script, as an ACL rule names it. What this side does without if it is
-/// refused stands at the end.
-const COMMANDS: &str = "+eval +evalsha +time +cluster|slots +select +hset +hget +hmget +hgetall +hkeys +hlen +hdel \
-                        +hincrby +set +get +mget +getrange +exists +del +pexpire +pttl +info +client|setinfo";
+/// The ACL rule for every command that is sent or called by a script. The last one is needed only for a warning.
+const COMMANDS: &str = "-@all +eval +evalsha +time +cluster|slots +select +hset +hget +hmget +hgetall +hkeys +hlen +hdel \
+                        +hincrby +set +get +mget +getrange +exists +del +pexpire +pttl +info";
 
 /// A store in Redis could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    /// The URL, or what it asks for, is wrong: the operator's configuration has to change (exit code 64).
+    /// The URL, another setting or the server's configuration has to change (exit code 64).
     #[error("store: {0}")]
     Configuration(String),
-    /// There is no usable Redis at the address now; trying again can help (exit code 69).
+    /// There is no usable Redis at the address at the moment. It can be tried again (exit code 69).
     #[error("store not usable: Redis at {address}: {reason}")]
     Unreachable {
-        /// `host:port`, as the URL has it.
+        /// The hosts and ports in the URL.
         address: String,
         /// Why.
         reason: String,
@@ -60,12 +60,12 @@ pub(super) async fn open(address: Address, options: &RedisOptions) -> Result<Top
         _ => {}
     }
     for (primary, fault) in faults {
-        tracing::warn!(redis = %primary, error = %fault, "one primary cannot be used; its clients have to wait");
+        tracing::warn!(redis = %primary, error = %fault, "a primary cannot be used yet");
     }
     Ok(topology)
 }
 
-/// What is wrong with a primary, if anything is.
+/// What is wrong with a primary, if anything.
 async fn examine(
     topology: &Topology,
     primary: &Arc<Primary>,
@@ -77,51 +77,61 @@ async fn examine(
         let mut connection = dialed.connection;
         let mut pipeline = Pipeline::new();
         pipeline.cmd("INFO").arg("memory");
-        if let Some(tag) = topology.map().tag_at(primary) {
-            let call = SCRIPTS.rights.call(&[&keys::trial(&options.access.key_prefix, tag)], 0, 0);
-            pipeline.add_command(SCRIPTS.rights.with_text(&call));
-        }
+        add_probes(&mut pipeline, topology, primary, &options.access.key_prefix);
         let count = pipeline.len();
         let answers = connection.send_packed_commands(&pipeline, 0, count).await;
         let mut answers = answers.map_err(|error| Fault::from_dial(&error, &at))?.into_iter();
         if answers.next().is_some_and(|info| evicts(&info)) {
             tracing::warn!(
                 redis = %at,
-                "Redis evicts keys when its memory is full, and with them clients and what is pending: \
-                 set maxmemory-policy to noeviction"
+                "Redis evicts keys when its memory is full, which forgets clients and what is pending: set \
+                 maxmemory-policy to noeviction"
             );
         }
-        answers.next().map_or(Ok(()), |refused| check_rights(refused, &at))
+        answers.try_for_each(|refused| check_rights(refused, &at))
     });
     let fault = examined.await.unwrap_or_else(|_| Err(Fault::silent(limit))).err()?;
     Some((primary.clone(), fault))
 }
 
-/// Reads which commands were refused to a script.
+/// Adds commands that do everything that steps do, on keys that belong to no client.
+fn add_probes(pipeline: &mut Pipeline, topology: &Topology, primary: &Primary, prefix: &KeyPrefix) {
+    let map = topology.map();
+    if let Some(tag) = map.tag_for(primary) {
+        let call = SCRIPTS.rights.call(&[&keys::probe(prefix, tag)], 0, 0);
+        pipeline.add_command(SCRIPTS.rights.with_text(&call)).add_command(call);
+    }
+    let directory = keys::nodes(prefix);
+    let owner = map.owner(Slot::of_key(&directory)).and_then(|owner| map.primaries().get(owner));
+    if owner.is_some_and(|owner| std::ptr::eq(Arc::as_ptr(owner), primary)) {
+        pipeline.cmd("EXISTS").arg(&*directory);
+    }
+}
+
+/// Reads which commands a script was refused.
 fn check_rights(answer: Value, at: &Node) -> Result<(), Fault> {
     let refused = answer.extract_error().map_err(|error| Fault::from_redis(&error, at))?;
     let refused: Vec<String> = redis::from_redis_value(refused).unwrap_or_default();
-    // A full server refuses some of them as well, and says so when it matters.
+    // A lack of memory is not a reason not to start.
     let refused: Vec<_> = refused.into_iter().filter(|refused| !refused.contains("OOM ")).collect();
     match refused.first() {
-        Some(first) => Err(Fault::refused(Cause::Denied, format!("a script may not call {first}"))),
+        Some(first) => Err(Fault::refused(Cause::Denied, first.clone())),
         None => Ok(()),
     }
 }
 
-/// Who has to act on a failure.
+/// The error for a fault, by who can fix it.
 fn connect_error(address: &str, fault: &Fault, prefix: &KeyPrefix) -> ConnectError {
-    let words = &fault.words;
+    let message = &fault.message;
     if fault.cause != Cause::Denied {
-        return ConnectError::Unreachable { address: address.into(), reason: words.clone() };
+        return ConnectError::Unreachable { address: address.into(), reason: message.clone() };
     }
-    let lacks_right = words.starts_with("NOPERM") || words.starts_with("a script may not");
-    let rule = if lacks_right {
+    let rule = if fault.is_lack_of_rights() {
         format!(". This ACL rule is enough: {} {COMMANDS}", patterns(prefix))
     } else {
         String::new()
     };
-    ConnectError::Configuration(format!("Redis at {address}: {words}{rule}"))
+    ConnectError::Configuration(format!("Redis at {address}: {message}{rule}"))
 }
 
 /// The key patterns of the ACL rule.

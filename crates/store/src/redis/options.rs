@@ -1,18 +1,18 @@
-//! What an operator sets about the way to Redis, besides the URL.
+//! Options of the store in Redis, besides the URL.
 
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
-/// The longest [`KeyPrefix`], in bytes. Every client and every stored message pays for it in Redis's memory.
+/// The longest [`KeyPrefix`] in bytes. Redis stores it with every client and every message.
 pub const KEY_PREFIX_LEN_MAX: usize = 32;
 
-/// What a store in Redis depends on, besides its URL.
+/// Options of the store in Redis.
 #[derive(Debug, Clone)]
 pub struct RedisOptions {
-    /// The record of a client that was not seen for so long expires (PROTOCOL.md section 1.10). Default 90
-    /// days, resolution 1 ms.
+    /// The record of a client that has not connected for this long expires (PROTOCOL.md section 1.10). Default 90 days,
+    /// resolution 1 ms.
     pub uaid_idle: Duration,
-    /// A step that takes longer fails with [`crate::StoreError::Unavailable`]. A connection on which nothing is
-    /// answered for so long is given up. Default 3 s.
+    /// A step that takes longer fails with [`crate::StoreError::Unavailable`], and a connection on which nothing is answered
+    /// for this long is replaced. Default 3 s.
     pub step_timeout: Duration,
     /// How the servers are reached.
     pub access: Access,
@@ -21,16 +21,16 @@ pub struct RedisOptions {
 /// How Redis servers are reached.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// One attempt to connect may take so long, with TLS, authentication and a first write. Default 2 s.
+    /// Time limit for one connection to be made, with TLS, authentication and a first write. Default 2 s.
     pub connect_timeout: Duration,
-    /// The user to authenticate as. Default: that of the URL, if it has one.
+    /// The user to authenticate as. Default: the user in the URL, if there is one.
     pub user: Option<String>,
-    /// A file with the password and perhaps a line end. It is read for each connection, so that a password can be
-    /// replaced while the node runs. Default: the password of the URL, if it has one.
+    /// A file with the password, with or without a line end. It is read for each connection, so that the password can be
+    /// replaced at any time. Default: the password in the URL, if there is one.
     pub password_file: Option<PathBuf>,
-    /// The files for TLS, with a URL that asks for it.
+    /// The files for TLS. They are not used without a URL for TLS.
     pub tls: TlsFiles,
-    /// What the name of every key begins with. Default: nothing.
+    /// The beginning of the name of every key. Default: empty.
     pub key_prefix: KeyPrefix,
 }
 
@@ -39,11 +39,11 @@ pub struct Access {
 pub struct TlsFiles {
     /// The certificate authorities to trust. Default: those of the operating system.
     pub ca: Option<PathBuf>,
-    /// The certificate, or the chain, that this side shows, and its key. Default: none is shown.
+    /// The certificate that this side presents. Default: none.
     pub identity: Option<TlsIdentity>,
 }
 
-/// What this side of a TLS connection shows.
+/// A certificate that this side presents.
 #[derive(Debug, Clone)]
 pub struct TlsIdentity {
     /// The certificate or the chain.
@@ -74,23 +74,23 @@ impl Default for Access {
     }
 }
 
-/// What the names of all keys begin with, so that several clusters of nodes can share one Redis.
+/// The beginning of the name of every key, so that several clusters of nodes can share one Redis.
 ///
-/// Up to [`KEY_PREFIX_LEN_MAX`] visible ASCII characters without braces, which mark hash tags, and without `*?[]\`,
-/// which mean something in the key patterns of an ACL rule.
+/// Up to [`KEY_PREFIX_LEN_MAX`] visible ASCII characters except braces, which mark hash tags, and `*?[]\`, which have a
+/// meaning in key patterns of ACL rules.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct KeyPrefix {
     bytes: [u8; KEY_PREFIX_LEN_MAX],
     len: usize,
 }
 
-/// A text is no [`KeyPrefix`].
+/// A text cannot be a [`KeyPrefix`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not up to {KEY_PREFIX_LEN_MAX} visible ASCII characters without {{}}*?[]\\")]
+#[error("must be up to {KEY_PREFIX_LEN_MAX} visible ASCII characters except {{}}*?[]\\")]
 pub struct InvalidKeyPrefix;
 
 impl KeyPrefix {
-    /// The prefix as it is written in front of a key.
+    /// The bytes in front of a key.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_is_visible_ascii_without_what_redis_gives_a_meaning() {
+    fn a_prefix_has_no_characters_with_a_meaning_in_redis() {
         for text in ["", "beckon:", "a/b-c.d_e", &"x".repeat(KEY_PREFIX_LEN_MAX)] {
             assert_eq!(text.parse::<KeyPrefix>().map(|prefix| prefix.to_string()), Ok(text.to_owned()));
         }

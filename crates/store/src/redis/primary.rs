@@ -1,6 +1,6 @@
-//! One primary, and what all links of this process to it know of it.
+//! One primary, and what all links of this process share about it.
 
-use super::{address::Node, fault::Fault, pace::Pace};
+use super::{address::Node, backoff::Backoff, fault::Fault};
 use std::{
     fmt,
     sync::{Mutex, PoisonError},
@@ -8,38 +8,38 @@ use std::{
 };
 use tokio::{sync, time::Instant};
 
-/// How long a primary counts as failing after it has refused a step for a reason that only its own answers tell.
-const COMPLAINT_LIFETIME: Duration = Duration::from_secs(10);
+/// How long a primary counts as failing after it has refused a step for a reason such as a lack of memory.
+const DEGRADED_TIME: Duration = Duration::from_secs(10);
 
-/// A difference from the expected time of more than this is a jump of the primary's clock.
+/// The clock of a primary has jumped if it differs from the expected time by more than this.
 const CLOCK_JUMP_MIN: Duration = Duration::from_secs(2);
 
-/// A clock that is read over a slower round trip is not known well enough: the moment is known to half of it.
+/// A reading of the clock is ignored if the round trip took longer: it is only as exact as half of that.
 const READING_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// A primary: a server that takes writes.
+/// A server that accepts writes.
 #[derive(Debug)]
 pub(super) struct Primary {
     at: Option<Node>,
     clock: Mutex<Option<Reading>>,
-    complaint: Mutex<Option<(Instant, Fault)>>,
+    degradation: Mutex<Option<(Instant, Fault)>>,
     outage: Mutex<Outage>,
-    /// Held while a link connects, and while it waits for the next attempt: there is one at a time in this process.
-    attempts: sync::Mutex<Pace>,
+    /// Held by the link that connects, also between its attempts, so that one link of the process tries at a time.
+    attempts: sync::Mutex<Backoff>,
 }
 
-/// Whether the links without a connection can get one.
+/// Whether links without a connection can get one.
 #[derive(Debug, Clone, Default)]
 enum Outage {
     #[default]
     None,
-    /// Not now. Steps may wait for it.
-    Young(Fault),
-    /// Not for a while. Steps are refused.
-    Old(Fault),
+    /// Not at the moment. Steps wait for it.
+    Recent(Fault),
+    /// Not for longer than a step may wait. Steps are refused.
+    Lasting(Fault),
 }
 
-/// The primary's time at a moment of this process.
+/// The primary's time at one moment of this process's clock.
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     at: Instant,
@@ -47,24 +47,24 @@ struct Reading {
 }
 
 impl Primary {
-    /// A primary at this address, or at the one that the Sentinels know.
+    /// A primary at this address, or without one at the address that the Sentinels name.
     pub(super) fn new(at: Option<Node>) -> Self {
         Self {
             at,
             clock: Mutex::default(),
-            complaint: Mutex::default(),
+            degradation: Mutex::default(),
             outage: Mutex::default(),
             attempts: sync::Mutex::default(),
         }
     }
 
-    /// Where it is, unless only the Sentinels know.
+    /// Its address, unless the Sentinels have to be asked.
     pub(super) fn node(&self) -> Option<&Node> {
         self.at.as_ref()
     }
 
-    /// Learns that it had this time, since the Unix epoch, at some moment between two of this process. Returns by how
-    /// much its clock has jumped forward or back, in milliseconds, if it has.
+    /// Learns the primary's time, given since the Unix epoch, which it read between two moments of this process. Returns
+    /// by how many milliseconds its clock has jumped, forward or back, if it has.
     pub(super) fn learn_time(&self, sent: Instant, received: Instant, time: Duration) -> Option<i64> {
         let round_trip = received.saturating_duration_since(sent);
         if round_trip > READING_TIME_MAX {
@@ -78,47 +78,55 @@ impl Primary {
         (jump > CLOCK_JUMP_MIN).then_some(if time > expected { millis } else { -millis })
     }
 
-    /// The turn to connect to it, with the pace of the attempts.
-    pub(super) async fn turn(&self) -> sync::MutexGuard<'_, Pace> {
+    /// Waits for the turn to connect.
+    pub(super) async fn dial_turn(&self) -> sync::MutexGuard<'_, Backoff> {
         self.attempts.lock().await
     }
 
-    /// A link has lost its connection, or got none. `is_old` is whether steps should be refused from now on. Returns
-    /// whether the reason is news.
-    pub(super) fn failed(&self, fault: &Fault, is_old: bool) -> bool {
+    /// A link has lost its connection or could not connect. With `is_lasting` steps are refused from now on. Returns
+    /// whether the cause is a new one.
+    pub(super) fn failed(&self, fault: &Fault, is_lasting: bool) -> bool {
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         let known = match &*outage {
             Outage::None => None,
-            Outage::Young(known) | Outage::Old(known) => Some(known.cause),
+            Outage::Recent(known) | Outage::Lasting(known) => Some(known.cause),
         };
-        *outage = if is_old { Outage::Old(fault.clone()) } else { Outage::Young(fault.clone()) };
+        *outage = if is_lasting { Outage::Lasting(fault.clone()) } else { Outage::Recent(fault.clone()) };
         known != Some(fault.cause)
     }
 
-    /// A link has connected to it. Returns whether that is news.
+    /// A link has connected. Returns whether that ends an outage.
     pub(super) fn succeeded(&self) -> bool {
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         !matches!(std::mem::take(&mut *outage), Outage::None)
     }
 
-    /// Why links without a connection refuse steps, if they do.
-    pub(super) fn refusal(&self) -> Option<Fault> {
+    /// Why the last attempt to connect failed, if it did.
+    pub(super) fn outage(&self) -> Option<Fault> {
         match &*self.outage.lock().unwrap_or_else(PoisonError::into_inner) {
-            Outage::None | Outage::Young(_) => None,
-            Outage::Old(fault) => Some(fault.unsent()),
+            Outage::None => None,
+            Outage::Recent(fault) | Outage::Lasting(fault) => Some(fault.unsent()),
         }
     }
 
-    /// Remembers that it refused a step.
-    pub(super) fn complain(&self, fault: Fault, now: Instant) {
-        *self.complaint.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, fault));
+    /// Why links without a connection refuse steps, if they do.
+    pub(super) fn refusal(&self) -> Option<Fault> {
+        match &*self.outage.lock().unwrap_or_else(PoisonError::into_inner) {
+            Outage::None | Outage::Recent(_) => None,
+            Outage::Lasting(fault) => Some(fault.unsent()),
+        }
     }
 
-    /// Why it refused a step within the last [`COMPLAINT_LIFETIME`], if it has.
-    pub(super) fn complaint(&self, now: Instant) -> Option<Fault> {
-        let complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (since, fault) = complaint?;
-        (now.saturating_duration_since(since) < COMPLAINT_LIFETIME).then_some(fault)
+    /// Remembers that the primary has refused a step.
+    pub(super) fn mark_degraded(&self, fault: Fault, now: Instant) {
+        *self.degradation.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, fault));
+    }
+
+    /// Why the primary has refused a step within the last [`DEGRADED_TIME`], if it has.
+    pub(super) fn degraded(&self, now: Instant) -> Option<Fault> {
+        let degradation = self.degradation.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (since, fault) = degradation?;
+        (now.saturating_duration_since(since) < DEGRADED_TIME).then_some(fault)
     }
 }
 
@@ -126,7 +134,7 @@ impl fmt::Display for Primary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.at {
             Some(node) => node.fmt(f),
-            None => f.write_str("the primary that the Sentinels name"),
+            None => f.write_str("the primary of the Sentinels"),
         }
     }
 }
@@ -137,7 +145,7 @@ mod tests {
     use crate::Cause;
 
     #[test]
-    fn an_outage_is_news_once_per_cause_and_refuses_steps_when_it_is_old() {
+    fn an_outage_is_new_once_per_cause_and_refuses_steps_when_it_lasts() {
         let primary = Primary::new(None);
         let (gone, loading) = (Fault::lost("reset".into()), Fault::refused(Cause::Loading, "LOADING"));
         assert!(!primary.succeeded(), "there was no outage");
@@ -149,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_of_its_clock_is_noticed_and_a_slow_answer_is_none() {
+    fn a_jump_of_the_clock_is_noticed_and_a_slow_answer_is_ignored() {
         let primary = Primary::new(None);
         let start = super::super::dial::now();
         let at = |ms| start + Duration::from_millis(ms);
@@ -160,20 +168,20 @@ mod tests {
         assert_eq!(
             learn(6000, 10_000, 1_010_000),
             None,
-            "it may have been read at the end of the round trip"
+            "it may have been read at any time of the round trip"
         );
         assert_eq!(learn(9001, 9001, 1_069_000), Some(60_000), "forward");
         assert_eq!(learn(9001, 9001, 1_009_000), Some(-60_000), "and back");
     }
 
     #[test]
-    fn a_complaint_is_remembered_for_a_while() {
+    fn a_refusal_is_remembered_for_a_while() {
         let primary = Primary::new(None);
         let start = super::super::dial::now();
-        assert_eq!(primary.complaint(start), None);
+        assert_eq!(primary.degraded(start), None);
         let fault = Fault::refused(Cause::Full, "OOM");
-        primary.complain(fault.clone(), start);
-        assert_eq!(primary.complaint(start + COMPLAINT_LIFETIME - Duration::from_millis(1)), Some(fault));
-        assert_eq!(primary.complaint(start + COMPLAINT_LIFETIME), None);
+        primary.mark_degraded(fault.clone(), start);
+        assert_eq!(primary.degraded(start + DEGRADED_TIME - Duration::from_millis(1)), Some(fault));
+        assert_eq!(primary.degraded(start + DEGRADED_TIME), None);
     }
 }

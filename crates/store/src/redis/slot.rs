@@ -1,4 +1,4 @@
-//! The hash slots of a Redis Cluster: which part of the keys a key belongs to.
+//! The hash slots of a Redis Cluster.
 
 /// The number of hash slots.
 pub(super) const SLOTS: usize = 16384;
@@ -8,12 +8,12 @@ pub(super) const SLOTS: usize = 16384;
 pub(super) struct Slot(u16);
 
 impl Slot {
-    /// The slot of this number. `None` if there is no such slot.
+    /// The slot with this number, if there is one.
     pub(super) fn new(number: u64) -> Option<Self> {
         u16::try_from(number).ok().filter(|&number| usize::from(number) < SLOTS).map(Self)
     }
 
-    /// The slot of a key: of its hash tag, if it has one, and otherwise of all of it.
+    /// The slot of a key: of its hash tag if it has one, otherwise of the whole key.
     pub(super) fn of_key(key: &[u8]) -> Self {
         Self(crc16(tag(key).unwrap_or(key)) % SLOTS as u16)
     }
@@ -24,7 +24,7 @@ impl Slot {
     }
 }
 
-/// What is between the first `{` and the next `}`, unless that is nothing.
+/// The text between the first `{` and the next `}`, if it is not empty.
 fn tag(key: &[u8]) -> Option<&[u8]> {
     let start = key.iter().position(|&byte| byte == b'{')? + 1;
     let len = key.get(start..)?.iter().position(|&byte| byte == b'}')?;
@@ -59,7 +59,7 @@ mod tests {
 
     /// From `CLUSTER KEYSLOT` of Redis 7.0; 0x31c3 is in the specification.
     #[test]
-    fn slots_are_those_that_redis_computes() {
+    fn slots_are_the_same_as_those_of_redis() {
         assert_eq!(crc16(b"123456789"), 0x31c3);
         for (key, slot) in [
             ("123456789", 12739),
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_beyond_the_last_slot_is_no_slot() {
+    fn there_is_no_slot_beyond_the_last_one() {
         assert_eq!(Slot::new(16383).map(Slot::index), Some(16383));
         assert_eq!(Slot::new(16384), None);
         assert_eq!(Slot::new(65536), None);

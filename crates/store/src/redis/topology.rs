@@ -1,21 +1,21 @@
-//! Which servers are the primaries, and which of them has a slot.
+//! Which servers are the primaries, and which slots each of them serves.
 //!
-//! What is known is shared by all links of the process, and read again when a link says that it is out of date:
+//! All links of the process share one topology:
 //!
 //! * one server: it is the primary, and its name is resolved for each connection;
-//! * Sentinel: a Sentinel is asked for each connection;
-//! * Redis Cluster: any node is asked for all slots, when a slot was not where it was looked for, a primary could not be
-//!   reached, and now and then. One answer of `MOVED` is enough to know where one slot is.
+//! * Sentinel: a Sentinel is asked for the primary for each connection;
+//! * Redis Cluster: a node is asked for all slots after a redirection, after a connection has failed, and once a minute.
+//!   A `MOVED` also updates its slot at once.
 
 mod slots;
 
 use super::{
     address::{Node, Seeds},
+    backoff::{jittered, random},
     dial::{Dialed, Dialer, Mode, now},
     fault::Fault,
     keys,
     options::KeyPrefix,
-    pace::{jittered, random},
     primary::Primary,
     script::SCRIPTS,
     slot::Slot,
@@ -42,19 +42,19 @@ use tokio::{
 
 pub(super) use slots::Map;
 
-/// Time after which the slots are read again, whether a link has asked for it or not.
+/// The slots are read again after this time even if no link asks for it.
 const READ_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Time between two readings that links ask for.
+/// The shortest time between two readings.
 const READ_PAUSE: Duration = Duration::from_secs(1);
 
-/// Nodes that are asked in one reading. With more dead ones among them than this the next reading asks others.
+/// Most nodes that are asked in one reading. They are chosen at random each time.
 const ASKED_MAX: usize = 16;
 
-/// Time after which the next node is asked as well, while one does not answer.
+/// Another node is asked if there is no answer after this time.
 const ASK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What is known of the servers.
+/// The primaries and their slots.
 #[derive(Debug)]
 pub(super) struct Topology {
     shared: Arc<Shared>,
@@ -68,7 +68,7 @@ struct Shared {
     dialer: Dialer,
     prefix: KeyPrefix,
     map: RwLock<Arc<Map>>,
-    /// Grows with each other map.
+    /// Increases whenever the map changes.
     version: AtomicU64,
     outdated: Notify,
 }
@@ -97,41 +97,42 @@ impl Topology {
         Ok(Self { shared, _reader: reader })
     }
 
-    /// The present map.
+    /// The current map.
     pub(super) fn map(&self) -> Arc<Map> {
         self.shared.map()
     }
 
-    /// A number that is another one when the map is another one.
+    /// A number that changes with the map.
     pub(super) fn version(&self) -> u64 {
         self.shared.version.load(Ordering::Acquire)
     }
 
-    /// A link has found that the map is out of date, or that a primary cannot be reached.
-    pub(super) fn mark_outdated(&self) {
+    /// Asks for the slots to be read again: the map may be out of date, or a primary cannot be reached.
+    pub(super) fn request_refresh(&self) {
         self.shared.outdated.notify_one();
     }
 
-    /// A node said that this slot is at that node. The rest of the map is read soon.
+    /// A redirection has shown where a slot is now. The other slots are read again soon.
     pub(super) fn moved(&self, slot: Slot, to: &Node) {
         self.shared.change(|map| map.with_slot(slot, to));
-        self.mark_outdated();
+        self.request_refresh();
     }
 
-    /// Connects to a primary and makes sure that it takes writes, unless it is only full or waits for replicas.
+    /// Connects to a primary and checks that it accepts writes. One that lacks memory or replicas is accepted as well,
+    /// because steps that only read or remove can still succeed.
     pub(super) async fn dial(&self, primary: &Primary) -> Result<(Node, Dialed), Fault> {
         let at = self.locate(primary).await?;
-        let check = self.check(primary).map(|(call, _)| SCRIPTS.check.with_text(&call));
+        let check = self.check_call(primary).map(|(call, _)| SCRIPTS.check.with_text(&call));
         let dialed = self.shared.dialer.dial(&at, check).await?;
-        self.shared.ensure_fit(&at, dialed.mode)?;
+        self.shared.check_mode(&at, dialed.mode)?;
         if let Some((sent, answer, received)) = &dialed.answer {
             match answer.clone().extract_error() {
                 Ok(time) => learn_time(primary, *sent, &time, *received),
                 Err(error) => {
                     let fault = Fault::from_redis(&error, &at);
                     match fault.cause {
-                        Cause::Full | Cause::NotDurable => primary.complain(fault, *received),
-                        Cause::Cluster => self.mark_outdated(),
+                        Cause::Full | Cause::NotDurable => primary.mark_degraded(fault, *received),
+                        Cause::Cluster => self.request_refresh(),
                         _ => return Err(fault),
                     }
                 }
@@ -140,10 +141,10 @@ impl Topology {
         Ok((at, dialed))
     }
 
-    /// The call that makes sure that a primary takes writes, and answers its time; and the slot of its key. A node of a
-    /// Redis Cluster can be asked only for a slot that it has.
-    pub(super) fn check(&self, primary: &Primary) -> Option<(Cmd, Slot)> {
-        let key = keys::check(&self.shared.prefix, self.map().tag_at(primary)?);
+    /// The call that writes to a primary and returns its time, and the slot of its key. `None` for a node of a Redis
+    /// Cluster that serves no slot.
+    pub(super) fn check_call(&self, primary: &Primary) -> Option<(Cmd, Slot)> {
+        let key = keys::check(&self.shared.prefix, self.map().tag_for(primary)?);
         let mut call = SCRIPTS.check.call(&[&key], 1, 8);
         call.arg(keys::CHECK_LIFETIME.as_millis() as u64);
         Some((call, Slot::of_key(&key)))
@@ -162,7 +163,7 @@ impl Shared {
         self.map.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Puts another map in place, unless there is nothing to change.
+    /// Replaces the map, unless there is nothing to change.
     fn change(&self, change: impl FnOnce(&Map) -> Option<Map>) {
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(other) = change(&map) {
@@ -171,8 +172,8 @@ impl Shared {
         }
     }
 
-    /// Whether a server of this kind is one that the URL can name.
-    fn ensure_fit(&self, at: &Node, mode: Option<Mode>) -> Result<(), Fault> {
+    /// Checks that the URL is for this kind of server.
+    fn check_mode(&self, at: &Node, mode: Option<Mode>) -> Result<(), Fault> {
         let use_instead = match (&self.seeds, mode) {
             (_, None)
             | (Seeds::Cluster(_), Some(Mode::Cluster))
@@ -186,12 +187,12 @@ impl Shared {
         Err(Fault::refused(Cause::Denied, format!("{at} {use_instead}")))
     }
 
-    /// Reads the slots of a Redis Cluster when they are out of date, and now and then.
+    /// Reads the slots of a Redis Cluster when a link asks for it, and regularly.
     async fn keep_reading(self: Arc<Self>) {
         loop {
             let _ = timeout(jittered(READ_INTERVAL, random()), self.outdated.notified()).await;
             if let Err(fault) = self.read_slots().await {
-                tracing::warn!(error = %fault, "the nodes of the Redis Cluster do not say who has the slots");
+                tracing::warn!(error = %fault, "the slots of the Redis Cluster cannot be read");
             }
             sleep(jittered(READ_PAUSE, random())).await;
         }
@@ -210,11 +211,11 @@ impl Shared {
     async fn slots_of(&self, node: Node) -> Result<Vec<slots::Range>, Fault> {
         let command = redis::cmd("CLUSTER").arg("SLOTS").take();
         let Dialed { mode, answer, .. } = self.dialer.dial(&node, Some(command)).await?;
-        self.ensure_fit(&node, mode)?;
+        self.check_mode(&node, mode)?;
         let (_, answer, _) = answer.unwrap_or_else(|| (now(), Value::Nil, now()));
         let slots = answer.extract_error().map_err(|error| Fault::from_redis(&error, &node))?;
         slots::read(&slots, &node)
-            .ok_or_else(|| Fault::refused(Cause::Cluster, format!("{node} knows of no slots")))
+            .ok_or_else(|| Fault::refused(Cause::Cluster, format!("{node} does not know any slots")))
     }
 
     /// Asks the Sentinels where the primary is.
@@ -234,7 +235,7 @@ impl Shared {
     }
 }
 
-/// Learns a primary's time from the answer to the check, or to `TIME`.
+/// Learns a primary's time from an answer to `TIME`.
 pub(super) fn learn_time(
     primary: &Primary,
     sent: tokio::time::Instant,
@@ -244,12 +245,12 @@ pub(super) fn learn_time(
     let Ok((seconds, micros)) = redis::from_redis_value::<(u64, u64)>(answer.clone()) else { return };
     let time = Duration::from_secs(seconds) + Duration::from_micros(micros);
     if let Some(jump_ms) = primary.learn_time(sent, received, time) {
-        tracing::warn!(redis = %primary, jump_ms, "the clock of Redis has jumped: keep it in step with NTP");
+        tracing::warn!(redis = %primary, jump_ms, "the clock of Redis has jumped; synchronize it with NTP");
     }
 }
 
-/// Asks nodes one after the other, each a little later than the one before, and returns the first answer. Without
-/// one, the error is what the last of them did, unless one of them refused this user.
+/// Asks nodes, each a little later than the one before, and returns the first answer. If all fail, the error is that of
+/// the last one, or of one that refused the user.
 async fn first_answer<'a, T>(
     nodes: Vec<Node>,
     ask: impl Fn(Node) -> BoxFuture<'a, Result<T, Fault>>,
@@ -282,7 +283,7 @@ fn shuffled(nodes: impl IntoIterator<Item = Node>) -> Vec<Node> {
     nodes
 }
 
-/// Nodes of both, in turn: those that are known may all be gone, and the names of the others may lead nowhere.
+/// Nodes of both lists in turn, because all nodes of either list may be gone.
 fn mixed(some: Vec<Node>, others: Vec<Node>) -> Vec<Node> {
     let mut nodes = Vec::new();
     let (mut some, mut others) = (some.into_iter(), others.into_iter());
@@ -306,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_node_that_answers_nothing_delays_the_answer_by_one_interval() {
+    async fn a_silent_node_delays_the_answer_by_one_interval() {
         let start = now();
         let answer = first_answer(vec![node(1), node(2)], |node| match node.port {
             1 => std::future::pending().boxed(),
@@ -317,13 +318,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_node_that_refuses_the_user_counts_more_than_one_that_is_not_there() {
+    async fn the_error_is_that_of_a_node_that_refuses_the_user_if_there_is_one() {
         let ask = |node: Node| {
             let cause = if node.port == 2 { Cause::Denied } else { Cause::Unreachable };
             std::future::ready(Err::<(), _>(Fault::refused(cause, node.to_string()))).boxed()
         };
         let fault = first_answer(vec![node(1), node(2), node(3)], ask).await.unwrap_err();
-        assert_eq!((fault.cause, fault.words.as_str()), (Cause::Denied, "h:2"));
+        assert_eq!((fault.cause, fault.message.as_str()), (Cause::Denied, "h:2"));
         assert_eq!(first_answer(Vec::new(), ask).await.unwrap_err().cause, Cause::Unreachable);
     }
 

@@ -5,6 +5,8 @@ mod embedded;
 mod outage;
 mod random_steps;
 mod redis;
+mod redis_access;
+mod redis_links;
 mod redis_messages;
 
 use std::{

@@ -8,18 +8,18 @@ use super::super::{
 use redis::Value;
 use std::{ops::RangeInclusive, sync::Arc};
 
-/// In place of a primary's number: no primary has the slot.
+/// In place of a primary's number: no primary serves the slot.
 const NO_PRIMARY: u16 = u16::MAX;
 
-/// Who has which slot.
+/// Which primary serves which slot.
 #[derive(Debug, Clone)]
 pub(in super::super) struct Map {
     primaries: Vec<Arc<Primary>>,
-    /// For each slot the number of its primary.
+    /// The number of the primary of each slot.
     owners: Vec<u16>,
 }
 
-/// Slots in a row that one primary has.
+/// Consecutive slots of one primary.
 pub(super) type Range = (RangeInclusive<usize>, Node);
 
 impl Default for Map {
@@ -29,41 +29,41 @@ impl Default for Map {
 }
 
 impl Map {
-    /// One primary has all slots.
+    /// One primary that serves all slots.
     pub(super) fn of_one(primary: Primary) -> Self {
         Self { primaries: vec![Arc::new(primary)], owners: vec![0; SLOTS] }
     }
 
-    /// All primaries; their numbers are their places here.
+    /// All primaries. The number of a primary is its index.
     pub(in super::super) fn primaries(&self) -> &[Arc<Primary>] {
         &self.primaries
     }
 
-    /// The number of the primary that has a slot, if one has it.
+    /// The number of the primary that serves a slot, if there is one.
     pub(in super::super) fn owner(&self, slot: Slot) -> Option<usize> {
         self.owners.get(slot.index()).copied().filter(|&owner| owner != NO_PRIMARY).map(usize::from)
     }
 
-    /// Whether there are slots that no primary has.
+    /// Whether there are slots that no primary serves.
     pub(in super::super) fn has_gaps(&self) -> bool {
         self.owners.contains(&NO_PRIMARY)
     }
 
-    /// A number whose text is a hash tag of some slot of a primary. `None` for one without slots.
-    pub(in super::super) fn tag_at(&self, primary: &Primary) -> Option<u32> {
+    /// A number that is, as text, a hash tag for one of the slots of a primary. `None` if the primary serves none.
+    pub(in super::super) fn tag_for(&self, primary: &Primary) -> Option<u32> {
         let number = self.primaries.iter().position(|known| std::ptr::eq(Arc::as_ptr(known), primary))?;
         let number = u16::try_from(number).ok()?;
         if !self.owners.contains(&number) {
             return None;
         }
-        // Each slot is met about once in as many numbers as there are slots; twenty times as many miss none.
+        // A number hits a given slot with a probability of one in 16384, so this many numbers miss none.
         (0..20 * SLOTS as u32).find(|tag| {
             let slot = Slot::of_key(tag.to_string().as_bytes());
             self.owners.get(slot.index()) == Some(&number)
         })
     }
 
-    /// The map that these ranges make, if it is another one. A primary that was known is the same one.
+    /// The map for these ranges, if it differs. Primaries that were known are kept.
     pub(super) fn with_ranges(&self, ranges: &[Range]) -> Option<Self> {
         let mut map = Self::default();
         for (slots, node) in ranges {
@@ -75,7 +75,7 @@ impl Map {
         (!map.is_same(self)).then_some(map)
     }
 
-    /// The map with one slot at this node, if it is another one.
+    /// The map with one slot at this node, if it differs.
     pub(super) fn with_slot(&self, slot: Slot, node: &Node) -> Option<Self> {
         if self.owner(slot).and_then(|owner| self.primaries[owner].node()) == Some(node) {
             return None;
@@ -93,7 +93,7 @@ impl Map {
             self.primaries.push(primary.unwrap_or_else(|| Arc::new(Primary::new(Some(node.clone())))));
             self.primaries.len() - 1
         });
-        // There are no more primaries than slots.
+        // There are never more primaries than slots.
         u16::try_from(number).unwrap_or(NO_PRIMARY)
     }
 
@@ -102,7 +102,7 @@ impl Map {
             let owner = map.owners.get(slot).copied().map(usize::from)?;
             map.primaries.get(owner)?.node().cloned()
         };
-        // The numbers may differ; mostly they do not.
+        // The order of the primaries may differ, but rarely does.
         let same_numbers = self.owners == other.owners
             && self.primaries.len() == other.primaries.len()
             && self.primaries.iter().zip(&other.primaries).all(|(a, b)| a.node() == b.node());
@@ -110,15 +110,14 @@ impl Map {
     }
 }
 
-/// Reads the answer to `CLUSTER SLOTS` of a node. `None` if it knows no slots.
+/// Reads the answer to `CLUSTER SLOTS`. `None` if it contains no slots.
 pub(super) fn read(answer: &Value, asked: &Node) -> Option<Vec<Range>> {
     let Value::Array(ranges) = answer else { return None };
     let ranges: Vec<_> = ranges.iter().filter_map(|range| read_range(range, asked)).collect();
     (!ranges.is_empty()).then_some(ranges)
 }
 
-/// Reads the first slot, the last slot and the primary; replicas follow. The primary is its preferred name or number,
-/// its port, its id and more.
+/// Reads the first slot, the last slot and the primary: its preferred host, its port, its id and more. Replicas follow.
 fn read_range(range: &Value, asked: &Node) -> Option<Range> {
     let Value::Array(parts) = range else { return None };
     let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = &parts[..] else { return None };
@@ -126,7 +125,7 @@ fn read_range(range: &Value, asked: &Node) -> Option<Range> {
     let host = match host {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?,
         Value::SimpleString(text) => text,
-        // Unknown to itself: it is where it was reached.
+        // The node does not know its host, which is the one that was asked.
         _ => "",
     };
     let slot = |number: &i64| u64::try_from(*number).ok().and_then(Slot::new).map(Slot::index);
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_say_who_has_a_slot_and_gaps_belong_to_no_primary() {
+    fn a_range_belongs_to_its_primary_and_a_gap_to_none() {
         let map = two();
         assert_eq!(owner(&map, 99), Some(&node(1)));
         assert_eq!(owner(&map, 100), None);
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_primary_that_stays_is_the_same_and_the_same_ranges_are_no_change() {
+    fn known_primaries_are_kept_and_equal_ranges_change_nothing() {
         let map = two();
         assert!(map.with_ranges(&[(200..=16383, node(2)), (0..=99, node(1))]).is_none(), "in another order");
         let later = map.with_ranges(&[(0..=199, node(3)), (200..=16383, node(2))]).unwrap();
@@ -175,25 +174,25 @@ mod tests {
     }
 
     #[test]
-    fn one_slot_can_move_also_to_a_node_that_was_unknown() {
+    fn one_slot_can_move_even_to_an_unknown_node() {
         let map = two();
-        assert!(map.with_slot(slot(5), &node(1)).is_none(), "it is there");
+        assert!(map.with_slot(slot(5), &node(1)).is_none(), "it is there already");
         let map = map.with_slot(slot(5), &node(2)).unwrap().with_slot(slot(6), &node(9)).unwrap();
         assert_eq!([4, 5, 6].map(|slot| owner(&map, slot).unwrap().port), [1, 2, 9]);
     }
 
     #[test]
-    fn a_tag_leads_to_a_slot_of_the_primary() {
+    fn a_tag_hashes_to_a_slot_of_the_primary() {
         let map = two().with_slot(slot(150), &node(9)).unwrap();
         for (number, primary) in map.primaries().iter().enumerate() {
-            let tag = map.tag_at(primary).unwrap();
+            let tag = map.tag_for(primary).unwrap();
             assert_eq!(map.owner(Slot::of_key(format!("x{{{tag}}}").as_bytes())), Some(number));
         }
-        assert_eq!(map.tag_at(&Primary::new(Some(node(1)))), None, "not of this map");
+        assert_eq!(map.tag_for(&Primary::new(Some(node(1)))), None, "not of this map");
     }
 
     #[test]
-    fn what_a_node_says_of_the_slots_is_read() {
+    fn the_answer_to_cluster_slots_is_read() {
         let int = Value::Int;
         let text = |text: &str| Value::BulkString(text.into());
         let range = |first, last, host: Value, port| {
