@@ -156,9 +156,11 @@ impl Row {
                 self.sent.is_some_and(|sent| !sent.is_acknowledged && now.since(sent.at) >= wait)
             }),
         };
+        let is_unregistering = steps.is_unregistering(self.id);
         if self.known > sequence {
             // A later write has been sent; the snapshot shows what was pending before it.
-            let sent = self.sent.filter(|sent| !sent.is_acknowledged && matches!(reason, Reason::Hello))?;
+            let is_repeated = matches!(reason, Reason::Hello) && !is_unregistering;
+            let sent = self.sent.filter(|sent| is_repeated && !sent.is_acknowledged)?;
             return Some(self.send(now, sent.version));
         }
         self.known = sequence;
@@ -167,7 +169,7 @@ impl Row {
             return None;
         };
         let is_removed = |ack: &Ack| ack.channel == self.id && removes(ack, version);
-        if steps.is_unregistering(self.id) || steps.is_acknowledging(is_removed) {
+        if is_unregistering || steps.is_acknowledging(is_removed) {
             // It must not be sent now, and its retry is not due soon either.
             if let Some(sent) = &mut self.sent {
                 sent.at = now;

@@ -128,6 +128,14 @@ fn an_unregister_that_failed_but_was_performed_ends_the_channel() {
 }
 
 #[test]
+fn a_repeated_hello_sends_nothing_for_a_channel_that_is_being_unregistered() {
+    let mut talk = Talk::greeted(&[(X, None)]);
+    talk.check(&[text(HELLO), update(X, 1, 11)], &[look(), notified(&[(X, 1)])]);
+    talk.check(&[text(&unregister_text(X))], &[]);
+    talk.check(&[looked(10, &[(X, None)])], &[hello_reply(A), remove_step(X)]);
+}
+
+#[test]
 fn a_delivery_before_the_register_reply_is_looked_up_after_it() {
     Talk::greeted(&[])
         .check(&[text(&register_text(X)), update(X, 2, 11)], &[add_step(X)])

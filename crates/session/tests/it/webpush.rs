@@ -6,5 +6,4 @@ mod channels;
 mod delivery;
 mod ending;
 mod hello;
-mod simulation;
 pub(crate) mod talk;

@@ -1,62 +1,98 @@
-//! The sentences of the store's trait for SimplePush, as short as they can be said.
+//! The sentences of the trait `Store`, as short as they can be written.
 
 use beckon_session::{Outcome, Step};
 use beckon_types::{
-    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, Dialect, Hello, HelloOutcome, KeyId,
-    Listed, NotOwner, Presence, PutVersionOutcome, Sequence, Snapshot, Spelling, Uaid, Version,
+    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, Dialect, Fetch, Hello, HelloOutcome,
+    KeyId, Listed, Message, Moment, NotOwner, Place, Position, Presence, Sequence, Snapshot, Spelling, Uaid,
+    Version,
 };
 use std::collections::BTreeMap;
 
 #[derive(Debug, Default)]
-pub(crate) struct Record {
-    presence: Option<Presence>,
+pub(super) struct Store {
+    records: BTreeMap<Uaid, Record>,
+    /// The last write. It never starts again, so that the world can distinguish all writes.
     sequence: u64,
-    pub(crate) channels: BTreeMap<ChannelId, Stored>,
+    /// The versions that acknowledgements have removed.
+    pub(super) acknowledged: Vec<Version>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Stored {
-    spelling: Spelling,
-    key: KeyId,
-    pub(crate) pending: Option<Version>,
+struct Record {
+    dialect: Dialect,
+    presence: Option<Presence>,
+    channels: BTreeMap<ChannelId, Registered>,
+    messages: BTreeMap<Position, Stored>,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Store {
-    pub(crate) records: BTreeMap<Uaid, Record>,
-    /// What acknowledgements have removed.
-    pub(crate) acknowledged: Vec<Version>,
+#[derive(Debug)]
+struct Registered {
+    spelling: Spelling,
+    key: KeyId,
+    pending: Option<Version>,
+}
+
+/// A message and when it expires.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) message: Message,
+    expires: Moment,
 }
 
 impl Record {
-    fn snapshot(&self) -> Snapshot {
-        let channels = self.channels.iter();
-        let channels = channels.map(|(id, stored)| Channel {
+    fn new(dialect: Dialect) -> Self {
+        Self { dialect, presence: None, channels: BTreeMap::new(), messages: BTreeMap::new() }
+    }
+
+    fn snapshot(&self, sequence: u64) -> Snapshot {
+        let channels = self.channels.iter().map(|(id, registered)| Channel {
             id: *id,
-            spelling: stored.spelling,
-            pending: stored.pending,
+            spelling: registered.spelling,
+            pending: registered.pending,
         });
-        Snapshot { sequence: Sequence(self.sequence), channels: channels.collect() }
+        Snapshot { sequence: Sequence(sequence), channels: channels.collect() }
+    }
+
+    fn backlog(&self, now: Moment, after: Option<Position>, max: usize) -> Backlog {
+        let behind = self.messages.iter().filter(|(position, _)| Some(**position) > after);
+        let mut living = behind.map(|(_, stored)| stored).filter(|stored| now < stored.expires);
+        let with_ttl_left = |stored: &Stored| {
+            let mut message = stored.message.clone();
+            message.draft.ttl = stored.expires.since(now);
+            message
+        };
+        let messages: Vec<Message> = living.by_ref().take(max).map(with_ttl_left).collect();
+        Backlog { more: living.next().is_some(), messages }
     }
 }
 
 impl Store {
-    pub(crate) fn perform(&mut self, step: Step) -> Outcome {
+    pub(super) fn perform(&mut self, now: Moment, step: Step) -> Outcome {
+        let sequence = self.sequence;
         match step {
-            Step::Hello(hello) => Outcome::Hello(self.hello(&hello)),
-            Step::AddChannel(add) => Outcome::from(self.add(add)),
+            Step::Hello(hello) => self.hello(now, hello).into(),
+            Step::AddChannel(add) => self.add_channel(add).into(),
             Step::RemoveChannel(uaid, presence, channel) => {
                 let owned = self.owned(uaid, presence);
-                let removed = owned.map(|record| record.channels.remove(&channel));
-                removed.map(|_| ()).into()
+                let removed = owned.map(|record| {
+                    record.channels.remove(&channel);
+                    record.messages.retain(|_, stored| stored.message.channel != channel);
+                });
+                removed.into()
             }
             Step::AckVersions(uaid, acks) => {
-                self.ack(uaid, &acks);
+                self.ack_versions(uaid, &acks);
                 Outcome::Done
             }
-            Step::RemoveMessages(..) | Step::Fetch(_) => panic!("{step:?} in SimplePush"),
+            Step::RemoveMessages(uaid, places) => {
+                self.remove_messages(uaid, &places);
+                Outcome::Done
+            }
+            Step::Fetch(Fetch { uaid, presence, after, max }) => {
+                self.owned(uaid, presence).map(|record| record.backlog(now, after, max)).into()
+            }
             Step::Snapshot(uaid, presence) => {
-                Outcome::from(self.owned(uaid, presence).map(|record| record.snapshot()))
+                self.owned(uaid, presence).map(|record| record.snapshot(sequence)).into()
             }
             Step::Release(uaid, presence) => {
                 if let Ok(record) = self.owned(uaid, presence) {
@@ -74,63 +110,109 @@ impl Store {
         self.records.get_mut(&uaid).filter(|record| record.presence == Some(presence)).ok_or(NotOwner)
     }
 
-    fn hello(&mut self, hello: &Hello) -> HelloOutcome {
-        let dialect = Dialect::SimplePush;
-        let Some(listed) = &hello.listed else { return HelloOutcome::ListMissing };
-        if !hello.room {
-            return HelloOutcome::NoRoom;
-        }
-        let empty = *listed == Listed::Channels(Vec::new());
-        let adopted = hello.adopt && empty;
-        if !adopted && !self.records.contains_key(&hello.uaid) {
+    fn hello(&mut self, now: Moment, hello: Hello) -> HelloOutcome {
+        let stored = self.records.get(&hello.uaid).map(|record| record.dialect);
+        let dialect = hello.named.or(stored).unwrap_or(hello.otherwise);
+        let listed = match (dialect, hello.listed) {
+            (Dialect::SimplePush, None) => return HelloOutcome::ListMissing,
+            (Dialect::SimplePush, Some(_)) if !hello.room => return HelloOutcome::NoRoom,
+            (Dialect::SimplePush, Some(listed)) => listed,
+            (Dialect::WebPush, _) => Listed::Channels(Vec::new()),
+        };
+        let is_adopted = stored.is_none() && hello.adopt && listed == Listed::Channels(Vec::new());
+        if stored != Some(dialect) && !is_adopted {
             return HelloOutcome::Unknown { dialect };
         }
-        let record = self.records.entry(hello.uaid).or_default();
-        let registered = match listed {
+        let record = self.records.entry(hello.uaid).or_insert_with(|| Record::new(dialect));
+        let former = record.presence.replace(hello.presence);
+        let is_registered = match listed {
             Listed::Channels(ids) => ids.iter().all(|id| record.channels.contains_key(id)),
             Listed::Impossible => false,
         };
-        let former = record.presence.replace(hello.presence);
-        if registered {
-            let (snapshot, backlog) = (record.snapshot(), Backlog::default());
-            return HelloOutcome::Claimed { dialect, former, snapshot, backlog };
+        if !is_registered {
+            self.records.remove(&hello.uaid);
+            return HelloOutcome::Deleted { former };
         }
-        self.records.remove(&hello.uaid);
-        HelloOutcome::Deleted { former }
+        let backlog = record.backlog(now, None, hello.backlog_max);
+        HelloOutcome::Claimed { dialect, former, snapshot: record.snapshot(self.sequence), backlog }
     }
 
-    fn add(&mut self, add: AddChannel) -> AddChannelOutcome {
+    fn add_channel(&mut self, add: AddChannel) -> AddChannelOutcome {
+        let sequence = Sequence(self.sequence);
         let record = match self.owned(add.uaid, add.presence) {
             Ok(record) => record,
             Err(not_owner) => return AddChannelOutcome::NotOwner(not_owner),
         };
-        let count = record.channels.len();
-        if !record.channels.contains_key(&add.channel) && count >= add.channels_max as usize {
+        let is_full = record.channels.len() >= add.channels_max as usize;
+        if is_full && !record.channels.contains_key(&add.channel) {
             return AddChannelOutcome::Full;
         }
-        let new = Stored { spelling: add.spelling, key: add.key, pending: None };
-        let stored = record.channels.entry(add.channel).or_insert(new);
-        stored.spelling = add.spelling;
-        AddChannelOutcome::Registered { key: stored.key, sequence: Sequence(record.sequence) }
+        let new = Registered { spelling: add.spelling, key: add.key, pending: None };
+        let registered = record.channels.entry(add.channel).or_insert(new);
+        registered.spelling = add.spelling;
+        AddChannelOutcome::Registered { key: registered.key, sequence }
     }
 
-    fn ack(&mut self, uaid: Uaid, acks: &[Ack]) {
+    fn ack_versions(&mut self, uaid: Uaid, acks: &[Ack]) {
         let Some(record) = self.records.get_mut(&uaid) else { return };
         for ack in acks {
-            let Some(stored) = record.channels.get_mut(&ack.channel) else { continue };
-            let equal = |version: &Version| ack.version.is_none_or(|number| version.equals_double(number));
-            if let Some(version) = stored.pending.filter(equal) {
-                stored.pending = None;
-                self.acknowledged.push(version);
-            }
+            let Some(registered) = record.channels.get_mut(&ack.channel) else { continue };
+            let is_named =
+                |version: &mut Version| ack.version.is_none_or(|number| version.equals_double(number));
+            self.acknowledged.extend(registered.pending.take_if(is_named));
         }
     }
 
-    pub(crate) fn put(&mut self, uaid: Uaid, channel: ChannelId, version: Version) -> PutVersionOutcome {
-        let Some(record) = self.records.get_mut(&uaid) else { return PutVersionOutcome::Gone };
-        let Some(stored) = record.channels.get_mut(&channel) else { return PutVersionOutcome::Gone };
-        stored.pending = Some(version);
-        record.sequence += 1;
-        PutVersionOutcome::Stored { sequence: Sequence(record.sequence), presence: record.presence }
+    pub(super) fn remove_messages(&mut self, uaid: Uaid, places: &[Place]) {
+        if let Some(record) = self.records.get_mut(&uaid) {
+            record.messages.retain(|_, stored| !places.contains(&stored.message.place));
+        }
+    }
+
+    /// Stores a version. Returns its sequence and who has the client; `None` if the channel is not registered.
+    pub(super) fn put_version(
+        &mut self,
+        uaid: Uaid,
+        channel: ChannelId,
+        version: Version,
+    ) -> Option<(Sequence, Option<Presence>)> {
+        let record = self.records.get_mut(&uaid)?;
+        record.channels.get_mut(&channel)?.pending = Some(version);
+        self.sequence += 1;
+        Some((Sequence(self.sequence), record.presence))
+    }
+
+    /// Gives a message its sequence, and stores it if its TTL is not zero. Returns it and who has the client; `None` if
+    /// the channel is not registered.
+    pub(super) fn put_message(
+        &mut self,
+        now: Moment,
+        uaid: Uaid,
+        mut message: Message,
+    ) -> Option<(Message, Option<Presence>)> {
+        let record = self.records.get_mut(&uaid)?;
+        record.channels.get(&message.channel)?;
+        self.sequence += 1;
+        message.place.sequence = Sequence(self.sequence);
+        if let Some(topic) = message.place.topic {
+            record.messages.retain(|_, stored| stored.message.place.topic != Some(topic));
+        }
+        if !message.draft.ttl.is_zero() {
+            let stored = Stored { message: message.clone(), expires: now + message.draft.ttl };
+            record.messages.insert(message.place.position(), stored);
+        }
+        Some((message, record.presence))
+    }
+
+    /// The versions that are pending for a client.
+    pub(super) fn pending(&self, uaid: Uaid) -> BTreeMap<ChannelId, Version> {
+        let channels = self.records.get(&uaid).into_iter().flat_map(|record| &record.channels);
+        channels.filter_map(|(id, registered)| Some((*id, registered.pending?))).collect()
+    }
+
+    /// The messages that are stored for a client and have not expired.
+    pub(super) fn messages(&self, now: Moment, uaid: Uaid) -> Vec<&Message> {
+        let messages = self.records.get(&uaid).into_iter().flat_map(|record| record.messages.values());
+        messages.filter(|stored| now < stored.expires).map(|stored| &stored.message).collect()
     }
 }
