@@ -6,7 +6,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has to stop")]
 
-use beckon_store::{Answer, Store, embedded::EmbeddedStore, embedded::Options, redis::RedisOptions};
+use beckon_store::{
+    Answer, Store,
+    embedded::{EmbeddedStore, Options, OsDisk},
+    redis::RedisOptions,
+};
 use beckon_testbed::redis::RedisServer;
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, ChannelId, ConnectionId, Dialect, Draft, Encoding, Hello,
@@ -96,6 +100,7 @@ impl Bed {
                     step_timeout: Duration::from_secs(10),
                     fsync,
                     clock: Arc::new(|| Duration::from_secs(1_700_000_000)),
+                    disk: Arc::new(OsDisk),
                 };
                 Arc::new(EmbeddedStore::open(options).unwrap())
             }

@@ -1,26 +1,34 @@
 //! The store in this process: one file in a data directory, for one node.
 //!
-//! * `database`: opening the file; `unsynced`: the file without fsync; `tables`: what is in it;
+//! * `data_dir`: the directory; `disk`: its files; `database`: opening the database; `open_error`: why it
+//!   cannot be opened; `tables`: what is in it;
 //! * `record`: how a client is written;
-//! * `batch`: the records and messages of one transaction, and what is in memory only; `directory`: the nodes;
+//! * `batch`: the records and messages of one transaction, and what is in memory only; `seats`: which client is
+//!   connected; `directory`: the nodes;
 //! * `clients`, `messages`, `broadcasts`: the steps;
-//! * `writer`: the thread that uses the database, and group commit; `step`: a step in its queue.
+//! * `writer`: the thread that uses the database, and group commit; `keeper`: opens the database again after an error;
+//!   `step`: a step in the queue.
 //!
 //! Which clients are connected is in memory only: their sockets end with the process.
 
 mod batch;
 mod broadcasts;
 mod clients;
+mod data_dir;
 mod database;
 mod directory;
+mod disk;
+mod keeper;
 mod messages;
+mod open_error;
 mod record;
+mod seats;
 mod step;
 mod tables;
-mod unsynced;
 mod writer;
 
-pub use database::OpenError;
+pub use disk::{Disk, DiskFile, OsDisk};
+pub use open_error::OpenError;
 pub use writer::Clock;
 
 use crate::{Announced, Answer, Cause, NodeEntry, Store, StoreError};
@@ -30,9 +38,12 @@ use beckon_types::{
     FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place, Presence, PutMessage,
     PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot, TooManyBroadcasts, Uaid,
 };
-use database::Database;
+use data_dir::DataDir;
+use database::Opener;
 use futures_util::future::BoxFuture;
-use std::{fmt, path::PathBuf, thread::JoinHandle, time::Duration};
+use keeper::Keeper;
+use std::{fmt, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
+use step::Forsaken;
 use tokio::sync::{mpsc, oneshot};
 use writer::{Order, QUEUE_LEN_MAX, Writer};
 
@@ -51,16 +62,19 @@ pub struct Options {
     pub fsync: bool,
     /// The clock.
     pub clock: Clock,
+    /// Where the files of the data directory are: [`OsDisk`], except in tests.
+    pub disk: Arc<dyn Disk>,
 }
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { data_dir, uaid_idle, step_timeout, fsync, clock: _ } = self;
+        let Self { data_dir, uaid_idle, step_timeout, fsync, clock: _, disk } = self;
         f.debug_struct("Options")
             .field("data_dir", data_dir)
             .field("uaid_idle", uaid_idle)
             .field("step_timeout", step_timeout)
             .field("fsync", fsync)
+            .field("disk", disk)
             .finish_non_exhaustive()
     }
 }
@@ -78,27 +92,38 @@ impl EmbeddedStore {
     ///
     /// # Errors
     ///
-    /// [`OpenError::InUse`] and [`OpenError::Database`] may pass; the others need the operator.
+    /// [`OpenError::InUse`] and [`OpenError::Disk`] may pass; the others need the operator.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let Options { data_dir, uaid_idle, step_timeout, fsync, clock } = options;
-        let Database { redb, epoch } = Database::open(&data_dir, fsync)?;
+        let Options { data_dir, uaid_idle, step_timeout, fsync, clock, disk } = options;
+        let opener = Opener { data_dir: DataDir::open(&data_dir)?, disk, fsync };
+        let database = opener.open()?;
+        let memory = Memory::new(database.epoch, uaid_idle);
         let (queue, orders) = mpsc::channel(QUEUE_LEN_MAX);
-        let writer = Writer { database: redb, memory: Memory::new(epoch, uaid_idle), clock };
+        let writer = Writer { keeper: Keeper::new(opener, database), memory, clock };
         let writer = std::thread::Builder::new()
             .name("store".into())
             .spawn(move || writer.run(orders))
-            .map_err(|error| OpenError::Directory { data_dir, error })?;
+            .map_err(|error| OpenError::Disk { data_dir, error })?;
         Ok(Self { queue, step_timeout, writer: Some(writer) })
     }
 
-    /// Passes a step to the writer, and waits until it is committed.
+    /// Passes a step to the writer, and waits until it is committed. A step whose caller gives up before it is
+    /// performed is skipped.
     fn submit<T: Send + 'static>(
         &self,
-        step: impl FnOnce(&mut Batch<'_, '_>) -> Result<T, StoreError> + Send + 'static,
+        step: impl Fn(&mut Batch<'_, '_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<T> {
+        self.submit_even_if(Forsaken::Skipped, step)
+    }
+
+    fn submit_even_if<T: Send + 'static>(
+        &self,
+        forsaken: Forsaken,
+        step: impl Fn(&mut Batch<'_, '_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<T> {
         let (queue, limit) = (self.queue.clone(), self.step_timeout);
         Box::pin(async move {
-            let (step, outcome) = step::ask(step);
+            let (step, outcome) = step::ask(forsaken, step);
             let answer = async {
                 queue.send(Order::Step(step)).await.map_err(|_| closed())?;
                 outcome.await.map_err(|_| closed())?
@@ -115,7 +140,8 @@ impl Store for EmbeddedStore {
     }
 
     fn release(&self, uaid: Uaid, presence: Presence) -> Answer<()> {
-        self.submit(move |batch| batch.release(uaid, presence))
+        // A socket that has ended stays ended, whether or not something waits for this.
+        self.submit_even_if(Forsaken::Performed, move |batch| batch.release(uaid, presence))
     }
 
     fn snapshot(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Snapshot, NotOwner>> {
@@ -177,7 +203,7 @@ impl Store for EmbeddedStore {
 
     fn announce(&self, entry: NodeEntry) -> Answer<Announced> {
         self.submit(move |batch| {
-            let lapsed = batch.memory.directory.announce(batch.now, entry);
+            let lapsed = batch.memory.directory.announce(batch.now, entry.clone());
             let nodes = batch.memory.directory.nodes(batch.now);
             Ok(Announced { nodes, epoch: batch.memory.epoch, lapsed })
         })

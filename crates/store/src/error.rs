@@ -59,6 +59,8 @@ pub enum Cause {
     NotDurable,
     /// Embedded: reading or writing the database failed.
     Disk,
+    /// Embedded: the pages of the database that the step needs are damaged.
+    Damaged,
     /// The server answered with any other error.
     Refused,
     /// The record cannot be read.
@@ -69,7 +71,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Timeout,
         Self::Unreachable,
         Self::Overloaded,
@@ -81,6 +83,7 @@ impl Cause {
         Self::Busy,
         Self::NotDurable,
         Self::Disk,
+        Self::Damaged,
         Self::Refused,
         Self::Unreadable,
         Self::Closed,
@@ -100,6 +103,7 @@ impl Cause {
             Self::Busy => "busy",
             Self::NotDurable => "not_durable",
             Self::Disk => "disk",
+            Self::Damaged => "damaged",
             Self::Refused => "refused",
             Self::Unreadable => "unreadable",
             Self::Closed => "closed",

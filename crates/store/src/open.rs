@@ -2,7 +2,7 @@
 
 use crate::{
     Store,
-    embedded::{self, Clock, EmbeddedStore},
+    embedded::{self, Clock, EmbeddedStore, OsDisk},
     redis::{self, ConnectError},
 };
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
@@ -84,17 +84,20 @@ async fn attempt(name: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, Op
             step_timeout: options.step_timeout,
             fsync: options.fsync,
             clock: options.clock.clone(),
+            disk: Arc::new(OsDisk),
         };
         // Opening reads from the disk, after a crash the whole database.
         let opening = tokio::task::spawn_blocking(move || EmbeddedStore::open(options));
         return match opening.await {
             Ok(Ok(store)) => Ok(Arc::new(store)),
-            Ok(Err(error @ (embedded::OpenError::Directory { .. } | embedded::OpenError::Newer(_)))) => {
-                Err(OpenError::Configuration(error.to_string()))
-            }
-            Ok(Err(error @ (embedded::OpenError::InUse(_) | embedded::OpenError::Database { .. }))) => {
-                Err(OpenError::Unavailable(error.to_string()))
-            }
+            Ok(Err(error)) => Err(match error {
+                embedded::OpenError::InUse(_) | embedded::OpenError::Disk { .. } => {
+                    OpenError::Unavailable(error.to_string())
+                }
+                embedded::OpenError::Directory { .. }
+                | embedded::OpenError::Newer(_)
+                | embedded::OpenError::Damaged { .. } => OpenError::Configuration(error.to_string()),
+            }),
             Err(error) => Err(OpenError::Unavailable(error.to_string())),
         };
     }

@@ -1,15 +1,15 @@
 //! What all steps work on: the records and messages of one transaction, and what is in memory only.
 //!
-//! A *seat* is the socket that owns a client. It is in memory only, since no socket outlives the process; a record is
-//! in the database as soon as there is a channel to keep.
+//! A record is in the database as soon as there is a channel to keep.
 
 use super::{
     directory::Directory,
     record::{Record, Stored},
+    seats::{Seat, Seats},
     tables::{CLIENTS, Clients, MESSAGES, Messages, message_key},
 };
 use crate::{Cause, StoreError};
-use beckon_types::{Dialect, NotOwner, Presence, Sequence, Uaid};
+use beckon_types::{NotOwner, Presence, Sequence, Uaid};
 use redb::{ReadableTable as _, WriteTransaction};
 use std::{collections::HashMap, ops::Bound, time::Duration};
 
@@ -29,18 +29,11 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// The time until the next sweep after one that did not get through its records.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
-/// The socket that owns a client.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Seat {
-    pub(super) presence: Presence,
-    pub(super) dialect: Dialect,
-}
-
 /// What is in memory only.
 #[derive(Debug)]
 pub(super) struct Memory {
     /// The connected clients.
-    pub(super) seats: HashMap<Uaid, Seat>,
+    pub(super) seats: Seats,
     /// The nodes.
     pub(super) directory: Directory,
     /// The random number of this database.
@@ -54,8 +47,20 @@ pub(super) struct Memory {
 impl Memory {
     /// No client is connected yet.
     pub(super) fn new(epoch: u64, uaid_idle: Duration) -> Self {
-        let (seats, directory) = (HashMap::new(), Directory::default());
+        let (seats, directory) = (Seats::default(), Directory::default());
         Self { seats, directory, epoch, uaid_idle, next_sweep: Duration::ZERO, swept: None }
+    }
+
+    /// The batch was committed.
+    pub(super) fn keep(&mut self) {
+        self.seats.keep();
+        self.directory.keep();
+    }
+
+    /// The batch has failed, and has changed nothing.
+    pub(super) fn take_back(&mut self) {
+        self.seats.take_back();
+        self.directory.take_back();
     }
 }
 
@@ -244,7 +249,21 @@ pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The error for a database that failed.
+/// The error for a database that failed. [`Cause::Damaged`] is about the pages that a step needs; any other cause is
+/// about the whole database, which has to be opened again.
+#[expect(clippy::wildcard_enum_match_arm, reason = "redb has many errors, and may have more")]
 pub(super) fn failed(error: impl Into<redb::Error>) -> StoreError {
-    StoreError::unavailable(Cause::Disk, format!("database: {}", error.into()))
+    let error = error.into();
+    let cause = match &error {
+        redb::Error::Corrupted(_) | redb::Error::TransactionPoisoned => Cause::Damaged,
+        redb::Error::Io(error) if is_full(error) => Cause::Full,
+        _ => Cause::Disk,
+    };
+    StoreError::unavailable(cause, format!("database: {error}"))
+}
+
+/// Whether the disk, or what the process may use of it, is full.
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }

@@ -1,8 +1,9 @@
 //! The steps on clients.
 
 use super::{
-    batch::{Batch, Seat},
+    batch::Batch,
     record::{Record, Registration},
+    seats::Seat,
 };
 use crate::{StoreError, codec::Restriction};
 use beckon_types::{

@@ -7,49 +7,66 @@ use tokio::sync::oneshot;
 
 /// A step that was asked for.
 pub(super) trait Step: Send {
-    /// Performs it and keeps the outcome.
+    /// Performs it and keeps the outcome, unless its caller has given up: that one has been told that it failed, and
+    /// may have asked for something else since. It can be performed again in another batch if this one fails.
     fn perform(&mut self, batch: &mut Batch<'_, '_>);
 
-    /// Answers its caller: with the outcome if the batch was committed, else with the reason why it was not.
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+    /// Replaces the outcome by the reason why the batch was not committed.
+    fn fail(&mut self, error: StoreError);
+
+    /// Answers its caller with the outcome.
+    fn answer(self: Box<Self>);
+}
+
+/// What becomes of a step whose caller has given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Forsaken {
+    /// It is not performed.
+    Skipped,
+    /// It is performed all the same, since it only takes away what is the caller's own.
+    Performed,
 }
 
 /// A step that was asked for, and the caller that waits for its outcome.
 struct Asked<F, T> {
-    /// `None` once it has been performed.
-    step: Option<F>,
-    /// The outcome, once it has been performed.
+    step: F,
+    forsaken: Forsaken,
+    /// The outcome, once it has been performed or has failed.
     outcome: Option<Result<T, StoreError>>,
     caller: oneshot::Sender<Result<T, StoreError>>,
 }
 
 /// A step, and where its caller gets the outcome.
 pub(super) fn ask<T: Send + 'static>(
-    step: impl FnOnce(&mut Batch<'_, '_>) -> Result<T, StoreError> + Send + 'static,
+    forsaken: Forsaken,
+    step: impl Fn(&mut Batch<'_, '_>) -> Result<T, StoreError> + Send + 'static,
 ) -> (Box<dyn Step>, oneshot::Receiver<Result<T, StoreError>>) {
     let (caller, outcome) = oneshot::channel();
-    (Box::new(Asked { step: Some(step), outcome: None, caller }), outcome)
+    (Box::new(Asked { step, forsaken, outcome: None, caller }), outcome)
 }
 
 impl<F, T> Step for Asked<F, T>
 where
-    F: FnOnce(&mut Batch<'_, '_>) -> Result<T, StoreError> + Send,
+    F: Fn(&mut Batch<'_, '_>) -> Result<T, StoreError> + Send,
     T: Send,
 {
     fn perform(&mut self, batch: &mut Batch<'_, '_>) {
-        let Some(step) = self.step.take() else { return };
-        let outcome = step(batch);
+        if self.caller.is_closed() && self.forsaken == Forsaken::Skipped {
+            return;
+        }
+        let outcome = (self.step)(batch);
         batch.note(outcome.as_ref().err());
         self.outcome = Some(outcome);
     }
 
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
-        let Self { outcome, caller, .. } = *self;
-        if let Err(error) = committed {
+    fn fail(&mut self, error: StoreError) {
+        self.outcome = Some(Err(error));
+    }
+
+    fn answer(self: Box<Self>) {
+        if let Some(outcome) = self.outcome {
             // A caller that has given up does not want the answer.
-            let _ = caller.send(Err(error));
-        } else if let Some(outcome) = outcome {
-            let _ = caller.send(outcome);
+            let _ = self.caller.send(outcome);
         }
     }
 }

@@ -3,13 +3,21 @@
 //! It takes all steps that are ready, performs them in one transaction, commits that (one fsync for all of them), and
 //! only then answers. While it waits for the disk, the next batch gathers. A batch that changed nothing durable is
 //! not committed.
+//!
+//! After an I/O error redb refuses everything until it is opened again, which [`Keeper`] does.
 
 use super::{
     batch::{Batch, Memory, failed},
+    keeper::Keeper,
     step::Step,
 };
-use crate::StoreError;
-use std::{fmt, sync::Arc, time::Duration};
+use crate::{Cause, StoreError};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::{mpsc, oneshot};
 
 /// Returns the time since the Unix epoch.
@@ -32,17 +40,26 @@ pub(super) enum Order {
 
 /// What the thread owns.
 pub(super) struct Writer {
-    pub(super) database: redb::Database,
+    pub(super) keeper: Keeper,
     pub(super) memory: Memory,
     pub(super) clock: Clock,
 }
 
+/// Why a batch was not committed.
+enum Failed {
+    /// A step came across damaged pages. The other steps may succeed without it.
+    Step,
+    /// The database does not work until it is opened again.
+    Database(StoreError),
+}
+
 impl Writer {
-    /// Serves the queue until it is closed.
+    /// Serves the queue until it is closed. Ends early, which ends the program, if the database can never be opened
+    /// again as it is.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Order>) {
         let mut orders = Vec::with_capacity(BATCH_LEN_MAX);
         let mut closed = Vec::new();
-        while queue.blocking_recv_many(&mut orders, BATCH_LEN_MAX) > 0 {
+        while !self.keeper.is_lost() && queue.blocking_recv_many(&mut orders, BATCH_LEN_MAX) > 0 {
             let mut steps = Vec::with_capacity(orders.len());
             for order in orders.drain(..) {
                 match order {
@@ -53,12 +70,9 @@ impl Writer {
                     }
                 }
             }
-            let committed = self.commit(&mut steps);
-            if let Err(error) = &committed {
-                tracing::error!(error = %error, "database failed");
-            }
+            self.perform(&mut steps);
             for step in steps {
-                step.answer(committed.clone());
+                step.answer();
             }
         }
         drop(self);
@@ -67,21 +81,80 @@ impl Writer {
         }
     }
 
-    /// Performs steps in one transaction, and commits that.
-    fn commit(&mut self, steps: &mut [Box<dyn Step>]) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write().map_err(failed)?;
+    /// Performs steps in one transaction, or each in its own if one of them meets damaged pages.
+    fn perform(&mut self, steps: &mut [Box<dyn Step>]) {
         let now = (self.clock)();
-        let mut batch = Batch::new(&transaction, &mut self.memory, now)?;
+        match self.commit(now, steps) {
+            Ok(()) => {}
+            Err(Failed::Database(error)) => self.fail(steps, error),
+            Err(Failed::Step) => {
+                for step in steps.chunks_mut(1) {
+                    match self.commit(now, step) {
+                        Ok(()) => {}
+                        Err(Failed::Step) => {
+                            let reason = "database: pages that the step needs are damaged";
+                            step.iter_mut().for_each(|step| {
+                                step.fail(StoreError::unavailable(Cause::Damaged, reason));
+                            });
+                        }
+                        Err(Failed::Database(error)) => self.fail(step, error),
+                    }
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, steps: &mut [Box<dyn Step>], error: StoreError) {
+        self.keeper.has_failed(&error);
         for step in steps {
-            step.perform(&mut batch);
+            step.fail(error.clone());
         }
-        let swept = batch.sweep();
-        batch.note(swept.as_ref().err());
-        if batch.finish()? {
-            transaction.commit().map_err(failed)
-        } else {
-            transaction.abort().map_err(failed)
+    }
+
+    /// Performs steps in one transaction, and commits that. If it fails, nothing is changed.
+    fn commit(&mut self, now: Duration, steps: &mut [Box<dyn Step>]) -> Result<(), Failed> {
+        let database = self.keeper.database().map_err(Failed::Database)?;
+        let memory = &mut self.memory;
+        // redb panics on some damaged pages, and rolls the transaction back.
+        let committed = catch_unwind(AssertUnwindSafe(|| {
+            let transaction =
+                database.begin_write().map_err(failed).map_err(|error| Failed::Database(whole(error)))?;
+            let mut batch = Batch::new(&transaction, memory, now).map_err(step_failed)?;
+            for step in steps {
+                step.perform(&mut batch);
+            }
+            let swept = batch.sweep();
+            batch.note(swept.as_ref().err());
+            let is_changed = batch.finish().map_err(step_failed)?;
+            let ended = if is_changed {
+                transaction.commit().map_err(failed)
+            } else {
+                transaction.abort().map_err(failed)
+            };
+            ended.map_err(|error| Failed::Database(whole(error)))
+        }));
+        let committed = committed.unwrap_or(Err(Failed::Step));
+        match &committed {
+            Ok(()) => self.memory.keep(),
+            Err(_) => self.memory.take_back(),
         }
+        committed
+    }
+}
+
+/// The reason for which a step has failed.
+fn step_failed(error: StoreError) -> Failed {
+    if error.cause() == Cause::Damaged { Failed::Step } else { Failed::Database(error) }
+}
+
+/// An error at the beginning or the end of a transaction is never about one step: redb says that it is corrupted also
+/// when it only has to be opened again.
+fn whole(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable { cause: Cause::Damaged, reason } => {
+            StoreError::unavailable(Cause::Disk, reason)
+        }
+        error @ (StoreError::Unavailable { .. } | StoreError::Unreadable(_)) => error,
     }
 }
 

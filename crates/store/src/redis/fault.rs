@@ -183,6 +183,7 @@ impl Fault {
             | Cause::Loading
             | Cause::Cluster
             | Cause::Disk
+            | Cause::Damaged
             | Cause::Refused
             | Cause::Unreadable
             | Cause::Closed => false,

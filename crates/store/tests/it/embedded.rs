@@ -1,9 +1,13 @@
 //! The suite on the embedded store, and what is special about it: its disk and its clock.
 
 mod messages;
+mod weather;
 
 use crate::SetClock;
-use beckon_store::{Store, StoreError, embedded::EmbeddedStore, embedded::OpenError, embedded::Options};
+use beckon_store::{
+    Store, StoreError,
+    embedded::{EmbeddedStore, OpenError, Options, OsDisk},
+};
 use beckon_store_conformance::{Fixture, steps::*};
 use beckon_types::{HelloOutcome, PutVersionOutcome};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -17,6 +21,7 @@ fn options(data_dir: &Path, clock: &SetClock) -> Options {
         step_timeout: Duration::from_secs(10),
         fsync: false,
         clock: clock.clock(),
+        disk: Arc::new(OsDisk),
     }
 }
 

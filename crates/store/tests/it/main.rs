@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod embedded;
+mod faulty_disk;
 mod outage;
 mod random_steps;
 mod redis;
