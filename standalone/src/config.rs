@@ -6,9 +6,10 @@ use beckon_node::{
     config::{CommonSettings, FAMILY},
     files::fitting,
     store::Embedded,
+    try_page::TryPageSetting,
 };
 use beckon_ops::{
-    config::{ConfigErrors, Field, Secret, Source},
+    config::{ConfigErrors, Field, Secret, Source, parsed},
     logging::LogSettings,
     program::ServerConfig,
 };
@@ -23,6 +24,9 @@ beckon_ops::settings! {
     pub(crate) struct ProcessSettings {
         /// Address and port for health, version, metrics and, except on endpoint-nodes, broadcasts.
         admin_listen: SocketAddr = "127.0.0.1:8083",
+        /// Whether admin_listen shows a page to try the server with: true, false, or the wss:// URL at which the devices
+        /// of the page reach this server through a proxy.
+        try_page: TryPageSetting = "true" => parsed,
         /// The store: embedded (in data_dir), or the URL of a store that nodes could share.
         store: Secret = "embedded",
         /// Directory of the embedded store and of the token keys, created at first start.

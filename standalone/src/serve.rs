@@ -9,6 +9,7 @@ use beckon_endpoint_node::{HandlerParts, metrics::Metrics, serve_endpoints};
 use beckon_node::{
     admin::{StorageCheck, Vitals},
     assembly::{Assembled, Assembly},
+    try_page::{TryPage, TryPageSetting},
 };
 use beckon_ops::{
     config::Source,
@@ -21,6 +22,7 @@ use beckon_ops::{
 use beckon_store::{EMBEDDED, Store};
 use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
+use warp::Filter as _;
 
 /// Which build this is.
 const BUILD: Build = beckon_node::build("beckon");
@@ -115,7 +117,10 @@ impl Standalone {
             endpoint_connections_max: http_connections_max,
         }));
         let admin = assembled.admin();
-        assembled.serve_admin_with(listeners.admin, server.broadcast_paths(admin.clone()));
+        let ws = reachable(sockets.ws_listen);
+        let page = TryPage::new(&config.process.try_page, ws, &common.endpoint_url);
+        let paths = server.broadcast_paths(admin.clone()).or(TryPage::paths(page)).unify();
+        assembled.serve_admin_with(listeners.admin, paths);
         let parts = HandlerParts {
             connections_max: http_connections_max,
             store,
@@ -148,6 +153,12 @@ fn introduce(config: &Config) -> Result<(), Failure> {
     let ws = format!("ws://{}/", reachable(sockets.ws_listen));
     let endpoint = &common.endpoint_url;
     let admin = reachable(process.admin_listen);
+    let page = match process.try_page {
+        TryPageSetting::Off => String::new(),
+        TryPageSetting::On | TryPageSetting::At(_) => {
+            format!("\nTo see a push message arrive in your browser, open http://{admin}/\n")
+        }
+    };
     let data = match process.store.expose() {
         EMBEDDED => process.data_dir.display().to_string(),
         _ => "the store that the settings name".into(),
@@ -160,7 +171,7 @@ beckon {version} is running. Press Ctrl-C to stop it.
   endpoints      {endpoint}/update/...
   health         http://{admin}/health
   data           {data}
-
+{page}
 To see a notification arrive, run this in a second terminal:
 
   {program} listen {ws}

@@ -33,6 +33,7 @@ pub(crate) const FOR_BROWSER: &[Needed] = &[
     REDIS,
     OPENSSL,
     program(&[&["firefox-esr", "--version"], &["firefox", "--version"]], "firefox-esr"),
+    program(&[&["chromium", "--version"], &["chromium-browser", "--version"]], "chromium"),
     program(&[&["node", "--version"]], "nodejs"),
     program(&[&["npm", "--version"]], "npm"),
     // python3 alone has the module, but not what it needs to make an environment with pip in it.

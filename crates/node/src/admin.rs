@@ -299,7 +299,7 @@ pub fn empty(code: StatusCode) -> Response<Bytes> {
     respond(code, None, Bytes::new())
 }
 
-fn respond(code: StatusCode, content_type: Option<&'static str>, body: Bytes) -> Response<Bytes> {
+pub(crate) fn respond(code: StatusCode, content_type: Option<&'static str>, body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = code;
     let headers = response.headers_mut();

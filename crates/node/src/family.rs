@@ -52,6 +52,7 @@ pub const FAMILY: &[&str] = &[
     "store_tls_key",
     "store_user",
     "token_keys",
+    "try_page",
     "uaid_idle",
     "vapid_cache_size",
     "wait_for_store",

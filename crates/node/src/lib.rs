@@ -7,6 +7,7 @@
 //! * [`step_failures`]: counting and logging the steps that the store did not perform.
 //! * [`store`]: opening the store that the settings name.
 //! * [`admin`]: health, status, version and metrics over HTTP (PROTOCOL.md section 6).
+//! * [`try_page`]: a page on the admin listener to try the server with.
 //! * [`error_body`]: the body of an error answer (PROTOCOL.md section 5.8).
 //! * [`build()`]: which build a program is.
 
@@ -18,6 +19,7 @@ mod family;
 pub mod files;
 pub mod step_failures;
 pub mod store;
+pub mod try_page;
 
 use beckon_ops::program::Build;
 
