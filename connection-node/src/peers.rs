@@ -1,4 +1,4 @@
-//! The other connection-nodes, as far as this one has something to tell them: that a client has moved here.
+//! Requests to the other connection-nodes: to close the socket of a client that has said hello here.
 
 use beckon_ops::stage::Stage;
 use beckon_proto::{
@@ -15,14 +15,14 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use tonic::transport::Channel;
 
-/// Evictions on other nodes that are under way at once. A further one is not sent: the old socket then lives
-/// until it asks the store for anything, or its keep-alive ends; it owns nothing in the meantime.
+/// Most evictions on other nodes that may be under way. Further ones are not sent. The old socket then stays open until
+/// its next store step or until its keep-alive fails, but it no longer owns its UAID.
 pub(crate) const EVICTIONS_MAX: usize = 1024;
 
-/// How long the other node may take.
+/// Time limit for one attempt.
 const EVICT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often an eviction is tried.
+/// Attempts per eviction.
 const ATTEMPTS: usize = 3;
 
 /// Pause between two attempts.
@@ -33,21 +33,21 @@ const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Peers {
     secret: Option<ClusterSecret>,
     tls: Option<Tls>,
-    /// By address. Channels connect when first used, and again when they break.
+    /// By address. A channel connects when it is first used, and again after its connection has broken.
     channels: Mutex<HashMap<String, Channel>>,
     permits: Arc<Semaphore>,
     stage: Stage,
 }
 
 impl Peers {
-    /// No node is connected to yet. `stage` owns what is sent.
+    /// Connects to no node yet. `stage` owns the tasks that send requests.
     pub(crate) fn new(secret: Option<ClusterSecret>, tls: Option<Tls>, stage: Stage) -> Self {
         let permits = Arc::new(Semaphore::new(EVICTIONS_MAX));
         Self { secret, tls, channels: Mutex::default(), permits, stage }
     }
 
-    /// Has another node close a socket, in the background. A node that is not in the directory as this node knows
-    /// it may have come since, so the store is asked for it.
+    /// Asks another node to close a socket, in the background. A node that is not in this node's copy of the directory
+    /// may have joined since, so the directory in the store is read in that case.
     pub(crate) fn evict(
         self: &Arc<Self>,
         former: Presence,
@@ -55,7 +55,7 @@ impl Peers {
         store: Arc<dyn Store>,
     ) {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            tracing::warn!(node.id = %former.node, "too many evictions under way, one is not sent");
+            tracing::warn!(node.id = %former.node, "too many evictions under way, skipping one");
             return;
         };
         let peers = self.clone();
@@ -66,7 +66,7 @@ impl Peers {
                     Some(entry) => Some(entry),
                     None => entry_of(former, &store.nodes().await.unwrap_or_default()),
                 };
-                // A node without a lease has no sockets, or finds out by itself that it was away.
+                // A node without a lease has no sockets, or notices that its lease had lapsed.
                 let Some(entry) = entry else { return };
                 match peers.attempt(former, &entry.grpc_address).await {
                     Ok(()) => return,
@@ -80,7 +80,7 @@ impl Peers {
     }
 
     async fn attempt(&self, former: Presence, address: &str) -> Result<(), String> {
-        let channel = self.channel(address).ok_or("its address is unusable")?;
+        let channel = self.channel(address).ok_or("its address cannot be used")?;
         let mut client = DeliveryClient::with_interceptor(channel, PresentSecret(self.secret.clone()));
         let request = tonic::Request::new(EvictRequest::from(former));
         match tokio::time::timeout(EVICT_TIMEOUT, client.evict(request)).await {
@@ -90,7 +90,7 @@ impl Peers {
         }
     }
 
-    /// Forgets channels to addresses that are not in the directory any more.
+    /// Drops the channels to addresses that are no longer in the directory.
     pub(crate) fn retain(&self, is_known: impl Fn(&str) -> bool) {
         self.channels.lock().retain(|address, _| is_known(address));
     }
@@ -107,7 +107,7 @@ impl Peers {
                 Some(channel)
             }
             Err(error) => {
-                tracing::warn!(node.address = address, error = %error, "a node has announced an unusable address");
+                tracing::warn!(node.address = address, error = %error, "another node has announced an address that cannot be used");
                 None
             }
         }

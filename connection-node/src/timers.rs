@@ -1,8 +1,8 @@
 //! One timer wheel for all connections of a node.
 //!
-//! A connection has a few deadlines, most of which move away before they come: a timer of its own for each
-//! would cost more memory than the connection. So the wheel only knows when to wake a connection next. What is
-//! due then, and when to wake it again, the connection finds out by itself; being woken too early is harmless.
+//! A connection has several deadlines, most of which are postponed before they are reached. A timer for each of them
+//! would cost more memory than the connection. So the wheel only knows when to wake a connection next. The connection
+//! itself decides what is due then, and arms the wheel again. Waking a connection too early is harmless.
 
 use crate::registry::Registry;
 use beckon_ops::clock::Clock;
@@ -10,11 +10,11 @@ use beckon_types::{ConnectionId, Moment};
 use parking_lot::Mutex;
 use std::time::Duration;
 
-/// How exact the wheel is: a connection is woken up to this long after its deadline.
+/// The resolution of the wheel: a connection is woken up to this long after its deadline.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
-/// Number of ticks that the wheel spans, 409.6 s. Who wants to sleep longer is woken once in between; the
-/// default keep-alive interval of 300 s is within.
+/// Number of ticks that the wheel spans, 409.6 s. A connection with a later deadline is woken once in between. The
+/// default keep-alive interval of 300 s is shorter.
 const SLOTS: u64 = 4096;
 
 /// The wheel.
@@ -37,8 +37,8 @@ impl Timers {
         Self { wheel: Mutex::new(Wheel { slots, next: tick_of(now) }) }
     }
 
-    /// Has the connection woken at that time at the latest plus one [`TICK`]; earlier if that time is beyond
-    /// the wheel.
+    /// Arms the wheel: the connection is woken up to one [`TICK`] after this time, or earlier if the wheel does not span
+    /// the time until then.
     pub(crate) fn arm(&self, id: ConnectionId, at: Moment) {
         let mut wheel = self.wheel.lock();
         // Rounded up, so that the deadline has come when the connection is woken.
@@ -46,7 +46,7 @@ impl Timers {
         wheel.slots[(tick % SLOTS) as usize].push(id);
     }
 
-    /// Wakes connections as their time comes, without end.
+    /// Wakes connections when they are due. Never returns.
     pub(crate) async fn run(&self, clock: &Clock, registry: &Registry) {
         let mut interval = tokio::time::interval(TICK);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -60,7 +60,7 @@ impl Timers {
         }
     }
 
-    /// Wakes whoever is due.
+    /// Wakes the connections that are due.
     fn advance(&self, now: Moment, mut wake: impl FnMut(ConnectionId)) {
         loop {
             let mut wheel = self.wheel.lock();
@@ -69,7 +69,7 @@ impl Timers {
             }
             let slot = (wheel.next % SLOTS) as usize;
             wheel.next += 1;
-            // Taken whole, so that a slot gives its memory back after a crowded moment.
+            // The slot's memory is freed as well, because a crowded slot may never be as crowded again.
             let due = std::mem::take(&mut wheel.slots[slot]);
             drop(wheel);
             due.into_iter().for_each(&mut wake);
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_woken_after_its_time_and_within_a_tick() {
+    fn a_connection_is_woken_within_a_tick_after_its_deadline() {
         let timers = Timers::new(Moment(1_000));
         timers.arm(ConnectionId(1), Moment(1_050));
         timers.arm(ConnectionId(2), Moment(1_100));
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_in_the_past_is_due_at_the_next_tick() {
+    fn a_deadline_in_the_past_is_due_at_the_next_tick() {
         let timers = Timers::new(Moment(5_000));
         assert!(due(&timers, 5_000).is_empty());
         timers.arm(ConnectionId(1), Moment(0));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_beyond_the_wheel_wakes_early() {
+    fn a_deadline_beyond_the_wheel_wakes_the_connection_early() {
         let timers = Timers::new(Moment(0));
         timers.arm(ConnectionId(1), Moment(u64::MAX));
         assert!(due(&timers, 409_400).is_empty());

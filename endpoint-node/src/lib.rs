@@ -1,17 +1,17 @@
-//! The endpoint-node: accepts notifications over HTTP, keeps nothing.
+//! The endpoint-node: accepts notifications over HTTP. It stores nothing itself.
 //!
-//! A notification goes one way, and answers are return values:
+//! A notification goes one way, and responses are return values:
 //!
 //! ```text
 //! http ──▶ dispatch ──▶ store            stored first
 //!             └──────▶ connection_nodes ──▶ gRPC ──▶ the node that has the client
 //! ```
 //!
-//! * [`config`], [`metrics`]: this node's settings and measurements, a documented struct each;
-//! * `http`: the table of paths, and below it one file for each operation and one map to statuses;
-//! * [`vapid`]: who an application server is;
-//! * `dispatch`: the decision to hand over now or leave for later;
-//! * [`connection_nodes`]: who is alive, and a stream to each.
+//! * [`config`], [`metrics`]: this node's settings and metrics, one documented struct each;
+//! * `http`: the table of paths, with one file for each operation and one map from outcomes to statuses;
+//! * [`vapid`]: verifies which application server has signed a request;
+//! * `dispatch`: stores a notification and decides whether to deliver it at once;
+//! * [`connection_nodes`]: which connection-nodes are alive, and a stream to each of them.
 //!
 //! [`EndpointNode`] is a node of a cluster; [`serve_endpoints`] is the part of it that a standalone server shares.
 
@@ -42,10 +42,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use vapid::Verifier;
 
-/// Which build this is.
+/// What identifies this build.
 pub const BUILD: Build = beckon_node::build("endpoint-node");
 
-/// Time limit for the streams to connection-nodes to end, after the requests.
+/// Time limit for the streams to connection-nodes to end, once the requests have ended.
 const STREAMS_STOP: Duration = Duration::from_secs(5);
 
 /// The ports of a node, bound but not served yet.
@@ -61,7 +61,7 @@ impl Listeners {
     /// Binds the ports that the settings name. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// A port cannot be had.
+    /// A port cannot be bound.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
         Ok(Self {
             http: beckon_ops::listener::bind("http_listen", config.http.http_listen)?,

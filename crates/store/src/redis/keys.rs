@@ -1,5 +1,5 @@
-//! The names of the keys in Redis. Only this file has them, except for those of messages: only scripts use these, and
-//! make them from the client's key and the message's field (`scripts/messages.lua`).
+//! The names of the keys in Redis. All of them are made here, except for the keys of messages: only scripts use those,
+//! and make them from the client's key and the message's field (`scripts/messages.lua`).
 //!
 //! Every key of a client has the UAID as its hash tag, so all of them are on the same node of a Redis Cluster and one
 //! script can use them together. The keys of the directory share a tag for the same reason.
@@ -64,12 +64,12 @@ pub(super) fn broadcasts(prefix: &KeyPrefix) -> Key {
     Key::new(prefix, b"{beckon}broadcasts")
 }
 
-/// Written by checks, one for each primary, of which the tag has a slot. Expires.
+/// Written by health checks. There is one for each primary: the tag is in one of its slots. Expires.
 pub(super) fn check(prefix: &KeyPrefix, tag: u32) -> Key {
     Key::new(prefix, format!("check{{{tag}}}").as_bytes())
 }
 
-/// A key like that of a client's record, but of no client, in the same slot as the check's.
+/// A key that looks like that of a client's record but belongs to no client, in the same slot as [`check`].
 pub(super) fn probe(prefix: &KeyPrefix, tag: u32) -> Key {
     Key::new(prefix, format!("c{{{tag}}}").as_bytes())
 }

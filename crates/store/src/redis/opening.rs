@@ -108,7 +108,7 @@ fn add_probes(pipeline: &mut Pipeline, topology: &Topology, primary: &Primary, p
     }
 }
 
-/// Reads which commands a script was refused.
+/// Reads the answer of the script that tries all commands: those that the user may not call.
 fn check_rights(answer: Value, at: &Node) -> Result<(), Fault> {
     let refused = answer.extract_error().map_err(|error| Fault::from_redis(&error, at))?;
     let refused: Vec<String> = redis::from_redis_value(refused).unwrap_or_default();
@@ -143,8 +143,8 @@ fn patterns(prefix: &KeyPrefix) -> String {
     }
 }
 
-/// Whether `INFO memory` says that keys are evicted. All keys of clients have a time to live, so the policies
-/// that look at those only are no better. Not every user may ask.
+/// Whether `INFO memory` shows a policy that evicts keys. The `volatile-*` policies are no better, because all keys of
+/// clients have a time to live. The answer may be an error: not every user may send `INFO`.
 fn evicts(info: &Value) -> bool {
     let info: String = redis::from_redis_value(info.clone()).unwrap_or_default();
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));

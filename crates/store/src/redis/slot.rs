@@ -31,7 +31,7 @@ fn tag(key: &[u8]) -> Option<&[u8]> {
     key.get(start..start + len).filter(|tag| !tag.is_empty())
 }
 
-/// CRC-16/XMODEM, as the Redis Cluster specification has it.
+/// CRC-16/XMODEM, as in the Redis Cluster specification.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, &byte| (crc << 8) ^ CRC16[usize::from((crc >> 8) as u8 ^ byte)])
 }

@@ -1,5 +1,5 @@
 -- KEYS[1] a record of no client
--- Calls every command that the other scripts call, and answers what Redis said to those that it refused.
+-- Calls every command that the other scripts call, and returns the errors of those that Redis rejected.
 local refused = {}
 local function try(name, ...)
   local answer = redis.pcall(name, ...)
