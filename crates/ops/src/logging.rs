@@ -7,7 +7,11 @@ use std::{
     panic::PanicHookInfo,
     str::FromStr,
 };
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 crate::settings! {
     /// What is logged, and how.
@@ -20,9 +24,10 @@ crate::settings! {
     }
 }
 
-/// Which events are logged, in the syntax of `tracing_subscriber::EnvFilter`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filter(String);
+/// Which events are logged, in the syntax of `tracing_subscriber::filter::Targets`: levels, separated by commas, each
+/// for a module or for everything else.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filter(Targets);
 
 impl FromStr for Filter {
     type Err = String;
@@ -35,13 +40,10 @@ impl FromStr for Filter {
         let is_clear = |word: &str| {
             // The empty word would also be a level.
             let is_level = !word.is_empty() && LevelFilter::from_str(word).is_ok();
-            is_level || word.contains('=') || word.contains('[')
+            is_level || word.contains('=')
         };
-        if text.split(',').all(is_clear) && EnvFilter::try_new(text).is_ok() {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(reason.to_owned())
-        }
+        let targets = Targets::from_str(text).ok().filter(|_| text.split(',').all(is_clear));
+        targets.map(Self).ok_or_else(|| reason.to_owned())
     }
 }
 
@@ -85,12 +87,12 @@ pub fn init(settings: &LogSettings) -> Result<(), AlreadyStarted> {
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let filter = EnvFilter::new(&settings.log.0);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let filtered = tracing_subscriber::registry().with(settings.log.0.clone());
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let started = if json {
-        builder.json().flatten_event(true).try_init()
+        filtered.with(layer.json().flatten_event(true)).try_init()
     } else {
-        builder.with_ansi(terminal).try_init()
+        filtered.with(layer.with_ansi(terminal)).try_init()
     };
     started.map_err(|_| AlreadyStarted)?;
     std::panic::set_hook(Box::new(log_panic));
