@@ -10,7 +10,7 @@ use crate::{
 use beckon_node::{assembly::Assembly, step_failures::StepFailures};
 use beckon_ops::clock::Clock;
 use beckon_session::{Admission, Settings};
-use beckon_store::{NodeEntry, Store, StoreError};
+use beckon_store::{Store, StoreError};
 use beckon_types::{Broadcasts, Moment, NodeId, Presence};
 use parking_lot::RwLock;
 use std::sync::{
@@ -46,8 +46,6 @@ pub(crate) struct Node {
     pub(crate) metrics: Metrics,
     /// Bounds what is logged of failed store steps.
     pub(crate) step_failures: StepFailures,
-    /// The directory as of the last announcement.
-    pub(crate) directory: RwLock<Arc<Vec<NodeEntry>>>,
     /// The broadcasts, as last read from the store ([`crate::broadcasts`]).
     pub(crate) broadcasts: RwLock<Arc<Broadcasts>>,
     /// Takes the connections that are suspended ([`crate::compaction`]).
@@ -95,7 +93,6 @@ impl Node {
             peers: Arc::new(peers),
             step_failures: StepFailures::new(metrics.steps_failed.clone()),
             metrics,
-            directory: RwLock::default(),
             broadcasts: RwLock::default(),
             suspended,
             draining: AtomicBool::new(false),
@@ -122,7 +119,7 @@ impl Node {
         if self.registry.open() <= self.limits.redirect_above {
             return Admission::Open;
         }
-        let directory = self.directory.read().clone();
+        let directory = self.peers.directory();
         let others: Vec<&String> = directory
             .iter()
             .filter(|entry| entry.room && entry.node != self.id)
@@ -147,7 +144,7 @@ impl Node {
         if former.node == self.id {
             return self.registry.evict(former.connection);
         }
-        self.peers.evict(former, self.directory.read().clone(), self.store.clone());
+        self.peers.evict(former);
         None
     }
 }

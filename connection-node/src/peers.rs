@@ -10,7 +10,7 @@ use beckon_proto::{
 };
 use beckon_store::{NodeEntry, Store};
 use beckon_types::Presence;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use tonic::transport::Channel;
@@ -31,6 +31,9 @@ const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
 /// The other connection-nodes.
 #[derive(Debug)]
 pub(crate) struct Peers {
+    store: Arc<dyn Store>,
+    /// The directory as of this node's last announcement.
+    directory: RwLock<Arc<Vec<NodeEntry>>>,
     secret: Option<ClusterSecret>,
     tls: Option<Tls>,
     /// By address. A channel connects when it is first used, and again after its connection has broken.
@@ -40,31 +43,42 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// Connects to no node yet. `stage` owns the tasks that send requests.
-    pub(crate) fn new(secret: Option<ClusterSecret>, tls: Option<Tls>, stage: Stage) -> Self {
+    /// Knows no node yet. `stage` owns the tasks that send requests.
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        secret: Option<ClusterSecret>,
+        tls: Option<Tls>,
+        stage: Stage,
+    ) -> Self {
         let permits = Arc::new(Semaphore::new(EVICTIONS_MAX));
-        Self { secret, tls, channels: Mutex::default(), permits, stage }
+        Self { store, directory: RwLock::default(), secret, tls, channels: Mutex::default(), permits, stage }
+    }
+
+    /// The directory as of this node's last announcement, with this node in it.
+    pub(crate) fn directory(&self) -> Arc<Vec<NodeEntry>> {
+        self.directory.read().clone()
+    }
+
+    /// Replaces the directory, and drops the channels to nodes that have left it.
+    pub(crate) fn set_directory(&self, nodes: Vec<NodeEntry>) {
+        self.channels.lock().retain(|address, _| nodes.iter().any(|entry| entry.grpc_address == *address));
+        *self.directory.write() = Arc::new(nodes);
     }
 
     /// Asks another node to close a socket, in the background. A node that is not in this node's copy of the directory
     /// may have joined since, so the directory in the store is read in that case.
-    pub(crate) fn evict(
-        self: &Arc<Self>,
-        former: Presence,
-        directory: Arc<Vec<NodeEntry>>,
-        store: Arc<dyn Store>,
-    ) {
+    pub(crate) fn evict(self: &Arc<Self>, former: Presence) {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             tracing::warn!(node.id = %former.node, "too many evictions under way, skipping one");
             return;
         };
-        let peers = self.clone();
+        let (peers, directory) = (self.clone(), self.directory());
         self.stage.spawn(async move {
             let _permit = permit;
             for _ in 0..ATTEMPTS {
                 let entry = match entry_of(former, &directory) {
                     Some(entry) => Some(entry),
-                    None => entry_of(former, &store.nodes().await.unwrap_or_default()),
+                    None => entry_of(former, &peers.store.nodes().await.unwrap_or_default()),
                 };
                 // A node without a lease has no sockets, or notices that its lease had lapsed.
                 let Some(entry) = entry else { return };
@@ -88,11 +102,6 @@ impl Peers {
             Ok(Err(status)) => Err(Failure::from(status).to_string()),
             Err(_) => Err(format!("no answer within {EVICT_TIMEOUT:?}")),
         }
-    }
-
-    /// Drops the channels to addresses that are no longer in the directory.
-    pub(crate) fn retain(&self, is_known: impl Fn(&str) -> bool) {
-        self.channels.lock().retain(|address, _| is_known(address));
     }
 
     fn channel(&self, address: &str) -> Option<Channel> {

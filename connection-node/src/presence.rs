@@ -76,7 +76,6 @@ pub(crate) async fn announce(
             room: node.has_room(),
         })
         .await?;
-    node.peers.retain(|address| announced.nodes.iter().any(|entry| entry.grpc_address == address));
-    *node.directory.write() = Arc::new(announced.nodes.clone());
+    node.peers.set_directory(announced.nodes.clone());
     Ok(announced)
 }

@@ -87,7 +87,7 @@ impl Server {
             settings.session(common),
             settings.message_len_max(),
             limits,
-            Peers::new(secret.clone(), tls.clone(), stage.clone()),
+            Peers::new(assembly.store.clone(), secret.clone(), tls.clone(), stage.clone()),
             suspended_sender,
             assembly,
         ));
