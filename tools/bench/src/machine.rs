@@ -58,7 +58,7 @@ impl Machine {
     }
 }
 
-/// What is measured is the code: findings that were written just now do not change it.
+/// The commit, and whether files have been changed since.
 fn commit() -> String {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).output().ok()?;
@@ -66,8 +66,7 @@ fn commit() -> String {
     };
     let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".to_owned() };
     let is_changed =
-        git(&["status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)docs"])
-            .is_some_and(|list| !list.is_empty());
+        git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|list| !list.is_empty());
     if is_changed { format!("{commit}, changed") } else { commit }
 }
 

@@ -10,7 +10,7 @@ use beckon_ops::{
     exit::{Failure, report},
     program::print,
 };
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
     report("bench", run())
@@ -27,8 +27,7 @@ fn run() -> Result<(), Failure> {
     }
     let settings = Settings::read_all(source)?;
     if what == "plots" {
-        let folder = settings.out.unwrap_or_else(|| PathBuf::from("docs/performance"));
-        return draw_again(&folder);
+        return draw_again(&settings.out);
     }
     let known = EXPERIMENTS.iter().find(|(name, _, _)| what == name);
     let (name, _, conduct) = known.ok_or_else(|| Failure::usage(usage()))?;
@@ -38,9 +37,7 @@ fn run() -> Result<(), Failure> {
 fn conduct_one(name: &str, conduct: Conduct, settings: &Settings) -> Result<(), Failure> {
     let mut findings = Findings::new(name);
     conduct(settings, &mut findings)?;
-    if let Some(folder) = settings.folder() {
-        findings.save(&folder)?;
-    }
+    findings.save(&settings.out)?;
     print(&findings.table())
 }
 
@@ -48,7 +45,7 @@ fn usage() -> String {
     let list: String =
         EXPERIMENTS.iter().map(|(name, purpose, _)| format!("  {name:<10}{purpose}\n")).collect();
     format!(
-        "usage: cargo xtask bench EXPERIMENT [--name VALUE]\n\n{list}  plots     draws the findings of --out again\n"
+        "usage: cargo xtask bench EXPERIMENT [--name VALUE]\n\n{list}  plots     draws the charts of the findings in --out again\n"
     )
 }
 

@@ -7,15 +7,15 @@ use std::path::PathBuf;
 beckon_ops::settings! {
     /// An experiment: with which programs, how large, and where its findings go.
     pub struct Settings {
-        /// Folder for the findings and drawings. Empty: docs/performance, but nothing is written with --small.
-        out: Option<PathBuf> = "",
+        /// Folder for the findings and the charts.
+        out: PathBuf = "target/bench",
         /// Folder of the programs to measure. Empty: the one that this program is in.
         programs: Option<PathBuf> = "",
         /// smoke: folder of other programs to measure in turn with these.
         against: Option<PathBuf> = "",
-        /// What is spoken: simplepush or webpush. smoke does both.
+        /// The dialect: simplepush or webpush. smoke measures both.
         dialect: Dialect = "simplepush" => parsed,
-        /// A tenth of the clients and of the time: to try the tools, not to believe the figures.
+        /// Run a tenth of the clients for a tenth of the time: to try the tools, not for figures.
         small: bool = "false",
         /// million: clients.
         clients: u32 = "1000000",
@@ -39,21 +39,16 @@ impl Settings {
         source.finish(settings)
     }
 
-    /// A number of clients, or what is left of it with `--small`.
+    /// A number of clients, or a tenth of it with `--small`.
     pub fn scaled(&self, clients: u32) -> u32 {
         if self.small { clients.div_ceil(SMALL) } else { clients }
     }
 
-    /// A time, or what is left of it with `--small`, in the way loadgen reads it.
+    /// A time as loadgen reads it, or a tenth of it with `--small`.
     pub fn time(&self, seconds: u32) -> String {
         format!("{}s", self.scaled(seconds))
     }
-
-    /// Where the findings go. `None`: nowhere.
-    pub fn folder(&self) -> Option<PathBuf> {
-        let usual = || (!self.small).then(|| PathBuf::from("docs/performance"));
-        self.out.clone().or_else(usual)
-    }
 }
 
+/// The divisor of `--small`.
 const SMALL: u32 = 10;
