@@ -195,6 +195,9 @@ impl Connection {
         if signals.missed {
             self.handle(now, Input::Notification { arrived: now, notification: Notification::Missed });
         }
+        if signals.verify {
+            self.handle(now, Input::Verify);
+        }
         if signals.broadcasts {
             self.handle(now, Input::Broadcasts);
         }
@@ -211,9 +214,6 @@ impl Connection {
         }
         if signals.drain {
             self.handle(now, Input::Drain);
-        }
-        if signals.store_lost {
-            self.handle(now, Input::StoreLost);
         }
     }
 

@@ -153,11 +153,7 @@ fn membership(config: &Config, grpc: &TcpListener) -> Result<Membership, Failure
     };
     Ok(Membership {
         name: config.cluster.node_name.clone().unwrap_or_else(|| grpc_address.clone()),
-        announcement: Announcement {
-            grpc_address,
-            ws_url: config.node.ws_advertise.clone(),
-            drain_time: config.common.drain_time,
-        },
+        announcement: Announcement { grpc_address, ws_url: config.node.ws_advertise.clone() },
         secret: config.cluster.cluster_secret.clone(),
         tls: config.tls.clone(),
     })

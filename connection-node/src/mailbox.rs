@@ -39,10 +39,10 @@ pub(crate) struct Signals {
     pub(crate) evicted: bool,
     /// The node shuts down.
     pub(crate) drain: bool,
-    /// The store has lost its memory.
-    pub(crate) store_lost: bool,
     /// Something was stored and not handed over.
     pub(crate) missed: bool,
+    /// The store may have forgotten that the connection has its client, or another node may have taken it for offline.
+    pub(crate) verify: bool,
     /// The node has other broadcasts.
     pub(crate) broadcasts: bool,
     /// The connection should be suspended if it is at rest.
@@ -56,12 +56,12 @@ impl Signals {
 
     /// Signals that cause output: they are held back while the connection takes no notifications.
     fn deferrable(self) -> Self {
-        Self { missed: self.missed, broadcasts: self.broadcasts, ..Self::default() }
+        Self { missed: self.missed, verify: self.verify, broadcasts: self.broadcasts, ..Self::default() }
     }
 
     /// All other signals.
     fn urgent(self) -> Self {
-        Self { missed: false, broadcasts: false, ..self }
+        Self { missed: false, verify: false, broadcasts: false, ..self }
     }
 }
 
@@ -133,14 +133,9 @@ impl Mailbox {
         self.signal(|signals| signals.drain = true);
     }
 
-    /// Signals that the store has lost its memory.
-    pub(crate) fn signal_store_lost(&self) {
-        self.signal(|signals| signals.store_lost = true);
-    }
-
-    /// Signals that something may have been stored for the client and not handed over.
-    pub(crate) fn signal_missed(&self) {
-        self.signal(|signals| signals.missed = true);
+    /// Signals that the connection has to verify that it has its client, and that it has missed nothing.
+    pub(crate) fn signal_verify(&self) {
+        self.signal(|signals| signals.verify = true);
     }
 
     /// Signals that the broadcasts have changed.

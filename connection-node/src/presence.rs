@@ -5,11 +5,15 @@
 
 use crate::{mailbox::Mailbox, node::Node, pace::pace};
 use beckon_ops::stage::Stage;
-use beckon_store::{ANNOUNCE_INTERVAL, Announced, NodeEntry};
+use beckon_store::{ANNOUNCE_INTERVAL, Announced, LEASE, NodeEntry};
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
 
-/// Time over which all connections re-read the store after a lapsed lease, so that it is not flooded.
-const CATCH_UP_TIME: Duration = Duration::from_secs(5);
+/// Connections that verify their claims each second, unless that would take longer than [`VERIFY_TIME_MAX`].
+const VERIFY_RATE: u32 = 2000;
+
+/// The longest time over which all connections verify their claims.
+const VERIFY_TIME_MAX: Duration = Duration::from_secs(40);
 
 /// What the other nodes read of this node in the directory.
 #[derive(Debug, Clone)]
@@ -18,34 +22,40 @@ pub struct Announcement {
     pub grpc_address: String,
     /// The WebSocket URL of this very node, if clients may be redirected to it.
     pub ws_url: Option<String>,
-    /// Time over which sockets are closed when the store has lost its data.
-    pub drain_time: Duration,
 }
 
-/// Announces the node until `stage` is asked to stop, then ends its lease. `epoch` is that of the first announcement, if
-/// it has succeeded.
+/// Announces the node until `stage` is asked to stop, then ends its lease. `first` is the first announcement, if it has
+/// succeeded.
+///
+/// Afterwards all connections verify their claims whenever the store may have forgotten them, or other nodes may have
+/// taken this one for gone.
 pub(crate) async fn keep_lease(
     node: Arc<Node>,
     announcement: Announcement,
-    mut epoch: Option<u64>,
+    first: Option<Announced>,
     stage: Stage,
 ) {
+    let doubt = Arc::new(Notify::new());
+    stage.spawn_endless("verification", verify_claims(node.clone(), doubt.clone()));
+    let mut witness = Witness {
+        epoch: first.map(|announced| announced.epoch),
+        disturbances: node.store.disturbances(),
+        announced_ms: node.clock.now_ms(),
+    };
     while stage.run_until_stopping(tokio::time::sleep(ANNOUNCE_INTERVAL)).await.is_some() {
-        let announced = match announce(&node, &announcement).await {
-            Ok(announced) => announced,
+        let began_ms = node.clock.now_ms();
+        match announce(&node, &announcement).await {
+            Ok(announced) => {
+                let (now_ms, disturbances) = (node.clock.now_ms(), node.store.disturbances());
+                if let Some(reason) = witness.doubt(&announced, disturbances, began_ms, now_ms) {
+                    tracing::warn!(reason, "all connections verify their claims");
+                    doubt.notify_one();
+                }
+            }
             Err(error) => {
                 node.step_failed(&error);
                 tracing::warn!(%error, "could not renew the lease");
-                continue;
             }
-        };
-        let before = epoch.replace(announced.epoch);
-        if before.is_some_and(|before| before != announced.epoch) {
-            tracing::warn!("the store has lost its data; closing all sockets");
-            signal_all(&node, announcement.drain_time, Mailbox::signal_store_lost, &stage);
-        } else if announced.lapsed {
-            tracing::warn!("the lease had lapsed; all connections re-read the store");
-            signal_all(&node, CATCH_UP_TIME, Mailbox::signal_missed, &stage);
         }
     }
     if let Err(error) = node.store.retire(node.id).await {
@@ -53,12 +63,48 @@ pub(crate) async fn keep_lease(
     }
 }
 
-/// Signals all connections, spread over a time, in a task of its own: the lease must not wait for it.
-fn signal_all(node: &Arc<Node>, time: Duration, signal: fn(&Mailbox), stage: &Stage) {
-    let (node, handle) = (node.clone(), stage.clone());
-    stage.spawn(async move {
-        handle.run_until_stopping(pace(&node.clock, node.registry.all(), time, signal)).await;
-    });
+/// What the node knows of the store from its last announcement.
+#[derive(Debug)]
+struct Witness {
+    epoch: Option<u64>,
+    disturbances: u64,
+    /// When the last announcement that succeeded began.
+    announced_ms: u64,
+}
+
+impl Witness {
+    /// Learns from an announcement that began and ended at these times. Returns the reason, if claims are in doubt.
+    fn doubt(
+        &mut self,
+        announced: &Announced,
+        disturbances: u64,
+        began_ms: u64,
+        now_ms: u64,
+    ) -> Option<&'static str> {
+        let epoch = self.epoch.replace(announced.epoch);
+        let had_disturbances = std::mem::replace(&mut self.disturbances, disturbances);
+        let announced_ms = std::mem::replace(&mut self.announced_ms, began_ms);
+        if epoch.is_some_and(|epoch| epoch != announced.epoch) {
+            return Some("the store has lost its data");
+        }
+        // An announcement that was given up may be performed late, and then there is no lapse that the next one can see.
+        if announced.lapsed || u128::from(now_ms - announced_ms) > LEASE.as_millis() {
+            return Some("the lease had lapsed");
+        }
+        (disturbances != had_disturbances).then_some("the connection to the store was lost")
+    }
+}
+
+/// Signals all connections to verify their claims whenever there is doubt. A doubt that comes meanwhile is dealt with
+/// afterwards.
+async fn verify_claims(node: Arc<Node>, doubt: Arc<Notify>) {
+    loop {
+        doubt.notified().await;
+        let all = node.registry.all();
+        let count = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        let time = (Duration::from_secs(1) * count / VERIFY_RATE).min(VERIFY_TIME_MAX);
+        pace(&node.clock, all, time, Mailbox::signal_verify).await;
+    }
 }
 
 /// Announces the node once, and keeps the directory that the store returns.
@@ -78,4 +124,29 @@ pub(crate) async fn announce(
         .await?;
     node.peers.set_directory(announced.nodes.clone());
     Ok(announced)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn announced(epoch: u64, lapsed: bool) -> Announced {
+        Announced { nodes: Vec::new(), epoch, lapsed }
+    }
+
+    #[test]
+    fn claims_are_in_doubt_after_whatever_may_have_taken_them_away() {
+        let mut witness = Witness { epoch: None, disturbances: 4, announced_ms: 0 };
+        let quiet = announced(1, false);
+        assert_eq!(witness.doubt(&quiet, 4, 3000, 3001), None, "the first epoch that is known");
+        assert_eq!(witness.doubt(&quiet, 4, 12_000, 13_000), None);
+        assert_eq!(witness.doubt(&quiet, 4, 20_000, 22_001), Some("the lease had lapsed"), "it may have");
+        assert_eq!(witness.doubt(&announced(1, true), 4, 23_000, 23_001), Some("the lease had lapsed"));
+        assert_eq!(witness.doubt(&quiet, 6, 26_000, 26_001), Some("the connection to the store was lost"));
+        assert_eq!(
+            witness.doubt(&announced(2, true), 6, 29_000, 29_001),
+            Some("the store has lost its data")
+        );
+        assert_eq!(witness.doubt(&announced(2, false), 6, 32_000, 32_001), None);
+    }
 }

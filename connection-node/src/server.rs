@@ -92,13 +92,12 @@ impl Server {
             assembly,
         ));
         let announced = presence::announce(&node, announcement).await;
-        let epoch =
-            announced.inspect_err(|error| node.step_failed(error)).ok().map(|announced| announced.epoch);
+        let first = announced.inspect_err(|error| node.step_failed(error)).ok();
         // Before the first hello, which would otherwise find no broadcasts.
         if let Err(error) = broadcasts::read(&node).await {
             node.step_failed(&error);
         }
-        let lease = presence::keep_lease(node.clone(), announcement.clone(), epoch, stage.clone());
+        let lease = presence::keep_lease(node.clone(), announcement.clone(), first, stage.clone());
         stage.spawn_vital("lease", lease);
         let timed = node.clone();
         stage.spawn_endless("timers", async move { timed.timers.run(&timed.clock, &timed.registry).await });

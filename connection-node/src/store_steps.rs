@@ -3,7 +3,7 @@
 
 use beckon_session::{Outcome, Step};
 use beckon_store::{Answer, Store, StoreError};
-use beckon_types::{AddChannelOutcome, Backlog, HelloOutcome, NotOwner, Snapshot};
+use beckon_types::{AddChannelOutcome, Backlog, HelloOutcome, NotOwner, Sequence, Snapshot};
 use std::{
     fmt,
     future::Future,
@@ -19,6 +19,7 @@ pub(crate) enum StepUnderWay {
     AddChannel(Answer<AddChannelOutcome>),
     Fetch(Answer<Result<Backlog, NotOwner>>),
     Snapshot(Answer<Result<Snapshot, NotOwner>>),
+    Verify(Answer<Result<Sequence, NotOwner>>),
     /// A step of the owner without a result.
     OfOwner(Answer<Result<(), NotOwner>>),
     /// A step of any socket without a result.
@@ -37,6 +38,7 @@ pub(crate) fn perform(store: &dyn Store, step: Step) -> StepUnderWay {
         Step::RemoveMessages(uaid, places) => StepUnderWay::OfAny(store.remove_messages(uaid, places)),
         Step::Fetch(fetch) => StepUnderWay::Fetch(store.fetch(fetch)),
         Step::Snapshot(uaid, presence) => StepUnderWay::Snapshot(store.snapshot(uaid, presence)),
+        Step::Verify(uaid, presence) => StepUnderWay::Verify(store.verify(uaid, presence)),
         Step::Release(uaid, presence) => StepUnderWay::OfAny(store.release(uaid, presence)),
     }
 }
@@ -56,6 +58,7 @@ impl Future for StepUnderWay {
             Self::AddChannel(answer) => poll(answer, context),
             Self::Fetch(answer) => poll(answer, context),
             Self::Snapshot(answer) => poll(answer, context),
+            Self::Verify(answer) => poll(answer, context),
             Self::OfOwner(answer) => poll(answer, context),
             Self::OfAny(answer) => poll(answer, context),
         }

@@ -105,7 +105,7 @@ impl Standalone {
         let mut assembly = Assembly::new(BUILD, store.clone(), shutdown.clone());
         let membership = Membership {
             name: "standalone".into(),
-            announcement: Announcement { grpc_address: String::new(), ws_url: None, drain_time },
+            announcement: Announcement { grpc_address: String::new(), ws_url: None },
             secret: None,
             tls: None,
         };

@@ -55,8 +55,9 @@ pub enum Input<'a> {
     Evicted,
     /// The node is shutting down.
     Drain,
-    /// The store has lost its data.
-    StoreLost,
+    /// The store may have lost the claim of this socket, or something may have been stored and not handed over: make sure
+    /// of it.
+    Verify,
     /// The peer broke the WebSocket protocol; the socket has to be closed with this code (1002, 1007 or 1009).
     Broken(CloseCode),
     /// The socket has ended: closed by the peer, reset, or dropped because it was too slow. Nothing more can be

@@ -3,7 +3,9 @@
 use crate::{
     api::{Effect, Outcome, Step},
     greeting::evict,
+    message::error_reply,
     steps::Steps,
+    violation::Violation,
 };
 use beckon_types::{HelloOutcome, Presence, Uaid};
 
@@ -70,6 +72,7 @@ impl Leaving {
                     | Outcome::Full
                     | Outcome::Backlog(_)
                     | Outcome::Snapshot(_)
+                    | Outcome::Verified(_)
                     | Outcome::Done
                     | Outcome::NotOwner
                     | Outcome::Failed => true,
@@ -90,6 +93,7 @@ impl Leaving {
                     | Outcome::Full
                     | Outcome::Backlog(_)
                     | Outcome::Snapshot(_)
+                    | Outcome::Verified(_)
                     | Outcome::Done => {}
                 }
             }
@@ -108,4 +112,12 @@ impl Leaving {
         }
         steps.is_empty() && !is_owner
     }
+}
+
+/// Replies to a request that breaks the rules, if it gets a reply, and closes the socket.
+pub(crate) fn refuse(request: &str, violation: Violation, effects: &mut Vec<Effect>) {
+    if let Some(error) = violation.error() {
+        effects.push(Effect::Send(error_reply(request, error, violation.omitted_members())));
+    }
+    effects.push(Effect::Close(violation.close_code()));
 }

@@ -41,14 +41,14 @@
 //!
 //! **An acknowledgement counts at once.** What a user agent has acknowledged is not sent again. If the store answered a
 //! read before the step of an acknowledgement, the answer still has what the step removes, so waiting acknowledgements are
-//! subtracted from it. There are two exceptions. If the step of an acknowledgement fails, a later read finds the update or
-//! the message pending, and it is sent again; in SimplePush that read comes soon, in Web Push with the next hello unless
-//! there is another reason to read. And in Web Push, nothing is remembered about a message once the step of its
-//! acknowledgement is under way, so a notification that comes after that (late, or a second time) is sent once more.
+//! subtracted from it. If the step of an acknowledgement fails, SimplePush soon re-reads the store, and sends what is still
+//! pending again; Web Push repeats the step until it succeeds (`limits::REPEAT_AFTER`, `limits::UNREMOVED_MAX`), and does
+//! not send the message again meanwhile. In Web Push, nothing is remembered about a message once the step of its
+//! acknowledgement has succeeded, so a notification that comes after that (late, or a second time) is sent once more.
 //!
 //! **Doubt is resolved by reading.** A step that failed may have been performed. After a failed `register`, every first
 //! register of a channel on this socket is followed by a read, because the channel may have been stored, and written to,
-//! before. A read that failed is repeated (`limits::REREAD_AFTER`).
+//! before. A read that failed is repeated (`limits::REPEAT_AFTER`).
 //!
 //! **The end.** After [`Effect::Close`] nothing is sent, and only store outcomes have an effect. Requests that were
 //! received are still performed, in order, except for reads; the first failure ends that. Then the UAID is released,
@@ -92,6 +92,7 @@
 //! missed) is still to come.
 
 mod api;
+mod doubt;
 mod greeting;
 mod identity;
 mod leaving;

@@ -12,11 +12,19 @@ pub(crate) const STEPS_WAITING_BYTES_MAX: usize = 64 * 1024;
 /// Acknowledgements that are merged into one step while it waits. A single message may bring more.
 pub(crate) const ACKS_MERGED_MAX: usize = 256;
 
+/// Acknowledged messages that a session remembers because the store failed to remove them. Beyond this many it forgets
+/// the oldest; the next hello then sends those again.
+pub(crate) const UNREMOVED_MAX: usize = 1024;
+
 /// Entries in one notification (PROTOCOL.md section 2.5).
 pub(crate) const UPDATES_PER_NOTIFICATION_MAX: usize = 100;
 
-/// Wait before the store is re-read after a read failed, or after an acknowledgement could not be stored.
-pub(crate) const REREAD_AFTER: Duration = Duration::from_secs(10);
+/// Shortest wait before a read that failed is repeated, or an acknowledgement that could not be stored. The longest is half
+/// as long again.
+pub(crate) const REPEAT_AFTER: Duration = Duration::from_secs(10);
+
+/// Time between two verifications of a claim if keep-alive is off. Otherwise it is about `keepalive_interval`.
+pub(crate) const VERIFY_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// How often a connected client's record is renewed within `uaid_idle`.
 pub(crate) const RENEWALS_PER_UAID_IDLE: u32 = 3;

@@ -4,8 +4,8 @@ use crate::{
     api::{Admission, CloseCode, Context, Effect, Input, Outcome, Settings, Step},
     greeting::{Greeting, evict},
     identity::Identity,
-    leaving::Leaving,
-    message::{Command, EMPTY_OBJECT, Frame, Kind, Request, error_reply, simplepush::hello_reply},
+    leaving::{Leaving, refuse},
+    message::{Command, EMPTY_OBJECT, Frame, Kind, Request, simplepush::hello_reply},
     silence::Silence,
     simplepush::SimplePush,
     steps::{Job, Steps},
@@ -14,7 +14,7 @@ use crate::{
     webpush::WebPush,
 };
 use beckon_types::{Backlog, Dialect, Hello, HelloOutcome, Moment, Notification, Presence, Snapshot};
-use std::{mem, str::Utf8Error};
+use std::{mem, num::NonZeroU64, str::Utf8Error};
 
 /// The conversation on one connection.
 ///
@@ -26,8 +26,8 @@ pub struct Session {
     peer: Peer,
     steps: Steps,
     silence: Silence,
-    /// When the last ping came in.
-    pinged: Option<Moment>,
+    /// When the last ping came in. A millisecond is added, so that "never" takes no memory.
+    pinged: Option<NonZeroU64>,
 }
 
 /// Who is at the other end.
@@ -90,7 +90,7 @@ impl Session {
             Input::Timer => self.check_time(context, effects),
             Input::Evicted => self.disown(effects),
             Input::Drain => self.close(CloseCode::GoingAway, effects),
-            Input::StoreLost => self.close(CloseCode::Error, effects),
+            Input::Verify => self.verify(context, effects),
             Input::Broken(code) => self.close(code, effects),
             Input::Disconnected => self.leave(effects),
         }
@@ -109,8 +109,8 @@ impl Session {
             Peer::Greeting(greeting) => Some(greeting.since + settings.hello_timeout),
             // A read that is under way or waiting decides when the next one is due.
             Peer::Client(..) if self.steps.is_reading() => None,
-            Peer::Client(_, Client::SimplePush(client)) => Some(client.due(settings)),
-            Peer::Client(_, Client::WebPush(client)) => Some(client.due(settings)),
+            Peer::Client(_, Client::SimplePush(client)) => Some(client.due(settings, self.presence)),
+            Peer::Client(_, Client::WebPush(client)) => Some(client.due(settings, self.presence)),
             Peer::Leaving(_) | Peer::Gone => None,
         }
     }
@@ -221,10 +221,10 @@ impl Session {
         } else {
             (context.settings.ping_min_sp, Violation::EarlyPing)
         };
-        if self.pinged.is_some_and(|last| context.now.since(last) < min) {
+        if self.pinged.is_some_and(|last| context.now.since(Moment(last.get() - 1)) < min) {
             return Err(violation);
         }
-        self.pinged = Some(context.now);
+        self.pinged = NonZeroU64::new(context.now.0.saturating_add(1));
         effects.push(Effect::Send(EMPTY_OBJECT.into()));
         Ok(())
     }
@@ -294,6 +294,13 @@ impl Session {
         }
     }
 
+    /// Asks the store whether this socket still owns the UAID, and whether it has missed anything.
+    fn verify(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
+        if let Some((_, mut turn)) = self.turn(context, effects) {
+            turn.verify();
+        }
+    }
+
     /// Does what is due.
     fn check_time(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
         let (now, settings) = (context.now, context.settings);
@@ -311,6 +318,8 @@ impl Session {
                 Silence::Heard(_) => {
                     self.silence = Silence::Asked(now);
                     effects.push(Effect::Ping);
+                    // The socket wakes up anyway.
+                    self.verify(context, effects);
                 }
                 Silence::Asked(_) => self.close(CloseCode::Error, effects),
             }
@@ -487,12 +496,4 @@ impl Session {
         self.peer = Peer::Gone;
         effects.push(Effect::End);
     }
-}
-
-/// Replies to a request that breaks the rules, if it gets a reply, and closes the socket.
-fn refuse(request: &str, violation: Violation, effects: &mut Vec<Effect>) {
-    if let Some(error) = violation.error() {
-        effects.push(Effect::Send(error_reply(request, error, violation.omitted_members())));
-    }
-    effects.push(Effect::Close(violation.close_code()));
 }

@@ -4,9 +4,8 @@ mod channels;
 
 use crate::{
     api::{CloseCode, Outcome, Settings},
-    limits::{
-        RENEWAL_MIN, RENEWALS_PER_UAID_IDLE, REREAD_AFTER, RETRY_SLACK_PART, UPDATES_PER_NOTIFICATION_MAX,
-    },
+    doubt::verify_at,
+    limits::{RETRY_SLACK_PART, UPDATES_PER_NOTIFICATION_MAX},
     message::{
         NamedChannel, NamedUaid, Request, channel_json,
         simplepush::{Entry, hello_reply, notification, register_reply},
@@ -16,15 +15,17 @@ use crate::{
     turn::Turn,
     violation::{INTERNAL_ERROR, Violation},
 };
-use beckon_types::{AddChannel, Endpoint, KeyId, Moment, Sequence, Snapshot, Update};
+use beckon_types::{AddChannel, Endpoint, KeyId, Moment, Presence, Sequence, Snapshot, Update};
 use channels::{Channels, Reason};
 
 /// A SimplePush user agent that has said hello.
 #[derive(Debug, Clone)]
 pub(crate) struct SimplePush {
     channels: Channels,
-    /// When its record was renewed: by the hello or by the last snapshot.
-    renewed: Moment,
+    /// When its claim was verified: by the hello or by the last read of the store.
+    verified: Moment,
+    /// The last write to the client, when the store was last read.
+    seen: Sequence,
     /// When to re-read the store because a step failed. Nothing else is a reason to read it earlier.
     reread: Option<Moment>,
     /// Whether a register has failed. It may have been performed, and the channel written to, so from then on the store
@@ -38,7 +39,8 @@ impl SimplePush {
         let (channels, pending) = Channels::new(turn.now, snapshot);
         send_hello_reply(turn);
         send_updates(turn, &pending);
-        Self { channels, renewed: turn.now, reread: None, has_failed_register: false }
+        let (verified, seen) = (turn.now, snapshot.sequence);
+        Self { channels, verified, seen, reread: None, has_failed_register: false }
     }
 
     /// Handles the outcome of a job. An outcome that does not fit counts as a failure of the store. Returns an error if
@@ -60,7 +62,9 @@ impl SimplePush {
             (Job::AckVersions(_), Outcome::Done) => {}
             (Job::AckVersions(_), _) => self.ack_failed(turn),
             (Job::Refresh, Outcome::Snapshot(snapshot)) => self.refreshed(turn, snapshot),
-            (Job::Refresh, _) => self.refresh_failed(turn),
+            (Job::Verify, Outcome::Verified(sequence)) => self.verified(turn, sequence),
+            // A snapshot shows whether the socket owns the UAID, too.
+            (Job::Refresh | Job::Verify, _) => self.refresh_failed(turn),
             (Job::HelloAgain, Outcome::Snapshot(snapshot)) => self.greeted_again(turn, snapshot),
             (Job::HelloAgain | Job::RemoveMessages(_) | Job::Fetch(_), _) => return Err(CloseCode::Error),
         }
@@ -158,7 +162,7 @@ impl SimplePush {
     /// again. Without retries (`sp_retry_interval` = 0) that is left to the next read or hello.
     fn ack_failed(&mut self, turn: &Turn<'_>) {
         if !turn.settings.sp_retry_interval.is_zero() {
-            self.reread.get_or_insert(turn.now + REREAD_AFTER);
+            self.reread.get_or_insert(turn.repeat_at());
         }
     }
 
@@ -181,8 +185,17 @@ impl SimplePush {
 
     /// Re-reads the store for updates that this socket has not been sent, or that are due again.
     pub(crate) fn refresh(&mut self, turn: &mut Turn<'_>) {
-        if !turn.steps.has_read_waiting() {
+        if !turn.steps.has_snapshot_waiting() {
             turn.ask(Job::Refresh);
+        }
+    }
+
+    /// This socket still owns the UAID. If anything was written since the store was last read, it is read again: the socket
+    /// may have missed it.
+    fn verified(&mut self, turn: &mut Turn<'_>, sequence: Sequence) {
+        self.verified = turn.now;
+        if sequence != self.seen {
+            self.refresh(turn);
         }
     }
 
@@ -195,31 +208,40 @@ impl SimplePush {
 
     /// The store could not be re-read.
     fn refresh_failed(&mut self, turn: &Turn<'_>) {
-        self.reread = Some(turn.now + REREAD_AFTER);
+        self.reread = Some(turn.repeat_at());
     }
 
     fn read(&mut self, turn: &mut Turn<'_>, snapshot: Snapshot, reason: Reason) {
-        self.renewed = turn.now;
+        (self.verified, self.seen) = (turn.now, snapshot.sequence);
         self.reread = None;
         let pending = self.channels.read(turn.now, snapshot, reason, turn.steps);
         send_updates(turn, &pending);
     }
 
-    /// When to call [`Self::resume`]: to repeat a read that failed, to send again what was not acknowledged, or to renew
-    /// the record.
-    pub(crate) fn due(&self, settings: &Settings) -> Moment {
-        if let Some(at) = self.reread {
-            return at;
+    /// When to call [`Self::resume`]: to repeat a read that failed, to send again what was not acknowledged, or to verify
+    /// the claim.
+    pub(crate) fn due(&self, settings: &Settings, presence: Presence) -> Moment {
+        let verify = verify_at(settings, presence.connection, self.verified);
+        match self.refresh_due(settings) {
+            Some(refresh) if self.reread.is_some() => refresh,
+            refresh => refresh.map_or(verify, |refresh| refresh.min(verify)),
         }
-        let renewal = self.renewed + (settings.uaid_idle / RENEWALS_PER_UAID_IDLE).max(RENEWAL_MIN);
+    }
+
+    /// When to repeat a read that failed, or else to send again what was not acknowledged.
+    fn refresh_due(&self, settings: &Settings) -> Option<Moment> {
         let interval = settings.sp_retry_interval;
         let retry = self.channels.oldest_transmission().filter(|_| !interval.is_zero());
-        retry.map_or(renewal, |at| renewal.min(at + interval))
+        self.reread.or(retry.map(|at| at + interval))
     }
 
     /// Does what is due.
     pub(crate) fn resume(&mut self, turn: &mut Turn<'_>) {
-        self.refresh(turn);
+        if self.refresh_due(turn.settings).is_some_and(|due| due <= turn.now) {
+            self.refresh(turn);
+        } else {
+            turn.verify();
+        }
     }
 }
 

@@ -18,10 +18,12 @@ pub(crate) enum Job {
     Unregister(Unregister),
     /// Acknowledge updates: [`Step::AckVersions`]. Empty once it is under way.
     AckVersions(Vec<Ack>),
-    /// Acknowledge messages: [`Step::RemoveMessages`]. Empty once it is under way.
+    /// Acknowledge messages: [`Step::RemoveMessages`]. They are kept until the store has removed them.
     RemoveMessages(Vec<Place>),
-    /// Re-read or renew the record: [`Step::Snapshot`].
+    /// Re-read the record: [`Step::Snapshot`].
     Refresh,
+    /// Make sure that the socket owns the UAID, and renew the record: [`Step::Verify`].
+    Verify,
     /// Read stored messages: [`Step::Fetch`].
     Fetch(Fetch),
 }
@@ -49,15 +51,16 @@ pub(crate) struct Unregister {
 }
 
 impl Job {
-    /// The step to ask for. Acknowledgements are moved into it.
+    /// The step to ask for. Acknowledgements of updates are moved into it.
     fn step(&mut self, uaid: Uaid, presence: Presence) -> Step {
         match self {
             Self::Register(Register { add, .. }) => Step::AddChannel(*add),
             Self::Unregister(Unregister { channel, .. }) => Step::RemoveChannel(uaid, presence, *channel),
             Self::AckVersions(acks) => Step::AckVersions(uaid, mem::take(acks)),
-            Self::RemoveMessages(places) => Step::RemoveMessages(uaid, mem::take(places)),
+            Self::RemoveMessages(places) => Step::RemoveMessages(uaid, places.clone()),
             Self::HelloAgain | Self::Refresh => Step::Snapshot(uaid, presence),
             Self::Fetch(fetch) => Step::Fetch(*fetch),
+            Self::Verify => Step::Verify(uaid, presence),
         }
     }
 
@@ -69,7 +72,7 @@ impl Job {
             }
             Self::AckVersions(acks) => size_of_val(acks.as_slice()),
             Self::RemoveMessages(places) => size_of_val(places.as_slice()),
-            Self::HelloAgain | Self::Refresh | Self::Fetch(_) => 0,
+            Self::HelloAgain | Self::Refresh | Self::Fetch(_) | Self::Verify => 0,
         }
     }
 
@@ -77,7 +80,7 @@ impl Job {
     /// has ended.
     fn is_read(&self) -> bool {
         match self {
-            Self::HelloAgain | Self::Refresh | Self::Fetch(_) => true,
+            Self::HelloAgain | Self::Refresh | Self::Fetch(_) | Self::Verify => true,
             Self::Register(_) | Self::Unregister(_) | Self::AckVersions(_) | Self::RemoveMessages(_) => false,
         }
     }
@@ -85,9 +88,12 @@ impl Job {
     fn is_acknowledgement(&self) -> bool {
         match self {
             Self::AckVersions(_) | Self::RemoveMessages(_) => true,
-            Self::HelloAgain | Self::Register(_) | Self::Unregister(_) | Self::Refresh | Self::Fetch(_) => {
-                false
-            }
+            Self::HelloAgain
+            | Self::Register(_)
+            | Self::Unregister(_)
+            | Self::Refresh
+            | Self::Fetch(_)
+            | Self::Verify => false,
         }
     }
 }
@@ -207,9 +213,18 @@ impl Steps {
         self.jobs().any(Job::is_read)
     }
 
-    /// Whether a read is waiting, which will include everything that has been stored by now.
+    /// Whether a snapshot is waiting, which will include everything that has been stored by now.
+    pub(crate) fn has_snapshot_waiting(&self) -> bool {
+        self.waiting().any(|job| matches!(job, Job::Refresh | Job::HelloAgain))
+    }
+
+    /// Whether a read is waiting, which will show whether the socket owns the UAID.
     pub(crate) fn has_read_waiting(&self) -> bool {
-        self.0.iter().flat_map(|queue| &queue.waiting).any(Job::is_read)
+        self.waiting().any(Job::is_read)
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = &Job> {
+        self.0.iter().flat_map(|queue| &queue.waiting)
     }
 
     /// Whether stored messages are being read or will be.
@@ -232,7 +247,7 @@ impl Steps {
         self.jobs().any(|job| matches!(job, Job::AckVersions(acks) if acks.iter().any(&removes)))
     }
 
-    /// Whether an acknowledgement of the message at this place is waiting.
+    /// Whether an acknowledgement of the message at this place is under way or waiting.
     pub(crate) fn is_removing(&self, place: Place) -> bool {
         self.jobs().any(|job| matches!(job, Job::RemoveMessages(places) if places.contains(&place)))
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     api::{ClientReport, Context, Effect, Settings},
+    doubt,
     identity::Identity,
     message::{Request, error_reply},
     steps::{Job, Register, Steps, Unregister},
@@ -65,6 +66,24 @@ impl<'a> Turn<'a> {
         if let Some(step) = self.steps.push(job, self.identity.uaid, self.presence) {
             self.effects.push(Effect::Store(step));
         }
+    }
+
+    /// Asks the store whether this socket still owns the UAID. A step that is under way may have been performed before the
+    /// doubt arose, so it does not count.
+    pub(crate) fn verify(&mut self) {
+        if !self.steps.has_read_waiting() {
+            self.ask(Job::Verify);
+        }
+    }
+
+    /// When to verify the claim, if that was done at this time.
+    pub(crate) fn verify_at(&self, verified: Moment) -> Moment {
+        doubt::verify_at(self.settings, self.presence.connection, verified)
+    }
+
+    /// When to repeat a step that has failed now.
+    pub(crate) fn repeat_at(&self) -> Moment {
+        doubt::repeat_at(self.presence.connection, self.now)
     }
 
     /// Asks the store to register a channel. `restricted` and `channels_max` are as in [`AddChannel`].

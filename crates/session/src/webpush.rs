@@ -6,7 +6,7 @@ mod subscriptions;
 
 use crate::{
     api::{CloseCode, Outcome, Settings},
-    limits::{RENEWAL_MIN, RENEWALS_PER_UAID_IDLE},
+    doubt::verify_at,
     message::{
         NamedChannel, Request, channel_json, unregister_reply,
         webpush::{NamedBroadcasts, URGENCY_REPLY, broadcast, hello_reply, notification, register_reply},
@@ -16,8 +16,8 @@ use crate::{
     violation::{INTERNAL_ERROR, INVALID_KEY, Violation},
 };
 use beckon_types::{
-    AddChannel, Backlog, Endpoint, Fetch, KeyId, Message, MessageId, Moment, Position, Sequence, Snapshot,
-    Spelling, Urgency,
+    AddChannel, Backlog, Endpoint, Fetch, KeyId, Message, MessageId, Moment, Place, Position, Presence,
+    Sequence, Snapshot, Spelling, Urgency,
 };
 use channels::Channels;
 use progress::{Next, Progress};
@@ -27,8 +27,10 @@ use subscriptions::Subscriptions;
 #[derive(Debug, Clone)]
 pub(crate) struct WebPush {
     channels: Channels,
-    /// When its record was renewed: by the hello or by the last read of the store.
-    renewed: Moment,
+    /// When its claim was verified: by the hello or by the last read of the store.
+    verified: Moment,
+    /// The last write to the client, when the store was last read from the beginning.
+    seen: Sequence,
     /// What most clients do not need while they are idle.
     ongoing: Option<Box<Ongoing>>,
     /// Messages that are less urgent wait in the store.
@@ -49,7 +51,8 @@ impl WebPush {
     fn new(now: Moment, snapshot: &Snapshot) -> Self {
         Self {
             channels: Channels::new(snapshot),
-            renewed: now,
+            verified: now,
+            seen: snapshot.sequence,
             ongoing: None,
             min: Urgency::VeryLow,
             has_failed_register: false,
@@ -96,13 +99,13 @@ impl WebPush {
             (Job::Register(register), _) => self.register_failed(turn, &register),
             (Job::Unregister(unregister), Outcome::Done) => self.unregistered(turn, &unregister),
             (Job::Unregister(unregister), _) => self.unregister_failed(turn, &unregister),
-            // If the store has not removed a message, the next hello sends it again.
-            (Job::RemoveMessages(_), _) => {}
+            (Job::RemoveMessages(_), Outcome::Done) => self.remove_again(turn),
+            (Job::RemoveMessages(places), _) => self.remove_failed(turn, places),
             (Job::Fetch(fetch), Outcome::Backlog(backlog)) => self.fetched(turn, fetch, &backlog),
             (Job::Fetch(fetch), _) => self.fetch_failed(turn, fetch),
-            (Job::Refresh, Outcome::Snapshot(_)) => self.refreshed(turn),
-            (Job::Refresh, _) => self.refresh_failed(turn),
-            (Job::HelloAgain | Job::AckVersions(_), _) => return Err(CloseCode::Error),
+            (Job::Verify, Outcome::Verified(sequence)) => self.verified(turn, sequence),
+            (Job::Verify, _) => self.verify_failed(turn),
+            (Job::HelloAgain | Job::Refresh | Job::AckVersions(_), _) => return Err(CloseCode::Error),
         }
         Ok(())
     }
@@ -198,6 +201,22 @@ impl WebPush {
         Ok(())
     }
 
+    /// The store failed to remove acknowledged messages. It is asked again later: they would count for the limit of stored
+    /// messages for as long as the client stays connected.
+    fn remove_failed(&mut self, turn: &Turn<'_>, places: Vec<Place>) {
+        self.progress().remove_failed(turn.repeat_at(), places);
+    }
+
+    /// Asks the store again to remove acknowledged messages that it failed to remove, if it is time.
+    fn remove_again(&mut self, turn: &mut Turn<'_>) {
+        let Some(ongoing) = &mut self.ongoing else { return };
+        let places = ongoing.progress.take_unremoved(turn.now);
+        if !places.is_empty() {
+            turn.ask(Job::RemoveMessages(places));
+        }
+        self.shrink();
+    }
+
     /// A nack (section 4.6).
     pub(crate) fn nack(&mut self, turn: &mut Turn<'_>, request: &Request<'_>) -> Result<(), Violation> {
         turn.report(request.nack_report()?);
@@ -268,7 +287,9 @@ impl WebPush {
     /// is not urgent enough, or it was sent or acknowledged already.
     fn spelling_for(&self, message: &Message, steps: &Steps) -> Option<Spelling> {
         let sequence = message.place.sequence;
-        let was_sent = self.ongoing.as_ref().is_some_and(|ongoing| ongoing.progress.has_sent(sequence));
+        let was_sent = self.ongoing.as_ref().is_some_and(|ongoing| {
+            ongoing.progress.has_sent(sequence) || ongoing.progress.is_unremoved(message.place)
+        });
         let is_wanted = message.draft.urgency >= self.min
             && !was_sent
             && !steps.is_unregistering(message.channel)
@@ -288,7 +309,7 @@ impl WebPush {
 
     /// Sends as many stored messages as the batch has room for. They were read behind the position `after`.
     fn send_backlog(&mut self, turn: &mut Turn<'_>, mut after: Option<Position>, backlog: &Backlog) {
-        self.renewed = turn.now;
+        self.verified = turn.now;
         let outstanding = self.ongoing.as_ref().map_or(0, |ongoing| ongoing.progress.outstanding(turn.now));
         let mut room = turn.settings.batch_size.saturating_sub(outstanding);
         let mut has_more = backlog.more && !backlog.messages.is_empty();
@@ -318,7 +339,7 @@ impl WebPush {
     fn fetch_failed(&mut self, turn: &Turn<'_>, fetch: Fetch) {
         let progress = self.progress();
         progress.go_on(Next { after: fetch.after, waits_for_batch: false });
-        progress.fail(turn.now);
+        progress.fail(turn.repeat_at());
     }
 
     /// Reads the backlog from its beginning, as soon as the batch has room.
@@ -340,39 +361,44 @@ impl WebPush {
         self.shrink();
     }
 
-    /// The store has renewed the record.
-    fn refreshed(&mut self, turn: &mut Turn<'_>) {
-        self.renewed = turn.now;
-        self.read_on(turn);
+    /// This socket still owns the UAID. If anything was written since the backlog was last read from its beginning, it is
+    /// read again: the socket may have missed it.
+    fn verified(&mut self, turn: &mut Turn<'_>, sequence: Sequence) {
+        self.verified = turn.now;
+        if sequence == self.seen {
+            return self.read_on(turn);
+        }
+        self.seen = sequence;
+        self.read_again(turn);
     }
 
-    /// The store failed to renew the record.
-    fn refresh_failed(&mut self, turn: &Turn<'_>) {
-        self.progress().fail(turn.now);
+    /// The store failed to say whether this socket owns the UAID. A read of the backlog says it, too.
+    fn verify_failed(&mut self, turn: &Turn<'_>) {
+        let progress = self.progress();
+        progress.start_over();
+        progress.fail(turn.repeat_at());
     }
 
     /// When to call [`Self::resume`].
-    pub(crate) fn due(&self, settings: &Settings) -> Moment {
+    pub(crate) fn due(&self, settings: &Settings, presence: Presence) -> Moment {
         let progress = self.ongoing.as_ref().map(|ongoing| &ongoing.progress);
-        if let Some(at) = progress.and_then(Progress::reread) {
-            return at;
-        }
-        let renewal = self.renewal_due(settings);
-        progress.and_then(Progress::due).map_or(renewal, |due| renewal.min(due))
+        let remove_again = progress.and_then(Progress::remove_again);
+        let read = progress.and_then(Progress::reread).unwrap_or_else(|| {
+            let verify = verify_at(settings, presence.connection, self.verified);
+            progress.and_then(Progress::due).map_or(verify, |due| verify.min(due))
+        });
+        remove_again.map_or(read, |at| at.min(read))
     }
 
-    fn renewal_due(&self, settings: &Settings) -> Moment {
-        self.renewed + (settings.uaid_idle / RENEWALS_PER_UAID_IDLE).max(RENEWAL_MIN)
-    }
-
-    /// Does what is due: repeats a read that failed, continues to read the backlog, or renews the record.
+    /// Does what is due: repeats a step that failed, continues to read the backlog, or verifies the claim.
     pub(crate) fn resume(&mut self, turn: &mut Turn<'_>) {
+        self.remove_again(turn);
         if let Some(ongoing) = &mut self.ongoing {
             ongoing.progress.take_time(turn.now);
         }
         self.read_on(turn);
-        if !turn.steps.is_reading() && turn.now >= self.renewal_due(turn.settings) {
-            turn.ask(Job::Refresh);
+        if !turn.steps.is_reading() && turn.now >= turn.verify_at(self.verified) {
+            turn.verify();
         }
     }
 

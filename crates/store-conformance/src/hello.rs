@@ -175,6 +175,25 @@ async fn a_snapshot_has_all_channels_and_what_is_pending(store) {
     assert_eq!(pending(&seen), [(client.channels[0], None), (client.channels[1], Some(0))].into());
 }
 
+/// The owner of a UAID is told the sequence of the last write, and any other socket that it is not the owner.
+async fn a_claim_is_verified_for_its_owner_only(store) {
+    let client = connected(&store, 1).await;
+    let sequence = snapshot(&store, &client).await.sequence;
+    assert_eq!(store.verify(client.uaid, client.presence).await, Ok(Ok(sequence)));
+    let (last, _) = stored(&store, client.uaid, client.channels[0], 3).await;
+    assert_eq!(store.verify(client.uaid, client.presence).await, Ok(Ok(last)));
+    assert_eq!(store.verify(client.uaid, new_presence()).await, Ok(Err(NotOwner)));
+    assert_eq!(store.verify(new_uaid(), client.presence).await, Ok(Err(NotOwner)));
+    let newer = new_presence();
+    claim(&store, simplepush(client.uaid, newer)).await;
+    assert_eq!(store.verify(client.uaid, client.presence).await, Ok(Err(NotOwner)));
+    assert_eq!(store.verify(client.uaid, newer).await, Ok(Ok(last)));
+    release(&store, client.uaid, newer).await;
+    assert_eq!(store.verify(client.uaid, newer).await, Ok(Err(NotOwner)));
+    let stranger = connected(&store, 0).await;
+    assert_eq!(store.verify(stranger.uaid, stranger.presence).await, Ok(Ok(Default::default())));
+}
+
 /// A socket that does not own the UAID gets no snapshot.
 async fn a_snapshot_is_for_the_owner_only(store) {
     let client = connected(&store, 1).await;

@@ -36,7 +36,7 @@ use batch::{Batch, Memory};
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Fetch,
     FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place, Presence, PutMessage,
-    PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot, TooManyBroadcasts, Uaid,
+    PutMessageOutcome, PutVersion, PutVersionOutcome, Sequence, Snapshot, TooManyBroadcasts, Uaid,
 };
 use data_dir::DataDir;
 use database::Opener;
@@ -148,6 +148,10 @@ impl Store for EmbeddedStore {
         self.submit(move |batch| batch.snapshot(uaid, presence))
     }
 
+    fn verify(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Sequence, NotOwner>> {
+        self.submit(move |batch| batch.verify(uaid, presence))
+    }
+
     fn add_channel(&self, add: AddChannel) -> Answer<AddChannelOutcome> {
         self.submit(move |batch| batch.add_channel(&add))
     }
@@ -226,6 +230,11 @@ impl Store for EmbeddedStore {
             batch.is_changed = true;
             Ok(())
         })
+    }
+
+    fn disturbances(&self) -> u64 {
+        // The sockets end with the process.
+        0
     }
 
     fn close(&self) -> Answer<()> {

@@ -54,8 +54,8 @@ use batch::Haste;
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, BROADCASTS_MAX, Backlog, BroadcastId, BroadcastVersion, Broadcasts,
     ChannelId, Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place,
-    Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot, TooManyBroadcasts,
-    Uaid,
+    Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Sequence, Snapshot,
+    TooManyBroadcasts, Uaid,
 };
 use futures_util::future::BoxFuture;
 use health::Health;
@@ -196,6 +196,17 @@ impl Store for RedisStore {
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(Err(NotOwner)),
             Value::Array(fields) => Ok(Ok(record::record(pairs(&fields))?.1)),
+            other => Err(unexpected(&other)),
+        })
+    }
+
+    fn verify(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Sequence, NotOwner>> {
+        let script = &SCRIPTS.verify;
+        let mut call = script.call(&[&keys::client(&self.prefix, uaid)], 2, 32);
+        call.arg(&record::presence_bytes(presence)[..]).arg(self.idle_ms);
+        self.step(script, call, |answer| match answer {
+            Value::Int(0) => Ok(Err(NotOwner)),
+            Value::BulkString(head) => Ok(Ok(record::head(&head)?.sequence)),
             other => Err(unexpected(&other)),
         })
     }
@@ -393,6 +404,10 @@ impl Store for RedisStore {
             links.ensure_open()?;
             shared.health.check(&shared.topology, &shared.vital, &links).await
         })
+    }
+
+    fn disturbances(&self) -> u64 {
+        self.shared.topology.disturbances()
     }
 
     fn close(&self) -> Answer<()> {

@@ -7,7 +7,7 @@ use crate::{
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Fetch,
     FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place, Presence, PutMessage,
-    PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot, TooManyBroadcasts, Uaid,
+    PutMessageOutcome, PutVersion, PutVersionOutcome, Sequence, Snapshot, TooManyBroadcasts, Uaid,
 };
 use futures_util::future::BoxFuture;
 use std::fmt;
@@ -48,6 +48,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// * A socket that does not own the UAID gets [`NotOwner`].
     fn snapshot(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Snapshot, NotOwner>>;
+
+    /// Verifies that a socket still owns the UAID, and returns the sequence of the last write, zero if there was none.
+    ///
+    /// * A socket that does not own the UAID gets [`NotOwner`].
+    /// * Less than three quarters of the time until the record expires (`uaid_idle`) may be left; then it is renewed.
+    fn verify(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Sequence, NotOwner>>;
 
     /// Registers a channel.
     ///
@@ -148,6 +154,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Checks that the store can be written to, for health checks.
     fn check(&self) -> Answer<()>;
+
+    /// How often something happened after which the store may lack what it had acknowledged, such as a failover or a
+    /// restart. When the number has grown, presences have to be verified.
+    fn disturbances(&self) -> u64;
 
     /// Waits for the steps under way, and releases what the store holds: connections, or the lock of the data
     /// directory. Later steps fail with [`StoreError::Unavailable`].

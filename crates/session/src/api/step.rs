@@ -22,6 +22,8 @@ pub enum Step {
     Fetch(Fetch),
     /// Read all channels with their pending versions and renew the record.
     Snapshot(Uaid, Presence),
+    /// Make sure that this socket still owns the UAID, and that the record does not expire.
+    Verify(Uaid, Presence),
     /// Give up the UAID.
     Release(Uaid, Presence),
 }
@@ -44,6 +46,8 @@ pub enum Outcome {
     Backlog(Backlog),
     /// To [`Step::Snapshot`].
     Snapshot(Snapshot),
+    /// To [`Step::Verify`]: the socket owns the UAID, and this is the last write to the client.
+    Verified(Sequence),
     /// To any other step: it was performed.
     Done,
     /// The step was refused, because this socket does not own the UAID.
@@ -77,6 +81,12 @@ impl From<Backlog> for Outcome {
 impl From<Snapshot> for Outcome {
     fn from(snapshot: Snapshot) -> Self {
         Self::Snapshot(snapshot)
+    }
+}
+
+impl From<Sequence> for Outcome {
+    fn from(sequence: Sequence) -> Self {
+        Self::Verified(sequence)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A SimplePush client alone, without a session.
 
 use super::*;
+use crate::doubt::repeat_at;
 use crate::{
     api::{Effect, Step},
     turn::rig::{CHANNEL, CHANNEL_TEXT, PRESENCE, Rig, UAID, snapshot},
@@ -84,8 +85,9 @@ fn a_failed_read_is_repeated_later() {
     let (mut client, _) = client(&mut rig);
     let (result, effects) = rig.turn(|turn| client.conclude(turn, Job::Refresh, Outcome::Failed));
     assert_eq!((result, effects), (Ok(()), Vec::new()));
-    let (due, _) = rig.turn(|turn| client.due(turn.settings));
-    assert_eq!(due, Moment(0) + REREAD_AFTER);
+    let (due, _) = rig.turn(|turn| client.due(turn.settings, PRESENCE));
+    assert_eq!(due, repeat_at(PRESENCE.connection, Moment(0)));
+    rig.now = due;
     assert_eq!(rig.turn(|turn| client.resume(turn)).1, [read_record()]);
 }
 

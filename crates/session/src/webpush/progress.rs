@@ -1,6 +1,6 @@
 //! How many of its stored messages a client has been sent. The crate's documentation states the rules.
 
-use crate::limits::{REREAD_AFTER, SENT_MAX};
+use crate::limits::{ACKS_MERGED_MAX, SENT_MAX, UNREMOVED_MAX};
 use beckon_types::{ChannelId, Message, Moment, Place, Position, Sequence};
 
 /// What was sent and is not acknowledged, and how to continue.
@@ -12,6 +12,10 @@ pub(super) struct Progress {
     next: Option<Next>,
     /// When to re-read the store because a read failed. The store is not read earlier.
     reread: Option<Moment>,
+    /// Acknowledged messages that the store failed to remove, oldest first. The store may still have them.
+    unremoved: Vec<Place>,
+    /// When to ask the store again to remove them.
+    remove_again: Option<Moment>,
 }
 
 /// A transmission.
@@ -36,7 +40,7 @@ pub(super) struct Next {
 impl Progress {
     /// Whether there is nothing to remember.
     pub(super) fn is_idle(&self) -> bool {
-        self.sent.is_empty() && self.next.is_none() && self.reread.is_none()
+        self.sent.is_empty() && self.next.is_none() && self.reread.is_none() && self.unremoved.is_empty()
     }
 
     /// Transmissions that fit before more memory is allocated.
@@ -87,6 +91,37 @@ impl Progress {
         self.sent.retain(|sent| sent.channel != channel);
     }
 
+    /// Notes that the store failed to remove acknowledged messages, and when to ask it again.
+    pub(super) fn remove_failed(&mut self, again: Moment, places: Vec<Place>) {
+        self.unremoved.extend(places);
+        let excess = self.unremoved.len().saturating_sub(UNREMOVED_MAX);
+        self.unremoved.drain(..excess);
+        self.remove_again = Some(again);
+    }
+
+    /// Whether the message at this place is acknowledged, and the store failed to remove it.
+    pub(super) fn is_unremoved(&self, place: Place) -> bool {
+        self.unremoved.contains(&place)
+    }
+
+    /// Takes some of the messages that the store should be asked to remove again, if it is time.
+    pub(super) fn take_unremoved(&mut self, now: Moment) -> Vec<Place> {
+        if self.remove_again.is_none_or(|at| now < at) {
+            return Vec::new();
+        }
+        let count = self.unremoved.len().min(ACKS_MERGED_MAX);
+        let places = self.unremoved.drain(..count).collect();
+        if self.unremoved.is_empty() {
+            (self.unremoved, self.remove_again) = (Vec::new(), None);
+        }
+        places
+    }
+
+    /// When to ask the store again to remove messages.
+    pub(super) fn remove_again(&self) -> Option<Moment> {
+        self.remove_again
+    }
+
     /// Notes how to continue, unless the backlog is to be read from its beginning.
     pub(super) fn go_on(&mut self, next: Next) {
         self.next.get_or_insert(next);
@@ -98,9 +133,9 @@ impl Progress {
         self.reread = None;
     }
 
-    /// Notes that a read failed.
-    pub(super) fn fail(&mut self, now: Moment) {
-        self.reread = Some(now + REREAD_AFTER);
+    /// Notes that a read failed, and when to repeat it.
+    pub(super) fn fail(&mut self, again: Moment) {
+        self.reread = Some(again);
     }
 
     /// When to re-read the store because a read failed.

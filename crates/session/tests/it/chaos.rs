@@ -84,7 +84,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let end = prop::sample::select(vec![
         Input::Evicted,
         Input::Drain,
-        Input::StoreLost,
+        Input::Verify,
         Input::Broken(CloseCode::TooBig),
         Input::Disconnected,
     ]);

@@ -24,7 +24,6 @@ fn a_drained_socket_is_told_and_released() {
     // SP-51
     let mut talk = Talk::greeted(&[]);
     talk.check(&[Input::Drain], &[close(CloseCode::GoingAway), release()]);
-    check(&[Input::StoreLost], &[close(CloseCode::Error), Effect::End]);
     assert_eq!(talk.deadline(), None);
     talk.check(&[Input::Disconnected, missed(), released(), released()], &[Effect::End]);
     check(&[Input::Drain], &[close(CloseCode::GoingAway), Effect::End]);

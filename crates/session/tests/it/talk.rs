@@ -129,6 +129,22 @@ impl Talk {
         self
     }
 
+    /// When a step that has just failed is repeated.
+    #[track_caller]
+    pub(crate) fn repeat_at(&self) -> Moment {
+        let at = self.session.deadline(&self.settings).expect("a deadline");
+        let wait = at.since(self.now).as_secs();
+        assert!((10..15).contains(&wait), "repeated after {wait} s");
+        at
+    }
+
+    /// Waits until a step that has just failed is repeated.
+    #[track_caller]
+    pub(crate) fn wait_to_repeat(&mut self) -> &mut Self {
+        self.now = self.repeat_at();
+        self
+    }
+
     /// Seconds from now until the next deadline.
     pub(crate) fn deadline(&self) -> Option<u64> {
         self.session.deadline(&self.settings).map(|at| at.since(self.now).as_secs())
@@ -163,6 +179,14 @@ pub(crate) fn release() -> Effect {
 
 pub(crate) fn look() -> Effect {
     store(Step::Snapshot(uaid(A), OWN))
+}
+
+pub(crate) fn verify() -> Effect {
+    store(Step::Verify(uaid(A), OWN))
+}
+
+pub(crate) fn verified(sequence: u64) -> Input<'static> {
+    outcome(Outcome::Verified(Sequence(sequence)))
 }
 
 pub(crate) fn outcome(outcome: Outcome) -> Input<'static> {

@@ -82,6 +82,21 @@ impl Batch<'_, '_> {
         Ok(Ok(snapshot))
     }
 
+    /// See [`crate::Store::verify`].
+    pub(super) fn verify(
+        &mut self,
+        uaid: Uaid,
+        presence: Presence,
+    ) -> Result<Result<Sequence, NotOwner>, StoreError> {
+        if let Err(not_owner) = self.seat(uaid, presence) {
+            return Ok(Err(not_owner));
+        }
+        let record = self.load(uaid)?;
+        let sequence = record.as_ref().map(|record| record.sequence).unwrap_or_default();
+        self.renew(uaid, record)?;
+        Ok(Ok(sequence))
+    }
+
     /// See [`crate::Store::add_channel`].
     pub(super) fn add_channel(&mut self, add: &AddChannel) -> Result<AddChannelOutcome, StoreError> {
         let seat = match self.seat(add.uaid, add.presence) {

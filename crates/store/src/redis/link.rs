@@ -147,6 +147,7 @@ impl Shared {
                     backoff.succeeded();
                     self.is_connected.store(true, Ordering::Release);
                     if self.primary.succeeded() {
+                        self.topology.disturbed();
                         tracing::info!(redis = %self.primary, "connected to Redis again");
                     }
                     return dialed;
@@ -168,6 +169,7 @@ impl Shared {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault.clone());
         self.topology.request_refresh();
         if self.primary.failed(fault, is_lasting) {
+            self.topology.disturbed();
             tracing::warn!(redis = %self.primary, cause = %fault.cause, error = %fault, "no connection to Redis");
         }
     }

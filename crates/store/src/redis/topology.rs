@@ -71,6 +71,8 @@ struct Shared {
     /// Increases whenever the map changes.
     version: AtomicU64,
     outdated: Notify,
+    /// How often a primary was lost or found again, or the map changed.
+    disturbances: AtomicU64,
 }
 
 impl Topology {
@@ -88,6 +90,7 @@ impl Topology {
             map: RwLock::new(Arc::new(map)),
             version: AtomicU64::new(0),
             outdated: Notify::new(),
+            disturbances: AtomicU64::new(0),
         });
         let mut reader = JoinSet::new();
         if let Seeds::Cluster(_) = shared.seeds {
@@ -105,6 +108,16 @@ impl Topology {
     /// A number that changes with the map.
     pub(super) fn version(&self) -> u64 {
         self.shared.version.load(Ordering::Acquire)
+    }
+
+    /// How often something happened after which a primary may lack what it had acknowledged.
+    pub(super) fn disturbances(&self) -> u64 {
+        self.shared.disturbances.load(Ordering::Relaxed)
+    }
+
+    /// A primary was lost, or is reached again.
+    pub(super) fn disturbed(&self) {
+        self.shared.disturbances.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Asks for the slots to be read again: the map may be out of date, or a primary cannot be reached.

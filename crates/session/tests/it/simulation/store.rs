@@ -94,6 +94,7 @@ impl Store {
             Step::Snapshot(uaid, presence) => {
                 self.owned(uaid, presence).map(|record| record.snapshot(sequence)).into()
             }
+            Step::Verify(uaid, presence) => self.owned(uaid, presence).map(|_| Sequence(sequence)).into(),
             Step::Release(uaid, presence) => {
                 if let Ok(record) = self.owned(uaid, presence) {
                     record.presence = None;

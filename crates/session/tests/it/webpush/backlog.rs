@@ -164,13 +164,14 @@ fn a_fetch_that_failed_is_repeated() {
     acknowledge(&mut talk, &stored[..10], &[fetch(Some(&stored[9]))]);
     talk.check(&[outcome(Outcome::Failed), Input::Timer], &[]);
     for _ in 0..2 {
-        assert_eq!(talk.deadline(), Some(10));
+        let repeated = talk.repeat_at();
         talk.wait(9).check(
             &[Input::Timer, text(&ack_messages(&stored[..1]))],
             &[Effect::Report(ClientReport::Delivered), remove_messages(&stored[..1])],
         );
         talk.check(&[outcome(Outcome::Done)], &[]);
-        talk.wait(1).check(&[Input::Timer, Input::Timer], &[fetch(Some(&stored[9]))]);
+        talk.now = repeated;
+        talk.check(&[Input::Timer, Input::Timer], &[fetch(Some(&stored[9]))]);
         talk.check(&[outcome(Outcome::Failed)], &[]);
     }
     // Something new is looked for at once, from the beginning.
@@ -185,11 +186,11 @@ fn the_record_of_a_connected_client_is_renewed() {
     let mut talk = Talk::webpush_with(settings, &[X], &[], false);
     for _ in 0..2 {
         assert_eq!(talk.deadline(), Some(100));
-        talk.wait(100).check(&[Input::Control, Input::Timer, Input::Timer, looked(0, &[])], &[look()]);
+        talk.wait(100).check(&[Input::Control, Input::Timer, Input::Timer, verified(10)], &[verify()]);
     }
-    talk.wait(100).check(&[Input::Control, Input::Timer, outcome(Outcome::Failed)], &[look()]);
-    assert_eq!(talk.deadline(), Some(10));
-    talk.wait(10).check(&[Input::Timer, looked(0, &[])], &[look()]);
+    talk.wait(100).check(&[Input::Control, Input::Timer, outcome(Outcome::Failed)], &[verify()]);
+    talk.wait_to_repeat().check(&[Input::Timer], &[fetch(None)]);
+    talk.check_fetched(&[], false, &[], &[]);
     // A fetch renews too.
     talk.wait(50).check(&[Input::Control, missed()], &[fetch(None)]);
     talk.check_fetched(&[], false, &[], &[]);

@@ -2,7 +2,7 @@
 
 use super::talk::*;
 use crate::talk::*;
-use beckon_session::{ClientReport, Effect, Input, Outcome};
+use beckon_session::{ClientReport, Effect, Input, Outcome, Step};
 use beckon_types::{Encoding, Message, Notification, Payload, Urgency};
 use std::time::Duration;
 
@@ -194,14 +194,46 @@ fn acknowledgements_that_wait_go_together() {
 }
 
 #[test]
-fn an_acknowledgement_that_was_not_stored_is_left_to_the_next_hello() {
-    let sent = messages([11]);
+fn an_acknowledgement_that_was_not_stored_is_repeated_until_it_is() {
+    let sent = messages([11, 12]);
     let mut talk = Talk::webpush(&[X]);
-    talk.check(&[bring(&sent[0])], &notified_messages(&sent));
-    talk.check(&[text(&ack_messages(&sent)), outcome(Outcome::Failed)], &[told(), remove_messages(&sent)]);
-    assert_eq!(talk.deadline(), Some(300));
-    // If there is another reason to look, the store is believed.
-    talk.check(&[missed()], &[fetch(None)]).check_fetched(&sent, false, &sent, &[]);
+    talk.check(&sent.iter().map(bring).collect::<Vec<_>>(), &notified_messages(&sent));
+    for message in &sent {
+        let message = std::slice::from_ref(message);
+        talk.check(
+            &[text(&ack_messages(message)), outcome(Outcome::Failed)],
+            &[told(), remove_messages(message)],
+        );
+    }
+    talk.repeat_at();
+    // The store still has them, and they are not sent again.
+    talk.check(&[missed()], &[fetch(None)]).check_fetched(&sent, false, &[], &[]);
+    for answer in [Outcome::Failed, Outcome::Done] {
+        talk.wait_to_repeat().check(&[Input::Timer, outcome(answer)], &[remove_messages(&sent)]);
+    }
+    assert!(talk.session.is_settled() && talk.deadline() > Some(30));
+}
+
+#[test]
+fn a_bounded_number_of_acknowledgements_is_repeated_in_bounded_steps() {
+    let sent = messages(11..11 + 2000);
+    let mut talk = Talk::webpush(&[X]);
+    for message in &sent {
+        let acknowledged = std::slice::from_ref(message);
+        talk.handle(bring(message));
+        talk.handle(text(&ack_messages(acknowledged)));
+        talk.handle(outcome(Outcome::Failed));
+    }
+    talk.wait_to_repeat();
+    let mut repeated = Vec::new();
+    let mut effects = talk.handle(Input::Timer);
+    while let Some(Effect::Store(Step::RemoveMessages(_, places))) = effects.pop() {
+        assert!(places.len() <= 256, "{} in one step", places.len());
+        repeated.extend(places);
+        effects = talk.handle(outcome(Outcome::Done));
+    }
+    let last: Vec<_> = sent[2000 - 1024..].iter().map(|message| message.place).collect();
+    assert_eq!(repeated, last);
 }
 
 #[test]

@@ -281,6 +281,7 @@ fn commands_before_hello_are_refused() {
 #[test]
 fn a_silent_socket_is_asked_and_then_closed() {
     let mut talk = Talk::webpush(&[X]);
-    talk.wait(300).check(&[Input::Timer], &[Effect::Ping]);
+    talk.wait(300).check(&[Input::Timer], &[Effect::Ping, verify()]);
+    talk.check(&[verified(10)], &[]);
     talk.wait(30).check(&[Input::Timer], &[close(CloseCode::Error), release()]);
 }
