@@ -6,6 +6,7 @@ mod browser;
 mod ci;
 mod deny;
 mod deploy;
+mod faults;
 mod packages;
 mod run;
 mod test;
@@ -18,6 +19,7 @@ usage: cargo xtask <task>
   test [ARGS]      all tests; with ARGS only the Rust ones: `cargo test --workspace ARGS`
   browser [ARGS]   the tests with Firefox; ARGS go to `node --test`, for example --test-name-pattern=killed
   deploy           builds the image and runs docker-compose.yml and the documents' commands, as root, without an engine
+  faults [ARGS]    every fault on every topology of Redis; --topology NAME: one topology; NAME: one fault
   ci               everything that has to pass before a change is merged
   bench WHAT       measures memory, cost, latency or growth; lists what it can measure if WHAT is missing
   million          one million clients on this machine, or as many as --clients says
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         ["test", arguments @ ..] => test::test(arguments),
         ["browser", arguments @ ..] => browser::browser(arguments),
         ["deploy"] => deploy::deploy(),
+        ["faults", arguments @ ..] => faults::faults(arguments),
         ["ci"] => ci::ci(),
         ["bench", arguments @ ..] => bench::bench(arguments),
         ["million", arguments @ ..] => bench::million(arguments),

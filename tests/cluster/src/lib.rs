@@ -6,6 +6,8 @@
 //!     ├─▶ shared     fleets that many tests share
 //!     ├─▶ connected  when the programs of a fleet have found each other
 //!     └─▶ requests   what application servers send
+//!   site       a fleet, its store, and the links between them, all of which can fail
+//!     └─▶ device     a user agent with one channel in either dialect, and who sends to it
 //!   talk       a user agent that sends JSON as it is written in the test
 //!   webpush    the same in the Web Push dialect, with the application server's side
 //!   bare       a WebSocket without any help: no Pong, no Close, broken frames if wanted
@@ -16,8 +18,10 @@
 
 pub mod bare;
 mod connected;
+pub mod device;
 pub mod requests;
 pub mod shared;
+pub mod site;
 pub mod stage;
 pub mod talk;
 pub mod webpush;

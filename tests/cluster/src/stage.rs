@@ -56,6 +56,11 @@ impl Stage {
         Self::of(Arc::new(plan.start()))
     }
 
+    /// A fleet of the test's own, whose nodes need not start.
+    pub fn launch(plan: Plan) -> Self {
+        Self::of(Arc::new(plan.launch()))
+    }
+
     fn of(fleet: Arc<Fleet>) -> Self {
         let (app_server, app_server_without_pool) = (app_server(POOL), app_server(0));
         Self {

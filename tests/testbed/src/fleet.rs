@@ -28,7 +28,8 @@ impl Plan {
     /// Starts all programs without waiting for them.
     pub fn launch(self) -> Fleet {
         let Self { shape, programs, mut store, build } = self;
-        let redis = (shape == Shape::Cluster && store.is_none()).then(RedisServer::start);
+        let needs_store = programs.iter().any(|planned| !planned.settings.contains_key("BECKON_STORE"));
+        let redis = (shape == Shape::Cluster && store.is_none() && needs_store).then(RedisServer::start);
         if let Some(redis) = &redis {
             store = Some(redis.url());
         }

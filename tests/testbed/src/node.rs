@@ -98,8 +98,13 @@ impl Node {
             if let Err(ended) = self.check() {
                 panic!("{ended}");
             }
-            (http_status(self.addresses.admin, "/__lbheartbeat__") == Some(200)).then_some(())
+            self.is_ready().then_some(())
         });
+    }
+
+    /// Whether it says that it accepts traffic.
+    pub fn is_ready(&self) -> bool {
+        http_status(self.addresses.admin, "/__lbheartbeat__") == Some(200)
     }
 
     /// Kills it as a crash would, and waits until it is gone.

@@ -136,6 +136,11 @@ impl Plan {
         self.programs
     }
 
+    /// All programs, to change what each is started with.
+    pub fn programs_mut(&mut self) -> &mut [Planned] {
+        &mut self.programs
+    }
+
     /// One program, by name.
     ///
     /// # Panics

@@ -223,7 +223,7 @@ pub struct Throttled {
 
 impl Throttled {
     /// How long a throttled process runs at a time.
-    const TURN: Duration = Duration::from_millis(5);
+    const TURN: Duration = Duration::from_millis(2);
 
     /// Lets the process with this id run for `percent` of the time, from 1 to 99.
     pub(crate) fn to(pid: u32, percent: u32) -> Self {

@@ -21,6 +21,7 @@
 //! a few seconds. The servers end when the handle is dropped.
 
 mod cluster;
+mod deployment;
 mod faults;
 mod links;
 mod sentinel;
@@ -28,6 +29,7 @@ mod server;
 
 pub use self::{
     cluster::{ClusterOptions, RedisCluster},
+    deployment::{Deployment, Topology},
     faults::Snapshot,
     links::Links,
     sentinel::RedisSentinel,

@@ -5,8 +5,8 @@ use crate::{
     client::{Client, Reason, State},
     dialect::{self, Dialect, Said},
     frame::{self, Frame},
-    http, place,
-    place::{Server, Sources},
+    http, route,
+    route::{Server, Sources},
     schedule::Dice,
     settings::Settings,
     sockets,
@@ -376,7 +376,7 @@ impl Clients {
 
     /// The path of an endpoint. All endpoints name one server, unless others are used anyway.
     fn path_of(&mut self, endpoint: &str) -> Result<Box<str>, Reason> {
-        let parts = place::split(endpoint, "http").or_else(|| place::split(endpoint, "https"));
+        let parts = route::split(endpoint, "http").or_else(|| route::split(endpoint, "https"));
         let (_, path) = parts.ok_or_else(|| "an endpoint that is no URL".to_owned())?;
         let origin = endpoint.strip_suffix(path).unwrap_or(endpoint);
         let known = self.origin.get_or_insert_with(|| origin.to_owned());

@@ -5,7 +5,7 @@
 //! * [`load`]: the run, one thread around one queue of events.
 //! * [`clients`]: the user agents; [`senders`]: the application servers.
 //! * [`dialect`]: what both say; [`frame`], [`http`]: how it is written; [`vapid`]: who says it.
-//! * [`place`]: where to connect to, and from where; [`schedule`]: when, and whose turn it is; [`timer`]: to the
+//! * [`route`]: where to connect to, and from where; [`schedule`]: when, and whose turn it is; [`timer`]: to the
 //!   microsecond.
 //! * [`ledger`]: what became of each notification; [`stats`]: what was counted; [`book`]: both.
 //! * [`measure`]: memory and CPU of the servers; [`cost`]: what that makes per client and notification.
@@ -27,9 +27,9 @@ pub mod ledger;
 pub mod load;
 pub mod measure;
 pub mod merge;
-pub mod place;
 pub mod plot;
 pub mod report;
+pub mod route;
 pub mod schedule;
 pub mod senders;
 pub mod settings;

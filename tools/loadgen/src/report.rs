@@ -136,7 +136,7 @@ impl Report {
     pub fn new(settings: &Settings, book: &Book, samples: Vec<Sample>, spans: Spans) -> Self {
         let Spans { started_unix_ms, connect_us, send_us } = spans;
         let stats = &book.stats;
-        let authorities = |servers: &[crate::place::Server]| {
+        let authorities = |servers: &[crate::route::Server]| {
             servers.iter().map(|server| server.authority.clone()).collect()
         };
         Self {

@@ -5,7 +5,7 @@ use crate::{
     clients::Clients,
     dialect::{Dialect, Notification},
     http,
-    place::Server,
+    route::Server,
     schedule::{Schedule, Turns},
     settings::Settings,
     sockets,

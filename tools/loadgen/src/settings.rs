@@ -3,7 +3,7 @@
 use crate::{
     dialect::{Dialect, webpush::BODY_MIN},
     measure::Watched,
-    place::{Server, Sources},
+    route::{Server, Sources},
     vapid::Vapid,
 };
 use beckon_ops::config::{Source, parsed, positive};

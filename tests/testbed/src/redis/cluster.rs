@@ -72,7 +72,7 @@ impl RedisCluster {
     fn join(&self) {
         let shards = self.options.shards;
         for (index, node) in self.nodes[..shards].iter().enumerate() {
-            let (first, end) = (SLOTS * index / shards, SLOTS * (index + 1) / shards);
+            let (first, end) = self.slots_of(index);
             node.command(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &(end - 1).to_string()]);
             node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
         }
@@ -120,6 +120,11 @@ impl RedisCluster {
         &mut self.nodes
     }
 
+    /// One of [`Self::nodes`].
+    pub fn server(&self, node: usize) -> &RedisServer {
+        &self.nodes[node]
+    }
+
     /// The link over which other servers replicate from this one (its index in [`Self::nodes`]), in a cluster that is
     /// [`ClusterOptions::forwarded`].
     pub fn replication(&self, node: usize) -> &Forwarder {
@@ -140,6 +145,19 @@ impl RedisCluster {
     /// The servers of a shard.
     pub fn shard(&self, shard: usize) -> Vec<&RedisServer> {
         self.indices(shard).map(|index| &self.nodes[index]).collect()
+    }
+
+    /// The shard of a key.
+    pub fn shard_of_key(&self, key: &str) -> usize {
+        let slot = redis::from_redis_value(self.nodes[0].command(&["CLUSTER", "KEYSLOT", key]));
+        let slot: usize = slot.unwrap_or_else(|error| panic!("CLUSTER KEYSLOT: {error}"));
+        (0..self.options.shards).rfind(|shard| self.slots_of(*shard).0 <= slot).expect("a slot")
+    }
+
+    /// The first slot of a shard, and the first one after it.
+    fn slots_of(&self, shard: usize) -> (usize, usize) {
+        let shards = self.options.shards;
+        (SLOTS * shard / shards, SLOTS * (shard + 1) / shards)
     }
 
     /// Waits until one running server of a shard, and no other, takes itself for its primary, and returns its index in

@@ -121,6 +121,17 @@ impl RedisServer {
         self.wait_until_replicated();
     }
 
+    /// Refuses replication from now on: replicas stay as they are, and a promoted one lacks what came later.
+    pub fn stop_replication(&self) {
+        self.command(&["ACL", "SETUSER", "default", "-psync", "-sync"]);
+        self.command(&["CLIENT", "KILL", "TYPE", "replica"]);
+    }
+
+    /// How much of the stream of replication it has produced, as a primary, or has had.
+    pub(super) fn replication_offset(&self) -> u64 {
+        self.info("master_repl_offset").parse().expect("a number")
+    }
+
     /// Promotes a replica.
     pub fn become_primary(&self) {
         self.command(&["REPLICAOF", "NO", "ONE"]);

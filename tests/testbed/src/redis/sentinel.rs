@@ -64,6 +64,34 @@ impl RedisSentinel {
         &mut self.servers
     }
 
+    /// One of [`Self::servers`].
+    pub fn server(&self, index: usize) -> &RedisServer {
+        &self.servers[index]
+    }
+
+    /// All servers.
+    pub(super) fn all(&self) -> Vec<&RedisServer> {
+        self.servers.iter().collect()
+    }
+
+    /// Restarts all servers without what they knew, before the Sentinels take the primary for down.
+    pub fn lose_data(&mut self) {
+        let primary = self.primary();
+        for (index, server) in self.servers.iter_mut().enumerate() {
+            if index != primary {
+                server.kill();
+            }
+        }
+        self.servers[primary].lose_data();
+        let address = self.links[primary].address();
+        for (index, server) in self.servers.iter_mut().enumerate() {
+            if index != primary {
+                server.lose_data();
+                server.become_replica_of(address);
+            }
+        }
+    }
+
     /// The index of the server that the Sentinels call primary, in [`Self::servers`].
     pub fn primary(&self) -> usize {
         let address = self.sentinels[0].primary();
@@ -124,7 +152,7 @@ impl Sentinel {
             primary.port()
         );
         if let Some(password) = &options.password {
-            text.push_str(&format!("sentinel auth-pass {NAME} {password}\n"));
+            text.push_str(&format!("sentinel auth-pass {NAME} \"{password}\"\n"));
         }
         fs::write(&file, text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let arguments = [file.as_os_str(), "--sentinel".as_ref()];

@@ -170,6 +170,20 @@ impl RedisServer {
         self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
+    /// What clients have to present.
+    pub fn password(&self) -> Option<&str> {
+        self.options.password.as_deref()
+    }
+
+    /// What is left of the life of each key; `None` for those that do not expire.
+    pub fn lifetimes(&self) -> Vec<Option<Duration>> {
+        const SCRIPT: &str = "local left = {} for _, key in ipairs(redis.call('KEYS', '*')) do \
+                              left[#left + 1] = redis.call('PTTL', key) end return left";
+        let left = redis::from_redis_value(self.command(&["EVAL", SCRIPT, "0"]));
+        let left: Vec<i64> = left.unwrap_or_else(|error| panic!("PTTL: {error}"));
+        left.into_iter().map(|left| u64::try_from(left).ok().map(Duration::from_millis)).collect()
+    }
+
     /// A value of `INFO`, such as `used_memory`.
     ///
     /// # Panics

@@ -2,7 +2,7 @@
 
 use beckon_testbed::{
     forwarder::Forwarder,
-    redis::{ClusterOptions, Options, RedisCluster, RedisSentinel, RedisServer},
+    redis::{ClusterOptions, Deployment, Options, RedisCluster, RedisSentinel, RedisServer, Topology},
     wait_until,
 };
 use redis::Value;
@@ -190,4 +190,34 @@ fn sentinels_fail_over_on_order_and_by_kill() {
     assert_eq!(watched.primary(), 0);
     assert_eq!(watched.servers()[0].command(&["GET", "a"]), text("b"));
     assert!(watched.url().starts_with("redis-sentinel://127.0.0.1:"), "{}", watched.url());
+}
+
+/// What a client that follows its store finds there.
+fn get(store: &Deployment, key: &str) -> Value {
+    store.primary(0).command(&["GET", key])
+}
+
+#[test]
+fn every_deployment_fails_over_in_order_loses_what_was_not_replicated_and_all_its_data() {
+    for topology in Topology::ALL {
+        let mut store = Deployment::start(topology);
+        let key = KEYS[0];
+        let former = store.primary(0).port();
+        store.primary(0).command(&["SET", key, "replicated"]);
+        store.fail_over();
+        assert_ne!(store.primary(0).port(), former, "{topology}");
+        assert_eq!(get(&store, key), text("replicated"), "{topology}");
+        let current = store.primary(0).port();
+        store.stop_replication();
+        store.primary(0).command(&["SET", key, "not replicated"]);
+        store.fail_over_by_kill(0);
+        assert_ne!(store.primary(0).port(), current, "{topology}");
+        assert_eq!(get(&store, key), text("replicated"), "{topology}");
+        store.lose_data(0);
+        assert_eq!(get(&store, key), Value::Nil, "{topology}");
+        store.fill_up();
+        assert_eq!(refusal(store.primary(0), &["SET", key, "a"]), "OOM", "{topology}");
+        store.make_room();
+        store.primary(0).command(&["SET", key, "a"]);
+    }
 }

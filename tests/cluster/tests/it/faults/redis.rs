@@ -1,0 +1,68 @@
+//! Redis fails over, goes back in time, refuses, and is full.
+
+use beckon_cluster_tests::{
+    device::Device,
+    site::{HEARING, Site},
+};
+use beckon_testbed::{redis::Topology, until_within};
+use beckon_types::Dialect;
+use std::time::Duration;
+
+rows![
+    a_demoted_primary_is_left: [Server, Sentinel, Cluster],
+    a_wrong_password_does_no_lasting_harm: [Server, Cluster],
+    acknowledgements_are_repeated_until_they_are_stored: [Server, Sentinel, Cluster],
+];
+
+/// The primary becomes a replica, and its connections stay open: a fail-over by DNS, by a virtual address or by a proxy,
+/// one that Sentinels or an operator order.
+async fn a_demoted_primary_is_left(topology: Topology) {
+    let mut site = Site::start(topology);
+    let mut devices = site.devices("c0").await;
+    site.store.fail_over();
+    site.expect_recovery().await;
+    for device in &mut devices {
+        site.expect_to_hear(device).await;
+    }
+}
+
+/// Nodes that reconnect meet another password for a while, as when the users of Redis are loaded late.
+async fn a_wrong_password_does_no_lasting_harm(topology: Topology) {
+    const WRONG: Duration = Duration::from_secs(5);
+    let mut site = Site::start(topology);
+    let mut devices = site.devices("c0").await;
+    let right = site.store.password();
+    site.store.set_password(Some("another"));
+    site.store.drop_clients();
+    tokio::time::sleep(WRONG).await;
+    site.store.set_password(Some(&right));
+    site.expect_recovery().await;
+    for device in &mut devices {
+        site.expect_to_hear(device).await;
+    }
+}
+
+/// A client acknowledges as many messages as are kept for it while the store is away, and stays connected: there is
+/// room for others soon after.
+async fn acknowledgements_are_repeated_until_they_are_stored(topology: Topology) {
+    const LIMIT: usize = 20;
+    /// Longer than the time limit of a step.
+    const AWAY: Duration = Duration::from_secs(5);
+    let mut site = Site::start_with(topology, |plan| plan.http("BECKON_MSG_LIMIT", &LIMIT.to_string()));
+    let mut device = Device::join(site.node("c0"), Dialect::WebPush).await;
+    device.hold_acknowledgements();
+    for _ in 0..LIMIT {
+        let sent = device.send(site.node("e0")).await;
+        device.receive(&sent, HEARING).await;
+    }
+    assert_eq!(device.try_send(site.node("e0")).await, Err(429));
+    site.store.pause();
+    device.acknowledge_all().await;
+    tokio::time::sleep(AWAY).await;
+    site.store.resume();
+    for _ in 0..LIMIT {
+        let accepted = async || device.try_send(site.node("e0")).await.ok();
+        let sent = until_within(HEARING, "there is room for a message", accepted).await;
+        device.receive(&sent, HEARING).await;
+    }
+}

@@ -1,0 +1,144 @@
+//! One shard of a Redis Cluster is unreachable or has lost its data.
+
+use beckon_cluster_tests::{
+    device::{DIALECTS, Device},
+    site::{HEARING, RECOVERY, Site},
+};
+use beckon_testbed::{redis::Topology, until_within};
+use std::time::{Duration, Instant};
+
+rows![
+    clients_of_a_lost_shard_are_told: [Cluster],
+    a_silent_primary_harms_no_other_shard: [Cluster],
+    a_node_starts_beside_a_silent_primary: [Cluster],
+];
+
+/// Enough steps on one client to tell which shard has it.
+const STEPS: usize = 12;
+
+/// So many clients of each shard and dialect, by shard.
+async fn devices_by_shard(site: &Site, count: usize) -> Vec<Vec<Device>> {
+    let mut shards: Vec<Vec<Device>> = Vec::new();
+    shards.resize_with(site.store.shards(), Vec::new);
+    for dialect in DIALECTS {
+        let wanted = shards.iter().map(Vec::len).max().unwrap_or(0) + count;
+        while shards.iter().any(|devices| devices.len() < wanted) {
+            let mut device = Device::join(site.node("c0"), dialect).await;
+            let steps = async || {
+                for _ in 0..STEPS {
+                    device.try_register_another().await.unwrap();
+                }
+            };
+            let shard = site.store.shard_of(steps).await;
+            if shards[shard].len() < wanted {
+                shards[shard].push(device);
+            }
+        }
+    }
+    shards
+}
+
+/// The shard of the nodes' directory. What the cluster does without that is another matter.
+fn shard_of_directory(site: &Site) -> usize {
+    site.store.shard_of_key("{beckon}nodes")
+}
+
+/// A shard restarts empty: its clients that are connected and idle are closed, so that they register again. Those of
+/// the others notice nothing.
+async fn clients_of_a_lost_shard_are_told(topology: Topology) {
+    let mut site = Site::start(topology);
+    let mut devices = devices_by_shard(&site, 1).await;
+    let lost = (shard_of_directory(&site) + 1) % site.store.shards();
+    site.store.lose_data(lost);
+    for device in &mut devices[lost] {
+        let told = device.try_await_close(HEARING).await;
+        assert!(told.is_ok(), "{:?}: {told:?}", device.dialect());
+    }
+    for device in
+        devices.into_iter().enumerate().filter(|(shard, _)| *shard != lost).flat_map(|(_, devices)| devices)
+    {
+        let mut device = device;
+        site.expect_to_hear(&mut device).await;
+    }
+}
+
+/// Connections to one primary are reset, and new ones are not answered: 99.9 % of the hellos and notifications of all
+/// other clients succeed, and their 99th percentile stays below 100 ms, or what it was before on this machine.
+async fn a_silent_primary_harms_no_other_shard(topology: Topology) {
+    const P99_MAX: Duration = Duration::from_millis(100);
+    let site = Site::start(topology);
+    let mut devices = devices_by_shard(&site, 2).await;
+    let silent = (shard_of_directory(&site) + 1) % site.store.shards();
+    devices.remove(silent);
+    let mut devices: Vec<Device> = devices.into_iter().flatten().collect();
+    let before = work(&site, &mut devices).await;
+    assert_eq!(before.failures, Vec::<String>::new(), "before the fault");
+    site.all_links().for_each(|links| links.shard(silent).silence());
+    let during = work(&site, &mut devices).await;
+    let failed = during.failures.len();
+    assert!(
+        failed * 1000 <= during.steps,
+        "{failed} of {} steps failed: {:?}",
+        during.steps,
+        during.failures
+    );
+    let limit = P99_MAX.max(before.p99 * 2);
+    assert!(during.p99 <= limit, "p99 is {:?}, and was {:?}", during.p99, before.p99);
+}
+
+/// What came of many steps.
+struct Work {
+    steps: usize,
+    failures: Vec<String>,
+    p99: Duration,
+}
+
+/// All devices reconnect and receive a notification, over and over.
+#[expect(clippy::disallowed_methods, reason = "how long steps take is what is asserted")]
+async fn work(site: &Site, devices: &mut [Device]) -> Work {
+    const LENGTH: Duration = Duration::from_secs(20);
+    let start = Instant::now();
+    let (mut times, mut failures) = (Vec::new(), Vec::new());
+    let (connection_nodes, endpoint_nodes) = (site.connection_nodes(), site.endpoint_nodes());
+    while start.elapsed() < LENGTH {
+        let turn = times.len();
+        for device in &mut *devices {
+            let begin = Instant::now();
+            let greeted = device.try_hello(connection_nodes[turn % connection_nodes.len()]).await;
+            times.push(begin.elapsed());
+            failures.extend(greeted.err());
+            let begin = Instant::now();
+            match device.try_send(endpoint_nodes[turn % endpoint_nodes.len()]).await {
+                Ok(sent) => failures.extend(device.try_receive(&sent, HEARING).await.err()),
+                Err(status) => failures.push(format!("a notification: {status}")),
+            }
+            times.push(begin.elapsed());
+        }
+    }
+    times.sort_unstable();
+    Work { steps: times.len(), failures, p99: times[times.len() * 99 / 100] }
+}
+
+/// While one primary answers nothing, nodes are started: they are ready, and serve the clients of the other shards.
+async fn a_node_starts_beside_a_silent_primary(topology: Topology) {
+    let site = Site::start(topology);
+    let mut devices = devices_by_shard(&site, 1).await;
+    let silent = (shard_of_directory(&site) + 1) % site.store.shards();
+    devices.remove(silent);
+    site.all_links().for_each(|links| links.shard(silent).silence());
+    for name in ["c1", "e1"] {
+        let node = site.node(name);
+        node.kill();
+        node.launch();
+        let is_ready = async || {
+            node.check().unwrap_or_else(|ended| panic!("{ended}"));
+            node.is_ready().then_some(())
+        };
+        until_within(RECOVERY, &format!("{name} is ready"), is_ready).await;
+    }
+    for device in devices.iter_mut().flatten() {
+        let greeted = async || device.try_hello(site.node("c1")).await.ok();
+        until_within(RECOVERY, "a client says hello on the new node", greeted).await;
+        site.expect_to_hear(device).await;
+    }
+}

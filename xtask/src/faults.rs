@@ -1,0 +1,50 @@
+//! `cargo xtask faults`: every fault on every topology of Redis that it applies to.
+
+use crate::{
+    packages,
+    run::{PROGRAMS, cargo, programs, run},
+    test,
+};
+use anyhow::{Result, bail, ensure};
+
+/// What `tests/cluster` calls its topologies.
+const TOPOLOGIES: [&str; 3] = ["server", "sentinel", "cluster"];
+
+/// Rows at a time: each has a dozen processes.
+const THREADS: &str = "--test-threads=2";
+
+/// Runs the rows of `tests/cluster/tests/it/faults.rs` on all topologies, or on the one of `--topology`. Another argument
+/// selects rows by the beginning of their names.
+///
+/// # Errors
+/// A package is missing, something does not build, or a row fails.
+pub(crate) fn faults(arguments: &[&str]) -> Result<()> {
+    let (mut topologies, mut row) = (TOPOLOGIES.to_vec(), "faults::".to_owned());
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "--topology" => {
+                let name = words.next().copied().unwrap_or_default();
+                ensure!(TOPOLOGIES.contains(&name), "--topology is one of {}", TOPOLOGIES.join(", "));
+                topologies = vec![name];
+            }
+            word if word.starts_with('-') => bail!("unknown option {word}"),
+            word => row = format!("row::{word}"),
+        }
+    }
+    packages::install(packages::FOR_CARGO)?;
+    test::build()?;
+    let mut failed = Vec::new();
+    for topology in topologies {
+        eprintln!("xtask: faults on {topology}");
+        // The selection of packages is that of the build, so that nothing is compiled again.
+        let mut command = cargo(&["test", "--workspace", "--test", "it", "--", &row, THREADS]);
+        command.env(PROGRAMS, programs()).env("BECKON_FAULTS_TOPOLOGY", topology);
+        if let Err(error) = run(&mut command) {
+            eprintln!("xtask: {error:#}");
+            failed.push(topology);
+        }
+    }
+    ensure!(failed.is_empty(), "faults failed on {}", failed.join(", "));
+    Ok(())
+}
