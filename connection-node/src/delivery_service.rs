@@ -3,9 +3,11 @@
 use crate::{metrics::Kind, node::Node};
 use beckon_ops::stage::Stage;
 use beckon_proto::{
-    convert::{Malformed, receipt_to_wire},
+    convert::receipt_to_wire,
     delivery::{Deliver, Parcel, Receipt, Undelivered},
     push_v1::{DeliverRequest, DeliverResponse, EvictRequest, EvictResponse, delivery_server::Delivery},
+    status::Failure,
+    target,
 };
 use beckon_types::Presence;
 use futures_util::{
@@ -29,30 +31,31 @@ impl DeliveryService {
         Self { node, stage }
     }
 
-    fn post(&self, parcel: Parcel) -> Receipt {
+    /// Posts a parcel to its connection. `None` if it is for another node, whose presences are not this node's to judge.
+    fn post(&self, parcel: Parcel) -> Option<Receipt> {
+        if parcel.to.node != self.node.id {
+            return None;
+        }
         let kind = Kind::from(&parcel.notification);
-        let receipt = if parcel.to.node == self.node.id {
-            self.node.registry.post(parcel.to.connection, self.node.now(), parcel.notification)
-        } else {
-            Receipt::NotHere
-        };
+        let receipt = self.node.registry.post(parcel.to.connection, self.node.now(), parcel.notification);
         self.node.metrics.parcel(kind, receipt);
-        receipt
+        Some(receipt)
     }
 
-    fn post_all(&self, request: DeliverRequest) -> Result<DeliverResponse, Malformed> {
+    fn post_all(&self, request: DeliverRequest) -> Result<DeliverResponse, Failure> {
         let receipts = request.parcels.into_iter().map(|parcel| {
             let tag = parcel.tag;
-            Ok(receipt_to_wire(tag, self.post(parcel.try_into()?)))
+            let receipt = self.post(parcel.try_into()?).ok_or(Failure::WrongNode)?;
+            Ok(receipt_to_wire(tag, receipt))
         });
-        Ok(DeliverResponse { receipts: receipts.collect::<Result<_, _>>()? })
+        Ok(DeliverResponse { receipts: receipts.collect::<Result<_, Failure>>()? })
     }
 }
 
 /// In one process, a delivery is a function call.
 impl Deliver for DeliveryService {
     fn deliver(&self, parcel: Parcel) -> BoxFuture<'static, Result<Receipt, Undelivered>> {
-        Box::pin(ready(Ok(self.post(parcel))))
+        Box::pin(ready(self.post(parcel).ok_or(Undelivered::NodeGone)))
     }
 }
 
@@ -64,6 +67,7 @@ impl Delivery for DeliveryService {
         &self,
         request: Request<Streaming<DeliverRequest>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
+        target::check(request.metadata(), self.node.id)?;
         let answers = unfold((self.clone(), request.into_inner()), |(service, mut requests)| async move {
             let message = service.stage.run_until_stopping(requests.message()).await?;
             let answer = match message {
@@ -73,14 +77,17 @@ impl Delivery for DeliveryService {
             };
             Some((answer, (service, requests)))
         });
-        Ok(Response::new(answers.boxed()))
+        let mut response = Response::new(answers.boxed());
+        target::write(response.metadata_mut(), self.node.id);
+        Ok(response)
     }
 
     async fn evict(&self, request: Request<EvictRequest>) -> Result<Response<EvictResponse>, Status> {
         let former = Presence::from(request.into_inner());
-        if former.node == self.node.id {
-            self.node.registry.evict(former.connection);
+        if former.node != self.node.id {
+            return Err(Failure::WrongNode.into());
         }
+        self.node.registry.evict(former.connection);
         Ok(Response::new(EvictResponse {}))
     }
 }

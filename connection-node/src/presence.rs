@@ -5,7 +5,8 @@
 
 use crate::{mailbox::Mailbox, node::Node, pace::pace};
 use beckon_ops::stage::Stage;
-use beckon_store::{ANNOUNCE_INTERVAL, Announced, LEASE, NodeEntry};
+use beckon_store::{ANNOUNCE_INTERVAL, Announced, LEASE, Missed, NodeEntry, StoreError};
+use beckon_types::Notification;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
 
@@ -47,7 +48,8 @@ pub(crate) async fn keep_lease(
         match announce(&node, &announcement).await {
             Ok(announced) => {
                 let (now_ms, disturbances) = (node.clock.now_ms(), node.store.disturbances());
-                if let Some(reason) = witness.doubt(&announced, disturbances, began_ms, now_ms) {
+                let reason = witness.doubt(&announced, disturbances, began_ms, now_ms);
+                if let Some(reason) = reason.or(pass_on_missed(&node).await) {
                     tracing::warn!(reason, "all connections verify their claims");
                     doubt.notify_one();
                 }
@@ -60,6 +62,25 @@ pub(crate) async fn keep_lease(
     }
     if let Err(error) = node.store.retire(node.id).await {
         tracing::warn!(%error, "could not end the lease; it will lapse");
+    }
+}
+
+/// Tells connections that have missed something, because an endpoint-node could not hand it over. Returns the reason if it
+/// may have been any of them.
+async fn pass_on_missed(node: &Node) -> Option<&'static str> {
+    match node.store.take_missed(node.id).await {
+        Ok(Missed::These(connections)) => {
+            for connection in connections {
+                node.registry.post(connection, node.now(), Notification::Missed);
+            }
+            None
+        }
+        Ok(Missed::Any) => Some("many notifications could not be handed over"),
+        Err(error) => {
+            node.step_failed(&error);
+            // It may have been performed.
+            Some("the store failed to say what was missed")
+        }
     }
 }
 
@@ -108,10 +129,7 @@ async fn verify_claims(node: Arc<Node>, doubt: Arc<Notify>) {
 }
 
 /// Announces the node once, and keeps the directory that the store returns.
-pub(crate) async fn announce(
-    node: &Arc<Node>,
-    announcement: &Announcement,
-) -> Result<Announced, beckon_store::StoreError> {
+pub(crate) async fn announce(node: &Arc<Node>, announcement: &Announcement) -> Result<Announced, StoreError> {
     let announced = node
         .store
         .announce(NodeEntry {
@@ -122,8 +140,25 @@ pub(crate) async fn announce(
             room: node.has_room(),
         })
         .await?;
+    warn_of_same_address(node, announcement, &announced.nodes);
     node.peers.set_directory(announced.nodes.clone());
     Ok(announced)
+}
+
+/// Complains about other nodes that have announced the address of this one: each is reached through it at random. A run of
+/// this node that was killed just now is one of them until its lease lapses.
+fn warn_of_same_address(node: &Node, announcement: &Announcement, directory: &[NodeEntry]) {
+    let address = &announcement.grpc_address;
+    let is_twin = |entry: &&NodeEntry| entry.node != node.id && &entry.grpc_address == address;
+    if let Some(twin) = directory.iter().find(is_twin).filter(|_| !address.is_empty()) {
+        tracing::warn!(
+            node.address = address,
+            other.id = %twin.node,
+            other.name = twin.name,
+            "another node has announced the address of this one; unless it was killed just now, give each node its own \
+            `grpc_advertise`"
+        );
+    }
 }
 
 #[cfg(test)]

@@ -178,6 +178,8 @@ impl Dispatcher {
             self.metrics.count_notification(dialect, None);
             return Accepted::Stored;
         };
+        let is_stored =
+            !matches!(&notification, Notification::Message(message) if message.draft.ttl.is_zero());
         let receipt = self.nodes.deliver(Parcel { to: presence, notification }).await;
         self.metrics.count_notification(dialect, Some(receipt));
         self.metrics.delivery_duration.observe(seconds(stored_us, self.clock.now_us()));
@@ -187,10 +189,24 @@ impl Dispatcher {
                 self.release(uaid, presence);
                 Accepted::Stored
             }
-            // A busy connection re-reads the store by itself. A node without a lease may be alive and cut off only
-            // from the store, so the presences of its clients are left alone.
-            Ok(Receipt::Busy) | Err(_) => Accepted::Stored,
+            // A busy connection re-reads the store by itself.
+            Ok(Receipt::Busy) => Accepted::Stored,
+            // A node without a lease may be alive and cut off only from the store, so the presences of its clients are
+            // left alone.
+            Err(_) => {
+                if is_stored {
+                    self.note_missed(presence).await;
+                }
+                Accepted::Stored
+            }
         }
+    }
+
+    /// Leaves word in the store that a connection has missed something, before the sender is answered: then the connection
+    /// hears of it even if this node ends now.
+    async fn note_missed(&self, presence: Presence) {
+        // If the store fails, the link still remembers the connection, and the connection verifies its claim in a while.
+        let _ = self.logged(self.store.note_missed(presence).await);
     }
 
     /// Clears a stale presence in a task of its own: the sender's answer does not wait for it.

@@ -4,6 +4,7 @@
 //! * [`push_v1`]: the generated code of `proto/push/v1/delivery.proto`. Only the gRPC modules of the nodes use wire types;
 //! * [`convert`]: from the domain to the wire and back; a malformed message is refused by the name of the field;
 //! * [`status`]: the one map between failures and gRPC statuses;
+//! * [`target`]: which node a call is for, and which one answers;
 //! * [`auth`]: the cluster secret, presented and required;
 //! * [`tls`]: mutual TLS between the nodes, when configured;
 //! * [`transport`]: the time limits and sizes that both ends of a connection agree on.
@@ -18,5 +19,6 @@ pub mod delivery;
 #[rustfmt::skip]
 pub mod push_v1;
 pub mod status;
+pub mod target;
 pub mod tls;
 pub mod transport;

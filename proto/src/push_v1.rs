@@ -11,7 +11,7 @@ pub struct Parcel {
     /// Chosen by the sender, returned in the receipt, unique among its unanswered parcels on this stream.
     #[prost(uint64, tag = "1")]
     pub tag: u64,
-    /// The run of the node that the socket belongs to. Any other run answers NOT_HERE.
+    /// The run of the node that the socket belongs to: that of the stream.
     #[prost(fixed64, tag = "2")]
     pub node: u64,
     #[prost(fixed64, tag = "3")]
@@ -277,7 +277,9 @@ pub mod delivery_client {
             self
         }
         /// Parcels in, receipts out, matched by tag. Whatever is ready is sent together. One long-lived stream for each pair of
-        /// an endpoint-node and a connection-node.
+        /// an endpoint-node and a connection-node. The metadata "beckon-node" of the request names the run of the node that is
+        /// meant, in 16 hexadecimal digits, and that of the response the one that answers. Any other run answers
+        /// FAILED_PRECONDITION.
         pub async fn deliver(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::DeliverRequest>,
@@ -299,7 +301,8 @@ pub mod delivery_client {
             req.extensions_mut().insert(GrpcMethod::new("push.v1.Delivery", "Deliver"));
             self.inner.streaming(req, path, codec).await
         }
-        /// Closes a socket whose UAID was claimed by a newer hello on another node.
+        /// Closes a socket whose UAID was claimed by a newer hello on another node. Another run of the node than the one that is
+        /// named answers FAILED_PRECONDITION.
         pub async fn evict(
             &mut self,
             request: impl tonic::IntoRequest<super::EvictRequest>,
@@ -340,12 +343,15 @@ pub mod delivery_server {
             + std::marker::Send
             + 'static;
         /// Parcels in, receipts out, matched by tag. Whatever is ready is sent together. One long-lived stream for each pair of
-        /// an endpoint-node and a connection-node.
+        /// an endpoint-node and a connection-node. The metadata "beckon-node" of the request names the run of the node that is
+        /// meant, in 16 hexadecimal digits, and that of the response the one that answers. Any other run answers
+        /// FAILED_PRECONDITION.
         async fn deliver(
             &self,
             request: tonic::Request<tonic::Streaming<super::DeliverRequest>>,
         ) -> std::result::Result<tonic::Response<Self::DeliverStream>, tonic::Status>;
-        /// Closes a socket whose UAID was claimed by a newer hello on another node.
+        /// Closes a socket whose UAID was claimed by a newer hello on another node. Another run of the node than the one that is
+        /// named answers FAILED_PRECONDITION.
         async fn evict(
             &self,
             request: tonic::Request<super::EvictRequest>,

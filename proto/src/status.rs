@@ -18,6 +18,9 @@ pub enum Failure {
     /// The node does not serve this method: it is older, or is not a connection-node.
     #[error("method unknown to the node: {0}")]
     Unsupported(String),
+    /// Another node answers at the address, or another run of the node.
+    #[error("another node answers at this address")]
+    WrongNode,
     /// The node could not be reached, or the connection broke.
     #[error("node unreachable: {0}")]
     Unreachable(String),
@@ -39,6 +42,7 @@ impl From<Failure> for Status {
             Failure::Malformed(reason) => Self::invalid_argument(reason),
             Failure::Draining => Self::unavailable(DRAINING),
             Failure::Unsupported(reason) => Self::unimplemented(reason),
+            Failure::WrongNode => Self::failed_precondition(failure.to_string()),
             Failure::Unreachable(reason) => Self::unavailable(reason),
         }
     }
@@ -58,6 +62,7 @@ impl From<Status> for Failure {
             Code::Unauthenticated | Code::PermissionDenied => Self::SecretRefused,
             Code::InvalidArgument | Code::OutOfRange => Self::Malformed(reason()),
             Code::Unimplemented => Self::Unsupported(reason()),
+            Code::FailedPrecondition => Self::WrongNode,
             Code::Unavailable if status.message() == DRAINING => Self::Draining,
             _ => Self::Unreachable(reason()),
         }
@@ -75,6 +80,7 @@ mod tests {
             Failure::Malformed("version too large".into()),
             Failure::Draining,
             Failure::Unsupported("no such method".into()),
+            Failure::WrongNode,
             Failure::Unreachable("connection reset".into()),
         ] {
             assert_eq!(Failure::from(Status::from(failure.clone())), failure);

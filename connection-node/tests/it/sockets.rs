@@ -4,7 +4,7 @@ use crate::{
     node::TestNode,
     wire::{CLOSE, HELLO, PING, PONG, TEXT, UPGRADE, Wire, frame},
 };
-use beckon_proto::delivery::{Deliver as _, Parcel, Receipt};
+use beckon_proto::delivery::{Deliver as _, Parcel, Receipt, Undelivered};
 use beckon_types::{
     ChannelId, ConnectionId, NodeId, Notification, Presence, PutVersion, PutVersionOutcome, Uaid, Version,
 };
@@ -227,13 +227,11 @@ async fn an_older_socket_is_closed_before_the_new_one_is_answered() {
 async fn a_parcel_for_nobody_is_not_here() {
     let node = TestNode::start(&[]).await;
     let here = node.store.nodes().await.unwrap()[0].node;
-    for to in [
-        Presence { node: here, connection: ConnectionId(7) },
-        Presence { node: NodeId(here.0 ^ 1), connection: ConnectionId(0) },
-    ] {
-        let parcel = Parcel { to, notification: Notification::Missed };
-        assert_eq!(node.delivery.deliver(parcel).await, Ok(Receipt::NotHere));
-    }
+    let deliver = |to| node.delivery.deliver(Parcel { to, notification: Notification::Missed });
+    let nobody = Presence { node: here, connection: ConnectionId(7) };
+    assert_eq!(deliver(nobody).await, Ok(Receipt::NotHere));
+    let elsewhere = Presence { node: NodeId(here.0 ^ 1), connection: ConnectionId(0) };
+    assert_eq!(deliver(elsewhere).await, Err(Undelivered::NodeGone), "it is not this node's to judge");
     node.stop().await;
 }
 

@@ -1,8 +1,9 @@
 //! Cases about the directory of nodes, the epoch, health checks and closing.
 
 use crate::{cases::cases, steps::*};
-use beckon_store::NodeEntry;
-use beckon_types::NodeId;
+use beckon_store::{MISSED_MAX, Missed, NodeEntry};
+use beckon_types::{ConnectionId, NodeId, Presence};
+use futures_util::future::join_all;
 
 /// The entries of one node. Other nodes may be in the directory.
 fn of(node: NodeId, entries: Vec<NodeEntry>) -> Vec<NodeEntry> {
@@ -54,6 +55,36 @@ async fn a_retired_node_is_not_listed(store) {
     assert_eq!(of(node.node, nodes.clone()), []);
     assert_eq!(of(other.node, nodes), [other]);
     assert!(store.announce(node).await.expect("announce").lapsed);
+}
+
+/// What was noted for the sockets of a node is taken once, by that node.
+async fn what_was_missed_is_taken_once_by_its_node(store) {
+    let (one, other) = (new_presence(), new_presence());
+    let second = Presence { connection: new_presence().connection, ..one };
+    for presence in [one, second, one, other] {
+        store.note_missed(presence).await.expect("note_missed");
+    }
+    let mut expected = vec![one.connection, second.connection];
+    expected.sort_unstable();
+    let Missed::These(mut taken) = store.take_missed(one.node).await.expect("take_missed") else {
+        panic!("there is room for two");
+    };
+    taken.sort_unstable();
+    assert_eq!(taken, expected);
+    assert_eq!(store.take_missed(one.node).await, Ok(Missed::These(Vec::new())));
+    assert_eq!(store.take_missed(other.node).await, Ok(Missed::These(vec![other.connection])));
+}
+
+/// When more sockets have missed something than are noted one by one, any of the node's may have.
+async fn of_too_many_sockets_any_may_have_missed_something(store) {
+    let node = new_presence().node;
+    let socket = |connection: usize| Presence { node, connection: ConnectionId(connection as u64) };
+    for connections in (0..=MISSED_MAX).collect::<Vec<_>>().chunks(1000) {
+        let noted = connections.iter().map(|connection| store.note_missed(socket(*connection)));
+        assert!(join_all(noted).await.iter().all(Result::is_ok));
+    }
+    assert_eq!(store.take_missed(node).await, Ok(Missed::Any));
+    assert_eq!(store.take_missed(node).await, Ok(Missed::These(Vec::new())));
 }
 
 /// The epoch is the same for all announcements.

@@ -1,6 +1,6 @@
 //! The directory: the connection-nodes that are alive.
 
-use beckon_types::NodeId;
+use beckon_types::{ConnectionId, NodeId};
 use std::time::Duration;
 
 /// How long an announcement keeps a node in the directory. A node announces itself every [`ANNOUNCE_INTERVAL`].
@@ -8,6 +8,22 @@ pub const LEASE: Duration = Duration::from_secs(10);
 
 /// The time between two announcements of a node.
 pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(3);
+
+/// Connections of one node that the store keeps in [`Missed::These`].
+pub const MISSED_MAX: usize = 16_384;
+
+/// How long the store keeps what the connections of a node have missed. A node that was away for longer lets all its
+/// connections verify their claims anyway.
+pub const MISSED_LIFETIME: Duration = Duration::from_secs(10 * 60);
+
+/// The connections of a node for which something was stored that could not be handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missed {
+    /// These, and no others.
+    These(Vec<ConnectionId>),
+    /// More than [`MISSED_MAX`]: any of the node's.
+    Any,
+}
 
 /// A connection-node, as the other nodes see it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -31,7 +31,7 @@ pub use disk::{Disk, DiskFile, OsDisk};
 pub use open_error::OpenError;
 pub use writer::Clock;
 
-use crate::{Announced, Answer, Cause, NodeEntry, Store, StoreError};
+use crate::{Announced, Answer, Cause, Missed, NodeEntry, Store, StoreError};
 use batch::{Batch, Memory};
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Fetch,
@@ -218,6 +218,17 @@ impl Store for EmbeddedStore {
             batch.memory.directory.retire(node);
             Ok(())
         })
+    }
+
+    fn note_missed(&self, presence: Presence) -> Answer<()> {
+        self.submit(move |batch| {
+            batch.memory.directory.note_missed(presence);
+            Ok(())
+        })
+    }
+
+    fn take_missed(&self, node: NodeId) -> Answer<Missed> {
+        self.submit(move |batch| Ok(batch.memory.directory.take_missed(node)))
     }
 
     fn nodes(&self) -> Answer<Vec<NodeEntry>> {

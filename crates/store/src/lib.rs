@@ -18,7 +18,7 @@ mod open;
 pub mod redis;
 mod store;
 
-pub use directory::{ANNOUNCE_INTERVAL, Announced, LEASE, NodeEntry};
+pub use directory::{ANNOUNCE_INTERVAL, Announced, LEASE, MISSED_LIFETIME, MISSED_MAX, Missed, NodeEntry};
 pub use error::{Cause, StoreError};
 pub use open::{EMBEDDED, OpenError, OpenOptions, open};
 pub use store::{Answer, Store};

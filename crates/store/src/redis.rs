@@ -47,7 +47,9 @@ pub use options::{
     Access, InvalidKeyPrefix, KEY_PREFIX_LEN_MAX, KeyPrefix, RedisOptions, TlsFiles, TlsIdentity,
 };
 
-use crate::{Announced, Answer, Cause, LEASE, NodeEntry, Store, StoreError};
+use crate::{
+    Announced, Answer, Cause, LEASE, MISSED_LIFETIME, MISSED_MAX, Missed, NodeEntry, Store, StoreError,
+};
 use ::redis::{Cmd, Value};
 use answer::{done, pairs, unexpected};
 use batch::Haste;
@@ -388,6 +390,24 @@ impl Store for RedisStore {
         let mut call = script.call(&[&keys::nodes(&self.prefix)], 1, 8);
         call.arg(&directory::field(node)[..]);
         self.vital(script, call, done)
+    }
+
+    fn note_missed(&self, presence: Presence) -> Answer<()> {
+        let script = &SCRIPTS.note_missed;
+        let mut call = script.call(&[&keys::missed(&self.prefix, presence.node)], 3, 24);
+        call.arg(&presence.connection.0.to_be_bytes()[..])
+            .arg(MISSED_MAX)
+            .arg(MISSED_LIFETIME.as_millis() as u64);
+        self.step(script, call, done)
+    }
+
+    fn take_missed(&self, node: NodeId) -> Answer<Missed> {
+        let script = &SCRIPTS.take_missed;
+        let call = script.call(&[&keys::missed(&self.prefix, node)], 0, 0);
+        self.vital(script, call, |answer| match answer {
+            Value::Array(connections) => directory::missed(&connections),
+            other => Err(unexpected(&other)),
+        })
     }
 
     fn nodes(&self) -> Answer<Vec<NodeEntry>> {

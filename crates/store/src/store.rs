@@ -2,7 +2,7 @@
 
 use crate::{
     StoreError,
-    directory::{Announced, NodeEntry},
+    directory::{Announced, Missed, NodeEntry},
 };
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Fetch,
@@ -148,6 +148,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Ends the lease of a node at once.
     fn retire(&self, node: NodeId) -> Answer<()>;
+
+    /// Notes that something was stored for the client of this socket and could not be handed over.
+    ///
+    /// * It is kept for [`MISSED_LIFETIME`](crate::MISSED_LIFETIME), and for [`MISSED_MAX`](crate::MISSED_MAX) sockets of each
+    ///   node one by one.
+    fn note_missed(&self, presence: Presence) -> Answer<()>;
+
+    /// Takes what was noted for the sockets of a node since the last time.
+    fn take_missed(&self, node: NodeId) -> Answer<Missed>;
 
     /// Reads the directory.
     fn nodes(&self) -> Answer<Vec<NodeEntry>>;

@@ -12,7 +12,7 @@ use beckon_proto::{
     delivery::{Parcel, Receipt, Undelivered},
     push_v1::{DeliverRequest, DeliverResponse, delivery_client::DeliveryClient},
     status::Failure,
-    transport,
+    target, transport,
 };
 use beckon_store::NodeEntry;
 use futures_util::Stream;
@@ -28,7 +28,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Request, Status};
 
 /// How often expired parcels are collected: a parcel can outlive its deadline by this much.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
@@ -36,6 +36,9 @@ const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 /// Until a stream to a node has worked for the first time, the wait between attempts stops growing after this many
 /// failures: a node may be in the directory a little before it can be reached, and clients come soon.
 const FAILURES_BEFORE_FIRST_MAX: u32 = 3;
+
+/// So many attempts take longer than the lease of a node that has been restarted.
+const FAILURES_BEFORE_WRONG: u32 = 9;
 
 /// Time for a node to accept the stream once it is connected.
 const OPEN_TIMEOUT: Duration = transport::CONNECT_TIMEOUT;
@@ -177,8 +180,12 @@ impl Link {
             .max_decoding_message_size(transport::MESSAGE_LEN_MAX);
         let number = self.pending.lock().next_stream();
         let parcels = Parcels { link: self.clone(), number, yielded: false };
-        let response = timeout(OPEN_TIMEOUT, client.deliver(parcels)).await.map_err(too_slow)?;
-        Ok(response.map_err(|status: Status| Failure::from(status))?.into_inner())
+        let mut request = Request::new(parcels);
+        target::write(request.metadata_mut(), self.entry.node);
+        let response = timeout(OPEN_TIMEOUT, client.deliver(request)).await.map_err(too_slow)?;
+        let response = response.map_err(|status: Status| Failure::from(status))?;
+        target::check(response.metadata(), self.entry.node)?;
+        Ok(response.into_inner())
     }
 
     /// Hands receipts to the parcels that wait for them.
@@ -209,6 +216,19 @@ impl Link {
             }
             Failure::Malformed(_) | Failure::Unsupported(_) => {
                 tracing::error!(node.id = %id, node.name = name, error = %failure, "node speaks another version");
+            }
+            // A node that was restarted is in the directory until its lease has lapsed.
+            Failure::WrongNode if failures < FAILURES_BEFORE_WRONG => {
+                tracing::debug!(node.id = %id, node.name = name, "another node answers at the address");
+            }
+            Failure::WrongNode => {
+                tracing::error!(
+                    node.id = %id,
+                    node.name = name,
+                    node.address = self.entry.grpc_address,
+                    "another node answers at the address that this one has announced; give each node its own \
+                    `grpc_advertise`"
+                );
             }
             Failure::Draining => tracing::info!(node.id = %id, node.name = name, "node is shutting down"),
             Failure::Unreachable(_) if failures == 1 => {

@@ -8,6 +8,7 @@ use beckon_proto::{
         DeliverRequest, DeliverResponse, EvictRequest, EvictResponse,
         delivery_server::{Delivery, DeliveryServer},
     },
+    target,
     tls::Tls,
     transport,
 };
@@ -41,6 +42,8 @@ pub(crate) struct NodeServer {
 
 #[derive(Debug, Clone)]
 struct Service {
+    /// The node that answers.
+    node: NodeId,
     taken: Arc<watch::Sender<Vec<Parcel>>>,
     manner: Arc<watch::Sender<Manner>>,
     streams: Arc<watch::Sender<u32>>,
@@ -50,6 +53,7 @@ impl NodeServer {
     /// Starts a node on a free port.
     pub(crate) fn start(node: u64, secret: Option<&str>, tls: Option<Tls>) -> Self {
         let service = Service {
+            node: NodeId(node),
             taken: Arc::default(),
             manner: Arc::new(watch::Sender::new(Manner::Answer(Receipt::Delivered))),
             streams: Arc::default(),
@@ -90,8 +94,13 @@ impl NodeServer {
 
     /// Announces the node, as a real one does itself.
     pub(crate) async fn announce(&self, store: &Arc<dyn Store>) {
+        self.announce_as(self.node, store).await;
+    }
+
+    /// Announces another node at the address of this one.
+    pub(crate) async fn announce_as(&self, node: NodeId, store: &Arc<dyn Store>) {
         let entry = NodeEntry {
-            node: self.node,
+            node,
             name: "test".to_owned(),
             grpc_address: self.address.to_string(),
             ws_url: None,
@@ -144,9 +153,12 @@ impl Delivery for Service {
         request: Request<Streaming<DeliverRequest>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
         self.streams.send_modify(|streams| *streams += 1);
+        target::check(request.metadata(), self.node)?;
         let service = self.clone();
         let answers = request.into_inner().map(move |request| service.take(request?));
-        Ok(Response::new(answers.boxed()))
+        let mut response = Response::new(answers.boxed());
+        target::write(response.metadata_mut(), self.node);
+        Ok(response)
     }
 
     async fn evict(&self, _: Request<EvictRequest>) -> Result<Response<EvictResponse>, Status> {

@@ -6,6 +6,7 @@ use crate::{
     test_node::{TestNode, connected_to},
 };
 use beckon_proto::delivery::Receipt;
+use beckon_store::Missed;
 use beckon_testbed::certificates::Certificates;
 use beckon_types::{ChannelId, NodeId, Notification, PutVersion, PutVersionOutcome, Uaid, Version};
 use std::time::Duration;
@@ -48,6 +49,22 @@ async fn a_stream_is_open_before_the_first_notification() {
         }
     })
     .await;
+    assert!(server.until_taken(|_| true).await.is_empty());
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn another_node_at_the_address_is_not_taken_for_the_one_that_is_meant() {
+    let node = TestNode::start().await;
+    let server = NodeServer::start(28, None, None);
+    let meant = NodeId(29);
+    server.announce_as(meant, &node.store).await;
+    let presence = connected_to(meant, 1);
+    let path = node.register(1, presence).await;
+    assert_eq!(node.put(&path, "version=1").await.status, 202);
+    // The connection hears of it through the store, and still has its client.
+    assert_eq!(node.store.take_missed(meant).await, Ok(Missed::These(vec![presence.connection])));
+    assert!(node.store.verify(Uaid([1; 16]), presence).await.unwrap().is_ok());
     assert!(server.until_taken(|_| true).await.is_empty());
     node.stop().await;
 }

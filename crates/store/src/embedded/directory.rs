@@ -1,8 +1,11 @@
 //! The directory of a single process. It is in memory, since its nodes end with the process.
 
-use crate::{LEASE, NodeEntry};
-use beckon_types::NodeId;
-use std::{collections::BTreeMap, time::Duration};
+use crate::{LEASE, MISSED_MAX, Missed, NodeEntry};
+use beckon_types::{ConnectionId, NodeId, Presence};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// The nodes that announced themselves, and the ends of their leases.
 type Leases = BTreeMap<NodeId, (NodeEntry, Duration)>;
@@ -13,6 +16,8 @@ pub(super) struct Directory {
     leases: Leases,
     /// As it was before the batch, if the batch has changed it.
     before: Option<Leases>,
+    /// The sockets that have missed something.
+    missed: BTreeSet<(NodeId, ConnectionId)>,
 }
 
 impl Directory {
@@ -27,6 +32,22 @@ impl Directory {
     pub(super) fn retire(&mut self, node: NodeId) {
         self.change();
         self.leases.remove(&node);
+    }
+
+    /// See [`crate::Store::note_missed`]. One process has one node, so no node crowds out another.
+    pub(super) fn note_missed(&mut self, presence: Presence) {
+        self.missed.insert((presence.node, presence.connection));
+        if self.missed.len() > MISSED_MAX + 1 {
+            self.missed.pop_last();
+        }
+    }
+
+    /// See [`crate::Store::take_missed`].
+    pub(super) fn take_missed(&mut self, node: NodeId) -> Missed {
+        let of_node = (node, ConnectionId(0))..=(node, ConnectionId(u64::MAX));
+        let taken: Vec<_> =
+            self.missed.extract_if(of_node, |_| true).map(|(_, connection)| connection).collect();
+        if taken.len() > MISSED_MAX { Missed::Any } else { Missed::These(taken) }
     }
 
     /// The nodes that have a lease.

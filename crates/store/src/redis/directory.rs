@@ -8,10 +8,10 @@
 
 use super::answer::pairs;
 use crate::{
-    Announced, NodeEntry, StoreError,
+    Announced, Missed, NodeEntry, StoreError,
     codec::{Unreadable, put_text, take, take_text},
 };
-use beckon_types::NodeId;
+use beckon_types::{ConnectionId, NodeId};
 use redis::Value;
 
 /// The version of the format that this file writes and reads.
@@ -51,6 +51,22 @@ pub(super) fn decode(field: &[u8], value: &[u8]) -> Result<NodeEntry, Unreadable
     let grpc_address = take_text(&mut rest)?.to_owned();
     let ws_url = if flags & WS_URL != 0 { Some(take_text(&mut rest)?.to_owned()) } else { None };
     Ok(NodeEntry { node: NodeId(node), name, grpc_address, ws_url, room: flags & ROOM != 0 })
+}
+
+/// Reads the answer of the script that takes what connections have missed.
+pub(super) fn missed(connections: &[Value]) -> Result<Missed, StoreError> {
+    let mut ids = Vec::with_capacity(connections.len());
+    for connection in connections {
+        match connection {
+            Value::BulkString(bytes) if bytes.is_empty() => return Ok(Missed::Any),
+            Value::BulkString(bytes) => match bytes.as_slice().try_into() {
+                Ok(bytes) => ids.push(ConnectionId(u64::from_be_bytes(bytes))),
+                Err(_) => return Err(StoreError::Unreadable("connection is not 8 bytes".into())),
+            },
+            _ => return Err(StoreError::Unreadable("answer of take_missed".into())),
+        }
+    }
+    Ok(Missed::These(ids))
 }
 
 /// Reads the answer of the announce script.

@@ -6,7 +6,7 @@
 
 use super::options::{KEY_PREFIX_LEN_MAX, KeyPrefix};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use beckon_types::Uaid;
+use beckon_types::{NodeId, Uaid};
 use std::{ops::Deref, time::Duration};
 
 /// Length of a client's key without the prefix: `c`, braces, and 22 characters for the 16 bytes of the UAID.
@@ -54,6 +54,12 @@ pub(super) fn nodes(prefix: &KeyPrefix) -> Key {
     Key::new(prefix, b"{beckon}nodes")
 }
 
+/// The connections of a node that have missed something: a hash whose fields are their ids, and the empty one if there are
+/// more. Expires.
+pub(super) fn missed(prefix: &KeyPrefix, node: NodeId) -> Key {
+    Key::new(prefix, format!("n{{{node}}}").as_bytes())
+}
+
 /// The random number that shows whether the store has lost all its data. Never expires.
 pub(super) fn epoch(prefix: &KeyPrefix) -> Key {
     Key::new(prefix, b"{beckon}epoch")
@@ -91,6 +97,7 @@ mod tests {
         for key in [
             client(&prefix, Uaid([1; 16])),
             nodes(&prefix),
+            missed(&prefix, NodeId(u64::MAX)),
             epoch(&prefix),
             broadcasts(&prefix),
             check(&prefix, u32::MAX),

@@ -137,7 +137,7 @@ fn connect_error(address: &str, fault: &Fault, prefix: &KeyPrefix) -> ConnectErr
 /// The key patterns of the ACL rule.
 fn patterns(prefix: &KeyPrefix) -> String {
     if prefix.as_bytes().is_empty() {
-        "~c{* ~m{* ~{beckon}* ~check{*".to_owned()
+        "~c{* ~m{* ~n{* ~{beckon}* ~check{*".to_owned()
     } else {
         format!("~{prefix}*")
     }

@@ -21,5 +21,6 @@ macro_rules! rows {
 
 mod gate;
 mod links;
+mod nodes;
 mod redis;
 mod shards;

@@ -1,12 +1,40 @@
 //! The links between nodes and their store, and between the tiers, stall and break.
 
-use beckon_cluster_tests::site::{HEARING, Site};
-use beckon_testbed::redis::Topology;
-use std::time::Duration;
+use beckon_cluster_tests::{
+    device::Sent,
+    site::{HEARING, Site},
+};
+use beckon_testbed::{forwarder::Forwarder, redis::Topology};
+use std::{sync::OnceLock, time::Duration};
 
 rows![
+    a_cut_between_the_tiers_outlives_the_endpoint_node: [Server, Sentinel, Cluster],
     a_lapsed_node_hears_of_what_a_new_endpoint_node_accepted: [Server, Cluster],
 ];
+
+/// An endpoint-node accepts what it cannot hand over, because it does not reach the connection-node, and ends before
+/// it can: the client hears of it all the same.
+async fn a_cut_between_the_tiers_outlives_the_endpoint_node(topology: Topology) {
+    let link = OnceLock::new();
+    let site = Site::start_with(topology, |mut plan| {
+        let node = plan.node("c0");
+        let link = link.get_or_init(|| Forwarder::to(node.addresses.grpc.expect("a connection-node")));
+        node.set("BECKON_GRPC_ADVERTISE", &link.address().to_string());
+        plan
+    });
+    let link = link.get().expect("the plan was made");
+    let mut devices = site.devices("c0").await;
+    link.cut();
+    let mut sent: Vec<Sent> = Vec::new();
+    for device in &mut devices {
+        sent.push(device.send(site.node("e0")).await);
+    }
+    site.node("e0").kill();
+    link.heal();
+    for (device, sent) in devices.iter_mut().zip(&sent) {
+        device.receive(sent, HEARING).await;
+    }
+}
 
 /// A connection-node cannot reach the store for longer than its lease. Meanwhile an endpoint-node that has just been
 /// started accepts something for a client of it: the client hears of it when the node is back.
