@@ -42,7 +42,7 @@ pub use presence::Announcement;
 pub use server::{Membership, Server};
 
 use beckon_node::assembly::{Assembled, Assembly};
-use beckon_ops::{exit::Failure, listener::BindError, program::Build, shutdown::Shutdown};
+use beckon_ops::{exit::Failure, listener::BindError, program::Build, shutdown::Shutdown, supervisor};
 use beckon_store::Store;
 use config::Config;
 use std::{sync::Arc, time::Duration};
@@ -86,7 +86,9 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
     let Some(store) = opened.await? else { return Ok(()) };
     // Only now, so that until then load balancers are refused instead of kept waiting.
     let listeners = Listeners::bind(&config)?;
-    ConnectionNode::start(&config, listeners, store, shutdown).await?.run().await;
+    let node = ConnectionNode::start(&config, listeners, store, shutdown).await?;
+    supervisor::ready();
+    node.run().await;
     Ok(())
 }
 

@@ -29,7 +29,7 @@ use beckon_node::{
 };
 use beckon_ops::{
     clock::Clock, exit::Failure, http::Limits, listener::BindError, program::Build, shutdown::Shutdown,
-    stage::Stage,
+    stage::Stage, supervisor,
 };
 use beckon_proto::delivery::Deliver;
 use beckon_store::Store;
@@ -80,7 +80,9 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
     let Some(store) = opened.await? else { return Ok(()) };
     // Only now, so that until then load balancers are refused instead of kept waiting.
     let listeners = Listeners::bind(&config)?;
-    EndpointNode::start(&config, listeners, store, shutdown).run().await;
+    let node = EndpointNode::start(&config, listeners, store, shutdown);
+    supervisor::ready();
+    node.run().await;
     Ok(())
 }
 

@@ -18,6 +18,7 @@ use beckon_ops::{
     program::{About, Build},
     shutdown::Shutdown,
     stage::Stage,
+    supervisor,
 };
 use beckon_store::{EMBEDDED, Store};
 use std::{sync::Arc, time::Duration};
@@ -59,6 +60,7 @@ async fn serve(mut config: Config, shutdown: Shutdown) -> Result<(), Failure> {
     let listeners = Listeners::bind(&config)?;
     let standalone = Standalone::start(&config, listeners, store, shutdown).await?;
     introduce(&config)?;
+    supervisor::ready();
     standalone.run().await;
     Ok(())
 }

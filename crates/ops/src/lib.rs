@@ -7,6 +7,7 @@
 //! * [`log_throttle`]: one line per cause and minute for what fails thousands of times a second.
 //! * [`clock`]: the only place that reads the time.
 //! * [`shutdown`]: one request to stop, and a bound on every wait. [`stage`]: an owner for every task.
+//! * [`supervisor`]: what a program tells systemd, and `pulse`: whether its vital tasks run.
 //! * [`listener`]: binding a port and accepting connections without falling over.
 //! * [`http`]: an HTTP/1.1 server with limits, for warp filters and hyper services.
 //! * [`metrics`]: the Prometheus registry, and the metrics of the process.
@@ -23,5 +24,7 @@ pub mod logging;
 pub mod metrics;
 pub mod process;
 pub mod program;
+mod pulse;
 pub mod shutdown;
 pub mod stage;
+pub mod supervisor;

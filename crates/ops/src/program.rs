@@ -6,6 +6,7 @@ use crate::{
     logging::{self, LogSettings},
     process,
     shutdown::{Shutdown, Signals},
+    supervisor,
 };
 use serde::Serialize;
 use std::io::{self, Write as _};
@@ -91,6 +92,7 @@ impl About {
             tokio::select! {
                 result = run(config, shutdown.clone()) => result?,
                 () = shutdown.obey(signals) => {}
+                () = supervisor::inform(&shutdown) => {}
             }
             shutdown.result()
         });

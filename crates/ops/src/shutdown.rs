@@ -9,7 +9,7 @@
 //! * A [vital](crate::stage::Stage::spawn_vital) task that ends before its stage stops also requests the stop, as a failure:
 //!   [`Shutdown::result`] is exit code 70, and no wait takes longer than [`FAILED_WAIT_MAX`].
 
-use crate::exit::Failure;
+use crate::{exit::Failure, pulse::Pulse};
 use std::{
     io,
     sync::{
@@ -45,6 +45,7 @@ struct Shared {
     failed: CancellationToken,
     /// The first vital task that has failed, and how.
     failure: OnceLock<String>,
+    pulse: Pulse,
 }
 
 /// The signals that stop a program.
@@ -142,6 +143,11 @@ impl Shutdown {
             None => Ok(()),
             Some(reason) => Err(Failure::software(reason)),
         }
+    }
+
+    /// Whether the vital tasks run.
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.shared.pulse
     }
 
     /// A vital task has ended before its time.

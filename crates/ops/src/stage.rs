@@ -88,15 +88,28 @@ impl Stage {
     }
 
     /// Starts a task without which the program does not work: one that returns or panics before the stage is asked
-    /// to stop is logged with its name and ends the program with exit code 70 ([`Shutdown::result`]).
+    /// to stop is logged with its name and ends the program with exit code 70 ([`Shutdown::result`]). While one does
+    /// not run, the program gives its supervisor no sign of life.
     pub fn spawn_vital<F>(&self, name: &'static str, task: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let vital = self.vital(name);
+        let (stage, vital) = (self.clone(), self.vital(name));
         self.spawn(async move {
             let _vital = vital;
-            task.await;
+            stage.shutdown().pulse().with(name, task).await;
+        });
+    }
+
+    /// As [`Stage::spawn_vital`], for work that may also end well: only a panic ends the program.
+    pub fn spawn_finite<F>(&self, name: &'static str, work: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (stage, vital) = (self.clone(), self.vital(name));
+        self.spawn(async move {
+            stage.shutdown().pulse().with(name, work).await;
+            vital.release();
         });
     }
 
@@ -111,9 +124,7 @@ impl Stage {
         });
     }
 
-    /// The guard behind [`Stage::spawn_vital`], for a thread, or for a task that may also end well.
-    #[must_use]
-    pub fn vital(&self, name: &'static str) -> Vital {
+    fn vital(&self, name: &'static str) -> Vital {
         Vital { name, stage: self.clone(), is_over: false }
     }
 
@@ -142,7 +153,7 @@ impl Stage {
 /// Guards something without which the program does not work. Dropped before its stage is asked to stop, also by a
 /// panic, it ends the program with exit code 70.
 #[derive(Debug)]
-pub struct Vital {
+struct Vital {
     name: &'static str,
     stage: Stage,
     is_over: bool,
@@ -150,7 +161,7 @@ pub struct Vital {
 
 impl Vital {
     /// What was guarded has ended well.
-    pub fn release(mut self) {
+    fn release(mut self) {
         self.is_over = true;
     }
 }

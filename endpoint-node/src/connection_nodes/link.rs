@@ -58,11 +58,7 @@ impl Link {
         let pending = Mutex::new(Pending::new(entry.node, context.metrics.clone()));
         let link = Arc::new(Self { entry, context, pending, closed: CancellationToken::new() });
         // A node that leaves ends its link, but a panic would leave its clients without notifications.
-        let (running, vital) = (link.clone(), link.context.stage.vital("link to a node"));
-        link.context.stage.spawn(async move {
-            running.run().await;
-            vital.release();
-        });
+        link.context.stage.spawn_finite("link to a node", link.clone().run());
         link
     }
 

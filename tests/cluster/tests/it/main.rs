@@ -50,6 +50,7 @@ mod sp_register;
 mod sp_socket;
 mod sp_socket_limits;
 mod stopping;
+mod supervision;
 mod wp_ack;
 mod wp_backlog;
 mod wp_broadcast;
