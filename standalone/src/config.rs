@@ -31,8 +31,8 @@ beckon_ops::settings! {
         store: Secret = "embedded",
         /// Directory of the embedded store and of the token keys, created at first start.
         data_dir: PathBuf = "./beckon-data",
-        /// Whether an accepted notification also survives a power failure. If false, it survives only the death of
-        /// the process.
+        /// Whether an accepted notification also survives a power failure. If false, it survives the death of the
+        /// process, and a power failure loses what was accepted in the last two seconds.
         fsync: bool = "true",
     }
 }

@@ -4,48 +4,74 @@ use crate::genkey;
 use beckon_ops::{config::parsed, exit::Failure};
 use beckon_types::KeyRing;
 use std::{
+    fmt::Display,
     fs,
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
 };
 
 /// The file in the data directory.
 const FILE: &str = "token-keys";
 
+/// The file of the database, which is of no use without its keys.
+const DATABASE: &str = "store.redb";
+
 /// Reads the keys; at the first start, makes one.
 ///
 /// # Errors
-/// Exit code 64 if the file does not hold keys, 69 if it cannot be read or written.
+/// Exit code 64 if the file does not hold keys, or is missing although there is a database; 69 if it cannot be read or
+/// written.
 pub(crate) fn read_or_make(data_dir: &Path) -> Result<KeyRing, Failure> {
     let path = data_dir.join(FILE);
     let unavailable = |error: io::Error| Failure::unavailable(format!("{}: {error}", path.display()));
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if data_dir.join(DATABASE).exists() {
+                return Err(unusable(&path, "it is missing"));
+            }
             fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(unavailable)?;
-            let key = genkey::new_key()?;
-            write(&path, &key).map_err(unavailable)?;
-            key
+            make(&path).map_err(unavailable)?;
+            fs::read_to_string(&path).map_err(unavailable)?
         }
         Err(error) => return Err(unavailable(error)),
     };
-    parsed(text.trim()).map_err(|reason| Failure::usage(format!("{}: {reason}", path.display())))
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(unavailable)?;
+    parsed(text.trim()).map_err(|reason| unusable(&path, reason))
 }
 
-/// Writes the whole file or nothing, for its owner only: without its keys, all endpoints would be lost.
-fn write(path: &Path, key: &str) -> io::Result<()> {
-    let draft = path.with_extension("new");
+/// The failure for keys that cannot be used.
+fn unusable(path: &Path, reason: impl Display) -> Failure {
+    Failure::usage(format!(
+        "{}: {reason}. Without its keys all endpoints of the database are lost: restore the file from a backup, or set \
+         token_keys. To give the endpoints up, move {DATABASE} and store.log away too",
+        path.display()
+    ))
+}
+
+/// Writes the whole file with a new key, or nothing, for its owner only. Another process that does so at the same time
+/// may be first; then its keys are kept.
+fn make(path: &Path) -> io::Result<()> {
+    let key = genkey::new_key().map_err(io::Error::other)?;
+    let draft = path.with_extension(format!("new-{}", std::process::id()));
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     writeln!(file, "{key}")?;
     file.sync_all()?;
-    fs::rename(&draft, path)
+    let linked = fs::hard_link(&draft, path);
+    fs::remove_file(&draft)?;
+    if let Some(parent) = path.parent() {
+        fs::File::open(parent)?.sync_all()?;
+    }
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn keys_are_made_once_and_kept() {
@@ -59,11 +85,23 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_named() {
+    fn a_file_without_keys_is_named() {
+        for text in ["", "\n", "not a key\n"] {
+            let data_dir = tempfile::tempdir().unwrap();
+            fs::write(data_dir.path().join(FILE), text).unwrap();
+            let failure = read_or_make(data_dir.path()).expect_err("it has no key");
+            assert_eq!(failure.code, beckon_ops::exit::USAGE);
+            assert!(failure.message.contains(FILE), "{failure}");
+            assert!(failure.message.contains("backup"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_made_for_a_database_that_has_one() {
         let data_dir = tempfile::tempdir().unwrap();
-        fs::write(data_dir.path().join(FILE), "not a key\n").unwrap();
-        let failure = read_or_make(data_dir.path()).expect_err("it has no key");
+        fs::write(data_dir.path().join(DATABASE), "").unwrap();
+        let failure = read_or_make(data_dir.path()).expect_err("the key is lost");
         assert_eq!(failure.code, beckon_ops::exit::USAGE);
-        assert!(failure.message.contains(FILE), "{failure}");
+        assert!(!data_dir.path().join(FILE).exists());
     }
 }

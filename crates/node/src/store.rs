@@ -34,6 +34,7 @@ pub async fn open(
         step_timeout: settings.store_timeout,
         redis: settings.redis().map_err(Failure::usage)?,
         fsync,
+        keys: settings.token_keys.fingerprints().collect(),
         clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
     };
     let opening = beckon_store::open(url.expose(), &options, settings.wait_for_store);

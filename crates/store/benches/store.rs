@@ -99,6 +99,7 @@ impl Bed {
                     uaid_idle: Duration::from_secs(90 * 24 * 3600),
                     step_timeout: Duration::from_secs(10),
                     fsync,
+                    keys: Vec::new(),
                     clock: Arc::new(|| Duration::from_secs(1_700_000_000)),
                     disk: Arc::new(OsDisk),
                 };

@@ -1,7 +1,9 @@
 //! The store in this process: one file in a data directory, for one node.
 //!
-//! * `data_dir`: the directory; `disk`: its files; `database`: opening the database; `open_error`: why it
-//!   cannot be opened; `tables`: what is in it;
+//! * `data_dir`: the directory; `disk`: its files;
+//! * `database`: the database and its log; `open_error`: why they cannot be opened; `keys`: whose endpoints it has;
+//!   `tables`: what is in the database;
+//!   `log`, `changes`: what is in the log; `background_sync`: the log without fsync;
 //! * `record`: how a client is written;
 //! * `batch`: the records and messages of one transaction, and what is in memory only; `seats`: which client is
 //!   connected; `directory`: the nodes;
@@ -11,14 +13,18 @@
 //!
 //! Which clients are connected is in memory only: their sockets end with the process.
 
+mod background_sync;
 mod batch;
 mod broadcasts;
+mod changes;
 mod clients;
 mod data_dir;
 mod database;
 mod directory;
 mod disk;
 mod keeper;
+mod keys;
+mod log;
 mod messages;
 mod open_error;
 mod record;
@@ -58,8 +64,11 @@ pub struct Options {
     /// A step that takes longer fails with [`StoreError::Unavailable`].
     pub step_timeout: Duration,
     /// Whether an answer waits until what was written is on the disk (fsync), so that it survives a power failure. If
-    /// not, it survives the end of the process only.
+    /// not, it survives the end of the process, and a power failure can lose what was written in the last two seconds.
     pub fsync: bool,
+    /// The fingerprints of the token keys ([`beckon_types::KeyRing::fingerprints`]). A database that was used with none
+    /// of them is refused; none are checked if there are none.
+    pub keys: Vec<u64>,
     /// The clock.
     pub clock: Clock,
     /// Where the files of the data directory are: [`OsDisk`], except in tests.
@@ -68,7 +77,7 @@ pub struct Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { data_dir, uaid_idle, step_timeout, fsync, clock: _, disk } = self;
+        let Self { data_dir, uaid_idle, step_timeout, fsync, keys: _, clock: _, disk } = self;
         f.debug_struct("Options")
             .field("data_dir", data_dir)
             .field("uaid_idle", uaid_idle)
@@ -87,15 +96,15 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the database of a data directory, or makes it. Blocks, after a crash for as long as reading all of the
-    /// database takes.
+    /// Opens the database of a data directory, or makes it. Blocks, after a crash for as long as it takes to make again
+    /// what was changed since the last checkpoint.
     ///
     /// # Errors
     ///
     /// [`OpenError::InUse`] and [`OpenError::Disk`] may pass; the others need the operator.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let Options { data_dir, uaid_idle, step_timeout, fsync, clock, disk } = options;
-        let opener = Opener { data_dir: DataDir::open(&data_dir)?, disk, fsync };
+        let Options { data_dir, uaid_idle, step_timeout, fsync, keys, clock, disk } = options;
+        let opener = Opener { data_dir: DataDir::open(&data_dir)?, disk, fsync, keys };
         let database = opener.open()?;
         let memory = Memory::new(database.epoch, uaid_idle);
         let (queue, orders) = mpsc::channel(QUEUE_LEN_MAX);

@@ -26,13 +26,15 @@ pub struct OpenOptions {
     pub redis: redis::Access,
     /// Embedded: whether what was accepted also survives a power failure.
     pub fsync: bool,
+    /// Embedded: the fingerprints of the token keys, one of which the database has to know.
+    pub keys: Vec<u64>,
     /// Embedded: returns the time since the Unix epoch.
     pub clock: Clock,
 }
 
 impl fmt::Debug for OpenOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { data_dir, uaid_idle, step_timeout, redis, fsync, clock: _ } = self;
+        let Self { data_dir, uaid_idle, step_timeout, redis, fsync, keys: _, clock: _ } = self;
         f.debug_struct("OpenOptions")
             .field("data_dir", data_dir)
             .field("uaid_idle", uaid_idle)
@@ -83,6 +85,7 @@ async fn attempt(name: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, Op
             uaid_idle: options.uaid_idle,
             step_timeout: options.step_timeout,
             fsync: options.fsync,
+            keys: options.keys.clone(),
             clock: options.clock.clone(),
             disk: Arc::new(OsDisk),
         };
@@ -96,6 +99,7 @@ async fn attempt(name: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, Op
                 }
                 embedded::OpenError::Directory { .. }
                 | embedded::OpenError::Newer(_)
+                | embedded::OpenError::OtherKeys(_)
                 | embedded::OpenError::Damaged { .. } => OpenError::Configuration(error.to_string()),
             }),
             Err(error) => Err(OpenError::Unavailable(error.to_string())),

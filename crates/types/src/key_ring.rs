@@ -107,6 +107,16 @@ impl KeyRing {
         self.keys[0].0
     }
 
+    /// Tells each key from all others without showing it: the beginning of a SHA-256.
+    pub fn fingerprints(&self) -> impl Iterator<Item = u64> + '_ {
+        self.keys.iter().map(|(_, key)| {
+            let digest = Sha256::new().chain_update(b"beckon token key").chain_update(key).finalize();
+            let mut fingerprint = [0; 8];
+            fingerprint.copy_from_slice(&digest[..8]);
+            u64::from_be_bytes(fingerprint)
+        })
+    }
+
     /// Seals content with the named key, or with the newest if that key has left the ring. `purpose` names the kind
     /// of text and its format, so that a text of one kind cannot be used as another.
     pub(crate) fn seal(&self, key: KeyId, purpose: &[u8], content: &[u8]) -> String {
@@ -161,6 +171,16 @@ impl fmt::Debug for KeyRing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_key_has_a_fingerprint_of_its_own() {
+        let [first, second] = [[1; TOKEN_KEY_LEN], [2; TOKEN_KEY_LEN]].map(|key| KeyRing::key_text(&key));
+        let of = |list: &str| KeyRing::parse(list).unwrap().fingerprints().collect::<Vec<_>>();
+        let (one, both) = (of(&first), of(&format!("{second},{first}")));
+        assert_eq!((one.len(), both.len()), (1, 2));
+        assert_eq!(one[0], both[1]);
+        assert_ne!(both[0], both[1]);
+    }
 
     fn key(byte: u8) -> String {
         KeyRing::key_text(&[byte; TOKEN_KEY_LEN])

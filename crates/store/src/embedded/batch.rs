@@ -3,6 +3,7 @@
 //! A record is in the database as soon as there is a channel to keep.
 
 use super::{
+    changes::{Changes, Table},
     directory::Directory,
     record::{Record, Stored},
     seats::{Seat, Seats},
@@ -74,6 +75,8 @@ pub(super) struct Batch<'txn, 'm> {
     written: HashMap<Uaid, Option<Record>>,
     /// What the messages carry, as the batch has made it so far: a record and its messages are changed together.
     pub(super) messages: Messages<'txn>,
+    /// What the batch changes, for the log.
+    pub(super) changes: Changes,
     /// How many messages the batch has removed.
     removed: usize,
     pub(super) memory: &'m mut Memory,
@@ -97,6 +100,7 @@ impl<'txn, 'm> Batch<'txn, 'm> {
             clients: transaction.open_table(CLIENTS).map_err(failed)?,
             written: HashMap::new(),
             messages: transaction.open_table(MESSAGES).map_err(failed)?,
+            changes: Changes::default(),
             removed: 0,
             memory,
             now,
@@ -114,18 +118,25 @@ impl<'txn, 'm> Batch<'txn, 'm> {
         }
     }
 
-    /// Writes what has changed into the transaction, and returns whether there is something to commit.
-    pub(super) fn finish(mut self) -> Result<bool, StoreError> {
+    /// Writes what has changed into the transaction, and returns it if there is something to commit.
+    pub(super) fn finish(mut self) -> Result<Option<Changes>, StoreError> {
         if let Some(error) = self.broken {
             return Err(error);
         }
         for (uaid, record) in self.written {
             match record {
-                Some(record) => drop(self.clients.insert(&uaid.0, &record.encode()[..]).map_err(failed)?),
-                None => drop(self.clients.remove(&uaid.0).map_err(failed)?),
+                Some(record) => {
+                    let record = record.encode();
+                    self.changes.set(Table::Clients, &uaid.0, &record);
+                    self.clients.insert(&uaid.0, &record[..]).map_err(failed)?;
+                }
+                None => {
+                    self.changes.remove(Table::Clients, &uaid.0);
+                    self.clients.remove(&uaid.0).map_err(failed)?;
+                }
             }
         }
-        Ok(self.is_changed)
+        Ok(self.is_changed.then_some(self.changes))
     }
 
     /// The seat of a client, if this socket has it.
@@ -201,7 +212,9 @@ impl<'txn, 'm> Batch<'txn, 'm> {
         messages: impl IntoIterator<Item = Sequence>,
     ) -> Result<(), StoreError> {
         for sequence in messages {
-            self.messages.remove(&message_key(uaid, sequence)).map_err(failed)?;
+            let key = message_key(uaid, sequence);
+            self.messages.remove(&key).map_err(failed)?;
+            self.changes.remove(Table::Messages, &key);
             self.removed += 1;
         }
         Ok(())

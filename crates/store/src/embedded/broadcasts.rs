@@ -2,6 +2,7 @@
 
 use super::{
     batch::{Batch, failed},
+    changes::Table,
     tables::{BROADCASTS, NUMBERS, Numbers, REVISION},
 };
 use crate::StoreError;
@@ -24,6 +25,7 @@ impl Batch<'_, '_> {
             return Ok(Err(TooManyBroadcasts));
         }
         broadcasts.insert(id.as_str(), version.as_str()).map_err(failed)?;
+        self.changes.set(Table::Broadcasts, id.as_str().as_bytes(), version.as_str().as_bytes());
         self.raise_revision()?;
         Ok(Ok(()))
     }
@@ -33,6 +35,7 @@ impl Batch<'_, '_> {
         let mut broadcasts = self.transaction.open_table(BROADCASTS).map_err(failed)?;
         let removed = broadcasts.remove(id.as_str()).map_err(failed)?.is_some();
         if removed {
+            self.changes.remove(Table::Broadcasts, id.as_str().as_bytes());
             self.raise_revision()?;
         }
         Ok(removed)
@@ -57,6 +60,7 @@ impl Batch<'_, '_> {
         let mut numbers = self.transaction.open_table(NUMBERS).map_err(failed)?;
         let raised = revision(&numbers)? + 1;
         numbers.insert(REVISION, raised).map_err(failed)?;
+        self.changes.set(Table::Numbers, REVISION.as_bytes(), &raised.to_be_bytes());
         self.is_changed = true;
         Ok(())
     }

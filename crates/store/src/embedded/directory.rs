@@ -7,15 +7,18 @@ use std::{
     time::Duration,
 };
 
-/// The nodes that announced themselves, and the ends of their leases.
-type Leases = BTreeMap<NodeId, (NodeEntry, Duration)>;
-
 /// The directory. What a batch changes is taken back if the batch fails.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
-    leases: Leases,
+    now: Content,
     /// As it was before the batch, if the batch has changed it.
-    before: Option<Leases>,
+    before: Option<Content>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Content {
+    /// The nodes that announced themselves, and the ends of their leases.
+    leases: BTreeMap<NodeId, (NodeEntry, Duration)>,
     /// The sockets that have missed something.
     missed: BTreeSet<(NodeId, ConnectionId)>,
 }
@@ -23,36 +26,39 @@ pub(super) struct Directory {
 impl Directory {
     /// Announces a node. Returns true if it had no lease.
     pub(super) fn announce(&mut self, now: Duration, entry: NodeEntry) -> bool {
-        self.change();
-        self.leases.retain(|_, (_, end)| *end > now);
-        self.leases.insert(entry.node, (entry, now + LEASE)).is_none()
+        let leases = &mut self.change().leases;
+        leases.retain(|_, (_, end)| *end > now);
+        leases.insert(entry.node, (entry, now + LEASE)).is_none()
     }
 
     /// Ends a lease.
     pub(super) fn retire(&mut self, node: NodeId) {
-        self.change();
-        self.leases.remove(&node);
+        self.change().leases.remove(&node);
     }
 
     /// See [`crate::Store::note_missed`]. One process has one node, so no node crowds out another.
     pub(super) fn note_missed(&mut self, presence: Presence) {
-        self.missed.insert((presence.node, presence.connection));
-        if self.missed.len() > MISSED_MAX + 1 {
-            self.missed.pop_last();
+        let missed = &mut self.change().missed;
+        missed.insert((presence.node, presence.connection));
+        if missed.len() > MISSED_MAX + 1 {
+            missed.pop_last();
         }
     }
 
     /// See [`crate::Store::take_missed`].
     pub(super) fn take_missed(&mut self, node: NodeId) -> Missed {
         let of_node = (node, ConnectionId(0))..=(node, ConnectionId(u64::MAX));
+        if self.now.missed.range(of_node.clone()).next().is_none() {
+            return Missed::These(Vec::new());
+        }
         let taken: Vec<_> =
-            self.missed.extract_if(of_node, |_| true).map(|(_, connection)| connection).collect();
+            self.change().missed.extract_if(of_node, |_| true).map(|(_, connection)| connection).collect();
         if taken.len() > MISSED_MAX { Missed::Any } else { Missed::These(taken) }
     }
 
     /// The nodes that have a lease.
     pub(super) fn nodes(&self, now: Duration) -> Vec<NodeEntry> {
-        let alive = self.leases.values().filter(|(_, end)| *end > now);
+        let alive = self.now.leases.values().filter(|(_, end)| *end > now);
         alive.map(|(entry, _)| entry.clone()).collect()
     }
 
@@ -65,13 +71,15 @@ impl Directory {
     /// lease had lapsed when it announces itself again.
     pub(super) fn take_back(&mut self) {
         if let Some(before) = self.before.take() {
-            self.leases = before;
+            self.now = before;
         }
     }
 
-    fn change(&mut self) {
+    /// What the batch is about to change.
+    fn change(&mut self) -> &mut Content {
         if self.before.is_none() {
-            self.before = Some(self.leases.clone());
+            self.before = Some(self.now.clone());
         }
+        &mut self.now
     }
 }

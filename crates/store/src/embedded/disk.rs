@@ -95,31 +95,26 @@ const PRIVATE: u32 = 0o600;
 
 /// A file as redb sees it. The lock of the data directory takes the place of locks on the file.
 #[derive(Debug)]
-pub(super) struct Backend {
-    pub(super) file: Arc<dyn DiskFile>,
-    /// Whether a commit waits for the disk. If not, it still writes all its pages with `pwrite(2)` before it returns,
-    /// so that they survive the end of this process.
-    pub(super) fsync: bool,
-}
+pub(super) struct Backend(pub(super) Arc<dyn DiskFile>);
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.file.size()
+        self.0.size()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read(offset, out)
+        self.0.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        self.0.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        if self.fsync { self.file.sync() } else { Ok(()) }
+        self.0.sync()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write(offset, data)
+        self.0.write(offset, data)
     }
 }

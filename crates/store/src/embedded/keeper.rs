@@ -19,7 +19,7 @@ pub(super) struct Keeper {
 
 #[derive(Debug)]
 enum State {
-    Open(redb::Database),
+    Open(Box<Database>),
     /// It has failed, and was closed.
     Closed {
         /// The latest reason.
@@ -38,7 +38,7 @@ enum State {
 impl Keeper {
     /// Keeps a database that was opened by this opener.
     pub(super) fn new(opener: Opener, database: Database) -> Self {
-        Self { opener, state: State::Open(database.redb) }
+        Self { opener, state: State::Open(Box::new(database)) }
     }
 
     /// Whether the database can never be opened again as it is.
@@ -47,7 +47,7 @@ impl Keeper {
     }
 
     /// The database. Opens it if it was closed and it is time to try again.
-    pub(super) fn database(&mut self) -> Result<&redb::Database, StoreError> {
+    pub(super) fn database(&mut self) -> Result<&mut Database, StoreError> {
         if let State::Closed { since, retry, failures, error } = &mut self.state {
             let now = now();
             if now < *retry {
@@ -57,7 +57,7 @@ impl Keeper {
                 Ok(database) => {
                     let after = now.duration_since(*since);
                     tracing::info!(?after, failed_batches = *failures, "the database works again");
-                    self.state = State::Open(database.redb);
+                    self.state = State::Open(Box::new(database));
                 }
                 Err(
                     reason @ (OpenError::InUse(_) | OpenError::Disk { .. } | OpenError::Directory { .. }),
@@ -66,15 +66,25 @@ impl Keeper {
                     *retry = now + REOPEN_INTERVAL;
                     return Err(error.clone());
                 }
-                Err(reason @ (OpenError::Newer(_) | OpenError::Damaged { .. })) => {
+                Err(reason @ (OpenError::Newer(_) | OpenError::OtherKeys(_) | OpenError::Damaged { .. })) => {
                     tracing::error!(error = %reason, "the database is lost");
                     self.state = State::Lost(StoreError::unavailable(Cause::Disk, reason.to_string()));
                 }
             }
         }
-        match &self.state {
+        match &mut self.state {
             State::Open(database) => Ok(database),
             State::Closed { error, .. } | State::Lost(error) => Err(error.clone()),
+        }
+    }
+
+    /// Makes a checkpoint if it is time for one and the database is open.
+    pub(super) fn checkpoint_if_due(&mut self) {
+        if let State::Open(database) = &mut self.state
+            && database.is_checkpoint_due()
+            && let Err(error) = database.checkpoint()
+        {
+            self.has_failed(&error);
         }
     }
 

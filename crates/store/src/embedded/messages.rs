@@ -3,6 +3,7 @@
 
 use super::{
     batch::{Batch, failed, millis},
+    changes::Table,
     record::{Record, Stored},
     tables::message_key,
 };
@@ -45,9 +46,9 @@ impl Batch<'_, '_> {
         // Even if nothing is stored: the sequence is part of the message id, which must not be used twice.
         record.sequence = sequence;
         if stores {
-            self.messages
-                .insert(&message_key(put.uaid, sequence), &message::encode(put)[..])
-                .map_err(failed)?;
+            let (key, message) = (message_key(put.uaid, sequence), message::encode(put));
+            self.messages.insert(&key, &message[..]).map_err(failed)?;
+            self.changes.set(Table::Messages, &key, &message);
             record.messages.push(Stored {
                 place: Place { sequence, topic: put.topic },
                 expires: millis(self.now.saturating_add(put.draft.ttl)),

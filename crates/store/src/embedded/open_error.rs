@@ -8,6 +8,9 @@ use std::{
 /// The file of the database in the data directory.
 pub(super) const DATABASE: &str = "store.redb";
 
+/// The file of the log in the data directory.
+pub(super) const LOG: &str = "store.log";
+
 /// An embedded store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -33,11 +36,19 @@ pub enum OpenError {
     /// The database was made by a newer server.
     #[error("data directory {} was written by a newer version of this server; start that version", .0.display())]
     Newer(PathBuf),
+    /// The database was used with other token keys.
+    #[error(
+        "the token keys are not those with which data directory {} was used, so all endpoints would be lost; restore \
+         its file token-keys from a backup, or set token_keys as before. To give the endpoints up, move {DATABASE} and \
+         {LOG} away",
+        .0.display()
+    )]
+    OtherKeys(PathBuf),
     /// The database is damaged.
     #[error(
-        "{} in data directory {} is damaged ({reason}); restore a backup with `beckon restore`, or move the file away \
-         to start with an empty store, to which all clients have to register again",
-        DATABASE, data_dir.display()
+        "{DATABASE} in data directory {} is damaged ({reason}); restore a backup with `beckon restore`, or move \
+         {DATABASE} and {LOG} away to start with an empty store, with which all clients have to register again",
+        data_dir.display()
     )]
     Damaged {
         /// The data directory.
@@ -55,9 +66,11 @@ impl OpenError {
             AlreadyExists, InvalidData, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound,
             PermissionDenied, ReadOnlyFilesystem, UnexpectedEof,
         };
+        if matches!(error.kind(), InvalidData | UnexpectedEof) {
+            return Self::damaged(data_dir, error);
+        }
         let data_dir = data_dir.to_owned();
         match error.kind() {
-            InvalidData | UnexpectedEof => Self::Damaged { data_dir, reason: error.to_string() },
             AlreadyExists | InvalidFilename | InvalidInput | IsADirectory | NotADirectory | NotFound
             | PermissionDenied | ReadOnlyFilesystem => Self::Directory { data_dir, error },
             _ => Self::Disk { data_dir, error },
@@ -69,7 +82,12 @@ impl OpenError {
         match error {
             redb::Error::Io(error) => Self::directory(data_dir, error),
             redb::Error::UpgradeRequired(_) => Self::Newer(data_dir.to_owned()),
-            error => Self::Damaged { data_dir: data_dir.to_owned(), reason: error.to_string() },
+            error => Self::damaged(data_dir, error),
         }
+    }
+
+    /// The error for a database that is damaged for this reason.
+    pub(super) fn damaged(data_dir: &Path, reason: impl ToString) -> Self {
+        Self::Damaged { data_dir: data_dir.to_owned(), reason: reason.to_string() }
     }
 }

@@ -13,7 +13,7 @@ pub(super) const MESSAGES: TableDefinition<'_, &[u8; MESSAGE_KEY_LEN], &[u8]> =
 /// The version of each broadcast, by its id.
 pub(super) const BROADCASTS: TableDefinition<'_, &str, &str> = TableDefinition::new("broadcasts");
 
-/// Numbers about the database, by their names: [`FORMAT`], [`EPOCH`] and [`REVISION`].
+/// Numbers about the database, by their names: [`FORMAT`], [`EPOCH`], [`REVISION`], [`LOGGED`] and [`HAS_LOG`].
 pub(super) const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
 /// The name of the number that is the version of the tables.
@@ -24,6 +24,12 @@ pub(super) const EPOCH: &str = "epoch";
 
 /// The name of the number that is the revision of the broadcasts.
 pub(super) const REVISION: &str = "broadcasts";
+
+/// The name of the number of the last entry of the log that is in the database.
+pub(super) const LOGGED: &str = "logged";
+
+/// The name of the number that is there since the log was made.
+pub(super) const HAS_LOG: &str = "has log";
 
 /// [`CLIENTS`], opened.
 pub(super) type Clients<'txn> = Table<'txn, &'static [u8; 16], &'static [u8]>;

@@ -2,7 +2,7 @@
 //!
 //! It takes all steps that are ready, performs them in one transaction, commits that (one fsync for all of them), and
 //! only then answers. While it waits for the disk, the next batch gathers. A batch that changed nothing durable is
-//! not committed.
+//! not committed. Between two batches it makes a checkpoint now and then.
 //!
 //! After an I/O error redb refuses everything until it is opened again, which [`Keeper`] does.
 
@@ -74,6 +74,7 @@ impl Writer {
             for step in steps {
                 step.answer();
             }
+            self.keeper.checkpoint_if_due();
         }
         drop(self);
         for signal in closed {
@@ -115,25 +116,31 @@ impl Writer {
     fn commit(&mut self, now: Duration, steps: &mut [Box<dyn Step>]) -> Result<(), Failed> {
         let database = self.keeper.database().map_err(Failed::Database)?;
         let memory = &mut self.memory;
+        let mut is_committing = false;
         // redb panics on some damaged pages, and rolls the transaction back.
         let committed = catch_unwind(AssertUnwindSafe(|| {
-            let transaction =
-                database.begin_write().map_err(failed).map_err(|error| Failed::Database(whole(error)))?;
+            let transaction = database.begin().map_err(|error| Failed::Database(whole(error)))?;
             let mut batch = Batch::new(&transaction, memory, now).map_err(step_failed)?;
             for step in steps {
                 step.perform(&mut batch);
             }
             let swept = batch.sweep();
             batch.note(swept.as_ref().err());
-            let is_changed = batch.finish().map_err(step_failed)?;
-            let ended = if is_changed {
-                transaction.commit().map_err(failed)
-            } else {
-                transaction.abort().map_err(failed)
+            let changes = batch.finish().map_err(step_failed)?;
+            is_committing = true;
+            let ended = match changes {
+                Some(changes) => database.commit(transaction, &changes),
+                None => transaction.abort().map_err(failed),
             };
             ended.map_err(|error| Failed::Database(whole(error)))
         }));
-        let committed = committed.unwrap_or(Err(Failed::Step));
+        let committed = committed.unwrap_or_else(|_| match is_committing {
+            false => Err(Failed::Step),
+            // The log may have the batch.
+            true => {
+                Err(Failed::Database(StoreError::unavailable(Cause::Disk, "database: commit has panicked")))
+            }
+        });
         match &committed {
             Ok(()) => self.memory.keep(),
             Err(_) => self.memory.take_back(),

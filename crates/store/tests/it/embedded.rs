@@ -20,6 +20,7 @@ fn options(data_dir: &Path, clock: &SetClock) -> Options {
         uaid_idle: IDLE,
         step_timeout: Duration::from_secs(10),
         fsync: false,
+        keys: Vec::new(),
         clock: clock.clock(),
         disk: Arc::new(OsDisk),
     }
@@ -31,6 +32,13 @@ pub(crate) fn open(data_dir: &Path, clock: &SetClock) -> EmbeddedStore {
 
 fn shared(data_dir: &Path, clock: &SetClock) -> Arc<dyn Store> {
     Arc::new(open(data_dir, clock))
+}
+
+/// Copies what a process that is killed now leaves behind.
+fn copy_files(from: &Path, to: &Path) {
+    for name in ["store.redb", "store.log"] {
+        std::fs::copy(from.join(name), to.join(name)).unwrap();
+    }
 }
 
 async fn fixture() -> Fixture {
@@ -76,7 +84,7 @@ async fn an_answered_put_survives_the_end_of_the_process_even_without_fsync() {
     for number in 0..20 {
         stored(&store, client.uaid, client.channels[0], number).await;
         let copy = tempfile::tempdir().unwrap();
-        std::fs::copy(directory.path().join("store.redb"), copy.path().join("store.redb")).unwrap();
+        copy_files(directory.path(), copy.path());
         let left = shared(copy.path(), &clock);
         let (_, _, snapshot) = claim(&left, simplepush(client.uaid, new_presence())).await;
         assert_eq!(pending(&snapshot), [(client.channels[0], Some(number))].into());

@@ -54,6 +54,7 @@ fn open_options(data_dir: std::path::PathBuf) -> beckon_store::OpenOptions {
         step_timeout: Duration::from_secs(3),
         redis: beckon_store::redis::Access::default(),
         fsync: true,
+        keys: Vec::new(),
         clock: SetClock::new().clock(),
     }
 }

@@ -31,6 +31,7 @@ mod between_nodes;
 mod clients;
 mod coverage;
 mod crash;
+mod data_dir;
 mod faults;
 mod full_disk;
 mod http_cancel;

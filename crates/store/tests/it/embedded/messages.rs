@@ -1,6 +1,6 @@
 //! Messages and broadcasts in the embedded store: what its disk and its clock do to them.
 
-use super::{IDLE, options, shared};
+use super::{IDLE, copy_files, options, shared};
 use crate::SetClock;
 use beckon_store::{Store, StoreError, embedded::EmbeddedStore};
 use beckon_store_conformance::{message_steps::*, steps::*};
@@ -86,7 +86,7 @@ async fn an_answered_step_survives_the_end_of_the_process() {
             expected.pop();
         }
         let copy = tempfile::tempdir().unwrap();
-        std::fs::copy(directory.path().join("store.redb"), copy.path().join("store.redb")).unwrap();
+        copy_files(directory.path(), copy.path());
         let left = shared(copy.path(), &clock);
         assert_eq!(bodies(&backlog(&left, &client, 100).await), expected);
     }

@@ -197,6 +197,46 @@ async fn a_power_failure_loses_nothing_accepted() {
     }
 }
 
+/// Without fsync a power failure loses the end of what was written, and nothing in front of that.
+#[tokio::test]
+async fn without_fsync_a_power_failure_loses_the_end_only() {
+    const ROUNDS: u64 = 60;
+    let (directory, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+    let open = || -> Arc<dyn Store> {
+        let options = Options { fsync: false, ..synced(directory.path(), &disk) };
+        Arc::new(EmbeddedStore::open(options).unwrap())
+    };
+    let mut random = random_numbers(11);
+    let store = open();
+    let client = offline(&store, 10).await;
+    store.close().await.unwrap();
+    drop(store);
+    let mut last = 0;
+    for round in 0..ROUNDS {
+        let store = open();
+        let puts = 1 + random() % 300;
+        for number in last + 1..=last + puts {
+            let channel = client.channels[(number % 10) as usize];
+            stored(&store, client.uaid, channel, number).await;
+        }
+        // The process lives on and loses its disk, so that it cannot write anything more when it is closed.
+        disk.set(Some(Fault::Broken));
+        drop(store);
+        disk.cut_power(|| random().is_multiple_of(2));
+        let store = open();
+        let (_, _, snapshot) = claim(&store, simplepush(client.uaid, new_presence())).await;
+        let found = pending(&snapshot);
+        let newest = found.values().flatten().max().copied().unwrap_or(0);
+        assert!(newest >= last, "round {round}: {newest}, and {last} was on the disk");
+        for number in newest.saturating_sub(9).max(1)..=newest {
+            let channel = client.channels[(number % 10) as usize];
+            assert_eq!(found[&channel], Some(number), "round {round}, newest {newest}");
+        }
+        last = newest;
+        store.close().await.unwrap();
+    }
+}
+
 /// A sequence of numbers that is the same for the same seed (SplitMix64).
 fn random_numbers(mut seed: u64) -> impl FnMut() -> u64 {
     move || {
@@ -204,5 +244,30 @@ fn random_numbers(mut seed: u64) -> impl FnMut() -> u64 {
         let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+}
+
+#[tokio::test]
+async fn a_database_belongs_to_its_token_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = |keys: &[u64]| {
+        let clock = SetClock::new();
+        EmbeddedStore::open(Options { keys: keys.to_vec(), ..options(directory.path(), &clock) })
+    };
+    // The keys of one start after the other, and whether they are accepted.
+    for (keys, is_accepted) in [
+        (&[1][..], true),
+        (&[2], false),
+        (&[2, 1], true),
+        (&[2], true),
+        (&[1], false),
+        (&[], true),
+        (&[2], true),
+    ] {
+        match open(keys) {
+            Ok(store) => assert!(is_accepted, "{keys:?} {store:?}"),
+            Err(OpenError::OtherKeys(_)) => assert!(!is_accepted, "{keys:?}"),
+            Err(error) => panic!("{keys:?}: {error}"),
+        }
     }
 }

@@ -1,0 +1,35 @@
+//! The token keys with which a database is used. Without them all endpoints are lost, so a database and its keys have to
+//! belong together.
+
+use super::tables::NUMBERS;
+use redb::{ReadableTable as _, WriteTransaction};
+
+/// The names of the numbers for keys begin with this, and go on with a fingerprint.
+const PREFIX: &str = "token key ";
+
+/// Behind all names that begin with [`PREFIX`].
+const PREFIX_END: &str = "token key!";
+
+/// Whether one of these fingerprints is among those of the last time, or there was no last time. If so, these are the ones
+/// of the last time from now on: so keys can be added and removed, but not all at once.
+pub(super) fn belong(transaction: &WriteTransaction, keys: &[u64]) -> Result<bool, redb::Error> {
+    if keys.is_empty() {
+        return Ok(true);
+    }
+    let mut numbers = transaction.open_table(NUMBERS)?;
+    let mut known = Vec::new();
+    for entry in numbers.range(PREFIX..PREFIX_END)? {
+        known.push(entry?.0.value().to_owned());
+    }
+    let names: Vec<_> = keys.iter().map(|key| format!("{PREFIX}{key:016x}")).collect();
+    if !known.is_empty() && !known.iter().any(|name| names.contains(name)) {
+        return Ok(false);
+    }
+    for name in known.iter().filter(|name| !names.contains(name)) {
+        numbers.remove(&**name)?;
+    }
+    for name in names.iter().filter(|name| !known.contains(name)) {
+        numbers.insert(&**name, 1)?;
+    }
+    Ok(true)
+}
