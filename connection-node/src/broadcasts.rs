@@ -7,7 +7,7 @@ mod paths;
 
 pub(crate) use paths::paths;
 
-use crate::{mailbox::Mailbox, node::Node, pace::pace};
+use crate::{mailbox::Mailbox, node::Node, pace::spread};
 use beckon_store::StoreError;
 use beckon_types::Broadcasts;
 use std::{sync::Arc, time::Duration};
@@ -81,6 +81,6 @@ async fn keep_telling(node: &Node, changed: &Notify) {
         let mut subscribers = node.registry.all();
         subscribers.retain(|mailbox| mailbox.is_subscribed());
         let at_full_rate = Duration::from_secs(1) * subscribers.len() as u32 / TELL_RATE_MAX;
-        pace(&node.clock, subscribers, at_full_rate.max(TELL_WINDOW), Mailbox::signal_broadcasts).await;
+        spread(&node.clock, subscribers, at_full_rate.max(TELL_WINDOW), Mailbox::signal_broadcasts).await;
     }
 }

@@ -46,7 +46,7 @@ pub(crate) async fn run(node: Arc<Node>, mut suspended: mpsc::Receiver<Suspended
             Some(late) = suspended.recv() => resume(&node, vec![late], &stage).await,
             _ = checks.tick() => {
                 let (open, peak) = (node.registry.open(), node.registry.peak());
-                if peak >= PEAK_MIN && open <= peak / 2 && !node.is_draining() {
+                if peak >= PEAK_MIN && open <= peak / 2 && !node.drain.is_draining() {
                     let moved = compact(&node, &mut suspended, &stage).await;
                     tracing::info!(connections = open, moved, "many clients have left; compacted memory");
                     node.registry.reset_peak();
@@ -64,7 +64,7 @@ pub(crate) async fn run(node: Arc<Node>, mut suspended: mpsc::Receiver<Suspended
 async fn compact(node: &Arc<Node>, suspended: &mut mpsc::Receiver<Suspended>, stage: &Stage) -> usize {
     let mut moved = 0;
     for batch in node.registry.all().chunks(BATCH_LEN) {
-        if node.is_draining() {
+        if node.drain.is_draining() {
             break;
         }
         batch.iter().for_each(|mailbox| mailbox.signal_suspend());

@@ -32,6 +32,8 @@ beckon_ops::settings! {
         /// Most sockets open at once; further upgrades are answered with 503. Empty: 95 % of the limit of open
         /// files; in `beckon`, of the files that http_max_connections leaves.
         max_connections: Option<u64> = "",
+        /// Sockets that a node closes in a second when it drains or sheds.
+        drain_rate: u32 = "1000" => parse_rate,
         /// Share of max_connections above which SimplePush clients are redirected to another node, or refused.
         redirect_threshold: f64 = "0.95" => parse_share,
         /// Longest message that a client may send, in bytes.
@@ -155,7 +157,7 @@ impl SocketSettings {
         let by_files = files_max.map(beckon_node::files::connections_max);
         let connections_max = self.max_connections.or(by_files).unwrap_or(CONNECTIONS_MAX_UNKNOWN);
         let redirect_above = (connections_max as f64 * self.redirect_threshold) as u64;
-        Limits { connections_max, redirect_above }
+        Limits { connections_max, redirect_above, drain_rate: self.drain_rate }
     }
 
     /// Longest message of a client, in bytes: no shorter than what every client sends.
@@ -199,6 +201,10 @@ fn parse_share(text: &str) -> Result<f64, String> {
 
 fn parse_batch_size(text: &str) -> Result<usize, String> {
     in_range(1..=BATCH_SIZE_MAX, text)
+}
+
+fn parse_rate(text: &str) -> Result<u32, String> {
+    in_range(1..=1_000_000, text)
 }
 
 fn parse_bare_hello(text: &str) -> Result<BareHello, String> {
@@ -267,6 +273,7 @@ mod tests {
             "--allowed-origins=example.net",
             "--keepalive-interval=0",
             "--batch-size=0",
+            "--drain-rate=0",
             "--ws-advertise=http://x",
         ];
         let errors = read(&arguments).unwrap_err();
@@ -276,6 +283,7 @@ mod tests {
             "allowed-origins",
             "keepalive-interval",
             "batch-size",
+            "drain-rate",
             "ws-advertise",
             "store",
         ] {

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{
-        ALLOW, CONTENT_TYPE, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+        ALLOW, CONNECTION, CONTENT_TYPE, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+        UPGRADE,
     },
 };
 use http_body_util::Full;
@@ -83,7 +84,14 @@ impl Handshake {
         let (handshake, slot) = (self.clone(), accepted.clone());
         let service = service_fn(move |request| {
             let (handshake, slot) = (handshake.clone(), slot.clone());
-            async move { Ok::<_, Infallible>(handshake.answer(request, &slot).await) }
+            async move {
+                let mut response = handshake.answer(request, &slot).await;
+                if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    // So that it does not keep its permit from an upgrade.
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -139,7 +147,7 @@ impl Handshake {
         if !self.allows_origin(request) {
             return Err(Refusal::ForeignOrigin);
         }
-        if self.node.is_draining() {
+        if self.node.drain.is_closing() {
             return Err(Refusal::Draining);
         }
         let registration = self.node.registry.enter(self.node.limits.connections_max).ok_or(Refusal::Full)?;
@@ -195,7 +203,7 @@ impl Refusal {
             }
             Self::ForeignOrigin => (StatusCode::FORBIDDEN, "origin not allowed", None),
             Self::Draining => {
-                (StatusCode::SERVICE_UNAVAILABLE, "this node is shutting down", Some((RETRY_AFTER, "5")))
+                (StatusCode::SERVICE_UNAVAILABLE, "this node is draining", Some((RETRY_AFTER, "5")))
             }
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "this node is full", Some((RETRY_AFTER, "120"))),
         };

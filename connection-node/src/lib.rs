@@ -7,6 +7,7 @@
 //! * `registry` finds a connection's `mailbox` by its id, `timers` wakes connections, `pace` signals many of them
 //!   without waking all at once;
 //! * `suspended` is a connection without a task; `compaction` moves connections together when many have left;
+//! * `draining` closes sockets so that their clients go elsewhere;
 //! * `presence` keeps this node in the directory, `peers` reaches the other nodes;
 //! * `broadcasts` keeps the broadcasts current, and is where operators set them;
 //! * `delivery_service` takes notifications from the endpoint tier.
@@ -19,6 +20,7 @@ mod broadcasts;
 mod compaction;
 mod connection;
 mod delivery_service;
+mod draining;
 mod handshake;
 mod listener;
 mod mailbox;
@@ -45,7 +47,7 @@ use beckon_node::assembly::{Assembled, Assembly};
 use beckon_ops::{exit::Failure, listener::BindError, program::Build, shutdown::Shutdown, supervisor};
 use beckon_store::Store;
 use config::Config;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tokio::net::TcpListener;
 
 /// Which build this is.
@@ -98,7 +100,6 @@ pub struct ConnectionNode {
     server: Server,
     assembled: Assembled,
     shutdown: Shutdown,
-    drain_time: Duration,
 }
 
 impl ConnectionNode {
@@ -112,14 +113,14 @@ impl ConnectionNode {
         store: Arc<dyn Store>,
         shutdown: Shutdown,
     ) -> Result<Self, Failure> {
-        let mut assembly = Assembly::new(BUILD, store, shutdown.clone());
+        let mut assembly = Assembly::new(BUILD, store, shutdown.clone(), config.common.drain_delay);
         let limits = config.sockets.limits(beckon_ops::process::open_files_max());
         let membership = membership(config, &listeners.grpc)?;
         let starting = Server::start(&config.sockets, &config.common, limits, membership, &mut assembly);
         let server = starting.await;
         let assembled = assembly.finish(server.vitals());
         let admin = assembled.admin();
-        assembled.serve_admin_with(listeners.admin, server.broadcast_paths(admin.clone()));
+        assembled.serve_admin_with(listeners.admin, server.operator_paths(admin.clone()));
         server.serve_nodes(listeners.grpc)?;
         server.accept(listeners.sockets, admin.clone());
         tracing::info!(
@@ -130,7 +131,7 @@ impl ConnectionNode {
             connections.max = server.node().limits.connections_max,
             "serving WebSockets"
         );
-        Ok(Self { server, assembled, shutdown, drain_time: config.common.drain_time })
+        Ok(Self { server, assembled, shutdown })
     }
 
     /// The part that holds the sockets.
@@ -142,7 +143,7 @@ impl ConnectionNode {
     /// listener that operators watch this on, and the store.
     pub async fn run(self) {
         self.shutdown.requested().await;
-        self.server.drain(self.shutdown.drain_time(self.drain_time)).await;
+        self.server.drained().await;
         self.server.stop().await;
         self.assembled.close().await;
     }

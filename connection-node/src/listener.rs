@@ -41,7 +41,7 @@ async fn upgrade<P>(
     let node = handshake.node.clone();
     let (socket, registration) = stage.run_until_stopping(handshake.upgrade(tcp)).await??;
     drop(permit);
-    if node.is_draining() {
+    if node.drain.is_closing() {
         // It may be registered too late for the drain to find it.
         registration.mailbox.signal_drain();
     }

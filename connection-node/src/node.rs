@@ -7,16 +7,13 @@ use crate::{
     suspended::Suspended,
     timers::Timers,
 };
-use beckon_node::{assembly::Assembly, step_failures::StepFailures};
+use beckon_node::{assembly::Assembly, drain::Drain, step_failures::StepFailures};
 use beckon_ops::clock::Clock;
 use beckon_session::{Admission, Settings};
 use beckon_store::{Store, StoreError};
 use beckon_types::{Broadcasts, Moment, NodeId, Presence};
 use parking_lot::RwLock;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// A connection-node.
@@ -50,17 +47,19 @@ pub(crate) struct Node {
     pub(crate) broadcasts: RwLock<Arc<Broadcasts>>,
     /// Takes the connections that are suspended ([`crate::compaction`]).
     pub(crate) suspended: mpsc::Sender<Suspended>,
-    /// Set when the node begins to stop, and never cleared.
-    pub(crate) draining: AtomicBool,
+    /// The drain of this node.
+    pub(crate) drain: Drain,
 }
 
-/// How many sockets a node holds.
+/// How many sockets a node holds, and how fast it closes them.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// With this many open, an upgrade is refused with 503 (`max_connections`).
     pub connections_max: u64,
     /// With more than this many open, SimplePush clients are sent elsewhere (`redirect_threshold`).
     pub redirect_above: u64,
+    /// So many are closed in a second when the node drains or sheds (`drain_rate`).
+    pub drain_rate: u32,
 }
 
 impl Node {
@@ -95,7 +94,7 @@ impl Node {
             metrics,
             broadcasts: RwLock::default(),
             suspended,
-            draining: AtomicBool::new(false),
+            drain: assembly.drain.clone(),
         }
     }
 
@@ -104,14 +103,9 @@ impl Node {
         Moment(self.clock.now_ms())
     }
 
-    /// Whether the node has begun to stop.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
     /// Whether the node has room for more SimplePush clients.
     pub(crate) fn has_room(&self) -> bool {
-        !self.is_draining() && self.registry.open() <= self.limits.redirect_above
+        !self.drain.is_draining() && self.registry.open() <= self.limits.redirect_above
     }
 
     /// Whether this node takes SimplePush clients, or which other one does (PROTOCOL.md section 1.9).

@@ -4,7 +4,8 @@ use crate::mailbox::Mailbox;
 use beckon_ops::clock::Clock;
 use std::{sync::Arc, time::Duration};
 
-/// The longest pause between two connections: a few of them are signalled sooner than the time allows.
+/// The longest pause between two connections of those that are spread over a time: a few of them are signalled sooner
+/// than the time allows.
 const GAP_MAX: Duration = Duration::from_millis(100);
 
 /// How far behind its schedule the signalling may be and still catch up. A longer delay is not made up for, because
@@ -12,13 +13,22 @@ const GAP_MAX: Duration = Duration::from_millis(100);
 const BEHIND_MAX_MS: u64 = 20;
 
 /// Signals each connection, evenly spread over a time.
-pub(crate) async fn pace(
+pub(crate) async fn spread(
     clock: &Clock,
     mailboxes: Vec<Arc<Mailbox>>,
     time: Duration,
     signal: impl Fn(&Mailbox),
 ) {
     let gap = (time / u32::try_from(mailboxes.len().max(1)).unwrap_or(u32::MAX)).min(GAP_MAX);
+    signal_each(clock, mailboxes, gap, signal).await;
+}
+
+/// Signals each connection, so many in a second.
+pub(crate) async fn pace(clock: &Clock, mailboxes: Vec<Arc<Mailbox>>, rate: u32, signal: impl Fn(&Mailbox)) {
+    signal_each(clock, mailboxes, Duration::from_secs(1) / rate.max(1), signal).await;
+}
+
+async fn signal_each(clock: &Clock, mailboxes: Vec<Arc<Mailbox>>, gap: Duration, signal: impl Fn(&Mailbox)) {
     let mut start_ms = clock.now_ms();
     for (index, mailbox) in mailboxes.into_iter().enumerate() {
         let due_ms = start_ms + (gap.as_nanos() * index as u128 / 1_000_000) as u64;
@@ -47,7 +57,7 @@ mod tests {
         let clock = Clock::start();
         let times = RefCell::new(Vec::new());
         let mailboxes = mailboxes(connections);
-        pace(&clock, mailboxes, time, |_| times.borrow_mut().push(clock.now_ms())).await;
+        spread(&clock, mailboxes, time, |_| times.borrow_mut().push(clock.now_ms())).await;
         times.into_inner()
     }
 
@@ -71,13 +81,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_rate_is_kept_whatever_the_number() {
+        for (connections, rate) in [(10, 2), (1_000, 100), (100_000, 10_000)] {
+            let clock = Clock::start();
+            pace(&clock, mailboxes(connections), rate, |_| {}).await;
+            let expected_ms = (connections as u64 - 1) * 1_000 / u64::from(rate);
+            let took_ms = clock.now_ms();
+            assert!(took_ms.abs_diff(expected_ms) <= 10, "{connections} at {rate}: {took_ms} ms");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_busy_node_does_not_make_up_for_a_delay() {
         let clock = Clock::start();
         let times = RefCell::new(Vec::new());
         let signal = |_: &Mailbox| times.borrow_mut().push(clock.now_ms());
         let mailboxes = mailboxes(100);
         {
-            let mut paced = pin!(pace(&clock, mailboxes, Duration::from_secs(1), signal));
+            let mut paced = pin!(spread(&clock, mailboxes, Duration::from_secs(1), signal));
             assert!(timeout(Duration::from_millis(105), &mut paced).await.is_err());
             tokio::time::advance(Duration::from_millis(400)).await;
             paced.await;

@@ -3,7 +3,7 @@
 //! There is no heartbeat for a client: its presence names this run of the node, and is valid as long as the node's
 //! lease.
 
-use crate::{mailbox::Mailbox, node::Node, pace::pace};
+use crate::{mailbox::Mailbox, node::Node, pace::spread};
 use beckon_ops::stage::Stage;
 use beckon_store::{ANNOUNCE_INTERVAL, Announced, LEASE, Missed, NodeEntry, StoreError};
 use beckon_types::Notification;
@@ -124,7 +124,7 @@ async fn verify_claims(node: Arc<Node>, doubt: Arc<Notify>) {
         let all = node.registry.all();
         let count = u32::try_from(all.len()).unwrap_or(u32::MAX);
         let time = (Duration::from_secs(1) * count / VERIFY_RATE).min(VERIFY_TIME_MAX);
-        pace(&node.clock, all, time, Mailbox::signal_verify).await;
+        spread(&node.clock, all, time, Mailbox::signal_verify).await;
     }
 }
 

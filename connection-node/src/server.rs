@@ -5,11 +5,10 @@ use crate::{
     broadcasts, compaction,
     config::SocketSettings,
     delivery_service::DeliveryService,
+    draining,
     handshake::{Handshake, Origin},
     listener,
-    mailbox::Mailbox,
     node::{Limits, Node},
-    pace::pace,
     peers::Peers,
     presence::{self, Announcement},
 };
@@ -27,15 +26,12 @@ use beckon_proto::{
 };
 use bytes::Bytes;
 use http::Response;
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::mpsc};
 use tonic::{service::interceptor::InterceptedService, transport::server::TcpIncoming};
 use warp::{Filter, Rejection};
 
-/// Time for the last sockets to close after the drain time, and for their last steps.
+/// Time for the last sockets to close after they were signalled, and for their last steps.
 const CLOSING_TIME: Duration = Duration::from_secs(10);
 
 /// How often the drain checks whether all sockets have gone.
@@ -102,6 +98,7 @@ impl Server {
         let timed = node.clone();
         stage.spawn_endless("timers", async move { timed.timers.run(&timed.clock, &timed.registry).await });
         stage.spawn_endless("broadcasts", broadcasts::keep_current(node.clone()));
+        stage.spawn_endless("drain", draining::close_sockets(node.clone()));
         stage.spawn_vital("compaction", compaction::run(node.clone(), suspended, stage.clone()));
         Self {
             node,
@@ -122,13 +119,15 @@ impl Server {
         self.node.clone()
     }
 
-    /// Where operators see and set the broadcasts, for [`Admin::serve_with`].
-    pub fn broadcast_paths(
+    /// What operators do with a node that has sockets, for [`Admin::serve_with`]: they set the broadcasts, and shed
+    /// sockets.
+    pub fn operator_paths(
         &self,
         admin: Arc<Admin>,
     ) -> impl Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send> + Clone + Send + Sync + 'static
     {
-        broadcasts::paths(self.node.clone(), admin)
+        let shed = draining::shed_path(self.node.clone(), admin.clone(), self.stage.clone());
+        broadcasts::paths(self.node.clone(), admin).or(shed).unify()
     }
 
     /// Takes notifications for this node's sockets.
@@ -171,24 +170,17 @@ impl Server {
         self.stage.spawn_vital("listener for sockets", accepting);
     }
 
-    /// Refuses upgrades from now on, closes all sockets spread over `drain_time`, and waits until they have gone.
-    pub async fn drain(&self, drain_time: Duration) {
+    /// For a stopping program: waits until the drain's delay is over and all sockets have gone.
+    pub async fn drained(&self) {
         let node = &self.node;
-        node.draining.store(true, Ordering::Relaxed);
-        tracing::info!(sockets = node.registry.open(), "draining");
-        let announced = async {
-            if let Err(error) = presence::announce(node, &self.membership.announcement).await {
-                tracing::warn!(%error, "could not announce the drain");
-            }
-        };
-        let closed = async {
-            pace(&node.clock, node.registry.all(), drain_time, Mailbox::signal_drain).await;
+        node.drain.delayed().await;
+        let closing_time = draining::closing_time(node.registry.open(), node.limits.drain_rate);
+        let gone = async {
             while node.registry.open() > 0 {
                 tokio::time::sleep(DRAIN_CHECK_INTERVAL).await;
             }
         };
-        let drained = async { tokio::join!(announced, closed) };
-        if self.stage.shutdown().within(drain_time + CLOSING_TIME, drained).await.is_none() {
+        if self.stage.shutdown().within(closing_time + CLOSING_TIME, gone).await.is_none() {
             tracing::warn!(sockets = node.registry.open(), "drain cut short");
         }
     }
@@ -210,10 +202,6 @@ impl Vitals for Node {
 
     fn endpoint_connections_max(&self) -> u64 {
         0
-    }
-
-    fn is_draining(&self) -> bool {
-        Self::is_draining(self)
     }
 
     fn instance(&self) -> &str {

@@ -56,7 +56,7 @@ impl TestNode {
             settings.limits(None),
             peers,
             suspended_sender,
-            &mut Assembly::new(BUILD, store, shutdown),
+            &mut Assembly::new(BUILD, store, shutdown, common.drain_delay),
         );
         Self { node: Arc::new(node), suspended, running: JoinSet::new(), _data: data }
     }

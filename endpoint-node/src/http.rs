@@ -27,19 +27,28 @@ pub(crate) use body::BODY_LEN_MAX;
 pub(crate) use encryption::PARAMETERS_LEN_MAX;
 pub(crate) use handler::{Handler, HandlerSettings};
 
-use beckon_node::admin::{Admin, Audience};
+use beckon_node::{
+    admin::{Admin, Audience},
+    drain::Drain,
+};
 use beckon_types::{MESSAGE_PATH, UPDATE_PATH, WEB_PUSH_PATH};
 use bytes::Buf;
 use futures_util::Stream;
 use handler::Head;
 use reject::Refusal;
 use std::{convert::Infallible, sync::Arc};
-use warp::{Filter, Rejection, path::FullPath, reply::Response};
+use warp::{
+    Filter, Rejection,
+    http::{HeaderValue, header::CONNECTION},
+    path::FullPath,
+    reply::Response,
+};
 
 /// The filter of the public listener. It answers every request.
 pub(crate) fn filter(
     handler: Arc<Handler>,
     admin: Arc<Admin>,
+    drain: Drain,
 ) -> impl Filter<Extract = (Response,), Error = Infallible, Future: Send> + Clone + Send {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let head = warp::method()
@@ -50,8 +59,15 @@ pub(crate) fn filter(
         .and(head)
         .and(warp::body::stream())
         .then(move |path: FullPath, head, body| {
-            let (handler, admin) = (handler.clone(), admin.clone());
-            async move { respond(&handler, &admin, path.as_str(), head, body).await }
+            let (handler, admin, drain) = (handler.clone(), admin.clone(), drain.clone());
+            async move {
+                let mut response = respond(&handler, &admin, path.as_str(), head, body).await;
+                // The client opens its next connection elsewhere, and no request is on its way when this one closes.
+                if drain.is_draining() {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                response
+            }
         })
         // None of these filters rejects a request, but the type of `body::stream` says that it could.
         .recover(async |_: Rejection| Ok::<_, Infallible>(unknown_path()))

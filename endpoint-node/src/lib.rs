@@ -25,6 +25,7 @@ pub mod vapid;
 use beckon_node::{
     admin::{Admin, StorageCheck, Vitals},
     assembly::{Assembled, Assembly},
+    drain::Drain,
     files::fitting,
 };
 use beckon_ops::{
@@ -44,6 +45,10 @@ use vapid::Verifier;
 
 /// What identifies this build.
 pub const BUILD: Build = beckon_node::build("endpoint-node");
+
+/// Time limit for requests that have begun when the listener closes: a request gets its body, is stored and handed over
+/// within it, by the default settings.
+pub const REQUESTS_STOP: Duration = Duration::from_secs(15);
 
 /// Time limit for the streams to connection-nodes to end, once the requests have ended.
 const STREAMS_STOP: Duration = Duration::from_secs(5);
@@ -92,15 +97,16 @@ pub struct EndpointNode {
     requests: Stage,
     streams: Stage,
     assembled: Assembled,
+    drain: Drain,
     shutdown: Shutdown,
-    drain_time: Duration,
 }
 
 impl EndpointNode {
     /// Serves on these listeners from now on. Must be called inside a tokio runtime.
     pub fn start(config: &Config, listeners: Listeners, store: Arc<dyn Store>, shutdown: Shutdown) -> Self {
-        let mut assembly = Assembly::new(BUILD, store.clone(), shutdown.clone());
-        let (metrics, clock) = (Metrics::register(assembly.metrics()), assembly.clock);
+        let mut assembly = Assembly::new(BUILD, store.clone(), shutdown.clone(), config.common.drain_delay);
+        let (metrics, clock, drain) =
+            (Metrics::register(assembly.metrics()), assembly.clock, assembly.drain.clone());
         let (requests, streams) = (Stage::new(&shutdown, "requests"), Stage::new(&shutdown, "streams"));
         let connections_max = config.http.http_max_connections as u64;
         let connections_max =
@@ -111,7 +117,6 @@ impl EndpointNode {
             name: config.cluster.node_name.clone().unwrap_or_else(|| local(&listeners.http)),
             connections_max,
             store: store.clone(),
-            shutdown: shutdown.clone(),
         }));
         let parts = HandlerParts {
             connections_max,
@@ -121,6 +126,7 @@ impl EndpointNode {
             url: config.common.endpoint_url.clone(),
             metrics,
             clock,
+            drain: drain.clone(),
         };
         tracing::info!(
             http.listen = local(&listeners.http),
@@ -130,14 +136,15 @@ impl EndpointNode {
         );
         assembled.serve_admin(listeners.admin);
         serve_endpoints(listeners.http, &config.http, parts, assembled.admin().clone(), &requests);
-        Self { requests, streams, assembled, shutdown, drain_time: config.common.drain_time }
+        Self { requests, streams, assembled, drain, shutdown }
     }
 
-    /// Serves until the shutdown is requested, then stops: first the requests, then the streams to connection-nodes,
+    /// Serves until the shutdown is requested and for `drain_delay` after it, then stops: first the requests, then the streams to connection-nodes,
     /// then the listener that operators watch this on, and the store.
     pub async fn run(self) {
         self.shutdown.requested().await;
-        self.requests.stop(self.shutdown.drain_time(self.drain_time)).await;
+        self.drain.delayed().await;
+        self.requests.stop(REQUESTS_STOP).await;
         self.streams.stop(STREAMS_STOP).await;
         self.assembled.close().await;
     }
@@ -165,6 +172,8 @@ pub struct HandlerParts {
     pub metrics: Metrics,
     /// Its time is the version of a write that has none.
     pub clock: Clock,
+    /// While it drains, each answer is the last of its connection.
+    pub drain: Drain,
 }
 
 /// Serves endpoints and the public health paths from now on. `stage` owns the connections and the requests.
@@ -175,7 +184,7 @@ pub fn serve_endpoints(
     admin: Arc<Admin>,
     stage: &Stage,
 ) {
-    let HandlerParts { connections_max, store, nodes, keys, url, metrics, clock } = parts;
+    let HandlerParts { connections_max, store, nodes, keys, url, metrics, clock, drain } = parts;
     let limits = Limits {
         connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
         head_timeout: settings.http_head_timeout,
@@ -196,7 +205,7 @@ pub fn serve_endpoints(
         metrics,
         clock,
     });
-    let service = beckon_ops::http::warp_service(http::filter(handler, admin));
+    let service = beckon_ops::http::warp_service(http::filter(handler, admin, drain));
     let serving = beckon_ops::http::serve(listener, service, limits, stage.clone());
     stage.spawn_vital("listener for requests", serving);
 }
@@ -207,7 +216,6 @@ struct NodeVitals {
     name: String,
     connections_max: u64,
     store: Arc<dyn Store>,
-    shutdown: Shutdown,
 }
 
 impl Vitals for NodeVitals {
@@ -221,10 +229,6 @@ impl Vitals for NodeVitals {
 
     fn endpoint_connections_max(&self) -> u64 {
         self.connections_max
-    }
-
-    fn is_draining(&self) -> bool {
-        self.shutdown.is_requested()
     }
 
     fn instance(&self) -> &str {

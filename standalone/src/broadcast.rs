@@ -1,26 +1,12 @@
 //! `beckon broadcast`: the broadcasts on the command line, through the admin listener of any node.
 
-use beckon_client::app_server::{self, AppServer, Options, SendError};
-use beckon_ops::{
-    exit::{self, Failure},
-    program::print,
-};
-use beckon_proto::transport::chain;
+use crate::admin::{DEFAULT_URL, ask, refusal};
+use beckon_ops::{exit::Failure, program::print};
 use beckon_types::{BroadcastId, BroadcastVersion};
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
-
-/// Exit code if the server has refused: trying again does not help.
-const REFUSED: u8 = 1;
-
-/// Where the admin listener is by default.
-const ADMIN: &str = "http://127.0.0.1:8083";
-
-/// The longest answer that is read, in bytes. The longest possible listing, in which every character is escaped, has two
-/// thirds of that.
-const ANSWER_LEN_MAX: usize = 1024 * 1024;
 
 /// Characters that are percent-encoded in a path. Slashes are part of an id, and of the path.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -64,7 +50,7 @@ impl Arguments {
     /// Parses what follows `broadcast`; `None` for `--help`.
     fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         use lexopt::prelude::*;
-        let (mut admin, mut words) = (ADMIN.to_owned(), Vec::new());
+        let (mut admin, mut words) = (DEFAULT_URL.to_owned(), Vec::new());
         while let Some(argument) = parser.next()? {
             match argument {
                 Short('h') | Long("help") => return Ok(None),
@@ -92,8 +78,7 @@ pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
     let Some(Arguments { admin, action }) = Arguments::parse(parser).map_err(Failure::usage)? else {
         return print(HELP);
     };
-    let admin = admin.trim_end_matches('/');
-    let answer = ask(admin, &action).await?;
+    let answer = perform(&admin, &action).await?;
     match (answer.status(), action) {
         (StatusCode::OK, Action::List) => print(&listing(answer.body())?),
         (StatusCode::NO_CONTENT, Action::Set(..) | Action::Remove(_)) => Ok(()),
@@ -101,25 +86,23 @@ pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
     }
 }
 
-async fn ask(admin: &str, action: &Action) -> Result<Response<Bytes>, Failure> {
-    let options = Options { answer_len_max: ANSWER_LEN_MAX, ..Options::default() };
-    AppServer::new(options).request(request(admin, action)?).await.map_err(failure)
+async fn perform(admin: &str, action: &Action) -> Result<Response<Bytes>, Failure> {
+    let (method, path, body) = request(action);
+    ask(admin, method, &path, body).await
 }
 
-fn request(admin: &str, action: &Action) -> Result<Request<Bytes>, Failure> {
-    let (method, path, body) = match action {
-        Action::List => (Method::GET, String::new(), Bytes::new()),
+fn request(action: &Action) -> (Method, String, Bytes) {
+    match action {
+        Action::List => (Method::GET, "/broadcasts".to_owned(), Bytes::new()),
         Action::Set(id, version) => {
             (Method::PUT, path(id), Bytes::copy_from_slice(version.as_str().as_bytes()))
         }
         Action::Remove(id) => (Method::DELETE, path(id), Bytes::new()),
-    };
-    let request = Request::builder().method(method).uri(format!("{admin}/broadcasts{path}")).body(body);
-    request.map_err(|error| Failure::usage(format!("`{admin}` is not a usable URL: {error}")))
+    }
 }
 
 fn path(id: &BroadcastId) -> String {
-    format!("/{}", utf8_percent_encode(id.as_str(), ENCODED))
+    format!("/broadcasts/{}", utf8_percent_encode(id.as_str(), ENCODED))
 }
 
 /// A line for each broadcast: the id, a space, and the version, which may have spaces in it.
@@ -128,24 +111,6 @@ fn listing(body: &Bytes) -> Result<String, Failure> {
         Failure::unavailable(format!("the answer is not that of a connection-node: {error}"))
     })?;
     Ok(broadcasts.iter().map(|(id, version)| format!("{id} {version}\n")).collect())
-}
-
-fn refusal(answer: &Response<Bytes>) -> Failure {
-    let status = answer.status();
-    let reason = app_server::reason(answer.body());
-    // 507 is the server's decision. Other server errors may pass.
-    let try_again = status.is_server_error() && status != StatusCode::INSUFFICIENT_STORAGE;
-    let code = if try_again { exit::UNAVAILABLE } else { REFUSED };
-    Failure { code, message: format!("the server refused with HTTP status {status}: {reason}") }
-}
-
-fn failure(error: SendError) -> Failure {
-    match error {
-        SendError::InvalidEndpoint { .. } => Failure::usage(error),
-        SendError::Refused { .. } | SendError::TimedOut(_) | SendError::Failed(_) | _ => {
-            Failure::unavailable(chain(&error))
-        }
-    }
 }
 
 fn parse_id(text: &str) -> Result<BroadcastId, lexopt::Error> {
@@ -193,7 +158,7 @@ mod tests {
         let starting = Standalone::start(&config, listeners, store, shutdown.clone()).await;
         let standalone = starting.map_err(|failure| failure.message).unwrap();
         let talk = async {
-            let answer = ask(&admin, &Action::List).await.map_err(|failure| failure.message).unwrap();
+            let answer = perform(&admin, &Action::List).await.map_err(|failure| failure.message).unwrap();
             assert_eq!(answer.status(), StatusCode::OK);
             let text = listing(answer.body()).map_err(|failure| failure.message).unwrap();
             assert!(text == expected, "{} bytes", text.len());
@@ -215,9 +180,9 @@ mod tests {
     fn each_action_takes_its_words() {
         let version = BroadcastVersion::parse("\"42\"").unwrap();
         for (arguments, admin, action) in [
-            (&["list"][..], ADMIN, Action::List),
+            (&["list"][..], DEFAULT_URL, Action::List),
             (&["--admin=http://n:1/", "list"], "http://n:1/", Action::List),
-            (&["set", "news/main", "\"42\""], ADMIN, Action::Set(id("news/main"), version)),
+            (&["set", "news/main", "\"42\""], DEFAULT_URL, Action::Set(id("news/main"), version)),
             (&["remove", "--admin", "http://n:1", "x"], "http://n:1", Action::Remove(id("x"))),
         ] {
             let expected = Arguments { admin: admin.into(), action };
@@ -245,20 +210,7 @@ mod tests {
 
     #[test]
     fn an_id_is_one_path_whatever_is_in_it() {
-        let request = request("http://n:1", &Action::Remove(id("a/b?c#d%e"))).unwrap();
-        assert_eq!(request.uri().path_and_query().unwrap().as_str(), "/broadcasts/a/b%3Fc%23d%25e");
-        assert_eq!(request.method(), Method::DELETE);
-    }
-
-    #[test]
-    fn a_refusal_shows_its_message() {
-        let answer = |status: u16, body: &'static str| {
-            refusal(&Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap())
-        };
-        let told = answer(404, r#"{"code":404,"message":"there is no broadcast of that id"}"#);
-        assert!(told.message.ends_with("there is no broadcast of that id"), "{}", told.message);
-        for (status, code) in [(404, REFUSED), (507, REFUSED), (503, exit::UNAVAILABLE)] {
-            assert_eq!(answer(status, "").code, code, "{status}");
-        }
+        let (method, path, _) = request(&Action::Remove(id("a/b?c#d%e")));
+        assert_eq!((method, &*path), (Method::DELETE, "/broadcasts/a/b%3Fc%23d%25e"));
     }
 }

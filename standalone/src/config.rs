@@ -61,8 +61,11 @@ impl Config {
     ];
 
     /// Defaults that the other programs do not have.
-    pub(crate) const DEFAULTS: &'static [(&'static str, &'static str)] =
-        &[("endpoint_url", "http:// and http_listen"), ("token_keys", "made at first start")];
+    pub(crate) const DEFAULTS: &'static [(&'static str, &'static str)] = &[
+        ("drain_delay", "0"),
+        ("endpoint_url", "http:// and http_listen"),
+        ("token_keys", "made at first start"),
+    ];
 
     /// How the embedded store is opened.
     pub(crate) fn embedded(&self) -> Embedded {
@@ -83,6 +86,8 @@ impl ServerConfig for Config {
         source.ignore(FAMILY);
         let keys_given = source.is_given("token_keys");
         source.set_default("token_keys", KeyRing::key_text(&[0; beckon_types::TOKEN_KEY_LEN]));
+        // There is no other server to send clients to.
+        source.set_default("drain_delay", "0");
         let http = HttpSettings::read(&mut source);
         if let Some(http) = &http {
             source.set_default("endpoint_url", format!("http://{}", reachable(http.http_listen)));

@@ -1,7 +1,9 @@
 //! The program `beckon`: the whole server in one process, and the commands to try it with.
 
+mod admin;
 mod broadcast;
 mod config;
+mod drain;
 mod genkey;
 mod listen;
 mod send;
@@ -30,10 +32,11 @@ fn command(mut arguments: Vec<OsString>) -> Result<(), Failure> {
         "listen" => user_command(listen::run(lexopt::Parser::from_args(arguments))),
         "send" => user_command(send::run(lexopt::Parser::from_args(arguments))),
         "broadcast" => user_command(broadcast::run(lexopt::Parser::from_args(arguments))),
+        "drain" | "undrain" | "shed" => user_command(drain::run(&name, lexopt::Parser::from_args(arguments))),
         "genkey" => genkey::run(lexopt::Parser::from_args(arguments)),
         "help" => serve::ABOUT.answer(beckon_ops::config::Request::Help),
         _ => Err(Failure::usage(format!(
-            "`{name}` is not a command; the commands are serve (the default), listen, send, broadcast, genkey and help"
+            "`{name}` is not a command; the commands are serve (the default), listen, send, broadcast, drain, undrain, shed, genkey and help"
         ))),
     }
 }

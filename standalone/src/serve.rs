@@ -5,7 +5,7 @@ use crate::{
     token_keys,
 };
 use beckon_connection_node::{Announcement, Membership, Server};
-use beckon_endpoint_node::{HandlerParts, metrics::Metrics, serve_endpoints};
+use beckon_endpoint_node::{HandlerParts, REQUESTS_STOP, metrics::Metrics, serve_endpoints};
 use beckon_node::{
     admin::{StorageCheck, Vitals},
     assembly::{Assembled, Assembly},
@@ -21,7 +21,7 @@ use beckon_ops::{
     supervisor,
 };
 use beckon_store::{EMBEDDED, Store};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tokio::net::TcpListener;
 use warp::Filter as _;
 
@@ -38,6 +38,7 @@ Usage: beckon [serve] [SETTINGS]
        beckon listen [URL]           connect as a user agent and print what arrives
        beckon send ENDPOINT          send a notification
        beckon broadcast ACTION       list, set or remove values that all Web Push clients share
+       beckon drain, undrain, shed   send the clients of a node elsewhere
        beckon genkey                 print a key for BECKON_TOKEN_KEYS
 ",
     parts: Config::FIELDS,
@@ -91,7 +92,6 @@ pub(crate) struct Standalone {
     requests: Stage,
     assembled: Assembled,
     shutdown: Shutdown,
-    drain_time: Duration,
 }
 
 impl Standalone {
@@ -103,8 +103,7 @@ impl Standalone {
         shutdown: Shutdown,
     ) -> Result<Self, Failure> {
         let Config { sockets, http, common, .. } = config;
-        let drain_time = common.drain_time;
-        let mut assembly = Assembly::new(BUILD, store.clone(), shutdown.clone());
+        let mut assembly = Assembly::new(BUILD, store.clone(), shutdown.clone(), common.drain_delay);
         let membership = Membership {
             name: "standalone".into(),
             announcement: Announcement { grpc_address: String::new(), ws_url: None },
@@ -113,7 +112,8 @@ impl Standalone {
         };
         let (http_connections_max, limits) = config.limits(beckon_ops::process::open_files_max());
         let server = Server::start(sockets, common, limits, membership, &mut assembly).await;
-        let (metrics, clock) = (Metrics::register(assembly.metrics()), assembly.clock);
+        let (metrics, clock, drain) =
+            (Metrics::register(assembly.metrics()), assembly.clock, assembly.drain.clone());
         let assembled = assembly.finish(Arc::new(StandaloneVitals {
             node: server.vitals(),
             endpoint_connections_max: http_connections_max,
@@ -121,7 +121,7 @@ impl Standalone {
         let admin = assembled.admin();
         let ws = reachable(sockets.ws_listen);
         let page = TryPage::new(&config.process.try_page, ws, &common.endpoint_url);
-        let paths = server.broadcast_paths(admin.clone()).or(TryPage::paths(page)).unify();
+        let paths = server.operator_paths(admin.clone()).or(TryPage::paths(page)).unify();
         assembled.serve_admin_with(listeners.admin, paths);
         let parts = HandlerParts {
             connections_max: http_connections_max,
@@ -131,19 +131,20 @@ impl Standalone {
             url: common.endpoint_url.clone(),
             metrics,
             clock,
+            drain,
         };
         let requests = Stage::new(&shutdown, "requests");
         serve_endpoints(listeners.http, http, parts, admin.clone(), &requests);
         server.accept(listeners.sockets, admin.clone());
-        Ok(Self { server, requests, assembled, shutdown, drain_time })
+        Ok(Self { server, requests, assembled, shutdown })
     }
 
-    /// Serves until the shutdown is requested, then stops: first the sockets and the requests, then what served the
+    /// Serves until the shutdown is requested, then stops: first the sockets, then the requests, then what served the
     /// sockets, then the listener that operators watch this on, and the store.
     pub(crate) async fn run(self) {
         self.shutdown.requested().await;
-        let drain_time = self.shutdown.drain_time(self.drain_time);
-        tokio::join!(self.server.drain(drain_time), self.requests.stop(drain_time));
+        self.server.drained().await;
+        self.requests.stop(REQUESTS_STOP).await;
         self.server.stop().await;
         self.assembled.close().await;
     }
@@ -218,10 +219,6 @@ impl Vitals for StandaloneVitals {
 
     fn endpoint_connections_max(&self) -> u64 {
         self.endpoint_connections_max
-    }
-
-    fn is_draining(&self) -> bool {
-        self.node.is_draining()
     }
 
     fn instance(&self) -> &str {

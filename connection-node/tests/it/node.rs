@@ -46,6 +46,7 @@ impl TestNode {
             // A node of a cluster may not name the embedded store; a test may open it.
             ("BECKON_STORE", "redis://127.0.0.1"),
             ("BECKON_STORE_TIMEOUT", "10s"),
+            ("BECKON_DRAIN_DELAY", "0"),
         ];
         variables.extend(settings);
         let config = Config::read(Source::new(std::iter::empty::<&str>(), variables)).unwrap();

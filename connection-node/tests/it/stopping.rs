@@ -9,7 +9,7 @@ use tokio::{io::AsyncReadExt as _, task::JoinSet, time::timeout};
 
 #[tokio::test]
 async fn a_drain_closes_all_sockets_and_refuses_new_ones() {
-    let node = TestNode::start(&[("BECKON_DRAIN_TIME", "1s")]).await;
+    let node = TestNode::start(&[("BECKON_DRAIN_RATE", "50")]).await;
     let mut wires = Vec::new();
     for _ in 0..50 {
         wires.push(Wire::greeted(node.address).await);

@@ -1,20 +1,27 @@
-//! Health, status, version and metrics over HTTP (PROTOCOL.md section 6): GET and HEAD, `Cache-Control: no-store`,
-//! JSON unless stated.
+//! Health, status, version, metrics and draining over HTTP (PROTOCOL.md section 6): GET and HEAD unless stated,
+//! `Cache-Control: no-store`, JSON unless stated.
 //!
 //! | path | answer | public |
 //! | --- | --- | --- |
-//! | `/status`, `/status/` | 200, without a look at the store | yes |
+//! | `/live` | 200 and empty, whatever else is wrong | yes |
+//! | `/ready` | 200; 503 with the reason while draining, full, or without the store for [`STORE_AWAY_MAX`] | yes |
+//! | `/status`, `/status/` | 200, without asking the store | yes |
 //! | `/health` | 200, or 503 if the store does not answer | yes |
-//! | `/__lbheartbeat__` | 200 and empty; 503 while shutting down | yes |
+//! | `/__lbheartbeat__` | 200 and empty; 503 while draining | yes |
 //! | `/__heartbeat__` | the same as `/health` | |
 //! | `/realstatus`, `/realstatus/` | 200 or 503, with capacities | |
 //! | `/__version__` | which build this is | |
 //! | `/metrics`, `/metrics/` | OpenMetrics text for Prometheus | |
+//! | `/drain` | how far the drain is; POST begins it | |
+//! | `/undrain` | POST takes the drain back; 409 if the program is stopping | |
 //!
 //! The public ones are also answered on the listener that clients use. [`Admin::serve`] is the admin listener; a node
 //! that has more paths for its operators adds them there ([`Admin::serve_with`]).
 
-use crate::error_body::ErrorBody;
+use crate::{
+    drain::{Drain, Phase},
+    error_body::ErrorBody,
+};
 use beckon_ops::{clock::Clock, http, metrics, program::Build, stage::Stage};
 use hyper::{
     Method, Response, StatusCode,
@@ -32,6 +39,9 @@ const STORAGE_CHECK_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long an answer of the store is reused: many requests at once cost one question.
 const STORAGE_CHECK_AGE_MS: u64 = 1000;
+
+/// How long the store may be silent before a node is not ready. Shorter outages should not empty the load balancer.
+pub const STORE_AWAY_MAX: Duration = Duration::from_secs(10);
 
 /// Most connections of monitors and scrapers. They are few, and one that hangs must not keep the others out.
 const CONNECTIONS_MAX: usize = 256;
@@ -53,9 +63,6 @@ pub trait Vitals: fmt::Debug + Send + Sync {
     /// Most open connections of application servers; 0 where none are accepted.
     fn endpoint_connections_max(&self) -> u64;
 
-    /// Whether the node is shutting down, so that load balancers should use another one.
-    fn is_draining(&self) -> bool;
-
     /// What operators call the node.
     fn instance(&self) -> &str;
 
@@ -67,6 +74,7 @@ pub trait Vitals: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Admin {
     vitals: Arc<dyn Vitals>,
+    drain: Drain,
     build: Build,
     registry: Registry,
     clock: Clock,
@@ -77,7 +85,8 @@ pub struct Admin {
 #[derive(Debug, Clone, Copy)]
 struct Checked {
     at_ms: u64,
-    is_ok: bool,
+    /// When the store was first found silent; `None` if it has answered.
+    silent_since_ms: Option<u64>,
 }
 
 /// Where a request has come in.
@@ -87,6 +96,21 @@ pub enum Audience {
     Public,
     /// On the admin listener.
     Operator,
+}
+
+/// The answer of `/ready`.
+#[derive(Serialize)]
+struct Readiness {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+/// The answer of `/drain` and `/undrain`.
+#[derive(Serialize)]
+struct DrainState {
+    phase: Phase,
+    clients: u64,
 }
 
 #[derive(Serialize)]
@@ -129,8 +153,14 @@ struct Plugin<'a> {
 
 impl Admin {
     /// `build` is the answer of `/__version__`, `registry` that of `/metrics`.
-    pub fn new(vitals: Arc<dyn Vitals>, build: Build, registry: Registry, clock: Clock) -> Self {
-        Self { vitals, build, registry, clock, checked: Mutex::new(None) }
+    pub fn new(
+        vitals: Arc<dyn Vitals>,
+        drain: Drain,
+        build: Build,
+        registry: Registry,
+        clock: Clock,
+    ) -> Self {
+        Self { vitals, drain, build, registry, clock, checked: Mutex::new(None) }
     }
 
     /// Serves all paths until `stage` is asked to stop.
@@ -171,13 +201,16 @@ impl Admin {
     /// response omits the body for a HEAD.
     pub async fn answer(&self, audience: Audience, method: &Method, path: &str) -> Option<Response<Bytes>> {
         let question = Question::of(audience, path)?;
-        if method != Method::GET && method != Method::HEAD {
-            let mut response =
-                self.error(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return Some(response);
-        }
+        let is_get = matches!(*method, Method::GET | Method::HEAD);
         Some(match question {
+            Question::Drain if *method == Method::POST => self.begin_drain(),
+            Question::Undrain if *method == Method::POST => self.undo_drain(),
+            Question::Drain if !is_get => self.wrong_method("GET, HEAD, POST"),
+            Question::Undrain => self.wrong_method("POST"),
+            _ if !is_get => self.wrong_method("GET, HEAD"),
+            Question::Drain => self.drain_state(),
+            Question::Live => empty(StatusCode::OK),
+            Question::Ready => self.ready().await,
             Question::Status => self.status(),
             Question::Health => self.health().await,
             Question::LoadBalancer => self.load_balancer(),
@@ -202,8 +235,41 @@ impl Admin {
         json(code, &Health { status, version: self.build.version, connections, storage })
     }
 
+    async fn ready(&self) -> Response<Bytes> {
+        let (clients, clients_max) = (self.vitals.clients(), self.vitals.clients_max());
+        let reason = if self.drain.is_draining() {
+            Some("draining")
+        } else if clients_max > 0 && clients >= clients_max {
+            Some("full")
+        } else if self.store_silent_for().await >= STORE_AWAY_MAX {
+            Some("store")
+        } else {
+            None
+        };
+        match reason {
+            None => json(StatusCode::OK, &Readiness { status: "OK", reason }),
+            Some(_) => json(StatusCode::SERVICE_UNAVAILABLE, &Readiness { status: "ERROR", reason }),
+        }
+    }
+
+    fn begin_drain(&self) -> Response<Bytes> {
+        self.drain.begin();
+        self.drain_state()
+    }
+
+    fn undo_drain(&self) -> Response<Bytes> {
+        match self.drain.undo() {
+            Ok(()) => self.drain_state(),
+            Err(error) => self.error(StatusCode::CONFLICT, &error.to_string()),
+        }
+    }
+
+    fn drain_state(&self) -> Response<Bytes> {
+        json(StatusCode::OK, &DrainState { phase: self.drain.phase(), clients: self.vitals.clients() })
+    }
+
     fn load_balancer(&self) -> Response<Bytes> {
-        let is_draining = self.vitals.is_draining();
+        let is_draining = self.drain.is_draining();
         empty(if is_draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK })
     }
 
@@ -229,52 +295,79 @@ impl Admin {
         }
     }
 
+    fn wrong_method(&self, allowed: &'static str) -> Response<Bytes> {
+        let message = format!("Only {allowed} is answered here");
+        let mut response = self.error(StatusCode::METHOD_NOT_ALLOWED, &message);
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+        response
+    }
+
     /// The body of PROTOCOL.md section 5.8, with errno null.
     pub fn error(&self, code: StatusCode, message: &str) -> Response<Bytes> {
         json(code, &ErrorBody::new(code, None, message))
     }
 
-    /// Whether the store answers. It is asked at most once in [`STORAGE_CHECK_AGE_MS`], and requests that come while
-    /// it is being asked wait for the same answer. A change is logged.
+    /// Whether the store answers.
     async fn storage_is_ok(&self) -> bool {
+        self.check_store().await.silent_since_ms.is_none()
+    }
+
+    /// How long the store has been silent.
+    async fn store_silent_for(&self) -> Duration {
+        let since_ms = self.check_store().await.silent_since_ms;
+        let silent_ms = since_ms.map_or(0, |since_ms| self.clock.now_ms().saturating_sub(since_ms));
+        Duration::from_millis(silent_ms)
+    }
+
+    /// The last answer of the store. It is asked at most once in [`STORAGE_CHECK_AGE_MS`], and requests that come
+    /// while it is being asked wait for the same answer. A change is logged.
+    async fn check_store(&self) -> Checked {
         let mut checked = self.checked.lock().await;
         let before = *checked;
+        let asked_ms = self.clock.now_ms();
         if let Some(recent) = before
-            && self.clock.now_ms().saturating_sub(recent.at_ms) < STORAGE_CHECK_AGE_MS
+            && asked_ms.saturating_sub(recent.at_ms) < STORAGE_CHECK_AGE_MS
         {
-            return recent.is_ok;
+            return recent;
         }
         let answer = match tokio::time::timeout(STORAGE_CHECK_LIMIT, self.vitals.check_store()).await {
             Ok(answer) => answer,
             Err(_) => Err(format!("no answer within {STORAGE_CHECK_LIMIT:?}")),
         };
-        let was_ok = before.is_none_or(|before| before.is_ok);
+        let silent_before = before.and_then(|before| before.silent_since_ms);
         match &answer {
-            Err(error) if was_ok => tracing::warn!(%error, "the store does not answer"),
-            Ok(()) if !was_ok => tracing::info!("the store answers again"),
+            Err(error) if silent_before.is_none() => tracing::warn!(%error, "the store does not answer"),
+            Ok(()) if silent_before.is_some() => tracing::info!("the store answers again"),
             Ok(()) | Err(_) => {}
         }
-        let is_ok = answer.is_ok();
-        *checked = Some(Checked { at_ms: self.clock.now_ms(), is_ok });
-        is_ok
+        let silent_since_ms = answer.is_err().then(|| silent_before.unwrap_or(asked_ms));
+        let now = Checked { at_ms: self.clock.now_ms(), silent_since_ms };
+        *checked = Some(now);
+        now
     }
 }
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Question {
+    Live,
+    Ready,
     Status,
     Health,
     LoadBalancer,
     RealStatus,
     Version,
     Metrics,
+    Drain,
+    Undrain,
 }
 
 impl Question {
     /// The table of paths.
     fn of(audience: Audience, path: &str) -> Option<Self> {
         match (path, audience) {
+            ("/live", _) => Some(Self::Live),
+            ("/ready", _) => Some(Self::Ready),
             ("/status" | "/status/", _) => Some(Self::Status),
             ("/health", _) => Some(Self::Health),
             ("/__lbheartbeat__", _) => Some(Self::LoadBalancer),
@@ -282,6 +375,8 @@ impl Question {
             ("/realstatus" | "/realstatus/", Audience::Operator) => Some(Self::RealStatus),
             ("/__version__", Audience::Operator) => Some(Self::Version),
             ("/metrics" | "/metrics/", Audience::Operator) => Some(Self::Metrics),
+            ("/drain", Audience::Operator) => Some(Self::Drain),
+            ("/undrain", Audience::Operator) => Some(Self::Undrain),
             _ => None,
         }
     }

@@ -1,6 +1,9 @@
 //! Putting a node together, and taking it apart: what its parts are built on, and what outlives them.
 
-use crate::admin::{Admin, Vitals};
+use crate::{
+    admin::{Admin, Vitals},
+    drain::Drain,
+};
 use beckon_ops::{clock::Clock, program::Build, shutdown::Shutdown, stage::Stage};
 use beckon_store::Store;
 use hyper::{Response, body::Bytes};
@@ -24,15 +27,18 @@ pub struct Assembly {
     pub clock: Clock,
     /// The end of the program.
     pub shutdown: Shutdown,
+    /// The drain of the node.
+    pub drain: Drain,
     build: Build,
     metrics: Registry,
 }
 
 impl Assembly {
-    /// A node without parts.
-    pub fn new(build: Build, store: Arc<dyn Store>, shutdown: Shutdown) -> Self {
+    /// A node without parts. `drain_delay` is the time for which it serves after load balancers were sent away.
+    pub fn new(build: Build, store: Arc<dyn Store>, shutdown: Shutdown, drain_delay: Duration) -> Self {
         let metrics = beckon_ops::metrics::registry(build.source, build.version, build.commit);
-        Self { store, clock: Clock::start(), shutdown, build, metrics }
+        let drain = Drain::new(&shutdown, drain_delay);
+        Self { store, clock: Clock::start(), shutdown, drain, build, metrics }
     }
 
     /// Where parts register their metrics: their names begin with `beckon_`.
@@ -41,11 +47,15 @@ impl Assembly {
     }
 
     /// A node that has all of its parts; `vitals` is their state. From now on the store is vital.
-    pub fn finish(self, vitals: Arc<dyn Vitals>) -> Assembled {
-        let Self { store, clock, shutdown, build, metrics } = self;
+    pub fn finish(mut self, vitals: Arc<dyn Vitals>) -> Assembled {
+        let drain = self.drain.clone();
+        drain.register(self.metrics());
+        let Self { store, clock, shutdown, build, metrics, .. } = self;
         let stage = Stage::new(&shutdown, "admin");
         stage.spawn_endless("store", store.ended());
-        Assembled { admin: Arc::new(Admin::new(vitals, build, metrics, clock)), store, shutdown, stage }
+        stage.spawn_endless("drain", drain.clone().keep());
+        let admin = Arc::new(Admin::new(vitals, drain, build, metrics, clock));
+        Assembled { admin, store, shutdown, stage }
     }
 }
 

@@ -40,9 +40,9 @@ beckon_ops::settings! {
         store_key_prefix: KeyPrefix = "" => parsed,
         /// Wait for the store at start instead of exiting with code 69.
         wait_for_store: bool = "false",
-        /// How long a stopping node drains: sockets are closed spread over this time, and requests must end
-        /// within it.
-        drain_time: Duration = "10s",
+        /// How long a draining node serves after load balancers were sent away; then it closes its sockets, and a
+        /// stopping node its listeners. Longer than load balancers take to notice.
+        drain_delay: Duration = "5s",
     }
 }
 

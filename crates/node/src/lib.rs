@@ -5,6 +5,7 @@
 //! * [`config`]: the settings that several programs have.
 //! * [`files`]: how many connections fit into the limit of open files.
 //! * [`step_failures`]: counting and logging the steps that the store did not perform.
+//! * [`drain`]: sending new work elsewhere before a stop, or on request.
 //! * [`store`]: opening the store that the settings name.
 //! * [`admin`]: health, status, version and metrics over HTTP (PROTOCOL.md section 6).
 //! * [`try_page`]: a page on the admin listener to try the server with.
@@ -14,6 +15,7 @@
 pub mod admin;
 pub mod assembly;
 pub mod config;
+pub mod drain;
 pub mod error_body;
 mod family;
 pub mod files;

@@ -116,11 +116,6 @@ impl Shutdown {
         tracing::warn!("ended before everything had stopped");
     }
 
-    /// The time over which a program should drain that is configured to take `drain_time`: less after a failure.
-    pub fn drain_time(&self, drain_time: Duration) -> Duration {
-        if self.shared.failed.is_cancelled() { drain_time.min(FAILED_WAIT_MAX) } else { drain_time }
-    }
-
     /// Waits for `work`, but no longer than `bound`, and less after a second signal or a failure. `None` if the work
     /// did not end in that time; it is dropped.
     pub async fn within<T>(&self, bound: Duration, work: impl Future<Output = T>) -> Option<T> {
@@ -206,12 +201,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failed_program_does_not_drain_for_long() {
         let shutdown = Shutdown::new();
-        assert_eq!(shutdown.drain_time(BOUND), BOUND);
         shutdown.fail("timers", "panicked");
         shutdown.fail("lease", "ended");
         assert!(shutdown.is_requested());
-        assert_eq!(shutdown.drain_time(BOUND), FAILED_WAIT_MAX);
-        assert_eq!(shutdown.drain_time(Duration::ZERO), Duration::ZERO);
         assert_eq!(waited(&shutdown).await, FAILED_WAIT_MAX);
         let failure = shutdown.result().expect_err("it has failed");
         assert_eq!((failure.code, &*failure.message), (70, "the task `timers` has panicked"));

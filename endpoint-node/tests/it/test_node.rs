@@ -43,6 +43,7 @@ impl TestNode {
             ("BECKON_ENDPOINT_URL", "http://push.example.net"),
             ("BECKON_STORE", &url),
             ("BECKON_TOKEN_KEYS", &key),
+            ("BECKON_DRAIN_DELAY", "0"),
         ];
         all.extend(settings);
         let config = Config::read(Source::new(std::iter::empty::<&str>(), all)).unwrap();

@@ -162,7 +162,8 @@ impl Planned {
             program,
             name: name.to_owned(),
             addresses: Addresses::default(),
-            settings: BTreeMap::new(),
+            // There is no load balancer that has to notice.
+            settings: BTreeMap::from([("BECKON_DRAIN_DELAY".to_owned(), "0".to_owned())]),
             ports: Vec::new(),
         }
     }

@@ -1,7 +1,10 @@
 //! The health paths of PROTOCOL.md section 6, over a real socket.
 
 use crate::wire::{self, Answer};
-use beckon_node::admin::{Admin, Audience, StorageCheck, Vitals};
+use beckon_node::{
+    admin::{Admin, Audience, StorageCheck, Vitals},
+    drain::Drain,
+};
 use beckon_ops::{
     clock::Clock,
     listener, metrics,
@@ -28,7 +31,7 @@ const BUILD: Build =
 /// A node whose state a test sets.
 #[derive(Debug, Default)]
 struct Node {
-    draining: AtomicBool,
+    full: AtomicBool,
     storage_fails: AtomicBool,
     storage_hangs: AtomicBool,
     storage_checks: AtomicU64,
@@ -36,7 +39,7 @@ struct Node {
 
 impl Vitals for Node {
     fn clients(&self) -> u64 {
-        12
+        if self.full.load(Ordering::SeqCst) { 1000 } else { 12 }
     }
 
     fn clients_max(&self) -> u64 {
@@ -45,10 +48,6 @@ impl Vitals for Node {
 
     fn endpoint_connections_max(&self) -> u64 {
         500
-    }
-
-    fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
     }
 
     fn instance(&self) -> &str {
@@ -66,20 +65,22 @@ impl Vitals for Node {
     }
 }
 
-fn admin() -> (Arc<Node>, Arc<Admin>) {
+fn admin() -> (Arc<Node>, Arc<Admin>, Shutdown) {
     let node = Arc::new(Node::default());
+    let shutdown = Shutdown::new();
+    let drain = Drain::new(&shutdown, Duration::ZERO);
     let registry = metrics::registry("test", "1.2.3", "abc");
-    (node.clone(), Arc::new(Admin::new(node, BUILD, registry, Clock::start())))
+    (node.clone(), Arc::new(Admin::new(node, drain, BUILD, registry, Clock::start())), shutdown)
 }
 
 /// Runs the admin listener for one test.
-async fn served<T>(test: impl AsyncFnOnce(SocketAddr, &Node) -> T) -> T {
-    let (node, admin) = admin();
+async fn served<T>(test: impl AsyncFnOnce(SocketAddr, &Node, &Shutdown) -> T) -> T {
+    let (node, admin, shutdown) = admin();
     let stage = Stage::new(&Shutdown::new(), "admin");
     let listener = listener::bind("admin_listen", ([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
     stage.spawn(admin.serve(listener, stage.clone()));
-    let result = test(address, &node).await;
+    let result = test(address, &node, &shutdown).await;
     assert_eq!(stage.stop(Duration::from_secs(10)).await, Stopped::Complete);
     result
 }
@@ -92,7 +93,7 @@ async fn get(address: SocketAddr, path: &str) -> Answer {
 
 #[tokio::test]
 async fn a_healthy_node_answers_every_path() {
-    served(async |address, _| {
+    served(async |address, _, _| {
         let health =
             json!({"status": "OK", "version": "1.2.3", "connections": 12, "storage": {"status": "OK"}});
         let real = json!({
@@ -130,7 +131,7 @@ async fn a_healthy_node_answers_every_path() {
 
 #[tokio::test]
 async fn paths_that_a_node_adds_take_precedence() {
-    let (_, admin) = admin();
+    let (_, admin, _) = admin();
     let added = warp::path!("more").or(warp::path!("status")).unify();
     let added = added.map(|| beckon_node::admin::json(StatusCode::OK, &"added"));
     let stage = Stage::new(&Shutdown::new(), "admin");
@@ -149,7 +150,7 @@ async fn paths_that_a_node_adds_take_precedence() {
 
 #[tokio::test]
 async fn head_is_get_without_the_body() {
-    served(async |address, _| {
+    served(async |address, _, _| {
         for path in ["/status", "/health", "/__version__", "/metrics", "/nowhere"] {
             let (get, head) = (get(address, path).await, wire::request(address, "HEAD", path).await);
             assert_eq!(head.status, get.status, "{path}");
@@ -162,7 +163,7 @@ async fn head_is_get_without_the_body() {
 
 #[tokio::test]
 async fn a_store_that_fails_is_unhealthy_but_status_stays() {
-    served(async |address, node| {
+    served(async |address, node, _| {
         node.storage_fails.store(true, Ordering::SeqCst);
         let health = get(address, "/health").await;
         assert_eq!(health.status, 503);
@@ -179,19 +180,79 @@ async fn a_store_that_fails_is_unhealthy_but_status_stays() {
 }
 
 #[tokio::test]
-async fn a_draining_node_sends_load_balancers_away() {
-    served(async |address, node| {
-        node.draining.store(true, Ordering::SeqCst);
+async fn a_draining_node_sends_load_balancers_away_until_the_drain_is_taken_back() {
+    served(async |address, _, shutdown| {
+        let post = async |path| wire::request(address, "POST", path).await;
+        assert_eq!(get(address, "/drain").await.json(), json!({"phase": "serving", "clients": 12}));
+        for _ in 0..2 {
+            let state = post("/drain").await;
+            assert_eq!((state.status, state.json()), (200, json!({"phase": "leaving", "clients": 12})));
+        }
         let answer = get(address, "/__lbheartbeat__").await;
         assert_eq!((answer.status, answer.body.as_str()), (503, ""));
+        let ready = get(address, "/ready").await;
+        assert_eq!((ready.status, ready.json()), (503, json!({"status": "ERROR", "reason": "draining"})));
         assert_eq!(get(address, "/status").await.status, 200);
+        assert_eq!(get(address, "/live").await.status, 200);
+        assert!(get(address, "/metrics").await.body.contains("# EOF"));
+        let state = post("/undrain").await;
+        assert_eq!((state.status, state.json()), (200, json!({"phase": "serving", "clients": 12})));
+        let ready = get(address, "/ready").await;
+        assert_eq!((ready.status, ready.json()), (200, json!({"status": "OK"})));
+        assert_eq!(get(address, "/__lbheartbeat__").await.status, 200);
+        shutdown.request();
+        assert_eq!(get(address, "/ready").await.status, 503);
+        assert_eq!(post("/undrain").await.status, 409);
+        for (method, path, allowed) in [("GET", "/undrain", "POST"), ("PUT", "/drain", "GET, HEAD, POST")] {
+            let answer = wire::request(address, method, path).await;
+            assert_eq!((answer.status, answer.header("allow")), (405, Some(allowed)), "{method} {path}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_node_is_not_ready_and_keeps_its_place_in_the_balancer() {
+    served(async |address, node, _| {
+        node.full.store(true, Ordering::SeqCst);
+        let ready = get(address, "/ready").await;
+        assert_eq!((ready.status, ready.json()), (503, json!({"status": "ERROR", "reason": "full"})));
+        for path in ["/live", "/__lbheartbeat__", "/status"] {
+            assert_eq!(get(address, path).await.status, 200, "{path}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_without_its_store_stays_ready_for_a_while() {
+    served(async |address, node, _| {
+        node.storage_fails.store(true, Ordering::SeqCst);
+        assert_eq!(get(address, "/ready").await.status, 200);
+        let limit = beckon_node::admin::STORE_AWAY_MAX + Duration::from_secs(5);
+        let reason = tokio::time::timeout(limit, async {
+            loop {
+                let ready = get(address, "/ready").await;
+                if ready.status == 503 {
+                    return ready.json();
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        });
+        assert_eq!(reason.await.expect("not ready in time"), json!({"status": "ERROR", "reason": "store"}));
+        for path in ["/live", "/__lbheartbeat__", "/status"] {
+            assert_eq!(get(address, path).await.status, 200, "{path}");
+        }
+        node.storage_fails.store(false, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        assert_eq!(get(address, "/ready").await.status, 200);
     })
     .await;
 }
 
 #[tokio::test]
 async fn other_methods_and_paths_are_refused_in_json() {
-    served(async |address, _| {
+    served(async |address, _, _| {
         for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
             let answer = wire::request(address, method, "/status").await;
             assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{method}");
@@ -212,7 +273,7 @@ async fn other_methods_and_paths_are_refused_in_json() {
 
 #[tokio::test]
 async fn the_public_listener_has_only_what_load_balancers_need() {
-    let (_node, admin) = admin();
+    let (_node, admin, _) = admin();
     for (path, public) in [
         ("/status", true),
         ("/status/", true),
@@ -233,7 +294,7 @@ async fn the_public_listener_has_only_what_load_balancers_need() {
 
 #[tokio::test(start_paused = true)]
 async fn many_requests_at_once_ask_the_store_once() {
-    let (node, admin) = admin();
+    let (node, admin, _) = admin();
     let health = async || admin.answer(Audience::Public, &Method::GET, "/health").await.unwrap().status();
     let (first, second) = tokio::join!(health(), health());
     assert_eq!((first.as_u16(), second.as_u16()), (200, 200));
@@ -251,7 +312,7 @@ async fn many_requests_at_once_ask_the_store_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_hangs_counts_as_down_after_two_seconds() {
-    let (node, admin) = admin();
+    let (node, admin, _) = admin();
     node.storage_hangs.store(true, Ordering::SeqCst);
     let clock = Clock::start();
     let answer = admin.answer(Audience::Public, &Method::GET, "/health").await.unwrap();

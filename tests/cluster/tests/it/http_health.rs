@@ -51,8 +51,13 @@ async fn http_38_status_and_lbheartbeat_answer_without_the_store(shape: Shape) {
                 let head = stage.head(&format!("{base}{path}")).await;
                 assert_eq!((head.status().as_u16(), head.body().len()), (200, 0));
             }
-            let answer = stage.get(&format!("{base}/__lbheartbeat__")).await;
-            assert_eq!((answer.status().as_u16(), answer.body().len()), (200, 0), "{} {base}", node.name());
+            for path in ["/live", "/__lbheartbeat__"] {
+                let answer = stage.get(&format!("{base}{path}")).await;
+                let answered = (answer.status().as_u16(), answer.body().len());
+                assert_eq!(answered, (200, 0), "{} {base}{path}", node.name());
+            }
+            let answer = stage.get(&format!("{base}/ready")).await;
+            assert_eq!((answer.status().as_u16(), json_of(&answer)), (200, json!({"status": "OK"})));
         }
     }
     let first = stage.connection_nodes()[0];
@@ -90,8 +95,9 @@ async fn http_39_health_tells_whether_the_store_is_there(shape: Shape) {
                 assert!(status["version"].is_string() && status["instance"].is_string(), "{status}");
             }
             // The process is as alive as before.
-            assert_eq!(stage.get(&format!("{}/__lbheartbeat__", admin(node))).await.status(), 200);
-            assert_eq!(stage.get(&format!("{}/status", admin(node))).await.status(), 200);
+            for path in ["/live", "/__lbheartbeat__", "/status"] {
+                assert_eq!(stage.get(&format!("{}{path}", admin(node))).await.status(), 200, "{path}");
+            }
         }
     };
     expect(true).await;

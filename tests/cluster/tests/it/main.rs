@@ -32,6 +32,7 @@ mod clients;
 mod coverage;
 mod crash;
 mod data_dir;
+mod draining;
 mod faults;
 mod full_disk;
 mod http_cancel;

@@ -126,7 +126,7 @@ async fn a_node_can_wait_for_its_store() {
 async fn signals_end_every_program_in_good_order() {
     for signal in [Signal::TERM, Signal::INT] {
         for shape in [Shape::Standalone, Shape::Cluster] {
-            let stage = Stage::own(Plan::new(shape).sockets("BECKON_DRAIN_TIME", "200ms"));
+            let stage = Stage::own(Plan::new(shape));
             for node in stage.nodes() {
                 node.signal(signal);
                 assert_eq!(node.wait().code(), Some(0), "{}: {}", node.name(), node.log());
@@ -137,7 +137,7 @@ async fn signals_end_every_program_in_good_order() {
 
 #[tokio::test]
 async fn a_drain_is_bounded_and_spares_a_cluster_the_loss() {
-    let stage = Stage::own(Plan::new(Shape::Cluster).sockets("BECKON_DRAIN_TIME", "1s"));
+    let stage = Stage::own(Plan::new(Shape::Cluster).sockets("BECKON_DRAIN_RATE", "20"));
     let first = stage.node("c0");
     let mut clients = Vec::new();
     for _ in 0..20 {

@@ -150,7 +150,7 @@ async fn sp_50_purge_is_answered_and_changes_nothing(shape: Shape) {
 }
 
 async fn sp_51_a_graceful_shutdown_loses_nothing(shape: Shape) {
-    let stage = Stage::own(Plan::new(shape).sockets("BECKON_DRAIN_TIME", "500ms"));
+    let stage = Stage::own(Plan::new(shape));
     let Registered { mut client, uaid, channel, endpoint } = stage.registered().await;
     let second = new_channel();
     let second_endpoint = client.register(&second).await;

@@ -91,7 +91,7 @@ async fn purge_is_answered_in_web_push_too(shape: Shape) {
 }
 
 async fn a_graceful_shutdown_keeps_messages(shape: Shape) {
-    let stage = Stage::own(Plan::new(shape).sockets("BECKON_DRAIN_TIME", "500ms"));
+    let stage = Stage::own(Plan::new(shape));
     let Subscribed { mut client, uaid, channel, endpoint } = stage.subscribed().await;
     let second = new_channel();
     let second_endpoint = client.register(&second).await;
