@@ -235,6 +235,11 @@ impl Vitals for NodeVitals {
         &self.name
     }
 
+    fn reach_store(&self) -> StorageCheck<'_> {
+        let reach = self.store.reach();
+        Box::pin(async { reach.await.map_err(|error| error.to_string()) })
+    }
+
     fn check_store(&self) -> StorageCheck<'_> {
         let check = self.store.check();
         Box::pin(async move { check.await.map_err(|error| error.to_string()) })

@@ -225,6 +225,10 @@ impl Vitals for StandaloneVitals {
         self.node.instance()
     }
 
+    fn reach_store(&self) -> StorageCheck<'_> {
+        self.node.reach_store()
+    }
+
     fn check_store(&self) -> StorageCheck<'_> {
         self.node.check_store()
     }

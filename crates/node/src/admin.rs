@@ -4,7 +4,7 @@
 //! | path | answer | public |
 //! | --- | --- | --- |
 //! | `/live` | 200 and empty, whatever else is wrong | yes |
-//! | `/ready` | 200; 503 with the reason while draining, full, or without the store for [`STORE_AWAY_MAX`] | yes |
+//! | `/ready` | 200; 503 with the reason while draining, full, or without any part of the store for [`STORE_AWAY_MAX`] | yes |
 //! | `/status`, `/status/` | 200, without asking the store | yes |
 //! | `/health` | 200, or 503 if the store does not answer | yes |
 //! | `/__lbheartbeat__` | 200 and empty; 503 while draining | yes |
@@ -18,9 +18,11 @@
 //! The public ones are also answered on the listener that clients use. [`Admin::serve`] is the admin listener; a node
 //! that has more paths for its operators adds them there ([`Admin::serve_with`]).
 
+pub use crate::probe::StorageCheck;
 use crate::{
     drain::{Drain, Phase},
     error_body::ErrorBody,
+    probe::Probe,
 };
 use beckon_ops::{clock::Clock, http, metrics, program::Build, stage::Stage};
 use hyper::{
@@ -30,15 +32,9 @@ use hyper::{
 };
 use prometheus_client::registry::Registry;
 use serde::Serialize;
-use std::{convert::Infallible, fmt, pin::Pin, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Mutex};
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
 use warp::{Filter, Rejection};
-
-/// Time limit for an answer of the store; after that it counts as down.
-const STORAGE_CHECK_LIMIT: Duration = Duration::from_secs(2);
-
-/// How long an answer of the store is reused: many requests at once cost one question.
-const STORAGE_CHECK_AGE_MS: u64 = 1000;
 
 /// How long the store may be silent before a node is not ready. Shorter outages should not empty the load balancer.
 pub const STORE_AWAY_MAX: Duration = Duration::from_secs(10);
@@ -48,9 +44,6 @@ const CONNECTIONS_MAX: usize = 256;
 
 /// The limits of the admin listener.
 const LIMITS: http::Limits = http::Limits { connections_max: CONNECTIONS_MAX, ..http::Limits::DEFAULT };
-
-/// The answer of the store, or why there is none. The reason is logged and not shown.
-pub type StorageCheck<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
 
 /// The state of a node, as its operators see it.
 pub trait Vitals: fmt::Debug + Send + Sync {
@@ -66,8 +59,11 @@ pub trait Vitals: fmt::Debug + Send + Sync {
     /// What operators call the node.
     fn instance(&self) -> &str;
 
-    /// Asks the store for a sign of life. The answer must come within two seconds.
+    /// Asks all of the store for a sign of life. The answer must come within two seconds.
     fn check_store(&self) -> StorageCheck<'_>;
+
+    /// Asks any part of the store for a sign of life. The answer must come within two seconds.
+    fn reach_store(&self) -> StorageCheck<'_>;
 }
 
 /// Answers the paths of the table.
@@ -78,15 +74,10 @@ pub struct Admin {
     build: Build,
     registry: Registry,
     clock: Clock,
-    checked: Mutex<Option<Checked>>,
-}
-
-/// The last answer of the store.
-#[derive(Debug, Clone, Copy)]
-struct Checked {
-    at_ms: u64,
-    /// When the store was first found silent; `None` if it has answered.
-    silent_since_ms: Option<u64>,
+    /// Whether all of the store answers.
+    storage: Probe,
+    /// Whether any part of it does.
+    reach: Probe,
 }
 
 /// Where a request has come in.
@@ -160,7 +151,8 @@ impl Admin {
         registry: Registry,
         clock: Clock,
     ) -> Self {
-        Self { vitals, drain, build, registry, clock, checked: Mutex::new(None) }
+        let (storage, reach) = (Probe::new("all of the store"), Probe::new("the store"));
+        Self { vitals, drain, build, registry, clock, storage, reach }
     }
 
     /// Serves all paths until `stage` is asked to stop.
@@ -241,7 +233,7 @@ impl Admin {
             Some("draining")
         } else if clients_max > 0 && clients >= clients_max {
             Some("full")
-        } else if self.store_silent_for().await >= STORE_AWAY_MAX {
+        } else if self.store_is_away().await {
             Some("store")
         } else {
             None
@@ -307,43 +299,16 @@ impl Admin {
         json(code, &ErrorBody::new(code, None, message))
     }
 
-    /// Whether the store answers.
+    /// Whether all of the store answers.
     async fn storage_is_ok(&self) -> bool {
-        self.check_store().await.silent_since_ms.is_none()
+        let failing = self.storage.failing_for(&self.clock, || self.vitals.check_store());
+        failing.await.is_none()
     }
 
-    /// How long the store has been silent.
-    async fn store_silent_for(&self) -> Duration {
-        let since_ms = self.check_store().await.silent_since_ms;
-        let silent_ms = since_ms.map_or(0, |since_ms| self.clock.now_ms().saturating_sub(since_ms));
-        Duration::from_millis(silent_ms)
-    }
-
-    /// The last answer of the store. It is asked at most once in [`STORAGE_CHECK_AGE_MS`], and requests that come
-    /// while it is being asked wait for the same answer. A change is logged.
-    async fn check_store(&self) -> Checked {
-        let mut checked = self.checked.lock().await;
-        let before = *checked;
-        let asked_ms = self.clock.now_ms();
-        if let Some(recent) = before
-            && asked_ms.saturating_sub(recent.at_ms) < STORAGE_CHECK_AGE_MS
-        {
-            return recent;
-        }
-        let answer = match tokio::time::timeout(STORAGE_CHECK_LIMIT, self.vitals.check_store()).await {
-            Ok(answer) => answer,
-            Err(_) => Err(format!("no answer within {STORAGE_CHECK_LIMIT:?}")),
-        };
-        let silent_before = before.and_then(|before| before.silent_since_ms);
-        match &answer {
-            Err(error) if silent_before.is_none() => tracing::warn!(%error, "the store does not answer"),
-            Ok(()) if silent_before.is_some() => tracing::info!("the store answers again"),
-            Ok(()) | Err(_) => {}
-        }
-        let silent_since_ms = answer.is_err().then(|| silent_before.unwrap_or(asked_ms));
-        let now = Checked { at_ms: self.clock.now_ms(), silent_since_ms };
-        *checked = Some(now);
-        now
+    /// Whether no part of the store has answered for [`STORE_AWAY_MAX`].
+    async fn store_is_away(&self) -> bool {
+        let failing = self.reach.failing_for(&self.clock, || self.vitals.reach_store());
+        failing.await.is_some_and(|time| time >= STORE_AWAY_MAX)
     }
 }
 

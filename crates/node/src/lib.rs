@@ -19,6 +19,7 @@ pub mod drain;
 pub mod error_body;
 mod family;
 pub mod files;
+mod probe;
 pub mod step_failures;
 pub mod store;
 pub mod try_page;

@@ -257,6 +257,10 @@ impl Store for EmbeddedStore {
         0
     }
 
+    fn reach(&self) -> Answer<()> {
+        self.check()
+    }
+
     fn close(&self) -> Answer<()> {
         let queue = self.queue.clone();
         Box::pin(async move {

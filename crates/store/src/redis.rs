@@ -422,7 +422,15 @@ impl Store for RedisStore {
         let (shared, links) = (self.shared.clone(), self.links.clone());
         Box::pin(async move {
             links.ensure_open()?;
-            shared.health.check(&shared.topology, &shared.vital, &links).await
+            shared.health.check(&shared.topology, &shared.vital, &links).await.all
+        })
+    }
+
+    fn reach(&self) -> Answer<()> {
+        let (shared, links) = (self.shared.clone(), self.links.clone());
+        Box::pin(async move {
+            links.ensure_open()?;
+            shared.health.check(&shared.topology, &shared.vital, &links).await.any
         })
     }
 

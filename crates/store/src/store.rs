@@ -161,12 +161,16 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Reads the directory.
     fn nodes(&self) -> Answer<Vec<NodeEntry>>;
 
-    /// Checks that the store can be written to, for health checks.
+    /// Checks that all of the store can be written to, for health checks.
     fn check(&self) -> Answer<()>;
 
     /// How often something happened after which the store may lack what it had acknowledged, such as a failover or a
     /// restart. When the number has grown, presences have to be verified.
     fn disturbances(&self) -> u64;
+
+    /// Checks that any part of the store can be written to, for readiness: a node that reaches none of it should get no
+    /// new clients, and one shard that fails is no reason to send away those of the others.
+    fn reach(&self) -> Answer<()>;
 
     /// Waits for the steps under way, and releases what the store holds: connections, or the lock of the data
     /// directory. Later steps fail with [`StoreError::Unavailable`].

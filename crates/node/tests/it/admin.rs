@@ -33,6 +33,8 @@ const BUILD: Build =
 struct Node {
     full: AtomicBool,
     storage_fails: AtomicBool,
+    /// Some of it answers even if it fails.
+    storage_is_partial: AtomicBool,
     storage_hangs: AtomicBool,
     storage_checks: AtomicU64,
 }
@@ -52,6 +54,12 @@ impl Vitals for Node {
 
     fn instance(&self) -> &str {
         "node-a"
+    }
+
+    fn reach_store(&self) -> StorageCheck<'_> {
+        let reaches =
+            !self.storage_fails.load(Ordering::SeqCst) || self.storage_is_partial.load(Ordering::SeqCst);
+        Box::pin(async move { if reaches { Ok(()) } else { Err("refused".to_owned()) } })
     }
 
     fn check_store(&self) -> StorageCheck<'_> {
@@ -243,9 +251,10 @@ async fn a_node_without_its_store_stays_ready_for_a_while() {
         for path in ["/live", "/__lbheartbeat__", "/status"] {
             assert_eq!(get(address, path).await.status, 200, "{path}");
         }
-        node.storage_fails.store(false, Ordering::SeqCst);
+        node.storage_is_partial.store(true, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(1100)).await;
         assert_eq!(get(address, "/ready").await.status, 200);
+        assert_eq!(get(address, "/health").await.status, 503);
     })
     .await;
 }

@@ -23,17 +23,21 @@ const OUTCOME_LIFETIME: Duration = Duration::from_secs(1);
 /// The outcome of the last check.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    last: Mutex<Option<(Instant, Result<(), StoreError>)>>,
+    last: Mutex<Option<(Instant, Outcome)>>,
+}
+
+/// Which primaries accept writes.
+#[derive(Debug, Clone)]
+pub(super) struct Outcome {
+    /// Every one.
+    pub(super) all: Result<(), StoreError>,
+    /// At least one.
+    pub(super) any: Result<(), StoreError>,
 }
 
 impl Health {
     /// Writes to every primary over the links that are reserved for it, and looks at the links for steps.
-    pub(super) async fn check(
-        &self,
-        topology: &Topology,
-        vital: &Links,
-        steps: &Links,
-    ) -> Result<(), StoreError> {
+    pub(super) async fn check(&self, topology: &Topology, vital: &Links, steps: &Links) -> Outcome {
         let mut last = self.last.lock().await;
         if let Some((since, outcome)) = &*last
             && since.elapsed() < OUTCOME_LIFETIME
@@ -44,7 +48,8 @@ impl Health {
         let checks = map.primaries().iter().map(|primary| check(topology, vital, steps, primary));
         let outcomes = join_all(checks).await;
         let failing: Vec<_> = outcomes.into_iter().flatten().collect();
-        let outcome = match failing.first() {
+        let fails_whole = failing.len() == map.primaries().len();
+        let all = match failing.first() {
             None if map.has_gaps() => Err(StoreError::unavailable(
                 Cause::Cluster,
                 "some slots of the Redis Cluster are not served by any node",
@@ -56,6 +61,8 @@ impl Health {
                 Err(StoreError::unavailable(fault.cause, reason))
             }
         };
+        let any = if fails_whole { all.clone() } else { Ok(()) };
+        let outcome = Outcome { all, any };
         *last = Some((now(), outcome.clone()));
         outcome
     }

@@ -20,6 +20,11 @@ use tokio::{io::AsyncReadExt as _, task::JoinSet, time::sleep};
 /// A delay that a test can use, also on a busy machine.
 const DELAY: Duration = Duration::from_secs(4);
 
+#[expect(clippy::disallowed_methods, reason = "what a test measures is real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 fn delayed(shape: Shape) -> Stage {
     Stage::own(Plan::new(shape).all("BECKON_DRAIN_DELAY", "4s"))
 }
@@ -60,7 +65,7 @@ async fn check_verb(shape: Shape) {
     let node = stage.connection_nodes()[0];
     assert_eq!(phase(&stage, node).await, "serving");
     assert_eq!(status(&stage, node, "/ready").await, 200);
-    let begun = Instant::now();
+    let begun = now();
     assert_eq!(post(&stage, node, "/drain").await.1["phase"], "leaving");
     for path in ["/ready", "/__lbheartbeat__"] {
         assert_eq!(status(&stage, node, path).await, 503, "{path}");
@@ -122,7 +127,7 @@ async fn an_endpoint_node_that_stops_accepts_through_the_delay() {
     let stage = delayed(Shape::Cluster);
     let Registered { client: _client, endpoint, .. } = stage.registered().await;
     let node = stage.node("e1");
-    let begun = Instant::now();
+    let begun = now();
     node.signal(Signal::TERM);
     until("it drains", async || (status(&stage, node, "/ready").await == 503).then_some(())).await;
     let mut version = 0;
@@ -143,7 +148,7 @@ async fn a_node_that_was_drained_stops_without_a_second_delay() {
     let node = stage.node("c1");
     post(&stage, node, "/drain").await;
     until("it closes", async || (phase(&stage, node).await == "closing").then_some(())).await;
-    let stopping = Instant::now();
+    let stopping = now();
     assert_eq!(node.terminate().code(), Some(0), "{}", node.log());
     assert!(stopping.elapsed() < DELAY, "{:?}", stopping.elapsed());
 }
@@ -197,7 +202,7 @@ async fn connect(node: &Node, sockets: usize) -> Vec<BareSocket> {
 
 /// When each socket gets its Close frame, from now, in order.
 async fn closes(sockets: Vec<BareSocket>) -> Vec<Duration> {
-    let begun = Instant::now();
+    let begun = now();
     let mut tasks = JoinSet::new();
     for mut socket in sockets {
         tasks.spawn(async move {

@@ -68,7 +68,7 @@ fn supervised(shape: Shape, plan: impl FnOnce(Plan) -> Plan) -> (Fleet, Vec<Supe
 }
 
 fn check(shape: Shape) {
-    let (fleet, supervisors, _folder) = supervised(shape, |plan| plan.all("BECKON_DRAIN_TIME", "0"));
+    let (fleet, supervisors, _folder) = supervised(shape, |plan| plan);
     for (node, supervisor) in fleet.nodes().iter().zip(&supervisors) {
         let name = node.name();
         assert_eq!(supervisor.next_change(), "READY=1", "{name}");
