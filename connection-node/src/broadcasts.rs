@@ -28,10 +28,10 @@ const TELL_RATE_MAX: u32 = 20_000;
 /// # Errors
 /// The store does not answer in its time. What is known stays.
 pub(crate) async fn read(node: &Node) -> Result<bool, StoreError> {
-    let known = node.broadcasts.read().clone();
+    let known = node.broadcasts.load_full();
     let Some(mut found) = node.store.broadcasts(known.revision).await? else { return Ok(false) };
     found.values = found.values.into_iter().map(|value| shared(&known, value)).collect();
-    *node.broadcasts.write() = Arc::new(found);
+    node.broadcasts.store(Arc::new(found));
     node.metrics.broadcast_changes.inc();
     Ok(true)
 }

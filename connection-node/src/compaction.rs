@@ -10,7 +10,7 @@
 //! of their channels, which are freed afterwards: memory that is freed and wanted again at once comes from the thread's
 //! own cache, wherever that is. The mailboxes stay where they are, since other tasks hold them too.
 
-use crate::{connection::Connection, node::Node, suspended::Suspended};
+use crate::{connection::Connection, shard::Shard, suspended::Suspended};
 use beckon_ops::stage::Stage;
 use std::{mem, sync::Arc, time::Duration};
 use tokio::{
@@ -22,7 +22,7 @@ use tokio::{
 /// Connections that are moved together.
 pub(crate) const BATCH_LEN: usize = 4096;
 
-/// Below this peak, moving connections frees nothing worth the effort.
+/// Below this peak of a node, moving connections frees nothing worth the effort.
 const PEAK_MIN: u64 = 1024;
 
 /// How often the number of connections is compared with its peak.
@@ -36,20 +36,21 @@ const RESUMED_AT_ONCE: usize = 32;
 
 /// Moves the connections whenever half of them have left, until `stage` is asked to stop. Then it resumes what is still
 /// suspended and returns.
-pub(crate) async fn run(node: Arc<Node>, mut suspended: mpsc::Receiver<Suspended>, stage: Stage) {
+pub(crate) async fn run(shard: Arc<Shard>, mut suspended: mpsc::Receiver<Suspended>, stage: Stage) {
     let mut checks = interval(CHECK_INTERVAL);
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let registry = &shard.node.registry;
     loop {
         tokio::select! {
             () = stage.stopping() => break,
             // Came too late for its batch.
-            Some(late) = suspended.recv() => resume(&node, vec![late], &stage).await,
+            Some(late) = suspended.recv() => resume(&shard, vec![late], &stage).await,
             _ = checks.tick() => {
-                let (open, peak) = (node.registry.open(), node.registry.peak());
-                if peak >= PEAK_MIN && open <= peak / 2 && !node.drain.is_draining() {
-                    let moved = compact(&node, &mut suspended, &stage).await;
+                let (open, peak) = (registry.open_of(shard.worker), registry.peak_of(shard.worker));
+                if peak * u64::from(registry.workers()) >= PEAK_MIN && open <= peak / 2 && !shard.node.drain.is_draining() {
+                    let moved = compact(&shard, &mut suspended, &stage).await;
                     tracing::info!(connections = open, moved, "many clients have left; compacted memory");
-                    node.registry.reset_peak();
+                    registry.reset_peak_of(shard.worker);
                 }
             }
         }
@@ -57,14 +58,14 @@ pub(crate) async fn run(node: Arc<Node>, mut suspended: mpsc::Receiver<Suspended
     suspended.close();
     let mut rest = Vec::new();
     while suspended.recv_many(&mut rest, BATCH_LEN).await > 0 {}
-    resume(&node, rest, &stage).await;
+    resume(&shard, rest, &stage).await;
 }
 
 /// Moves all connections that are at rest. Returns how many there were.
-async fn compact(node: &Arc<Node>, suspended: &mut mpsc::Receiver<Suspended>, stage: &Stage) -> usize {
+async fn compact(shard: &Arc<Shard>, suspended: &mut mpsc::Receiver<Suspended>, stage: &Stage) -> usize {
     let mut moved = 0;
-    for batch in node.registry.all().chunks(BATCH_LEN) {
-        if node.drain.is_draining() {
+    for batch in shard.node.registry.all_of(shard.worker).chunks(BATCH_LEN) {
+        if shard.node.drain.is_draining() {
             break;
         }
         batch.iter().for_each(|mailbox| mailbox.signal_suspend());
@@ -77,21 +78,21 @@ async fn compact(node: &Arc<Node>, suspended: &mut mpsc::Receiver<Suspended>, st
             }
         }
         moved += gathered.len();
-        resume(node, gathered, stage).await;
+        resume(shard, gathered, stage).await;
     }
     moved
 }
 
 /// Resumes connections, each in its own task.
-async fn resume(node: &Arc<Node>, connections: Vec<Suspended>, stage: &Stage) {
+async fn resume(shard: &Arc<Shard>, connections: Vec<Suspended>, stage: &Stage) {
     let mut old_sessions = Vec::with_capacity(connections.len());
     for (index, mut suspended) in connections.into_iter().enumerate() {
         let session = suspended.session.clone();
         old_sessions.push(mem::replace(&mut suspended.session, session));
-        match Connection::resume(node.clone(), suspended) {
+        match Connection::resume(shard.clone(), suspended) {
             Ok(connection) => {
                 stage.spawn(connection.run());
-                node.metrics.connections_moved.inc();
+                shard.node.metrics.connections_moved.inc();
             }
             Err(error) => tracing::warn!(%error, "connection lost while being moved"),
         }
@@ -120,8 +121,8 @@ mod tests {
         }
         let stage = Stage::new(&Shutdown::new(), "sockets");
         // Connections of which nothing is heard are not waited for.
-        let _silent: Vec<_> = (0..20).filter_map(|_| test.node.registry.enter(100)).collect();
-        assert_eq!(compact(&test.node, &mut test.suspended, &stage).await, peers.len());
+        let _silent: Vec<_> = (0..20).filter_map(|_| test.node.registry.enter(0, 100)).collect();
+        assert_eq!(compact(&test.shard, &mut test.suspended, &stage).await, peers.len());
         assert_eq!(test.node.metrics.connections_moved.get(), peers.len() as u64);
         for peer in &mut peers {
             peer.ping().await;
@@ -149,7 +150,7 @@ mod tests {
             mailbox.signal_drain();
         }
         let stage = Stage::new(&Shutdown::new(), "sockets");
-        stage.spawn(run(test.node.clone(), test.suspended, stage.clone()));
+        stage.spawn(run(test.shard.clone(), test.suspended, stage.clone()));
         let (stopped, ()) = tokio::join!(stage.stop(PATIENCE), async {
             for mut peer in peers {
                 assert!(peer.receive().await.is_close());

@@ -9,7 +9,7 @@ use beckon_ops::{
 };
 use beckon_proto::tls::Tls;
 use beckon_session::{BareHello, InvalidUaid, Settings};
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZero, time::Duration};
 
 /// The default of `max_connections` where the limit of open files is unknown or unlimited.
 const CONNECTIONS_MAX_UNKNOWN: u64 = 1_000_000;
@@ -127,6 +127,10 @@ impl ServerConfig for Config {
 
     fn log(&self) -> &LogSettings {
         &self.log
+    }
+
+    fn threads(&self) -> Option<NonZero<u8>> {
+        self.common.threads
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     mailbox::{Arrival, Signals},
     node::Node,
     registry::Registration,
+    shard::Shard,
     socket::{Incoming, Socket},
     store_steps::{StepUnderWay, perform},
     suspended::Suspended,
@@ -35,7 +36,7 @@ const ROUNDS_MAX: usize = 64;
 /// A connection after its upgrade.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    node: Arc<Node>,
+    shard: Arc<Shard>,
     socket: Socket,
     session: Session,
     registration: Registration,
@@ -68,27 +69,27 @@ struct Held {
 
 impl Connection {
     /// A connection on a socket that was upgraded just now.
-    pub(crate) fn new(node: Arc<Node>, socket: Socket, registration: Registration) -> Self {
-        let presence = Presence { node: node.id, connection: registration.id };
-        let session = Session::new(node.now(), presence);
-        Self::with(node, socket, session, registration)
+    pub(crate) fn new(shard: Arc<Shard>, socket: Socket, registration: Registration) -> Self {
+        let presence = Presence { node: shard.node.id, connection: registration.id };
+        let session = Session::new(shard.now(), presence);
+        Self::with(shard, socket, session, registration)
     }
 
     /// A connection that was suspended. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// The runtime does not take the socket. Then it is closed, and the next notification finds that out.
-    pub(crate) fn resume(node: Arc<Node>, suspended: Suspended) -> io::Result<Self> {
+    pub(crate) fn resume(shard: Arc<Shard>, suspended: Suspended) -> io::Result<Self> {
         let Suspended { tcp, session, registration } = suspended;
-        Ok(Self::with(node, Socket::resume(tcp)?, session, registration))
+        Ok(Self::with(shard, Socket::resume(tcp)?, session, registration))
     }
 
-    fn with(node: Arc<Node>, socket: Socket, session: Session, registration: Registration) -> Self {
-        Self { node, socket, session, registration, step: None, held: None, armed: NEVER }
+    fn with(shard: Arc<Shard>, socket: Socket, session: Session, registration: Registration) -> Self {
+        Self { shard, socket, session, registration, step: None, held: None, armed: NEVER }
     }
 
     /// Runs the connection until the socket has ended and the store knows, or until it has been suspended and sent
-    /// to [`Node::suspended`].
+    /// to [`Shard::suspended`].
     ///
     /// Not an `async fn`: its state machine would have room for the connection twice, once as the argument and once
     /// as what is worked on.
@@ -103,8 +104,8 @@ impl Connection {
             // Dropping its registration closes the mailbox.
             Stop::Ended => *running = None,
             Stop::Suspend => {
-                let node = connection.node.clone();
-                let Ok(permit) = node.suspended.try_reserve() else {
+                let shard = connection.shard.clone();
+                let Ok(permit) = shard.suspended.try_reserve() else {
                     // The queue is full, so the connection goes on. Its wakers are registered already.
                     return Poll::Pending;
                 };
@@ -130,7 +131,7 @@ impl Connection {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Stop> {
-        let now = self.node.now();
+        let now = self.shard.now();
         let mut should_suspend = false;
         for _ in 0..ROUNDS_MAX {
             let progress = self.poll_held(context, now)
@@ -171,7 +172,7 @@ impl Connection {
         let Poll::Ready(result) = Pin::new(step).poll(context) else { return false };
         self.step = None;
         let outcome = result.unwrap_or_else(|error| {
-            self.node.step_failed(&error);
+            self.shard.node.step_failed(&error);
             Outcome::Failed
         });
         self.handle(now, Input::Store(outcome));
@@ -204,7 +205,7 @@ impl Connection {
         if signals.timer {
             self.armed = NEVER;
             if self.socket.end_if_overdue(now) {
-                self.node.metrics.sockets_dropped.inc();
+                self.shard.node.metrics.sockets_dropped.inc();
                 self.disconnected(now);
             }
             self.handle(now, Input::Timer);
@@ -223,7 +224,8 @@ impl Connection {
         if !may_read {
             return false;
         }
-        let Poll::Ready(incoming) = self.socket.poll_next(context, now, self.node.message_len_max) else {
+        let Poll::Ready(incoming) = self.socket.poll_next(context, now, self.shard.node.message_len_max)
+        else {
             return false;
         };
         match incoming {
@@ -258,7 +260,7 @@ impl Connection {
     /// Tells the session what happened, and does what it asks for.
     fn handle(&mut self, now: Moment, input: Input<'_>) {
         let mut effects = Vec::new();
-        with_context(&self.node, now, |context| self.session.handle(context, input, &mut effects));
+        with_context(&self.shard.node, now, |context| self.session.handle(context, input, &mut effects));
         if let Some(held) = &mut self.held {
             held.effects.extend(effects);
         } else if !effects.is_empty() {
@@ -270,25 +272,25 @@ impl Connection {
         while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::Send(text) if self.socket.is_open() => {
-                    self.node.metrics.messages_sent.inc();
+                    self.shard.node.metrics.messages_sent.inc();
                     self.socket.send(text);
                 }
                 Effect::Ping if self.socket.is_open() => self.socket.ping(),
                 Effect::Send(_) | Effect::Ping => {}
                 Effect::Close(code) => {
                     self.registration.mailbox.close();
-                    self.node.metrics.closed(code);
-                    self.socket.close(code, now, self.node.message_len_max);
+                    self.shard.node.metrics.closed(code);
+                    self.socket.close(code, now, self.shard.node.message_len_max);
                 }
-                Effect::Store(step) => self.step = Some(perform(&*self.node.store, step)),
+                Effect::Store(step) => self.step = Some(perform(&*self.shard.store, step)),
                 Effect::Evict(former) => {
-                    if let Some(eviction) = self.node.evict(former) {
+                    if let Some(eviction) = self.shard.node.evict(former) {
                         self.held = Some(Box::new(Held { eviction, until: now + EVICT_TIMEOUT, effects }));
                         return;
                     }
                 }
                 Effect::Subscribed => self.registration.mailbox.subscribe(),
-                Effect::Report(report) => self.node.metrics.client_report(report),
+                Effect::Report(report) => self.shard.node.metrics.client_report(report),
                 Effect::End => self.socket.finish(),
             }
         }
@@ -296,20 +298,19 @@ impl Connection {
 
     /// Arms the timer wheel for the next deadline.
     fn arm(&mut self) {
-        let session = self.session.deadline(&self.node.settings);
+        let session = self.session.deadline(&self.shard.node.settings);
         let held = self.held.as_ref().map(|held| held.until);
         let deadline = [session, self.socket.deadline(), held].into_iter().flatten().min();
         if let Some(at) = deadline.filter(|at| *at < self.armed) {
             self.armed = at;
-            self.node.timers.arm(self.registration.id, at);
+            self.shard.timers.arm(self.registration.id, at);
         }
     }
 }
 
 /// Calls the session with the world as it is now.
 fn with_context<T>(node: &Node, now: Moment, call: impl FnOnce(&SessionContext<'_>) -> T) -> T {
-    // Locked for the call only, which waits for nothing.
-    let broadcasts = node.broadcasts.read();
+    let broadcasts = node.broadcasts.load();
     call(&SessionContext {
         now,
         settings: &node.settings,

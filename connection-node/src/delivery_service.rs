@@ -11,10 +11,16 @@ use beckon_proto::{
 };
 use beckon_types::Presence;
 use futures_util::{
-    future::{BoxFuture, ready},
-    stream::{BoxStream, StreamExt as _, unfold},
+    Stream,
+    future::{self, BoxFuture},
+    stream::{BoxStream, StreamExt as _},
 };
-use std::sync::Arc;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Takes notifications for the connections of a node.
@@ -55,7 +61,7 @@ impl DeliveryService {
 /// In one process, a delivery is a function call.
 impl Deliver for DeliveryService {
     fn deliver(&self, parcel: Parcel) -> BoxFuture<'static, Result<Receipt, Undelivered>> {
-        Box::pin(ready(self.post(parcel).ok_or(Undelivered::NodeGone)))
+        Box::pin(future::ready(self.post(parcel).ok_or(Undelivered::NodeGone)))
     }
 }
 
@@ -68,15 +74,12 @@ impl Delivery for DeliveryService {
         request: Request<Streaming<DeliverRequest>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
         target::check(request.metadata(), self.node.id)?;
-        let answers = unfold((self.clone(), request.into_inner()), |(service, mut requests)| async move {
-            let message = service.stage.run_until_stopping(requests.message()).await?;
-            let answer = match message {
-                Ok(Some(request)) => service.post_all(request).map_err(Status::from),
-                Ok(None) => return None,
-                Err(status) => Err(status),
-            };
-            Some((answer, (service, requests)))
-        });
+        let answers = Answers {
+            service: self.clone(),
+            requests: request.into_inner(),
+            stopping: Box::pin(self.stage.stopping_owned()),
+            is_armed: false,
+        };
         let mut response = Response::new(answers.boxed());
         target::write(response.metadata_mut(), self.node.id);
         Ok(response)
@@ -89,5 +92,34 @@ impl Delivery for DeliveryService {
         }
         self.node.registry.evict(former.connection);
         Ok(Response::new(EvictResponse {}))
+    }
+}
+
+/// The answers on one stream.
+struct Answers {
+    service: DeliveryService,
+    requests: Streaming<DeliverRequest>,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Whether `stopping` wakes the task of this stream.
+    is_armed: bool,
+}
+
+impl Stream for Answers {
+    type Item = Result<DeliverResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // Polling it takes a lock that all streams share. One poll registers the waker, which stays the same.
+        if !self.is_armed || self.service.stage.is_stopping() {
+            self.is_armed = true;
+            if self.stopping.as_mut().poll(context).is_ready() {
+                return Poll::Ready(None);
+            }
+        }
+        let answer = match ready!(self.requests.poll_next_unpin(context)) {
+            Some(Ok(request)) => self.service.post_all(request).map_err(Status::from),
+            Some(Err(status)) => Err(status),
+            None => return Poll::Ready(None),
+        };
+        Poll::Ready(Some(answer))
     }
 }

@@ -4,7 +4,7 @@
 //! hyper serves the requests. Once it has answered one with 101, the TCP connection is taken back and all of hyper's
 //! state is dropped.
 
-use crate::{metrics::Upgrade, node::Node, registry::Registration, socket::Socket};
+use crate::{metrics::Upgrade, registry::Registration, shard::Shard, socket::Socket};
 use beckon_node::admin::{Admin, Audience};
 use bytes::Bytes;
 use http::{
@@ -31,11 +31,11 @@ const HEAD_LEN_MAX: usize = 16 * 1024;
 /// The subprotocol that is selected if the user agent offers it (PROTOCOL.md section 1.4).
 const SUBPROTOCOL: &str = "push-notification";
 
-/// Upgrades TCP connections to WebSockets.
+/// Upgrades the TCP connections of a worker to WebSockets.
 #[derive(Debug)]
 pub(crate) struct Handshake {
-    /// The node.
-    pub(crate) node: Arc<Node>,
+    /// The worker's share of the node.
+    pub(crate) shard: Arc<Shard>,
     /// Answers `/status`, `/health` and `/__lbheartbeat__`.
     pub(crate) admin: Arc<Admin>,
     /// A second path for WebSockets besides `/` (`ws_path`).
@@ -102,7 +102,7 @@ impl Handshake {
         tokio::time::timeout(UPGRADE_TIMEOUT, serving).await.ok()?.ok()?;
         let (on_upgrade, registration) = accepted.lock().take()?;
         let parts = on_upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
-        let socket = Socket::new(parts.io.into_inner(), parts.read_buf, self.node.message_len_max);
+        let socket = Socket::new(parts.io.into_inner(), parts.read_buf, self.shard.node.message_len_max);
         Some((socket, registration))
     }
 
@@ -126,11 +126,11 @@ impl Handshake {
         }
         match self.accept(&mut request, accepted) {
             Ok(response) => {
-                self.node.metrics.upgrade(Upgrade::Accepted);
+                self.shard.node.metrics.upgrade(Upgrade::Accepted);
                 response
             }
             Err(refusal) => {
-                self.node.metrics.upgrade(refusal.label());
+                self.shard.node.metrics.upgrade(refusal.label());
                 refusal.response()
             }
         }
@@ -147,10 +147,12 @@ impl Handshake {
         if !self.allows_origin(request) {
             return Err(Refusal::ForeignOrigin);
         }
-        if self.node.drain.is_closing() {
+        let node = &self.shard.node;
+        if node.drain.is_closing() {
             return Err(Refusal::Draining);
         }
-        let registration = self.node.registry.enter(self.node.limits.connections_max).ok_or(Refusal::Full)?;
+        let registration =
+            node.registry.enter(self.shard.worker, node.limits.connections_max).ok_or(Refusal::Full)?;
         if offers_subprotocol(request) {
             let selected = HeaderValue::from_static(SUBPROTOCOL);
             response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, selected);

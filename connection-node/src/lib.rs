@@ -1,7 +1,7 @@
 //! A connection-node: holds WebSockets.
 //!
 //! * [`config`], `metrics`: this node's settings and measurements, a documented struct each;
-//! * `node`: what all connections share;
+//! * `node`: what all connections share; `shard`: what those of one worker share;
 //! * `listener` accepts, `handshake` upgrades, `socket` frames, `connection` runs one conversation, `store_steps`
 //!   performs what it asks of the store;
 //! * `registry` finds a connection's `mailbox` by its id, `timers` wakes connections, `pace` signals many of them
@@ -10,7 +10,8 @@
 //! * `draining` closes sockets so that their clients go elsewhere;
 //! * `presence` keeps this node in the directory, `peers` reaches the other nodes;
 //! * `broadcasts` keeps the broadcasts current, and is where operators set them;
-//! * `delivery_service` takes notifications from the endpoint tier.
+//! * `node_listener` hands the connections of other nodes to the workers that they ask for, where `delivery_service` takes
+//!   notifications from the endpoint tier.
 //!
 //! [`ConnectionNode`] is a node of a cluster; [`Server`] is the part of it that a standalone server shares.
 
@@ -26,11 +27,13 @@ mod listener;
 mod mailbox;
 mod metrics;
 mod node;
+mod node_listener;
 mod pace;
 mod peers;
 mod presence;
 mod registry;
 mod server;
+mod shard;
 mod socket;
 mod store_steps;
 mod suspended;
@@ -44,7 +47,9 @@ pub use presence::Announcement;
 pub use server::{Membership, Server};
 
 use beckon_node::assembly::{Assembled, Assembly};
-use beckon_ops::{exit::Failure, listener::BindError, program::Build, shutdown::Shutdown, supervisor};
+use beckon_ops::{
+    exit::Failure, listener::BindError, program::Build, shutdown::Shutdown, supervisor, workers::Workers,
+};
 use beckon_store::Store;
 use config::Config;
 use std::sync::Arc;
@@ -83,12 +88,12 @@ impl Listeners {
 ///
 /// # Errors
 /// The store or a port is not available, or a setting cannot be used.
-pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
+pub async fn serve(config: Config, shutdown: Shutdown, workers: Workers) -> Result<(), Failure> {
     let opened = beckon_node::store::open(&config.cluster.store, None, &config.common, &shutdown);
     let Some(store) = opened.await? else { return Ok(()) };
     // Only now, so that until then load balancers are refused instead of kept waiting.
     let listeners = Listeners::bind(&config)?;
-    let node = ConnectionNode::start(&config, listeners, store, shutdown).await?;
+    let node = ConnectionNode::start(&config, listeners, store, shutdown, workers).await?;
     supervisor::ready();
     node.run().await;
     Ok(())
@@ -112,8 +117,9 @@ impl ConnectionNode {
         listeners: Listeners,
         store: Arc<dyn Store>,
         shutdown: Shutdown,
+        workers: Workers,
     ) -> Result<Self, Failure> {
-        let mut assembly = Assembly::new(BUILD, store, shutdown.clone(), config.common.drain_delay);
+        let mut assembly = Assembly::new(BUILD, store, shutdown.clone(), workers, config.common.drain_delay);
         let limits = config.sockets.limits(beckon_ops::process::open_files_max());
         let membership = membership(config, &listeners.grpc)?;
         let starting = Server::start(&config.sockets, &config.common, limits, membership, &mut assembly);
@@ -128,6 +134,7 @@ impl ConnectionNode {
             ws.listen = %config.sockets.ws_listen,
             grpc.listen = %config.node.grpc_listen,
             admin.listen = %config.node.admin_listen,
+            workers = server.workers(),
             connections.max = server.node().limits.connections_max,
             "serving WebSockets"
         );

@@ -2,27 +2,28 @@
 
 use crate::registry::Registry as Connections;
 use beckon_node::step_failures::StepFailureCounter;
+use beckon_ops::metrics::{Counter, Counters};
 use beckon_proto::delivery::Receipt;
 use beckon_session::{ClientReport, CloseCode};
 use beckon_types::Notification;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _, LabelValueEncoder},
-    metrics::{counter::Counter, family::Family, gauge::ConstGauge},
+    metrics::{family::Family, gauge::ConstGauge},
     registry::Registry,
 };
 use std::{fmt, sync::Arc};
 
 /// The metrics of a connection-node, except the number of open sockets, which is read from the registry at each
 /// scrape ([`Open`]).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Metrics {
     /// Upgrade requests by outcome.
     pub(crate) upgrades: Family<UpgradeLabels, Counter>,
     /// Text messages queued to sockets.
     pub(crate) messages_sent: Counter,
     /// Notifications from endpoint-nodes, by kind and receipt.
-    parcels: Family<ParcelLabels, Counter>,
+    parcels: Counters<ParcelLabels>,
     /// Sockets closed by this node, by close code.
     closes: Family<CloseLabels, Counter>,
     /// Sockets dropped because the peer did not drain its socket or answer a Close frame in time.
@@ -32,22 +33,29 @@ pub(crate) struct Metrics {
     /// Store steps that failed, by cause.
     pub(crate) steps_failed: StepFailureCounter,
     /// What Web Push user agents reported about messages and channels.
-    client_reports: Family<ReportLabels, Counter>,
+    client_reports: Counters<ReportLabels>,
     /// Changes of the broadcasts that this node has seen.
     pub(crate) broadcast_changes: Counter,
     /// Connections moved in memory, so that the memory of those that left is given back.
     pub(crate) connections_moved: Counter,
 }
 
-/// The metric `connections`: the sockets that are open now.
+/// The metrics `connections` and `worker_connections`: the sockets that are open now, on the node and on each worker.
 #[derive(Debug)]
 pub(crate) struct Open(pub(crate) Arc<Connections>);
 
 impl Collector for Open {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let open = ConstGauge::new(i64::try_from(self.0.open()).unwrap_or(i64::MAX));
+        let gauge = |open: u64| ConstGauge::new(i64::try_from(open).unwrap_or(i64::MAX));
         let help = "WebSockets that are open now";
-        open.encode(encoder.encode_descriptor("connections", help, None, open.metric_type())?)
+        let open = gauge(self.0.open());
+        open.encode(encoder.encode_descriptor("connections", help, None, open.metric_type())?)?;
+        let help = "WebSockets that are open now on each worker thread";
+        let mut family = encoder.encode_descriptor("worker_connections", help, None, open.metric_type())?;
+        for worker in 0..self.0.workers() {
+            gauge(self.0.open_of(worker)).encode(family.encode_family(&[("worker", worker)])?)?;
+        }
+        Ok(())
     }
 }
 
@@ -165,6 +173,27 @@ struct CloseLabels {
     code: u16,
 }
 
+impl Default for Metrics {
+    fn default() -> Self {
+        let kinds = [Kind::Update, Kind::Message, Kind::Missed];
+        let receipts = [Receipt::Delivered, Receipt::NotHere, Receipt::Busy].map(ReceiptLabel);
+        let parcels =
+            kinds.into_iter().flat_map(|kind| receipts.map(|receipt| ParcelLabels { kind, receipt }));
+        Self {
+            upgrades: Family::default(),
+            messages_sent: Counter::default(),
+            parcels: Counters::new(parcels),
+            closes: Family::default(),
+            sockets_dropped: Counter::default(),
+            evictions: Counter::default(),
+            steps_failed: StepFailureCounter::default(),
+            client_reports: Counters::new([ReportLabels { report: ReportLabel(ClientReport::Delivered) }]),
+            broadcast_changes: Counter::default(),
+            connections_moved: Counter::default(),
+        }
+    }
+}
+
 impl Metrics {
     /// Metrics that the registry exports.
     pub(crate) fn new(registry: &mut Registry) -> Self {
@@ -183,11 +212,7 @@ impl Metrics {
         } = &metrics;
         registry.register("upgrades", "Upgrade requests by outcome", upgrades.clone());
         registry.register("messages_sent", "Text messages queued to sockets", messages_sent.clone());
-        registry.register(
-            "parcels",
-            "Notifications from endpoint-nodes by kind and receipt",
-            parcels.clone(),
-        );
+        parcels.register(registry, "parcels", "Notifications from endpoint-nodes by kind and receipt");
         registry.register("closes", "Sockets closed by this node, by close code", closes.clone());
         registry.register(
             "sockets_dropped",
@@ -196,10 +221,10 @@ impl Metrics {
         );
         registry.register("evictions", "Older sockets that a newer hello replaced", evictions.clone());
         registry.register("steps_failed", "Store steps that failed, by cause", steps_failed.clone());
-        registry.register(
+        client_reports.register(
+            registry,
             "client_reports",
             "What Web Push clients reported about messages and channels",
-            client_reports.clone(),
         );
         registry.register(
             "broadcast_changes",
@@ -221,12 +246,12 @@ impl Metrics {
 
     /// Counts a notification.
     pub(crate) fn parcel(&self, kind: Kind, receipt: Receipt) {
-        self.parcels.get_or_create(&ParcelLabels { kind, receipt: ReceiptLabel(receipt) }).inc();
+        self.parcels.inc(&ParcelLabels { kind, receipt: ReceiptLabel(receipt) });
     }
 
     /// Counts what a user agent reported.
     pub(crate) fn client_report(&self, report: ClientReport) {
-        self.client_reports.get_or_create(&ReportLabels { report: ReportLabel(report) }).inc();
+        self.client_reports.inc(&ReportLabels { report: ReportLabel(report) });
     }
 
     /// Counts a socket that this node closes.

@@ -4,17 +4,15 @@ use crate::{
     metrics::{Metrics, Open},
     peers::Peers,
     registry::Registry,
-    suspended::Suspended,
-    timers::Timers,
 };
+use arc_swap::ArcSwap;
 use beckon_node::{assembly::Assembly, drain::Drain, step_failures::StepFailures};
 use beckon_ops::clock::Clock;
 use beckon_session::{Admission, Settings};
 use beckon_store::{Store, StoreError};
 use beckon_types::{Broadcasts, Moment, NodeId, Presence};
-use parking_lot::RwLock;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 /// A connection-node.
 #[derive(Debug)]
@@ -31,12 +29,10 @@ pub(crate) struct Node {
     pub(crate) message_len_max: usize,
     /// The node's monotonic time.
     pub(crate) clock: Clock,
-    /// The store.
+    /// The store, for what the node does once. Connections have that of their [`Shard`](crate::shard::Shard).
     pub(crate) store: Arc<dyn Store>,
     /// The connections.
     pub(crate) registry: Arc<Registry>,
-    /// When to wake the connections.
-    pub(crate) timers: Timers,
     /// The other nodes.
     pub(crate) peers: Arc<Peers>,
     /// What is measured.
@@ -44,9 +40,7 @@ pub(crate) struct Node {
     /// Bounds what is logged of failed store steps.
     pub(crate) step_failures: StepFailures,
     /// The broadcasts, as last read from the store ([`crate::broadcasts`]).
-    pub(crate) broadcasts: RwLock<Arc<Broadcasts>>,
-    /// Takes the connections that are suspended ([`crate::compaction`]).
-    pub(crate) suspended: mpsc::Sender<Suspended>,
+    pub(crate) broadcasts: ArcSwap<Broadcasts>,
     /// The drain of this node.
     pub(crate) drain: Drain,
 }
@@ -63,19 +57,17 @@ pub struct Limits {
 }
 
 impl Node {
-    /// A node without connections, which no other node knows yet. `suspended` takes the connections that are
-    /// suspended.
+    /// A node without connections, which no other node knows yet.
     pub(crate) fn new(
         name: String,
         settings: Settings,
         message_len_max: usize,
         limits: Limits,
         peers: Peers,
-        suspended: mpsc::Sender<Suspended>,
         assembly: &mut Assembly,
     ) -> Self {
         let (store, clock) = (assembly.store.clone(), assembly.clock);
-        let registry = Arc::new(Registry::new());
+        let registry = Arc::new(Registry::new(assembly.workers.count()));
         let metrics = assembly.metrics();
         metrics.register_collector(Box::new(Open(registry.clone())));
         let metrics = Metrics::new(metrics);
@@ -88,12 +80,10 @@ impl Node {
             clock,
             store,
             registry,
-            timers: Timers::new(Moment(clock.now_ms())),
             peers: Arc::new(peers),
             step_failures: StepFailures::new(metrics.steps_failed.clone()),
             metrics,
-            broadcasts: RwLock::default(),
-            suspended,
+            broadcasts: ArcSwap::default(),
             drain: assembly.drain.clone(),
         }
     }

@@ -136,6 +136,7 @@ pub(crate) async fn announce(node: &Arc<Node>, announcement: &Announcement) -> R
             node: node.id,
             name: node.name.clone(),
             grpc_address: announcement.grpc_address.clone(),
+            workers: node.registry.workers(),
             ws_url: announcement.ws_url.clone(),
             room: node.has_room(),
         })

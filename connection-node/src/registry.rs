@@ -1,7 +1,8 @@
 //! The registry: from connection ids to mailboxes, for the connections of this node.
 //!
 //! There is no map from UAIDs. A presence that was read from the store names the connection, so finding it is
-//! indexing into a slab, and a client costs one slot.
+//! indexing into a slab, and a client costs one slot. Each worker has a slab of its own, and the id of a connection says
+//! which.
 
 use crate::mailbox::Mailbox;
 use beckon_proto::delivery::Receipt;
@@ -9,26 +10,36 @@ use beckon_types::{ConnectionId, Moment, Notification};
 use parking_lot::Mutex;
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicU64, Ordering},
 };
 use tokio::sync::oneshot;
 
-/// Number of independently locked shards. A power of two.
-const SHARDS: usize = 32;
+/// The bits of an id that are the index of its slot, above those of its worker.
+const SLOT_BITS: u32 = 24;
+
+/// The most connections of a worker: 16 million.
+const SLOTS_MAX: usize = 1 << SLOT_BITS;
 
 /// The connections of this node.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    shards: [Mutex<Shard>; SHARDS],
-    /// Spreads new connections over the shards.
-    next: AtomicUsize,
+    tables: Box<[Table]>,
+    /// Counted apart, so that the limit is that of the node.
+    open: AtomicU64,
+}
+
+/// The connections of one worker. Hardly any other thread locks it. Aligned, so that two workers share no cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Table {
+    slab: Mutex<Slab>,
     open: AtomicU64,
     peak: AtomicU64,
 }
 
-/// A slab of mailboxes. A shard's lock is never held while a mailbox's is taken.
+/// A slab of mailboxes. Its lock is never held while a mailbox's is taken.
 #[derive(Debug, Default)]
-struct Shard {
+struct Slab {
     slots: Vec<Slot>,
     free: Vec<u32>,
 }
@@ -51,14 +62,15 @@ pub(crate) struct Registration {
 }
 
 impl Registry {
-    /// An empty registry.
-    pub(crate) fn new() -> Self {
-        Self {
-            shards: Default::default(),
-            next: AtomicUsize::new(0),
-            open: AtomicU64::new(0),
-            peak: AtomicU64::new(0),
-        }
+    /// An empty registry of a node with so many workers.
+    pub(crate) fn new(workers: u8) -> Self {
+        let tables = (0..workers.max(1)).map(|_| Table::default()).collect();
+        Self { tables, open: AtomicU64::new(0) }
+    }
+
+    /// How many workers the node has.
+    pub(crate) fn workers(&self) -> u8 {
+        self.tables.len() as u8
     }
 
     /// How many connections there are.
@@ -66,36 +78,35 @@ impl Registry {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// The most connections that there were at once since the start or the last [`Registry::reset_peak`].
-    pub(crate) fn peak(&self) -> u64 {
-        self.peak.load(Ordering::Relaxed)
+    /// How many of them a worker has.
+    pub(crate) fn open_of(&self, worker: u8) -> u64 {
+        self.table(worker).open.load(Ordering::Relaxed)
     }
 
-    /// Counts the peak anew, from the connections that there are now.
-    pub(crate) fn reset_peak(&self) {
-        self.peak.store(self.open(), Ordering::Relaxed);
+    /// The most connections that a worker has had at once since the start or the last [`Registry::reset_peak_of`].
+    pub(crate) fn peak_of(&self, worker: u8) -> u64 {
+        self.table(worker).peak.load(Ordering::Relaxed)
     }
 
-    /// Enters a connection, unless there are `max` already.
-    pub(crate) fn enter(self: &Arc<Self>, max: u64) -> Option<Registration> {
-        let others = self
-            .open
+    /// Counts the peak of a worker anew, from the connections that it has now.
+    pub(crate) fn reset_peak_of(&self, worker: u8) {
+        self.table(worker).peak.store(self.open_of(worker), Ordering::Relaxed);
+    }
+
+    /// Enters a connection of a worker, unless the node has `max` already, or the worker as many as it can have.
+    pub(crate) fn enter(self: &Arc<Self>, worker: u8, max: u64) -> Option<Registration> {
+        self.open
             .try_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < max).then_some(open + 1))
             .ok()?;
-        self.peak.fetch_max(others + 1, Ordering::Relaxed);
-        let shard_index = self.next.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let mailbox = Arc::new(Mailbox::default());
-        let mut shard = self.shards[shard_index].lock();
-        let slot_index = shard.free.pop().unwrap_or_else(|| {
-            shard.slots.push(Slot { generation: 0, mailbox: None });
-            (shard.slots.len() - 1) as u32
-        });
-        let slot = &mut shard.slots[slot_index as usize];
-        slot.mailbox = Some(mailbox.clone());
-        let index = u64::from(slot_index) * SHARDS as u64 + shard_index as u64;
-        let id = ConnectionId(u64::from(slot.generation) << 32 | index);
-        drop(shard);
-        Some(Registration { id, mailbox, registry: self.clone() })
+        let table = self.table(worker);
+        let Some(rest) = table.slab.lock().enter(mailbox.clone()) else {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        };
+        let others = table.open.fetch_add(1, Ordering::Relaxed);
+        table.peak.fetch_max(others + 1, Ordering::Relaxed);
+        Some(Registration { id: ConnectionId::new(worker, rest), mailbox, registry: self.clone() })
     }
 
     /// Posts a notification to a connection's mailbox.
@@ -110,25 +121,51 @@ impl Registry {
 
     /// The mailbox of a connection, if it is here.
     pub(crate) fn mailbox(&self, id: ConnectionId) -> Option<Arc<Mailbox>> {
-        let (shard, slot, generation) = slot_of(id);
-        let shard = self.shards[shard].lock();
-        let slot = shard.slots.get(slot)?;
+        let (slot, generation) = slot_of(id);
+        let slab = self.tables.get(usize::from(id.worker()))?.slab.lock();
+        let slot = slab.slots.get(slot)?;
         if slot.generation == generation { slot.mailbox.clone() } else { None }
     }
 
-    /// The mailboxes of all connections that are here now.
+    /// The mailboxes of all connections that are here now, those of all workers in turn.
     pub(crate) fn all(&self) -> Vec<Arc<Mailbox>> {
+        let mut workers: Vec<_> = (0..self.workers()).map(|worker| self.all_of(worker).into_iter()).collect();
         let mut all = Vec::with_capacity(self.open() as usize);
-        for shard in &self.shards {
-            all.extend(shard.lock().slots.iter().filter_map(|slot| slot.mailbox.clone()));
+        loop {
+            let before = all.len();
+            all.extend(workers.iter_mut().filter_map(Iterator::next));
+            if all.len() == before {
+                return all;
+            }
         }
-        all
+    }
+
+    /// The mailboxes of all connections of a worker.
+    pub(crate) fn all_of(&self, worker: u8) -> Vec<Arc<Mailbox>> {
+        let slab = self.table(worker).slab.lock();
+        slab.slots.iter().filter_map(|slot| slot.mailbox.clone()).collect()
+    }
+
+    fn table(&self, worker: u8) -> &Table {
+        &self.tables[usize::from(worker)]
     }
 }
 
-impl Default for Registry {
-    fn default() -> Self {
-        Self::new()
+impl Slab {
+    /// Puts a mailbox into a slot. Returns what distinguishes the id from all others of the worker; `None` if the slab is
+    /// full.
+    fn enter(&mut self, mailbox: Arc<Mailbox>) -> Option<u64> {
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None if self.slots.len() >= SLOTS_MAX => return None,
+            None => {
+                self.slots.push(Slot { generation: 0, mailbox: None });
+                (self.slots.len() - 1) as u32
+            }
+        };
+        let slot = &mut self.slots[index as usize];
+        slot.mailbox = Some(mailbox);
+        Some(u64::from(slot.generation) << SLOT_BITS | u64::from(index))
     }
 }
 
@@ -137,21 +174,23 @@ impl Drop for Registration {
         // Other tasks may hold the mailbox for a moment longer.
         self.mailbox.close();
         self.mailbox.release_evictors();
-        let (shard, slot_index, _) = slot_of(self.id);
-        let mut shard = self.registry.shards[shard].lock();
-        let slot = &mut shard.slots[slot_index];
+        let (index, _) = slot_of(self.id);
+        let table = self.registry.table(self.id.worker());
+        let mut slab = table.slab.lock();
+        let slot = &mut slab.slots[index];
         slot.mailbox = None;
         slot.generation = slot.generation.wrapping_add(1);
-        shard.free.push(slot_index as u32);
-        drop(shard);
+        slab.free.push(index as u32);
+        drop(slab);
+        table.open.fetch_sub(1, Ordering::Relaxed);
         self.registry.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Shard, slot and generation of a connection id.
-fn slot_of(id: ConnectionId) -> (usize, usize, u32) {
-    let index = id.0 as u32 as usize;
-    (index % SHARDS, index / SHARDS, (id.0 >> 32) as u32)
+/// Slot and generation of a connection id.
+fn slot_of(id: ConnectionId) -> (usize, u32) {
+    let rest = id.rest();
+    (rest as usize % SLOTS_MAX, (rest >> SLOT_BITS) as u32)
 }
 
 #[cfg(test)]
@@ -161,12 +200,12 @@ mod tests {
 
     #[test]
     fn no_connection_id_is_used_twice() {
-        let registry = Arc::new(Registry::new());
+        let registry = Arc::new(Registry::new(2));
         let mut seen = HashSet::new();
         for _ in 0..3 {
-            let all: Vec<_> = (0..100).filter_map(|_| registry.enter(100)).collect();
+            let all: Vec<_> = (0..100).filter_map(|_| registry.enter(1, 100)).collect();
             assert_eq!(all.len(), 100);
-            assert!(registry.enter(100).is_none(), "the maximum is reached");
+            assert!(registry.enter(1, 100).is_none(), "the maximum is reached");
             assert!(all.iter().all(|entered| seen.insert(entered.id)));
             assert_eq!(registry.open(), 100);
         }
@@ -175,24 +214,44 @@ mod tests {
 
     #[test]
     fn a_connection_that_has_left_is_not_here() {
-        let registry = Arc::new(Registry::new());
-        let entered = registry.enter(1).unwrap();
+        let registry = Arc::new(Registry::new(2));
+        let entered = registry.enter(0, 1).unwrap();
         let id = entered.id;
         assert_eq!(registry.post(id, Moment(7), Notification::Missed), Receipt::Delivered);
         drop(entered);
         assert_eq!(registry.post(id, Moment(7), Notification::Missed), Receipt::NotHere);
         assert!(registry.evict(id).is_none());
-        let _next = registry.enter(1).unwrap();
+        let _next = registry.enter(0, 1).unwrap();
         assert_eq!(registry.post(id, Moment(7), Notification::Missed), Receipt::NotHere);
         assert_eq!(registry.post(ConnectionId(u64::MAX), Moment(7), Notification::Missed), Receipt::NotHere);
     }
 
     #[test]
-    fn all_connections_are_listed_once() {
-        let registry = Arc::new(Registry::new());
-        let mut entered: Vec<_> = (0..77).filter_map(|_| registry.enter(100)).collect();
-        assert_eq!(registry.all().len(), 77);
+    fn all_connections_are_listed_once_and_the_workers_take_turns() {
+        let registry = Arc::new(Registry::new(2));
+        let mut entered: Vec<_> = (0..77).filter_map(|n| registry.enter(u8::from(n < 70), 100)).collect();
+        let all = registry.all();
+        assert_eq!(all.len(), 77);
+        let worker = |mailbox: &Arc<Mailbox>| {
+            entered
+                .iter()
+                .find(|entered| Arc::ptr_eq(&entered.mailbox, mailbox))
+                .map(|entered| entered.id.worker())
+        };
+        assert_eq!([0, 1, 2, 3, 76].map(|index| worker(&all[index])), [0, 1, 0, 1, 1].map(Some));
         entered.truncate(40);
-        assert_eq!(registry.all().len(), 40);
+        assert_eq!((registry.all().len(), registry.open()), (40, 40));
+        assert_eq!((registry.open_of(0), registry.open_of(1)), (0, 40));
+    }
+
+    #[test]
+    fn the_peak_is_that_of_each_worker() {
+        let registry = Arc::new(Registry::new(2));
+        let (first, second) = (registry.enter(0, 10), registry.enter(0, 10));
+        drop(second);
+        assert_eq!((registry.peak_of(0), registry.peak_of(1)), (2, 0));
+        registry.reset_peak_of(0);
+        assert_eq!(registry.peak_of(0), 1);
+        drop(first);
     }
 }

@@ -9,26 +9,33 @@ use crate::{
     handshake::{Handshake, Origin},
     listener,
     node::{Limits, Node},
+    node_listener,
     peers::Peers,
     presence::{self, Announcement},
+    shard::Shard,
 };
 use beckon_node::{
     admin::{Admin, StorageCheck, Vitals},
     assembly::Assembly,
     config::CommonSettings,
 };
-use beckon_ops::{exit::Failure, stage::Stage};
+use beckon_ops::{
+    exit::Failure,
+    stage::Stage,
+    workers::{Worker, Workers},
+};
 use beckon_proto::{
     auth::{ClusterSecret, RequireSecret},
     push_v1::delivery_server::DeliveryServer,
     tls::Tls,
     transport,
 };
+use beckon_store::Store;
 use bytes::Bytes;
 use http::Response;
 use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::mpsc};
-use tonic::{service::interceptor::InterceptedService, transport::server::TcpIncoming};
+use tonic::service::interceptor::InterceptedService;
 use warp::{Filter, Rejection};
 
 /// Time for the last sockets to close after they were signalled, and for their last steps.
@@ -58,6 +65,9 @@ pub struct Membership {
 #[derive(Debug)]
 pub struct Server {
     node: Arc<Node>,
+    /// The threads that hold the sockets, and the share of each, in their order.
+    workers: Workers,
+    shards: Vec<Arc<Shard>>,
     membership: Membership,
     /// Everything that serves sockets, and the sockets.
     stage: Stage,
@@ -77,14 +87,12 @@ impl Server {
     ) -> Self {
         let stage = Stage::new(&assembly.shutdown, "sockets");
         let Membership { name, announcement, secret, tls } = &membership;
-        let (suspended_sender, suspended) = mpsc::channel(compaction::BATCH_LEN);
         let node = Arc::new(Node::new(
             name.clone(),
             settings.session(common),
             settings.message_len_max(),
             limits,
             Peers::new(assembly.store.clone(), secret.clone(), tls.clone(), stage.clone()),
-            suspended_sender,
             assembly,
         ));
         let announced = presence::announce(&node, announcement).await;
@@ -95,13 +103,17 @@ impl Server {
         }
         let lease = presence::keep_lease(node.clone(), announcement.clone(), first, stage.clone());
         stage.spawn_vital("lease", lease);
-        let timed = node.clone();
-        stage.spawn_endless("timers", async move { timed.timers.run(&timed.clock, &timed.registry).await });
         stage.spawn_endless("broadcasts", broadcasts::keep_current(node.clone()));
         stage.spawn_endless("drain", draining::close_sockets(node.clone()));
-        stage.spawn_vital("compaction", compaction::run(node.clone(), suspended, stage.clone()));
+        let workers = assembly.workers.clone();
+        let shards = workers
+            .iter()
+            .zip(&assembly.stores)
+            .map(|(worker, store)| start_shard(&node, worker, store, &stage));
         Self {
+            shards: shards.collect(),
             node,
+            workers,
             membership,
             stage,
             ws_path: settings.ws_path.clone(),
@@ -112,6 +124,11 @@ impl Server {
     /// What this node's connections share.
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// How many threads hold the sockets.
+    pub(crate) fn workers(&self) -> u8 {
+        self.workers.count()
     }
 
     /// The state of this node.
@@ -146,27 +163,22 @@ impl Server {
             .max_encoding_message_size(transport::MESSAGE_LEN_MAX);
         let service = InterceptedService::new(service, RequireSecret(secret.clone()));
         let server = transport::server(tls.as_ref()).map_err(Failure::usage)?;
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let stage = self.stage.clone();
-        self.stage.spawn_vital("listener for nodes", async move {
-            let serving = server.serve_with_incoming_shutdown(service, incoming, stage.stopping());
-            if let Err(error) = serving.await {
-                let error = transport::chain(&error);
-                tracing::error!(error, "the listener for other nodes has failed");
-            }
-        });
+        node_listener::serve(listener, &self.workers, &server, &service, &self.stage);
         Ok(())
     }
 
     /// Accepts clients on this listener from now on. `admin` answers the health paths there.
     pub fn accept(&self, listener: TcpListener, admin: Arc<Admin>) {
-        let handshake = Handshake {
-            node: self.node.clone(),
-            admin,
-            ws_path: self.ws_path.clone(),
-            allowed_origins: self.allowed_origins.clone(),
+        let handshake = |shard: &Arc<Shard>| {
+            Arc::new(Handshake {
+                shard: shard.clone(),
+                admin: admin.clone(),
+                ws_path: self.ws_path.clone(),
+                allowed_origins: self.allowed_origins.clone(),
+            })
         };
-        let accepting = listener::accept(listener, Arc::new(handshake), self.stage.clone());
+        let handshakes = self.shards.iter().map(handshake).collect();
+        let accepting = listener::accept(listener, self.workers.clone(), handshakes, self.stage.clone());
         self.stage.spawn_vital("listener for sockets", accepting);
     }
 
@@ -189,6 +201,19 @@ impl Server {
     pub async fn stop(self) {
         self.stage.stop(STOP_TIME).await;
     }
+}
+
+/// Starts what the sockets of a worker need, on that worker.
+fn start_shard(node: &Arc<Node>, worker: &Worker, store: &Arc<dyn Store>, stage: &Stage) -> Arc<Shard> {
+    let (sender, suspended) = mpsc::channel(compaction::BATCH_LEN);
+    let shard = Arc::new(Shard::new(node.clone(), worker.index(), store.clone(), sender));
+    let timed = shard.clone();
+    let _entered = worker.enter();
+    stage.spawn_endless("timers", async move {
+        timed.timers.run(&timed.node.clock, &timed.node.registry).await;
+    });
+    stage.spawn_vital("compaction", compaction::run(shard.clone(), suspended, stage.clone()));
+    shard
 }
 
 impl Vitals for Node {

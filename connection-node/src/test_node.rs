@@ -1,11 +1,11 @@
 //! A node without tasks of its own, and peers of its connections over real sockets: tests decide what runs when.
 
 use crate::{
-    BUILD, config::SocketSettings, connection::Connection, node::Node, peers::Peers, socket::Socket,
-    suspended::Suspended,
+    BUILD, config::SocketSettings, connection::Connection, node::Node, peers::Peers, shard::Shard,
+    socket::Socket, suspended::Suspended,
 };
 use beckon_node::{assembly::Assembly, config::CommonSettings, store::Embedded};
-use beckon_ops::{config::Source, shutdown::Shutdown, stage::Stage};
+use beckon_ops::{config::Source, shutdown::Shutdown, stage::Stage, workers::Workers};
 use beckon_store::EMBEDDED;
 use beckon_types::{KeyRing, TOKEN_KEY_LEN};
 use bytes::Bytes;
@@ -24,6 +24,7 @@ use tokio_tungstenite::{
 
 pub(crate) struct TestNode {
     pub(crate) node: Arc<Node>,
+    pub(crate) shard: Arc<Shard>,
     pub(crate) suspended: mpsc::Receiver<Suspended>,
     /// The tasks of the connections that run. They are stopped when this is dropped.
     pub(crate) running: JoinSet<()>,
@@ -55,19 +56,20 @@ impl TestNode {
             settings.message_len_max(),
             settings.limits(None),
             peers,
-            suspended_sender,
-            &mut Assembly::new(BUILD, store, shutdown, common.drain_delay),
+            &mut Assembly::new(BUILD, store.clone(), shutdown, Workers::current(), common.drain_delay),
         );
-        Self { node: Arc::new(node), suspended, running: JoinSet::new(), _data: data }
+        let node = Arc::new(node);
+        let shard = Arc::new(Shard::new(node.clone(), 0, store, suspended_sender));
+        Self { node, shard, suspended, running: JoinSet::new(), _data: data }
     }
 
     /// A connection that does not run yet, and its peer.
     pub(crate) async fn connection(&self) -> (Connection, Peer) {
         let (server, client) = tcp_pair().await;
         let peer = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
-        let registration = self.node.registry.enter(self.node.limits.connections_max).unwrap();
+        let registration = self.node.registry.enter(0, self.node.limits.connections_max).unwrap();
         let socket = Socket::new(server, Bytes::new(), self.node.message_len_max);
-        (Connection::new(self.node.clone(), socket, registration), Peer(peer))
+        (Connection::new(self.shard.clone(), socket, registration), Peer(peer))
     }
 
     /// The peer of a connection that runs.
@@ -79,7 +81,7 @@ impl TestNode {
 
     /// Runs a connection that was suspended.
     pub(crate) fn resume(&mut self, suspended: Suspended) {
-        let connection = Connection::resume(self.node.clone(), suspended).unwrap();
+        let connection = Connection::resume(self.shard.clone(), suspended).unwrap();
         self.running.spawn(connection.run());
     }
 }

@@ -10,7 +10,7 @@ use beckon_endpoint_node::{
     connection_nodes::{ConnectionNodes, Settings},
     metrics::Metrics,
 };
-use beckon_ops::{clock::Clock, shutdown::Shutdown, stage::Stage};
+use beckon_ops::{clock::Clock, shutdown::Shutdown, stage::Stage, workers::Workers};
 use beckon_proto::{
     convert::receipt_to_wire,
     delivery::{Deliver as _, Parcel, Receipt},
@@ -92,6 +92,7 @@ impl Bed {
                 node: NODE,
                 name: "bench".to_owned(),
                 grpc_address: listener.local_addr().unwrap().to_string(),
+                workers: 1,
                 ws_url: None,
                 room: true,
             };
@@ -104,7 +105,8 @@ impl Bed {
             let settings = Settings { delivery_timeout: Duration::from_secs(10), secret: None, tls: None };
             let (metrics, clock) = (Metrics::default(), Clock::start());
             let streams = Stage::new(&Shutdown::new(), "streams");
-            (ConnectionNodes::start(Arc::new(store), settings, metrics, clock, streams), server)
+            let (store, workers) = (Arc::new(store), Workers::current());
+            (ConnectionNodes::start(store, settings, metrics, clock, streams, workers), server)
         });
         Self { nodes, _server: server, runtime, _redis: redis }
     }

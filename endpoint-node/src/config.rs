@@ -8,7 +8,7 @@ use beckon_ops::{
     program::ServerConfig,
 };
 use beckon_proto::{tls::Tls, transport::PAYLOAD_LEN_MAX};
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZero, time::Duration};
 
 /// The smallest `wp_max_data`, in bytes (RFC 8030 section 7.2).
 const WP_DATA_LEN_MIN: usize = 4096;
@@ -96,6 +96,10 @@ impl ServerConfig for Config {
 
     fn log(&self) -> &LogSettings {
         &self.log
+    }
+
+    fn threads(&self) -> Option<NonZero<u8>> {
+        self.common.threads
     }
 }
 

@@ -1,8 +1,12 @@
-//! The connection-nodes of a cluster: which of them are alive, and a stream to each.
+//! The connection-nodes of a cluster: which of them are alive, and a stream to each of their workers.
 //!
 //! The directory is read from the store every [`beckon_store::ANNOUNCE_INTERVAL`], and at once when a presence names a
 //! node that is not in it, but not more often than every [`REFRESH_INTERVAL_MIN`]. A node that is still missing after
 //! that counts as offline until the next reading.
+//!
+//! A notification goes on the stream to the worker that has its client, so that on that node no other thread handles it. All
+//! workers of this node share the streams, each of which runs on one of them: their number grows with the workers of the
+//! connection-nodes, and not with those of this node.
 //!
 //! A node that has left the directory is forgotten, unless its stream works: then the store is wrong about it
 //! (it may have been away itself), and its clients can still be reached.
@@ -13,18 +17,19 @@ mod link;
 mod pending;
 
 use crate::metrics::Metrics;
-use beckon_ops::{clock::Clock, stage::Stage};
+use arc_swap::ArcSwap;
+use beckon_ops::{clock::Clock, stage::Stage, workers::Workers};
 use beckon_proto::{
     auth::ClusterSecret,
     delivery::{Deliver, Parcel, Receipt, Undelivered},
     tls::Tls,
 };
 use beckon_store::{ANNOUNCE_INTERVAL, NodeEntry, Store};
-use beckon_types::NodeId;
+use beckon_types::{NodeId, Presence};
 use context::Context;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use link::Link;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use std::{
     collections::{HashMap, HashSet},
     fmt,
@@ -38,6 +43,9 @@ use tokio::{
 
 /// The directory is not read more often than this, however many presences name a node that is not in it.
 pub const REFRESH_INTERVAL_MIN: Duration = Duration::from_millis(200);
+
+/// How often expired parcels are collected: a parcel can outlive its deadline by this much.
+const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many missing nodes are remembered until the next reading; for any other, the directory is read again.
 const ABSENT_MAX: usize = 1024;
@@ -61,8 +69,10 @@ pub struct ConnectionNodes {
 
 struct Shared {
     store: Arc<dyn Store>,
+    workers: Workers,
     context: Arc<Context>,
-    links: RwLock<HashMap<NodeId, Arc<Link>>>,
+    /// The stream to each worker of each node.
+    links: ArcSwap<HashMap<NodeId, Vec<Arc<Link>>>>,
     /// Nodes that a presence named and that were not in the directory when it was last read.
     absent: Mutex<HashSet<NodeId>>,
     /// Asks for the directory to be read.
@@ -86,6 +96,7 @@ impl ConnectionNodes {
         metrics: Metrics,
         clock: Clock,
         stage: Stage,
+        workers: Workers,
     ) -> Self {
         let context = Arc::new(Context {
             delivery_timeout: settings.delivery_timeout,
@@ -97,8 +108,9 @@ impl ConnectionNodes {
         });
         let shared = Arc::new(Shared {
             store,
+            workers,
             context,
-            links: RwLock::default(),
+            links: ArcSwap::default(),
             absent: Mutex::default(),
             refresh: Notify::new(),
             readings: watch::Sender::default(),
@@ -111,14 +123,14 @@ impl ConnectionNodes {
 impl fmt::Debug for ConnectionNodes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectionNodes")
-            .field("nodes", &self.shared.links.read().len())
+            .field("nodes", &self.shared.links.load().len())
             .finish_non_exhaustive()
     }
 }
 
 impl Deliver for ConnectionNodes {
     fn deliver(&self, parcel: Parcel) -> BoxFuture<'static, Result<Receipt, Undelivered>> {
-        match self.shared.link(parcel.to.node) {
+        match self.shared.link(parcel.to) {
             Some(link) => link.deliver(parcel).boxed(),
             None => self.shared.clone().find_and_deliver(parcel).boxed(),
         }
@@ -126,8 +138,11 @@ impl Deliver for ConnectionNodes {
 }
 
 impl Shared {
-    fn link(&self, node: NodeId) -> Option<Arc<Link>> {
-        self.links.read().get(&node).cloned()
+    fn link(&self, to: Presence) -> Option<Arc<Link>> {
+        let links = self.links.load();
+        let workers = links.get(&to.node)?;
+        // A socket of a worker that the directory does not know of is found by any other as well.
+        workers.get(usize::from(to.connection.worker())).or(workers.first()).cloned()
     }
 
     async fn find_and_deliver(self: Arc<Self>, parcel: Parcel) -> Result<Receipt, Undelivered> {
@@ -136,7 +151,7 @@ impl Shared {
             return Err(Undelivered::NodeGone);
         }
         let read = timeout(self.context.delivery_timeout, self.fresh_reading()).await;
-        if let Some(link) = self.link(node) {
+        if let Some(link) = self.link(parcel.to) {
             return link.deliver(parcel).await;
         }
         read.map_err(|_| Undelivered::TimedOut)?;
@@ -157,7 +172,7 @@ impl Shared {
         let _ = readings.wait_for(|readings| readings.ended >= fresh).await;
     }
 
-    /// Reads the directory again and again until this node stops; then closes all links.
+    /// Reads the directory again and again, and gives up on late parcels, until this node stops; then closes all links.
     async fn keep_reading(self: Arc<Self>) {
         let reading = async {
             let mut failing = false;
@@ -167,9 +182,17 @@ impl Shared {
                 let _ = timeout(ANNOUNCE_INTERVAL - REFRESH_INTERVAL_MIN, self.refresh.notified()).await;
             }
         };
-        let _: Option<()> = self.context.stage.run_until_stopping(reading).await;
-        for (_, link) in self.links.write().drain() {
-            link.close();
+        // One timer, however many links there are.
+        let expiring = async {
+            loop {
+                sleep(EXPIRY_INTERVAL).await;
+                self.links.load().values().flatten().for_each(|link| link.expire());
+            }
+        };
+        let work = async { tokio::join!(reading, expiring) };
+        let _: Option<((), ())> = self.context.stage.run_until_stopping(work).await;
+        for links in self.links.swap(Arc::default()).values() {
+            links.iter().for_each(|link| link.close());
         }
     }
 
@@ -192,19 +215,32 @@ impl Shared {
         self.readings.send_modify(|readings| readings.ended = readings.begun);
     }
 
+    /// Starts a link to each worker of a node. Those of one node are spread over the workers of this one.
+    fn start_links(&self, entry: NodeEntry) -> Vec<Arc<Link>> {
+        let first = entry.node.0 as usize;
+        let entry = Arc::new(entry);
+        let start = |worker| {
+            let _entered = self.workers.wrapping(first.wrapping_add(usize::from(worker))).enter();
+            Link::start(entry.clone(), worker, self.context.clone())
+        };
+        (0..entry.workers).map(start).collect()
+    }
+
     fn update(&self, nodes: Vec<NodeEntry>) {
         let listed: HashSet<NodeId> = nodes.iter().map(|entry| entry.node).collect();
-        let mut links = self.links.write();
-        links.retain(|node, link| {
-            let keep = listed.contains(node) || link.is_open();
+        // Only this task changes it.
+        let mut links = HashMap::clone(&self.links.load());
+        links.retain(|node, links| {
+            let keep = listed.contains(node) || links.iter().any(|link| link.is_open());
             if !keep {
-                link.close();
+                links.iter().for_each(|link| link.close());
             }
             keep
         });
         for entry in nodes.into_iter().filter(|entry| !entry.grpc_address.is_empty()) {
-            links.entry(entry.node).or_insert_with(|| Link::start(entry, self.context.clone()));
+            links.entry(entry.node).or_insert_with(|| self.start_links(entry));
         }
         self.context.metrics.nodes.set(i64::try_from(links.len()).unwrap_or(i64::MAX));
+        self.links.store(Arc::new(links));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! What is stored depends on the dialect: of SimplePush the version, of Web Push the message, unless its TTL is 0.
 
-use crate::metrics::{Metrics, seconds};
+use crate::metrics::Metrics;
 use beckon_node::step_failures::StepFailures;
 use beckon_ops::{clock::Clock, stage::Stage};
 use beckon_proto::delivery::{Deliver, Parcel, Receipt};
@@ -65,14 +65,14 @@ impl From<StoreFailed> for MessageRefused {
     }
 }
 
-/// Stores notifications and hands them over.
-#[derive(Debug)]
+/// Stores notifications and hands them over. Clones share everything.
+#[derive(Debug, Clone)]
 pub(crate) struct Dispatcher {
     store: Arc<dyn Store>,
     nodes: Arc<dyn Deliver>,
     metrics: Metrics,
     clock: Clock,
-    failures: StepFailures,
+    failures: Arc<StepFailures>,
     /// Owns the releases under way.
     stage: Stage,
     release_permits: Arc<Semaphore>,
@@ -90,12 +90,17 @@ impl Dispatcher {
         Self {
             store,
             nodes,
-            failures: StepFailures::new(metrics.steps_failed.clone()),
+            failures: Arc::new(StepFailures::new(metrics.steps_failed.clone())),
             metrics,
             clock,
             stage,
             release_permits: Arc::new(Semaphore::new(RELEASES_MAX)),
         }
+    }
+
+    /// A clone for a worker, which has its own links to the store.
+    pub(crate) fn with_store(&self, store: Arc<dyn Store>) -> Self {
+        Self { store, ..self.clone() }
     }
 
     /// Stores a version, then hands it over if its client is connected; `data` goes only to a connected client. The
@@ -110,7 +115,7 @@ impl Dispatcher {
         let began_us = self.clock.now_us();
         let stored = self.store.put_version(put).await;
         let stored_us = self.clock.now_us();
-        self.metrics.store_duration.observe(seconds(began_us, stored_us));
+        self.metrics.store_duration.observe(began_us, stored_us);
         let (sequence, presence) = match self.logged(stored)? {
             PutVersionOutcome::Stored { sequence, presence } => (sequence, presence),
             PutVersionOutcome::Gone => return Err(VersionRefused::Gone),
@@ -128,7 +133,7 @@ impl Dispatcher {
         let began_us = self.clock.now_us();
         let stored = self.store.put_message(put).await;
         let stored_us = self.clock.now_us();
-        self.metrics.store_duration.observe(seconds(began_us, stored_us));
+        self.metrics.store_duration.observe(began_us, stored_us);
         let (sequence, presence) = match self.logged(stored)? {
             PutMessageOutcome::Accepted { sequence, presence } => (sequence, presence),
             PutMessageOutcome::UaidGone => return Err(MessageRefused::UaidGone),
@@ -182,7 +187,7 @@ impl Dispatcher {
             !matches!(&notification, Notification::Message(message) if message.draft.ttl.is_zero());
         let receipt = self.nodes.deliver(Parcel { to: presence, notification }).await;
         self.metrics.count_notification(dialect, Some(receipt));
-        self.metrics.delivery_duration.observe(seconds(stored_us, self.clock.now_us()));
+        self.metrics.delivery_duration.observe(stored_us, self.clock.now_us());
         match receipt {
             Ok(Receipt::Delivered) => Accepted::Delivered,
             Ok(Receipt::NotHere) => {

@@ -29,8 +29,15 @@ use beckon_node::{
     files::fitting,
 };
 use beckon_ops::{
-    clock::Clock, exit::Failure, http::Limits, listener::BindError, program::Build, shutdown::Shutdown,
-    stage::Stage, supervisor,
+    clock::Clock,
+    exit::Failure,
+    http::Limits,
+    listener::BindError,
+    program::Build,
+    shutdown::Shutdown,
+    stage::Stage,
+    supervisor,
+    workers::{Worker, Workers},
 };
 use beckon_proto::delivery::Deliver;
 use beckon_store::Store;
@@ -80,12 +87,12 @@ impl Listeners {
 ///
 /// # Errors
 /// The store or a port is not available, or a setting cannot be used.
-pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
+pub async fn serve(config: Config, shutdown: Shutdown, workers: Workers) -> Result<(), Failure> {
     let opened = beckon_node::store::open(&config.cluster.store, None, &config.common, &shutdown);
     let Some(store) = opened.await? else { return Ok(()) };
     // Only now, so that until then load balancers are refused instead of kept waiting.
     let listeners = Listeners::bind(&config)?;
-    let node = EndpointNode::start(&config, listeners, store, shutdown);
+    let node = EndpointNode::start(&config, listeners, store, shutdown, workers);
     supervisor::ready();
     node.run().await;
     Ok(())
@@ -103,8 +110,15 @@ pub struct EndpointNode {
 
 impl EndpointNode {
     /// Serves on these listeners from now on. Must be called inside a tokio runtime.
-    pub fn start(config: &Config, listeners: Listeners, store: Arc<dyn Store>, shutdown: Shutdown) -> Self {
-        let mut assembly = Assembly::new(BUILD, store.clone(), shutdown.clone(), config.common.drain_delay);
+    pub fn start(
+        config: &Config,
+        listeners: Listeners,
+        store: Arc<dyn Store>,
+        shutdown: Shutdown,
+        workers: Workers,
+    ) -> Self {
+        let delay = config.common.drain_delay;
+        let mut assembly = Assembly::new(BUILD, store.clone(), shutdown.clone(), workers.clone(), delay);
         let (metrics, clock, drain) =
             (Metrics::register(assembly.metrics()), assembly.clock, assembly.drain.clone());
         let (requests, streams) = (Stage::new(&shutdown, "requests"), Stage::new(&shutdown, "streams"));
@@ -112,15 +126,19 @@ impl EndpointNode {
         let connections_max =
             fitting("http_max_connections", connections_max, beckon_ops::process::open_files_max());
         let settings = config.connection_nodes();
-        let nodes = ConnectionNodes::start(store.clone(), settings, metrics.clone(), clock, streams.clone());
+        let stores = assembly.stores.clone();
+        let threads = workers.clone();
+        let nodes =
+            ConnectionNodes::start(store.clone(), settings, metrics.clone(), clock, streams.clone(), threads);
         let assembled = assembly.finish(Arc::new(NodeVitals {
             name: config.cluster.node_name.clone().unwrap_or_else(|| local(&listeners.http)),
             connections_max,
-            store: store.clone(),
+            store,
         }));
         let parts = HandlerParts {
             connections_max,
-            store,
+            workers,
+            stores,
             nodes: Arc::new(nodes),
             keys: config.common.token_keys.clone(),
             url: config.common.endpoint_url.clone(),
@@ -160,8 +178,10 @@ fn local(listener: &TcpListener) -> String {
 pub struct HandlerParts {
     /// Most connections of application servers.
     pub connections_max: u64,
-    /// Where notifications are stored.
-    pub store: Arc<dyn Store>,
+    /// The threads that serve.
+    pub workers: Workers,
+    /// Where notifications are stored, as each worker uses it.
+    pub stores: Vec<Arc<dyn Store>>,
     /// The way to the nodes that have the clients.
     pub nodes: Arc<dyn Deliver>,
     /// Open the tokens of endpoints, and make the ids of messages.
@@ -184,29 +204,35 @@ pub fn serve_endpoints(
     admin: Arc<Admin>,
     stage: &Stage,
 ) {
-    let HandlerParts { connections_max, store, nodes, keys, url, metrics, clock, drain } = parts;
+    let HandlerParts { connections_max, workers, stores, nodes, keys, url, metrics, clock, drain } = parts;
     let limits = Limits {
         connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
         head_timeout: settings.http_head_timeout,
         ..Limits::default()
     };
-    let handler = Arc::new(http::Handler {
-        dispatcher: Dispatcher::new(store, nodes, metrics.clone(), clock, stage.clone()),
-        keys,
-        settings: http::HandlerSettings {
-            sp_max_data: settings.sp_max_data,
-            wp_max_data: settings.wp_max_data,
-            ttl_max: settings.max_ttl,
-            messages_max: settings.msg_limit,
-            body_timeout: settings.http_body_timeout,
-        },
-        vapid: Verifier::new(&url, settings.vapid_cache_size, metrics.clone()),
-        url,
-        metrics,
-        clock,
-    });
-    let service = beckon_ops::http::warp_service(http::filter(handler, admin, drain));
-    let serving = beckon_ops::http::serve(listener, service, limits, stage.clone());
+    let handler_settings = http::HandlerSettings {
+        sp_max_data: settings.sp_max_data,
+        wp_max_data: settings.wp_max_data,
+        ttl_max: settings.max_ttl,
+        messages_max: settings.msg_limit,
+        body_timeout: settings.http_body_timeout,
+    };
+    let vapid = Arc::new(Verifier::new(&url, settings.vapid_cache_size, metrics.clone()));
+    let dispatcher = Dispatcher::new(stores[0].clone(), nodes, metrics.clone(), clock, stage.clone());
+    let service = move |worker: &Worker| {
+        let store = stores[usize::from(worker.index())].clone();
+        let handler = Arc::new(http::Handler {
+            dispatcher: dispatcher.with_store(store),
+            keys: keys.clone(),
+            settings: handler_settings.clone(),
+            vapid: vapid.clone(),
+            url: url.clone(),
+            metrics: metrics.clone(),
+            clock,
+        });
+        beckon_ops::http::warp_service(http::filter(handler, admin.clone(), drain.clone()))
+    };
+    let serving = beckon_ops::http::serve(listener, workers, service, limits, stage.clone());
     stage.spawn_vital("listener for requests", serving);
 }
 

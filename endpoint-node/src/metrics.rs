@@ -1,46 +1,36 @@
 //! What this node measures. The doc comment of a field is its help text.
 
 use beckon_node::step_failures::StepFailureCounter;
+use beckon_ops::metrics::{Counter, Counters, Durations};
 use beckon_proto::delivery::{Receipt, Undelivered};
 use beckon_types::Dialect;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
-    metrics::{
-        counter::Counter,
-        family::Family,
-        gauge::Gauge,
-        histogram::{Histogram, exponential_buckets},
-    },
+    metrics::gauge::Gauge,
     registry::Registry,
 };
 use std::fmt;
 use warp::http::StatusCode;
 
-/// The upper bound of the first bucket of a duration, in seconds; each further one doubles it, up to 3.3 s.
-const FIRST_BUCKET: f64 = 0.000_1;
-
-/// The number of buckets of a duration.
-const BUCKETS: u16 = 16;
-
 /// The measurements of an endpoint-node. Clones are the same measurements.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     /// `endpoint_requests_total["dialect", "status"]`: answered requests for endpoints, by HTTP status.
-    requests: Family<RequestLabels, Counter>,
+    requests: Counters<RequestLabels>,
     /// `endpoint_notifications_total["dialect", "outcome"]`: notifications accepted, by what became of handing them
     /// over.
-    notifications: Family<NotificationLabels, Counter>,
+    notifications: Counters<NotificationLabels>,
     /// `endpoint_messages_dropped_total`: messages with TTL 0 that were not handed over and are therefore lost.
     pub(crate) messages_dropped: Counter,
     /// `endpoint_vapid_total["result"]`: credentials presented by application servers, by result.
-    vapid: Family<VapidLabel, Counter>,
+    vapid: Counters<VapidLabel>,
     /// `endpoint_steps_failed_total["cause"]`: store steps that failed, by cause.
     pub(crate) steps_failed: StepFailureCounter,
     /// `endpoint_store_duration_seconds`: time until the store had taken a notification, or had failed.
-    pub(crate) store_duration: Histogram,
+    pub(crate) store_duration: Durations,
     /// `endpoint_delivery_duration_seconds`: time from storing a notification to the receipt of its client's node, or to
     /// giving up on it.
-    pub(crate) delivery_duration: Histogram,
+    pub(crate) delivery_duration: Durations,
     /// `endpoint_streams_open`: connection-nodes with an open stream.
     pub(crate) streams_open: Gauge,
     /// `endpoint_nodes`: connection-nodes known.
@@ -132,15 +122,15 @@ impl EncodeLabelValue for OutcomeName {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let duration = || Histogram::new(exponential_buckets(FIRST_BUCKET, 2.0, BUCKETS));
+        let results = [VapidResult::Remembered, VapidResult::Verified, VapidResult::Invalid];
         Self {
-            requests: Family::default(),
-            notifications: Family::default(),
+            requests: Counters::new(RequestLabels::of_accepted()),
+            notifications: Counters::new(NotificationLabels::all()),
             messages_dropped: Counter::default(),
-            vapid: Family::default(),
+            vapid: Counters::new(results.map(|result| VapidLabel { result })),
             steps_failed: StepFailureCounter::default(),
-            store_duration: duration(),
-            delivery_duration: duration(),
+            store_duration: Durations::default(),
+            delivery_duration: Durations::default(),
             streams_open: Gauge::default(),
             nodes: Gauge::default(),
             nudges_pending: Gauge::default(),
@@ -150,20 +140,50 @@ impl Default for Metrics {
     }
 }
 
+impl RequestLabels {
+    fn new(dialect: Dialect, status: StatusCode) -> Self {
+        Self { dialect: DialectName(dialect), status: status.as_u16() }
+    }
+
+    /// Those of notifications that are accepted.
+    fn of_accepted() -> [Self; 3] {
+        [
+            Self::new(Dialect::SimplePush, StatusCode::OK),
+            Self::new(Dialect::SimplePush, StatusCode::ACCEPTED),
+            Self::new(Dialect::WebPush, StatusCode::CREATED),
+        ]
+    }
+}
+
+impl NotificationLabels {
+    fn all() -> impl Iterator<Item = Self> {
+        let outcomes = [
+            Some(Ok(Receipt::Delivered)),
+            None,
+            Some(Ok(Receipt::NotHere)),
+            Some(Ok(Receipt::Busy)),
+            Some(Err(Undelivered::NodeGone)),
+            Some(Err(Undelivered::TimedOut)),
+            Some(Err(Undelivered::Broken)),
+            Some(Err(Undelivered::Overloaded)),
+        ];
+        let of = move |dialect| {
+            outcomes.map(|outcome| Self { dialect: DialectName(dialect), outcome: OutcomeName(outcome) })
+        };
+        [Dialect::SimplePush, Dialect::WebPush].into_iter().flat_map(of)
+    }
+}
+
 impl Metrics {
     /// New measurements, registered in `registry` with the prefix `endpoint_`. Pass the sub-registry of `beckon`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix("endpoint");
-        registry.register(
-            "requests",
-            "Answered requests for endpoints, by HTTP status",
-            metrics.requests.clone(),
-        );
-        registry.register(
+        metrics.requests.register(registry, "requests", "Answered requests for endpoints, by HTTP status");
+        metrics.notifications.register(
+            registry,
             "notifications",
             "Notifications accepted, by what came of handing them over",
-            metrics.notifications.clone(),
         );
         registry.register(
             "messages_dropped",
@@ -171,11 +191,7 @@ impl Metrics {
             metrics.messages_dropped.clone(),
         );
         registry.register("steps_failed", "Store steps that failed, by cause", metrics.steps_failed.clone());
-        registry.register(
-            "vapid",
-            "Credentials presented by application servers, by result",
-            metrics.vapid.clone(),
-        );
+        metrics.vapid.register(registry, "vapid", "Credentials presented by application servers, by result");
         registry.register(
             "store_duration_seconds",
             "Time until the store had taken a notification, or had failed",
@@ -212,24 +228,18 @@ impl Metrics {
 
     /// Counts an answer.
     pub(crate) fn count_request(&self, dialect: Dialect, status: StatusCode) {
-        let labels = RequestLabels { dialect: DialectName(dialect), status: status.as_u16() };
-        self.requests.get_or_create(&labels).inc();
+        self.requests.inc(&RequestLabels::new(dialect, status));
     }
 
     /// Counts what became of a notification: the receipt, or why there is none; `None` if the client was not
     /// connected.
     pub(crate) fn count_notification(&self, dialect: Dialect, outcome: Option<Result<Receipt, Undelivered>>) {
         let labels = NotificationLabels { dialect: DialectName(dialect), outcome: OutcomeName(outcome) };
-        self.notifications.get_or_create(&labels).inc();
+        self.notifications.inc(&labels);
     }
 
     /// Counts the result of verifying a credential.
     pub(crate) fn count_vapid(&self, result: VapidResult) {
-        self.vapid.get_or_create(&VapidLabel { result }).inc();
+        self.vapid.inc(&VapidLabel { result });
     }
-}
-
-/// The time between two readings of a clock in microseconds, in seconds.
-pub(crate) fn seconds(from_us: u64, until_us: u64) -> f64 {
-    until_us.saturating_sub(from_us) as f64 / 1e6
 }

@@ -7,7 +7,8 @@
 //! * [`target`]: which node a call is for, and which one answers;
 //! * [`auth`]: the cluster secret, presented and required;
 //! * [`tls`]: mutual TLS between the nodes, when configured;
-//! * [`transport`]: the time limits and sizes that both ends of a connection agree on.
+//! * [`transport`]: the time limits and sizes that both ends of a connection agree on;
+//! * [`worker_line`]: which worker of a node a connection is for.
 //!
 //! After a change to the `.proto` file, run `cargo run -p beckon-proto --example generate` to rewrite [`push_v1`]. A test
 //! fails while the two differ.
@@ -22,3 +23,4 @@ pub mod status;
 pub mod target;
 pub mod tls;
 pub mod transport;
+pub mod worker_line;

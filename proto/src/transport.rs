@@ -1,8 +1,17 @@
 //! Time limits and sizes that both ends of a connection between two nodes agree on.
 
-use crate::tls::{Tls, TlsError};
-use std::{error::Error, time::Duration};
-use tonic::transport::{Endpoint, Server};
+use crate::{
+    tls::{Tls, TlsError},
+    worker_line,
+};
+use hyper_util::rt::TokioIo;
+use std::{error::Error, io, time::Duration};
+use tokio::net::TcpStream;
+use tonic::{
+    codegen::http::{Uri, uri::Authority},
+    transport::{Channel, Endpoint, Server},
+};
+use tower::service_fn;
 
 /// The most parcels in one request. A node may refuse a stream that sends more at once.
 pub const PARCELS_MAX: usize = 256;
@@ -73,6 +82,22 @@ pub fn client(address: &str, tls: Option<&Tls>) -> Result<Endpoint, InvalidTarge
         }
         None => Ok(endpoint),
     }
+}
+
+/// Opens a connection to one of a node's workers, by its index. The caller limits the time.
+///
+/// # Errors
+///
+/// The node cannot be reached.
+pub async fn connect(endpoint: &Endpoint, worker: u8) -> Result<Channel, tonic::transport::Error> {
+    let connector = service_fn(move |uri: Uri| async move {
+        let address = uri.authority().map(Authority::as_str).unwrap_or_default();
+        let mut stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        worker_line::write(&mut stream, worker).await?;
+        Ok::<_, io::Error>(TokioIo::new(stream))
+    });
+    endpoint.connect_with_connector(connector).await
 }
 
 /// A server for the other nodes, with the same limits as [`client`].

@@ -124,7 +124,7 @@ mod tests {
         config::Config,
         serve::{Listeners, Standalone},
     };
-    use beckon_ops::{config::Source, program::ServerConfig as _, shutdown::Shutdown};
+    use beckon_ops::{config::Source, program::ServerConfig as _, shutdown::Shutdown, workers::Workers};
     use beckon_types::{BROADCAST_ID_LEN_MAX, BROADCAST_VERSION_LEN_MAX, BROADCASTS_MAX};
 
     /// A running server lists the most broadcasts of the greatest length, full of characters that JSON escapes.
@@ -155,7 +155,8 @@ mod tests {
         }
         let listeners = Listeners::bind(&config).unwrap();
         let admin = format!("http://{}", listeners.admin.local_addr().unwrap());
-        let starting = Standalone::start(&config, listeners, store, shutdown.clone()).await;
+        let workers = Workers::current();
+        let starting = Standalone::start(&config, listeners, store, shutdown.clone(), workers).await;
         let standalone = starting.map_err(|failure| failure.message).unwrap();
         let talk = async {
             let answer = perform(&admin, &Action::List).await.map_err(|failure| failure.message).unwrap();

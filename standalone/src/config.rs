@@ -16,6 +16,7 @@ use beckon_ops::{
 use beckon_types::KeyRing;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZero,
     path::PathBuf,
 };
 
@@ -111,6 +112,10 @@ impl ServerConfig for Config {
 
     fn log(&self) -> &LogSettings {
         &self.log
+    }
+
+    fn threads(&self) -> Option<NonZero<u8>> {
+        self.common.threads
     }
 }
 

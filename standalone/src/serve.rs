@@ -19,6 +19,7 @@ use beckon_ops::{
     shutdown::Shutdown,
     stage::Stage,
     supervisor,
+    workers::Workers,
 };
 use beckon_store::{EMBEDDED, Store};
 use std::sync::Arc;
@@ -51,7 +52,7 @@ pub(crate) fn start(source: Source) -> Result<(), Failure> {
     ABOUT.serve(source, serve)
 }
 
-async fn serve(mut config: Config, shutdown: Shutdown) -> Result<(), Failure> {
+async fn serve(mut config: Config, shutdown: Shutdown, workers: Workers) -> Result<(), Failure> {
     if !config.keys_given {
         config.common.token_keys = token_keys::read_or_make(&config.process.data_dir)?;
     }
@@ -59,7 +60,7 @@ async fn serve(mut config: Config, shutdown: Shutdown) -> Result<(), Failure> {
     let opened = beckon_node::store::open(&config.process.store, embedded, &config.common, &shutdown);
     let Some(store) = opened.await? else { return Ok(()) };
     let listeners = Listeners::bind(&config)?;
-    let standalone = Standalone::start(&config, listeners, store, shutdown).await?;
+    let standalone = Standalone::start(&config, listeners, store, shutdown, workers).await?;
     introduce(&config)?;
     supervisor::ready();
     standalone.run().await;
@@ -101,9 +102,10 @@ impl Standalone {
         listeners: Listeners,
         store: Arc<dyn Store>,
         shutdown: Shutdown,
+        workers: Workers,
     ) -> Result<Self, Failure> {
         let Config { sockets, http, common, .. } = config;
-        let mut assembly = Assembly::new(BUILD, store.clone(), shutdown.clone(), common.drain_delay);
+        let mut assembly = Assembly::new(BUILD, store, shutdown.clone(), workers.clone(), common.drain_delay);
         let membership = Membership {
             name: "standalone".into(),
             announcement: Announcement { grpc_address: String::new(), ws_url: None },
@@ -114,6 +116,7 @@ impl Standalone {
         let server = Server::start(sockets, common, limits, membership, &mut assembly).await;
         let (metrics, clock, drain) =
             (Metrics::register(assembly.metrics()), assembly.clock, assembly.drain.clone());
+        let stores = assembly.stores.clone();
         let assembled = assembly.finish(Arc::new(StandaloneVitals {
             node: server.vitals(),
             endpoint_connections_max: http_connections_max,
@@ -125,7 +128,8 @@ impl Standalone {
         assembled.serve_admin_with(listeners.admin, paths);
         let parts = HandlerParts {
             connections_max: http_connections_max,
-            store,
+            workers,
+            stores,
             nodes: Arc::new(server.delivery()),
             keys: common.token_keys.clone(),
             url: common.endpoint_url.clone(),

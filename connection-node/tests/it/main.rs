@@ -8,3 +8,4 @@ mod sockets;
 mod stopping;
 mod webpush;
 mod wire;
+mod workers;

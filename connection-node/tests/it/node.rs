@@ -2,25 +2,33 @@
 
 use beckon_connection_node::{ConnectionNode, DeliveryService, Listeners, config::Config};
 use beckon_node::store::Embedded;
-use beckon_ops::{config::Source, exit::Failure, program::ServerConfig as _, shutdown::Shutdown};
+use beckon_ops::{
+    config::Source, exit::Failure, program::ServerConfig as _, shutdown::Shutdown, workers::Threads,
+};
 use beckon_store::Store;
 use beckon_types::{KeyRing, TOKEN_KEY_LEN};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZero, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     task::JoinHandle,
 };
 
+/// The threads of a node: enough for its connections to be on several.
+pub(crate) const WORKERS: u8 = 3;
+
 pub(crate) struct TestNode {
     pub(crate) address: SocketAddr,
     /// The admin listener.
     pub(crate) admin: SocketAddr,
+    /// The listener for other nodes.
+    pub(crate) grpc: SocketAddr,
     pub(crate) delivery: DeliveryService,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) token_keys: KeyRing,
     pub(crate) shutdown: Shutdown,
     running: JoinHandle<()>,
+    _threads: Threads,
     _data: tempfile::TempDir,
 }
 
@@ -59,7 +67,12 @@ impl TestNode {
         let listeners = Listeners::bind(&config).unwrap();
         let address = listeners.sockets.local_addr().unwrap();
         let admin = listeners.admin.local_addr().unwrap();
-        let running = ConnectionNode::start(&config, listeners, store.clone(), shutdown.clone()).await;
+        let grpc = listeners.grpc.local_addr().unwrap();
+        let threads = Threads::start(NonZero::new(WORKERS), &shutdown);
+        let threads = threads.map_err(|failure| failure.message).unwrap();
+        let workers = threads.workers().clone();
+        let running =
+            ConnectionNode::start(&config, listeners, store.clone(), shutdown.clone(), workers).await;
         let running = running.map_err(|failure| failure.message).unwrap();
         let (delivery, token_keys) = (running.server().delivery(), config.common.token_keys);
         #[expect(
@@ -67,7 +80,18 @@ impl TestNode {
             reason = "the handle is kept, and waited for when the node stops"
         )]
         let running = tokio::spawn(running.run());
-        Self { address, admin, delivery, store, token_keys, shutdown, running, _data: data }
+        Self {
+            address,
+            admin,
+            grpc,
+            delivery,
+            store,
+            token_keys,
+            shutdown,
+            running,
+            _threads: threads,
+            _data: data,
+        }
     }
 
     /// Waits until the metric of this name satisfies the condition.

@@ -5,6 +5,7 @@ use crate::{
     wire::{CLOSE, HELLO, PING, PONG, TEXT, UPGRADE, Wire, frame},
 };
 use beckon_proto::delivery::{Deliver as _, Parcel, Receipt, Undelivered};
+use beckon_store::Store;
 use beckon_types::{
     ChannelId, ConnectionId, NodeId, Notification, Presence, PutVersion, PutVersionOutcome, Uaid, Version,
 };
@@ -43,15 +44,23 @@ pub(crate) async fn put(node: &TestNode, number: u64) -> Option<Receipt> {
 }
 
 async fn put_with_data(node: &TestNode, number: u64, data: Option<Arc<str>>) -> Option<Receipt> {
+    let parcel = write(&*node.store, number, data).await?;
+    Some(node.delivery.deliver(parcel).await.unwrap())
+}
+
+/// Writes a version, and returns the parcel for the socket of the client.
+pub(crate) async fn stored(store: &dyn Store, number: u64) -> Parcel {
+    write(store, number, None).await.unwrap()
+}
+
+async fn write(store: &dyn Store, number: u64, data: Option<Arc<str>>) -> Option<Parcel> {
     let version = Version::new(number).unwrap();
     let put = PutVersion { uaid: uaid(), channel: channel(), version };
-    match node.store.put_version(put).await.unwrap() {
-        PutVersionOutcome::Stored { sequence, presence: Some(to) } => {
+    match store.put_version(put).await.unwrap() {
+        PutVersionOutcome::Stored { sequence, presence } => {
             let update = beckon_types::Update { channel: channel(), version, sequence, data };
-            let parcel = Parcel { to, notification: Notification::Update(update) };
-            Some(node.delivery.deliver(parcel).await.unwrap())
+            Some(Parcel { to: presence?, notification: Notification::Update(update) })
         }
-        PutVersionOutcome::Stored { presence: None, .. } => None,
         PutVersionOutcome::Gone => panic!("the channel is registered"),
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     error_body::ErrorBody,
     probe::Probe,
 };
-use beckon_ops::{clock::Clock, http, metrics, program::Build, stage::Stage};
+use beckon_ops::{clock::Clock, http, metrics, program::Build, stage::Stage, workers::Workers};
 use hyper::{
     Method, Response, StatusCode,
     body::Bytes,
@@ -157,7 +157,8 @@ impl Admin {
 
     /// Serves all paths until `stage` is asked to stop.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stage: Stage) {
-        http::serve(listener, http::warp_service(self.filter()), LIMITS, stage).await;
+        let service = http::warp_service(self.filter());
+        http::serve(listener, Workers::current(), |_| service.clone(), LIMITS, stage).await;
     }
 
     /// As [`Admin::serve`], with paths that the node adds. They take precedence, and reject all other paths.
@@ -170,7 +171,8 @@ impl Admin {
             + 'static,
     {
         let all = added.or(self.filter()).unify();
-        http::serve(listener, http::warp_service(all), LIMITS, stage).await;
+        let service = http::warp_service(all);
+        http::serve(listener, Workers::current(), |_| service.clone(), LIMITS, stage).await;
     }
 
     /// The warp filter of the admin listener. It answers every request.

@@ -4,7 +4,7 @@ use crate::{
     admin::{Admin, Vitals},
     drain::Drain,
 };
-use beckon_ops::{clock::Clock, program::Build, shutdown::Shutdown, stage::Stage};
+use beckon_ops::{clock::Clock, program::Build, shutdown::Shutdown, stage::Stage, workers::Workers};
 use beckon_store::Store;
 use hyper::{Response, body::Bytes};
 use prometheus_client::registry::Registry;
@@ -21,8 +21,12 @@ const STORE_CLOSE: Duration = Duration::from_secs(3);
 /// A node that is being put together: what its parts are built on.
 #[derive(Debug)]
 pub struct Assembly {
-    /// The store.
+    /// The store, for what the node does once.
     pub store: Arc<dyn Store>,
+    /// The store as each worker uses it, in the order of the workers.
+    pub stores: Vec<Arc<dyn Store>>,
+    /// The threads that serve.
+    pub workers: Workers,
     /// The node's clock.
     pub clock: Clock,
     /// The end of the program.
@@ -35,10 +39,17 @@ pub struct Assembly {
 
 impl Assembly {
     /// A node without parts. `drain_delay` is the time for which it serves after load balancers were sent away.
-    pub fn new(build: Build, store: Arc<dyn Store>, shutdown: Shutdown, drain_delay: Duration) -> Self {
+    pub fn new(
+        build: Build,
+        store: Arc<dyn Store>,
+        shutdown: Shutdown,
+        workers: Workers,
+        drain_delay: Duration,
+    ) -> Self {
         let metrics = beckon_ops::metrics::registry(build.source, build.version, build.commit);
+        let stores = stores_of_workers(&store, &workers);
         let drain = Drain::new(&shutdown, drain_delay);
-        Self { store, clock: Clock::start(), shutdown, drain, build, metrics }
+        Self { store, stores, workers, clock: Clock::start(), shutdown, drain, build, metrics }
     }
 
     /// Where parts register their metrics: their names begin with `beckon_`.
@@ -57,6 +68,20 @@ impl Assembly {
         let admin = Arc::new(Admin::new(vitals, drain, build, metrics, clock));
         Assembled { admin, store, shutdown, stage }
     }
+}
+
+/// Most workers with links to the store of their own. Further workers share those of the first ones: the links of all nodes
+/// to one primary are so few that its limit of clients (10 000 by default) suffices for large clusters.
+const LINKED_WORKERS_MAX: usize = 3;
+
+/// The store as each worker uses it, in the order of the workers.
+fn stores_of_workers(store: &Arc<dyn Store>, workers: &Workers) -> Vec<Arc<dyn Store>> {
+    let linked: Vec<_> = workers
+        .iter()
+        .take(LINKED_WORKERS_MAX)
+        .map(|worker| store.clone().on_runtime(worker.runtime()))
+        .collect();
+    (0..usize::from(workers.count())).map(|index| linked[index % linked.len()].clone()).collect()
 }
 
 /// A node that was put together: what outlives its parts.

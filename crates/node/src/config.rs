@@ -2,14 +2,17 @@
 
 pub use crate::family::FAMILY;
 
-use beckon_ops::config::{Secret, Source, Value, parsed, parsed_option, positive};
+use beckon_ops::{
+    config::{Secret, Source, Value, in_range, parsed, parsed_option, positive},
+    workers::WORKERS_MAX,
+};
 use beckon_proto::{
     auth::ClusterSecret,
     tls::{Tls, TlsFiles},
 };
 use beckon_store::redis::{Access, KeyPrefix, TlsFiles as RedisTlsFiles, TlsIdentity};
 use beckon_types::{EndpointUrl, KeyRing};
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZero, path::PathBuf, time::Duration};
 
 beckon_ops::settings! {
     /// What every program has, in a cluster and alone.
@@ -40,6 +43,8 @@ beckon_ops::settings! {
         store_key_prefix: KeyPrefix = "" => parsed,
         /// Wait for the store at start instead of exiting with code 69.
         wait_for_store: bool = "false",
+        /// Worker threads, each of which owns a share of the connections, 1 to 255. Empty: one for each core.
+        threads: Option<NonZero<u8>> = "" => parse_threads,
         /// How long a draining node serves after load balancers were sent away; then it closes its sockets, and a
         /// stopping node its listeners. Longer than load balancers take to notice.
         drain_delay: Duration = "5s",
@@ -114,6 +119,13 @@ fn parse_store(text: &str) -> Result<Secret, String> {
         return Err(reason.to_owned());
     }
     Secret::parse(text)
+}
+
+fn parse_threads(text: &str) -> Result<Option<NonZero<u8>>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    in_range(1..=WORKERS_MAX, text).map(NonZero::new)
 }
 
 fn parse_idle(text: &str) -> Result<Duration, String> {

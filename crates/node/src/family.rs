@@ -52,6 +52,7 @@ pub const FAMILY: &[&str] = &[
     "store_tls_cert",
     "store_tls_key",
     "store_user",
+    "threads",
     "token_keys",
     "try_page",
     "uaid_idle",

@@ -2,7 +2,11 @@
 
 mod stall;
 
-use crate::{listener, stage::Stage};
+use crate::{
+    listener,
+    stage::Stage,
+    workers::{Worker, Workers},
+};
 use hyper::{
     Request,
     body::{Body, Incoming},
@@ -70,10 +74,16 @@ where
     TowerToHyperService::new(warp::service(filter))
 }
 
-/// Accepts connections until `stage` is asked to stop. The connections are tasks of the stage: idle ones are closed
-/// then, and the others when the request that has begun is answered. So [`Stage::stop`] bounds the drain.
-pub async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits, stage: Stage)
-where
+/// Accepts connections until `stage` is asked to stop, and spreads them evenly over the workers, each of which serves its
+/// connections with its own `service`. The connections are tasks of the stage: idle ones are closed when it is asked to
+/// stop, and the others when the request that has begun is answered. So [`Stage::stop`] bounds the drain.
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    workers: Workers,
+    service: impl Fn(&Worker) -> S,
+    limits: Limits,
+    stage: Stage,
+) where
     S: Service<Request<Incoming>, Response = hyper::Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -82,6 +92,41 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let permits = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
+    let services: Vec<S> = workers.iter().map(service).collect();
+    // Each connection holds a clone of its worker's, so the count of clones is the worker's load.
+    let loads: Vec<Arc<()>> = workers.iter().map(|_| Arc::default()).collect();
+    loop {
+        let (stream, permit) = tokio::select! {
+            biased;
+            () = stage.stopping() => return,
+            accepted = accept(&listener, &permits) => accepted,
+        };
+        let load = |worker: &Worker| Arc::strong_count(&loads[usize::from(worker.index())]) as u64;
+        let worker = workers.least_loaded(load);
+        let index = usize::from(worker.index());
+        let (service, held, handle) =
+            (services[index].clone(), (loads[index].clone(), permit), stage.clone());
+        let stream = match worker.adopt(stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "HTTP connection lost before it was served");
+                continue;
+            }
+        };
+        let _entered = worker.enter();
+        stage.spawn(async move {
+            let stream = Stall::new(TokioIo::new(stream), limits.write_timeout);
+            let connection = builder(&limits).serve_connection(stream, service);
+            let ended = until_closed(connection, &handle).await;
+            if let Err(error) = ended {
+                tracing::debug!(%error, "HTTP connection ended early");
+            }
+            drop(held);
+        });
+    }
+}
+
+fn builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -89,23 +134,7 @@ where
         .max_buf_size(limits.buffer_bytes_max)
         .max_headers(limits.headers_max)
         .pipeline_flush(limits.pipeline_flush);
-    loop {
-        let (stream, permit) = tokio::select! {
-            biased;
-            () = stage.stopping() => return,
-            accepted = accept(&listener, &permits) => accepted,
-        };
-        let stream = Stall::new(TokioIo::new(stream), limits.write_timeout);
-        let connection = builder.serve_connection(stream, service.clone());
-        let handle = stage.clone();
-        stage.spawn(async move {
-            let ended = until_closed(connection, &handle).await;
-            if let Err(error) = ended {
-                tracing::debug!(%error, "HTTP connection ended early");
-            }
-            drop(permit);
-        });
-    }
+    builder
 }
 
 /// Accepts the next connection, as soon as the limit allows one more. Cancel safe.

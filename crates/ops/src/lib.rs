@@ -12,7 +12,7 @@
 //! * [`http`]: an HTTP/1.1 server with limits, for warp filters and hyper services.
 //! * [`metrics`]: the Prometheus registry, and the metrics of the process.
 //! * [`process`]: limits and usage of this process, read from `/proc`.
-//! * [`program`]: what every `main` does the same way.
+//! * [`program`]: what every `main` does the same way. [`workers`]: the threads that serve.
 
 pub mod clock;
 pub mod config;
@@ -28,3 +28,4 @@ mod pulse;
 pub mod shutdown;
 pub mod stage;
 pub mod supervisor;
+pub mod workers;

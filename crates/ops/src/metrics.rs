@@ -1,6 +1,12 @@
 //! The Prometheus registry. Each node declares its metrics in one documented struct and registers them under
 //! `beckon_`; this module adds the metrics of the process, under the names that Prometheus' own clients use.
 
+mod counters;
+mod striped;
+
+pub use counters::Counters;
+pub use striped::{Counter, Durations, Stripes};
+
 use crate::process;
 use prometheus_client::{
     collector::Collector,

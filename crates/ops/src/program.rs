@@ -7,10 +7,13 @@ use crate::{
     process,
     shutdown::{Shutdown, Signals},
     supervisor,
+    workers::{self, Threads, Workers},
 };
 use serde::Serialize;
-use std::io::{self, Write as _};
-use tokio::runtime::{Builder, Runtime};
+use std::{
+    io::{self, Write as _},
+    num::NonZero,
+};
 
 /// Which build a program is.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -50,6 +53,9 @@ pub trait ServerConfig: Sized {
 
     /// What is logged, and how.
     fn log(&self) -> &LogSettings;
+
+    /// How many worker threads serve. `None`: one for each core.
+    fn threads(&self) -> Option<NonZero<u8>>;
 }
 
 impl About {
@@ -69,15 +75,16 @@ impl About {
     }
 
     /// Does what the caller of a server asks for: answers a request, or reads the settings, starts logging and runs
-    /// the server until SIGTERM or SIGINT. `run` should stop when its [`Shutdown`] is requested; it is dropped
-    /// [`HURRIED_END`](crate::shutdown::HURRIED_END) after a second signal.
+    /// the server until SIGTERM or SIGINT. `run` runs on this thread, and what it starts on the [`Workers`] on theirs. It
+    /// should stop when its [`Shutdown`] is requested; it is dropped [`HURRIED_END`](crate::shutdown::HURRIED_END)
+    /// after a second signal.
     ///
     /// # Errors
     /// The settings are wrong, `run` has failed, or a vital task has.
     pub fn serve<C: ServerConfig>(
         &self,
         source: Source,
-        run: impl AsyncFnOnce(C, Shutdown) -> Result<(), Failure>,
+        run: impl AsyncFnOnce(C, Shutdown, Workers) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         if let Some(request) = source.request() {
             return self.answer(request);
@@ -85,12 +92,13 @@ impl About {
         let config = C::read(source)?;
         logging::init(config.log()).map_err(Failure::software)?;
         process::raise_open_files_max();
-        let runtime = runtime()?;
+        let shutdown = Shutdown::new();
+        let threads = Threads::start(config.threads(), &shutdown)?;
+        let runtime = workers::runtime().map_err(Failure::unavailable)?;
         let result = runtime.block_on(async {
             let signals = Signals::catch().map_err(Failure::unavailable)?;
-            let shutdown = Shutdown::new();
             tokio::select! {
-                result = run(config, shutdown.clone()) => result?,
+                result = run(config, shutdown.clone(), threads.workers().clone()) => result?,
                 () = shutdown.obey(signals) => {}
                 () = supervisor::inform(&shutdown) => {}
             }
@@ -109,9 +117,4 @@ impl About {
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::unavailable)
-}
-
-/// The runtime of a server: a thread for each core.
-fn runtime() -> Result<Runtime, Failure> {
-    Builder::new_multi_thread().enable_all().build().map_err(Failure::unavailable)
 }

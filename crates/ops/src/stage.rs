@@ -12,7 +12,7 @@ use std::{
 };
 use tokio::task::JoinHandle;
 use tokio_util::{
-    sync::{CancellationToken, WaitForCancellationFuture},
+    sync::{CancellationToken, WaitForCancellationFuture, WaitForCancellationFutureOwned},
     task::TaskTracker,
 };
 
@@ -73,6 +73,11 @@ impl Stage {
         self.shared.stopping.cancelled()
     }
 
+    /// As [`Stage::stopping`], for a future or a stream that keeps it.
+    pub fn stopping_owned(&self) -> WaitForCancellationFutureOwned {
+        self.shared.stopping.clone().cancelled_owned()
+    }
+
     /// Runs work until it ends or the stage is asked to stop; `None` if that comes first. The work is dropped then.
     pub async fn run_until_stopping<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         self.shared.stopping.run_until_cancelled(work).await
@@ -124,7 +129,7 @@ impl Stage {
         });
     }
 
-    fn vital(&self, name: &'static str) -> Vital {
+    pub(crate) fn vital(&self, name: &'static str) -> Vital {
         Vital { name, stage: self.clone(), is_over: false }
     }
 
@@ -153,7 +158,7 @@ impl Stage {
 /// Guards something without which the program does not work. Dropped before its stage is asked to stop, also by a
 /// panic, it ends the program with exit code 70.
 #[derive(Debug)]
-struct Vital {
+pub(crate) struct Vital {
     name: &'static str,
     stage: Stage,
     is_over: bool,
@@ -161,7 +166,7 @@ struct Vital {
 
 impl Vital {
     /// What was guarded has ended well.
-    fn release(mut self) {
+    pub(crate) fn release(mut self) {
         self.is_over = true;
     }
 }

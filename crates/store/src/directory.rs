@@ -34,6 +34,8 @@ pub struct NodeEntry {
     pub name: String,
     /// Where it accepts gRPC, `host:port`. Empty in a standalone server.
     pub grpc_address: String,
+    /// How many worker threads it has, each of which takes a stream of notifications for its own sockets. At least 1.
+    pub workers: u8,
     /// The WebSocket URL that leads to this node and no other, if there is one. SimplePush clients can be redirected
     /// there.
     pub ws_url: Option<String>,

@@ -50,7 +50,10 @@ use futures_util::future::BoxFuture;
 use keeper::Keeper;
 use std::{fmt, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 use step::Forsaken;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
 use writer::{Order, QUEUE_LEN_MAX, Writer};
 
 /// How an embedded store is opened.
@@ -259,6 +262,11 @@ impl Store for EmbeddedStore {
 
     fn reach(&self) -> Answer<()> {
         self.check()
+    }
+
+    /// A step is a message to the thread of the database, from whichever thread.
+    fn on_runtime(self: Arc<Self>, _runtime: &Handle) -> Arc<dyn Store> {
+        self
     }
 
     fn close(&self) -> Answer<()> {

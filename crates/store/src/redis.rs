@@ -59,11 +59,15 @@ use beckon_types::{
     Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Sequence, Snapshot,
     TooManyBroadcasts, Uaid,
 };
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use health::Health;
 use links::{Idempotent, Links, Step};
 use script::{SCRIPTS, Script};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::runtime::Handle;
 use topology::Topology;
 
 /// The longest time until expiry, a thousand years: Redis rejects an expiry that overflows.
@@ -84,6 +88,8 @@ struct Shared {
     topology: Arc<Topology>,
     /// Links that are reserved for leases and health, so that the steps of clients cannot delay them.
     vital: Links,
+    /// The links of all of them.
+    links: Mutex<Vec<Arc<Links>>>,
     health: Health,
     step_timeout: Duration,
 }
@@ -105,10 +111,12 @@ pub async fn connect(url: &str, options: RedisOptions) -> Result<RedisStore, Con
     let topology = Arc::new(opening::open(address, &options).await?);
     let step_timeout = options.step_timeout;
     let idle_ms = u64::try_from(options.uaid_idle.as_millis()).unwrap_or(u64::MAX).clamp(1, IDLE_MS_MAX);
+    let links = Arc::new(Links::new(topology.clone(), step_timeout, Handle::current()));
     Ok(RedisStore {
-        links: Arc::new(Links::new(topology.clone(), step_timeout)),
+        links: links.clone(),
         shared: Arc::new(Shared {
-            vital: Links::new(topology.clone(), step_timeout),
+            vital: Links::new(topology.clone(), step_timeout, Handle::current()),
+            links: Mutex::new(vec![links]),
             health: Health::default(),
             topology,
             step_timeout,
@@ -119,15 +127,6 @@ pub async fn connect(url: &str, options: RedisOptions) -> Result<RedisStore, Con
 }
 
 impl RedisStore {
-    /// The same store with its own links, for a thread that runs its own runtime. Links run on the runtime on which they
-    /// are first used. The topology and the links for leases and health are shared.
-    #[must_use]
-    pub fn with_own_links(&self) -> Self {
-        let Shared { topology, step_timeout, .. } = &*self.shared;
-        let links = Arc::new(Links::new(topology.clone(), *step_timeout));
-        Self { links, shared: self.shared.clone(), ..*self }
-    }
-
     /// Calls a script over the links that are reserved for leases and health, and reads its answer.
     fn vital<T: Send + 'static>(
         &self,
@@ -438,10 +437,17 @@ impl Store for RedisStore {
         self.shared.topology.disturbances()
     }
 
+    fn on_runtime(self: Arc<Self>, runtime: &Handle) -> Arc<dyn Store> {
+        let Shared { topology, step_timeout, .. } = &*self.shared;
+        let links = Arc::new(Links::new(topology.clone(), *step_timeout, runtime.clone()));
+        self.shared.links.lock().unwrap_or_else(PoisonError::into_inner).push(links.clone());
+        Arc::new(Self { links, shared: self.shared.clone(), prefix: self.prefix, idle_ms: self.idle_ms })
+    }
+
     fn close(&self) -> Answer<()> {
-        let links = self.links.clone();
+        let links = self.shared.links.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Box::pin(async move {
-            links.close().await;
+            join_all(links.iter().map(|links| links.close())).await;
             Ok(())
         })
     }

@@ -10,7 +10,8 @@ use beckon_types::{
     PutMessageOutcome, PutVersion, PutVersionOutcome, Sequence, Snapshot, TooManyBroadcasts, Uaid,
 };
 use futures_util::future::BoxFuture;
-use std::fmt;
+use std::{fmt, sync::Arc};
+use tokio::runtime::Handle;
 
 /// The future of an outcome. It ends within the time limit of the store, if need be with [`StoreError::Unavailable`].
 pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
@@ -171,6 +172,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Checks that any part of the store can be written to, for readiness: a node that reaches none of it should get no
     /// new clients, and one shard that fails is no reason to send away those of the others.
     fn reach(&self) -> Answer<()>;
+
+    /// The same store, for the steps of a thread with a runtime of its own: the connections that they need belong to that
+    /// runtime, so that a step wakes no other thread. [`Store::close`] of either closes both.
+    fn on_runtime(self: Arc<Self>, runtime: &Handle) -> Arc<dyn Store>;
 
     /// Waits for the steps under way, and releases what the store holds: connections, or the lock of the data
     /// directory. Later steps fail with [`StoreError::Unavailable`].

@@ -20,8 +20,28 @@ impl fmt::Debug for NodeId {
 }
 
 /// One socket of one node. The node never uses it again.
+///
+/// Its lowest byte says which of the node's worker threads owns the socket, so that a notification can be sent to that
+/// thread. The rest is a matter of the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    /// The id of a socket of this worker. `rest`, below 2^56, distinguishes it from all others of the worker.
+    pub const fn new(worker: u8, rest: u64) -> Self {
+        Self(rest << 8 | worker as u64)
+    }
+
+    /// The index of the worker that owns the socket.
+    pub const fn worker(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// What distinguishes it from other sockets of the worker.
+    pub const fn rest(self) -> u64 {
+        self.0 >> 8
+    }
+}
 
 /// Where a user agent is connected. Kept in its record in the store. A socket that ends names itself, so it can only
 /// clear its own presence.

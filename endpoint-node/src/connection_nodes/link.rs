@@ -1,4 +1,4 @@
-//! The stream to one connection-node: opened when the node becomes known, so that no parcel waits for it, opened again
+//! The stream to one worker of a connection-node: opened when the node becomes known, so that no parcel waits for it, opened again
 //! when it breaks, closed when the node is gone.
 
 use super::{
@@ -18,20 +18,14 @@ use beckon_store::NodeEntry;
 use futures_util::Stream;
 use parking_lot::Mutex;
 use std::{
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context as TaskContext, Poll},
     time::Duration,
 };
-use tokio::{
-    sync::oneshot,
-    time::{MissedTickBehavior, interval, timeout},
-};
+use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
-
-/// How often expired parcels are collected: a parcel can outlive its deadline by this much.
-const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Until a stream to a node has worked for the first time, the wait between attempts stops growing after this many
 /// failures: a node may be in the directory a little before it can be reached, and clients come soon.
@@ -43,20 +37,22 @@ const FAILURES_BEFORE_WRONG: u32 = 9;
 /// Time for a node to accept the stream once it is connected.
 const OPEN_TIMEOUT: Duration = transport::CONNECT_TIMEOUT;
 
-/// One connection-node, as this node reaches it.
+/// One worker of a connection-node, as this node reaches it.
 #[derive(Debug)]
 pub(super) struct Link {
-    entry: NodeEntry,
+    entry: Arc<NodeEntry>,
+    /// The index of the worker.
+    worker: u8,
     context: Arc<Context>,
     pending: Mutex<Pending>,
     closed: CancellationToken,
 }
 
 impl Link {
-    /// Starts to open a stream to a node. Must be called inside a tokio runtime; [`Link::close`] ends it.
-    pub(super) fn start(entry: NodeEntry, context: Arc<Context>) -> Arc<Self> {
+    /// Starts to open a stream to a worker of a node. Must be called inside a tokio runtime; [`Link::close`] ends it.
+    pub(super) fn start(entry: Arc<NodeEntry>, worker: u8, context: Arc<Context>) -> Arc<Self> {
         let pending = Mutex::new(Pending::new(entry.node, context.metrics.clone()));
-        let link = Arc::new(Self { entry, context, pending, closed: CancellationToken::new() });
+        let link = Arc::new(Self { entry, worker, context, pending, closed: CancellationToken::new() });
         // A node that leaves ends its link, but a panic would leave its clients without notifications.
         link.context.stage.spawn_finite("link to a node", link.clone().run());
         link
@@ -97,22 +93,19 @@ impl Link {
         }
     }
 
-    /// Keeps a stream to the node until the link is closed or this node stops.
-    async fn run(self: Arc<Self>) {
-        let mut expiry = interval(EXPIRY_INTERVAL);
-        expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut streams = pin!(self.keep_streaming());
+    /// Gives up on parcels whose deadline has passed. To be called now and then.
+    pub(super) fn expire(&self) {
         let mut settled = Vec::new();
-        loop {
-            tokio::select! {
-                () = self.closed.cancelled() => break,
-                () = self.context.stage.stopping() => break,
-                () = &mut streams => break,
-                _ = expiry.tick() => {
-                    self.pending.lock().expire(self.context.now(), &mut settled);
-                    answer(&mut settled);
-                }
-            }
+        self.pending.lock().expire(self.context.now(), &mut settled);
+        answer(&mut settled);
+    }
+
+    /// Keeps a stream to the worker until the link is closed or this node stops.
+    async fn run(self: Arc<Self>) {
+        tokio::select! {
+            () = self.closed.cancelled() => {}
+            () = self.context.stage.stopping() => {}
+            () = self.keep_streaming() => {}
         }
         self.close();
     }
@@ -167,7 +160,7 @@ impl Link {
             .map_err(|error| unreachable(error.to_string()))?;
         let too_slow = |_| unreachable("no answer in time".to_owned());
         // The endpoint limits the time to connect; this limit also covers resolving the host's name.
-        let channel = timeout(transport::CONNECT_TIMEOUT, endpoint.connect())
+        let channel = timeout(transport::CONNECT_TIMEOUT, transport::connect(&endpoint, self.worker))
             .await
             .map_err(too_slow)?
             .map_err(|error| unreachable(transport::chain(&error)))?;

@@ -3,7 +3,7 @@
 use crate::{dispatch::Dispatcher, metrics::Metrics, vapid::Verifier};
 use beckon_ops::clock::Clock;
 use beckon_types::{EndpointUrl, KeyRing};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use warp::http::{HeaderMap, Method, header::CONTENT_LENGTH};
 
 /// What an operator sets.
@@ -21,14 +21,14 @@ pub(crate) struct HandlerSettings {
     pub(crate) body_timeout: Duration,
 }
 
-/// What all requests share.
+/// What the requests on one worker share.
 #[derive(Debug)]
 pub(crate) struct Handler {
     pub(crate) dispatcher: Dispatcher,
     /// Opens the tokens of endpoints, and opens and seals the ids of messages.
     pub(crate) keys: KeyRing,
     pub(crate) settings: HandlerSettings,
-    pub(crate) vapid: Verifier,
+    pub(crate) vapid: Arc<Verifier>,
     /// What endpoints begin with.
     pub(crate) url: EndpointUrl,
     pub(crate) metrics: Metrics,

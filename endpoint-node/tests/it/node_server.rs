@@ -10,14 +10,28 @@ use beckon_proto::{
     },
     target,
     tls::Tls,
-    transport,
+    transport, worker_line,
 };
 use beckon_store::{NodeEntry, Store};
 use beckon_types::NodeId;
-use futures_util::{StreamExt as _, stream::BoxStream};
-use std::{net::SocketAddr, sync::Arc};
-use tokio::{net::TcpListener, runtime::Runtime, sync::watch};
-use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
+use futures_util::{
+    StreamExt as _,
+    stream::{BoxStream, unfold},
+};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Runtime,
+    sync::{mpsc, watch},
+};
+use tonic::{Request, Response, Status, Streaming};
 
 /// What a node does with parcels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +48,8 @@ pub(crate) enum Manner {
 pub(crate) struct NodeServer {
     pub(crate) node: NodeId,
     pub(crate) address: SocketAddr,
+    /// How many workers it says that it has. Each has a server of its own, as in a real node.
+    workers: u8,
     service: Service,
     secret: Option<ClusterSecret>,
     tls: Option<Tls>,
@@ -44,23 +60,33 @@ pub(crate) struct NodeServer {
 struct Service {
     /// The node that answers.
     node: NodeId,
+    worker: u8,
     taken: Arc<watch::Sender<Vec<Parcel>>>,
+    /// Parcels for another worker than the one on whose stream they came.
+    strays: Arc<AtomicUsize>,
     manner: Arc<watch::Sender<Manner>>,
     streams: Arc<watch::Sender<u32>>,
 }
 
 impl NodeServer {
-    /// Starts a node on a free port.
+    /// Starts a node with one worker on a free port.
     pub(crate) fn start(node: u64, secret: Option<&str>, tls: Option<Tls>) -> Self {
+        Self::start_with(node, 1, secret, tls)
+    }
+
+    /// Starts a node with so many workers on a free port.
+    pub(crate) fn start_with(node: u64, workers: u8, secret: Option<&str>, tls: Option<Tls>) -> Self {
         let service = Service {
             node: NodeId(node),
+            worker: 0,
             taken: Arc::default(),
+            strays: Arc::default(),
             manner: Arc::new(watch::Sender::new(Manner::Answer(Receipt::Delivered))),
             streams: Arc::default(),
         };
         let secret = secret.map(|secret| secret.parse().unwrap());
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { node: NodeId(node), address, service, secret, tls, runtime: None };
+        let mut server = Self { node: NodeId(node), address, workers, service, secret, tls, runtime: None };
         server.restart();
         server
     }
@@ -73,12 +99,28 @@ impl NodeServer {
         let listener = std::net::TcpListener::bind(self.address).unwrap();
         listener.set_nonblocking(true).unwrap();
         self.address = listener.local_addr().unwrap();
-        let incoming = TcpIncoming::from(TcpListener::from_std(listener).unwrap());
-        let service =
-            DeliveryServer::with_interceptor(self.service.clone(), RequireSecret(self.secret.clone()));
-        let server = transport::server(self.tls.as_ref()).unwrap().serve_with_incoming(service, incoming);
+        let listener = TcpListener::from_std(listener).unwrap();
+        let mut sockets = Vec::new();
+        for worker in 0..self.workers {
+            let (sender, receiver) = mpsc::channel(8);
+            sockets.push(sender);
+            let incoming = unfold(receiver, |mut receiver| async {
+                Some((Ok::<TcpStream, Infallible>(receiver.recv().await?), receiver))
+            });
+            let service = Service { worker, ..self.service.clone() };
+            let service = DeliveryServer::with_interceptor(service, RequireSecret(self.secret.clone()));
+            let server = transport::server(self.tls.as_ref()).unwrap();
+            drop(runtime.spawn(server.serve_with_incoming(service, incoming)));
+        }
+        drop(runtime.spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                // A test may connect and say nothing.
+                let Ok(worker) = worker_line::read(&mut stream).await else { continue };
+                let _ = sockets[usize::from(worker)].send(stream).await;
+            }
+        }));
         drop(entered);
-        drop(runtime.spawn(server));
         self.runtime = Some(runtime);
     }
 
@@ -103,6 +145,7 @@ impl NodeServer {
             node,
             name: "test".to_owned(),
             grpc_address: self.address.to_string(),
+            workers: self.workers,
             ws_url: None,
             room: true,
         };
@@ -112,6 +155,11 @@ impl NodeServer {
     /// Waits until the parcels it has received are `enough`, and returns them.
     pub(crate) async fn until_taken(&self, enough: impl FnMut(&Vec<Parcel>) -> bool) -> Vec<Parcel> {
         self.service.taken.subscribe().wait_for(enough).await.unwrap().clone()
+    }
+
+    /// Parcels that came on the stream to another worker than that of their connection.
+    pub(crate) fn strays(&self) -> usize {
+        self.service.strays.load(Ordering::Relaxed)
     }
 
     /// How many streams have been opened to it so far.
@@ -137,7 +185,10 @@ impl Service {
             if let Manner::Answer(receipt) = manner {
                 receipts.push(receipt_to_wire(parcel.tag, receipt));
             }
-            let parcel = parcel.try_into()?;
+            let parcel: Parcel = parcel.try_into()?;
+            if parcel.to.connection.worker() != self.worker {
+                self.strays.fetch_add(1, Ordering::Relaxed);
+            }
             self.taken.send_modify(|taken| taken.push(parcel));
         }
         Ok(DeliverResponse { receipts })

@@ -8,7 +8,9 @@ use crate::{
 use beckon_proto::delivery::Receipt;
 use beckon_store::Missed;
 use beckon_testbed::certificates::Certificates;
-use beckon_types::{ChannelId, NodeId, Notification, PutVersion, PutVersionOutcome, Uaid, Version};
+use beckon_types::{
+    ChannelId, ConnectionId, NodeId, Notification, Presence, PutVersion, PutVersionOutcome, Uaid, Version,
+};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -50,6 +52,36 @@ async fn a_stream_is_open_before_the_first_notification() {
     })
     .await;
     assert!(server.until_taken(|_| true).await.is_empty());
+    node.stop().await;
+}
+
+/// With sixteen threads on either side there is a stream for each thread of the connection-node, not for each pair, and the
+/// links to Redis are as many as with four.
+#[tokio::test]
+async fn each_worker_of_a_connection_node_gets_its_parcels_on_the_only_stream_to_it() {
+    const WORKERS: u8 = 16;
+    let node = TestNode::start_on(WORKERS, &[]).await;
+    let server = NodeServer::start_with(13, WORKERS, None, None);
+    server.announce(&node.store).await;
+    let mut paths = Vec::new();
+    for worker in 0..WORKERS {
+        let connection = ConnectionId::new(worker, 1);
+        paths.push(node.register(worker, Presence { node: server.node, connection }).await);
+    }
+    // More connections than workers, so that each worker of this node writes to each stream.
+    let puts = (0..WORKERS).flat_map(|_| &paths).map(|path| node.put(path, "version=1"));
+    let statuses = within(futures_util::future::join_all(puts)).await;
+    assert!(statuses.iter().all(|answer| answer.status == 200), "{statuses:?}");
+    let count = usize::from(WORKERS) * usize::from(WORKERS);
+    let taken = within(server.until_taken(|taken| taken.len() == count)).await;
+    let mut counts = [0; WORKERS as usize];
+    taken.iter().for_each(|parcel| counts[usize::from(parcel.to.connection.worker())] += 1);
+    assert_eq!(counts, [usize::from(WORKERS); WORKERS as usize]);
+    assert_eq!(server.strays(), 0);
+    assert_eq!(server.streams(), u32::from(WORKERS));
+    let clients = node.redis.info("connected_clients");
+    // Three workers, the main thread with leases and health, and the connection that asks.
+    assert!(clients.parse::<u32>().unwrap() <= 6, "{clients}");
     node.stop().await;
 }
 

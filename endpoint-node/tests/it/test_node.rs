@@ -2,14 +2,14 @@
 
 use crate::http_client::{self, Answer};
 use beckon_endpoint_node::{EndpointNode, Listeners, config::Config};
-use beckon_ops::{config::Source, program::ServerConfig as _, shutdown::Shutdown};
+use beckon_ops::{config::Source, program::ServerConfig as _, shutdown::Shutdown, workers::Threads};
 use beckon_store::Store;
 use beckon_testbed::redis::RedisServer;
 use beckon_types::{
     AddChannel, AddChannelOutcome, Backlog, ChannelId, ConnectionId, Dialect, Endpoint, Hello, HelloOutcome,
     KeyHash, KeyId, KeyRing, Listed, Message, NodeId, Presence, Spelling, Uaid,
 };
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, num::NonZero, sync::Arc};
 use tokio::task::JoinHandle;
 
 /// An endpoint-node and what it needs.
@@ -22,6 +22,7 @@ pub(crate) struct TestNode {
     pub(crate) shutdown: Shutdown,
     pub(crate) keys: KeyRing,
     run: JoinHandle<()>,
+    _threads: Threads,
 }
 
 impl TestNode {
@@ -32,6 +33,11 @@ impl TestNode {
 
     /// Starts a node with further settings.
     pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::start_on(2, settings).await
+    }
+
+    /// Starts a node with so many workers and further settings.
+    pub(crate) async fn start_on(workers: u8, settings: &[(&str, &str)]) -> Self {
         let redis = RedisServer::start();
         let limits = beckon_store::redis::RedisOptions::default();
         let store: Arc<dyn Store> =
@@ -50,11 +56,15 @@ impl TestNode {
         let listeners = Listeners::bind(&config).unwrap();
         let (http, admin) = (listeners.http.local_addr().unwrap(), listeners.admin.local_addr().unwrap());
         let shutdown = Shutdown::new();
+        let threads = Threads::start(NonZero::new(workers), &shutdown);
+        let threads = threads.map_err(|failure| failure.message).unwrap();
         let keys = config.common.token_keys.clone();
         #[expect(clippy::disallowed_methods, reason = "the handle is kept, and waited for by `stop`")]
-        let run =
-            tokio::spawn(EndpointNode::start(&config, listeners, store.clone(), shutdown.clone()).run());
-        Self { http, admin, redis, store, shutdown, keys, run }
+        let run = {
+            let (shutdown, workers) = (shutdown.clone(), threads.workers().clone());
+            tokio::spawn(EndpointNode::start(&config, listeners, store.clone(), shutdown, workers).run())
+        };
+        Self { http, admin, redis, store, shutdown, keys, run, _threads: threads }
     }
 
     /// Stops the node and waits for its end.

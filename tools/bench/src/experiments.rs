@@ -17,7 +17,7 @@ pub type Conduct = fn(&Settings, &mut Findings) -> Result<(), Failure>;
 
 /// Every experiment: its name, its purpose and duration, and the function that conducts it.
 pub const EXPERIMENTS: [(&str, &str, Conduct); 7] = [
-    ("smoke", "the figures that each change is compared by, both dialects; 2 minutes", smoke::conduct),
+    ("smoke", "the figures that each change is compared by, both dialects; 3 minutes", smoke::conduct),
     ("memory", "bytes of a client, and what is given back; 5 minutes", memory::conduct),
     ("cost", "CPU of a notification and of a connect, cluster and standalone; 3 minutes", cost::conduct),
     ("latency", "from due to delivered at rising rates; 3 minutes", latency::conduct),

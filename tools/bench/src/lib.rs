@@ -4,6 +4,7 @@
 //! * [`cluster`]: the processes that serve; [`load`]: those that load.
 //! * [`machine`]: what all of it runs on.
 //! * [`experiments`]: what is measured, and how.
+//! * [`unit`]: what costs are compared with.
 //! * [`findings`]: the results, as JSON and as a table; [`chart`]: drawn.
 //!
 //! An experiment is bounded in time, needs nothing but the programs and `redis-server`, and leaves nothing behind
@@ -17,3 +18,4 @@ pub mod findings;
 pub mod load;
 pub mod machine;
 pub mod settings;
+pub mod unit;

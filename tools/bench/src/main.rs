@@ -4,13 +4,14 @@ use beckon_bench::{
     experiments::{Conduct, EXPERIMENTS},
     findings::{Findings, draw_again},
     settings::Settings,
+    unit,
 };
 use beckon_ops::{
     config::{Field, Request, Source, program_arguments},
     exit::{Failure, report},
     program::print,
 };
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 fn main() -> ExitCode {
     report("bench", run())
@@ -20,6 +21,11 @@ fn run() -> Result<(), Failure> {
     beckon_ops::process::raise_open_files_max();
     let arguments = program_arguments();
     let Some((what, rest)) = arguments.split_first() else { return Err(Failure::usage(usage())) };
+    if what == unit::ECHO
+        && let [address_file] = rest
+    {
+        return unit::echo(Path::new(address_file)).map_err(Failure::unavailable);
+    }
     // Not from the environment: an experiment has no settings but those it is started with.
     let source = Source::new(rest, [("", ""); 0]);
     if source.request() == Some(Request::Help) || what == "help" || what == "--help" {

@@ -5,8 +5,9 @@ use beckon_ops::{
     listener,
     shutdown::Shutdown,
     stage::{Stage, Stopped},
+    workers::{Threads, Worker, Workers},
 };
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, num::NonZero, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -48,7 +49,9 @@ fn start(limits: Limits) -> Server {
     fn infallible<F: Filter<Error = Infallible>>(filter: F) -> F {
         filter
     }
-    stage.spawn(http::serve(listener, http::warp_service(infallible(answer)), limits, stage.clone()));
+    let service = http::warp_service(infallible(answer));
+    let workers = Workers::current();
+    stage.spawn(http::serve(listener, workers, move |_| service.clone(), limits, stage.clone()));
     Server { address, stage, asked, nudge }
 }
 
@@ -176,7 +179,8 @@ async fn a_client_that_never_reads_is_cut_off() {
         std::future::ready(body.clone())
     }));
     let limits = Limits { write_timeout: Duration::from_millis(200), ..Limits::default() };
-    stage.spawn(http::serve(listener, service, limits, stage.clone()));
+    let workers = Workers::current();
+    stage.spawn(http::serve(listener, workers, move |_| service.clone(), limits, stage.clone()));
 
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(REQUEST).await.unwrap();
@@ -186,4 +190,48 @@ async fn a_client_that_never_reads_is_cut_off() {
     let mut received = Vec::new();
     let _reset = stream.read_to_end(&mut received).await;
     assert!(received.len() < 64 * 1024 * 1024, "the answer was cut off");
+}
+
+#[tokio::test]
+async fn connections_are_spread_evenly_over_the_workers_and_stay_there() {
+    const WORKERS: u8 = 3;
+    let shutdown = Shutdown::new();
+    let stage = Stage::new(&shutdown, "requests");
+    let listener = listener::bind("http_listen", ([127, 0, 0, 1], 0).into()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let threads = Threads::start(NonZero::new(WORKERS), &shutdown).unwrap();
+    let service = |worker: &Worker| {
+        let index = worker.index();
+        let answer = warp::any().map(move || {
+            let thread = std::thread::current().name().map(str::to_owned);
+            assert_eq!(thread, Some(format!("worker-{index}")));
+            index.to_string()
+        });
+        http::warp_service(answer)
+    };
+    let workers = threads.workers().clone();
+    stage.spawn(http::serve(listener, workers, service, Limits::default(), stage.clone()));
+
+    let mut streams = Vec::new();
+    for _ in 0..WORKERS * 4 {
+        streams.push(TcpStream::connect(address).await.unwrap());
+    }
+    for _ in 0..2 {
+        let mut counts = [0; WORKERS as usize];
+        for (number, stream) in streams.iter_mut().enumerate() {
+            stream.write_all(REQUEST).await.unwrap();
+            let mut answer = String::new();
+            while !answer.contains("\r\n\r\n") || answer.ends_with("\r\n\r\n") {
+                let mut bytes = [0; 512];
+                let length = timeout(PATIENCE, stream.read(&mut bytes)).await.unwrap().unwrap();
+                assert!(length > 0, "{answer}");
+                answer.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
+            }
+            let worker: usize = answer[answer.len() - 1..].parse().unwrap();
+            assert_eq!(worker, number % usize::from(WORKERS), "in turn, and the same as before");
+            counts[worker] += 1;
+        }
+        assert_eq!(counts, [4; WORKERS as usize]);
+    }
+    assert_eq!(stage.stop(PATIENCE).await, Stopped::Complete);
 }

@@ -1,7 +1,8 @@
 //! How a node is written in the directory, version 1.
 //!
 //! ```text
-//! version 0x01 | flags (bit 0 room, bit 1 has a WebSocket URL) | name | gRPC address | WebSocket URL, if any
+//! version 0x01 | flags (bit 0 room, bit 1 has a WebSocket URL) | workers, one byte | name | gRPC address |
+//! WebSocket URL, if any
 //! ```
 //!
 //! The script puts the end of the lease in front of it.
@@ -32,7 +33,7 @@ pub(super) fn field(node: NodeId) -> [u8; 8] {
 pub(super) fn encode(entry: &NodeEntry) -> Vec<u8> {
     let room = if entry.room { ROOM } else { 0 };
     let ws_url = if entry.ws_url.is_some() { WS_URL } else { 0 };
-    let mut out = vec![VERSION, room | ws_url];
+    let mut out = vec![VERSION, room | ws_url, entry.workers];
     for text in [Some(&entry.name), Some(&entry.grpc_address), entry.ws_url.as_ref()].into_iter().flatten() {
         put_text(text, &mut out);
     }
@@ -43,14 +44,17 @@ pub(super) fn encode(entry: &NodeEntry) -> Vec<u8> {
 pub(super) fn decode(field: &[u8], value: &[u8]) -> Result<NodeEntry, Unreadable> {
     let node = field.try_into().map(u64::from_be_bytes).map_err(|_| Unreadable("node is not 8 bytes"))?;
     let mut rest = value;
-    let [version, flags] = take(&mut rest)?;
+    let [version, flags, workers] = take(&mut rest)?;
     if version != VERSION {
         return Err(Unreadable("directory entry of another version"));
+    }
+    if workers == 0 {
+        return Err(Unreadable("directory entry without workers"));
     }
     let name = take_text(&mut rest)?.to_owned();
     let grpc_address = take_text(&mut rest)?.to_owned();
     let ws_url = if flags & WS_URL != 0 { Some(take_text(&mut rest)?.to_owned()) } else { None };
-    Ok(NodeEntry { node: NodeId(node), name, grpc_address, ws_url, room: flags & ROOM != 0 })
+    Ok(NodeEntry { node: NodeId(node), name, grpc_address, workers, ws_url, room: flags & ROOM != 0 })
 }
 
 /// Reads the answer of the script that takes what connections have missed.
@@ -100,8 +104,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_entry_survives(node: u64, name: String, grpc_address: String, ws_url: Option<String>, room: bool) {
-            let entry = NodeEntry { node: NodeId(node), name, grpc_address, ws_url, room };
+        fn an_entry_survives(
+            node: u64,
+            name: String,
+            grpc_address: String,
+            workers in 1_u8..,
+            ws_url: Option<String>,
+            room: bool,
+        ) {
+            let entry = NodeEntry { node: NodeId(node), name, grpc_address, workers, ws_url, room };
             prop_assert_eq!(decode(&field(entry.node), &encode(&entry)), Ok(entry));
         }
 

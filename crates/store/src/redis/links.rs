@@ -21,7 +21,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    runtime::Handle,
+    time::{sleep, timeout},
+};
 use tokio_util::task::TaskTracker;
 
 /// How often one step is sent.
@@ -57,6 +60,8 @@ pub(super) struct Step {
 pub(super) struct Links {
     topology: Arc<Topology>,
     step_timeout: Duration,
+    /// Where the links run.
+    runtime: Handle,
     routes: RwLock<Routes>,
     under_way: TaskTracker,
 }
@@ -72,9 +77,9 @@ struct Routes {
 }
 
 impl Links {
-    /// An empty set.
-    pub(super) fn new(topology: Arc<Topology>, step_timeout: Duration) -> Self {
-        Self { topology, step_timeout, routes: RwLock::default(), under_way: TaskTracker::new() }
+    /// An empty set. The links run on this runtime.
+    pub(super) fn new(topology: Arc<Topology>, step_timeout: Duration, runtime: Handle) -> Self {
+        Self { topology, step_timeout, runtime, routes: RwLock::default(), under_way: TaskTracker::new() }
     }
 
     /// Performs a step within the time limit.
@@ -211,6 +216,7 @@ impl Links {
     }
 
     fn start(&self, primary: Arc<Primary>) -> Arc<Link> {
+        let _entered = self.runtime.enter();
         Arc::new(Link::start(self.topology.clone(), primary, self.step_timeout))
     }
 }

@@ -393,36 +393,30 @@ async fn overload_neither_delays_announcements_nor_wastes_work() {
 }
 
 #[tokio::test]
-async fn own_links_add_one_connection_and_are_closed_alone() {
+async fn a_store_on_another_runtime_has_a_connection_of_its_own_and_closes_with_the_first() {
     let server = RedisServer::start();
-    let store = redis_store(&server.url()).await;
-    let server = Arc::new(server);
-    let asked = server.clone();
-    let connections = move || {
-        let list: String = redis::from_redis_value(asked.command(&["CLIENT", "LIST"])).unwrap();
+    let store: Arc<dyn Store> = Arc::new(redis_store(&server.url()).await);
+    let connections = || {
+        let list: String = redis::from_redis_value(server.command(&["CLIENT", "LIST"])).unwrap();
         // One of them is that of this command.
         list.lines().count() - 1
     };
-    let own = store.with_own_links();
-    let store: Arc<dyn Store> = Arc::new(store);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let own = store.clone().on_runtime(runtime.handle());
     let client = connected(&store, 1).await;
     store.announce(new_node()).await.unwrap();
     assert_eq!(connections(), 2, "one for steps, one for leases and health");
-    let on_another_thread = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let own: Arc<dyn Store> = Arc::new(own);
-            stored(&own, client.uaid, client.channels[0], 5).await;
-            own.announce(new_node()).await.unwrap();
-            let count = connections();
-            own.close().await.unwrap();
-            assert_eq!(own.check().await.unwrap_err().cause(), Cause::Closed);
-            (client, count)
-        })
-    };
-    let (client, count) = tokio::task::spawn_blocking(on_another_thread).await.unwrap();
-    assert_eq!(count, 3);
-    assert_eq!(pending_on(&store, &client, client.channels[0]).await, Some(5));
-    assert_eq!(store.check().await, Ok(()), "only the other links are closed");
-    drop(server);
+    let (uaid, channel, stepping) = (client.uaid, client.channels[0], own.clone());
+    runtime.spawn(async move { stored(&stepping, uaid, channel, 5).await }).await.unwrap();
+    // Also from here its steps go over its own connection.
+    stored(&own, uaid, channel, 6).await;
+    own.announce(new_node()).await.unwrap();
+    assert_eq!(connections(), 3);
+    assert_eq!(pending_on(&store, &client, channel).await, Some(6));
+    own.close().await.unwrap();
+    for store in [&own, &store] {
+        assert_eq!(store.check().await.unwrap_err().cause(), Cause::Closed);
+    }
+    // A runtime may not be dropped inside another one.
+    runtime.shutdown_background();
 }

@@ -20,7 +20,7 @@ pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<()
     let programs = programs(settings)?;
     let shapes = [
         ("cluster", Plan::cluster(1, 1)),
-        ("cluster, 1 thread each", Plan::cluster(1, 1).all("TOKIO_WORKER_THREADS", "1")),
+        ("cluster, 1 thread each", Plan::cluster(1, 1).all("BECKON_THREADS", "1")),
         ("standalone", Plan::standalone().all("BECKON_FSYNC", "true")),
         ("standalone, no fsync", Plan::standalone().all("BECKON_FSYNC", "false")),
     ];

@@ -1,8 +1,14 @@
 //! What several experiments read from a report and put into their findings.
 
-use crate::{findings::Findings, machine, settings::Settings};
+use crate::{
+    findings::Findings,
+    machine,
+    settings::Settings,
+    unit::{self, Arrivals, Unit},
+};
 use beckon_loadgen::{measure::Sample, report::Report};
 use beckon_ops::exit::Failure;
+use std::path::Path;
 
 /// The name under which load generators measure themselves.
 pub(super) const LOADGEN: &str = "loadgen";
@@ -58,4 +64,33 @@ pub(super) fn clients(settings: &Settings, count: u32) -> Result<u32, Failure> {
     let clients = settings.scaled(count);
     machine::need_files(clients)?;
     Ok(clients)
+}
+
+/// Seconds for which the unit is measured, beside each load.
+const UNIT_SECONDS: u32 = 4;
+
+/// Measures the unit for a load.
+pub(super) fn unit(settings: &Settings, arrivals: Arrivals, folder: &Path) -> Result<Unit, Failure> {
+    unit::measure(arrivals, settings.scaled(UNIT_SECONDS), folder)
+}
+
+/// Writes down what a notification costs in units, and its parts.
+pub(super) fn put_units(
+    findings: &mut Findings,
+    column: &str,
+    load: &str,
+    budget: Option<f64>,
+    report: &Report,
+    unit: &Unit,
+) {
+    let units = |cpu_us: Option<f64>| cpu_us.map(|cpu_us| cpu_us / unit.cpu_us);
+    let total = units(cpu_of_notification(report));
+    findings.put(column, &format!("cost of a notification, {load}"), "units", budget, total);
+    for (name, cost) in &report.processes {
+        if name != LOADGEN {
+            let name = format!("  of it {name}, {load}");
+            findings.put(column, &name, "units", None, units(cost.cpu_us_per_notification));
+        }
+    }
+    findings.put(column, &format!("  the unit, {load}"), "us", None, Some(unit.cpu_us));
 }

@@ -63,7 +63,7 @@ pub(crate) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<()
     ));
     let shape = Plan::cluster(nodes as usize, ENDPOINT_NODES)
         // Each of them has a fraction of a processor.
-        .all("TOKIO_WORKER_THREADS", "1");
+        .all("BECKON_THREADS", "1");
     let mut cluster = Cluster::start(&programs, shape);
     let empty = Look::at(&cluster, &[]);
     let mut loaders = (0..nodes)
