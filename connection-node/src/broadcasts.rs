@@ -1,7 +1,7 @@
-//! Broadcasts: what this node knows of them, and telling connections that they have changed.
+//! Broadcasts: the node's copy of them, and how connections notice changes.
 //!
-//! Each node asks the store by itself, so that a broadcast reaches every node without any of them knowing the
-//! others. A session compares what it sent with what the node knows; a connection is only told to look.
+//! Each node reads the store by itself, so a broadcast reaches every node without messages between nodes. When the copy
+//! changes, the subscribed connections are signalled, and each session compares the copy with what it has sent.
 
 mod paths;
 
@@ -13,20 +13,20 @@ use beckon_types::Broadcasts;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
 
-/// How often the store is asked. A change reaches the first sockets within this time and one answer of the store.
-pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the store is read. A change reaches the first sockets within this time plus one read.
+pub(crate) const READ_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Time over which subscribers are told of a change, if they are few enough for [`TELL_RATE_MAX`].
-const TELL_WINDOW: Duration = Duration::from_millis(500);
+/// Time over which the signals of one change are spread, if [`SIGNAL_RATE_MAX`] allows it.
+const SIGNAL_WINDOW: Duration = Duration::from_millis(500);
 
-/// Subscribers that are told of a change in one second at most: so a broadcast to a million sockets takes a minute,
-/// and leaves the node's processors to notifications.
-const TELL_RATE_MAX: u32 = 20_000;
+/// Most subscribers that are signalled per second. So a broadcast to a million sockets takes a minute, and leaves the
+/// node's processors to notifications.
+const SIGNAL_RATE_MAX: u32 = 20_000;
 
-/// Asks the store for the broadcasts; true if they have changed.
+/// Reads the broadcasts from the store. Returns whether they have changed.
 ///
 /// # Errors
-/// The store does not answer in its time. What is known stays.
+/// The store did not answer within its time limit, or the record cannot be read. The copy stays as it is.
 pub(crate) async fn read(node: &Node) -> Result<bool, StoreError> {
     let known = node.broadcasts.load_full();
     let Some(mut found) = node.store.broadcasts(known.revision).await? else { return Ok(false) };
@@ -36,7 +36,7 @@ pub(crate) async fn read(node: &Node) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// The same id and version, in the memory of those that sockets have already.
+/// The same id and version, but sharing the strings that the former copy and the sessions already hold.
 fn shared(known: &Broadcasts, (id, version): (Arc<str>, Arc<str>)) -> (Arc<str>, Arc<str>) {
     match known.values.get_key_value(&id) {
         Some((id, former)) if *former == version => (id.clone(), former.clone()),
@@ -45,16 +45,16 @@ fn shared(known: &Broadcasts, (id, version): (Arc<str>, Arc<str>)) -> (Arc<str>,
     }
 }
 
-/// Keeps the broadcasts current and signals changes to subscribers, without end.
+/// Keeps the copy current and signals changes to subscribers. Never returns.
 pub(crate) async fn keep_current(node: Arc<Node>) {
     let changed = Notify::new();
-    tokio::join!(keep_reading(&node, &changed), keep_telling(&node, &changed));
+    tokio::join!(keep_reading(&node, &changed), keep_signalling(&node, &changed));
 }
 
 async fn keep_reading(node: &Node, changed: &Notify) {
     let mut failing = false;
     loop {
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        tokio::time::sleep(READ_INTERVAL).await;
         match read(node).await {
             Ok(has_changed) => {
                 if std::mem::take(&mut failing) {
@@ -67,20 +67,20 @@ async fn keep_reading(node: &Node, changed: &Notify) {
             Err(error) => {
                 node.step_failed(&error);
                 if !std::mem::replace(&mut failing, true) {
-                    tracing::warn!(%error, "broadcasts cannot be read, going on with the last ones");
+                    tracing::warn!(%error, "broadcasts cannot be read, keeping the last ones");
                 }
             }
         }
     }
 }
 
-/// One round of telling at a time: what changes meanwhile is told in the next, so the rate holds.
-async fn keep_telling(node: &Node, changed: &Notify) {
+/// Signals one change after the other. Changes during a round are combined into the next round, so the rate is kept.
+async fn keep_signalling(node: &Node, changed: &Notify) {
     loop {
         changed.notified().await;
         let mut subscribers = node.registry.all();
         subscribers.retain(|mailbox| mailbox.is_subscribed());
-        let at_full_rate = Duration::from_secs(1) * subscribers.len() as u32 / TELL_RATE_MAX;
-        spread(&node.clock, subscribers, at_full_rate.max(TELL_WINDOW), Mailbox::signal_broadcasts).await;
+        let at_full_rate = Duration::from_secs(1) * subscribers.len() as u32 / SIGNAL_RATE_MAX;
+        spread(&node.clock, subscribers, at_full_rate.max(SIGNAL_WINDOW), Mailbox::signal_broadcasts).await;
     }
 }
