@@ -10,15 +10,15 @@ use anyhow::Result;
 const PROGRAMS: [&str; 5] =
     ["beckon-connection-node", "beckon-endpoint-node", "beckon", "beckon-loadgen", "beckon-bench"];
 
-/// Builds all programs for release and starts an experiment of `tools/bench`, which knows the rest.
+/// Builds all programs as they are published and starts an experiment of `tools/bench`, which knows the rest.
 ///
 /// # Errors
 /// Something does not build, or the experiment fails.
 pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
     packages::install(&[packages::REDIS])?;
     let packages = PROGRAMS.iter().flat_map(|program| ["--package", program]);
-    run(cargo(&["build", "--release", "--bins"]).args(packages))?;
-    run(cargo(&["run", "--release", "--quiet", "--package", "beckon-bench", "--"]).args(arguments))
+    run(cargo(&["build", "--profile", "dist", "--bins"]).args(packages))?;
+    run(cargo(&["run", "--profile", "dist", "--quiet", "--package", "beckon-bench", "--"]).args(arguments))
 }
 
 /// The largest of the experiments.

@@ -47,6 +47,10 @@ pub(crate) struct Built {
     pub(crate) stages: BTreeMap<String, Image>,
 }
 
+/// Build arguments that differ from the defaults of the Dockerfile: README's commands build with this profile, too, and
+/// find it built.
+const BUILD_ARGUMENTS: &[(&str, &str)] = &[("PROFILE", "release")];
+
 /// The search path of Debian's images.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -174,7 +178,9 @@ impl Build<'_> {
                 image.root = self.copy(image, stage.as_deref(), sources, to)?;
             }
             Instruction::Arg { name, value } => {
-                image.arguments.extend(value.iter().map(|value| (name.clone(), value.clone())));
+                let given = BUILD_ARGUMENTS.iter().find(|(argument, _)| argument == name);
+                let value = given.map(|(_, value)| (*value).to_owned()).or_else(|| value.clone());
+                image.arguments.extend(value.map(|value| (name.clone(), value)));
             }
             Instruction::Workdir(path) => {
                 image.workdir.clone_from(path);
