@@ -1,14 +1,14 @@
 //! `cargo deny`: bans, licences, sources and advisories of all dependencies, as deny.toml has them.
 
-use crate::run::{cargo, root, run, target};
-use anyhow::{Result, bail};
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
+use crate::{
+    run::{root, run},
+    tool::{Tool, installed},
 };
+use anyhow::{Result, bail};
+use std::process::Command;
 
-/// The version that is installed.
-const VERSION: &str = "0.20.2";
+/// Without what it needs for registries that are not public.
+const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", default_features: false };
 
 /// If this variable is `required`, advisories have to be checked. Otherwise they are skipped where their database cannot
 /// be reached.
@@ -19,7 +19,7 @@ const ADVISORIES: &str = "BECKON_CI_ADVISORIES";
 /// # Errors
 /// It cannot be installed, a dependency is not allowed, or advisories are required and cannot be checked.
 pub(crate) fn check() -> Result<()> {
-    let program = installed()?;
+    let program = installed(&DENY)?;
     let deny = |arguments: &[&str]| {
         let mut command = Command::new(&program);
         command.args(arguments).current_dir(root());
@@ -34,26 +34,4 @@ pub(crate) fn check() -> Result<()> {
     }
     eprintln!("xtask: ADVISORIES ARE NOT CHECKED: their database cannot be reached from here");
     Ok(())
-}
-
-/// Builds cargo-deny once for each version: in about a minute and a half of processor time, without optimizations and
-/// without what it needs for registries that are not public.
-fn installed() -> Result<PathBuf> {
-    let folder = target().join("tools");
-    let program = folder.join("bin/cargo-deny");
-    if !is_there(&program) {
-        let folder = folder.to_string_lossy();
-        let install =
-            ["install", "cargo-deny", "--version", VERSION, "--locked", "--debug", "--no-default-features"];
-        run(cargo(&install)
-            .args(["--root", &folder, "--target-dir", &format!("{folder}/build")])
-            .env("CARGO_PROFILE_DEV_DEBUG", "0"))?;
-    }
-    Ok(program)
-}
-
-fn is_there(program: &Path) -> bool {
-    let is_of = format!("cargo-deny {VERSION}");
-    let output = Command::new(program).arg("--version").output();
-    output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim() == is_of)
 }

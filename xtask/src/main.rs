@@ -6,10 +6,12 @@ mod browser;
 mod ci;
 mod deny;
 mod deploy;
+mod dist;
 mod faults;
 mod packages;
 mod run;
 mod test;
+mod tool;
 
 use std::process::ExitCode;
 
@@ -20,6 +22,9 @@ usage: cargo xtask <task>
   browser [ARGS]   the tests with Firefox; ARGS go to `node --test`, for example --test-name-pattern=killed
   deploy           builds the image and runs docker-compose.yml and the documents' commands, as root, without an engine
   faults [ARGS]    every fault on every topology of Redis; --topology NAME: one topology; NAME: one fault
+  dist             builds the programs and packs them into target/dist: archive, Debian package, SBOM, checksums
+  sign FOLDER      writes the checksums of everything in a folder, and signs them with BECKON_SIGNING_KEY
+  package          installs, starts, upgrades and removes the Debian package of `dist`, as root, in a Debian of its own
   ci               everything that has to pass before a change is merged
   bench WHAT       measures memory, cost, latency or growth; lists what it can measure if WHAT is missing
   million          one million clients on this machine, or as many as --clients says
@@ -33,6 +38,9 @@ fn main() -> ExitCode {
         ["browser", arguments @ ..] => browser::browser(arguments),
         ["deploy"] => deploy::deploy(),
         ["faults", arguments @ ..] => faults::faults(arguments),
+        ["dist", arguments @ ..] => dist::dist(arguments),
+        ["sign", folder] => dist::sign(folder),
+        ["package", arguments @ ..] => deploy::package(arguments),
         ["ci"] => ci::ci(),
         ["bench", arguments @ ..] => bench::bench(arguments),
         ["million", arguments @ ..] => bench::million(arguments),

@@ -24,9 +24,10 @@ const fn program(seen_by: &'static [&'static [&'static str]], package: &'static 
 
 pub(crate) const REDIS: Needed = program(&[&["redis-server", "--version"]], "redis-server");
 const OPENSSL: Needed = program(&[&["openssl", "version"]], "openssl");
+const GPG: Needed = program(&[&["gpg", "--version"]], "gpg");
 
 /// What the tests in Rust start.
-pub(crate) const FOR_CARGO: &[Needed] = &[REDIS, OPENSSL];
+pub(crate) const FOR_CARGO: &[Needed] = &[REDIS, OPENSSL, GPG];
 
 /// What the tests with a browser start, besides what [`unpacked`] gets.
 pub(crate) const FOR_BROWSER: &[Needed] = &[

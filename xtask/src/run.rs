@@ -54,6 +54,17 @@ pub(crate) fn succeeds(program: &str, arguments: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
+/// Runs a command, wants it to succeed, and returns what it has printed, without the end of the last line.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let line = line_of(command);
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {line}"))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{line} failed: {}\n{errors}", output.status);
+    let text =
+        String::from_utf8(output.stdout).with_context(|| format!("{line} prints what is not UTF-8"))?;
+    Ok(text.trim_end().to_owned())
+}
+
 fn line_of(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")

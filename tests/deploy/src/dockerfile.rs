@@ -36,7 +36,7 @@ pub(crate) enum Instruction {
     Cmd(Vec<String>),
     /// How to see that the program works.
     Healthcheck(Check),
-    /// Ports and the signal that ends the program: nothing to do for them.
+    /// Ports, labels and the signal that ends the program: nothing to do for them.
     Nothing,
 }
 
@@ -122,7 +122,7 @@ fn instruction(parsed: &Parsed<'_>) -> Result<Instruction> {
             }
             Instruction::Healthcheck(own)
         }
-        Parsed::Expose(_) | Parsed::Stopsignal(_) => Instruction::Nothing,
+        Parsed::Expose(_) | Parsed::Label(_) | Parsed::Stopsignal(_) => Instruction::Nothing,
         other => bail!("not supported: {other:?}"),
     })
 }

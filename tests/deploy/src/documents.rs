@@ -31,6 +31,7 @@ const DOCUMENTS: &[(&str, Option<&str>)] =
 
 /// Commands that something else runs, and what.
 const RUN_ELSEWHERE: &[(&str, &str)] = &[
+    ("sudo apt install", "`cargo xtask package` does it"),
     ("docker compose", "the cluster of docker-compose.yml"),
     ("cargo xtask", "CI runs all checks, and this is one of them"),
 ];
@@ -88,7 +89,7 @@ const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Every block in a terminal of its own. What they have started ends with the section.
-fn run_section(folders: &Folders, container: &Container, section: &Section) -> Result<()> {
+pub(crate) fn run_section(folders: &Folders, container: &Container, section: &Section) -> Result<()> {
     let mut actual = Actual::default();
     let mut terminals = Vec::new();
     for (number, block) in section.blocks.iter().enumerate() {

@@ -26,7 +26,7 @@ pub(crate) struct Root {
 }
 
 /// A root file system that is mounted. It stays so until this program ends.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Mounted {
     path: PathBuf,
 }

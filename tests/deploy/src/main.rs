@@ -1,7 +1,9 @@
 //! Does what README.md tells people to do, on a machine without a container engine: builds the image, starts the
-//! cluster of `docker-compose.yml`, and runs the commands of the documents.
+//! cluster of `docker-compose.yml`, runs the commands of the documents, and installs the Debian package.
 //!
 //! ```text
+//!   package    the Debian package, from its installation to its purge
+//!     └─▶ unit       a service, as its unit says
 //!   compose    the services of docker-compose.yml, started and checked as they say
 //!   console    the commands of a document, run one after the other
 //!     └─▶ image      the instructions of the Dockerfile, one layer each
@@ -10,8 +12,9 @@
 //!           └─▶ network    addresses and names that only these programs see
 //! ```
 //!
-//! `cargo xtask deploy` starts this as root. It moves into namespaces of its own for mounts and processes, so nothing of
-//! it outlives it or is seen from outside. What it keeps is below `target/deploy`: layers, which the next run reuses.
+//! `cargo xtask deploy` and `cargo xtask package` start this as root. It moves into namespaces of its own for mounts and
+//! processes, so nothing of it outlives it or is seen from outside. What it keeps is below `target/deploy`: layers, which
+//! the next run reuses.
 #![expect(clippy::print_stderr, reason = "a tool for people at a terminal")]
 
 mod compose;
@@ -24,13 +27,16 @@ mod folders;
 mod image;
 mod layers;
 mod network;
+mod package;
 mod run;
 mod scenario;
+mod unit;
 mod webpush;
 
 use crate::folders::Folders;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::{
+    path::Path,
     process::{Command, ExitCode},
     time::Instant,
 };
@@ -40,8 +46,12 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["webpush", websocket] => webpush::exchange(websocket),
-        ["inside", repository, work] => inside(&folders(repository, work)),
-        [repository, work] => outside(repository, work),
+        ["inside", repository, work] => inside(|| image_and_documents(&folders(repository, work))),
+        ["inside", repository, work, package] => {
+            inside(|| timed("the package", || package::run(&folders(repository, work), Path::new(package))))
+        }
+        ["package", repository, work, package] => outside(&[repository, work, package]),
+        [repository, work] => outside(&[repository, work]),
         _ => {
             Err(anyhow::anyhow!("usage: beckon-deploy-tests REPOSITORY WORK; `cargo xtask deploy` starts it"))
         }
@@ -61,24 +71,29 @@ fn folders(repository: &str, work: &str) -> Folders {
 
 /// Starts this program again in namespaces of its own. When it ends, the kernel ends everything it started and unmounts
 /// everything it mounted.
-fn outside(repository: &str, work: &str) -> Result<()> {
+fn outside(arguments: &[&str]) -> Result<()> {
     let own = std::env::current_exe()?;
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
         .arg(own)
-        .args(["inside", repository, work]);
+        .arg("inside")
+        .args(arguments);
     let status = command.status().context("cannot start unshare of util-linux")?;
     ensure!(status.success(), "failed");
     Ok(())
 }
 
-fn inside(folders: &Folders) -> Result<()> {
+fn inside(check: impl FnOnce() -> Result<()>) -> Result<()> {
     if std::process::id() != 1 {
         bail!("not in a namespace for processes");
     }
     // Names of network namespaces are files below /run; these are not for others to see.
     run::succeed(Command::new("mount").args(["-t", "tmpfs", "tmpfs", "/run"]))?;
+    check()
+}
+
+fn image_and_documents(folders: &Folders) -> Result<()> {
     std::fs::create_dir_all(&folders.work)?;
     let image = timed("the image", || image::build(folders))?;
     timed("the cluster of docker-compose.yml", || scenario::run(folders, &image))?;

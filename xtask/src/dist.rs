@@ -1,0 +1,57 @@
+//! `cargo xtask dist`: what a release consists of, in `target/dist`.
+//!
+//! ```text
+//!   release      version, commit and target
+//!   programs     the three programs, and the libraries that they need from the system
+//!   help         what `--help` prints, as data
+//!     └─▶ manual, completions     made from it
+//!   tree         the files as they are installed
+//!     └─▶ tarball, debian         in an archive
+//!   sbom         which packages went into the programs
+//!   signature    checksums, signed with a key from the environment
+//! ```
+//!
+//! The same commit gives the same archives: their times are the commit's.
+
+mod completions;
+mod debian;
+mod help;
+mod manual;
+mod programs;
+mod release;
+mod sbom;
+mod signature;
+mod tarball;
+mod tree;
+
+use anyhow::Result;
+use release::{Choice, Release, fresh};
+use std::path::Path;
+
+/// Builds the programs and packs them. `arguments` are `--profile NAME` (dist) and `--target TRIPLE` (this machine).
+///
+/// # Errors
+/// An argument is unknown, something does not build, or a program needs a newer system than Debian 12.
+pub(crate) fn dist(arguments: &[&str]) -> Result<()> {
+    let choice = Choice::parse(arguments)?;
+    let release = Release::new(&choice)?;
+    let built = programs::build(&choice, &release)?;
+    let manuals = help::of_programs(&built.folder)?;
+    fresh(&release.folder)?;
+    if let Some(libraries) = &built.libraries {
+        debian::pack(&release, &built, &manuals, libraries)?;
+    }
+    tarball::pack(&release, &built, &manuals)?;
+    sbom::write(&release)?;
+    signature::sign(&release.folder)?;
+    eprintln!("xtask: {} is in {}", release.commit, release.folder.display());
+    Ok(())
+}
+
+/// Writes the checksums of everything in a folder, and signs them.
+///
+/// # Errors
+/// A file cannot be read, or the key cannot be used or is missing where one is required.
+pub(crate) fn sign(folder: &str) -> Result<()> {
+    signature::sign(Path::new(folder))
+}
