@@ -10,7 +10,7 @@ use beckon_proto::{
     convert::parcel_to_wire,
     delivery::{Parcel, Receipt},
     push_v1::{DeliverRequest, delivery_client::DeliveryClient},
-    transport,
+    target, transport,
 };
 use beckon_types::{ConnectionId, Notification, Presence};
 use futures_util::stream;
@@ -19,6 +19,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
+use tonic::Request;
 
 #[tokio::test]
 async fn connections_are_spread_evenly_over_the_workers_also_when_some_have_left() {
@@ -77,7 +78,9 @@ async fn deliver(address: SocketAddr, worker: u8, parcel: &Parcel) -> Receipt {
     let channel = transport::connect(&endpoint, worker).await.unwrap();
     let mut client = DeliveryClient::with_interceptor(channel, PresentSecret(None));
     let request = DeliverRequest { parcels: vec![parcel_to_wire(1, parcel)] };
-    let mut receipts = client.deliver(stream::iter([request])).await.unwrap().into_inner();
+    let mut call = Request::new(stream::iter([request]));
+    target::write(call.metadata_mut(), parcel.to.node);
+    let mut receipts = client.deliver(call).await.unwrap().into_inner();
     let response = receipts.message().await.unwrap().unwrap();
     response.receipts.into_iter().next().unwrap().try_into().unwrap()
 }

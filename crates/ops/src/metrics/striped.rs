@@ -122,7 +122,7 @@ impl EncodeMetric for Durations {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let counts: Vec<u64> = (0..=BUCKETS).map(|index| self.total(|part| &part.counts[index])).collect();
         let bound = |index| (FIRST_BUCKET_US << index) as f64 / 1e6;
-        let bounds = (0..BUCKETS).map(bound).chain([f64::MAX]);
+        let bounds = (0..BUCKETS).map(bound).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
         let sum = self.total(|part| &part.sum_us) as f64 / 1e6;
         encoder.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
