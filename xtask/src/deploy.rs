@@ -28,7 +28,7 @@ pub(crate) fn deploy() -> Result<()> {
 /// As of [`deploy`]; there is no package, or several.
 pub(crate) fn package(arguments: &[&str]) -> Result<()> {
     let package = match arguments {
-        [] => the_package(&target().join("dist"))?,
+        [] => the_package(&target().join("artefacts"))?,
         [package] => package.into(),
         _ => bail!("usage: cargo xtask package [FILE.deb]"),
     };

@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: what a release consists of, in `target/dist`.
+//! `cargo xtask dist`: what a release consists of, in `target/artefacts`.
 //!
 //! ```text
 //!   release      version, commit and target

@@ -22,7 +22,7 @@ usage: cargo xtask <task>
   browser [ARGS]   the tests with Firefox; ARGS go to `node --test`, for example --test-name-pattern=killed
   deploy           builds the image and runs docker-compose.yml and the documents' commands, as root, without an engine
   faults [ARGS]    every fault on every topology of Redis; --topology NAME: one topology; NAME: one fault
-  dist             builds the programs and packs them into target/dist: archive, Debian package, SBOM, checksums
+  dist             builds the programs and packs them into target/artefacts: archive, Debian package, SBOM, checksums
   sign FOLDER      writes the checksums of everything in a folder, and signs them with BECKON_SIGNING_KEY
   package          installs, starts, upgrades and removes the Debian package of `dist`, as root, in a Debian of its own
   ci               everything that has to pass before a change is merged

@@ -57,6 +57,7 @@ pub(super) fn pack(
     for script in SCRIPTS {
         tree.copy(format!("deploy/debian/{script}"), &format!("DEBIAN/{script}"))?;
     }
+    tree.set_time(&release.epoch)?;
     let file = release.folder.join(format!("beckon_{version}_{architecture}.deb"));
     run(release.command("dpkg-deb").args(["--root-owner-group", "-Zxz", "--build"]).arg(&tree.root).arg(file))
 }

@@ -72,7 +72,7 @@ impl Release {
             date: git(&["log", "-1", "--date=format-local:%Y-%m-%d", "--format=%cd"])?,
             date_long: git(&["log", "-1", "--format=%cD"])?,
             maintainer,
-            folder: run::target().join("dist").join(&target),
+            folder: run::target().join("artefacts").join(&target),
             target,
         })
     }

@@ -45,6 +45,20 @@ impl Tree {
         run(Command::new("gzip").args(["--best", "--no-name"]).arg(self.root.join(path)))
     }
 
+    /// Gives everything the same time, in seconds since 1970.
+    pub(super) fn set_time(&self, epoch: &str) -> Result<()> {
+        let mut touch = Command::new("find");
+        touch.arg(&self.root).args([
+            "-exec",
+            "touch",
+            "--no-dereference",
+            &format!("--date=@{epoch}"),
+            "{}",
+            "+",
+        ]);
+        run(&mut touch)
+    }
+
     /// Makes the folder of a file.
     fn place(&self, path: &str) -> Result<PathBuf> {
         let mut folder = self.root.clone();

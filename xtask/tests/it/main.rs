@@ -7,6 +7,7 @@ mod documents;
 mod haproxy;
 mod imports;
 mod packages;
+mod packaging;
 mod reverse_proxies;
 mod sources;
 mod tree;
