@@ -9,6 +9,7 @@ mod listen;
 mod send;
 mod serve;
 mod token_keys;
+mod vapid;
 
 use beckon_ops::{config::Source, exit::Failure};
 use std::{ffi::OsString, process::ExitCode};
@@ -33,10 +34,11 @@ fn command(mut arguments: Vec<OsString>) -> Result<(), Failure> {
         "send" => user_command(send::run(lexopt::Parser::from_args(arguments))),
         "broadcast" => user_command(broadcast::run(lexopt::Parser::from_args(arguments))),
         "drain" | "undrain" | "shed" => user_command(drain::run(&name, lexopt::Parser::from_args(arguments))),
+        "vapid" => vapid::run(lexopt::Parser::from_args(arguments)),
         "genkey" => genkey::run(lexopt::Parser::from_args(arguments)),
         "help" => serve::ABOUT.answer(beckon_ops::config::Request::Help),
         _ => Err(Failure::usage(format!(
-            "`{name}` is not a command; the commands are serve (the default), listen, send, broadcast, drain, undrain, shed, genkey and help"
+            "`{name}` is not a command; the commands are serve (the default), listen, send, vapid, broadcast, drain, undrain, shed, genkey and help"
         ))),
     }
 }

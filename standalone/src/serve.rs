@@ -38,6 +38,7 @@ beckon: a push-notification server
 Usage: beckon [serve] [SETTINGS]
        beckon listen [URL]           connect as a user agent and print what arrives
        beckon send ENDPOINT          send a notification
+       beckon vapid                  print a key pair that identifies an application server
        beckon broadcast ACTION       list, set or remove values that all Web Push clients share
        beckon drain, undrain, shed   send the clients of a node elsewhere
        beckon genkey                 print a key for BECKON_TOKEN_KEYS
@@ -193,7 +194,7 @@ It prints an endpoint. In a third terminal, send to it:
 }
 
 /// The command that starts this program from the current directory.
-fn program() -> String {
+pub(crate) fn program() -> String {
     let here = std::env::current_dir().ok();
     let itself = std::env::current_exe().ok();
     match (here, itself) {

@@ -10,6 +10,8 @@
 //!     ├──▶ webpush::post   POST to an endpoint, and cancel what was posted
 //!     └──▶ vapid           the signature by which an application server identifies itself
 //!   webpush::message       Web Push messages: typed to JSON and back
+//!   webpush::device         a device with one channel: reconnects with its UAID, decrypts and acknowledges
+//!   webpush::encryption    what a message says, readable to its device only
 //!   tls                    the trust anchors of both
 //! ```
 //!
@@ -26,6 +28,7 @@ pub mod app_server;
 pub mod backoff;
 pub mod error;
 pub mod message;
+pub mod p256_keys;
 pub mod raw;
 pub mod tls;
 pub mod user_agent;

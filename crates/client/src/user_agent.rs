@@ -403,7 +403,7 @@ fn channel_text(channel: ChannelId) -> String {
     channel.to_text(Spelling::HYPHENATED)
 }
 
-fn chance() -> u64 {
+pub(crate) fn chance() -> u64 {
     let mut bytes = [0; 8];
     fill_random(&mut bytes);
     u64::from_ne_bytes(bytes)
@@ -465,7 +465,7 @@ fn endpoint_of(reply: Reply) -> Result<String, Error> {
 }
 
 /// The text of a frame. Pings and Pongs have none, and the end of the connection is an error.
-fn text_of(frame: Frame) -> Result<Option<String>, Error> {
+pub(crate) fn text_of(frame: Frame) -> Result<Option<String>, Error> {
     match frame {
         Frame::Text(text) => Ok(Some(text.to_string())),
         Frame::Ping(_) | Frame::Pong(_) => Ok(None),

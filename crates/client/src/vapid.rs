@@ -1,5 +1,6 @@
 //! VAPID: the signature by which an application server identifies itself (RFC 8292, PROTOCOL.md section 5.4).
 
+use crate::p256_keys::{NoRandomness, new_secret_key, point};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use beckon_types::EndpointUrl;
 use ring::{
@@ -27,11 +28,6 @@ pub struct Signer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a key pair on P-256")]
 pub struct InvalidKey;
-
-/// The operating system has no random numbers, and without them nothing can be signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the system has no random numbers")]
-pub struct NoRandomness;
 
 /// What a token says.
 #[derive(Debug, Clone, Copy)]
@@ -65,30 +61,17 @@ pub struct Credential {
 }
 
 impl Signer {
-    /// A new key, and its PKCS #8 document for [`Signer::from_pkcs8`].
+    /// A new key, and its private part for [`Signer::from_texts`].
     ///
     /// # Errors
     ///
     /// The operating system has no random numbers.
-    pub fn generate() -> Result<(Self, Vec<u8>), NoRandomness> {
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-            .map_err(|_| NoRandomness)?
-            .as_ref()
-            .to_vec();
-        let signer = Self::from_pkcs8(&pkcs8).map_err(|_| NoRandomness)?;
-        Ok((signer, pkcs8))
-    }
-
-    /// The key of a PKCS #8 document.
-    ///
-    /// # Errors
-    ///
-    /// The document does not contain a key pair on P-256.
-    pub fn from_pkcs8(document: &[u8]) -> Result<Self, InvalidKey> {
-        let random = SystemRandom::new();
-        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document, &random)
-            .map(|key| Self::of(key, random))
-            .map_err(|_| InvalidKey)
+    pub fn generate() -> Result<(Self, String), NoRandomness> {
+        let secret = new_secret_key()?;
+        let public_key = URL_SAFE_NO_PAD.encode(point(&secret.public_key()));
+        let secret = URL_SAFE_NO_PAD.encode(secret.to_bytes());
+        let signer = Self::from_texts(&secret, &public_key).map_err(|_| NoRandomness)?;
+        Ok((signer, secret))
     }
 
     /// The key of two texts in base64url, as most libraries print them: the private and the public key.
@@ -203,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_token_has_its_claims_and_is_signed_with_the_key() {
-        let (signer, pkcs8) = Signer::generate().unwrap();
+        let (signer, secret) = Signer::generate().unwrap();
         let (header, claims) = verified(&signer.token(&CLAIMS).unwrap(), signer.public_key());
         assert_eq!(header, json!({"typ": "JWT", "alg": "ES256"}));
         let audience = "https://push.example";
@@ -211,7 +194,7 @@ mod tests {
         let without_subject = Claims { subject: None, ..CLAIMS };
         let (_, claims) = verified(&signer.token(&without_subject).unwrap(), signer.public_key());
         assert_eq!(claims, json!({"aud": audience, "exp": 1_600_000_000}));
-        let again = Signer::from_pkcs8(&pkcs8).unwrap();
+        let again = Signer::from_texts(&secret, signer.public_key()).unwrap();
         assert_eq!(again.public_key(), signer.public_key());
         verified(&again.token(&CLAIMS).unwrap(), signer.public_key());
     }
@@ -235,7 +218,6 @@ mod tests {
         ] {
             assert_eq!(Signer::from_texts(secret, public_key).err(), Some(InvalidKey), "{secret}");
         }
-        assert_eq!(Signer::from_pkcs8(b"nonsense").err(), Some(InvalidKey));
     }
 
     #[test]

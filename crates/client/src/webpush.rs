@@ -1,4 +1,6 @@
 //! The Web Push dialect, from both ends.
 
+pub mod device;
+pub mod encryption;
 pub mod message;
 pub mod post;

@@ -14,7 +14,7 @@ import { Program } from './program.js';
 import { REVERSE_PROXIES } from './reverse_proxies.js';
 
 /** Where the programs are; `cargo xtask` builds them there. */
-const PROGRAMS =
+export const PROGRAMS =
   process.env.BECKON_PROGRAMS ?? fileURLToPath(new URL('../../../target/debug', import.meta.url));
 
 /** Directories of fleets begin with this and the process id. */

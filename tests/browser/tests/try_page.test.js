@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { APP_SERVERS } from '../src/app_servers.js';
 import { Chromium } from '../src/chromium.js';
 import { Firefox } from '../src/firefox.js';
-import { Fleet } from '../src/fleet.js';
+import { Fleet, PROGRAMS } from '../src/fleet.js';
 import { until } from '../src/until.js';
 
 /** Where pictures are left; docs/images/try-page.png is a copy of one. */
@@ -113,6 +113,7 @@ for (const [name, startBrowser] of Object.entries(BROWSERS)) {
     it('the commands that it shows work', async () => {
       for (const [tool, command, received] of [
         ['curl (SimplePush)', ['sh', '-c'], ['#simplepush', 'version 1']],
+        ['beckon send', ['sh', '-c'], ['#webpush', 'Hello from a terminal.']],
         ['Node.js: web-push', ['node', '--input-type=module', '-e'], ['#webpush', 'Hello from Node.js.']],
         ['Python: pywebpush', [process.env.BECKON_PYTHON ?? 'python3', '-c'], ['#webpush', 'Hello from Python.']],
       ]) {
@@ -123,6 +124,7 @@ for (const [name, startBrowser] of Object.entries(BROWSERS)) {
           // Where web-push is installed.
           cwd: fileURLToPath(new URL('..', import.meta.url)),
           encoding: 'utf8',
+          env: { ...process.env, PATH: `${PROGRAMS}:${process.env.PATH}` },
         });
         assert.equal(done.status, 0, `${tool}: ${done.error ?? done.stderr}`);
         await shows(page, `${received[0]} .received li`, received[1]);

@@ -8,6 +8,16 @@ export const SAMPLES = [
     text: ({ simple }) => `curl -X PUT -d version=$(date +%s) ${simple}`,
   },
   {
+    name: 'beckon send',
+    note: 'In a clone of the repository the program is target/release/beckon.',
+    text: ({ endpoint, p256dh, auth }) =>
+      [
+        `beckon send ${endpoint} \\`,
+        `  --p256dh=${p256dh} --auth=${auth} \\`,
+        '  --data="Hello from a terminal."',
+      ].join('\n'),
+  },
+  {
     name: 'Node.js: web-push',
     note: 'npm install web-push; its sendNotification() speaks https only, so fetch sends what it has encrypted.',
     text: ({ endpoint, p256dh, auth }) =>

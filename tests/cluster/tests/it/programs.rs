@@ -1,6 +1,9 @@
 //! The programs as an operator and a newcomer meet them: settings, exit codes, signals, the command line.
 
-use beckon_client::user_agent::{self, Event, UserAgent};
+use beckon_client::{
+    app_server::AppServer,
+    user_agent::{self, Event, UserAgent},
+};
 use beckon_cluster_tests::{
     stage::Stage,
     webpush::{Subscribed, new_signer},
@@ -260,7 +263,7 @@ async fn every_program_helps() {
         let (status, output) = process::run(&program.path(), &["--version"], &[]);
         assert_eq!(status.code(), Some(0), "{output}");
     }
-    for command in ["listen", "send", "broadcast"] {
+    for command in ["listen", "send", "vapid", "broadcast"] {
         let (status, output) = process::run(&Program::Beckon.path(), &[command, "--help"], &[]);
         assert_eq!(status.code(), Some(0), "{output}");
         assert!(output.contains(&format!("beckon {command}")), "{output}");
@@ -278,7 +281,7 @@ async fn the_command_line_wakes_a_browser_up() {
         (vec![&*endpoint], 0, "accepted for 86400 s (201)\n"),
         (vec![&endpoint, "--ttl", "0"], 0, "accepted for 0 s (201)\n"),
         (vec![&restricted], 1, "401"),
-        (vec![&endpoint, "--data", "x"], 64, "SimplePush"),
+        (vec![&endpoint, "--data", "x"], 64, "--p256dh"),
     ] {
         let arguments = [&["send"], &arguments[..]].concat();
         let (status, output) = process::run(&Program::Beckon.path(), &arguments, &[]);
@@ -289,6 +292,78 @@ async fn the_command_line_wakes_a_browser_up() {
         }
     }
     client.expect_nothing().await;
+}
+
+#[tokio::test]
+async fn the_command_line_encrypts_signs_and_decrypts_messages() {
+    let stage = Stage::own(Plan::new(Shape::Standalone));
+    let server = &stage.nodes()[0];
+    let folder = folder::temporary();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let program = Program::Beckon.path();
+    let run = |arguments: &[&str]| {
+        let (status, output) = process::run(&program, arguments, &[]);
+        (status.code(), output)
+    };
+    let (_, key_pair) = run(&["vapid"]);
+    std::fs::write(path("vapid.json"), &key_pair).unwrap();
+    let key_pair: serde_json::Value = serde_json::from_str(&key_pair).unwrap();
+    let vapid_key = key_pair["publicKey"].as_str().unwrap();
+    let (url, state) = (server.ws_url(), path("device.json"));
+    let listen = |log: &str| {
+        let arguments = ["listen", "--web-push", "--state", &state, "--vapid-key", vapid_key, &url];
+        Process::start(&program, &arguments, &[], &folder.path().join(log))
+    };
+    let shows = async |listener: &Process, text: &str| {
+        until(text, async || listener.log().contains(text).then(|| listener.log())).await
+    };
+    let word_after = |shown: &str, name: &str| {
+        let line = shown.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().to_owned()
+    };
+    let listener = listen("first.log");
+    let shown = shows(&listener, " --data=Hello").await;
+    let [endpoint, p256dh, auth] = ["endpoint ", "p256dh ", "auth "].map(|name| word_after(&shown, name));
+    let keys = [endpoint.as_str(), "--p256dh", &p256dh, "--auth", &auth];
+    let signed = ["--vapid", &path("vapid.json"), "--subject", "mailto:a@b.example"];
+    let accepted = (Some(0), "accepted for 86400 s (201)\n".to_owned());
+    assert_eq!(run(&[&["send"], &keys[..], &signed, &["--data", "Grüße"]].concat()), accepted);
+    shows(&listener, "message  \"Grüße\"\n").await;
+
+    // What is sent while the device is away arrives at the same endpoint, and nothing is shown twice.
+    drop(listener);
+    let subscription =
+        serde_json::json!({"endpoint": endpoint, "keys": {"p256dh": p256dh, "auth": auth}}).to_string();
+    std::fs::write(path("subscription.json"), subscription).unwrap();
+    let script = r#""$0" send - --data later --topic news --urgency high --vapid "$1" < "$2""#;
+    let program_text = program.display().to_string();
+    let arguments = ["-c", script, &program_text, &path("vapid.json"), &path("subscription.json")];
+    let (status, output) = process::run(std::path::Path::new("/bin/sh"), &arguments, &[]);
+    assert_eq!((status.code(), output), accepted);
+    let listener = listen("second.log");
+    let shown = shows(&listener, "message  \"later\"\n").await;
+    assert_eq!(word_after(&shown, "endpoint "), endpoint);
+    assert!(!shown.contains("Grüße"), "{shown}");
+
+    // The server is killed and started again; then a message of another library would come in.
+    server.kill();
+    server.start();
+    shows(&listener, "connected again, same endpoint").await;
+    assert_eq!(run(&[&["send"], &keys[..], &signed, &["--data", "again"]].concat()), accepted);
+    shows(&listener, "message  \"again\"\n").await;
+
+    let other_keys = [endpoint.as_str(), "--p256dh", vapid_key, "--auth", &auth];
+    assert_eq!(run(&[&["send"], &other_keys[..], &signed, &["--data", "x"]].concat()), accepted);
+    shows(&listener, "message  that cannot be decrypted\n").await;
+    let (code, output) = run(&[&["send"], &keys[..], &["--data", "unsigned"]].concat());
+    assert_eq!(code, Some(1), "{output}");
+    let (code, header) = run(&["vapid", "token", &path("vapid.json"), &endpoint]);
+    assert_eq!(code, Some(0), "{header}");
+    let header = header.trim().strip_prefix("Authorization: ").unwrap();
+    let request = http::Request::post(&endpoint).header("ttl", "60").header("authorization", header);
+    let answer = AppServer::default().request(request.body(bytes::Bytes::new()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 201);
+    shows(&listener, "message  without content\n").await;
 }
 
 #[tokio::test]
