@@ -21,6 +21,21 @@ pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
     run(cargo(&["run", "--profile", "dist", "--quiet", "--package", "beckon-bench", "--"]).args(arguments))
 }
 
+/// Restarts every node behind the shipped balancers. `--small` is for CI: a tenth of the clients, and programs that are not
+/// optimized, which the tests have built already.
+///
+/// # Errors
+/// Something does not build, or the experiment fails: a request did, or a notification was lost or stored twice.
+pub(crate) fn rolling(arguments: &[&str]) -> Result<()> {
+    packages::install(&packages::BALANCERS)?;
+    if !arguments.contains(&"--small") {
+        return bench(&[&["rolling"], arguments].concat());
+    }
+    packages::install(&[packages::REDIS])?;
+    run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+    run(cargo(&["run", "--quiet", "--package", "beckon-bench", "--", "rolling"]).args(arguments))
+}
+
 /// The largest of the experiments.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: everything that has to pass before a change is merged. CI runs exactly this.
 
 use crate::{
-    browser, deny,
+    bench, browser, deny,
     run::{cargo, run, succeeds},
     test,
 };
@@ -16,12 +16,13 @@ type Check = fn() -> Result<()>;
 /// # Errors
 /// At least one check failed; the message names them.
 pub(crate) fn ci() -> Result<()> {
-    let checks: [(&str, Check); 6] = [
+    let checks: [(&str, Check); 7] = [
         ("format", format),
         ("lints", lints),
         ("documentation", documentation),
         ("dependencies", deny::check),
         ("tests", tests),
+        ("rolling", rolling),
         ("browser", with_a_browser),
     ];
     let mut failed = Vec::new();
@@ -53,6 +54,10 @@ fn documentation() -> Result<()> {
 
 fn tests() -> Result<()> {
     test::in_rust(&["--no-fail-fast"])
+}
+
+fn rolling() -> Result<()> {
+    bench::rolling(&["--small"])
 }
 
 fn with_a_browser() -> Result<()> {

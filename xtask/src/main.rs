@@ -27,6 +27,7 @@ usage: cargo xtask <task>
   package          installs, starts, upgrades and removes the Debian package of `dist`, as root, in a Debian of its own
   ci               everything that has to pass before a change is merged
   bench WHAT       measures memory, cost, latency or growth; lists what it can measure if WHAT is missing
+  rolling          restarts every node behind HAProxy and nginx, and counts what is refused and lost; --small is quicker
   million          one million clients on this machine, or as many as --clients says
 ";
 
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         ["package", arguments @ ..] => deploy::package(arguments),
         ["ci"] => ci::ci(),
         ["bench", arguments @ ..] => bench::bench(arguments),
+        ["rolling", arguments @ ..] => bench::rolling(arguments),
         ["million", arguments @ ..] => bench::million(arguments),
         [] | ["help" | "--help" | "-h"] => {
             eprint!("{USAGE}");

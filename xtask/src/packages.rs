@@ -26,6 +26,10 @@ pub(crate) const REDIS: Needed = program(&[&["redis-server", "--version"]], "red
 const OPENSSL: Needed = program(&[&["openssl", "version"]], "openssl");
 const GPG: Needed = program(&[&["gpg", "--version"]], "gpg");
 
+/// What stands before the nodes of a rolling restart.
+pub(crate) const BALANCERS: [Needed; 2] =
+    [program(&[&["/usr/sbin/haproxy", "-v"]], "haproxy"), program(&[&["/usr/sbin/nginx", "-v"]], "nginx")];
+
 /// What the tests in Rust start.
 pub(crate) const FOR_CARGO: &[Needed] = &[REDIS, OPENSSL, GPG];
 

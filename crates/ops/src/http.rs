@@ -25,6 +25,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
+use tokio_util::sync::CancellationToken;
 use warp::{Filter, reply, reply::Reply};
 
 /// What a server allows its clients.
@@ -74,9 +75,13 @@ where
     TowerToHyperService::new(warp::service(filter))
 }
 
-/// Accepts connections until `stage` is asked to stop, and spreads them evenly over the workers, each of which serves its
-/// connections with its own `service`. The connections are tasks of the stage: idle ones are closed when it is asked to
-/// stop, and the others when the request that has begun is answered. So [`Stage::stop`] bounds the drain.
+/// How long a listener that stops takes what has begun: for the last step of handshakes, and for requests on their way.
+const LAST_REQUESTS: Duration = Duration::from_millis(250);
+
+/// Accepts connections until `stage` is asked to stop, and for [`LAST_REQUESTS`] those that have begun by then. Spreads them
+/// evenly over the workers, each of which serves its connections with its own `service`. The connections are tasks of the
+/// stage: idle ones are closed after [`LAST_REQUESTS`], and the others when the request that has begun is answered. So
+/// [`Stage::stop`] bounds the drain.
 pub async fn serve<S, B>(
     listener: TcpListener,
     workers: Workers,
@@ -95,10 +100,20 @@ pub async fn serve<S, B>(
     let services: Vec<S> = workers.iter().map(service).collect();
     // Each connection holds a clone of its worker's, so the count of clones is the worker's load.
     let loads: Vec<Arc<()>> = workers.iter().map(|_| Arc::default()).collect();
+    let ending = CancellationToken::new();
+    let _ends_when_dropped = ending.clone().drop_guard();
+    let last_requests = async {
+        stage.stopping().await;
+        if let Err(error) = listener::stop_new(&listener) {
+            tracing::debug!(%error, "connections that begin now may be reset");
+        }
+        tokio::time::sleep(LAST_REQUESTS).await;
+    };
+    let mut last_requests = pin!(last_requests);
     loop {
         let (stream, permit) = tokio::select! {
             biased;
-            () = stage.stopping() => return,
+            () = &mut last_requests => return,
             accepted = accept(&listener, &permits) => accepted,
         };
         let load = |worker: &Worker| Arc::strong_count(&loads[usize::from(worker.index())]) as u64;
@@ -113,11 +128,12 @@ pub async fn serve<S, B>(
                 continue;
             }
         };
+        let ending = ending.clone();
         let _entered = worker.enter();
         stage.spawn(async move {
             let stream = Stall::new(TokioIo::new(stream), limits.write_timeout);
             let connection = builder(&limits).serve_connection(stream, service);
-            let ended = until_closed(connection, &handle).await;
+            let ended = until_closed(connection, &handle, &ending).await;
             if let Err(error) = ended {
                 tracing::debug!(%error, "HTTP connection ended early");
             }
@@ -148,10 +164,12 @@ async fn accept(
     (stream, permit)
 }
 
-/// Drives a connection to its end; asks it to end after the current response when the stage stops.
+/// Drives a connection to its end; asks it to end after the current response at `ending`, which comes after `stage` was
+/// asked to stop.
 async fn until_closed<S, B>(
     connection: http1::Connection<Stall<TokioIo<TcpStream>>, S>,
     stage: &Stage,
+    ending: &CancellationToken,
 ) -> hyper::Result<()>
 where
     S: Service<Request<Incoming>, Response = hyper::Response<B>>,
@@ -160,7 +178,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut connection = pin!(connection);
-    let mut stopping = pin!(stage.stopping());
+    let mut ended = pin!(ending.cancelled());
     let mut is_armed = false;
     let mut is_asked = false;
     poll_fn(|context| {
@@ -171,7 +189,7 @@ where
         // that all connections share, so the second one waits until the stage is stopping.
         if !is_asked && (!is_armed || stage.is_stopping()) {
             is_armed = true;
-            if stopping.as_mut().poll(context).is_ready() {
+            if ended.as_mut().poll(context).is_ready() {
                 is_asked = true;
                 connection.as_mut().graceful_shutdown();
                 return connection.as_mut().poll(context);

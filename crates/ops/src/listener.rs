@@ -1,5 +1,6 @@
 //! Binding a port and accepting connections, without falling over when there are too many.
 
+use socket2::{SockFilter, SockRef};
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -45,6 +46,26 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Has the kernel drop the SYNs of new connections from now on. Connections that have begun are completed and can be
+/// accepted. A listener that is closed some time after that resets none of them: the clients of those that were dropped
+/// repeat their SYN a second later, and are refused then, before they have sent anything.
+///
+/// # Errors
+/// The kernel takes no filter.
+pub fn stop_new(listener: &TcpListener) -> io::Result<()> {
+    /// Classic BPF; the packet begins with the TCP header, whose byte 13 has the flags.
+    const FILTER: [SockFilter; 5] = [
+        // Load byte 13, keep SYN (0x02) and ACK (0x10), and go on to the next line only for SYN alone.
+        SockFilter::new(0x30, 0, 0, 13),
+        SockFilter::new(0x54, 0, 0, 0x12),
+        SockFilter::new(0x15, 0, 1, 0x02),
+        // Take nothing of the packet; take all of it.
+        SockFilter::new(0x06, 0, 0, 0),
+        SockFilter::new(0x06, 0, 0, u32::MAX),
+    ];
+    SockRef::from(listener).attach_filter(&FILTER)
+}
+
 /// Accepts the next connection and sets `TCP_NODELAY`. Never fails: a connection that ended before it was accepted is
 /// skipped, and while file descriptors or memory are short this pauses and tries again. Cancel safe.
 pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
@@ -81,8 +102,13 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{accept, bind};
-    use tokio::net::TcpStream;
+    use super::{accept, bind, stop_new};
+    use std::time::Duration;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+        time::{sleep, timeout},
+    };
 
     #[tokio::test]
     async fn a_connection_is_accepted_without_delay() {
@@ -92,6 +118,27 @@ mod tests {
         let client = client.expect("somebody listens");
         assert_eq!(client.local_addr().ok(), Some(peer));
         assert_eq!(stream.nodelay().ok(), Some(true));
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_stops_takes_what_has_begun_and_nothing_new() {
+        let listener = bind("http_listen", ([127, 0, 0, 1], 0).into()).expect("a free port");
+        let address = listener.local_addr().expect("it has one");
+        let waiting = TcpStream::connect(address).await.expect("it is in the queue");
+        stop_new(&listener).expect("the kernel takes a filter");
+        let late = timeout(Duration::from_millis(300), TcpStream::connect(address)).await;
+        assert!(late.is_err(), "nothing answers: {late:?}");
+        let (mut accepted, _) = accept(&listener).await;
+        let mut waiting = waiting;
+        waiting.write_all(b"x").await.expect("the connection works");
+        assert_eq!(accepted.read_u8().await.ok(), Some(b'x'));
+        let late = timeout(Duration::from_secs(5), TcpStream::connect(address));
+        let (late, ()) = tokio::join!(late, async {
+            sleep(Duration::from_millis(100)).await;
+            drop(listener);
+        });
+        let error = late.expect("the SYN is repeated").expect_err("it is refused");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     }
 
     #[tokio::test]

@@ -174,11 +174,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The status of a GET; `None` if there is no answer.
 pub fn http_status(address: SocketAddr, path: &str) -> Option<u16> {
+    http(address, "GET", path).map(|(status, _)| status)
+}
+
+/// The status and the body of the answer to a request without a body; `None` if there is no answer.
+pub fn http(address: SocketAddr, method: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
+    let answer = String::from_utf8(answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
     // HTTP/1.1 200 OK
-    std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
+    Some((head.get(9..12)?.parse().ok()?, body.to_owned()))
 }

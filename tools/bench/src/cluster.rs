@@ -62,6 +62,11 @@ impl Cluster {
         self.fleet.check().map_err(Failure::unavailable)
     }
 
+    /// The servers.
+    pub fn nodes(&self) -> &[Node] {
+        self.fleet.nodes()
+    }
+
     /// Where WebSockets are accepted.
     pub fn ws(&self) -> Vec<SocketAddr> {
         self.fleet.nodes().iter().filter_map(|node| node.addresses().ws).collect()

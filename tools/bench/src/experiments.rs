@@ -7,6 +7,7 @@ mod idle;
 mod latency;
 mod memory;
 mod million;
+mod rolling;
 mod smoke;
 
 use crate::{findings::Findings, settings::Settings};
@@ -16,7 +17,7 @@ use beckon_ops::exit::Failure;
 pub type Conduct = fn(&Settings, &mut Findings) -> Result<(), Failure>;
 
 /// Every experiment: its name, its purpose and duration, and the function that conducts it.
-pub const EXPERIMENTS: [(&str, &str, Conduct); 7] = [
+pub const EXPERIMENTS: [(&str, &str, Conduct); 8] = [
     ("smoke", "the figures that each change is compared by, both dialects; 3 minutes", smoke::conduct),
     ("memory", "bytes of a client, and what is given back; 5 minutes", memory::conduct),
     ("cost", "CPU of a notification and of a connect, cluster and standalone; 3 minutes", cost::conduct),
@@ -24,4 +25,9 @@ pub const EXPERIMENTS: [(&str, &str, Conduct); 7] = [
     ("idle", "CPU of clients that do nothing, over one round of keep-alive; 6 minutes", idle::conduct),
     ("growth", "cost and memory with more clients and more nodes; 12 minutes", growth::conduct),
     ("million", "one million clients on all nodes that they need; 12 minutes", million::conduct),
+    (
+        "rolling",
+        "restarts of every node behind HAProxy and nginx: what is refused and lost; 8 minutes",
+        rolling::conduct,
+    ),
 ];

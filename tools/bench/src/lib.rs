@@ -1,6 +1,7 @@
 //! Measures whole clusters: it starts Redis, nodes and load generators on free ports, and ends them again.
 //!
 //! * [`settings`]: what can be chosen.
+//! * [`balancer`]: HAProxy and nginx with the configurations of `deploy`.
 //! * [`cluster`]: the processes that serve; [`load`]: those that load.
 //! * [`machine`]: what all of it runs on.
 //! * [`experiments`]: what is measured, and how.
@@ -10,6 +11,7 @@
 //! An experiment is bounded in time, needs nothing but the programs and `redis-server`, and leaves nothing behind
 //! but its findings.
 
+pub mod balancer;
 pub mod chart;
 pub mod cluster;
 mod console;

@@ -10,6 +10,7 @@ use beckon_testbed::{
 use std::{
     fmt::Display,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -34,6 +35,15 @@ impl Load {
         let http: Vec<String> = cluster.http().iter().map(|address| format!("http://{address}")).collect();
         let empty = Self { arguments: Vec::new() };
         empty.with("dialect", dialect.name()).with("ws", ws.join(",")).with("http", http.join(","))
+    }
+
+    /// A load on what stands before a cluster: a balancer for WebSockets and one for notifications.
+    pub fn through(ws: SocketAddr, http: SocketAddr, dialect: Dialect) -> Self {
+        let empty = Self { arguments: Vec::new() };
+        empty
+            .with("dialect", dialect.name())
+            .with("ws", format!("ws://{ws}/"))
+            .with("http", format!("http://{http}"))
     }
 
     /// With a setting of the load generator.

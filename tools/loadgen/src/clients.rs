@@ -336,7 +336,8 @@ impl Clients {
             }
             Said::Notified(notified) => {
                 for one in &notified {
-                    let delivery = book.ledger.delivered(one.number, first_slot + one.channel, now_us);
+                    let delivery =
+                        book.ledger.delivered(one.number, first_slot + one.channel, &one.id, now_us);
                     book.stats.delivery(delivery);
                 }
                 if !self.acknowledges || notified.is_empty() {

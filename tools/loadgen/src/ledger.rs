@@ -1,6 +1,8 @@
 //! What became of each notification. Its number is in the notification itself, so that a delivery is matched
 //! with its send exactly: latency, loss and duplicates are counted, not estimated.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 /// Notifications of one run; each takes 24 bytes. Sending stops there.
 pub const SENDS_MAX: usize = 1 << 26;
 
@@ -21,6 +23,8 @@ struct Send {
     /// Of the answer.
     status: u16,
     fate: Fate,
+    /// A hash of the id that the server gave it, as it was delivered first.
+    id: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub enum Delivery {
     },
     /// A further one.
     Duplicate,
+    /// The first under another id: the server has stored one request twice.
+    StoredTwice,
     /// After a newer one of the same channel: the server must not do that.
     Disordered,
     /// Of another run, or for another channel than it was sent to.
@@ -76,7 +82,7 @@ impl Ledger {
         let last = self.last.get_mut(slot as usize)?;
         let former = std::mem::replace(last, index as u32);
         let before = if self.latest_wins { former } else { NONE };
-        self.sends.push(Send { at_us, slot, before, status: UNANSWERED, fate: Fate::Waiting });
+        self.sends.push(Send { at_us, slot, before, status: UNANSWERED, fate: Fate::Waiting, id: 0 });
         Some(self.base + index as u64)
     }
 
@@ -94,19 +100,22 @@ impl Ledger {
         now_us.saturating_sub(send.at_us)
     }
 
-    /// Writes a delivery down.
-    pub fn delivered(&mut self, number: u64, slot: u32, now_us: u64) -> Delivery {
+    /// Writes a delivery down; `id` is the one that the server gave the notification, empty if it gives none.
+    pub fn delivered(&mut self, number: u64, slot: u32, id: &str, now_us: u64) -> Delivery {
         let index = number.checked_sub(self.base).map_or(usize::MAX, |index| index as usize);
         let Some(send) = self.sends.get_mut(index).filter(|send| send.slot == slot) else {
             return Delivery::Foreign;
         };
         let former = std::mem::replace(&mut send.fate, Fate::Delivered);
         let latency_us = now_us.saturating_sub(send.at_us);
+        let id = hash(id);
         match former {
-            Fate::Delivered => return Delivery::Duplicate,
+            Fate::Delivered if send.id == id => return Delivery::Duplicate,
+            Fate::Delivered => return Delivery::StoredTwice,
             Fate::Replaced => return Delivery::Disordered,
             Fate::Waiting => {}
         }
+        send.id = id;
         self.missing -= u64::from(is_promise(send.status));
         let mut before = send.before;
         while let Some(older) = self.sends.get_mut(before as usize) {
@@ -141,6 +150,13 @@ impl Ledger {
     }
 }
 
+/// The same for the same text, in this run.
+fn hash(text: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish() as u32
+}
+
 fn is_promise(status: u16) -> bool {
     matches!(status, 200..=202)
 }
@@ -158,16 +174,17 @@ mod tests {
         assert_eq!(ledger.answered(1_000, 202, 15), 5);
         assert_eq!(ledger.answered(1_001, 503, 25), 5);
         assert_eq!(ledger.missing(), 1);
-        assert_eq!(ledger.delivered(1_000, 0, 40), Delivery::First { latency_us: 30 });
+        assert_eq!(ledger.delivered(1_000, 0, "a", 40), Delivery::First { latency_us: 30 });
         assert_eq!(ledger.missing(), 0);
-        assert_eq!(ledger.delivered(1_000, 0, 50), Delivery::Duplicate);
+        assert_eq!(ledger.delivered(1_000, 0, "a", 50), Delivery::Duplicate);
+        assert_eq!(ledger.delivered(1_000, 0, "b", 60), Delivery::StoredTwice);
     }
 
     #[test]
     fn a_delivery_may_come_before_the_answer() {
         let mut ledger = Ledger::new(0, 1, true);
         ledger.sent(0, 0);
-        assert_eq!(ledger.delivered(0, 0, 1), Delivery::First { latency_us: 1 });
+        assert_eq!(ledger.delivered(0, 0, "", 1), Delivery::First { latency_us: 1 });
         ledger.answered(0, 200, 2);
         assert_eq!(ledger.missing(), 0);
     }
@@ -180,9 +197,9 @@ mod tests {
             ledger.answered(at_us, 202, at_us);
         }
         assert_eq!(ledger.missing(), 3);
-        assert_eq!(ledger.delivered(1, 0, 9), Delivery::First { latency_us: 8 });
+        assert_eq!(ledger.delivered(1, 0, "", 9), Delivery::First { latency_us: 8 });
         assert_eq!((ledger.missing(), ledger.replaced()), (1, 1));
-        assert_eq!(ledger.delivered(0, 0, 9), Delivery::Disordered);
+        assert_eq!(ledger.delivered(0, 0, "", 9), Delivery::Disordered);
         assert_eq!((ledger.missing(), ledger.replaced()), (1, 0));
     }
 
@@ -193,9 +210,9 @@ mod tests {
             ledger.sent(0, at_us);
             ledger.answered(at_us, 201, at_us);
         }
-        assert_eq!(ledger.delivered(1, 0, 9), Delivery::First { latency_us: 8 });
+        assert_eq!(ledger.delivered(1, 0, "", 9), Delivery::First { latency_us: 8 });
         assert_eq!((ledger.missing(), ledger.replaced()), (1, 0));
-        assert_eq!(ledger.delivered(0, 0, 9), Delivery::First { latency_us: 9 });
+        assert_eq!(ledger.delivered(0, 0, "", 9), Delivery::First { latency_us: 9 });
         assert_eq!(ledger.missing(), 0);
     }
 
@@ -204,7 +221,7 @@ mod tests {
         let mut ledger = Ledger::new(100, 2, true);
         ledger.sent(0, 0);
         for (number, slot) in [(99, 0), (101, 0), (100, 1)] {
-            assert_eq!(ledger.delivered(number, slot, 1), Delivery::Foreign, "{number} {slot}");
+            assert_eq!(ledger.delivered(number, slot, "", 1), Delivery::Foreign, "{number} {slot}");
         }
         assert_eq!(ledger.sent(2, 0), None, "there is no such slot");
     }

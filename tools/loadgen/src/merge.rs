@@ -68,6 +68,7 @@ fn add_sends(whole: &mut Report, reports: &[Report]) {
     send.lost = sum(|report| report.send.lost);
     send.replaced = sum(|report| report.send.replaced);
     send.duplicated = sum(|report| report.send.duplicated);
+    send.stored_twice = sum(|report| report.send.stored_twice);
     send.disordered = sum(|report| report.send.disordered);
     send.foreign = sum(|report| report.send.foreign);
     (send.answer, buckets.answer) = added(reports, |report| &report.buckets.answer);
@@ -158,7 +159,7 @@ mod tests {
         book.ledger.sent(0, 0);
         book.ledger.answered(0, 200, latency_us);
         book.stats.answers.insert(200, 1);
-        book.stats.delivery(book.ledger.delivered(0, 0, latency_us));
+        book.stats.delivery(book.ledger.delivered(0, 0, "", latency_us));
         book.stats.tick(1_000_000, 1, &book.ledger);
         book.stats.failure("closed");
         let usage = |rss| Usage { rss, ..Usage::default() };

@@ -116,8 +116,10 @@ pub struct Send {
     pub lost: u64,
     /// Not delivered because a newer one of the channel was.
     pub replaced: u64,
-    /// Deliveries after the first.
+    /// Deliveries after the first, with the same id: they had not been acknowledged.
     pub duplicated: u64,
+    /// Deliveries after the first, with another id: the server has stored one request twice.
+    pub stored_twice: u64,
     /// Deliveries after a newer one of the channel. Not the server's fault if there are fewer channels than senders,
     /// so that two of them send to one channel at a time.
     pub disordered: u64,
@@ -175,6 +177,7 @@ impl Report {
                 lost: book.ledger.missing(),
                 replaced: book.ledger.replaced(),
                 duplicated: stats.duplicated,
+                stored_twice: stats.stored_twice,
                 disordered: stats.disordered,
                 foreign: stats.foreign,
                 answer: stats.answer.quantiles(),
@@ -240,7 +243,7 @@ impl Report {
             writeln!(
                 text,
                 "\nsent {}  answers {{{}}}  unanswered {}  overdue {}\ndelivered {} ({:.0}/s)  lost {}  replaced {}  duplicated {}  \
-                 disordered {}  foreign {}",
+                 stored twice {}  disordered {}  foreign {}",
                 send.sent,
                 answers.join(", "),
                 send.unanswered,
@@ -250,6 +253,7 @@ impl Report {
                 send.lost,
                 send.replaced,
                 send.duplicated,
+                send.stored_twice,
                 send.disordered,
                 send.foreign,
             )?;

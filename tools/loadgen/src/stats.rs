@@ -119,8 +119,10 @@ pub struct Stats {
     pub overdue: u64,
     /// Notifications delivered for the first time.
     pub delivered: u64,
-    /// Deliveries after the first.
+    /// Deliveries after the first, with the same id.
     pub duplicated: u64,
+    /// Deliveries after the first, with another id.
+    pub stored_twice: u64,
     /// Deliveries after a newer one.
     pub disordered: u64,
     /// Deliveries of what this run has not sent.
@@ -148,6 +150,7 @@ impl Stats {
                 self.second.record(latency_us);
             }
             Delivery::Duplicate => self.duplicated += 1,
+            Delivery::StoredTwice => self.stored_twice += 1,
             Delivery::Disordered => self.disordered += 1,
             Delivery::Foreign => self.foreign += 1,
         }
@@ -196,7 +199,7 @@ mod tests {
     fn a_tick_counts_what_came_since_the_last() {
         let (mut stats, mut ledger) = (Stats::default(), Ledger::new(0, 1, true));
         ledger.sent(0, 0);
-        stats.delivery(ledger.delivered(0, 0, 70));
+        stats.delivery(ledger.delivered(0, 0, "", 70));
         let tick = stats.tick(1_000_000, 1, &ledger);
         assert_eq!((tick.sent, tick.delivered, tick.latency.max_us), (1, 1, 70));
         let tick = stats.tick(2_000_000, 1, &ledger);

@@ -52,8 +52,8 @@ fn an_open_websocket_is_left_to_the_server() {
 }
 
 #[test]
-fn a_node_that_shuts_down_gets_no_new_clients() {
+fn a_node_that_drains_gets_no_new_clients() {
     for path in ["deploy/haproxy/websocket.cfg", "deploy/haproxy/endpoint.cfg"] {
-        assert_eq!(Balancer::read(path).check_path(), "/__lbheartbeat__", "{path}");
+        assert_eq!(Balancer::read(path).check_path(), "/ready", "{path}");
     }
 }
