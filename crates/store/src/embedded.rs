@@ -7,6 +7,7 @@
 //! * `record`: how a client is written;
 //! * `batch`: the records and messages of one transaction, and what is in memory only; `seats`: which client is
 //!   connected; `directory`: the nodes;
+//! * `time`: a clock that can jump; `sweep`: removes what has expired;
 //! * `clients`, `messages`, `broadcasts`: the steps;
 //! * `writer`: the thread that uses the database, and group commit; `keeper`: opens the database again after an error;
 //!   `step`: a step in the queue.
@@ -30,7 +31,9 @@ mod open_error;
 mod record;
 mod seats;
 mod step;
+mod sweep;
 mod tables;
+mod time;
 mod writer;
 
 pub use disk::{Disk, DiskFile, OsDisk};
@@ -219,8 +222,8 @@ impl Store for EmbeddedStore {
 
     fn announce(&self, entry: NodeEntry) -> Answer<Announced> {
         self.submit(move |batch| {
-            let lapsed = batch.memory.directory.announce(batch.now, entry.clone());
-            let nodes = batch.memory.directory.nodes(batch.now);
+            let lapsed = batch.memory.directory.announce(batch.now.steady, entry.clone());
+            let nodes = batch.memory.directory.nodes(batch.now.steady);
             Ok(Announced { nodes, epoch: batch.memory.epoch, lapsed })
         })
     }
@@ -244,7 +247,7 @@ impl Store for EmbeddedStore {
     }
 
     fn nodes(&self) -> Answer<Vec<NodeEntry>> {
-        self.submit(|batch| Ok(batch.memory.directory.nodes(batch.now)))
+        self.submit(|batch| Ok(batch.memory.directory.nodes(batch.now.steady)))
     }
 
     fn check(&self) -> Answer<()> {

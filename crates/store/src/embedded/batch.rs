@@ -8,27 +8,25 @@ use super::{
     record::{Record, Stored},
     seats::{Seat, Seats},
     tables::{CLIENTS, Clients, MESSAGES, Messages, message_key},
+    time::{Moment, Watch},
 };
 use crate::{Cause, StoreError};
 use beckon_types::{NotOwner, Presence, Sequence, Uaid};
 use redb::{ReadableTable as _, WriteTransaction};
-use std::{collections::HashMap, ops::Bound, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 /// A record says to within this part of `uaid_idle` when its client was last seen, so that a hello does not have to
 /// write. The uncertainty is added to the time: a client never expires too early.
 const LAST_SEEN_PARTS: u32 = 64;
 
-/// Most records that a sweep reads.
-const SWEEP_LEN_MAX: usize = 1000;
-
-/// A sweep that has removed so many messages ends with the client it is at; the next one is due soon.
-const SWEEP_MESSAGES_MAX: usize = 1000;
-
-/// The time between two sweeps.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
-
-/// The time until the next sweep after one that did not get through its records.
-const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+/// Where the sweep is.
+#[derive(Debug, Default)]
+pub(super) struct Sweep {
+    /// When the next part is due, by the steady time.
+    pub(super) next: Duration,
+    /// The last client that was visited; `None` if the next part starts at the first client.
+    pub(super) last: Option<Uaid>,
+}
 
 /// What is in memory only.
 #[derive(Debug)]
@@ -39,17 +37,22 @@ pub(super) struct Memory {
     pub(super) directory: Directory,
     /// The random number of this database.
     pub(super) epoch: u64,
+    pub(super) sweep: Sweep,
     uaid_idle: Duration,
-    next_sweep: Duration,
-    /// The last client that the latest sweep read; `None` if the next sweep starts at the first client.
-    swept: Option<Uaid>,
+    watch: Watch,
 }
 
 impl Memory {
     /// No client is connected yet.
     pub(super) fn new(epoch: u64, uaid_idle: Duration) -> Self {
         let (seats, directory) = (Seats::default(), Directory::default());
-        Self { seats, directory, epoch, uaid_idle, next_sweep: Duration::ZERO, swept: None }
+        let (sweep, watch) = (Sweep::default(), Watch::default());
+        Self { seats, directory, epoch, sweep, uaid_idle, watch }
+    }
+
+    /// The moment at which the clock shows this time.
+    pub(super) fn look(&mut self, clock: Duration) -> Moment {
+        self.watch.look(clock)
     }
 
     /// The batch was committed.
@@ -69,7 +72,7 @@ impl Memory {
 pub(super) struct Batch<'txn, 'm> {
     pub(super) transaction: &'txn WriteTransaction,
     /// The records as they were before the batch.
-    clients: Clients<'txn>,
+    pub(super) clients: Clients<'txn>,
     /// What the batch makes of them; `None` is removed. Written at its end, so that many steps on one client write
     /// its record once.
     written: HashMap<Uaid, Option<Record>>,
@@ -78,10 +81,10 @@ pub(super) struct Batch<'txn, 'm> {
     /// What the batch changes, for the log.
     pub(super) changes: Changes,
     /// How many messages the batch has removed.
-    removed: usize,
+    pub(super) removed: usize,
     pub(super) memory: &'m mut Memory,
-    /// The time of the batch, since the Unix epoch.
-    pub(super) now: Duration,
+    /// The time of the batch.
+    pub(super) now: Moment,
     /// Whether there is something to commit.
     pub(super) is_changed: bool,
     /// The error with which the database failed in the middle of a step, half of which may be in the transaction.
@@ -93,7 +96,7 @@ impl<'txn, 'm> Batch<'txn, 'm> {
     pub(super) fn new(
         transaction: &'txn WriteTransaction,
         memory: &'m mut Memory,
-        now: Duration,
+        now: Moment,
     ) -> Result<Self, StoreError> {
         Ok(Self {
             transaction,
@@ -154,7 +157,7 @@ impl<'txn, 'm> Batch<'txn, 'm> {
             Some(bytes) => Record::decode(bytes.value())?,
         };
         let uncertainty = 2 * (self.memory.uaid_idle / LAST_SEEN_PARTS) + Duration::from_secs(1);
-        let unseen = self.now.saturating_sub(Duration::from_secs(record.last_seen));
+        let unseen = self.now.earliest.saturating_sub(Duration::from_secs(record.last_seen));
         if unseen > self.memory.uaid_idle + uncertainty && !self.memory.seats.contains_key(&uaid) {
             self.remove(uaid, &record)?;
             return Ok(None);
@@ -167,9 +170,10 @@ impl<'txn, 'm> Batch<'txn, 'm> {
     pub(super) fn renew(&mut self, uaid: Uaid, record: Option<Record>) -> Result<(), StoreError> {
         let Some(mut record) = record else { return Ok(()) };
         let mut is_changed = self.remove_expired(uaid, &mut record)?;
-        let unseen = self.now.abs_diff(Duration::from_secs(record.last_seen));
+        // The time that is written never goes back.
+        let unseen = self.now.latest.saturating_sub(Duration::from_secs(record.last_seen));
         if unseen > self.memory.uaid_idle / LAST_SEEN_PARTS {
-            record.last_seen = self.now.as_secs();
+            record.last_seen = self.now.latest.as_secs();
             is_changed = true;
         }
         if is_changed {
@@ -194,7 +198,7 @@ impl<'txn, 'm> Batch<'txn, 'm> {
 
     /// Whether a message has not expired.
     pub(super) fn is_good(&self, stored: &Stored) -> bool {
-        millis(self.now) < stored.expires
+        millis(self.now.earliest) < stored.expires
     }
 
     /// Takes the messages that have expired out of a record. True if there were any: the record has to be saved.
@@ -216,42 +220,6 @@ impl<'txn, 'm> Batch<'txn, 'm> {
             self.messages.remove(&key).map_err(failed)?;
             self.changes.remove(Table::Messages, &key);
             self.removed += 1;
-        }
-        Ok(())
-    }
-
-    /// Removes records and messages that have expired, a bounded number at a time, and notes that connected clients
-    /// are still seen. Does nothing before it is due.
-    pub(super) fn sweep(&mut self) -> Result<(), StoreError> {
-        if self.now < self.memory.next_sweep {
-            return Ok(());
-        }
-        self.memory.next_sweep = self.now + SWEEP_INTERVAL;
-        let after = self.memory.swept.map_or(Bound::Unbounded, |uaid| Bound::Excluded(uaid.0));
-        let range = self.clients.range::<&[u8; 16]>((after.as_ref(), Bound::Unbounded)).map_err(failed)?;
-        let mut uaids = Vec::with_capacity(SWEEP_LEN_MAX);
-        for entry in range.take(SWEEP_LEN_MAX) {
-            uaids.push(Uaid(*entry.map_err(failed)?.0.value()));
-        }
-        self.memory.swept = if uaids.len() < SWEEP_LEN_MAX { None } else { uaids.last().copied() };
-        let before = self.removed;
-        for uaid in uaids {
-            match self.load(uaid) {
-                Ok(record) if self.memory.seats.contains_key(&uaid) => self.renew(uaid, record)?,
-                Ok(Some(mut record)) => {
-                    if self.remove_expired(uaid, &mut record)? {
-                        self.save(uaid, record);
-                    }
-                }
-                // Loading removes what has expired. An unreadable record may be of a newer version, and stays.
-                Ok(None) | Err(StoreError::Unreadable(_)) => {}
-                Err(error @ StoreError::Unavailable { .. }) => return Err(error),
-            }
-            if self.removed - before >= SWEEP_MESSAGES_MAX {
-                self.memory.swept = Some(uaid);
-                self.memory.next_sweep = self.now + SWEEP_PAUSE;
-                break;
-            }
         }
         Ok(())
     }

@@ -105,7 +105,7 @@ impl Batch<'_, '_> {
         };
         let mut record = self.load(add.uaid)?.unwrap_or_else(|| Record {
             dialect: seat.dialect,
-            last_seen: self.now.as_secs(),
+            last_seen: self.now.latest.as_secs(),
             sequence: Sequence::default(),
             messages: Vec::new(),
             channels: Vec::new(),

@@ -51,7 +51,7 @@ impl Batch<'_, '_> {
             self.changes.set(Table::Messages, &key, &message);
             record.messages.push(Stored {
                 place: Place { sequence, topic: put.topic },
-                expires: millis(self.now.saturating_add(put.draft.ttl)),
+                expires: millis(self.now.latest.saturating_add(put.draft.ttl)),
                 // Positions are below the number of channels, which is a `u32` in `AddChannel::channels_max`.
                 channel: u32::try_from(channel).unwrap_or(u32::MAX),
             });
@@ -117,7 +117,7 @@ impl Batch<'_, '_> {
     fn message(&self, uaid: Uaid, stored: &Stored) -> Result<Message, StoreError> {
         let bytes = self.messages.get(&message_key(uaid, stored.place.sequence)).map_err(failed)?;
         let bytes = bytes.ok_or(Unreadable("message is missing"))?;
-        let left = Duration::from_millis(stored.expires.saturating_sub(millis(self.now)));
+        let left = Duration::from_millis(stored.expires.saturating_sub(millis(self.now.earliest)));
         Ok(message::decode(&Bytes::copy_from_slice(bytes.value()), stored.place, left)?)
     }
 }

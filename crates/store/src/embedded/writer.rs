@@ -10,6 +10,7 @@ use super::{
     batch::{Batch, Memory, failed},
     keeper::Keeper,
     step::Step,
+    time::Moment,
 };
 use crate::{Cause, StoreError};
 use std::{
@@ -84,7 +85,7 @@ impl Writer {
 
     /// Performs steps in one transaction, or each in its own if one of them meets damaged pages.
     fn perform(&mut self, steps: &mut [Box<dyn Step>]) {
-        let now = (self.clock)();
+        let now = self.memory.look((self.clock)());
         match self.commit(now, steps) {
             Ok(()) => {}
             Err(Failed::Database(error)) => self.fail(steps, error),
@@ -113,7 +114,7 @@ impl Writer {
     }
 
     /// Performs steps in one transaction, and commits that. If it fails, nothing is changed.
-    fn commit(&mut self, now: Duration, steps: &mut [Box<dyn Step>]) -> Result<(), Failed> {
+    fn commit(&mut self, now: Moment, steps: &mut [Box<dyn Step>]) -> Result<(), Failed> {
         let database = self.keeper.database().map_err(Failed::Database)?;
         let memory = &mut self.memory;
         let mut is_committing = false;

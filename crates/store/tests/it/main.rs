@@ -31,6 +31,10 @@ impl SetClock {
         self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
     }
 
+    fn go_back(&self, by: Duration) {
+        self.0.fetch_sub(by.as_secs(), Ordering::SeqCst);
+    }
+
     fn clock(&self) -> beckon_store::embedded::Clock {
         let seconds = Arc::clone(&self.0);
         Arc::new(move || Duration::from_secs(seconds.load(Ordering::SeqCst)))

@@ -169,7 +169,7 @@ async fn the_messages_of_a_removed_channel_or_client_leave_the_disk() {
 /// A sweep removes a bounded number of messages, and the next one continues where it stopped.
 #[tokio::test]
 async fn expired_messages_are_swept_from_the_disk() {
-    const CLIENTS: usize = 12;
+    const CLIENTS: usize = 20;
     let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
     let store = shared(directory.path(), &clock);
     let mut last = None;

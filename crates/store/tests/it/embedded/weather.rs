@@ -271,3 +271,39 @@ async fn a_database_belongs_to_its_token_keys() {
         }
     }
 }
+
+/// A clock that is a year ahead for half an hour, or for good, and one that was a year behind.
+#[tokio::test]
+async fn a_clock_that_jumps_a_year_and_back_expires_nothing() {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store: Arc<dyn Store> = Arc::new(super::open(directory.path(), &clock));
+    let client = offline(&store, 1).await;
+    stored(&store, client.uaid, client.channels[0], 1).await;
+    // Whether the client is still there after half an hour of this.
+    let half_an_hour = async || {
+        for _ in 0..30 {
+            clock.advance(Duration::from_secs(60));
+            store.nodes().await.unwrap();
+        }
+    };
+    clock.advance(YEAR);
+    half_an_hour().await;
+    clock.go_back(YEAR);
+    half_an_hour().await;
+    stored(&store, client.uaid, client.channels[0], 2).await;
+    clock.go_back(YEAR);
+    half_an_hour().await;
+    // Seen by a clock that is behind.
+    claim(&store, simplepush(client.uaid, client.presence)).await;
+    release(&store, client.uaid, client.presence).await;
+    clock.advance(YEAR);
+    half_an_hour().await;
+    stored(&store, client.uaid, client.channels[0], 3).await;
+    // A clock that stays a year ahead is right after an hour: everything has expired.
+    clock.advance(YEAR);
+    half_an_hour().await;
+    stored(&store, client.uaid, client.channels[0], 4).await;
+    half_an_hour().await;
+    assert_eq!(put(&store, client.uaid, client.channels[0], 5).await, PutVersionOutcome::Gone);
+}

@@ -1,0 +1,63 @@
+//! The sweep: it visits all records in turn and removes what has expired, a bounded number each second.
+
+use super::batch::{Batch, failed};
+use crate::StoreError;
+use beckon_types::Uaid;
+use redb::{ReadableTable as _, ReadableTableMetadata as _};
+use std::{ops::Bound, time::Duration};
+
+/// The time between two parts of a sweep.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Parts in which a sweep visits all records: it takes four hours, unless there are very few or very many.
+const PARTS: u64 = 4 * 3600;
+
+/// Fewest records in a part.
+const RECORDS_MIN: u64 = 100;
+
+/// Most records in a part, so that the steps behind it do not wait long. Reached with 72 million clients.
+const RECORDS_MAX: u64 = 5000;
+
+/// A part that has removed so many messages ends with the client it is at.
+const MESSAGES_MAX: usize = 2000;
+
+impl Batch<'_, '_> {
+    /// Removes records and messages that have expired, and notes that connected clients are still seen. Does nothing
+    /// before it is due.
+    pub(super) fn sweep(&mut self) -> Result<(), StoreError> {
+        // The time goes back when a clock that had jumped ahead is put right.
+        let (now, due) = (self.now.steady, self.memory.sweep.next);
+        if now < due && due <= now + INTERVAL {
+            return Ok(());
+        }
+        self.memory.sweep.next = now + INTERVAL;
+        let records =
+            self.clients.len().map_err(failed)?.div_ceil(PARTS).clamp(RECORDS_MIN, RECORDS_MAX) as usize;
+        let after = self.memory.sweep.last.map_or(Bound::Unbounded, |uaid| Bound::Excluded(uaid.0));
+        let range = self.clients.range::<&[u8; 16]>((after.as_ref(), Bound::Unbounded)).map_err(failed)?;
+        let mut uaids = Vec::with_capacity(records);
+        for entry in range.take(records) {
+            uaids.push(Uaid(*entry.map_err(failed)?.0.value()));
+        }
+        self.memory.sweep.last = if uaids.len() < records { None } else { uaids.last().copied() };
+        let before = self.removed;
+        for uaid in uaids {
+            match self.load(uaid) {
+                Ok(record) if self.memory.seats.contains_key(&uaid) => self.renew(uaid, record)?,
+                Ok(Some(mut record)) => {
+                    if self.remove_expired(uaid, &mut record)? {
+                        self.save(uaid, record);
+                    }
+                }
+                // Loading removes what has expired. An unreadable record may be of a newer version, and stays.
+                Ok(None) | Err(StoreError::Unreadable(_)) => {}
+                Err(error @ StoreError::Unavailable { .. }) => return Err(error),
+            }
+            if self.removed - before >= MESSAGES_MAX {
+                self.memory.sweep.last = Some(uaid);
+                break;
+            }
+        }
+        Ok(())
+    }
+}
