@@ -66,7 +66,7 @@ async fn write(store: &dyn Store, number: u64, data: Option<Arc<str>>) -> Option
 }
 
 #[tokio::test]
-async fn a_message_may_come_in_any_pieces() {
+async fn a_message_may_arrive_in_any_pieces() {
     let node = TestNode::start(&[]).await;
     let bytes = frame(TEXT, HELLO.as_bytes());
     for pieces in [1, 2, 5, 40] {
@@ -81,7 +81,7 @@ async fn a_message_may_come_in_any_pieces() {
 }
 
 #[tokio::test]
-async fn a_message_may_come_with_the_upgrade() {
+async fn a_message_may_arrive_together_with_the_upgrade() {
     let node = TestNode::start(&[]).await;
     let mut bytes = UPGRADE.as_bytes().to_vec();
     bytes.extend(frame(TEXT, b"{}"));
@@ -131,7 +131,7 @@ async fn many_messages_at_once_are_all_answered() {
 }
 
 #[tokio::test]
-async fn a_broken_protocol_is_told_and_the_stream_ends() {
+async fn a_protocol_error_is_named_in_a_close_frame_and_ends_the_stream() {
     let node = TestNode::start(&[]).await;
     let mut unmasked = frame(TEXT, b"");
     unmasked = vec![unmasked[0], 0];
@@ -157,7 +157,7 @@ async fn a_broken_protocol_is_told_and_the_stream_ends() {
 }
 
 #[tokio::test]
-async fn the_upgrade_says_what_is_wrong_with_it() {
+async fn a_refused_upgrade_says_why() {
     let node = TestNode::start(&[("BECKON_WS_PATH", "/push")]).await;
     for (request, status, header) in [
         (UPGRADE.replace("GET /", "GET /push"), "101", "sec-websocket-accept: "),
@@ -233,7 +233,7 @@ async fn an_older_socket_is_closed_before_the_new_one_is_answered() {
 }
 
 #[tokio::test]
-async fn a_parcel_for_nobody_is_not_here() {
+async fn a_parcel_for_an_unknown_connection_is_not_here() {
     let node = TestNode::start(&[]).await;
     let here = node.store.nodes().await.unwrap()[0].node;
     let deliver = |to| node.delivery.deliver(Parcel { to, notification: Notification::Missed });
@@ -245,7 +245,7 @@ async fn a_parcel_for_nobody_is_not_here() {
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_read_gets_everything_later() {
+async fn a_peer_that_stops_reading_gets_everything_when_it_reads_again() {
     let node = TestNode::start(&[]).await;
     let mut wire = registered(&node).await;
     let data: Arc<str> = "x".repeat(60_000).into();

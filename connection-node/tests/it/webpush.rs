@@ -159,7 +159,7 @@ async fn the_settings_of_web_push_take_effect() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_gets_all_messages_later() {
+async fn a_client_that_stops_reading_gets_all_messages_when_it_reads_again() {
     let node = TestNode::start(&[("BECKON_BATCH_SIZE", "100")]).await;
     let (mut wire, uaid) = registered(&node).await;
     let body = vec![b'x'; 16_000];

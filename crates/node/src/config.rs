@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_to_redis_is_what_the_settings_say() {
+    fn the_options_for_redis_come_from_the_settings() {
         let common = |variables: &[(&str, &str)]| {
             let required = [("BECKON_ENDPOINT_URL", "http://push.example.net")];
             let key = KeyRing::key_text(&[7; 32]);

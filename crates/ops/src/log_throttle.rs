@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_without_end_take_neither_memory_nor_the_log() {
+    fn endlessly_many_causes_fill_neither_memory_nor_the_log() {
         let throttle = LogThrottle::new(Duration::from_millis(100));
         let logged = (0..10_000).filter(|&cause| throttle.admit(cause, 0).is_some()).count();
         assert_eq!(logged, CAUSES_MAX);

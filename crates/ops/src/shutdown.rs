@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_reaches_those_who_ask_later() {
+    async fn a_request_reaches_tasks_that_subscribe_later() {
         let shutdown = Shutdown::new();
         assert!(!shutdown.is_requested());
         shutdown.request();
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_ends_with_its_work_or_at_its_bound() {
+    async fn a_wait_ends_with_its_work_or_at_its_time_limit() {
         let shutdown = Shutdown::new();
         shutdown.request();
         assert_eq!(shutdown.within(BOUND, async { 7 }).await, Some(7));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_hurried_wait_is_short_and_finishes_what_is_quick() {
+    async fn a_hurried_wait_is_short_but_lets_quick_work_finish() {
         let shutdown = Shutdown::new();
         shutdown.hurry();
         assert!(shutdown.is_requested());

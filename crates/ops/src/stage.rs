@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stop_ends_at_its_bound() {
+    async fn a_stop_ends_at_its_time_limit() {
         let (_, stage) = stage();
         let task = stage.spawn(std::future::pending::<()>());
         assert_eq!(stage.run_until_stopping(async { 7 }).await, Some(7));

@@ -170,7 +170,7 @@ async fn head_is_get_without_the_body() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_is_unhealthy_but_status_stays() {
+async fn a_failing_store_fails_the_health_check_but_not_the_status() {
     served(async |address, node, _| {
         node.storage_fails.store(true, Ordering::SeqCst);
         let health = get(address, "/health").await;

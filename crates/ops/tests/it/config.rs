@@ -272,7 +272,7 @@ fn settings_of_other_programs_are_ignored_in_the_environment_and_the_file_but_no
 }
 
 #[test]
-fn help_and_version_are_for_the_caller() {
+fn help_and_version_are_returned_to_the_caller() {
     let request = |flags: &[&str]| Source::new(flags, [("A", "")]).request();
     assert_eq!(request(&["--help"]), Some(Request::Help));
     assert_eq!(request(&["--level", "-h"]), Some(Request::Help));

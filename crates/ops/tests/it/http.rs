@@ -98,7 +98,7 @@ async fn connections_are_kept_alive() {
 }
 
 #[tokio::test]
-async fn a_drain_answers_what_was_asked_and_closes_the_idle() {
+async fn a_drain_answers_requests_under_way_and_closes_idle_connections() {
     let server = start(Limits::default());
     let mut idle = ask(&server).await;
     server.nudge.notify_one();

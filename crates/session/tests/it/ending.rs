@@ -20,7 +20,7 @@ fn an_evicted_socket_is_closed_and_releases_nothing() {
 }
 
 #[test]
-fn a_drained_socket_is_told_and_released() {
+fn a_drained_socket_is_closed_and_released() {
     // SP-51
     let mut talk = Talk::greeted(&[]);
     talk.check(&[Input::Drain], &[close(CloseCode::GoingAway), release()]);

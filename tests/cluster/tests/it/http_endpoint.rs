@@ -29,7 +29,7 @@ on_both_shapes![
     http_9_an_unusable_token_is_not_found_or_gone,
     http_10_other_methods_are_not_allowed,
     http_11_options_says_who_may_come,
-    http_12_a_storage_failure_is_told_and_delivers_nothing,
+    http_12_a_storage_failure_is_reported_and_delivers_nothing,
 ];
 
 fn status(response: &Response<bytes::Bytes>) -> u16 {
@@ -302,7 +302,7 @@ async fn http_11_options_says_who_may_come(shape: Shape) {
     client.expect_nothing().await;
 }
 
-async fn http_12_a_storage_failure_is_told_and_delivers_nothing(shape: Shape) {
+async fn http_12_a_storage_failure_is_reported_and_delivers_nothing(shape: Shape) {
     let mut redis = RedisServer::start_with(Options { appendonly: true, ..Options::default() });
     let stage = Stage::own(Plan::new(shape).store(redis.url()));
     let Registered { mut client, uaid, channel, endpoint } = stage.registered().await;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 on_both_shapes![
     http_38_status_and_lbheartbeat_answer_without_the_store,
     http_39_health_tells_whether_the_store_is_there,
-    http_40_version_and_metrics_are_told,
+    http_40_version_and_metrics_can_be_read,
     unknown_paths_and_plain_requests_are_refused_as_documented,
 ];
 
@@ -107,7 +107,7 @@ async fn http_39_health_tells_whether_the_store_is_there(shape: Shape) {
     expect(true).await;
 }
 
-async fn http_40_version_and_metrics_are_told(shape: Shape) {
+async fn http_40_version_and_metrics_can_be_read(shape: Shape) {
     let stage = Stage::shared(shape, Profile::Defaults);
     let client = stage.registered().await;
     assert_eq!(stage.put(&client.endpoint, 1).await, 200);

@@ -20,7 +20,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 
 on_both_shapes![
-    a_store_that_is_away_is_told_and_loses_nothing,
+    an_unavailable_store_is_reported_and_loses_nothing,
     a_paused_store_is_answered_for_in_bounded_time,
     an_emptied_store_makes_everybody_say_hello_again,
     messages_survive_a_rotation_of_keys,
@@ -274,7 +274,7 @@ async fn accepted_again(stage: &Stage, endpoint: &str) -> String {
     .await
 }
 
-async fn a_store_that_is_away_is_told_and_loses_nothing(shape: Shape) {
+async fn an_unavailable_store_is_reported_and_loses_nothing(shape: Shape) {
     let mut redis = RedisServer::start_with(durable());
     let stage = Stage::own(Plan::new(shape).store(redis.url()));
     let away = stage.subscribed().await;

@@ -11,8 +11,8 @@ use http::Method;
 use serde_json::{Value, json};
 
 on_both_shapes![
-    wp_8_a_hello_is_told_of_unknown_broadcasts,
-    wp_9_a_hello_is_told_of_changed_broadcasts,
+    wp_8_a_hello_learns_which_broadcasts_are_unknown,
+    wp_9_a_hello_learns_which_broadcasts_have_changed,
     wp_10_a_subscription_is_answered_if_there_is_something_to_say,
     wp_11_a_change_reaches_subscribed_sockets_on_every_node,
     what_is_no_broadcast_is_refused_to_the_operator,
@@ -27,7 +27,7 @@ fn broadcast(broadcasts: Value) -> Value {
     json!({"messageType": "broadcast", "broadcasts": broadcasts})
 }
 
-async fn wp_8_a_hello_is_told_of_unknown_broadcasts(shape: Shape) {
+async fn wp_8_a_hello_learns_which_broadcasts_are_unknown(shape: Shape) {
     let stage = Stage::shared(shape, Profile::Defaults);
     for members in [json!({}), json!({"broadcasts": null}), json!({"broadcasts": {}})] {
         let reply = stage.connect_webpush().await.hello_with(members.clone()).await;
@@ -40,7 +40,7 @@ async fn wp_8_a_hello_is_told_of_unknown_broadcasts(shape: Shape) {
     assert_eq!(reply["broadcasts"], expected);
 }
 
-async fn wp_9_a_hello_is_told_of_changed_broadcasts(shape: Shape) {
+async fn wp_9_a_hello_learns_which_broadcasts_have_changed(shape: Shape) {
     let stage = Stage::shared(shape, Profile::Defaults);
     let (id, unknown) = (new_id(), new_id());
     for version in ["\"42\"", "v2 \u{e9}"] {

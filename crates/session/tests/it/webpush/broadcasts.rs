@@ -100,7 +100,7 @@ fn a_change_reaches_those_who_have_subscribed_to_it() {
 }
 
 #[test]
-fn nobody_else_is_told_of_a_change() {
+fn only_subscribers_receive_a_change() {
     for mut talk in [Talk::webpush(&[]), Talk::greeted(&[]), Talk::new()] {
         talk.broadcasts = broadcasts(&[("a", "1")]);
         talk.check(&[Input::Broadcasts], &[]);

@@ -105,7 +105,7 @@ fn two_hundred_registers_at_once_are_all_answered() {
 }
 
 #[test]
-fn an_unregister_is_answered_whatever_it_names_and_its_code_is_told() {
+fn an_unregister_is_answered_whatever_it_names_and_its_code_is_reported() {
     // WP-19
     for (code, told) in [
         ("", ClientReport::Unregistered),

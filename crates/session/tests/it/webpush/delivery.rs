@@ -162,7 +162,7 @@ fn an_ill_formed_ack_or_nack_is_refused() {
 }
 
 #[test]
-fn a_nack_is_told_and_changes_nothing() {
+fn a_nack_is_reported_and_changes_nothing() {
     // WP-29
     let sent = message(X, 11);
     let mut talk = Talk::webpush(&[X]);
