@@ -125,6 +125,7 @@ mod tests {
         serve::{Listeners, Standalone},
     };
     use beckon_ops::{config::Source, program::ServerConfig as _, shutdown::Shutdown, workers::Workers};
+    use beckon_store::Store as _;
     use beckon_types::{BROADCAST_ID_LEN_MAX, BROADCAST_VERSION_LEN_MAX, BROADCASTS_MAX};
 
     /// A running server lists the most broadcasts of the greatest length, full of characters that JSON escapes.
@@ -141,8 +142,7 @@ mod tests {
         ];
         let config = Config::read(Source::new(std::iter::empty::<&str>(), variables)).unwrap();
         let shutdown = Shutdown::new();
-        let (url, embedded) = (&config.process.store, Some(config.embedded()));
-        let store = beckon_node::store::open(url, embedded, &config.common, &shutdown).await;
+        let store = beckon_node::store::open_embedded(config.embedded(), &config.common, &shutdown).await;
         let store = store.map_err(|failure| failure.message).unwrap().unwrap();
         let version = BroadcastVersion::parse(&"\"".repeat(BROADCAST_VERSION_LEN_MAX)).unwrap();
         let mut expected = String::new();
@@ -156,7 +156,7 @@ mod tests {
         let listeners = Listeners::bind(&config).unwrap();
         let admin = format!("http://{}", listeners.admin.local_addr().unwrap());
         let workers = Workers::current();
-        let starting = Standalone::start(&config, listeners, store, shutdown.clone(), workers).await;
+        let starting = Standalone::start(&config, listeners, store, None, shutdown.clone(), workers).await;
         let standalone = starting.map_err(|failure| failure.message).unwrap();
         let talk = async {
             let answer = perform(&admin, &Action::List).await.map_err(|failure| failure.message).unwrap();

@@ -1,8 +1,10 @@
 //! The program `beckon`: the whole server in one process, and the commands to try it with.
 
 mod admin;
+mod backup;
 mod broadcast;
 mod config;
+mod control;
 mod drain;
 mod genkey;
 mod listen;
@@ -35,10 +37,14 @@ fn command(mut arguments: Vec<OsString>) -> Result<(), Failure> {
         "broadcast" => user_command(broadcast::run(lexopt::Parser::from_args(arguments))),
         "drain" | "undrain" | "shed" => user_command(drain::run(&name, lexopt::Parser::from_args(arguments))),
         "vapid" => vapid::run(lexopt::Parser::from_args(arguments)),
+        "backup" => backup::back_up(arguments),
+        "restore" => backup::restore(arguments),
+        "compact" => backup::compact(arguments),
         "genkey" => genkey::run(lexopt::Parser::from_args(arguments)),
         "help" => serve::ABOUT.answer(beckon_ops::config::Request::Help),
         _ => Err(Failure::usage(format!(
-            "`{name}` is not a command; the commands are serve (the default), listen, send, vapid, broadcast, drain, undrain, shed, genkey and help"
+            "`{name}` is not a command; the commands are serve (the default), listen, send, vapid, broadcast, \
+             drain, undrain, shed, backup, restore, compact, genkey and help"
         ))),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     config::{Config, reachable},
+    control::Control,
     token_keys,
 };
 use beckon_connection_node::{Announcement, Membership, Server};
@@ -41,6 +42,9 @@ Usage: beckon [serve] [SETTINGS]
        beckon vapid                  print a key pair that identifies an application server
        beckon broadcast ACTION       list, set or remove values that all Web Push clients share
        beckon drain, undrain, shed   send the clients of a node elsewhere
+       beckon backup FILE            copy the embedded store while the server runs
+       beckon restore FILE           make the data directory of a backup
+       beckon compact                make the database of a stopped server small
        beckon genkey                 print a key for BECKON_TOKEN_KEYS
 ",
     parts: Config::FIELDS,
@@ -57,11 +61,21 @@ async fn serve(mut config: Config, shutdown: Shutdown, workers: Workers) -> Resu
     if !config.keys_given {
         config.common.token_keys = token_keys::read_or_make(&config.process.data_dir)?;
     }
-    let embedded = Some(config.embedded());
-    let opened = beckon_node::store::open(&config.process.store, embedded, &config.common, &shutdown);
-    let Some(store) = opened.await? else { return Ok(()) };
+    let (store, embedded): (Arc<dyn Store>, _) = if config.process.store.expose() == EMBEDDED {
+        let opened = beckon_node::store::open_embedded(config.embedded(), &config.common, &shutdown);
+        let Some(store) = opened.await? else { return Ok(()) };
+        (store.clone(), Some(store))
+    } else {
+        let opened = beckon_node::store::open(&config.process.store, None, &config.common, &shutdown);
+        let Some(store) = opened.await? else { return Ok(()) };
+        (store, None)
+    };
     let listeners = Listeners::bind(&config)?;
-    let standalone = Standalone::start(&config, listeners, store, shutdown, workers).await?;
+    let control = match &embedded {
+        Some(store) => Some(Control::bind(&config, store.clone())?),
+        None => None,
+    };
+    let standalone = Standalone::start(&config, listeners, store, control, shutdown, workers).await?;
     introduce(&config)?;
     supervisor::ready();
     standalone.run().await;
@@ -102,6 +116,7 @@ impl Standalone {
         config: &Config,
         listeners: Listeners,
         store: Arc<dyn Store>,
+        control: Option<Control>,
         shutdown: Shutdown,
         workers: Workers,
     ) -> Result<Self, Failure> {
@@ -114,6 +129,9 @@ impl Standalone {
             tls: None,
         };
         let (http_connections_max, limits) = config.limits(beckon_ops::process::open_files_max());
+        if let Some(control) = &control {
+            control.register_metrics(assembly.metrics());
+        }
         let server = Server::start(sockets, common, limits, membership, &mut assembly).await;
         let (metrics, clock, drain) =
             (Metrics::register(assembly.metrics()), assembly.clock, assembly.drain.clone());
@@ -141,6 +159,9 @@ impl Standalone {
         let requests = Stage::new(&shutdown, "requests");
         serve_endpoints(listeners.http, http, parts, admin.clone(), &requests);
         server.accept(listeners.sockets, admin.clone());
+        if let Some(control) = control {
+            control.serve(&requests);
+        }
         Ok(Self { server, requests, assembled, shutdown })
     }
 

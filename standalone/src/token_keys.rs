@@ -32,13 +32,32 @@ pub(crate) fn read_or_make(data_dir: &Path) -> Result<KeyRing, Failure> {
                 return Err(unusable(&path, "it is missing"));
             }
             fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(unavailable)?;
-            make(&path).map_err(unavailable)?;
+            make(&path, &genkey::new_key()?).map_err(unavailable)?;
             fs::read_to_string(&path).map_err(unavailable)?
         }
         Err(error) => return Err(unavailable(error)),
     };
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(unavailable)?;
     parsed(text.trim()).map_err(|reason| unusable(&path, reason))
+}
+
+/// The text of the file.
+pub(crate) fn text(data_dir: &Path) -> io::Result<String> {
+    fs::read_to_string(data_dir.join(FILE))
+}
+
+/// Makes the file with the keys of a backup. One that is there must have the same.
+///
+/// # Errors
+/// Exit code 64 if it has others, 69 if it cannot be written.
+pub(crate) fn keep(data_dir: &Path, keys: &str) -> Result<(), Failure> {
+    let path = data_dir.join(FILE);
+    let unavailable = |error: io::Error| Failure::unavailable(format!("{}: {error}", path.display()));
+    make(&path, keys.trim()).map_err(unavailable)?;
+    if fs::read_to_string(&path).map_err(unavailable)?.trim() != keys.trim() {
+        return Err(unusable(&path, "it has other keys than the backup"));
+    }
+    Ok(())
 }
 
 /// The failure for keys that cannot be used.
@@ -50,13 +69,12 @@ fn unusable(path: &Path, reason: impl Display) -> Failure {
     ))
 }
 
-/// Writes the whole file with a new key, or nothing, for its owner only. Another process that does so at the same time
-/// may be first; then its keys are kept.
-fn make(path: &Path) -> io::Result<()> {
-    let key = genkey::new_key().map_err(io::Error::other)?;
+/// Writes the whole file, or nothing, for its owner only. If there is one already, as when another process does so at the
+/// same time, that one is kept.
+fn make(path: &Path, keys: &str) -> io::Result<()> {
     let draft = path.with_extension(format!("new-{}", std::process::id()));
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    writeln!(file, "{key}")?;
+    writeln!(file, "{keys}")?;
     file.sync_all()?;
     let linked = fs::hard_link(&draft, path);
     fs::remove_file(&draft)?;

@@ -2,7 +2,7 @@
 
 use crate::config::CommonSettings;
 use beckon_ops::{clock::Clock, config::Secret, exit::Failure, shutdown::Shutdown};
-use beckon_store::{OpenError, OpenOptions, Store};
+use beckon_store::{OpenError, OpenOptions, Store, embedded::EmbeddedStore};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Where an embedded store is, and how durable.
@@ -26,9 +26,28 @@ pub async fn open(
     settings: &CommonSettings,
     shutdown: &Shutdown,
 ) -> Result<Option<Arc<dyn Store>>, Failure> {
+    let nowhere = Embedded { data_dir: PathBuf::new(), fsync: true };
+    let options = options(embedded.unwrap_or(nowhere), settings)?;
+    unless(shutdown, beckon_store::open(url.expose(), &options, settings.wait_for_store)).await
+}
+
+/// Opens the embedded store, as [`open()`] does.
+///
+/// # Errors
+/// Exit code 64 if the data directory cannot be used as it is, 69 if it is in use or its disk fails.
+pub async fn open_embedded(
+    embedded: Embedded,
+    settings: &CommonSettings,
+    shutdown: &Shutdown,
+) -> Result<Option<Arc<EmbeddedStore>>, Failure> {
+    let options = options(embedded, settings)?;
+    unless(shutdown, beckon_store::open_embedded(&options, settings.wait_for_store)).await
+}
+
+fn options(embedded: Embedded, settings: &CommonSettings) -> Result<OpenOptions, Failure> {
     let clock = Clock::start();
-    let Embedded { data_dir, fsync } = embedded.unwrap_or(Embedded { data_dir: PathBuf::new(), fsync: true });
-    let options = OpenOptions {
+    let Embedded { data_dir, fsync } = embedded;
+    Ok(OpenOptions {
         data_dir,
         uaid_idle: settings.uaid_idle,
         step_timeout: settings.store_timeout,
@@ -36,8 +55,14 @@ pub async fn open(
         fsync,
         keys: settings.token_keys.fingerprints().collect(),
         clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
-    };
-    let opening = beckon_store::open(url.expose(), &options, settings.wait_for_store);
+    })
+}
+
+/// Waits for a store, unless the shutdown is requested.
+async fn unless<T>(
+    shutdown: &Shutdown,
+    opening: impl Future<Output = Result<T, OpenError>>,
+) -> Result<Option<T>, Failure> {
     tokio::select! {
         opened = opening => opened.map(Some).map_err(|error| match error {
             OpenError::Configuration(reason) => Failure::usage(reason),

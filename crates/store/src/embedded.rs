@@ -8,6 +8,7 @@
 //! * `batch`: the records and messages of one transaction, and what is in memory only; `seats`: which client is
 //!   connected; `directory`: the nodes;
 //! * `time`: a clock that can jump; `sweep`: removes what has expired;
+//! * `backup`: all of it as a stream;
 //! * `clients`, `messages`, `broadcasts`: the steps;
 //! * `writer`: the thread that uses the database, and group commit; `keeper`: opens the database again after an error;
 //!   `step`: a step in the queue.
@@ -15,6 +16,7 @@
 //! Which clients are connected is in memory only: their sockets end with the process.
 
 mod background_sync;
+mod backup;
 mod batch;
 mod broadcasts;
 mod changes;
@@ -36,12 +38,13 @@ mod tables;
 mod time;
 mod writer;
 
+pub use backup::{Backup, RestoreError, Summary, read_backup, restore};
 pub use disk::{Disk, DiskFile, OsDisk};
 pub use open_error::OpenError;
 pub use writer::Clock;
 
 use crate::{Announced, Answer, Cause, Missed, NodeEntry, Store, StoreError};
-use batch::{Batch, Memory};
+use batch::{Batch, Counts, Memory};
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Fetch,
     FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place, Presence, PutMessage,
@@ -51,7 +54,13 @@ use data_dir::DataDir;
 use database::Opener;
 use futures_util::future::BoxFuture;
 use keeper::Keeper;
-use std::{fmt, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
+    time::Duration,
+};
 use step::Forsaken;
 use tokio::{
     runtime::Handle,
@@ -94,10 +103,42 @@ impl fmt::Debug for Options {
     }
 }
 
+/// How large an embedded store is. The counts are a second old at most while there are steps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Records of clients.
+    pub clients: u64,
+    /// Stored messages, also those that have expired and were not swept yet.
+    pub messages: u64,
+    /// Bytes of the file of the database, including its free pages.
+    pub database_bytes: u64,
+    /// Bytes of the file of the log.
+    pub log_bytes: u64,
+}
+
+/// Makes the file of the database in a data directory as small as it can be, and returns its bytes before and after. No
+/// process may use the directory. Blocks.
+///
+/// # Errors
+/// Those of [`EmbeddedStore::open`].
+pub fn compact(data_dir: &Path) -> Result<(u64, u64), OpenError> {
+    let path = data_dir.join(open_error::DATABASE);
+    let size = || std::fs::metadata(&path).map(|metadata| metadata.len());
+    let before = size().map_err(|error| OpenError::directory(data_dir, error))?;
+    let opener =
+        Opener { data_dir: DataDir::open(data_dir)?, disk: Arc::new(OsDisk), fsync: true, keys: Vec::new() };
+    let mut database = opener.open()?;
+    database.compact().map_err(|error| OpenError::database(data_dir, error))?;
+    drop(database);
+    Ok((before, size().map_err(|error| OpenError::directory(data_dir, error))?))
+}
+
 /// The store in this process.
 pub struct EmbeddedStore {
     queue: mpsc::Sender<Order>,
     step_timeout: Duration,
+    data_dir: PathBuf,
+    counts: Arc<Counts>,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -113,13 +154,35 @@ impl EmbeddedStore {
         let opener = Opener { data_dir: DataDir::open(&data_dir)?, disk, fsync, keys };
         let database = opener.open()?;
         let memory = Memory::new(database.epoch, uaid_idle);
+        let counts = memory.counts.clone();
         let (queue, orders) = mpsc::channel(QUEUE_LEN_MAX);
         let writer = Writer { keeper: Keeper::new(opener, database), memory, clock };
         let writer = std::thread::Builder::new()
             .name("store".into())
             .spawn(move || writer.run(orders))
-            .map_err(|error| OpenError::Disk { data_dir, error })?;
-        Ok(Self { queue, step_timeout, writer: Some(writer) })
+            .map_err(|error| OpenError::Disk { data_dir: data_dir.clone(), error })?;
+        Ok(Self { queue, step_timeout, data_dir, counts, writer: Some(writer) })
+    }
+
+    /// Begins a backup of everything that has been accepted.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn backup(&self) -> Result<Backup, StoreError> {
+        let (caller, backup) = oneshot::channel();
+        self.queue.send(Order::Backup(caller)).await.map_err(|_| closed())?;
+        backup.await.map_err(|_| closed())?
+    }
+
+    /// How large the store is.
+    pub fn figures(&self) -> Figures {
+        let size = |name| std::fs::metadata(self.data_dir.join(name)).map_or(0, |metadata| metadata.len());
+        Figures {
+            clients: self.counts.clients.load(Ordering::Relaxed),
+            messages: self.counts.messages.load(Ordering::Relaxed),
+            database_bytes: size(open_error::DATABASE),
+            log_bytes: size(open_error::LOG),
+        }
     }
 
     /// Passes a step to the writer, and waits until it is committed. A step whose caller gives up before it is

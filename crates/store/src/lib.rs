@@ -20,5 +20,5 @@ mod store;
 
 pub use directory::{ANNOUNCE_INTERVAL, Announced, LEASE, MISSED_LIFETIME, MISSED_MAX, Missed, NodeEntry};
 pub use error::{Cause, StoreError};
-pub use open::{EMBEDDED, OpenError, OpenOptions, open};
+pub use open::{EMBEDDED, OpenError, OpenOptions, open, open_embedded};
 pub use store::{Answer, Store};

@@ -63,9 +63,52 @@ pub enum OpenError {
 ///
 /// [`OpenError::Configuration`] if no further attempt can succeed, and without `wait` [`OpenError::Unavailable`] too.
 pub async fn open(name: &str, options: &OpenOptions, wait: bool) -> Result<Arc<dyn Store>, OpenError> {
+    if name == EMBEDDED {
+        return Ok(open_embedded(options, wait).await?);
+    }
+    patiently(wait, async || open_redis(name, options).await).await
+}
+
+/// Opens the embedded store, as [`open()`] does.
+///
+/// # Errors
+///
+/// As those of [`open()`].
+pub async fn open_embedded(options: &OpenOptions, wait: bool) -> Result<Arc<EmbeddedStore>, OpenError> {
+    patiently(wait, async || {
+        let options = embedded::Options {
+            data_dir: options.data_dir.clone(),
+            uaid_idle: options.uaid_idle,
+            step_timeout: options.step_timeout,
+            fsync: options.fsync,
+            keys: options.keys.clone(),
+            clock: options.clock.clone(),
+            disk: Arc::new(OsDisk),
+        };
+        // Opening reads from the disk.
+        let opening = tokio::task::spawn_blocking(move || EmbeddedStore::open(options));
+        match opening.await {
+            Ok(Ok(store)) => Ok(Arc::new(store)),
+            Ok(Err(error)) => Err(match error {
+                embedded::OpenError::InUse(_) | embedded::OpenError::Disk { .. } => {
+                    OpenError::Unavailable(error.to_string())
+                }
+                embedded::OpenError::Directory { .. }
+                | embedded::OpenError::Newer(_)
+                | embedded::OpenError::OtherKeys(_)
+                | embedded::OpenError::Damaged { .. } => OpenError::Configuration(error.to_string()),
+            }),
+            Err(error) => Err(OpenError::Unavailable(error.to_string())),
+        }
+    })
+    .await
+}
+
+/// Attempts it until it is available, if `wait` is set, and otherwise once.
+async fn patiently<T>(wait: bool, attempt: impl AsyncFn() -> Result<T, OpenError>) -> Result<T, OpenError> {
     let mut has_warned = false;
     loop {
-        match attempt(name, options).await {
+        match attempt().await {
             Err(OpenError::Unavailable(reason)) if wait => {
                 if !has_warned {
                     tracing::warn!(reason, "waiting for the store");
@@ -78,33 +121,7 @@ pub async fn open(name: &str, options: &OpenOptions, wait: bool) -> Result<Arc<d
     }
 }
 
-async fn attempt(name: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
-    if name == EMBEDDED {
-        let options = embedded::Options {
-            data_dir: options.data_dir.clone(),
-            uaid_idle: options.uaid_idle,
-            step_timeout: options.step_timeout,
-            fsync: options.fsync,
-            keys: options.keys.clone(),
-            clock: options.clock.clone(),
-            disk: Arc::new(OsDisk),
-        };
-        // Opening reads from the disk, after a crash the whole database.
-        let opening = tokio::task::spawn_blocking(move || EmbeddedStore::open(options));
-        return match opening.await {
-            Ok(Ok(store)) => Ok(Arc::new(store)),
-            Ok(Err(error)) => Err(match error {
-                embedded::OpenError::InUse(_) | embedded::OpenError::Disk { .. } => {
-                    OpenError::Unavailable(error.to_string())
-                }
-                embedded::OpenError::Directory { .. }
-                | embedded::OpenError::Newer(_)
-                | embedded::OpenError::OtherKeys(_)
-                | embedded::OpenError::Damaged { .. } => OpenError::Configuration(error.to_string()),
-            }),
-            Err(error) => Err(OpenError::Unavailable(error.to_string())),
-        };
-    }
+async fn open_redis(name: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
     let options = redis::RedisOptions {
         uaid_idle: options.uaid_idle,
         step_timeout: options.step_timeout,

@@ -13,7 +13,11 @@ use super::{
 use crate::{Cause, StoreError};
 use beckon_types::{NotOwner, Presence, Sequence, Uaid};
 use redb::{ReadableTable as _, WriteTransaction};
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 /// A record says to within this part of `uaid_idle` when its client was last seen, so that a hello does not have to
 /// write. The uncertainty is added to the time: a client never expires too early.
@@ -28,6 +32,13 @@ pub(super) struct Sweep {
     pub(super) last: Option<Uaid>,
 }
 
+/// How many there are, as of the last part of the sweep.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) clients: AtomicU64,
+    pub(super) messages: AtomicU64,
+}
+
 /// What is in memory only.
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -37,6 +48,8 @@ pub(super) struct Memory {
     pub(super) directory: Directory,
     /// The random number of this database.
     pub(super) epoch: u64,
+    /// How many records and messages there are.
+    pub(super) counts: Arc<Counts>,
     pub(super) sweep: Sweep,
     uaid_idle: Duration,
     watch: Watch,
@@ -47,7 +60,7 @@ impl Memory {
     pub(super) fn new(epoch: u64, uaid_idle: Duration) -> Self {
         let (seats, directory) = (Seats::default(), Directory::default());
         let (sweep, watch) = (Sweep::default(), Watch::default());
-        Self { seats, directory, epoch, sweep, uaid_idle, watch }
+        Self { seats, directory, epoch, counts: Arc::default(), sweep, uaid_idle, watch }
     }
 
     /// The moment at which the clock shows this time.

@@ -88,13 +88,7 @@ impl Opener {
     fn attempt(&self) -> Result<Database, Obstacle> {
         let file = self.disk.open(&self.data_dir.path().join(DATABASE))?;
         let log_file = self.disk.open(&self.data_dir.path().join(LOG))?;
-        let mut builder = redb::Database::builder();
-        builder.set_cache_size(CACHE_BYTES);
-        builder.set_repair_callback(|repair| {
-            let percent = repair.progress() * 100.0;
-            tracing::info!(percent, "repairing the database, all of which has to be read");
-        });
-        let redb = builder.create_with_backend(Backend(file))?;
+        let redb = redb_builder().create_with_backend(Backend(file))?;
         let transaction = redb.begin_write()?;
         let numbers = Numbers::read(&transaction)?;
         let mut log = numbers.log(log_file.clone())?;
@@ -118,6 +112,17 @@ impl Opener {
         let background = if self.fsync { None } else { Some(BackgroundSync::start(log_file)?) };
         Ok(Database { redb, log, background, epoch: numbers.epoch })
     }
+}
+
+/// How every database is opened.
+pub(super) fn redb_builder() -> redb::Builder {
+    let mut builder = redb::Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    builder.set_repair_callback(|repair| {
+        let percent = repair.progress() * 100.0;
+        tracing::info!(percent, "repairing the database, all of which has to be read");
+    });
+    builder
 }
 
 /// What the database says about itself.
@@ -189,6 +194,18 @@ impl Database {
         transaction.commit().map_err(failed)
     }
 
+    /// The database, as it is in memory.
+    pub(super) fn redb(&self) -> &redb::Database {
+        &self.redb
+    }
+
+    /// Moves what is in the file to its beginning, and cuts the rest off. Blocks, and has to be repaired if it is cut
+    /// short.
+    pub(super) fn compact(&mut self) -> Result<(), redb::Error> {
+        self.redb.compact()?;
+        Ok(())
+    }
+
     /// Whether it is time for a checkpoint.
     pub(super) fn is_checkpoint_due(&self) -> bool {
         self.log.len() > LOG_LEN_MAX
@@ -204,7 +221,7 @@ impl Database {
 }
 
 /// Commits to the disk in two phases, with the state of the allocator, so that nothing has to be repaired after a crash.
-fn commit_for_good(mut transaction: WriteTransaction) -> Result<(), redb::CommitError> {
+pub(super) fn commit_for_good(mut transaction: WriteTransaction) -> Result<(), redb::CommitError> {
     transaction.set_quick_repair(true);
     transaction.commit()
 }

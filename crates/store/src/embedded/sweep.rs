@@ -4,7 +4,7 @@ use super::batch::{Batch, failed};
 use crate::StoreError;
 use beckon_types::Uaid;
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
-use std::{ops::Bound, time::Duration};
+use std::{ops::Bound, sync::atomic::Ordering, time::Duration};
 
 /// The time between two parts of a sweep.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -31,8 +31,10 @@ impl Batch<'_, '_> {
             return Ok(());
         }
         self.memory.sweep.next = now + INTERVAL;
-        let records =
-            self.clients.len().map_err(failed)?.div_ceil(PARTS).clamp(RECORDS_MIN, RECORDS_MAX) as usize;
+        let (clients, messages) = (self.clients.len().map_err(failed)?, self.messages.len().map_err(failed)?);
+        self.memory.counts.clients.store(clients, Ordering::Relaxed);
+        self.memory.counts.messages.store(messages, Ordering::Relaxed);
+        let records = clients.div_ceil(PARTS).clamp(RECORDS_MIN, RECORDS_MAX) as usize;
         let after = self.memory.sweep.last.map_or(Bound::Unbounded, |uaid| Bound::Excluded(uaid.0));
         let range = self.clients.range::<&[u8; 16]>((after.as_ref(), Bound::Unbounded)).map_err(failed)?;
         let mut uaids = Vec::with_capacity(records);

@@ -7,6 +7,7 @@
 //! After an I/O error redb refuses everything until it is opened again, which [`Keeper`] does.
 
 use super::{
+    backup::Backup,
     batch::{Batch, Memory, failed},
     keeper::Keeper,
     step::Step,
@@ -35,6 +36,8 @@ const BATCH_LEN_MAX: usize = 1024;
 pub(super) enum Order {
     /// Perform a step.
     Step(Box<dyn Step>),
+    /// Perform what is in front of this, then begin a backup.
+    Backup(oneshot::Sender<Result<Backup, StoreError>>),
     /// Perform what is in the queue, then close the database, and signal that it is closed.
     Close(Option<oneshot::Sender<()>>),
 }
@@ -62,9 +65,11 @@ impl Writer {
         let mut closed = Vec::new();
         while !self.keeper.is_lost() && queue.blocking_recv_many(&mut orders, BATCH_LEN_MAX) > 0 {
             let mut steps = Vec::with_capacity(orders.len());
+            let mut backups = Vec::new();
             for order in orders.drain(..) {
                 match order {
                     Order::Step(step) => steps.push(step),
+                    Order::Backup(caller) => backups.push(caller),
                     Order::Close(signal) => {
                         queue.close();
                         closed.extend(signal);
@@ -74,6 +79,11 @@ impl Writer {
             self.perform(&mut steps);
             for step in steps {
                 step.answer();
+            }
+            for caller in backups {
+                let database = self.keeper.database();
+                // A caller that has given up does not want it.
+                let _ = caller.send(database.and_then(|database| database.backup().map_err(failed)));
             }
             self.keeper.checkpoint_if_due();
         }

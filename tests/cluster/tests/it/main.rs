@@ -41,6 +41,7 @@ mod http_headers;
 mod http_health;
 mod http_vapid;
 mod http_webpush;
+mod kills;
 mod message_faults;
 mod programs;
 mod redis_faults;

@@ -1,0 +1,132 @@
+//! The Unix socket `control` in the data directory, on which a running server gives its backup. Access to it is access to
+//! the directory: its owner only.
+
+use crate::{config::Config, token_keys};
+use beckon_ops::{exit::Failure, stage::Stage};
+use beckon_store::embedded::{EmbeddedStore, Figures};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _},
+    metrics::gauge::ConstGauge,
+    registry::Registry,
+};
+use std::{
+    fmt, fs,
+    io::{self, BufWriter},
+    net::Shutdown,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{UnixListener, UnixStream},
+};
+
+/// What a client sends to get a backup.
+pub(crate) const BACKUP: &[u8] = b"backup\n";
+
+/// Time limit for a client to say what it wants, and for each piece of a backup to be taken.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes of a backup that are written at once.
+const BUFFER_LEN: usize = 128 * 1024;
+
+/// Where the socket of a data directory is.
+pub(crate) fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join("control")
+}
+
+/// The socket of an open store.
+#[derive(Debug)]
+pub(crate) struct Control {
+    listener: UnixListener,
+    store: Arc<EmbeddedStore>,
+    /// Empty if the operator has set them.
+    token_keys: String,
+}
+
+impl Control {
+    /// Binds the socket. The store is open, so whatever is at its path is left over.
+    pub(crate) fn bind(config: &Config, store: Arc<EmbeddedStore>) -> Result<Self, Failure> {
+        let data_dir = &config.process.data_dir;
+        let path = path(data_dir);
+        let failed = |error: io::Error| Failure::unavailable(format!("{}: {error}", path.display()));
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(&path).map_err(failed)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        let token_keys = match config.keys_given {
+            true => String::new(),
+            false => token_keys::text(data_dir).map_err(failed)?,
+        };
+        Ok(Self { listener, store, token_keys })
+    }
+
+    /// Registers the sizes of the store.
+    pub(crate) fn register_metrics(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(Sizes(self.store.clone())));
+    }
+
+    /// Serves one client after the other until the stage stops.
+    pub(crate) fn serve(self, stage: &Stage) {
+        let stopping = stage.clone();
+        stage.spawn(async move {
+            while let Some(Ok((client, _))) = stopping.run_until_stopping(self.listener.accept()).await {
+                match stopping.run_until_stopping(self.answer(client, &stopping)).await {
+                    Some(Ok(())) | None => {}
+                    Some(Err(error)) => tracing::warn!(%error, "backup failed"),
+                }
+            }
+        });
+    }
+
+    async fn answer(&self, mut client: UnixStream, stage: &Stage) -> io::Result<()> {
+        let mut request = [0; BACKUP.len()];
+        let asked = tokio::time::timeout(PATIENCE, client.read_exact(&mut request));
+        asked.await.map_err(|_| io::ErrorKind::TimedOut)??;
+        if request != *BACKUP {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the request is not known"));
+        }
+        let backup = self.store.backup().await.map_err(io::Error::other)?;
+        let client = client.into_std()?;
+        client.set_nonblocking(false)?;
+        client.set_write_timeout(Some(PATIENCE))?;
+        let (handle, token_keys) = (client.try_clone()?, self.token_keys.clone());
+        let writing = tokio::task::spawn_blocking(move || {
+            backup.write_to(&token_keys, BufWriter::with_capacity(BUFFER_LEN, client))
+        });
+        tokio::select! {
+            written = writing => {
+                let summary = written.map_err(io::Error::other)??;
+                tracing::info!(clients = summary.clients, messages = summary.messages, "gave a backup");
+                Ok(())
+            }
+            // The thread ends at its next write.
+            () = stage.stopping() => handle.shutdown(Shutdown::Both),
+        }
+    }
+}
+
+/// The sizes of the store, read at each scrape.
+#[derive(Debug)]
+struct Sizes(Arc<EmbeddedStore>);
+
+impl Collector for Sizes {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Figures { clients, messages, database_bytes, log_bytes } = self.0.figures();
+        for (name, help, value) in [
+            ("store_clients", "Records of clients in the embedded store", clients),
+            ("store_messages", "Messages in the embedded store", messages),
+            ("store_database_bytes", "Size of store.redb, including its free pages", database_bytes),
+            ("store_log_bytes", "Size of store.log", log_bytes),
+        ] {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
