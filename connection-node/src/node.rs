@@ -6,7 +6,7 @@ use crate::{
     registry::Registry,
 };
 use arc_swap::ArcSwap;
-use beckon_node::{assembly::Assembly, drain::Drain, step_failures::StepFailures};
+use beckon_node::{assembly::Assembly, drain::Drain, key_rings::KeyRings, step_failures::StepFailures};
 use beckon_ops::clock::Clock;
 use beckon_session::{Admission, Settings};
 use beckon_store::{Store, StoreError};
@@ -35,6 +35,8 @@ pub(crate) struct Node {
     pub(crate) registry: Arc<Registry>,
     /// The other nodes.
     pub(crate) peers: Arc<Peers>,
+    /// The token keys of this node and of the others.
+    pub(crate) key_rings: KeyRings,
     /// What is measured.
     pub(crate) metrics: Metrics,
     /// Bounds what is logged of failed store steps.
@@ -71,6 +73,7 @@ impl Node {
         let metrics = assembly.metrics();
         metrics.register_collector(Box::new(Open(registry.clone())));
         let metrics = Metrics::new(metrics);
+        let key_rings = KeyRings::in_cluster(&settings.keys);
         Self {
             id: new_node_id(),
             name,
@@ -81,6 +84,7 @@ impl Node {
             store,
             registry,
             peers: Arc::new(peers),
+            key_rings,
             step_failures: StepFailures::new(metrics.steps_failed.clone()),
             metrics,
             broadcasts: ArcSwap::default(),

@@ -8,16 +8,19 @@ use beckon_proto::{
     tls::Tls,
     transport,
 };
-use beckon_store::{NodeEntry, Store};
+use beckon_store::{LEASE, NodeEntry};
 use beckon_types::Presence;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tonic::transport::Channel;
 
 /// Most evictions on other nodes that may be under way. Further ones are not sent. The old socket then stays open until
 /// its next store step or until its keep-alive fails, but it no longer owns its UAID.
 pub(crate) const EVICTIONS_MAX: usize = 1024;
+
+/// Most of them that may wait for the next copy of the directory. A node that has crashed leaves many presences.
+const UNKNOWN_MAX: usize = EVICTIONS_MAX / 4;
 
 /// Time limit for one attempt.
 const EVICT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -31,57 +34,51 @@ const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
 /// The other connection-nodes.
 #[derive(Debug)]
 pub(crate) struct Peers {
-    store: Arc<dyn Store>,
     /// The directory as of this node's last announcement.
-    directory: RwLock<Arc<Vec<NodeEntry>>>,
+    directory: watch::Sender<Arc<Vec<NodeEntry>>>,
     secret: Option<ClusterSecret>,
     tls: Option<Tls>,
     /// By address. A channel connects when it is first used, and again after its connection has broken.
     channels: Mutex<HashMap<String, Channel>>,
     permits: Arc<Semaphore>,
+    /// Of these, the ones for nodes that are not in the directory.
+    unknown_permits: Semaphore,
     stage: Stage,
 }
 
 impl Peers {
     /// Knows no node yet. `stage` owns the tasks that send requests.
-    pub(crate) fn new(
-        store: Arc<dyn Store>,
-        secret: Option<ClusterSecret>,
-        tls: Option<Tls>,
-        stage: Stage,
-    ) -> Self {
+    pub(crate) fn new(secret: Option<ClusterSecret>, tls: Option<Tls>, stage: Stage) -> Self {
         let permits = Arc::new(Semaphore::new(EVICTIONS_MAX));
-        Self { store, directory: RwLock::default(), secret, tls, channels: Mutex::default(), permits, stage }
+        let (directory, unknown_permits) = (watch::Sender::default(), Semaphore::new(UNKNOWN_MAX));
+        Self { directory, secret, tls, channels: Mutex::default(), permits, unknown_permits, stage }
     }
 
     /// The directory as of this node's last announcement, with this node in it.
     pub(crate) fn directory(&self) -> Arc<Vec<NodeEntry>> {
-        self.directory.read().clone()
+        self.directory.borrow().clone()
     }
 
     /// Replaces the directory, and drops the channels to nodes that have left it.
     pub(crate) fn set_directory(&self, nodes: Vec<NodeEntry>) {
         self.channels.lock().retain(|address, _| nodes.iter().any(|entry| entry.grpc_address == *address));
-        *self.directory.write() = Arc::new(nodes);
+        self.directory.send_replace(Arc::new(nodes));
     }
 
     /// Asks another node to close a socket, in the background. A node that is not in this node's copy of the directory
-    /// may have joined since, so the directory in the store is read in that case.
+    /// may have joined since, so the next copy is waited for in that case: when a node has crashed, each of its clients asks
+    /// for this, and none of them reads the store.
     pub(crate) fn evict(self: &Arc<Self>, former: Presence) {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             tracing::warn!(node.id = %former.node, "too many evictions under way, skipping one");
             return;
         };
-        let (peers, directory) = (self.clone(), self.directory());
+        let peers = self.clone();
         self.stage.spawn(async move {
             let _permit = permit;
+            // A node without a lease has no sockets, or notices that its lease had lapsed.
+            let Some(entry) = peers.find(former).await else { return };
             for _ in 0..ATTEMPTS {
-                let entry = match entry_of(former, &directory) {
-                    Some(entry) => Some(entry),
-                    None => entry_of(former, &peers.store.nodes().await.unwrap_or_default()),
-                };
-                // A node without a lease has no sockets, or notices that its lease had lapsed.
-                let Some(entry) = entry else { return };
                 match peers.attempt(former, &entry.grpc_address).await {
                     Ok(()) => return,
                     Err(reason) => {
@@ -91,6 +88,18 @@ impl Peers {
                 }
             }
         });
+    }
+
+    /// The entry of a node, if this copy of the directory or the next one has it.
+    async fn find(&self, presence: Presence) -> Option<NodeEntry> {
+        let mut directory = self.directory.subscribe();
+        let entry = entry_of(presence, &directory.borrow_and_update());
+        if entry.is_some() {
+            return entry;
+        }
+        let _permit = self.unknown_permits.try_acquire().ok()?;
+        tokio::time::timeout(LEASE, directory.changed()).await.ok()?.ok()?;
+        entry_of(presence, &directory.borrow())
     }
 
     async fn attempt(&self, former: Presence, address: &str) -> Result<(), String> {

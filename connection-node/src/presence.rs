@@ -139,8 +139,10 @@ pub(crate) async fn announce(node: &Arc<Node>, announcement: &Announcement) -> R
             workers: node.registry.workers(),
             ws_url: announcement.ws_url.clone(),
             room: node.has_room(),
+            keys: node.key_rings.own().to_vec(),
         })
         .await?;
+    node.key_rings.compare(&announced.nodes);
     warn_of_same_address(node, announcement, &announced.nodes);
     node.peers.set_directory(announced.nodes.clone());
     Ok(announced)

@@ -92,7 +92,7 @@ impl Server {
             settings.session(common),
             settings.message_len_max(),
             limits,
-            Peers::new(assembly.store.clone(), secret.clone(), tls.clone(), stage.clone()),
+            Peers::new(secret.clone(), tls.clone(), stage.clone()),
             assembly,
         ));
         let announced = presence::announce(&node, announcement).await;

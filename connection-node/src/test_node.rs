@@ -49,7 +49,7 @@ impl TestNode {
         let store = beckon_node::store::open(&url, Some(embedded), &common, &shutdown).await;
         let store = store.map_err(|failure| failure.message).unwrap().unwrap();
         let (suspended_sender, suspended) = mpsc::channel(suspended_max);
-        let peers = Peers::new(store.clone(), None, None, Stage::new(&shutdown, "peers"));
+        let peers = Peers::new(None, None, Stage::new(&shutdown, "peers"));
         let node = Node::new(
             "test".into(),
             settings.session(&common),

@@ -7,9 +7,10 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has to stop")]
 
 use beckon_endpoint_node::{
-    connection_nodes::{ConnectionNodes, Settings},
+    connection_nodes::{ConnectionNodes, Member, Settings},
     metrics::Metrics,
 };
+use beckon_node::key_rings::KeyRings;
 use beckon_ops::{clock::Clock, shutdown::Shutdown, stage::Stage, workers::Workers};
 use beckon_proto::{
     convert::receipt_to_wire,
@@ -18,11 +19,13 @@ use beckon_proto::{
         DeliverRequest, DeliverResponse, EvictRequest, EvictResponse,
         delivery_server::{Delivery, DeliveryServer},
     },
-    transport,
+    target, transport,
 };
 use beckon_store::{NodeEntry, Store, redis::RedisOptions};
 use beckon_testbed::redis::RedisServer;
-use beckon_types::{ChannelId, ConnectionId, NodeId, Notification, Presence, Sequence, Update, Version};
+use beckon_types::{
+    ChannelId, ConnectionId, KeyRing, NodeId, Notification, Presence, Sequence, Update, Version,
+};
 use divan::{Bencher, counter::ItemsCount};
 use futures_util::{StreamExt as _, future::join_all, stream::BoxStream};
 use std::{hint::black_box, sync::Arc, time::Duration};
@@ -64,7 +67,10 @@ impl Delivery for Taker {
         &self,
         request: Request<Streaming<DeliverRequest>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
-        Ok(Response::new(request.into_inner().map(|request| Self::take(request?)).boxed()))
+        let answers = request.into_inner().map(|request| Self::take(request?));
+        let mut response = Response::new(answers.boxed());
+        target::write(response.metadata_mut(), NODE);
+        Ok(response)
     }
 
     async fn evict(&self, _: Request<EvictRequest>) -> Result<Response<EvictResponse>, Status> {
@@ -95,6 +101,7 @@ impl Bed {
                 workers: 1,
                 ws_url: None,
                 room: true,
+                keys: Vec::new(),
             };
             let mut server = JoinSet::new();
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -102,11 +109,13 @@ impl Bed {
             server.spawn(serving.serve_with_incoming(DeliveryServer::new(Taker), incoming));
             let store = beckon_store::redis::connect(&redis.url(), RedisOptions::default()).await.unwrap();
             store.announce(entry).await.unwrap();
+            let keys = KeyRing::parse(&KeyRing::key_text(&[7; 32])).unwrap();
+            let member = Member { name: "bench".into(), key_rings: Arc::new(KeyRings::alone(&keys)) };
             let settings = Settings { delivery_timeout: Duration::from_secs(10), secret: None, tls: None };
             let (metrics, clock) = (Metrics::default(), Clock::start());
             let streams = Stage::new(&Shutdown::new(), "streams");
             let (store, workers) = (Arc::new(store), Workers::current());
-            (ConnectionNodes::start(store, settings, metrics, clock, streams, workers), server)
+            (ConnectionNodes::start(store, member, settings, metrics, clock, streams, workers), server)
         });
         Self { nodes, _server: server, runtime, _redis: redis }
     }

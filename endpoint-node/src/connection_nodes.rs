@@ -1,8 +1,9 @@
 //! The connection-nodes of a cluster: which of them are alive, and a stream to each of their workers.
 //!
-//! The directory is read from the store every [`beckon_store::ANNOUNCE_INTERVAL`], and at once when a presence names a
-//! node that is not in it, but not more often than every [`REFRESH_INTERVAL_MIN`]. A node that is still missing after
-//! that counts as offline until the next reading.
+//! This node announces itself every [`beckon_store::ANNOUNCE_INTERVAL`], which reads the directory, and at once when a
+//! presence names a node that is not in it, but not more often than every [`REFRESH_INTERVAL_MIN`]. A node that is still
+//! missing after that counts as offline until a reading has it. When it has been missing for [`LONG_GONE`], presences that
+//! name it are released.
 //!
 //! A notification goes on the stream to the worker that has its client, so that on that node no other thread handles it. All
 //! workers of this node share the streams, each of which runs on one of them: their number grows with the workers of the
@@ -18,14 +19,15 @@ mod pending;
 
 use crate::metrics::Metrics;
 use arc_swap::ArcSwap;
+use beckon_node::key_rings::KeyRings;
 use beckon_ops::{clock::Clock, stage::Stage, workers::Workers};
 use beckon_proto::{
     auth::ClusterSecret,
     delivery::{Deliver, Parcel, Receipt, Undelivered},
     tls::Tls,
 };
-use beckon_store::{ANNOUNCE_INTERVAL, NodeEntry, Store};
-use beckon_types::{NodeId, Presence};
+use beckon_store::{ANNOUNCE_INTERVAL, NodeEntry, Store, StoreError};
+use beckon_types::{Moment, NodeId, Presence};
 use context::Context;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use link::Link;
@@ -47,8 +49,20 @@ pub const REFRESH_INTERVAL_MIN: Duration = Duration::from_millis(200);
 /// How often expired parcels are collected: a parcel can outlive its deadline by this much.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How many missing nodes are remembered until the next reading; for any other, the directory is read again.
-const ABSENT_MAX: usize = 1024;
+/// How many missing nodes are remembered. For any other, the directory is read again.
+const ABSENT_MAX: usize = 16_384;
+
+/// A node that has been missing for this long does not come back, or all its connections verify their claims if it does.
+const LONG_GONE: Duration = Duration::from_secs(5 * 60);
+
+/// This node, as the directory has it.
+#[derive(Debug)]
+pub struct Member {
+    /// What operators call it.
+    pub name: String,
+    /// The token keys of this node and of the others.
+    pub key_rings: Arc<KeyRings>,
+}
 
 /// How this node speaks to the connection-nodes.
 #[derive(Debug)]
@@ -73,8 +87,11 @@ struct Shared {
     context: Arc<Context>,
     /// The stream to each worker of each node.
     links: ArcSwap<HashMap<NodeId, Vec<Arc<Link>>>>,
-    /// Nodes that a presence named and that were not in the directory when it was last read.
-    absent: Mutex<HashSet<NodeId>>,
+    /// This run of this node.
+    id: NodeId,
+    member: Member,
+    /// Nodes that a presence named and that were not in the directory when it was last read, and since when.
+    absent: Mutex<HashMap<NodeId, Moment>>,
     /// Asks for the directory to be read.
     refresh: Notify,
     /// How many readings of the directory have begun, and have ended.
@@ -85,6 +102,8 @@ struct Shared {
 struct Readings {
     begun: u64,
     ended: u64,
+    /// Whether the last one that has ended was answered.
+    is_current: bool,
 }
 
 impl ConnectionNodes {
@@ -92,6 +111,7 @@ impl ConnectionNodes {
     /// still wait for a receipt get none. Must be called inside a tokio runtime.
     pub fn start(
         store: Arc<dyn Store>,
+        member: Member,
         settings: Settings,
         metrics: Metrics,
         clock: Clock,
@@ -106,9 +126,12 @@ impl ConnectionNodes {
             clock,
             stage,
         });
+        let id = NodeId(context.random().max(1));
         let shared = Arc::new(Shared {
             store,
             workers,
+            id,
+            member,
             context,
             links: ArcSwap::default(),
             absent: Mutex::default(),
@@ -147,29 +170,31 @@ impl Shared {
 
     async fn find_and_deliver(self: Arc<Self>, parcel: Parcel) -> Result<Receipt, Undelivered> {
         let node = parcel.to.node;
-        if self.absent.lock().contains(&node) {
-            return Err(Undelivered::NodeGone);
+        if let Some(since) = self.absent.lock().get(&node) {
+            let is_current = self.readings.borrow().is_current;
+            let is_long_gone = is_current && self.context.now().since(*since) >= LONG_GONE;
+            return Err(if is_long_gone { Undelivered::NodeLongGone } else { Undelivered::NodeGone });
         }
         let read = timeout(self.context.delivery_timeout, self.fresh_reading()).await;
         if let Some(link) = self.link(parcel.to) {
             return link.deliver(parcel).await;
         }
-        read.map_err(|_| Undelivered::TimedOut)?;
+        let is_current = read.map_err(|_| Undelivered::TimedOut)?;
         let mut absent = self.absent.lock();
-        if absent.len() < ABSENT_MAX {
-            absent.insert(node);
+        if is_current && absent.len() < ABSENT_MAX {
+            absent.insert(node, self.context.now());
         }
         Err(Undelivered::NodeGone)
     }
 
     /// Waits until the directory has been read by a reading that began after this call. All waiters share one
-    /// reading.
-    async fn fresh_reading(&self) {
+    /// reading. Returns whether it was answered.
+    async fn fresh_reading(&self) -> bool {
         let mut readings = self.readings.subscribe();
         let fresh = readings.borrow().begun + 1;
         self.refresh.notify_one();
         // The sender lives as long as `self`.
-        let _ = readings.wait_for(|readings| readings.ended >= fresh).await;
+        readings.wait_for(|readings| readings.ended >= fresh).await.is_ok_and(|readings| readings.is_current)
     }
 
     /// Reads the directory again and again, and gives up on late parcels, until this node stops; then closes all links.
@@ -194,16 +219,37 @@ impl Shared {
         for links in self.links.swap(Arc::default()).values() {
             links.iter().for_each(|link| link.close());
         }
+        if let Err(error) = self.store.retire(self.id).await {
+            tracing::warn!(%error, "could not end the lease; it will lapse");
+        }
+    }
+
+    /// Announces this node. Returns the directory.
+    async fn announce(&self) -> Result<Vec<NodeEntry>, StoreError> {
+        let Member { name, key_rings } = &self.member;
+        let entry = NodeEntry {
+            node: self.id,
+            name: name.clone(),
+            grpc_address: String::new(),
+            workers: 1,
+            ws_url: None,
+            room: false,
+            keys: key_rings.own().to_vec(),
+        };
+        let nodes = self.store.announce(entry).await?.nodes;
+        key_rings.compare(&nodes);
+        Ok(nodes)
     }
 
     async fn read(&self, failing: &mut bool) {
         self.readings.send_modify(|readings| readings.begun += 1);
-        match self.store.nodes().await {
+        let announced = self.announce().await;
+        let is_current = announced.is_ok();
+        match announced {
             Ok(nodes) => {
                 if std::mem::take(failing) {
                     tracing::info!("directory of nodes can be read again");
                 }
-                self.absent.lock().clear();
                 self.update(nodes);
             }
             Err(error) => {
@@ -212,7 +258,9 @@ impl Shared {
                 }
             }
         }
-        self.readings.send_modify(|readings| readings.ended = readings.begun);
+        self.readings.send_modify(|readings| {
+            (readings.ended, readings.is_current) = (readings.begun, is_current);
+        });
     }
 
     /// Starts a link to each worker of a node. Those of one node are spread over the workers of this one.
@@ -228,6 +276,7 @@ impl Shared {
 
     fn update(&self, nodes: Vec<NodeEntry>) {
         let listed: HashSet<NodeId> = nodes.iter().map(|entry| entry.node).collect();
+        self.absent.lock().retain(|node, _| !listed.contains(node));
         // Only this task changes it.
         let mut links = HashMap::clone(&self.links.load());
         links.retain(|node, links| {

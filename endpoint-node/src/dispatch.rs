@@ -5,7 +5,7 @@
 use crate::metrics::Metrics;
 use beckon_node::step_failures::StepFailures;
 use beckon_ops::{clock::Clock, stage::Stage};
-use beckon_proto::delivery::{Deliver, Parcel, Receipt};
+use beckon_proto::delivery::{Deliver, Parcel, Receipt, Undelivered};
 use beckon_store::{Store, StoreError};
 use beckon_types::{
     Dialect, FindChannel, FindChannelOutcome, Message, MessageId, Notification, Place, Presence, PutMessage,
@@ -191,6 +191,11 @@ impl Dispatcher {
         match receipt {
             Ok(Receipt::Delivered) => Accepted::Delivered,
             Ok(Receipt::NotHere) => {
+                self.release(uaid, presence);
+                Accepted::Stored
+            }
+            // A node that is still alive verifies the claims of its clients when it is back.
+            Err(Undelivered::NodeLongGone) => {
                 self.release(uaid, presence);
                 Accepted::Stored
             }

@@ -27,6 +27,7 @@ use beckon_node::{
     assembly::{Assembled, Assembly},
     drain::Drain,
     files::fitting,
+    key_rings::KeyRings,
 };
 use beckon_ops::{
     clock::Clock,
@@ -43,7 +44,7 @@ use beckon_proto::delivery::Deliver;
 use beckon_store::Store;
 use beckon_types::{EndpointUrl, KeyRing};
 use config::{Config, HttpSettings};
-use connection_nodes::ConnectionNodes;
+use connection_nodes::{ConnectionNodes, Member};
 use dispatch::Dispatcher;
 use metrics::Metrics;
 use std::{sync::Arc, time::Duration};
@@ -126,21 +127,26 @@ impl EndpointNode {
         let connections_max =
             fitting("http_max_connections", connections_max, beckon_ops::process::open_files_max());
         let settings = config.connection_nodes();
-        let stores = assembly.stores.clone();
-        let threads = workers.clone();
-        let nodes =
-            ConnectionNodes::start(store.clone(), settings, metrics.clone(), clock, streams.clone(), threads);
-        let assembled = assembly.finish(Arc::new(NodeVitals {
-            name: config.cluster.node_name.clone().unwrap_or_else(|| local(&listeners.http)),
-            connections_max,
-            store,
-        }));
+        let name = config.cluster.node_name.clone().unwrap_or_else(|| local(&listeners.http));
+        let key_rings = Arc::new(KeyRings::in_cluster(&config.common.token_keys));
+        let (stores, threads) = (assembly.stores.clone(), workers.clone());
+        let nodes = ConnectionNodes::start(
+            store.clone(),
+            Member { name: name.clone(), key_rings: key_rings.clone() },
+            settings,
+            metrics.clone(),
+            clock,
+            streams.clone(),
+            threads,
+        );
+        let assembled = assembly.finish(Arc::new(NodeVitals { name, connections_max, store }));
         let parts = HandlerParts {
             connections_max,
             workers,
             stores,
             nodes: Arc::new(nodes),
             keys: config.common.token_keys.clone(),
+            key_rings,
             url: config.common.endpoint_url.clone(),
             metrics,
             clock,
@@ -186,6 +192,8 @@ pub struct HandlerParts {
     pub nodes: Arc<dyn Deliver>,
     /// Open the tokens of endpoints, and make the ids of messages.
     pub keys: KeyRing,
+    /// Whether other nodes have keys that this one lacks.
+    pub key_rings: Arc<KeyRings>,
     /// What endpoints begin with.
     pub url: EndpointUrl,
     /// What is measured.
@@ -204,7 +212,8 @@ pub fn serve_endpoints(
     admin: Arc<Admin>,
     stage: &Stage,
 ) {
-    let HandlerParts { connections_max, workers, stores, nodes, keys, url, metrics, clock, drain } = parts;
+    let HandlerParts { connections_max, workers, stores, nodes, keys, key_rings, url, metrics, clock, drain } =
+        parts;
     let limits = Limits {
         connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
         head_timeout: settings.http_head_timeout,
@@ -224,6 +233,7 @@ pub fn serve_endpoints(
         let handler = Arc::new(http::Handler {
             dispatcher: dispatcher.with_store(store),
             keys: keys.clone(),
+            key_rings: key_rings.clone(),
             settings: handler_settings.clone(),
             vapid: vapid.clone(),
             url: url.clone(),

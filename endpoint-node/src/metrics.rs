@@ -112,6 +112,7 @@ impl EncodeLabelValue for OutcomeName {
             Some(Ok(Receipt::NotHere)) => "not_here",
             Some(Ok(Receipt::Busy)) => "busy",
             Some(Err(Undelivered::NodeGone)) => "node_gone",
+            Some(Err(Undelivered::NodeLongGone)) => "node_long_gone",
             Some(Err(Undelivered::TimedOut)) => "timed_out",
             Some(Err(Undelivered::Broken)) => "broken",
             Some(Err(Undelivered::Overloaded)) => "overloaded",

@@ -34,6 +34,9 @@ pub enum Undelivered {
     /// No node with this id has a lease: the client is offline.
     #[error("the node has no lease")]
     NodeGone,
+    /// No node with this id has had a lease for a long time: the presence is stale and can be released.
+    #[error("the node has had no lease for long")]
+    NodeLongGone,
     /// No receipt came within the time limit.
     #[error("no receipt within the time limit")]
     TimedOut,

@@ -8,8 +8,8 @@ beckon genkey: print a new key for BECKON_TOKEN_KEYS
 
 Usage: beckon genkey
 
-To rotate keys, put the new key in front of the list on all nodes, and remove the last one when no endpoint made
-with it is used any more.
+To rotate keys, add the new key at the end of the list on all nodes. When all of them have it, move it to the front of
+the list on all nodes. Remove the last key when no endpoint made with it is used any more.
 ";
 
 /// Runs `beckon genkey`.

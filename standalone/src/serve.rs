@@ -10,6 +10,7 @@ use beckon_endpoint_node::{HandlerParts, REQUESTS_STOP, metrics::Metrics, serve_
 use beckon_node::{
     admin::{StorageCheck, Vitals},
     assembly::{Assembled, Assembly},
+    key_rings::KeyRings,
     try_page::{TryPage, TryPageSetting},
 };
 use beckon_ops::{
@@ -151,6 +152,7 @@ impl Standalone {
             stores,
             nodes: Arc::new(server.delivery()),
             keys: common.token_keys.clone(),
+            key_rings: Arc::new(KeyRings::alone(&common.token_keys)),
             url: common.endpoint_url.clone(),
             metrics,
             clock,

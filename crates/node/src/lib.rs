@@ -19,6 +19,7 @@ pub mod drain;
 pub mod error_body;
 mod family;
 pub mod files;
+pub mod key_rings;
 mod probe;
 pub mod step_failures;
 pub mod store;

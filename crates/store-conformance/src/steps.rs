@@ -38,7 +38,8 @@ pub fn new_node() -> NodeEntry {
     let ws_url = Some("ws://127.0.0.1:8080/".to_owned());
     let grpc_address = "127.0.0.1:8082".to_owned();
     let name = "node-1".to_owned();
-    NodeEntry { node: NodeId(random()), name, grpc_address, workers: 2, ws_url, room: true }
+    let keys = vec![random()];
+    NodeEntry { node: NodeId(random()), name, grpc_address, workers: 2, ws_url, room: true, keys }
 }
 
 /// A version.

@@ -1,4 +1,4 @@
-//! The directory: the connection-nodes that are alive.
+//! The directory: the nodes that are alive.
 
 use beckon_types::{ConnectionId, NodeId};
 use std::time::Duration;
@@ -25,14 +25,14 @@ pub enum Missed {
     Any,
 }
 
-/// A connection-node, as the other nodes see it.
+/// A node, as the other nodes see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeEntry {
     /// This run of the node.
     pub node: NodeId,
     /// The name that operators gave it.
     pub name: String,
-    /// Where it accepts gRPC, `host:port`. Empty in a standalone server.
+    /// Where it accepts gRPC, `host:port`. Empty in a standalone server and in an endpoint-node.
     pub grpc_address: String,
     /// How many worker threads it has, each of which takes a stream of notifications for its own sockets. At least 1.
     pub workers: u8,
@@ -41,6 +41,8 @@ pub struct NodeEntry {
     pub ws_url: Option<String>,
     /// Whether it has room for more clients: it is neither above its redirect threshold nor draining.
     pub room: bool,
+    /// The fingerprints of its token keys, that of the key which seals first.
+    pub keys: Vec<u64>,
 }
 
 /// What a node learns when it announces itself.

@@ -29,6 +29,8 @@ async fn cancel(handler: &Handler, id: &str, method: &Method) -> Result<(), Canc
     if *method != Method::DELETE {
         return Err(CancelRejection::Method);
     }
-    let message = MessageId::open(&handler.keys, id).map_err(|_| CancelRejection::MessageId)?;
+    let message = MessageId::open(&handler.keys, id).map_err(|_| {
+        if handler.key_rings.lacks_keys() { CancelRejection::Storage } else { CancelRejection::MessageId }
+    })?;
     Ok(handler.dispatcher.cancel(message).await?)
 }

@@ -1,6 +1,7 @@
 //! What answering a request takes.
 
 use crate::{dispatch::Dispatcher, metrics::Metrics, vapid::Verifier};
+use beckon_node::key_rings::KeyRings;
 use beckon_ops::clock::Clock;
 use beckon_types::{EndpointUrl, KeyRing};
 use std::{sync::Arc, time::Duration};
@@ -27,6 +28,8 @@ pub(crate) struct Handler {
     pub(crate) dispatcher: Dispatcher,
     /// Opens the tokens of endpoints, and opens and seals the ids of messages.
     pub(crate) keys: KeyRing,
+    /// Whether other nodes have keys that this one lacks.
+    pub(crate) key_rings: Arc<KeyRings>,
     pub(crate) settings: HandlerSettings,
     pub(crate) vapid: Arc<Verifier>,
     /// What endpoints begin with.

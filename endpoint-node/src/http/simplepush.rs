@@ -7,7 +7,7 @@ use super::{
     parameters::{self, BodyKind, Unusable},
     reject::VersionRejection,
 };
-use crate::dispatch::Accepted;
+use crate::dispatch::{Accepted, VersionRefused};
 use beckon_types::{Dialect, Endpoint, PutVersion, Version};
 use bytes::Buf;
 use futures_util::Stream;
@@ -67,7 +67,11 @@ where
             .map_err(|_| VersionRejection::Parameters(Unusable::Invalid))?,
     };
     let Ok(Endpoint::SimplePush { uaid, channel }) = Endpoint::from_path(&handler.keys, path) else {
-        return Err(VersionRejection::Token);
+        return Err(if handler.key_rings.lacks_keys() {
+            VersionRejection::Refused(VersionRefused::Storage)
+        } else {
+            VersionRejection::Token
+        });
     };
     let put = PutVersion { uaid, channel, version };
     handler.dispatcher.accept_version(put, parameters.data).await.map_err(VersionRejection::Refused)

@@ -99,6 +99,9 @@ fn admit(handler: &Handler, path: &str, head: &Head) -> Result<FindChannel, Mess
         return Err(MessageRejection::Method);
     }
     let Ok(Endpoint::WebPush { uaid, channel, restricted }) = Endpoint::from_path(&handler.keys, path) else {
+        if handler.key_rings.lacks_keys() {
+            return Err(MessageRejection::Refused(MessageRefused::Storage));
+        }
         return Err(MessageRejection::Endpoint);
     };
     let target = FindChannel { uaid, channel, restricted };

@@ -148,6 +148,7 @@ impl NodeServer {
             workers: self.workers,
             ws_url: None,
             room: true,
+            keys: Vec::new(),
         };
         store.announce(entry).await.unwrap();
     }

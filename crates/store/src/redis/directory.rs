@@ -1,8 +1,8 @@
-//! How a node is written in the directory, version 1.
+//! How a node is written in the directory, version 2.
 //!
 //! ```text
-//! version 0x01 | flags (bit 0 room, bit 1 has a WebSocket URL) | workers, one byte | name | gRPC address |
-//! WebSocket URL, if any
+//! version 0x02 | flags (bit 0 room, bit 1 has a WebSocket URL) | workers, one byte | name | gRPC address |
+//! WebSocket URL, if any | 8 bytes for each key
 //! ```
 //!
 //! The script puts the end of the lease in front of it.
@@ -16,7 +16,7 @@ use beckon_types::{ConnectionId, NodeId};
 use redis::Value;
 
 /// The version of the format that this file writes and reads.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Flag: the node has room.
 const ROOM: u8 = 1;
@@ -37,6 +37,7 @@ pub(super) fn encode(entry: &NodeEntry) -> Vec<u8> {
     for text in [Some(&entry.name), Some(&entry.grpc_address), entry.ws_url.as_ref()].into_iter().flatten() {
         put_text(text, &mut out);
     }
+    out.extend(entry.keys.iter().flat_map(|key| key.to_be_bytes()));
     out
 }
 
@@ -54,7 +55,11 @@ pub(super) fn decode(field: &[u8], value: &[u8]) -> Result<NodeEntry, Unreadable
     let name = take_text(&mut rest)?.to_owned();
     let grpc_address = take_text(&mut rest)?.to_owned();
     let ws_url = if flags & WS_URL != 0 { Some(take_text(&mut rest)?.to_owned()) } else { None };
-    Ok(NodeEntry { node: NodeId(node), name, grpc_address, workers, ws_url, room: flags & ROOM != 0 })
+    let mut keys = Vec::with_capacity(rest.len() / 8);
+    while !rest.is_empty() {
+        keys.push(u64::from_be_bytes(take(&mut rest)?));
+    }
+    Ok(NodeEntry { node: NodeId(node), name, grpc_address, workers, ws_url, room: flags & ROOM != 0, keys })
 }
 
 /// Reads the answer of the script that takes what connections have missed.
@@ -111,8 +116,9 @@ mod tests {
             workers in 1_u8..,
             ws_url: Option<String>,
             room: bool,
+            keys: Vec<u64>,
         ) {
-            let entry = NodeEntry { node: NodeId(node), name, grpc_address, workers, ws_url, room };
+            let entry = NodeEntry { node: NodeId(node), name, grpc_address, workers, ws_url, room, keys };
             prop_assert_eq!(decode(&field(entry.node), &encode(&entry)), Ok(entry));
         }
 

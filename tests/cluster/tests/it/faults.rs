@@ -20,6 +20,7 @@ macro_rules! rows {
 }
 
 mod gate;
+mod keys;
 mod links;
 mod nodes;
 mod redis;
