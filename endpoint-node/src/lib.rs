@@ -119,7 +119,8 @@ impl EndpointNode {
         workers: Workers,
     ) -> Self {
         let delay = config.common.drain_delay;
-        let mut assembly = Assembly::new(BUILD, store.clone(), shutdown.clone(), workers.clone(), delay);
+        let mut assembly = Assembly::new(BUILD, store, shutdown.clone(), workers.clone(), delay);
+        let store = assembly.store.clone();
         let (metrics, clock, drain) =
             (Metrics::register(assembly.metrics()), assembly.clock, assembly.drain.clone());
         let (requests, streams) = (Stage::new(&shutdown, "requests"), Stage::new(&shutdown, "streams"));

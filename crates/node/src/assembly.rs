@@ -48,6 +48,8 @@ impl Assembly {
     ) -> Self {
         let metrics = beckon_ops::metrics::registry(build.source, build.version, build.commit);
         let stores = stores_of_workers(&store, &workers);
+        // What a node does once is so little that it needs no links of its own.
+        let store = stores.first().cloned().unwrap_or(store);
         let drain = Drain::new(&shutdown, drain_delay);
         Self { store, stores, workers, clock: Clock::start(), shutdown, drain, build, metrics }
     }

@@ -82,6 +82,11 @@ impl Cluster {
         self.fleet.redis().map_or(0, |redis| redis.info("used_memory").parse().unwrap_or(0))
     }
 
+    /// Connections that Redis has, with that of whoever asks; 0 without Redis.
+    pub fn redis_connections(&self) -> u64 {
+        self.fleet.redis().map_or(0, |redis| redis.info("connected_clients").parse().unwrap_or(0))
+    }
+
     /// A folder for what belongs to this cluster.
     pub fn folder(&self) -> &Path {
         self.fleet.folder()

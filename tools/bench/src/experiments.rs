@@ -1,5 +1,6 @@
 //! What is measured, and how.
 
+mod cores;
 mod cost;
 mod figures;
 mod growth;
@@ -17,10 +18,11 @@ use beckon_ops::exit::Failure;
 pub type Conduct = fn(&Settings, &mut Findings) -> Result<(), Failure>;
 
 /// Every experiment: its name, its purpose and duration, and the function that conducts it.
-pub const EXPERIMENTS: [(&str, &str, Conduct); 8] = [
+pub const EXPERIMENTS: [(&str, &str, Conduct); 9] = [
     ("smoke", "the figures that each change is compared by, both dialects; 3 minutes", smoke::conduct),
     ("memory", "bytes of a client, and what is given back; 5 minutes", memory::conduct),
     ("cost", "CPU of a notification and of a connect, cluster and standalone; 3 minutes", cost::conduct),
+    ("cores", "what threads cost that a node does not need, from 1 to 16; 4 minutes", cores::conduct),
     ("latency", "from due to delivered at rising rates; 3 minutes", latency::conduct),
     ("idle", "CPU of clients that do nothing, over one round of keep-alive; 6 minutes", idle::conduct),
     ("growth", "cost and memory with more clients and more nodes; 12 minutes", growth::conduct),
