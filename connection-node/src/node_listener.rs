@@ -80,7 +80,7 @@ async fn accept_all(
 }
 
 /// Hands a connection to the worker that it asks for. A node that knows an earlier run of this one may ask for a worker
-/// that there is not: any worker can take a notification for any socket.
+/// that does not exist; any worker can take a notification for any socket.
 async fn hand_over(
     mut stream: TcpStream,
     workers: &Workers,

@@ -26,7 +26,7 @@ pub(crate) enum StepUnderWay {
     OfAny(Answer<()>),
 }
 
-/// Has the store perform a step.
+/// Asks the store to perform a step.
 pub(crate) fn perform(store: &dyn Store, step: Step) -> StepUnderWay {
     match step {
         Step::Hello(hello) => StepUnderWay::Hello(store.hello(hello)),

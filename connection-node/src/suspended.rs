@@ -4,7 +4,7 @@ use crate::registry::Registration;
 use beckon_session::Session;
 use std::net::TcpStream;
 
-/// A connection at rest, taken out of its task: everything there is to keep of it. Nobody reads its socket and its
+/// A connection at rest, taken out of its task: everything that has to be kept of it. No task reads its socket and its
 /// mailbox meanwhile; what arrives waits there until the connection is resumed.
 #[derive(Debug)]
 pub(crate) struct Suspended {

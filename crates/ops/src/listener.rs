@@ -46,7 +46,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Has the kernel drop the SYNs of new connections from now on. Connections that have begun are completed and can be
+/// Makes the kernel drop the SYNs of new connections from now on. Connections that have begun are completed and can be
 /// accepted. A listener that is closed some time after that resets none of them: the clients of those that were dropped
 /// repeat their SYN a second later, and are refused then, before they have sent anything.
 ///

@@ -30,7 +30,7 @@ fn main() {
     divan::main();
 }
 
-/// A session and what it is told of the world.
+/// A session and its context.
 struct Talk {
     session: Session,
     settings: Settings,

@@ -39,9 +39,9 @@ enum Peer {
     Greeting(Box<Greeting>),
     /// A user agent that owns its UAID.
     Client(Identity, Client),
-    /// Nobody who is sent anything: the socket is closed or has ended, but steps are left.
+    /// A client that is sent nothing any more: the socket is closed or has ended, but steps are left.
     Leaving(Leaving),
-    /// Nobody, and nothing is left to do: [`Effect::End`] was emitted.
+    /// No client, and nothing is left to do: [`Effect::End`] was emitted.
     Gone,
 }
 
@@ -411,7 +411,7 @@ impl Session {
 
 /// Outcomes of steps.
 impl Session {
-    /// Passes the outcome of the step under way to whoever asked for it, and starts the next step.
+    /// Passes the outcome of the step under way to the part that asked for it, and starts the next step.
     fn conclude(&mut self, context: &Context<'_>, outcome: Outcome, effects: &mut Vec<Effect>) {
         match &mut self.peer {
             Peer::Greeting(greeting) => {

@@ -175,7 +175,7 @@ async fn a_snapshot_has_all_channels_and_what_is_pending(store) {
     assert_eq!(pending(&seen), [(client.channels[0], None), (client.channels[1], Some(0))].into());
 }
 
-/// The owner of a UAID is told the sequence of the last write, and any other socket that it is not the owner.
+/// The owner of a UAID learns the sequence of the last write, and any other socket that it is not the owner.
 async fn a_claim_is_verified_for_its_owner_only(store) {
     let client = connected(&store, 1).await;
     let sequence = snapshot(&store, &client).await.sequence;

@@ -70,7 +70,7 @@ fn commit() -> String {
     if is_changed { format!("{commit}, changed") } else { commit }
 }
 
-/// Files besides sockets of clients that a node or a load generator has open at most.
+/// Most files besides the sockets of clients that a node or a load generator has open.
 pub const OTHER_FILES: u64 = 400;
 
 /// Clients that one process can have under the limit of open files.

@@ -284,7 +284,7 @@ impl Clients {
         if self.clients[number].state == State::Upgrading {
             let Some(head) = http::head(bytes).map_err(|error| error.to_string())? else { return Ok(0) };
             if head.status != 101 || !head.accepts {
-                return Err(format!("upgrade answered by {}", head.status));
+                return Err(format!("upgrade answered with {}", head.status));
             }
             taken = head.length;
             self.greet(number, now_us)?;

@@ -69,7 +69,7 @@ impl Go {
     /// Says a word on standard output and waits for a line on standard input.
     ///
     /// # Errors
-    /// Nobody reads standard output.
+    /// Standard output is not read.
     pub fn ask(word: &str) -> io::Result<Self> {
         print(&format!("{word}\n")).map_err(io::Error::other)?;
         let (sender, receiver) = sync_channel(1);

@@ -27,7 +27,7 @@ const EVENTS_MAX: usize = 1024;
 /// The longest wait for events: what is looked after now and then is looked after that often.
 const WAIT_MAX: Duration = Duration::from_millis(50);
 
-/// How often progress is told and a second is added to the timeline.
+/// How often progress is printed and a second is added to the timeline.
 const TICK_US: u64 = 1_000_000;
 
 const TIMER: Token = Token(usize::MAX - 1);

@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The longest time that is told apart, microseconds; longer ones count as this.
+/// The longest time that is recorded, in microseconds; longer ones count as this.
 const TIME_MAX_US: u64 = 600_000_000;
 
 /// Digits of a time that are kept.

@@ -1,4 +1,4 @@
-//! gRPC between the tiers: who may speak, and what happens when nobody can.
+//! gRPC between the tiers: which peers are accepted, and what happens when none is.
 
 use beckon_cluster_tests::{
     stage::{Registered, Stage},
@@ -67,7 +67,7 @@ async fn a_node_with_another_secret_is_refused() {
     let right = async || (Stage::put_through(stage.node("e0"), &endpoint, 1).await == 200).then_some(());
     until("the node with the right secret delivers", right).await;
     client.expect_update(&channel, 1).await;
-    // It is believed by the store, so it may store; but nobody listens to it.
+    // It is believed by the store, so it may store; but no node accepts its requests.
     assert_eq!(Stage::put_through(stage.node("e1"), &endpoint, 2).await, 202);
     client.expect_nothing().await;
     client.resume(&uaid, &[]).await;

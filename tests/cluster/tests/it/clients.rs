@@ -91,7 +91,7 @@ async fn firefox_lives_its_life(shape: Shape) {
     let id = stage.accepted(&endpoint, &[KEPT, ENCRYPTED, authorized], "today's").await;
     assert_eq!(client.receive().await, notification(&channel, &id, "today's"));
     client.send(&ack(&id, 100)).await;
-    // A handler that threw is told as well.
+    // The user agent also reports that a handler threw.
     client.send(&json!({"messageType": "nack", "version": id, "code": 301})).await;
     // Thirty minutes later.
     assert_eq!(client.ask(&json!({})).await, json!({}));

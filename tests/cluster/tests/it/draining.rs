@@ -1,4 +1,4 @@
-//! Draining and shedding, as docs/operations.md promises them: what load balancers are told, what is served meanwhile,
+//! Draining and shedding, as docs/operations.md promises them: what load balancers see, what is served meanwhile,
 //! and how fast sockets are closed.
 
 use beckon_cluster_tests::{

@@ -238,7 +238,7 @@ async fn a_redis_cluster_keeps_messages_of_all_clients() {
     }
 }
 
-/// While the store is away: what nodes answer, and that nobody is thrown out. A step that is answered by an error
+/// While the store is away: what nodes answer, and that no client is disconnected. A step that is answered with an error
 /// may be taken all the same, so what is taken away is `spare`.
 async fn expect_an_outage(stage: &Stage, connected: &mut Subscribed, spare: &str, location: &str) {
     let Subscribed { client, endpoint, .. } = connected;
@@ -331,7 +331,7 @@ async fn a_paused_store_is_answered_for_in_bounded_time(shape: Shape) {
     redis.resume();
     stage.wait_until_well().await;
     let again = accepted_again(&stage, &connected.endpoint).await;
-    // The one that was answered by 503 may have been stored.
+    // The one that was answered with 503 may have been stored.
     while connected.client.notification().await["version"] != *again {}
     let live = stage.message(&connected.endpoint, "live").await;
     while connected.client.notification().await["version"] != *live {}
@@ -353,7 +353,7 @@ async fn an_emptied_store_makes_everybody_say_hello_again(shape: Shape) {
     for client in on_every_node.iter_mut().chain([&mut client]) {
         client.expect_close(1011).await;
     }
-    // Nobody is told that this UAID is still known.
+    // No reply says that this UAID is still known.
     let mut client = stage.connect_webpush().await;
     let reply = client.hello_with(json!({"uaid": uaid})).await;
     assert_ne!(reply["uaid"], uaid);

@@ -42,7 +42,7 @@ async fn expect_a_working_cluster(stage: &Stage) {
     }
 }
 
-/// While the store is away: what nodes answer, and that nobody is thrown out.
+/// While the store is away: what nodes answer, and that no client is disconnected.
 async fn expect_an_outage(stage: &Stage, connected: &mut Registered) {
     let Registered { client, channel, endpoint, .. } = connected;
     assert_eq!(stage.put(endpoint, 100).await, 503);
@@ -111,7 +111,7 @@ async fn a_paused_redis_is_answered_for_in_bounded_time() {
     stage.wait_until_well().await;
     let put = async || (stage.put(&connected.endpoint, 200).await == 200).then_some(());
     until("PUTs are accepted and delivered again", put).await;
-    // The one that was answered by 503 may have been stored, but is older.
+    // The one that was answered with 503 may have been stored, but is older.
     let mut versions = Vec::new();
     while versions.last() != Some(&200) {
         for update in connected.client.updates().await {
@@ -181,7 +181,7 @@ async fn an_emptied_redis_makes_everybody_say_hello_again() {
     redis.command(&["FLUSHALL"]);
     for registered in &mut clients {
         registered.client.expect_close(1011).await;
-        // Nobody is told that this UAID is still known.
+        // No reply says that this UAID is still known.
         let mut client = stage.connect().await;
         assert_ne!(client.hello_as(&registered.uaid, &[&registered.channel]).await, registered.uaid);
         assert_eq!(stage.put(&registered.endpoint, 1).await, 410);

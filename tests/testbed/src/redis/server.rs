@@ -35,7 +35,7 @@ pub struct RedisServer {
     port: Port,
     /// For the other nodes of a cluster.
     bus: Option<Port>,
-    /// Where others are told to connect, instead of `port`. A forwarder listens there.
+    /// The port that is announced to others instead of `port`. A forwarder listens there.
     announced: Option<Arc<Port>>,
     certificates: Option<Certificates>,
     folder: TempDir,

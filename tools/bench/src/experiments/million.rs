@@ -37,8 +37,8 @@ const CONNECTING_MAX: usize = 1_024;
 /// Seconds of sending, if nothing else is asked for.
 const SECONDS: u32 = 120;
 
-/// Bytes that a client takes at most, both ends and everything counted: for the check before the start, and what
-/// the whole must fit.
+/// The budget in bytes for each client, with both ends of its connection and everything else: for the check before the
+/// start, and for the whole.
 const BYTES_PER_CLIENT: u64 = 16_000;
 
 /// Addresses of this machine that each load generator connects from: more than one, so that those ports of an

@@ -27,7 +27,7 @@ pub(super) fn ack(output: &mut Vec<u8>, notified: &[Notified<'_>]) {
 pub(super) fn understand(client: u32, text: &str) -> Said<'_> {
     match Reply::parse(text) {
         Ok(Reply::Hello { status: 200, uaid, .. }) => welcome(&uaid),
-        Ok(Reply::Hello { status, .. }) => Said::Refused(format!("hello answered by {status}")),
+        Ok(Reply::Hello { status, .. }) => Said::Refused(format!("hello answered with {status}")),
         Ok(Reply::Registered { channel, endpoint }) => match channel_number(client, &channel) {
             Some(channel) => Said::Registered { channel, endpoint },
             None => Said::Refused("an endpoint for another's channel".to_owned()),
@@ -85,7 +85,7 @@ mod tests {
         let expected = Said::Registered { channel: 1, endpoint: "http://a/u".to_owned() };
         assert_eq!(understand(5, &registered), expected);
         let redirect = r#"{"messageType":"hello","uaid":"u","status":307,"redirect":"ws://b/"}"#;
-        assert_eq!(understand(5, redirect), Said::Refused("hello answered by 307".to_owned()));
+        assert_eq!(understand(5, redirect), Said::Refused("hello answered with 307".to_owned()));
         assert_eq!(understand(5, "{}"), Said::Nothing);
     }
 
