@@ -15,6 +15,7 @@
 //!
 //! * [`hello`], [`channels`], [`pending`], [`messages`], [`backlog`], [`broadcasts`], [`directory`]: the cases, by
 //!   subject;
+//! * [`late`]: steps that their callers have given up;
 //! * [`model`]: random steps, compared with a simple reference;
 //! * [`steps`], [`message_steps`]: helpers that perform a step.
 //!
@@ -26,6 +27,7 @@ pub mod cases;
 pub mod channels;
 pub mod directory;
 pub mod hello;
+pub mod late;
 pub mod message_steps;
 pub mod messages;
 pub mod model;

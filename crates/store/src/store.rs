@@ -19,7 +19,9 @@ pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
 /// What the cluster remembers. Cheap to share; all methods may be called concurrently.
 ///
 /// A step that is refused, or fails with [`StoreError::Unreadable`], changes nothing. Whether a step that fails with
-/// [`StoreError::Unavailable`] was performed is unknown.
+/// [`StoreError::Unavailable`] was performed is unknown, but it changes nothing after that. The exceptions are
+/// [`Store::release`], [`Store::ack_versions`], [`Store::remove_messages`] and [`Store::retire`], which are harmless
+/// whenever they are performed, and renewals of the time until a record expires.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Looks the UAID up, verifies the listed channels, claims presence, and reads what is pending.
     ///

@@ -43,6 +43,8 @@ pub(super) enum Haste {
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) command: Cmd,
+    /// When its caller gives up, for a script that takes its deadline as the last argument.
+    pub(super) deadline: Option<Instant>,
     /// Whether `ASKING` goes before it.
     pub(super) asking: bool,
     pub(super) reply: oneshot::Sender<Result<Value, Fault>>,
@@ -202,7 +204,10 @@ mod tests {
     /// Submits a command and waits for the answer.
     async fn ask(submitter: Arc<Submitter>, haste: Haste) -> Result<Value, Fault> {
         let (reply, answer) = oneshot::channel();
-        assert!(submitter.try_submit(Request { command: redis::cmd("PING"), asking: false, reply }, haste));
+        assert!(submitter.try_submit(
+            Request { command: redis::cmd("PING"), deadline: None, asking: false, reply },
+            haste
+        ));
         answer.await.unwrap()
     }
 
@@ -321,7 +326,7 @@ mod tests {
         let (submitter, mut queue) = queue();
         let offer = || {
             let (reply, answer) = oneshot::channel();
-            let request = Request { command: redis::cmd("PING"), asking: false, reply };
+            let request = Request { command: redis::cmd("PING"), deadline: None, asking: false, reply };
             submitter.try_submit(request, Haste::AtOnce).then_some(answer)
         };
         let waiting: Vec<_> = std::iter::from_fn(offer).collect();

@@ -41,8 +41,12 @@ pub(super) struct Dialed {
     pub(super) lost: Arc<Notify>,
     /// The kind of server. `None` if it does not say.
     pub(super) mode: Option<Mode>,
-    /// The answer to the command that was sent along, with the moments before and after.
-    pub(super) answer: Option<(Instant, Value, Instant)>,
+    /// The answer to `TIME`.
+    pub(super) time: Value,
+    /// The moments before and after the round trip that read the time.
+    pub(super) round_trip: (Instant, Instant),
+    /// The answer to the command that was sent along.
+    pub(super) answer: Option<Value>,
 }
 
 /// Kinds of servers.
@@ -81,6 +85,7 @@ impl Dialer {
             let mut connection = self.connect(at, Peer::Server, Some(lost.clone())).await?;
             let mut pipeline = Pipeline::new();
             pipeline.cmd("HELLO");
+            pipeline.cmd("TIME");
             if let Some(command) = ask {
                 pipeline.add_command(command);
             }
@@ -88,8 +93,8 @@ impl Dialer {
             let answers = connection.send_packed_commands(&pipeline, 0, count).await;
             let mut answers = answers.map_err(|error| Fault::from_dial(&error, at))?.into_iter();
             let mode = answers.next().as_ref().and_then(mode);
-            let answer = answers.next().map(|answer| (sent, answer, now()));
-            Ok(Dialed { connection, lost, mode, answer })
+            let time = answers.next().unwrap_or(Value::Nil);
+            Ok(Dialed { connection, lost, mode, time, round_trip: (sent, now()), answer: answers.next() })
         });
         dialed.await.unwrap_or_else(|_| Err(Fault::silent(limit)))
     }

@@ -49,6 +49,9 @@ pub(super) enum StepAction {
     RetryOnNextConnection,
     /// It is retried on the same link after a pause.
     RetryLater,
+    /// It is retried at once if its caller still waits. It was refused because its deadline had passed by the clock of
+    /// Redis, which was this time since the Unix epoch. So the clock has jumped, or is another server's.
+    RetryWithClock(Duration),
     /// It is retried with the text of its script.
     RetryWithText,
     /// It is retried at the node that serves the slot now.
@@ -94,6 +97,8 @@ const ROWS: &[Row] = &[
     row("OOM", Cause::Full, Keep, Fail),
     row("MISCONF", Cause::NotDurable, Keep, Fail),
     row("NOREPLICAS", Cause::NotDurable, Keep, Fail),
+    // The deadline of the step has passed (`scripts/late.lua`).
+    row("LATE", Cause::Timeout, Keep, Fail),
     // The script cache was emptied.
     row("NOSCRIPT", Cause::Refused, Keep, RetryWithText),
     // Something else than a record is stored under the key.
@@ -121,6 +126,7 @@ impl Fault {
         let step = match code {
             "MOVED" => redirection(detail, from).map(|(slot, node)| Redirect(slot, node)),
             "ASK" => redirection(detail, from).map(|(_, node)| Ask(node)),
+            "LATE" => detail.parse().ok().map(|millis| RetryWithClock(Duration::from_millis(millis))),
             _ => None,
         };
         Self { cause: row.cause, link: row.link, step: step.unwrap_or_else(|| row.step.clone()), message }
@@ -288,6 +294,13 @@ mod tests {
             );
             assert_eq!(fault.message, format!("{} message", row.code));
         }
+    }
+
+    #[test]
+    fn the_refusal_of_a_late_step_has_the_time() {
+        let late = fault("LATE 1700000000123");
+        assert_eq!(late.step, RetryWithClock(Duration::from_millis(1_700_000_000_123)));
+        assert_eq!((late.cause, late.link), (Cause::Timeout, Keep));
     }
 
     #[test]

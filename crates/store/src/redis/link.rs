@@ -13,7 +13,7 @@ use super::{
     fault::{Fault, LinkAction, StepAction},
     load::Load,
     primary::Primary,
-    topology::{Topology, learn_time},
+    topology::{Topology, learn_time, note_time},
 };
 use crate::Cause;
 use redis::{Cmd, Pipeline, RedisError, Value, aio::MultiplexedConnection};
@@ -28,7 +28,7 @@ use std::{
 use tokio::{
     sync::{Notify, oneshot},
     task::JoinSet,
-    time::{MissedTickBehavior, interval_at, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
 };
 
 /// Most pipelines in flight. Further commands wait in the queue.
@@ -112,14 +112,21 @@ impl Link {
         self.shared.is_connected.load(Ordering::Acquire)
     }
 
-    /// Sends a command and waits for its answer. If the caller gives up first, the command is not sent.
-    pub(super) async fn send(&self, command: Cmd, haste: Haste, asking: bool) -> Result<Value, Fault> {
+    /// Sends a command and waits for its answer. If the caller gives up first, the command is not sent. `deadline` is
+    /// added to its arguments by the clock of the primary. With `asking`, `ASKING` goes in front of it.
+    pub(super) async fn send(
+        &self,
+        command: Cmd,
+        haste: Haste,
+        deadline: Option<Instant>,
+        asking: bool,
+    ) -> Result<Value, Fault> {
         if let Some(fault) = self.refusal() {
             return Err(fault);
         }
         let (reply, answer) = oneshot::channel();
         if self.shared.load.is_overloaded(self.submitter.len())
-            || !self.submitter.try_submit(Request { command, asking, reply }, haste)
+            || !self.submitter.try_submit(Request { command, deadline, asking, reply }, haste)
         {
             return Err(Fault::refused(Cause::Overloaded, "more steps wait than Redis can perform in time"));
         }
@@ -239,7 +246,13 @@ async fn perform(shared: Arc<Shared>, wire: Arc<Wire>, batch: Vec<Request>, othe
     let commands = batch.len();
     let mut pipeline = Pipeline::with_capacity(commands);
     let mut replies = Vec::with_capacity(commands);
-    for Request { command, asking, reply } in batch {
+    let sent = now();
+    let clock = shared.primary.clock();
+    for Request { mut command, deadline, asking, reply } in batch {
+        if let Some(deadline) = deadline {
+            // With an unknown clock it is refused, and the answer says what the clock shows.
+            command.arg(clock.map_or(0, |clock| clock.earliest_ms(deadline)));
+        }
         if asking {
             pipeline.cmd("ASKING");
             replies.push(None);
@@ -247,7 +260,6 @@ async fn perform(shared: Arc<Shared>, wire: Arc<Wire>, batch: Vec<Request>, othe
         pipeline.add_command(command);
         replies.push(Some(reply));
     }
-    let sent = now();
     let answers = wire.ask(&pipeline, shared.step_timeout).await;
     let received = now();
     shared.load.ended(commands, sent, received, others_wait);
@@ -256,6 +268,9 @@ async fn perform(shared: Arc<Shared>, wire: Arc<Wire>, batch: Vec<Request>, othe
             let answers: Vec<_> = values.into_iter().map(|value| wire.read(value)).collect();
             // The link reacts before a step can be retried.
             for fault in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+                if let StepAction::RetryWithClock(time) = fault.step {
+                    note_time(&shared.primary, sent, time, received);
+                }
                 shared.react(&wire, fault, received);
             }
             for (reply, answer) in replies.into_iter().zip(answers) {
@@ -289,7 +304,7 @@ async fn ask_time(shared: Arc<Shared>, wire: Arc<Wire>) {
 
 impl Shared {
     /// Reacts to an error that was answered on this connection.
-    fn react(&self, wire: &Wire, fault: &Fault, now: tokio::time::Instant) {
+    fn react(&self, wire: &Wire, fault: &Fault, now: Instant) {
         if fault.is_degradation() {
             self.primary.mark_degraded(fault.clone(), now);
         }

@@ -7,6 +7,7 @@ use super::{
     address::Node,
     backoff::{jittered, random},
     batch::Haste,
+    dial::now,
     fault::{Fault, StepAction},
     link::Link,
     primary::Primary,
@@ -23,7 +24,7 @@ use std::{
 };
 use tokio::{
     runtime::Handle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::task::TaskTracker;
 
@@ -86,7 +87,8 @@ impl Links {
     pub(super) async fn perform(&self, step: Step) -> Result<Value, Fault> {
         self.ensure_open()?;
         let _token = self.under_way.token();
-        if let Ok(answer) = timeout(self.step_timeout, self.route(&step)).await {
+        let deadline = now() + self.step_timeout;
+        if let Ok(answer) = timeout_at(deadline, self.route(&step, deadline)).await {
             return answer;
         }
         // It may have spent all of its time waiting for a connection.
@@ -104,8 +106,9 @@ impl Links {
         }
     }
 
-    async fn route(&self, step: &Step) -> Result<Value, Fault> {
+    async fn route(&self, step: &Step, deadline: Instant) -> Result<Value, Fault> {
         let (mut with_text, mut ask_at) = (None, None);
+        let deadline = step.script.is_timed().then_some(deadline);
         let (mut pause, mut was_lost, mut attempts) = (MOVING_PAUSE, false, 0);
         loop {
             let asking = ask_at.is_some();
@@ -114,7 +117,7 @@ impl Links {
                 None => self.link_of(step.slot)?,
             };
             let call = with_text.as_ref().unwrap_or(&step.call).clone();
-            let fault = match link.send(call, step.haste, asking).await {
+            let fault = match link.send(call, step.haste, deadline, asking).await {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
@@ -129,7 +132,8 @@ impl Links {
                 StepAction::Fail | StepAction::FailUnreadable | StepAction::RetryIfIdempotent => {
                     return Err(fault);
                 }
-                StepAction::RetryOnNextConnection => {}
+                // After a jump of the clock, the link has learned it from the answer.
+                StepAction::RetryOnNextConnection | StepAction::RetryWithClock(_) => {}
                 StepAction::RetryWithText => with_text = Some(step.script.with_text(&step.call)),
                 StepAction::Ask(node) => ask_at = Some(node),
                 StepAction::Redirect(slot, node) => {

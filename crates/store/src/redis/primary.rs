@@ -14,7 +14,7 @@ const DEGRADED_TIME: Duration = Duration::from_secs(10);
 /// The clock of a primary has jumped if it differs from the expected time by more than this.
 const CLOCK_JUMP_MIN: Duration = Duration::from_secs(2);
 
-/// A reading of the clock is ignored if the round trip took longer: it is only as exact as half of that.
+/// A reading of the clock is ignored if the round trip took longer, unless it shows that the clock has jumped.
 const READING_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// A server that accepts writes.
@@ -39,11 +39,23 @@ enum Outage {
     Lasting(Fault),
 }
 
-/// The primary's time at one moment of this process's clock.
+/// A reading of the primary's clock. It was read during the round trip that ended at `received`, so at that moment the
+/// clock showed between `time` and `time + round_trip`.
 #[derive(Debug, Clone, Copy)]
-struct Reading {
-    at: Instant,
+pub(super) struct Reading {
+    received: Instant,
     time: Duration,
+    round_trip: Duration,
+}
+
+impl Reading {
+    /// What the clock shows at a moment of this process, in milliseconds since the Unix epoch. As far as that is not
+    /// certain, the earliest.
+    pub(super) fn earliest_ms(&self, at: Instant) -> u64 {
+        let earlier = self.received.saturating_duration_since(at);
+        let time = self.time.saturating_sub(earlier) + at.saturating_duration_since(self.received);
+        u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 impl Primary {
@@ -67,15 +79,26 @@ impl Primary {
     /// by how many milliseconds its clock has jumped, forward or back, if it has.
     pub(super) fn learn_time(&self, sent: Instant, received: Instant, time: Duration) -> Option<i64> {
         let round_trip = received.saturating_duration_since(sent);
-        if round_trip > READING_TIME_MAX {
-            return None;
+        let reading = Reading { received, time, round_trip };
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = clock.replace(reading)?;
+        let expected = before.time + received.saturating_duration_since(before.received);
+        let ahead = time.saturating_sub(expected + before.round_trip);
+        let behind = expected.saturating_sub(time + round_trip);
+        if ahead.is_zero() && behind.is_zero() && round_trip > READING_TIME_MAX {
+            *clock = Some(before);
         }
-        let reading = Reading { at: sent + round_trip / 2, time };
-        let before = self.clock.lock().unwrap_or_else(PoisonError::into_inner).replace(reading)?;
-        let expected = before.time + reading.at.saturating_duration_since(before.at);
-        let jump = time.abs_diff(expected);
-        let millis = i64::try_from(jump.as_millis()).unwrap_or(i64::MAX);
-        (jump > CLOCK_JUMP_MIN).then_some(if time > expected { millis } else { -millis })
+        let millis = |jump: Duration| i64::try_from(jump.as_millis()).unwrap_or(i64::MAX);
+        if ahead > CLOCK_JUMP_MIN {
+            Some(millis(ahead))
+        } else {
+            (behind > CLOCK_JUMP_MIN).then(|| -millis(behind))
+        }
+    }
+
+    /// The last reading of its clock. A link that has connected has read it.
+    pub(super) fn clock(&self) -> Option<Reading> {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the turn to connect.
@@ -170,8 +193,20 @@ mod tests {
             None,
             "it may have been read at any time of the round trip"
         );
-        assert_eq!(learn(9001, 9001, 1_069_000), Some(60_000), "forward");
-        assert_eq!(learn(9001, 9001, 1_009_000), Some(-60_000), "and back");
+        assert_eq!(learn(9001, 9001, 1_069_001), Some(60_000), "forward");
+        assert_eq!(learn(9001, 9001, 1_009_001), Some(-60_000), "and back");
+        assert_eq!(learn(10_000, 13_000, 1_073_000), Some(60_000), "a jump shows in a slow answer too");
+    }
+
+    #[test]
+    fn what_the_clock_shows_is_never_taken_for_later_than_it_is() {
+        let primary = Primary::new(None);
+        let start = super::super::dial::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        primary.learn_time(at(100), at(140), Duration::from_millis(5000));
+        let clock = primary.clock().unwrap();
+        assert_eq!((clock.earliest_ms(at(140)), clock.earliest_ms(at(3140))), (5000, 8000));
+        assert_eq!((clock.earliest_ms(at(100)), clock.earliest_ms(start)), (4960, 4860));
     }
 
     #[test]

@@ -3,11 +3,15 @@
 use redis::{Arg, Cmd};
 use std::sync::LazyLock;
 
+/// Digits of a deadline.
+const DEADLINE_LEN: usize = 13;
+
 /// A Lua script.
 #[derive(Debug)]
 pub(super) struct Script {
     text: &'static str,
     sha: String,
+    is_timed: bool,
 }
 
 /// All scripts.
@@ -46,25 +50,25 @@ macro_rules! text {
 
 /// Hashed once.
 pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
-    hello: Script::new(text!("channel", "messages", "read_all", "backlog", "hello")),
+    hello: Script::timed(text!("late", "channel", "messages", "read_all", "backlog", "hello")),
     release: Script::new(text!("release")),
     snapshot: Script::new(text!("channel", "read_all", "snapshot")),
     verify: Script::new(text!("verify")),
-    add_channel: Script::new(text!("channel", "add_channel")),
-    remove_channel: Script::new(text!("messages", "remove_channel")),
-    put_version: Script::new(text!("put_version")),
+    add_channel: Script::timed(text!("late", "channel", "add_channel")),
+    remove_channel: Script::timed(text!("late", "messages", "remove_channel")),
+    put_version: Script::timed(text!("late", "put_version")),
     ack_versions: Script::new(text!("channel", "ack_versions")),
-    put_message: Script::new(text!("channel", "messages", "put_message")),
+    put_message: Script::timed(text!("late", "channel", "messages", "put_message")),
     find_channel: Script::new(text!("channel", "find_channel")),
     fetch: Script::new(text!("channel", "messages", "read_all", "backlog", "fetch")),
     remove_messages: Script::new(text!("messages", "remove_messages")),
-    set_broadcast: Script::new(text!("set_broadcast")),
-    remove_broadcast: Script::new(text!("remove_broadcast")),
+    set_broadcast: Script::timed(text!("late", "set_broadcast")),
+    remove_broadcast: Script::timed(text!("late", "remove_broadcast")),
     broadcasts: Script::new(text!("broadcasts")),
-    announce: Script::new(text!("announce")),
+    announce: Script::timed(text!("late", "announce")),
     retire: Script::new(text!("retire")),
     note_missed: Script::new(text!("note_missed")),
-    take_missed: Script::new(text!("take_missed")),
+    take_missed: Script::timed(text!("late", "take_missed")),
     nodes: Script::new(text!("nodes")),
     check: Script::new(text!("check")),
     rights: Script::new(text!("messages", "rights")),
@@ -72,14 +76,25 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
 
 impl Script {
     fn new(text: &'static str) -> Self {
-        Self { text, sha: redis::Script::new(text).get_hash().to_owned() }
+        Self { text, sha: redis::Script::new(text).get_hash().to_owned(), is_timed: false }
+    }
+
+    /// A script that begins with `late.lua`.
+    fn timed(text: &'static str) -> Self {
+        Self { is_timed: true, ..Self::new(text) }
+    }
+
+    /// Whether its last argument is the deadline of the step, which the link adds when it sends the call.
+    pub(super) fn is_timed(&self) -> bool {
+        self.is_timed
     }
 
     /// A call that its arguments have yet to be added to: this number of `arguments` with this number of `bytes`.
     pub(super) fn call(&self, keys: &[&[u8]], arguments: usize, bytes: usize) -> Cmd {
         let fixed = "EVALSHA".len() + self.sha.len() + 1;
         let keys_len: usize = keys.iter().map(|key| key.len()).sum();
-        let mut call = Cmd::with_capacity(3 + keys.len() + arguments, fixed + keys_len + bytes);
+        let deadline = if self.is_timed { DEADLINE_LEN } else { 0 };
+        let mut call = Cmd::with_capacity(4 + keys.len() + arguments, fixed + keys_len + bytes + deadline);
         call.arg("EVALSHA").arg(&self.sha).arg(keys.len());
         for key in keys {
             call.arg(*key);

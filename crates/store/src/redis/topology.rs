@@ -12,7 +12,7 @@ mod slots;
 use super::{
     address::{Node, Seeds},
     backoff::{jittered, random},
-    dial::{Dialed, Dialer, Mode, now},
+    dial::{Dialed, Dialer, Mode},
     fault::Fault,
     keys,
     options::KeyPrefix,
@@ -37,7 +37,7 @@ use std::{
 use tokio::{
     sync::Notify,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 pub(super) use slots::Map;
@@ -138,23 +138,20 @@ impl Topology {
         let check = self.check_call(primary).map(|(call, _)| SCRIPTS.check.with_text(&call));
         let dialed = self.shared.dialer.dial(&at, check).await?;
         self.shared.check_mode(&at, dialed.mode)?;
-        if let Some((sent, answer, received)) = &dialed.answer {
-            match answer.clone().extract_error() {
-                Ok(time) => learn_time(primary, *sent, &time, *received),
-                Err(error) => {
-                    let fault = Fault::from_redis(&error, &at);
-                    match fault.cause {
-                        Cause::Full | Cause::NotDurable => primary.mark_degraded(fault, *received),
-                        Cause::Cluster => self.request_refresh(),
-                        _ => return Err(fault),
-                    }
-                }
+        let (sent, received) = dialed.round_trip;
+        learn_time(primary, sent, &dialed.time, received);
+        if let Some(Err(error)) = dialed.answer.clone().map(Value::extract_error) {
+            let fault = Fault::from_redis(&error, &at);
+            match fault.cause {
+                Cause::Full | Cause::NotDurable => primary.mark_degraded(fault, received),
+                Cause::Cluster => self.request_refresh(),
+                _ => return Err(fault),
             }
         }
         Ok((at, dialed))
     }
 
-    /// The call that writes to a primary and returns its time, and the slot of its key. `None` for a node of a Redis
+    /// The call that writes to a primary, and the slot of its key. `None` for a node of a Redis
     /// Cluster that serves no slot.
     pub(super) fn check_call(&self, primary: &Primary) -> Option<(Cmd, Slot)> {
         let key = keys::check(&self.shared.prefix, self.map().tag_for(primary)?);
@@ -225,8 +222,8 @@ impl Shared {
         let command = redis::cmd("CLUSTER").arg("SLOTS").take();
         let Dialed { mode, answer, .. } = self.dialer.dial(&node, Some(command)).await?;
         self.check_mode(&node, mode)?;
-        let (_, answer, _) = answer.unwrap_or_else(|| (now(), Value::Nil, now()));
-        let slots = answer.extract_error().map_err(|error| Fault::from_redis(&error, &node))?;
+        let slots =
+            answer.unwrap_or(Value::Nil).extract_error().map_err(|error| Fault::from_redis(&error, &node))?;
         slots::read(&slots, &node)
             .ok_or_else(|| Fault::refused(Cause::Cluster, format!("{node} does not know any slots")))
     }
@@ -249,14 +246,13 @@ impl Shared {
 }
 
 /// Learns a primary's time from an answer to `TIME`.
-pub(super) fn learn_time(
-    primary: &Primary,
-    sent: tokio::time::Instant,
-    answer: &Value,
-    received: tokio::time::Instant,
-) {
+pub(super) fn learn_time(primary: &Primary, sent: Instant, answer: &Value, received: Instant) {
     let Ok((seconds, micros)) = redis::from_redis_value::<(u64, u64)>(answer.clone()) else { return };
-    let time = Duration::from_secs(seconds) + Duration::from_micros(micros);
+    note_time(primary, sent, Duration::from_secs(seconds) + Duration::from_micros(micros), received);
+}
+
+/// Learns a primary's time, since the Unix epoch, and logs a jump of its clock.
+pub(super) fn note_time(primary: &Primary, sent: Instant, time: Duration, received: Instant) {
     if let Some(jump_ms) = primary.learn_time(sent, received, time) {
         tracing::warn!(redis = %primary, jump_ms, "the clock of Redis has jumped; synchronize it with NTP");
     }
@@ -313,7 +309,7 @@ fn mixed(some: Vec<Node>, others: Vec<Node>) -> Vec<Node> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::dial::now, *};
 
     fn node(port: u16) -> Node {
         Node { host: "h".into(), port }

@@ -8,9 +8,14 @@ use beckon_store::{
     Store, StoreError,
     embedded::{EmbeddedStore, OpenError, Options, OsDisk},
 };
-use beckon_store_conformance::{Fixture, steps::*};
+use beckon_store_conformance::{Fixture, late, steps::*};
 use beckon_types::{HelloOutcome, PutVersionOutcome};
-use std::{path::Path, sync::Arc, time::Duration};
+use futures_util::future::BoxFuture;
+use std::{
+    path::Path,
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
+};
 
 const IDLE: Duration = Duration::from_secs(64 * 60);
 
@@ -246,4 +251,45 @@ async fn concurrent_puts_share_commits_and_are_all_kept() {
         panic!("claimed expected")
     };
     assert_eq!(snapshot.sequence.0, 500);
+}
+
+/// A store whose thread stands still, as while it waits for a disk: it waits for its clock.
+#[derive(Debug, Clone, Default)]
+struct Halt(Arc<(Mutex<bool>, Condvar)>);
+
+impl Halt {
+    fn wait(&self) {
+        let (is_halted, changed) = &*self.0;
+        drop(changed.wait_while(is_halted.lock().unwrap(), |is_halted| *is_halted).unwrap());
+    }
+
+    fn set(&self, is_halted: bool) {
+        *self.0.0.lock().unwrap() = is_halted;
+        self.0.1.notify_all();
+    }
+}
+
+impl late::Way for Halt {
+    fn hold_up(&self) {
+        self.set(true);
+    }
+
+    fn let_go(&self) -> BoxFuture<'_, ()> {
+        self.set(false);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_was_given_up_while_the_disk_was_slow_changes_nothing() {
+    let (directory, clock, halt) = (tempfile::tempdir().unwrap(), SetClock::new(), Halt::default());
+    let (read, waits) = (clock.clock(), halt.clone());
+    let halting = Arc::new(move || {
+        waits.wait();
+        read()
+    });
+    let step_timeout = Duration::from_millis(300);
+    let options = Options { step_timeout, clock: halting, ..options(directory.path(), &clock) };
+    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(options).unwrap());
+    late::a_step_that_was_given_up_changes_nothing(&store, &store, &halt).await;
 }

@@ -4,7 +4,7 @@ use beckon_store::{
     Answer, Store, StoreError,
     redis::{RedisOptions, RedisStore, connect},
 };
-use beckon_store_conformance::{message_steps, steps::*};
+use beckon_store_conformance::{late, message_steps, steps::*};
 use beckon_testbed::{
     forwarder::Forwarder,
     redis::{Options, RedisCluster, RedisServer},
@@ -204,4 +204,51 @@ async fn opening_waits_for_a_store_that_is_not_available_yet() {
     let (store, server) = futures_util::future::join(opening, starting).await;
     assert_eq!(store.unwrap().check().await, Ok(()));
     drop(server.unwrap());
+}
+
+/// A server that is paused has received steps, and performs them when it goes on.
+#[derive(Debug)]
+struct Paused<'a>(&'a RedisServer);
+
+impl late::Way for Paused<'_> {
+    fn hold_up(&self) {
+        self.0.pause();
+    }
+
+    fn let_go(&self) -> BoxFuture<'_, ()> {
+        self.0.resume();
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// A network that is held up has taken steps, and brings them later.
+#[derive(Debug)]
+struct Stalled<'a>(&'a Forwarder);
+
+impl late::Way for Stalled<'_> {
+    fn hold_up(&self) {
+        self.0.stall();
+    }
+
+    fn let_go(&self) -> BoxFuture<'_, ()> {
+        self.0.heal();
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_was_given_up_while_redis_was_paused_changes_nothing() {
+    let server = RedisServer::start();
+    let held_up: Arc<dyn Store> = Arc::new(open(&server.url()).await);
+    let store: Arc<dyn Store> = Arc::new(connect(&server.url(), RedisOptions::default()).await.unwrap());
+    late::a_step_that_was_given_up_changes_nothing(&held_up, &store, &Paused(&server)).await;
+}
+
+#[tokio::test]
+async fn a_step_that_was_given_up_while_the_network_stood_still_changes_nothing() {
+    let server = RedisServer::start();
+    let way = Forwarder::to(server.address());
+    let held_up: Arc<dyn Store> = Arc::new(open(&server.url_at(way.address())).await);
+    let store: Arc<dyn Store> = Arc::new(open(&server.url()).await);
+    late::a_step_that_was_given_up_changes_nothing(&held_up, &store, &Stalled(&way)).await;
 }

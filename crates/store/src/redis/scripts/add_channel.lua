@@ -1,4 +1,4 @@
--- KEYS[1] record  ARGV: 1 presence, 2 channel, 3 start of a channel, 4 key, 5 most channels
+-- KEYS[1] record  ARGV: 1 presence, 2 channel, 3 start of a channel, 4 key, 5 most channels, last: deadline
 local found = redis.call('HMGET', KEYS[1], 'm', ARGV[2])
 local head, value = found[1], found[2]
 if not head then return 0 end

@@ -1,7 +1,5 @@
--- KEYS: 1 nodes, 2 epoch  ARGV: 1 node, 2 entry, 3 lease ms, 4 epoch if there is none
+-- KEYS: 1 nodes, 2 epoch  ARGV: 1 node, 2 entry, 3 lease ms, 4 epoch if there is none, last: deadline
 -- Only the clock of Redis counts, so the clocks of the nodes need not agree.
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local all = redis.call('HGETALL', KEYS[1])
 local lapsed = 1
 local answer = { 0, '' }

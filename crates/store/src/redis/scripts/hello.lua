@@ -1,5 +1,6 @@
 -- KEYS[1] record  ARGV: 1 named dialect or 0, 2 dialect otherwise, 3 presence, 4 adopt, 5 room,
--- 6 list ('none', 'impossible', 'given'), 7 idle ms, 8 Web Push: most messages, 9.. listed channels
+-- 6 list ('none', 'impossible', 'given'), 7 idle ms, 8 Web Push: most messages, 9.. listed channels,
+-- last: deadline
 if not readable then return -1 end
 local stored = head and string.byte(head, 2)
 local named = tonumber(ARGV[1])
@@ -9,7 +10,7 @@ if dialect == 1 and ARGV[5] ~= '1' then return 2 end
 if stored and stored ~= dialect then return 10 + dialect end
 if stored and dialect == 1 then
   local registered = ARGV[6] == 'given'
-  for i = 9, #ARGV do
+  for i = 9, #ARGV - 1 do
     if not channels[ARGV[i]] then registered = false end
   end
   if not registered then
@@ -21,7 +22,7 @@ if stored and dialect == 1 then
   end
 end
 if not stored then
-  local empty = ARGV[6] == 'given' and #ARGV == 8
+  local empty = ARGV[6] == 'given' and #ARGV == 9
   if ARGV[4] ~= '1' or (dialect == 1 and not empty) then return 10 + dialect end
 end
 local found, expired = { 0 }, {}

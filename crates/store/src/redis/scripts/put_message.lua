@@ -1,5 +1,5 @@
 -- KEYS[1] record  ARGV: 1 channel, 2 restriction or '', 3 field of the topic or '', 4 ms until the key of the message
--- expires or 0 for a message that is not stored, 5 most messages, 6 message
+-- expires or 0 for a message that is not stored, 5 most messages, 6 message, last: deadline
 local key, topic, call, sub = KEYS[1], ARGV[3], redis.call, string.sub
 
 -- Whether there is no room for one more. If the record has that many fields, count the messages that have not expired.

@@ -1,4 +1,4 @@
--- KEYS[1] record  ARGV: 1 channel, 2 version
+-- KEYS[1] record  ARGV: 1 channel, 2 version, last: deadline
 -- The version stays text: a Lua number cannot hold every version up to 2^63-1. The sequence becomes a number and then
 -- text again, which is exact below 10^14 writes to one client.
 local key, channel, call, sub = KEYS[1], ARGV[1], redis.call, string.sub

@@ -1,4 +1,4 @@
--- KEYS[1] record  ARGV: 1 presence, 2 channel
+-- KEYS[1] record  ARGV: 1 presence, 2 channel, last: deadline
 local head = redis.call('HGET', KEYS[1], 'm')
 if not head then return 0 end
 if string.byte(head, 1) ~= 1 or #head < 19 then return -1 end
