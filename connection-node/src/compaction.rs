@@ -121,7 +121,7 @@ mod tests {
         }
         let stage = Stage::new(&Shutdown::new(), "sockets");
         // Connections of which nothing is heard are not waited for.
-        let _silent: Vec<_> = (0..20).filter_map(|_| test.node.registry.enter(0, 100)).collect();
+        let _silent: Vec<_> = (0..20).filter_map(|_| test.node.registry.enter(0, 100, None)).collect();
         assert_eq!(compact(&test.shard, &mut test.suspended, &stage).await, peers.len());
         assert_eq!(test.node.metrics.connections_moved.get(), peers.len() as u64);
         for peer in &mut peers {

@@ -1,6 +1,15 @@
 //! What an operator can set on a connection-node.
 
-use crate::{handshake::Origin, node::Limits};
+use crate::{
+    handshake::Origin,
+    node::{Limits, Messages, PORT},
+    socket::MessageLimits,
+};
+use beckon_listener::{
+    port::{Port, Ports},
+    rate::Rate,
+    settings::{PortSettings, parse_connections},
+};
 use beckon_node::config::{ClusterSettings, CommonSettings, FAMILY};
 use beckon_ops::{
     config::{ConfigErrors, Field, Source, in_range, positive},
@@ -9,7 +18,7 @@ use beckon_ops::{
 };
 use beckon_proto::tls::Tls;
 use beckon_session::{BareHello, InvalidUaid, Settings};
-use std::{net::SocketAddr, num::NonZero, time::Duration};
+use std::{net::SocketAddr, num::NonZero, sync::Arc, time::Duration};
 
 /// The default of `max_connections` where the limit of open files is unknown or unlimited.
 const CONNECTIONS_MAX_UNKNOWN: u64 = 1_000_000;
@@ -17,7 +26,10 @@ const CONNECTIONS_MAX_UNKNOWN: u64 = 1_000_000;
 /// The largest `batch_size`: so many messages are read in one step of the store, and wait in memory for the client.
 const BATCH_SIZE_MAX: usize = 100;
 
-/// A client's own messages have to stay well above 128 KiB (PROTOCOL.md section 1.5).
+/// The longest wait for the next request of a socket.
+const REQUEST_INTERVAL_MAX: Duration = Duration::from_millis(250);
+
+/// No limit of a message is shorter: a hello with a few dozen channels fits.
 const MESSAGE_LEN_MIN: usize = 4096;
 
 beckon_ops::settings! {
@@ -34,12 +46,25 @@ beckon_ops::settings! {
         max_connections: Option<u64> = "",
         /// Sockets that a node closes in a second when it drains or sheds.
         drain_rate: u32 = "1000" => parse_rate,
+        /// Most connections that are not upgraded yet; beyond it, the one that has waited longest is closed.
+        ws_max_pending: usize = "4096" => parse_connections,
+        /// Whether connections of trusted_proxies to ws_listen begin with a PROXY protocol header, version 1 or 2.
+        ws_proxy_protocol: bool = "false",
         /// Share of max_connections above which SimplePush clients are redirected to another node, or refused.
         redirect_threshold: f64 = "0.95" => parse_share,
-        /// Longest message that a client may send, in bytes.
+        /// Longest message that a client may send before its hello is answered, in bytes.
         max_message: usize = "262144",
+        /// Longest message that a client may send after that, in bytes.
+        max_message_greeted: usize = "32768",
+        /// Time limit for a message, from its first byte to its last; then the socket is closed.
+        message_timeout: Duration = "30s" => positive,
+        /// A client whose network is gone is noticed when it has not acknowledged a byte for so long. 0: as the system
+        /// decides, after 15 minutes or so.
+        dead_client: Duration = "50s",
         /// Time limit for the first hello, from the upgrade; then the socket is closed.
         hello_timeout: Duration = "30s",
+        /// Requests of one socket: so many are read at once, and then one at a time, evenly. At least 4/s; 0: no limit.
+        socket_requests: Rate = "600/m" => parse_socket_requests,
         /// Shortest time between two pings of a client, before hello and in SimplePush.
         ping_min_sp: Duration = "20s",
         /// Shortest time between two pings of a client, in Web Push.
@@ -84,6 +109,8 @@ pub struct Config {
     pub sockets: SocketSettings,
     /// Where the node is reached.
     pub node: NodeSettings,
+    /// Who is at the other end of its public port.
+    pub ports: PortSettings,
     /// What every program has.
     pub common: CommonSettings,
     /// What every node of a cluster has.
@@ -99,6 +126,7 @@ impl Config {
     pub const FIELDS: &'static [&'static [Field]] = &[
         SocketSettings::FIELDS,
         NodeSettings::FIELDS,
+        PortSettings::FIELDS,
         CommonSettings::FIELDS,
         ClusterSettings::FIELDS,
         LogSettings::FIELDS,
@@ -110,6 +138,7 @@ impl ServerConfig for Config {
         source.ignore(FAMILY);
         let sockets = SocketSettings::read(&mut source);
         let node = NodeSettings::read(&mut source);
+        let ports = PortSettings::read(&mut source);
         let common = CommonSettings::read(&mut source);
         let cluster = ClusterSettings::read(&mut source);
         let log = LogSettings::read(&mut source);
@@ -120,7 +149,15 @@ impl ServerConfig for Config {
             source.reject(name, reason);
         }
         let config = || {
-            Some(Self { sockets: sockets?, node: node?, common: common?, cluster: cluster?, log: log?, tls })
+            Some(Self {
+                sockets: sockets?,
+                node: node?,
+                ports: ports?,
+                common: common?,
+                cluster: cluster?,
+                log: log?,
+                tls,
+            })
         };
         source.finish(config())
     }
@@ -149,10 +186,17 @@ impl SocketSettings {
             channels_max_wp: self.max_channels_wp,
             batch_size: self.batch_size,
             sp_retry_interval: self.sp_retry_interval,
+            requests_max: self.socket_requests.count,
+            request_interval: interval(self.socket_requests),
             uaid_idle: common.uaid_idle,
             bare_hello: self.bare_hello,
             invalid_uaid: self.invalid_uaid,
         }
+    }
+
+    /// The port for WebSockets. Every answer but an upgrade ends its connection, so none is idle.
+    pub fn port(&self, ports: &Ports) -> Arc<Port> {
+        ports.open(PORT, self.ws_max_pending, Duration::ZERO, self.ws_proxy_protocol)
     }
 
     /// How many sockets there may be, if the process may open so many files for them; `None` if unlimited or
@@ -164,9 +208,13 @@ impl SocketSettings {
         Limits { connections_max, redirect_above, drain_rate: self.drain_rate }
     }
 
-    /// Longest message of a client, in bytes: no shorter than what every client sends.
-    pub fn message_len_max(&self) -> usize {
-        self.max_message.max(MESSAGE_LEN_MIN)
+    /// The limits of a client's messages: no shorter than what every client sends.
+    pub(crate) fn messages(&self) -> Messages {
+        let limits = |len_max: usize| MessageLimits {
+            len_max: len_max.max(MESSAGE_LEN_MIN),
+            timeout: self.message_timeout,
+        };
+        Messages { before_hello: limits(self.max_message), greeted: limits(self.max_message_greeted) }
     }
 }
 
@@ -201,6 +249,16 @@ fn parse_share(text: &str) -> Result<f64, String> {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
         _ => Err("must be a number from 0 to 1".into()),
     }
+}
+
+/// The time between two requests of a socket that has used up its rate.
+fn interval(rate: Rate) -> Duration {
+    rate.period / rate.count.max(1)
+}
+
+fn parse_socket_requests(text: &str) -> Result<Rate, String> {
+    let rate = Rate::parse(text)?;
+    if interval(rate) > REQUEST_INTERVAL_MAX { Err("must be 4/s or more, or 0".into()) } else { Ok(rate) }
 }
 
 fn parse_batch_size(text: &str) -> Result<usize, String> {

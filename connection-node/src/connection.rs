@@ -7,14 +7,15 @@
 
 use crate::{
     mailbox::{Arrival, Signals},
-    node::Node,
+    node::{Messages, Node},
     registry::Registration,
     shard::Shard,
-    socket::{Incoming, Socket},
+    socket::{Incoming, MessageLimits, Socket},
     store_steps::{StepUnderWay, perform},
     suspended::Suspended,
 };
-use beckon_session::{Context as SessionContext, Effect, Input, Outcome, Session};
+use beckon_listener::source::Source;
+use beckon_session::{CloseCode, Context as SessionContext, Effect, Input, Outcome, Session};
 use beckon_types::{Moment, Notification, Presence, Uaid};
 use std::{
     collections::VecDeque,
@@ -143,7 +144,7 @@ impl Connection {
                 return Poll::Ready(Stop::Ended);
             }
             if !progress {
-                self.arm();
+                self.arm(now);
                 let suspends = should_suspend && self.is_at_rest();
                 return if suspends { Poll::Ready(Stop::Suspend) } else { Poll::Pending };
             }
@@ -207,6 +208,8 @@ impl Connection {
             if self.socket.end_if_overdue(now) {
                 self.shard.node.metrics.sockets_dropped.inc();
                 self.disconnected(now);
+            } else if self.socket.is_message_overdue(now) {
+                self.handle(now, Input::Broken(CloseCode::Policy));
             }
             self.handle(now, Input::Timer);
         }
@@ -220,12 +223,17 @@ impl Connection {
 
     fn poll_socket(&mut self, context: &mut Context<'_>, now: Moment) -> bool {
         let may_read = !self.socket.is_open()
-            || (self.held.is_none() && self.session.takes_messages() && !self.socket.is_congested());
+            || (self.held.is_none()
+                && self.session.takes_messages(now, &self.shard.node.settings)
+                && !self.socket.is_congested());
         if !may_read {
+            if !self.socket.is_congested() {
+                self.socket.pause();
+            }
             return false;
         }
-        let Poll::Ready(incoming) = self.socket.poll_next(context, now, self.shard.node.message_len_max)
-        else {
+        let limits = self.message_limits();
+        let Poll::Ready(incoming) = self.socket.poll_next(context, now, limits) else {
             return false;
         };
         match incoming {
@@ -236,6 +244,12 @@ impl Connection {
             Incoming::Closed | Incoming::Ended => self.disconnected(now),
         }
         true
+    }
+
+    /// The limits of the next message.
+    fn message_limits(&self) -> MessageLimits {
+        let Messages { before_hello, greeted } = self.shard.node.messages;
+        if self.session.dialect().is_some() { greeted } else { before_hello }
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>, now: Moment) -> bool {
@@ -260,7 +274,9 @@ impl Connection {
     /// Tells the session what happened, and does what it asks for.
     fn handle(&mut self, now: Moment, input: Input<'_>) {
         let mut effects = Vec::new();
-        with_context(&self.shard.node, now, |context| self.session.handle(context, input, &mut effects));
+        with_context(&self.shard.node, self.registration.source, now, |context| {
+            self.session.handle(context, input, &mut effects)
+        });
         if let Some(held) = &mut self.held {
             held.effects.extend(effects);
         } else if !effects.is_empty() {
@@ -280,7 +296,8 @@ impl Connection {
                 Effect::Close(code) => {
                     self.registration.mailbox.close();
                     self.shard.node.metrics.closed(code);
-                    self.socket.close(code, now, self.shard.node.message_len_max);
+                    let limits = self.message_limits();
+                    self.socket.close(code, now, limits);
                 }
                 Effect::Store(step) => self.step = Some(perform(&*self.shard.store, step)),
                 Effect::Evict(former) => {
@@ -297,8 +314,8 @@ impl Connection {
     }
 
     /// Arms the timer wheel for the next deadline.
-    fn arm(&mut self) {
-        let session = self.session.deadline(&self.shard.node.settings);
+    fn arm(&mut self, now: Moment) {
+        let session = self.session.deadline(now, &self.shard.node.settings);
         let held = self.held.as_ref().map(|held| held.until);
         let deadline = [session, self.socket.deadline(), held].into_iter().flatten().min();
         if let Some(at) = deadline.filter(|at| *at < self.armed) {
@@ -309,12 +326,18 @@ impl Connection {
 }
 
 /// Calls the session with the world as it is now.
-fn with_context<T>(node: &Node, now: Moment, call: impl FnOnce(&SessionContext<'_>) -> T) -> T {
+fn with_context<T>(
+    node: &Node,
+    source: Option<Source>,
+    now: Moment,
+    call: impl FnOnce(&SessionContext<'_>) -> T,
+) -> T {
     let broadcasts = node.broadcasts.load();
     call(&SessionContext {
         now,
         settings: &node.settings,
         admission: &|| node.admission(),
+        admits: &|demand| node.admits(source, demand),
         broadcasts: &broadcasts,
         new_uaid: &new_uaid,
     })

@@ -4,11 +4,17 @@
 //! hyper serves the requests. Once it has answered one with 101, the TCP connection is taken back and all of hyper's
 //! state is dropped.
 
-use crate::{metrics::Upgrade, registry::Registration, shard::Shard, socket::Socket};
-use beckon_node::admin::{Admin, Audience};
+use crate::{metrics::Upgrade, node::PORT, registry::Registration, shard::Shard, socket::Socket};
+use beckon_listener::{
+    gate::seconds,
+    port::{Connection, Port},
+    source::Source,
+    trust::Client,
+};
+use beckon_node::admin::{Admin, Audience, GATE};
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{
         ALLOW, CONNECTION, CONTENT_TYPE, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
         UPGRADE,
@@ -16,7 +22,7 @@ use http::{
 };
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::net::TcpStream;
@@ -36,10 +42,14 @@ const SUBPROTOCOL: &str = "push-notification";
 pub(crate) struct Handshake {
     /// The worker's share of the node.
     pub(crate) shard: Arc<Shard>,
+    /// The port.
+    pub(crate) port: Arc<Port>,
     /// Answers `/status`, `/health` and `/__lbheartbeat__`.
     pub(crate) admin: Arc<Admin>,
     /// A second path for WebSockets besides `/` (`ws_path`).
     pub(crate) ws_path: Option<String>,
+    /// When a client that acknowledges nothing is dead (`dead_client`); zero for never.
+    pub(crate) dead_client: Duration,
     /// Origins of pages that may connect (`allowed_origins`). Empty: all.
     pub(crate) allowed_origins: Vec<Origin>,
 }
@@ -77,36 +87,56 @@ impl std::str::FromStr for Origin {
 type Accepted = Arc<Mutex<Option<(OnUpgrade, Registration)>>>;
 
 impl Handshake {
-    /// Serves requests until one of them is upgraded. `None` if the peer leaves or takes longer than
-    /// [`UPGRADE_TIMEOUT`].
-    pub(crate) async fn upgrade(self: Arc<Self>, tcp: TcpStream) -> Option<(Socket, Registration)> {
+    /// Serves one request. `None` if it is not upgraded: the peer leaves, takes longer than [`UPGRADE_TIMEOUT`], has to
+    /// make room for another, or asks for something else.
+    pub(crate) async fn upgrade(self: Arc<Self>, connection: Connection) -> Option<(Socket, Registration)> {
+        let Connection { tcp, client, visit } = connection;
         let accepted = Accepted::default();
-        let (handshake, slot) = (self.clone(), accepted.clone());
-        let service = service_fn(move |request| {
-            let (handshake, slot) = (handshake.clone(), slot.clone());
-            async move {
-                let mut response = handshake.answer(request, &slot).await;
-                if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                    // So that it does not keep its permit from an upgrade.
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                Ok::<_, Infallible>(response)
-            }
+        let service = service_fn(|request: Request<Incoming>| {
+            visit.begin();
+            let asked = self.answer(request, client, visit.is_spare(), &accepted);
+            async { Ok::<_, Infallible>(asked.await) }
         });
+        // The port ends a connection whose head is late.
         let serving = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(UPGRADE_TIMEOUT)
+            .header_read_timeout(None)
             .max_buf_size(HEAD_LEN_MAX)
             .serve_connection(TokioIo::new(tcp), service)
             .with_upgrades();
-        tokio::time::timeout(UPGRADE_TIMEOUT, serving).await.ok()?.ok()?;
+        visit.until_ended(tokio::time::timeout(UPGRADE_TIMEOUT, serving)).await?.ok()?.ok()?;
         let (on_upgrade, registration) = accepted.lock().take()?;
         let parts = on_upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
-        let socket = Socket::new(parts.io.into_inner(), parts.read_buf, self.shard.node.message_len_max);
+        let limits = self.shard.node.messages.before_hello;
+        let socket = Socket::new(parts.io.into_inner(), parts.read_buf, limits);
+        socket.notice_death_within(self.dead_client);
         Some((socket, registration))
     }
 
-    async fn answer(&self, mut request: Request<Incoming>, accepted: &Accepted) -> Response<Full<Bytes>> {
+    /// Answers a request. Any answer but 101 ends the connection.
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: Client,
+        is_spare: bool,
+        accepted: &Accepted,
+    ) -> Response<Full<Bytes>> {
+        let source = self.port.trust().source(client, request.headers());
+        let mut response = match GATE.admit(&self.port, source, is_spare, &request) {
+            Ok(()) => self.serve(request, source, accepted).await,
+            Err(refused) => (*refused).map(Full::new),
+        };
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn serve(
+        &self,
+        mut request: Request<Incoming>,
+        source: Option<Source>,
+        accepted: &Accepted,
+    ) -> Response<Full<Bytes>> {
         let path = request.uri().path();
         let is_websocket = path == "/" || self.ws_path.as_deref() == Some(path);
         if !is_websocket {
@@ -122,9 +152,10 @@ impl Handshake {
         if !request.headers().contains_key(UPGRADE) {
             let mut response = plain(StatusCode::UPGRADE_REQUIRED, "this path takes WebSocket upgrades");
             response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
             return response;
         }
-        match self.accept(&mut request, accepted) {
+        match self.accept(&mut request, source, accepted) {
             Ok(response) => {
                 self.shard.node.metrics.upgrade(Upgrade::Accepted);
                 response
@@ -140,8 +171,10 @@ impl Handshake {
     fn accept(
         &self,
         request: &mut Request<Incoming>,
+        source: Option<Source>,
         accepted: &Accepted,
     ) -> Result<Response<Full<Bytes>>, Refusal> {
+        join_lists(request.headers_mut());
         let response = create_response_with_body(request, Full::default);
         let mut response = response.map_err(|error| Refusal::Malformed(error.to_string()))?;
         if !self.allows_origin(request) {
@@ -151,8 +184,11 @@ impl Handshake {
         if node.drain.is_closing() {
             return Err(Refusal::Draining);
         }
-        let registration =
-            node.registry.enter(self.shard.worker, node.limits.connections_max).ok_or(Refusal::Full)?;
+        node.shares.open(PORT, source).map_err(Refusal::SourceFull)?;
+        let registration = node
+            .registry
+            .enter(self.shard.worker, node.limits.connections_max, source)
+            .ok_or(Refusal::Full)?;
         if offers_subprotocol(request) {
             let selected = HeaderValue::from_static(SUBPROTOCOL);
             response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, selected);
@@ -167,8 +203,22 @@ impl Handshake {
         }
         let mut origins = request.headers().get_all(ORIGIN).iter();
         let Some(origin) = origins.next() else { return true };
-        let origin = origin.to_str().ok().and_then(|origin| origin.parse().ok());
+        // Firefox sends the URL of the WebSocket, which ends with a slash.
+        let origin = origin.to_str().ok().map(|origin| origin.strip_suffix('/').unwrap_or(origin));
+        let origin = origin.and_then(|origin| origin.parse().ok());
         origins.next().is_none() && origin.is_some_and(|origin| self.allowed_origins.contains(&origin))
+    }
+}
+
+/// Writes `Connection` and `Upgrade` as tungstenite reads them: as one line, and without other protocols. Both are lists
+/// (RFC 9110 sections 7.6.1 and 7.8), which may have several lines.
+fn join_lists(headers: &mut HeaderMap) {
+    for (name, item) in [(CONNECTION, "upgrade"), (UPGRADE, "websocket")] {
+        let lines = headers.get_all(&name).iter().filter_map(|line| line.to_str().ok());
+        let mut items = lines.flat_map(|line| line.split(',')).map(str::trim);
+        if items.any(|other| other.eq_ignore_ascii_case(item)) {
+            headers.insert(name, HeaderValue::from_static(item));
+        }
     }
 }
 
@@ -185,6 +235,8 @@ enum Refusal {
     ForeignOrigin,
     Draining,
     Full,
+    /// Its source has too many sockets, or asks for too many; it may try again after this time.
+    SourceFull(Duration),
 }
 
 impl Refusal {
@@ -194,24 +246,34 @@ impl Refusal {
             Self::ForeignOrigin => Upgrade::ForeignOrigin,
             Self::Draining => Upgrade::Draining,
             Self::Full => Upgrade::Full,
+            Self::SourceFull(_) => Upgrade::SourceFull,
         }
     }
 
     /// The one map to statuses (PROTOCOL.md section 1.4).
     fn response(&self) -> Response<Full<Bytes>> {
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
         let (status, reason, header) = match self {
             Self::Malformed(reason) => {
-                (StatusCode::BAD_REQUEST, reason.as_str(), Some((SEC_WEBSOCKET_VERSION, "13")))
+                let version = HeaderValue::from_static("13");
+                (StatusCode::BAD_REQUEST, reason.as_str(), Some((SEC_WEBSOCKET_VERSION, version)))
             }
             Self::ForeignOrigin => (StatusCode::FORBIDDEN, "origin not allowed", None),
             Self::Draining => {
-                (StatusCode::SERVICE_UNAVAILABLE, "this node is draining", Some((RETRY_AFTER, "5")))
+                let wait = HeaderValue::from_static("5");
+                (unavailable, "this node is draining", Some((RETRY_AFTER, wait)))
             }
-            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "this node is full", Some((RETRY_AFTER, "120"))),
+            Self::Full => {
+                (unavailable, "this node is full", Some((RETRY_AFTER, HeaderValue::from_static("120"))))
+            }
+            Self::SourceFull(wait) => {
+                let reason = "too many sockets come from your address";
+                (StatusCode::TOO_MANY_REQUESTS, reason, Some((RETRY_AFTER, seconds(*wait))))
+            }
         };
         let mut response = plain(status, reason);
         if let Some((name, value)) = header {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+            response.headers_mut().insert(name, value);
         }
         response
     }

@@ -119,7 +119,8 @@ impl ConnectionNode {
         shutdown: Shutdown,
         workers: Workers,
     ) -> Result<Self, Failure> {
-        let mut assembly = Assembly::new(BUILD, store, shutdown.clone(), workers, config.common.drain_delay);
+        let delay = config.common.drain_delay;
+        let mut assembly = Assembly::new(BUILD, store, shutdown.clone(), workers, delay, &config.ports);
         let limits = config.sockets.limits(beckon_ops::process::open_files_max());
         let membership = membership(config, &listeners.grpc)?;
         let starting = Server::start(&config.sockets, &config.common, limits, membership, &mut assembly);

@@ -71,6 +71,7 @@ pub(crate) struct UpgradeLabels {
 pub(crate) enum Upgrade {
     Accepted,
     Full,
+    SourceFull,
     Draining,
     ForeignOrigin,
     Malformed,
@@ -81,6 +82,7 @@ impl EncodeLabelValue for Upgrade {
         let text = match self {
             Self::Accepted => "accepted",
             Self::Full => "full",
+            Self::SourceFull => "source_full",
             Self::Draining => "draining",
             Self::ForeignOrigin => "foreign_origin",
             Self::Malformed => "malformed",

@@ -4,15 +4,20 @@ use crate::{
     metrics::{Metrics, Open},
     peers::Peers,
     registry::Registry,
+    socket::MessageLimits,
 };
 use arc_swap::ArcSwap;
+use beckon_listener::{shares::Shares, source::Source};
 use beckon_node::{assembly::Assembly, drain::Drain, key_rings::KeyRings, step_failures::StepFailures};
 use beckon_ops::clock::Clock;
-use beckon_session::{Admission, Settings};
+use beckon_session::{Admission, Demand, Settings};
 use beckon_store::{Store, StoreError};
 use beckon_types::{Broadcasts, Moment, NodeId, Presence};
 use std::sync::Arc;
 use tokio::sync::oneshot;
+
+/// The label of the port for WebSockets in metrics.
+pub(crate) const PORT: &str = "sockets";
 
 /// A connection-node.
 #[derive(Debug)]
@@ -25,14 +30,16 @@ pub(crate) struct Node {
     pub(crate) settings: Settings,
     /// Limits on sockets.
     pub(crate) limits: Limits,
-    /// Largest message, in bytes, that a client may send (`max_message`).
-    pub(crate) message_len_max: usize,
+    /// What a client may send.
+    pub(crate) messages: Messages,
     /// The node's monotonic time.
     pub(crate) clock: Clock,
     /// The store, for what the node does once. Connections have that of their [`Shard`](crate::shard::Shard).
     pub(crate) store: Arc<dyn Store>,
     /// The connections.
     pub(crate) registry: Arc<Registry>,
+    /// What each source may take.
+    pub(crate) shares: Arc<Shares>,
     /// The other nodes.
     pub(crate) peers: Arc<Peers>,
     /// The token keys of this node and of the others.
@@ -45,6 +52,15 @@ pub(crate) struct Node {
     pub(crate) broadcasts: ArcSwap<Broadcasts>,
     /// The drain of this node.
     pub(crate) drain: Drain,
+}
+
+/// The limits of a client's messages.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Messages {
+    /// Before its hello is answered (`max_message`).
+    pub(crate) before_hello: MessageLimits,
+    /// After that (`max_message_greeted`).
+    pub(crate) greeted: MessageLimits,
 }
 
 /// How many sockets a node holds, and how fast it closes them.
@@ -63,13 +79,13 @@ impl Node {
     pub(crate) fn new(
         name: String,
         settings: Settings,
-        message_len_max: usize,
+        messages: Messages,
         limits: Limits,
         peers: Peers,
         assembly: &mut Assembly,
     ) -> Self {
         let (store, clock) = (assembly.store.clone(), assembly.clock);
-        let registry = Arc::new(Registry::new(assembly.workers.count()));
+        let registry = Arc::new(Registry::new(assembly.workers.count(), assembly.ports.shares().clone()));
         let metrics = assembly.metrics();
         metrics.register_collector(Box::new(Open(registry.clone())));
         let metrics = Metrics::new(metrics);
@@ -79,10 +95,11 @@ impl Node {
             name,
             settings,
             limits,
-            message_len_max,
+            messages,
             clock,
             store,
             registry,
+            shares: assembly.ports.shares().clone(),
             peers: Arc::new(peers),
             key_rings,
             step_failures: StepFailures::new(metrics.steps_failed.clone()),
@@ -117,6 +134,14 @@ impl Node {
         match others.get(self.clock.now_ms() as usize % others.len().max(1)) {
             Some(url) => Admission::Redirect((*url).clone()),
             None => Admission::Full,
+        }
+    }
+
+    /// Whether a source may ask for this now.
+    pub(crate) fn admits(&self, source: Option<Source>, demand: Demand) -> bool {
+        match demand {
+            Demand::Hello => self.shares.admits_hello(PORT, source),
+            Demand::Register => self.shares.admits_register(PORT, source),
         }
     }
 

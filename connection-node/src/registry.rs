@@ -5,6 +5,7 @@
 //! which.
 
 use crate::mailbox::Mailbox;
+use beckon_listener::{shares::Shares, source::Source};
 use beckon_proto::delivery::Receipt;
 use beckon_types::{ConnectionId, Moment, Notification};
 use parking_lot::Mutex;
@@ -26,6 +27,8 @@ pub(crate) struct Registry {
     tables: Box<[Table]>,
     /// Counted apart, so that the limit is that of the node.
     open: AtomicU64,
+    /// Counts the sockets of each source.
+    shares: Arc<Shares>,
 }
 
 /// The connections of one worker. Hardly any other thread locks it. Aligned, so that two workers share no cache line.
@@ -58,14 +61,16 @@ pub(crate) struct Registration {
     pub(crate) id: ConnectionId,
     /// What the connection gets from other tasks.
     pub(crate) mailbox: Arc<Mailbox>,
+    /// From whom the connection is. `None`: it is not limited.
+    pub(crate) source: Option<Source>,
     registry: Arc<Registry>,
 }
 
 impl Registry {
     /// An empty registry of a node with so many workers.
-    pub(crate) fn new(workers: u8) -> Self {
+    pub(crate) fn new(workers: u8, shares: Arc<Shares>) -> Self {
         let tables = (0..workers.max(1)).map(|_| Table::default()).collect();
-        Self { tables, open: AtomicU64::new(0) }
+        Self { tables, open: AtomicU64::new(0), shares }
     }
 
     /// How many workers the node has.
@@ -93,20 +98,29 @@ impl Registry {
         self.table(worker).peak.store(self.open_of(worker), Ordering::Relaxed);
     }
 
-    /// Enters a connection of a worker, unless the node has `max` already, or the worker as many as it can have.
-    pub(crate) fn enter(self: &Arc<Self>, worker: u8, max: u64) -> Option<Registration> {
-        self.open
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < max).then_some(open + 1))
-            .ok()?;
+    /// Enters a connection of a worker, unless the node has `max` already, or the worker as many as it can have. Its
+    /// source has been counted ([`Shares::open`]), and is no more when the registration is dropped, or if there is none.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        worker: u8,
+        max: u64,
+        source: Option<Source>,
+    ) -> Option<Registration> {
+        let more = |open| (open < max).then_some(open + 1);
+        if self.open.try_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+            self.shares.close(source);
+            return None;
+        }
         let mailbox = Arc::new(Mailbox::default());
         let table = self.table(worker);
         let Some(rest) = table.slab.lock().enter(mailbox.clone()) else {
             self.open.fetch_sub(1, Ordering::Relaxed);
+            self.shares.close(source);
             return None;
         };
         let others = table.open.fetch_add(1, Ordering::Relaxed);
         table.peak.fetch_max(others + 1, Ordering::Relaxed);
-        Some(Registration { id: ConnectionId::new(worker, rest), mailbox, registry: self.clone() })
+        Some(Registration { id: ConnectionId::new(worker, rest), mailbox, source, registry: self.clone() })
     }
 
     /// Posts a notification to a connection's mailbox.
@@ -184,6 +198,7 @@ impl Drop for Registration {
         drop(slab);
         table.open.fetch_sub(1, Ordering::Relaxed);
         self.registry.open.fetch_sub(1, Ordering::Relaxed);
+        self.registry.shares.close(self.source);
     }
 }
 
@@ -196,16 +211,26 @@ fn slot_of(id: ConnectionId) -> (usize, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use beckon_ops::clock::Clock;
     use std::collections::HashSet;
+
+    /// Of no source.
+    fn shares() -> Arc<Shares> {
+        let mut source =
+            beckon_ops::config::Source::new(std::iter::empty::<&str>(), std::iter::empty::<(&str, &str)>());
+        let settings = beckon_listener::settings::PortSettings::read(&mut source).unwrap();
+        let ports = beckon_listener::port::Ports::new(&settings, Clock::start(), &mut Default::default());
+        ports.shares().clone()
+    }
 
     #[test]
     fn no_connection_id_is_used_twice() {
-        let registry = Arc::new(Registry::new(2));
+        let registry = Arc::new(Registry::new(2, shares()));
         let mut seen = HashSet::new();
         for _ in 0..3 {
-            let all: Vec<_> = (0..100).filter_map(|_| registry.enter(1, 100)).collect();
+            let all: Vec<_> = (0..100).filter_map(|_| registry.enter(1, 100, None)).collect();
             assert_eq!(all.len(), 100);
-            assert!(registry.enter(1, 100).is_none(), "the maximum is reached");
+            assert!(registry.enter(1, 100, None).is_none(), "the maximum is reached");
             assert!(all.iter().all(|entered| seen.insert(entered.id)));
             assert_eq!(registry.open(), 100);
         }
@@ -214,22 +239,23 @@ mod tests {
 
     #[test]
     fn a_connection_that_has_left_is_not_here() {
-        let registry = Arc::new(Registry::new(2));
-        let entered = registry.enter(0, 1).unwrap();
+        let registry = Arc::new(Registry::new(2, shares()));
+        let entered = registry.enter(0, 1, None).unwrap();
         let id = entered.id;
         assert_eq!(registry.post(id, Moment(7), Notification::Missed), Receipt::Delivered);
         drop(entered);
         assert_eq!(registry.post(id, Moment(7), Notification::Missed), Receipt::NotHere);
         assert!(registry.evict(id).is_none());
-        let _next = registry.enter(0, 1).unwrap();
+        let _next = registry.enter(0, 1, None).unwrap();
         assert_eq!(registry.post(id, Moment(7), Notification::Missed), Receipt::NotHere);
         assert_eq!(registry.post(ConnectionId(u64::MAX), Moment(7), Notification::Missed), Receipt::NotHere);
     }
 
     #[test]
     fn all_connections_are_listed_once_and_the_workers_take_turns() {
-        let registry = Arc::new(Registry::new(2));
-        let mut entered: Vec<_> = (0..77).filter_map(|n| registry.enter(u8::from(n < 70), 100)).collect();
+        let registry = Arc::new(Registry::new(2, shares()));
+        let mut entered: Vec<_> =
+            (0..77).filter_map(|n| registry.enter(u8::from(n < 70), 100, None)).collect();
         let all = registry.all();
         assert_eq!(all.len(), 77);
         let worker = |mailbox: &Arc<Mailbox>| {
@@ -246,8 +272,8 @@ mod tests {
 
     #[test]
     fn the_peak_is_that_of_each_worker() {
-        let registry = Arc::new(Registry::new(2));
-        let (first, second) = (registry.enter(0, 10), registry.enter(0, 10));
+        let registry = Arc::new(Registry::new(2, shares()));
+        let (first, second) = (registry.enter(0, 10, None), registry.enter(0, 10, None));
         drop(second);
         assert_eq!((registry.peak_of(0), registry.peak_of(1)), (2, 0));
         registry.reset_peak_of(0);

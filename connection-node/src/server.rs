@@ -14,6 +14,7 @@ use crate::{
     presence::{self, Announcement},
     shard::Shard,
 };
+use beckon_listener::port::Port;
 use beckon_node::{
     admin::{Admin, StorageCheck, Vitals},
     assembly::Assembly,
@@ -72,7 +73,9 @@ pub struct Server {
     /// Everything that serves sockets, and the sockets.
     stage: Stage,
     ws_path: Option<String>,
+    dead_client: Duration,
     allowed_origins: Vec<Origin>,
+    port: Arc<Port>,
 }
 
 impl Server {
@@ -90,7 +93,7 @@ impl Server {
         let node = Arc::new(Node::new(
             name.clone(),
             settings.session(common),
-            settings.message_len_max(),
+            settings.messages(),
             limits,
             Peers::new(secret.clone(), tls.clone(), stage.clone()),
             assembly,
@@ -117,7 +120,9 @@ impl Server {
             membership,
             stage,
             ws_path: settings.ws_path.clone(),
+            dead_client: settings.dead_client,
             allowed_origins: settings.allowed_origins.clone(),
+            port: settings.port(&assembly.ports),
         }
     }
 
@@ -172,13 +177,16 @@ impl Server {
         let handshake = |shard: &Arc<Shard>| {
             Arc::new(Handshake {
                 shard: shard.clone(),
+                port: self.port.clone(),
                 admin: admin.clone(),
                 ws_path: self.ws_path.clone(),
+                dead_client: self.dead_client,
                 allowed_origins: self.allowed_origins.clone(),
             })
         };
         let handshakes = self.shards.iter().map(handshake).collect();
-        let accepting = listener::accept(listener, self.workers.clone(), handshakes, self.stage.clone());
+        let (port, workers) = (self.port.clone(), self.workers.clone());
+        let accepting = listener::accept(port, listener, workers, handshakes, self.stage.clone());
         self.stage.spawn_vital("listener for sockets", accepting);
     }
 

@@ -7,12 +7,14 @@
 //! freed once the kernel has taken all of it.
 
 mod boundary;
+mod inbound;
 mod pipe;
 
 use beckon_session::CloseCode;
 use beckon_types::Moment;
-use boundary::Boundary;
 use bytes::Bytes;
+pub(crate) use inbound::MessageLimits;
+use inbound::{Inbound, READ_LEN, close_code_of};
 use pipe::{Pipe, Sink};
 use std::{
     io,
@@ -26,18 +28,15 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::{
     Message, Utf8Bytes,
-    error::{CapacityError, Error, ProtocolError},
+    error::Error,
     protocol::{
-        CloseFrame, Role, WebSocketConfig, WebSocketContext,
+        CloseFrame,
         frame::{
             Frame,
             coding::{Data, OpCode},
         },
     },
 };
-
-/// Bytes that are read from the kernel at once.
-const READ_LEN: usize = 4096;
 
 /// With more than this many bytes waiting for the kernel, the socket is congested: nothing more is taken from the
 /// mailbox or read from the peer.
@@ -68,14 +67,6 @@ struct Active {
     state: State,
     /// The conversation is over ([`Socket::finish`]).
     is_finished: bool,
-}
-
-#[derive(Debug)]
-struct Inbound {
-    context: WebSocketContext,
-    boundary: Boundary,
-    /// Bytes that came together with the upgrade request.
-    early: Bytes,
 }
 
 /// How far the socket is from its end, and the deadline for the peer to let it go on.
@@ -124,12 +115,19 @@ pub(crate) enum Incoming {
 
 impl Socket {
     /// A socket that has been upgraded. `early` are bytes that the peer sent right after its request.
-    pub(crate) fn new(tcp: TcpStream, early: Bytes, message_len_max: usize) -> Self {
+    pub(crate) fn new(tcp: TcpStream, early: Bytes, limits: MessageLimits) -> Self {
         let active = (!early.is_empty()).then(|| {
-            let inbound = Some(Inbound::new(early, message_len_max));
+            let inbound = Some(Inbound::new(early, limits));
             Box::new(Active { inbound, ..Active::default() })
         });
         Self { tcp, active }
+    }
+
+    /// Ends the socket when the peer has not acknowledged a byte for so long; zero leaves that to the system.
+    pub(crate) fn notice_death_within(&self, limit: Duration) {
+        let limit = (!limit.is_zero()).then_some(limit);
+        // Without it, a peer that is gone is noticed later.
+        let _ = socket2::SockRef::from(&self.tcp).set_tcp_user_timeout(limit);
     }
 
     /// Whether the socket is open and holds nothing but the TCP connection.
@@ -177,8 +175,28 @@ impl Socket {
         self.active.as_ref().is_some_and(|active| active.out.len() > OUT_LEN_HIGH)
     }
 
-    /// When [`Socket::end_if_overdue`] should be called next.
+    /// When [`Socket::end_if_overdue`] and [`Socket::is_message_overdue`] should be called next.
     pub(crate) fn deadline(&self) -> Option<Moment> {
+        self.state_deadline().into_iter().chain(self.message_deadline()).min()
+    }
+
+    fn message_deadline(&self) -> Option<Moment> {
+        self.active.as_ref().filter(|_| self.is_open())?.inbound.as_ref()?.whole_by
+    }
+
+    /// Whether a message has not come in whole in time. The socket should be closed.
+    pub(crate) fn is_message_overdue(&self, now: Moment) -> bool {
+        self.message_deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Nothing is read for now, so the peer is not to blame for a message that does not come in.
+    pub(crate) fn pause(&mut self) {
+        if let Some(inbound) = self.active.as_mut().and_then(|active| active.inbound.as_mut()) {
+            inbound.whole_by = None;
+        }
+    }
+
+    fn state_deadline(&self) -> Option<Moment> {
         match self.state() {
             State::Open { drained_by } => drained_by,
             State::PeerClosed { until }
@@ -191,7 +209,7 @@ impl Socket {
 
     /// Gives the socket up if its deadline has passed. Returns whether it has.
     pub(crate) fn end_if_overdue(&mut self, now: Moment) -> bool {
-        let is_overdue = self.deadline().is_some_and(|deadline| deadline <= now);
+        let is_overdue = self.state_deadline().is_some_and(|deadline| deadline <= now);
         if is_overdue {
             self.active.get_or_insert_default().state = State::Ended;
         }
@@ -199,12 +217,12 @@ impl Socket {
     }
 
     /// The next thing that comes in. `Pending` registers the context's task to be woken, unless nothing can come
-    /// in any more. A message is at most `message_len_max` bytes long.
+    /// in any more. `limits` are those of a message.
     pub(crate) fn poll_next(
         &mut self,
         context: &mut Context<'_>,
         now: Moment,
-        message_len_max: usize,
+        limits: MessageLimits,
     ) -> Poll<Incoming> {
         let is_reading = self.active.as_ref().is_some_and(|active| active.inbound.is_some());
         // A wake-up does not say that there is something to read, so nothing is allocated before that is known.
@@ -212,7 +230,7 @@ impl Socket {
             return Poll::Pending;
         }
         let active = self.active.get_or_insert_default();
-        let next = active.poll_next(&mut self.tcp, context, now, message_len_max);
+        let next = active.poll_next(&mut self.tcp, context, now, limits);
         self.free_if_at_rest();
         next
     }
@@ -235,7 +253,7 @@ impl Socket {
     }
 
     /// Queues a Close frame, unless the closing handshake has begun already.
-    pub(crate) fn close(&mut self, code: CloseCode, now: Moment, message_len_max: usize) {
+    pub(crate) fn close(&mut self, code: CloseCode, now: Moment, limits: MessageLimits) {
         let Active { out, inbound, state, .. } = &mut **self.active.get_or_insert_default();
         let until = now + CLOSE_TIMEOUT;
         *state = match *state {
@@ -246,7 +264,7 @@ impl Socket {
             }
         };
         let frame = CloseFrame { code: code.number().into(), reason: Utf8Bytes::default() };
-        let inbound = inbound.get_or_insert_with(|| Inbound::new(Bytes::new(), message_len_max));
+        let inbound = inbound.get_or_insert_with(|| Inbound::new(Bytes::new(), limits));
         // Writing to memory cannot fail, and the context accepts one Close in any state.
         let _ = inbound.context.close(&mut Sink(out), Some(frame));
     }
@@ -291,11 +309,11 @@ impl Active {
         tcp: &mut TcpStream,
         context: &mut Context<'_>,
         now: Moment,
-        message_len_max: usize,
+        limits: MessageLimits,
     ) -> Poll<Incoming> {
         let incoming = match self.state {
-            State::Open { .. } => ready!(self.poll_open(tcp, context, message_len_max)),
-            State::Closing { .. } => ready!(self.poll_peer_close(tcp, context, message_len_max)),
+            State::Open { .. } => ready!(self.poll_open(tcp, context, now, limits)),
+            State::Closing { .. } => ready!(self.poll_peer_close(tcp, context, now, limits)),
             State::Broken { .. } => ready!(poll_discard(tcp, context)),
             State::PeerClosed { .. } | State::Answered { .. } | State::Ended => return Poll::Pending,
         };
@@ -313,9 +331,10 @@ impl Active {
         &mut self,
         tcp: &mut TcpStream,
         context: &mut Context<'_>,
-        message_len_max: usize,
+        now: Moment,
+        limits: MessageLimits,
     ) -> Poll<Incoming> {
-        Poll::Ready(match ready!(self.poll_message(tcp, context, message_len_max)) {
+        Poll::Ready(match ready!(self.poll_message(tcp, context, now, limits)) {
             Ok(Message::Text(text)) => Incoming::Text(text),
             Ok(Message::Binary(bytes)) => Incoming::Binary(bytes),
             Ok(Message::Ping(_) | Message::Pong(_)) => Incoming::Control,
@@ -331,10 +350,11 @@ impl Active {
         &mut self,
         tcp: &mut TcpStream,
         context: &mut Context<'_>,
-        message_len_max: usize,
+        now: Moment,
+        limits: MessageLimits,
     ) -> Poll<Incoming> {
         loop {
-            match ready!(self.poll_message(tcp, context, message_len_max)) {
+            match ready!(self.poll_message(tcp, context, now, limits)) {
                 Ok(Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_)) => {}
                 Ok(Message::Close(_) | Message::Frame(_)) | Err(_) => return Poll::Ready(Incoming::Ended),
             }
@@ -346,9 +366,11 @@ impl Active {
         &mut self,
         tcp: &mut TcpStream,
         context: &mut Context<'_>,
-        message_len_max: usize,
+        now: Moment,
+        limits: MessageLimits,
     ) -> Poll<Result<Message, Error>> {
-        let inbound = self.inbound.get_or_insert_with(|| Inbound::new(Bytes::new(), message_len_max));
+        let inbound = self.inbound.get_or_insert_with(|| Inbound::new(Bytes::new(), limits));
+        inbound.limit(limits);
         let mut pipe = Pipe {
             tcp,
             out: &mut self.out,
@@ -358,10 +380,21 @@ impl Active {
         };
         match inbound.context.read(&mut pipe) {
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                if matches!(self.state, State::Open { .. }) && inbound.boundary.is_clean() {
+                let is_clean = inbound.boundary.is_clean();
+                inbound.whole_by = match inbound.whole_by {
+                    _ if is_clean => None,
+                    None => Some(now + limits.timeout),
+                    whole_by => whole_by,
+                };
+                if matches!(self.state, State::Open { .. }) && is_clean {
                     self.inbound = None;
                 }
                 Poll::Pending
+            }
+            Ok(message) if message.is_text() || message.is_binary() => {
+                // What has come in of the next one began no earlier than now.
+                inbound.whole_by = None;
+                Poll::Ready(Ok(message))
             }
             read => Poll::Ready(read),
         }
@@ -420,33 +453,6 @@ impl Active {
             self.out.drain(..written);
         }
         result
-    }
-}
-
-impl Inbound {
-    fn new(early: Bytes, message_len_max: usize) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_LEN)
-            .write_buffer_size(0)
-            .max_message_size(Some(message_len_max))
-            .max_frame_size(Some(message_len_max));
-        let context = WebSocketContext::new(Role::Server, Some(config));
-        Self { context, boundary: Boundary::default(), early }
-    }
-}
-
-/// The Close code for what went wrong, or `None` if the peer cannot be told.
-fn close_code_of(error: &Error) -> Option<CloseCode> {
-    match error {
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) | Error::Io(_) => None,
-        Error::ConnectionClosed | Error::AlreadyClosed => None,
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => Some(CloseCode::TooBig),
-        Error::Utf8(_) => Some(CloseCode::Invalid),
-        Error::Protocol(_) | Error::Capacity(_) | Error::AttackAttempt => Some(CloseCode::Protocol),
-        Error::WriteBufferFull(_) | Error::Tls(_) | Error::Url(_) | Error::Http(_) | Error::HttpFormat(_) => {
-            // Not of this side of an upgraded socket without a limit on writing.
-            Some(CloseCode::Error)
-        }
     }
 }
 

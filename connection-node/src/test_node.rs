@@ -4,6 +4,7 @@ use crate::{
     BUILD, config::SocketSettings, connection::Connection, node::Node, peers::Peers, shard::Shard,
     socket::Socket, suspended::Suspended,
 };
+use beckon_listener::settings::PortSettings;
 use beckon_node::{assembly::Assembly, config::CommonSettings, store::Embedded};
 use beckon_ops::{config::Source, shutdown::Shutdown, stage::Stage, workers::Workers};
 use beckon_store::EMBEDDED;
@@ -41,6 +42,7 @@ impl TestNode {
             ("BECKON_MAX_CONNECTIONS", "100"),
         ];
         let mut source = Source::new(std::iter::empty::<&str>(), variables);
+        let ports = PortSettings::read(&mut source).unwrap();
         let parts = SocketSettings::read(&mut source).zip(CommonSettings::read(&mut source));
         let (settings, common) = source.finish(parts).unwrap();
         let data = tempfile::tempdir().unwrap();
@@ -53,10 +55,17 @@ impl TestNode {
         let node = Node::new(
             "test".into(),
             settings.session(&common),
-            settings.message_len_max(),
+            settings.messages(),
             settings.limits(None),
             peers,
-            &mut Assembly::new(BUILD, store.clone(), shutdown, Workers::current(), common.drain_delay),
+            &mut Assembly::new(
+                BUILD,
+                store.clone(),
+                shutdown,
+                Workers::current(),
+                common.drain_delay,
+                &ports,
+            ),
         );
         let node = Arc::new(node);
         let shard = Arc::new(Shard::new(node.clone(), 0, store, suspended_sender));
@@ -67,8 +76,8 @@ impl TestNode {
     pub(crate) async fn connection(&self) -> (Connection, Peer) {
         let (server, client) = tcp_pair().await;
         let peer = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
-        let registration = self.node.registry.enter(0, self.node.limits.connections_max).unwrap();
-        let socket = Socket::new(server, Bytes::new(), self.node.message_len_max);
+        let registration = self.node.registry.enter(0, self.node.limits.connections_max, None).unwrap();
+        let socket = Socket::new(server, Bytes::new(), self.node.messages.before_hello);
         (Connection::new(self.shard.clone(), socket, registration), Peer(peer))
     }
 

@@ -1,6 +1,11 @@
 //! What an operator can set on an endpoint-node.
 
 use crate::{connection_nodes, http::PARAMETERS_LEN_MAX};
+use beckon_listener::{
+    port::{Port, Ports},
+    rate::Rate,
+    settings::{PortSettings, parse_connections},
+};
 use beckon_node::config::{ClusterSettings, CommonSettings, FAMILY};
 use beckon_ops::{
     config::{ConfigErrors, Field, Source, Value as _, in_range, positive},
@@ -8,7 +13,8 @@ use beckon_ops::{
     program::ServerConfig,
 };
 use beckon_proto::{tls::Tls, transport::PAYLOAD_LEN_MAX};
-use std::{net::SocketAddr, num::NonZero, time::Duration};
+use std::{net::SocketAddr, num::NonZero, sync::Arc, time::Duration};
+use warp::http::HeaderValue;
 
 /// The smallest `wp_max_data`, in bytes (RFC 8030 section 7.2).
 const WP_DATA_LEN_MIN: usize = 4096;
@@ -25,9 +31,6 @@ const MESSAGES_MAX: u32 = 10_000;
 /// The largest `vapid_cache_size`: a credential takes 100 to 200 bytes.
 const VAPID_CACHE_SIZE_MAX: usize = 1_000_000;
 
-/// The largest `http_max_connections`.
-const HTTP_CONNECTIONS_MAX: usize = 1_000_000;
-
 beckon_ops::settings! {
     /// Endpoints and the requests to them, in a cluster and in a standalone server.
     pub struct HttpSettings {
@@ -41,14 +44,22 @@ beckon_ops::settings! {
         max_ttl: Duration = "30d" => parse_ttl,
         /// Most stored Web Push messages of a client; a further one is answered with 429.
         msg_limit: u32 = "150" => parse_messages,
+        /// What `Strict-Transport-Security` says on Web Push paths if endpoint_url is https. Empty: there is none.
+        hsts: Option<HeaderValue> = "max-age=31536000" => parse_header_value,
+        /// Notifications to one endpoint through a node; others are answered with 429.
+        endpoint_rate: Rate = "6000/m" => Rate::parse,
+        /// Web Push messages of application servers with one VAPID key through a node; others are answered with 429.
+        vapid_rate: Rate = "600000/m" => Rate::parse,
         /// Verified VAPID credentials that are remembered, so that each is verified once. 0: none.
         vapid_cache_size: usize = "10000" => parse_cache_size,
         /// Time limit for the body of a request; then it is answered with 408.
         http_body_timeout: Duration = "10s" => positive,
-        /// Time limit for the head of a request, and for an idle connection; then the connection is closed.
-        http_head_timeout: Duration = "75s" => positive,
-        /// Most connections of application servers at once, if the limit of open files allows as many; further ones
-        /// wait until one ends.
+        /// Time limit for a connection without a request, from the end of the last response; then it is closed.
+        http_idle_timeout: Duration = "75s" => positive,
+        /// Whether connections of trusted_proxies to http_listen begin with a PROXY protocol header, version 1 or 2.
+        http_proxy_protocol: bool = "false",
+        /// Most connections of application servers at once, if the limit of open files allows as many; beyond it, one
+        /// that asks for nothing is closed.
         http_max_connections: usize = "10000" => parse_connections,
     }
 }
@@ -70,6 +81,8 @@ pub struct Config {
     pub http: HttpSettings,
     /// How the node reaches others, and where it is reached.
     pub node: NodeSettings,
+    /// Who is at the other end of its public port.
+    pub ports: PortSettings,
     /// What every program has.
     pub common: CommonSettings,
     /// What every node of a cluster has.
@@ -85,12 +98,22 @@ impl ServerConfig for Config {
         source.ignore(FAMILY);
         let http = HttpSettings::read(&mut source);
         let node = NodeSettings::read(&mut source);
+        let ports = PortSettings::read(&mut source);
         let common = CommonSettings::read(&mut source);
         let cluster = ClusterSettings::read(&mut source);
         let log = LogSettings::read(&mut source);
         let tls = cluster.as_ref().and_then(|cluster| cluster.tls(&mut source));
-        let config =
-            || Some(Self { http: http?, node: node?, common: common?, cluster: cluster?, log: log?, tls });
+        let config = || {
+            Some(Self {
+                http: http?,
+                node: node?,
+                ports: ports?,
+                common: common?,
+                cluster: cluster?,
+                log: log?,
+                tls,
+            })
+        };
         source.finish(config())
     }
 
@@ -108,6 +131,7 @@ impl Config {
     pub const FIELDS: &'static [&'static [Field]] = &[
         HttpSettings::FIELDS,
         NodeSettings::FIELDS,
+        PortSettings::FIELDS,
         CommonSettings::FIELDS,
         ClusterSettings::FIELDS,
         LogSettings::FIELDS,
@@ -120,6 +144,15 @@ impl Config {
             secret: self.cluster.cluster_secret.clone(),
             tls: self.tls.clone(),
         }
+    }
+}
+
+impl HttpSettings {
+    /// The port for application servers. `connections_max` is [`HttpSettings::http_max_connections`], or fewer if the
+    /// limit of open files does not allow as many.
+    pub fn port(&self, connections_max: u64, ports: &Ports) -> Arc<Port> {
+        let connections_max = usize::try_from(connections_max).unwrap_or(usize::MAX);
+        ports.open("requests", connections_max, self.http_idle_timeout, self.http_proxy_protocol)
     }
 }
 
@@ -139,8 +172,11 @@ fn parse_cache_size(text: &str) -> Result<usize, String> {
     in_range(0..=VAPID_CACHE_SIZE_MAX, text)
 }
 
-fn parse_connections(text: &str) -> Result<usize, String> {
-    in_range(1..=HTTP_CONNECTIONS_MAX, text)
+fn parse_header_value(text: &str) -> Result<Option<HeaderValue>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| "must be the value of an HTTP header".to_owned())
 }
 
 fn parse_ttl(text: &str) -> Result<Duration, String> {

@@ -19,6 +19,7 @@ mod encryption;
 mod handler;
 mod message_headers;
 mod parameters;
+mod rates;
 mod reject;
 mod simplepush;
 mod webpush;
@@ -26,6 +27,7 @@ mod webpush;
 pub(crate) use body::BODY_LEN_MAX;
 pub(crate) use encryption::PARAMETERS_LEN_MAX;
 pub(crate) use handler::{Handler, HandlerSettings};
+pub(crate) use rates::Rates;
 
 use beckon_node::{
     admin::{Admin, Audience},

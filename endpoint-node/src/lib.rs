@@ -22,8 +22,9 @@ mod http;
 pub mod metrics;
 pub mod vapid;
 
+use beckon_listener::{http::Limits, port::Port};
 use beckon_node::{
-    admin::{Admin, StorageCheck, Vitals},
+    admin::{Admin, GATE, StorageCheck, Vitals},
     assembly::{Assembled, Assembly},
     drain::Drain,
     files::fitting,
@@ -32,7 +33,6 @@ use beckon_node::{
 use beckon_ops::{
     clock::Clock,
     exit::Failure,
-    http::Limits,
     listener::BindError,
     program::Build,
     shutdown::Shutdown,
@@ -119,7 +119,8 @@ impl EndpointNode {
         workers: Workers,
     ) -> Self {
         let delay = config.common.drain_delay;
-        let mut assembly = Assembly::new(BUILD, store, shutdown.clone(), workers.clone(), delay);
+        let mut assembly =
+            Assembly::new(BUILD, store, shutdown.clone(), workers.clone(), delay, &config.ports);
         let store = assembly.store.clone();
         let (metrics, clock, drain) =
             (Metrics::register(assembly.metrics()), assembly.clock, assembly.drain.clone());
@@ -140,9 +141,10 @@ impl EndpointNode {
             streams.clone(),
             threads,
         );
+        let port = config.http.port(connections_max, &assembly.ports);
         let assembled = assembly.finish(Arc::new(NodeVitals { name, connections_max, store }));
         let parts = HandlerParts {
-            connections_max,
+            port,
             workers,
             stores,
             nodes: Arc::new(nodes),
@@ -183,8 +185,8 @@ fn local(listener: &TcpListener) -> String {
 /// What serving endpoints takes besides its settings.
 #[derive(Debug)]
 pub struct HandlerParts {
-    /// Most connections of application servers.
-    pub connections_max: u64,
+    /// The port for application servers ([`HttpSettings::port`]).
+    pub port: Arc<Port>,
     /// The threads that serve.
     pub workers: Workers,
     /// Where notifications are stored, as each worker uses it.
@@ -213,21 +215,17 @@ pub fn serve_endpoints(
     admin: Arc<Admin>,
     stage: &Stage,
 ) {
-    let HandlerParts { connections_max, workers, stores, nodes, keys, key_rings, url, metrics, clock, drain } =
-        parts;
-    let limits = Limits {
-        connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
-        head_timeout: settings.http_head_timeout,
-        ..Limits::default()
-    };
+    let HandlerParts { port, workers, stores, nodes, keys, key_rings, url, metrics, clock, drain } = parts;
     let handler_settings = http::HandlerSettings {
         sp_max_data: settings.sp_max_data,
         wp_max_data: settings.wp_max_data,
         ttl_max: settings.max_ttl,
         messages_max: settings.msg_limit,
+        hsts: settings.hsts.clone().filter(|_| url.is_https()),
         body_timeout: settings.http_body_timeout,
     };
     let vapid = Arc::new(Verifier::new(&url, settings.vapid_cache_size, metrics.clone()));
+    let rates = Arc::new(http::Rates::new(settings.endpoint_rate, settings.vapid_rate));
     let dispatcher = Dispatcher::new(stores[0].clone(), nodes, metrics.clone(), clock, stage.clone());
     let service = move |worker: &Worker| {
         let store = stores[usize::from(worker.index())].clone();
@@ -237,13 +235,15 @@ pub fn serve_endpoints(
             key_rings: key_rings.clone(),
             settings: handler_settings.clone(),
             vapid: vapid.clone(),
+            rates: rates.clone(),
             url: url.clone(),
             metrics: metrics.clone(),
             clock,
         });
-        beckon_ops::http::warp_service(http::filter(handler, admin.clone(), drain.clone()))
+        beckon_listener::http::warp_service(http::filter(handler, admin.clone(), drain.clone()))
     };
-    let serving = beckon_ops::http::serve(listener, workers, service, limits, stage.clone());
+    let limits = Limits::DEFAULT;
+    let serving = beckon_listener::http::serve(port, listener, workers, service, GATE, limits, stage.clone());
     stage.spawn_vital("listener for requests", serving);
 }
 

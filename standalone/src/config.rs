@@ -2,6 +2,7 @@
 
 use beckon_connection_node::{Limits, config::SocketSettings};
 use beckon_endpoint_node::config::HttpSettings;
+use beckon_listener::settings::PortSettings;
 use beckon_node::{
     config::{CommonSettings, FAMILY},
     files::fitting,
@@ -44,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) sockets: SocketSettings,
     pub(crate) http: HttpSettings,
     pub(crate) process: ProcessSettings,
+    pub(crate) ports: PortSettings,
     /// Its `token_keys` are a placeholder unless `keys_given`.
     pub(crate) common: CommonSettings,
     log: LogSettings,
@@ -57,6 +59,7 @@ impl Config {
         SocketSettings::FIELDS,
         HttpSettings::FIELDS,
         ProcessSettings::FIELDS,
+        PortSettings::FIELDS,
         CommonSettings::FIELDS,
         LogSettings::FIELDS,
     ];
@@ -95,6 +98,7 @@ impl ServerConfig for Config {
         }
         let sockets = SocketSettings::read(&mut source);
         let process = ProcessSettings::read(&mut source);
+        let ports = PortSettings::read(&mut source);
         let common = CommonSettings::read(&mut source);
         let log = LogSettings::read(&mut source);
         let config = || {
@@ -102,6 +106,7 @@ impl ServerConfig for Config {
                 sockets: sockets?,
                 http: http?,
                 process: process?,
+                ports: ports?,
                 common: common?,
                 log: log?,
                 keys_given,

@@ -122,7 +122,9 @@ impl Standalone {
         workers: Workers,
     ) -> Result<Self, Failure> {
         let Config { sockets, http, common, .. } = config;
-        let mut assembly = Assembly::new(BUILD, store, shutdown.clone(), workers.clone(), common.drain_delay);
+        let delay = common.drain_delay;
+        let mut assembly =
+            Assembly::new(BUILD, store, shutdown.clone(), workers.clone(), delay, &config.ports);
         let membership = Membership {
             name: "standalone".into(),
             announcement: Announcement { grpc_address: String::new(), ws_url: None },
@@ -137,6 +139,7 @@ impl Standalone {
         let (metrics, clock, drain) =
             (Metrics::register(assembly.metrics()), assembly.clock, assembly.drain.clone());
         let stores = assembly.stores.clone();
+        let http_port = http.port(http_connections_max, &assembly.ports);
         let assembled = assembly.finish(Arc::new(StandaloneVitals {
             node: server.vitals(),
             endpoint_connections_max: http_connections_max,
@@ -147,7 +150,7 @@ impl Standalone {
         let paths = server.operator_paths(admin.clone()).or(TryPage::paths(page)).unify();
         assembled.serve_admin_with(listeners.admin, paths);
         let parts = HandlerParts {
-            connections_max: http_connections_max,
+            port: http_port,
             workers,
             stores,
             nodes: Arc::new(server.delivery()),

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const NOW: Moment = Moment(1_000_000);
-const MESSAGE_LEN_MAX: usize = 1000;
+const LIMITS: MessageLimits = MessageLimits { len_max: 1000, timeout: Duration::from_secs(30) };
 
 /// A masked Close frame with code 1000, and the answer to it.
 const CLOSE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
@@ -17,12 +17,12 @@ const GOING_AWAY: [u8; 4] = [0x88, 2, 0x03, 0xe9];
 
 async fn open() -> (Socket, TcpStream) {
     let (server, peer) = tcp_pair().await;
-    (Socket::new(server, Bytes::new(), MESSAGE_LEN_MAX), peer)
+    (Socket::new(server, Bytes::new(), LIMITS), peer)
 }
 
 /// What comes in next.
 async fn next(socket: &mut Socket) -> Incoming {
-    poll_fn(|context| socket.poll_next(context, NOW, MESSAGE_LEN_MAX)).await
+    poll_fn(|context| socket.poll_next(context, NOW, LIMITS)).await
 }
 
 /// Hands everything that is queued to the kernel.
@@ -50,10 +50,10 @@ async fn the_peers_close_is_answered_when_the_conversation_is_over() {
     assert!(!socket.is_open() && !socket.has_ended());
     assert_eq!(socket.deadline(), Some(NOW + CLOSE_TIMEOUT));
     let mut context = Context::from_waker(std::task::Waker::noop());
-    assert!(socket.poll_next(&mut context, NOW, MESSAGE_LEN_MAX).is_pending());
+    assert!(socket.poll_next(&mut context, NOW, LIMITS).is_pending());
     assert!(socket.poll_flush(&mut context, NOW).is_pending());
     // Ours comes too late.
-    socket.close(CloseCode::GoingAway, NOW, MESSAGE_LEN_MAX);
+    socket.close(CloseCode::GoingAway, NOW, LIMITS);
     socket.finish();
     assert!(!socket.has_ended());
     flush(&mut socket).await;
@@ -68,9 +68,9 @@ async fn the_peers_close_is_answered_when_the_conversation_is_over() {
 async fn our_close_waits_for_the_peers() {
     let (mut socket, mut peer) = open().await;
     socket.send("last".into());
-    socket.close(CloseCode::GoingAway, NOW, MESSAGE_LEN_MAX);
+    socket.close(CloseCode::GoingAway, NOW, LIMITS);
     // A handshake has begun already, so this changes nothing.
-    socket.close(CloseCode::Error, NOW, MESSAGE_LEN_MAX);
+    socket.close(CloseCode::Error, NOW, LIMITS);
     socket.finish();
     flush(&mut socket).await;
     assert!(!socket.is_open() && !socket.has_ended());
@@ -95,7 +95,7 @@ async fn a_peer_that_broke_the_protocol_gets_a_close_frame_and_the_end_of_the_st
         peer.write_all(bytes).await.unwrap();
         assert_eq!(next(&mut socket).await, Incoming::Broken(code));
         assert!(!socket.is_open());
-        socket.close(code, NOW, MESSAGE_LEN_MAX);
+        socket.close(code, NOW, LIMITS);
         flush(&mut socket).await;
         let [high, low] = code.number().to_be_bytes();
         receives(&mut peer, &[0x88, 2, high, low]).await;
@@ -156,9 +156,55 @@ async fn a_peer_that_does_not_drain_its_socket_has_a_deadline_that_moves_with_ea
 async fn a_socket_ends_at_its_deadline() {
     let (mut socket, _peer) = open().await;
     assert!(!socket.end_if_overdue(Moment(u64::MAX)));
-    socket.close(CloseCode::Normal, NOW, MESSAGE_LEN_MAX);
+    socket.close(CloseCode::Normal, NOW, LIMITS);
     assert!(!socket.end_if_overdue(Moment(NOW.0 + 4_999)));
     assert!(socket.end_if_overdue(NOW + CLOSE_TIMEOUT));
     assert!(socket.has_ended());
     assert!(!socket.end_if_overdue(Moment(u64::MAX)));
+}
+
+/// A frame of a text message with this first byte and this many bytes, masked with zeros.
+fn frame(first: u8, len: u8) -> Vec<u8> {
+    [&[first, 0x80 | len, 0, 0, 0, 0][..], &vec![b'a'; usize::from(len)]].concat()
+}
+
+#[tokio::test]
+async fn a_message_has_a_time_from_its_first_byte_to_its_last() {
+    let (mut socket, mut peer) = open().await;
+    let poll = |socket: &mut Socket, now: Moment| {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        socket.poll_next(&mut context, now, LIMITS)
+    };
+    peer.write_all(&frame(0x01, 5)).await.unwrap();
+    socket.tcp.readable().await.unwrap();
+    assert!(poll(&mut socket, NOW).is_pending());
+    assert_eq!(socket.deadline(), Some(NOW + LIMITS.timeout));
+    // Frames of other kinds, and further fragments, give it no more time.
+    peer.write_all(&[frame(0x89, 3), frame(0x00, 5)].concat()).await.unwrap();
+    socket.tcp.readable().await.unwrap();
+    let later = NOW + Duration::from_secs(29);
+    while poll(&mut socket, later).is_ready() {}
+    assert_eq!(socket.deadline(), Some(NOW + LIMITS.timeout));
+    assert!(!socket.is_message_overdue(later) && socket.is_message_overdue(NOW + LIMITS.timeout));
+    // While nothing is read, the peer is not to blame.
+    socket.pause();
+    assert_eq!(socket.deadline(), None);
+    peer.write_all(&frame(0x80, 5)).await.unwrap();
+    assert_eq!(next(&mut socket).await, Incoming::Text("a".repeat(15).into()));
+    flush(&mut socket).await;
+    assert!(poll(&mut socket, later).is_pending());
+    assert!(socket.is_at_rest());
+}
+
+#[tokio::test]
+async fn the_limit_of_a_message_may_change_while_one_comes_in() {
+    let (mut socket, mut peer) = open().await;
+    peer.write_all(&frame(0x01, 50)).await.unwrap();
+    socket.tcp.readable().await.unwrap();
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    assert!(socket.poll_next(&mut context, NOW, LIMITS).is_pending());
+    peer.write_all(&frame(0x80, 60)).await.unwrap();
+    let shorter = MessageLimits { len_max: 100, ..LIMITS };
+    let incoming = poll_fn(|context| socket.poll_next(context, NOW, shorter)).await;
+    assert_eq!(incoming, Incoming::Broken(CloseCode::TooBig));
 }

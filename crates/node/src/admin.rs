@@ -24,7 +24,13 @@ use crate::{
     error_body::ErrorBody,
     probe::Probe,
 };
-use beckon_ops::{clock::Clock, http, metrics, program::Build, stage::Stage, workers::Workers};
+use beckon_listener::{
+    connections::Limits,
+    gate::{Gate, Refusal},
+    http,
+    port::Port,
+};
+use beckon_ops::{clock::Clock, metrics, program::Build, stage::Stage, workers::Workers};
 use hyper::{
     Method, Response, StatusCode,
     body::Bytes,
@@ -43,7 +49,16 @@ pub const STORE_AWAY_MAX: Duration = Duration::from_secs(10);
 const CONNECTIONS_MAX: usize = 256;
 
 /// The limits of the admin listener.
-const LIMITS: http::Limits = http::Limits { connections_max: CONNECTIONS_MAX, ..http::Limits::DEFAULT };
+const LIMITS: Limits = Limits {
+    connections_max: CONNECTIONS_MAX,
+    source_opening_max: CONNECTIONS_MAX,
+    head_timeout: Duration::from_secs(10),
+    idle_timeout: Duration::from_secs(75),
+};
+
+/// What every port says to its requests.
+pub const GATE: Gate =
+    Gate { is_health: |path| Question::of(Audience::Public, path).is_some(), answer: refused };
 
 /// The state of a node, as its operators see it.
 pub trait Vitals: fmt::Debug + Send + Sync {
@@ -157,8 +172,10 @@ impl Admin {
 
     /// Serves all paths until `stage` is asked to stop.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stage: Stage) {
+        let port = Port::internal("admin", LIMITS, self.clock);
         let service = http::warp_service(self.filter());
-        http::serve(listener, Workers::current(), |_| service.clone(), LIMITS, stage).await;
+        let (workers, limits) = (Workers::current(), http::Limits::DEFAULT);
+        http::serve(port, listener, workers, |_| service.clone(), GATE, limits, stage).await;
     }
 
     /// As [`Admin::serve`], with paths that the node adds. They take precedence, and reject all other paths.
@@ -170,9 +187,10 @@ impl Admin {
             + Sync
             + 'static,
     {
-        let all = added.or(self.filter()).unify();
-        let service = http::warp_service(all);
-        http::serve(listener, Workers::current(), |_| service.clone(), LIMITS, stage).await;
+        let port = Port::internal("admin", LIMITS, self.clock);
+        let service = http::warp_service(added.or(self.filter()).unify());
+        let (workers, limits) = (Workers::current(), http::Limits::DEFAULT);
+        http::serve(port, listener, workers, |_| service.clone(), GATE, limits, stage).await;
     }
 
     /// The warp filter of the admin listener. It answers every request.
@@ -359,6 +377,11 @@ pub fn json(code: StatusCode, body: &impl Serialize) -> Response<Bytes> {
 /// An answer without a body that caches must not store.
 pub fn empty(code: StatusCode) -> Response<Bytes> {
     respond(code, None, Bytes::new())
+}
+
+/// The answer to a request that a port refuses.
+fn refused(refusal: &Refusal) -> Response<Bytes> {
+    json(refusal.status, &ErrorBody::new(refusal.status, None, refusal.text))
 }
 
 pub(crate) fn respond(code: StatusCode, content_type: Option<&'static str>, body: Bytes) -> Response<Bytes> {

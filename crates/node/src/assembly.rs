@@ -4,6 +4,7 @@ use crate::{
     admin::{Admin, Vitals},
     drain::Drain,
 };
+use beckon_listener::{port::Ports, settings::PortSettings};
 use beckon_ops::{clock::Clock, program::Build, shutdown::Shutdown, stage::Stage, workers::Workers};
 use beckon_store::Store;
 use hyper::{Response, body::Bytes};
@@ -33,6 +34,8 @@ pub struct Assembly {
     pub shutdown: Shutdown,
     /// The drain of the node.
     pub drain: Drain,
+    /// Makes its public ports.
+    pub ports: Ports,
     build: Build,
     metrics: Registry,
 }
@@ -45,13 +48,16 @@ impl Assembly {
         shutdown: Shutdown,
         workers: Workers,
         drain_delay: Duration,
+        ports: &PortSettings,
     ) -> Self {
-        let metrics = beckon_ops::metrics::registry(build.source, build.version, build.commit);
+        let mut metrics = beckon_ops::metrics::registry(build.source, build.version, build.commit);
         let stores = stores_of_workers(&store, &workers);
         // What a node does once is so little that it needs no links of its own.
         let store = stores.first().cloned().unwrap_or(store);
         let drain = Drain::new(&shutdown, drain_delay);
-        Self { store, stores, workers, clock: Clock::start(), shutdown, drain, build, metrics }
+        let clock = Clock::start();
+        let ports = Ports::new(ports, clock, metrics.sub_registry_with_prefix("beckon"));
+        Self { store, stores, workers, clock, shutdown, drain, ports, build, metrics }
     }
 
     /// Where parts register their metrics: their names begin with `beckon_`.

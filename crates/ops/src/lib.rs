@@ -1,4 +1,4 @@
-//! What any server needs, whatever it serves: settings, logs, metrics, HTTP, shutdown. It knows nothing of push and
+//! What any server needs, whatever it serves: settings, logs, metrics, shutdown. It knows nothing of push and
 //! depends on nothing else in this repository.
 //!
 //! * [`config`]: settings from a file, the environment and flags, all errors at once.
@@ -9,7 +9,6 @@
 //! * [`shutdown`]: one request to stop, and a bound on every wait. [`stage`]: an owner for every task.
 //! * [`supervisor`]: what a program tells systemd, and `pulse`: whether its vital tasks run.
 //! * [`listener`]: binding a port and accepting connections without falling over.
-//! * [`http`]: an HTTP/1.1 server with limits, for warp filters and hyper services.
 //! * [`metrics`]: the Prometheus registry, and the metrics of the process.
 //! * [`process`]: limits and usage of this process, read from `/proc`.
 //! * [`program`]: what every `main` does the same way. [`workers`]: the threads that serve.
@@ -17,7 +16,6 @@
 pub mod clock;
 pub mod config;
 pub mod exit;
-pub mod http;
 pub mod listener;
 pub mod log_throttle;
 pub mod logging;

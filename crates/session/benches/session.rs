@@ -51,6 +51,8 @@ fn settings() -> Settings {
         channels_max_wp: 2000,
         batch_size: 10,
         sp_retry_interval: Duration::from_secs(60),
+        requests_max: 600,
+        request_interval: Duration::from_millis(100),
         uaid_idle: Duration::from_secs(90 * 24 * 3600),
         bare_hello: BareHello::WebPush,
         invalid_uaid: InvalidUaid::New,
@@ -63,6 +65,7 @@ fn with_context<T>(settings: &Settings, act: impl FnOnce(&Context<'_>) -> T) -> 
         settings,
         admission: &|| Admission::Open,
         broadcasts: &Broadcasts::default(),
+        admits: &|_| true,
         new_uaid: &|| Uaid::from_random([1; 16]),
     })
 }

@@ -23,10 +23,21 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
     /// Whether this node accepts SimplePush clients. Called for hellos only, so it may be expensive.
     pub admission: &'a dyn Fn() -> Admission,
+    /// Whether the source of this connection may ask for this now. Called once for each such request.
+    pub admits: &'a dyn Fn(Demand) -> bool,
     /// The broadcasts as the node knows them.
     pub broadcasts: &'a Broadcasts,
     /// Draws a UAID from a secure random source. Called for hellos only.
     pub new_uaid: &'a dyn Fn() -> Uaid,
+}
+
+/// A request whose number is limited for each source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
+    /// A hello.
+    Hello,
+    /// A register.
+    Register,
 }
 
 /// What happened.

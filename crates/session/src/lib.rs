@@ -23,6 +23,7 @@
 //! * `webpush`, below it `channels`, `progress` (what was sent and what follows) and `subscriptions` (to broadcasts): a Web
 //!   Push client;
 //! * `greeting`: the first hello, which chooses the dialect; `leaving`: what is done after the end;
+//! * `budget`: how many requests are read; `peer`: who is at the other end;
 //! * `session`: knows who is at the other end, passes on what comes in, and turns a violation into a reply and a close.
 //!
 //! A client is a plain type whose methods take a `Turn`, and return a violation if a request breaks the rules. So each
@@ -92,12 +93,14 @@
 //! missed) is still to come.
 
 mod api;
+mod budget;
 mod doubt;
 mod greeting;
 mod identity;
 mod leaving;
 mod limits;
 mod message;
+mod peer;
 mod session;
 mod silence;
 mod simplepush;
@@ -108,7 +111,7 @@ mod violation;
 mod webpush;
 
 pub use api::{
-    Admission, BareHello, ClientReport, CloseCode, Context, Effect, Input, InvalidUaid, Outcome, Settings,
-    Step,
+    Admission, BareHello, ClientReport, CloseCode, Context, Demand, Effect, Input, InvalidUaid, Outcome,
+    Settings, Step,
 };
 pub use session::Session;

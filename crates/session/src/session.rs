@@ -1,16 +1,17 @@
 //! The state machine: who is at the other end, and who handles what comes in.
 
 use crate::{
-    api::{Admission, CloseCode, Context, Effect, Input, Outcome, Settings, Step},
+    api::{Admission, CloseCode, Context, Demand, Effect, Input, Outcome, Settings, Step},
+    budget::Budget,
     greeting::{Greeting, evict},
-    identity::Identity,
     leaving::{Leaving, refuse},
     message::{Command, EMPTY_OBJECT, Frame, Kind, Request, simplepush::hello_reply},
+    peer::{Client, Peer},
     silence::Silence,
     simplepush::SimplePush,
     steps::{Job, Steps},
     turn::Turn,
-    violation::Violation,
+    violation::{INTERNAL_ERROR, Violation},
     webpush::WebPush,
 };
 use beckon_types::{Backlog, Dialect, Hello, HelloOutcome, Moment, Notification, Presence, Snapshot};
@@ -26,30 +27,9 @@ pub struct Session {
     peer: Peer,
     steps: Steps,
     silence: Silence,
+    budget: Budget,
     /// When the last ping came in. A millisecond is added, so that "never" takes no memory.
     pinged: Option<NonZeroU64>,
-}
-
-/// Who is at the other end.
-#[derive(Debug, Clone)]
-enum Peer {
-    /// A user agent that has not said hello since its socket was upgraded at this time.
-    Stranger { since: Moment },
-    /// A user agent whose first hello is under way.
-    Greeting(Box<Greeting>),
-    /// A user agent that owns its UAID.
-    Client(Identity, Client),
-    /// A client that is sent nothing any more: the socket is closed or has ended, but steps are left.
-    Leaving(Leaving),
-    /// No client, and nothing is left to do: [`Effect::End`] was emitted.
-    Gone,
-}
-
-/// A user agent that has said hello, by the dialect that the hello has fixed.
-#[derive(Debug, Clone)]
-enum Client {
-    SimplePush(SimplePush),
-    WebPush(WebPush),
 }
 
 impl Session {
@@ -60,6 +40,7 @@ impl Session {
             peer: Peer::Stranger { since: now },
             steps: Steps::default(),
             silence: Silence::Heard(now),
+            budget: Budget::new(now),
             pinged: None,
         }
     }
@@ -97,9 +78,16 @@ impl Session {
     }
 
     /// When [`Input::Timer`] is needed. `None` after the end, when only the store and the socket are waited for.
-    pub fn deadline(&self, settings: &Settings) -> Option<Moment> {
+    pub fn deadline(&self, now: Moment, settings: &Settings) -> Option<Moment> {
         let silence = self.silence.deadline(settings).filter(|_| self.is_open());
-        silence.into_iter().chain(self.due(settings)).min()
+        silence.into_iter().chain(self.due(settings)).chain(self.resumes_at(now, settings)).min()
+    }
+
+    /// When messages may be brought again after too many requests.
+    fn resumes_at(&self, now: Moment, settings: &Settings) -> Option<Moment> {
+        let is_client = matches!(self.peer, Peer::Client(..));
+        Some(self.budget.next_at(settings))
+            .filter(|next| is_client && settings.requests_max > 0 && *next > now)
     }
 
     /// When the hello timeout ends, or when the client has something to do by itself.
@@ -121,12 +109,13 @@ impl Session {
         !matches!(self.peer, Peer::Greeting(_))
     }
 
-    /// Whether [`Input::Text`] and [`Input::Binary`] may be brought now. False while too many steps wait, and while a
-    /// message waits for the hello before it. Then the socket should not be read, so that TCP slows the peer down.
-    pub fn takes_messages(&self) -> bool {
+    /// Whether [`Input::Text`] and [`Input::Binary`] may be brought now. False while too many steps wait, while a
+    /// message waits for the hello before it, and after too many requests, until [`Session::deadline`]. Then the socket
+    /// should not be read, so that TCP slows the peer down.
+    pub fn takes_messages(&self, now: Moment, settings: &Settings) -> bool {
         match &self.peer {
             Peer::Greeting(greeting) => greeting.held.is_empty(),
-            Peer::Client(..) => !self.steps.is_full(),
+            Peer::Client(..) => !self.steps.is_full() && !self.budget.is_spent(now, settings),
             Peer::Stranger { .. } | Peer::Leaving(_) | Peer::Gone => true,
         }
     }
@@ -143,18 +132,11 @@ impl Session {
 
     /// The dialect; `None` unless there is a client, that is, from a successful hello until the end.
     pub fn dialect(&self) -> Option<Dialect> {
-        match self.peer {
-            Peer::Client(_, Client::SimplePush(_)) => Some(Dialect::SimplePush),
-            Peer::Client(_, Client::WebPush(_)) => Some(Dialect::WebPush),
-            Peer::Stranger { .. } | Peer::Greeting(_) | Peer::Leaving(_) | Peer::Gone => None,
-        }
+        self.peer.dialect()
     }
 
     fn is_open(&self) -> bool {
-        match self.peer {
-            Peer::Stranger { .. } | Peer::Greeting(_) | Peer::Client(..) => true,
-            Peer::Leaving(_) | Peer::Gone => false,
-        }
+        self.peer.is_open()
     }
 
     /// The client and its turn, if there is a client.
@@ -164,7 +146,10 @@ impl Session {
         effects: &'a mut Vec<Effect>,
     ) -> Option<(&'a mut Client, Turn<'a>)> {
         let Peer::Client(identity, client) = &mut self.peer else { return None };
-        Some((client, Turn::new(context, self.presence, identity, &mut self.steps, effects)))
+        Some((
+            client,
+            Turn::new(context, self.presence, identity, &mut self.steps, &mut self.budget, effects),
+        ))
     }
 }
 
@@ -236,18 +221,32 @@ impl Session {
         request: &Request<'_>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
+        self.budget.spend(context.now, context.settings);
         if let Peer::Stranger { since } = self.peer {
             return match command {
                 Command::Hello => {
                     let (greeting, hello) = Greeting::read(context, self.presence, since, request)?;
-                    self.claim(Box::new(greeting), hello, effects);
+                    if (context.admits)(Demand::Hello) {
+                        self.claim(Box::new(greeting), hello, effects);
+                    } else {
+                        // Without a reply, because some user agents take any reply with a UAID for success.
+                        self.close(CloseCode::Error, effects);
+                    }
                     Ok(())
                 }
                 Command::Register | Command::Unregister | Command::Ack => Err(Violation::BeforeHello),
                 Command::Nack | Command::BroadcastSubscribe | Command::Urgency => Err(Violation::UnknownType),
             };
         }
+        if command == Command::Hello && !(context.admits)(Demand::Hello) {
+            self.close(CloseCode::Error, effects);
+            return Ok(());
+        }
         match self.turn(context, effects) {
+            Some((_, mut turn)) if command == Command::Register && !(context.admits)(Demand::Register) => {
+                turn.send_error(request.text, INTERNAL_ERROR);
+                Ok(())
+            }
             Some((Client::SimplePush(client), mut turn)) => match command {
                 Command::Hello => client.hello_again(&mut turn, request),
                 Command::Register => client.register(&mut turn, request),
@@ -314,7 +313,7 @@ impl Session {
         if self.silence.is_over(now, settings) {
             match self.silence {
                 // The socket is not being read, so nothing can come in.
-                _ if !self.takes_messages() => self.silence = Silence::Heard(now),
+                _ if !self.takes_messages(now, settings) => self.silence = Silence::Heard(now),
                 Silence::Heard(_) => {
                     self.silence = Silence::Asked(now);
                     effects.push(Effect::Ping);
@@ -389,7 +388,8 @@ impl Session {
         effects: &mut Vec<Effect>,
     ) {
         let Greeting { mut identity, broadcasts, request, held, .. } = greeting;
-        let turn = &mut Turn::new(context, self.presence, &mut identity, &mut self.steps, effects);
+        let turn =
+            &mut Turn::new(context, self.presence, &mut identity, &mut self.steps, &mut self.budget, effects);
         let client = match (dialect, broadcasts) {
             (Dialect::SimplePush, _) => Client::SimplePush(SimplePush::greet(turn, snapshot)),
             (Dialect::WebPush, Ok(broadcasts)) => {

@@ -179,7 +179,7 @@ impl SimplePush {
                 version: update.version,
                 data: update.data.as_deref(),
             };
-            turn.send(notification(&[entry]));
+            turn.notify(notification(&[entry]), 1);
         }
     }
 
@@ -252,7 +252,7 @@ fn send_hello_reply(turn: &mut Turn<'_>) {
 /// Sends notifications with these updates, split as PROTOCOL.md section 2.5 demands.
 fn send_updates(turn: &mut Turn<'_>, updates: &[Entry<'_>]) {
     for chunk in updates.chunks(UPDATES_PER_NOTIFICATION_MAX) {
-        turn.send(notification(chunk));
+        turn.notify(notification(chunk), chunk.len());
     }
 }
 

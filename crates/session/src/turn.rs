@@ -2,6 +2,7 @@
 
 use crate::{
     api::{ClientReport, Context, Effect, Settings},
+    budget::Budget,
     doubt,
     identity::Identity,
     message::{Request, error_reply},
@@ -25,6 +26,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) identity: &'a mut Identity,
     /// The steps that the client has asked for.
     pub(crate) steps: &'a mut Steps,
+    budget: &'a mut Budget,
     effects: &'a mut Vec<Effect>,
 }
 
@@ -35,15 +37,22 @@ impl<'a> Turn<'a> {
         presence: Presence,
         identity: &'a mut Identity,
         steps: &'a mut Steps,
+        budget: &'a mut Budget,
         effects: &'a mut Vec<Effect>,
     ) -> Self {
         let Context { now, settings, broadcasts, .. } = *context;
-        Self { now, settings, broadcasts, presence, identity, steps, effects }
+        Self { now, settings, broadcasts, presence, identity, steps, budget, effects }
     }
 
     /// Sends a message.
     pub(crate) fn send(&mut self, text: String) {
         self.effects.push(Effect::Send(text));
+    }
+
+    /// Sends a notification with so many entries, each of which the user agent will acknowledge.
+    pub(crate) fn notify(&mut self, text: String, entries: usize) {
+        self.budget.refund(entries, self.settings);
+        self.send(text);
     }
 
     /// Sends the error reply to a request that was in order. The socket stays open.

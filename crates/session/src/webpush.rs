@@ -304,7 +304,7 @@ impl WebPush {
         }
         let id = MessageId { uaid: turn.identity.uaid, place: message.place };
         let id = id.seal(&turn.settings.keys, message.key);
-        turn.send(notification(message.channel, spelling, &id, message.draft.payload.as_ref()));
+        turn.notify(notification(message.channel, spelling, &id, message.draft.payload.as_ref()), 1);
     }
 
     /// Sends as many stored messages as the batch has room for. They were read behind the position `after`.

@@ -2,7 +2,6 @@
 
 use super::reject::Refusal;
 use beckon_node::error_body::ErrorBody;
-use beckon_types::EndpointUrl;
 use bytes::Bytes;
 use warp::{
     http::{
@@ -71,9 +70,9 @@ pub(super) fn add_simplepush_headers(headers: &mut HeaderMap, methods: HeaderVal
     headers.insert(ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE);
 }
 
-/// Adds what every answer of the Web Push paths has: CORS, and with `https` HSTS (PROTOCOL.md section 5.7). `methods`
+/// Adds what every answer of the Web Push paths has: CORS, and HSTS (PROTOCOL.md section 5.7). `methods`
 /// are those of the path.
-pub(super) fn add_webpush_headers(headers: &mut HeaderMap, methods: HeaderValue, url: &EndpointUrl) {
+pub(super) fn add_webpush_headers(headers: &mut HeaderMap, methods: HeaderValue, hsts: Option<&HeaderValue>) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
     headers.insert(
@@ -87,10 +86,7 @@ pub(super) fn add_webpush_headers(headers: &mut HeaderMap, methods: HeaderValue,
         HeaderValue::from_static("Location, TTL, Retry-After, WWW-Authenticate"),
     );
     headers.insert(ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE);
-    if url.is_https() {
-        headers.insert(
-            STRICT_TRANSPORT_SECURITY,
-            HeaderValue::from_static("max-age=31536000; includeSubDomains"),
-        );
+    if let Some(hsts) = hsts {
+        headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
 }

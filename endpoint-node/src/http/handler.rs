@@ -1,11 +1,12 @@
 //! What answering a request takes.
 
+use super::rates::Rates;
 use crate::{dispatch::Dispatcher, metrics::Metrics, vapid::Verifier};
 use beckon_node::key_rings::KeyRings;
 use beckon_ops::clock::Clock;
 use beckon_types::{EndpointUrl, KeyRing};
 use std::{sync::Arc, time::Duration};
-use warp::http::{HeaderMap, Method, header::CONTENT_LENGTH};
+use warp::http::{HeaderMap, HeaderValue, Method, header::CONTENT_LENGTH};
 
 /// What an operator sets.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub(crate) struct HandlerSettings {
     pub(crate) ttl_max: Duration,
     /// How many stored messages a client may have.
     pub(crate) messages_max: u32,
+    /// `Strict-Transport-Security` on Web Push paths.
+    pub(crate) hsts: Option<HeaderValue>,
     /// Time for a request body to arrive.
     pub(crate) body_timeout: Duration,
 }
@@ -32,6 +35,7 @@ pub(crate) struct Handler {
     pub(crate) key_rings: Arc<KeyRings>,
     pub(crate) settings: HandlerSettings,
     pub(crate) vapid: Arc<Verifier>,
+    pub(crate) rates: Arc<Rates>,
     /// What endpoints begin with.
     pub(crate) url: EndpointUrl,
     pub(crate) metrics: Metrics,

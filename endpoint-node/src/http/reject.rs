@@ -2,12 +2,13 @@
 
 use super::{
     authorization::NoCredential, body::BodyError, encryption::InvalidEncryption, message_headers::InvalidTtl,
-    parameters::Unusable,
+    parameters::Unusable, rates::TooOften,
 };
 use crate::{
     dispatch::{MessageRefused, StoreFailed, VersionRefused},
     vapid::InvalidVapid,
 };
+use beckon_listener::gate::seconds;
 use std::borrow::Cow;
 use warp::http::{
     HeaderName, HeaderValue, StatusCode,
@@ -49,6 +50,8 @@ pub(crate) enum VersionRejection {
     Parameters(Unusable),
     /// Row 6.
     Token,
+    /// Too many notifications to the channel (section 5.7).
+    TooOften(TooOften),
     /// Rows 7 and 8.
     Refused(VersionRefused),
 }
@@ -64,6 +67,8 @@ pub(crate) enum MessageRejection {
     Credential(NoCredential),
     /// Row 4: the credential is not valid.
     Vapid(InvalidVapid),
+    /// Too many messages to the channel, or of the application server (section 5.7).
+    TooOften(TooOften),
     /// Row 4: the credential is valid, and of another key than the endpoint's.
     ForeignKey,
     /// Rows 5, 6 and 12, and the limit of section 4.9.
@@ -138,6 +143,9 @@ impl VersionRejection {
             Self::Body(BodyError::TooSlow) => refuse(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
             Self::Body(BodyError::Broken) => refuse(StatusCode::BAD_REQUEST, "Bad Request"),
             Self::Parameters(Unusable::Invalid) => refuse(StatusCode::BAD_REQUEST, "Invalid Version"),
+            Self::TooOften(TooOften(wait)) => {
+                refuse(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests").with(RETRY_AFTER, seconds(wait))
+            }
             Self::Token => refuse(StatusCode::NOT_FOUND, "Invalid Token"),
             Self::Refused(VersionRefused::Gone) => refuse(StatusCode::GONE, "Channel Not Registered"),
             Self::Refused(VersionRefused::Storage) => {
@@ -162,6 +170,10 @@ impl MessageRejection {
             Self::Endpoint => Refusal::new(StatusCode::NOT_FOUND, Some(102), "There is no such endpoint"),
             Self::Credential(error) => unauthorized(error.to_string().into()),
             Self::Vapid(error) => unauthorized(error.to_string().into()),
+            Self::TooOften(TooOften(wait)) => {
+                let text = "Too many messages in a short time";
+                Refusal::new(StatusCode::TOO_MANY_REQUESTS, None, text).with(RETRY_AFTER, seconds(wait))
+            }
             Self::ForeignKey => unauthorized("The endpoint is restricted to another VAPID key".into()),
             Self::Refused(MessageRefused::UaidGone) => gone(103, "The user agent is gone"),
             Self::Refused(MessageRefused::ChannelGone) => {

@@ -73,6 +73,8 @@ where
             VersionRejection::Token
         });
     };
+    let admitted = handler.rates.admit_channel(uaid, channel, handler.clock.now_us());
+    admitted.map_err(VersionRejection::TooOften)?;
     let put = PutVersion { uaid, channel, version };
     handler.dispatcher.accept_version(put, parameters.data).await.map_err(VersionRejection::Refused)
 }

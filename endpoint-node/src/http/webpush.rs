@@ -47,7 +47,7 @@ where
             Err(rejection) => answer::error(rejection.refusal(METHODS)),
         }
     };
-    answer::add_webpush_headers(response.headers_mut(), METHODS, &handler.url);
+    answer::add_webpush_headers(response.headers_mut(), METHODS, handler.settings.hsts.as_ref());
     handler.metrics.count_request(Dialect::WebPush, response.status());
     response
 }
@@ -104,6 +104,8 @@ fn admit(handler: &Handler, path: &str, head: &Head) -> Result<FindChannel, Mess
         }
         return Err(MessageRejection::Endpoint);
     };
+    let now_us = handler.clock.now_us();
+    handler.rates.admit_channel(uaid, channel, now_us).map_err(MessageRejection::TooOften)?;
     let target = FindChannel { uaid, channel, restricted };
     let Some(authorization) = value(&head.headers, &AUTHORIZATION) else {
         return match restricted {
@@ -116,6 +118,7 @@ fn admit(handler: &Handler, path: &str, head: &Head) -> Result<FindChannel, Mess
         authorization::credential(&authorization, &crypto_key).map_err(MessageRejection::Credential)?;
     let key = handler.vapid.verify(credential, handler.clock.unix_seconds());
     let key = key.map_err(MessageRejection::Vapid)?;
+    handler.rates.admit_key(key, now_us).map_err(MessageRejection::TooOften)?;
     match restricted {
         Some(registered) if registered != key => Err(MessageRejection::ForeignKey),
         Some(_) | None => Ok(target),

@@ -10,6 +10,7 @@
 //!     └─▶ device     a user agent with one channel in either dialect, and who sends to it
 //!   talk       a user agent that sends JSON as it is written in the test
 //!   webpush    the same in the Web Push dialect, with the application server's side
+//!   host       a host of an address of its own
 //!   bare       a WebSocket without any help: no Pong, no Close, broken frames if wanted
 //! ```
 //!
@@ -19,6 +20,7 @@
 pub mod bare;
 mod connected;
 pub mod device;
+pub mod host;
 pub mod requests;
 pub mod shared;
 pub mod site;

@@ -37,6 +37,7 @@ impl Profile {
                 .sockets("BECKON_ALLOWED_ORIGINS", "https://app.example, https://other.example:8443")
                 .sockets("BECKON_BARE_HELLO", "reject")
                 .sockets("BECKON_INVALID_UAID", "503")
+                .sockets("BECKON_MAX_MESSAGE_GREETED", "262144")
                 .sockets("BECKON_MAX_CHANNELS_SP", "5")
                 .sockets("BECKON_MAX_CHANNELS_WP", "5")
                 .sockets("BECKON_BATCH_SIZE", "2")

@@ -39,6 +39,10 @@ pub struct Settings {
     pub batch_size: usize,
     /// Time after which an unacknowledged update is sent again; zero for never.
     pub sp_retry_interval: Duration,
+    /// Most requests of a socket that are read at once (PROTOCOL.md section 1.5); 0 for no limit.
+    pub requests_max: u32,
+    /// After that, one more is read each time this has passed.
+    pub request_interval: Duration,
     /// Time after which the record of a disconnected client expires. A connected session renews it.
     pub uaid_idle: Duration,
     /// How to treat a hello that names no dialect.

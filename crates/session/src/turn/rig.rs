@@ -3,6 +3,7 @@
 use super::Turn;
 use crate::{
     api::{Admission, BareHello, Context, Effect, InvalidUaid, Settings},
+    budget::Budget,
     identity::Identity,
     message::Request,
     steps::Steps,
@@ -28,6 +29,7 @@ pub(crate) struct Rig {
     settings: Settings,
     identity: Identity,
     steps: Steps,
+    budget: Budget,
     effects: Vec<Effect>,
 }
 
@@ -46,6 +48,8 @@ impl Rig {
             channels_max_wp: 2000,
             batch_size: 10,
             sp_retry_interval: 60 * second,
+            requests_max: 600,
+            request_interval: Duration::from_millis(100),
             uaid_idle: 1_000_000 * second,
             bare_hello: BareHello::WebPush,
             invalid_uaid: InvalidUaid::New,
@@ -56,17 +60,18 @@ impl Rig {
             settings,
             identity: Identity { uaid: UAID, spelling: Spelling::PLAIN },
             steps: Steps::default(),
+            budget: Budget::new(Moment(0)),
             effects: Vec::new(),
         }
     }
 
     /// Takes a turn. Returns its result and its effects.
     pub(crate) fn turn<T>(&mut self, act: impl FnOnce(&mut Turn<'_>) -> T) -> (T, Vec<Effect>) {
-        let Self { now, broadcasts, settings, identity, steps, effects } = self;
+        let Self { now, broadcasts, settings, identity, steps, budget, effects } = self;
         let (admission, new_uaid) = (|| Admission::Open, || UAID);
-        let (admission, new_uaid) = (&admission, &new_uaid);
-        let context = Context { now: *now, settings, admission, broadcasts, new_uaid };
-        let result = act(&mut Turn::new(&context, PRESENCE, identity, steps, effects));
+        let (admission, new_uaid, admits) = (&admission, &new_uaid, &|_| true);
+        let context = Context { now: *now, settings, admission, admits, broadcasts, new_uaid };
+        let result = act(&mut Turn::new(&context, PRESENCE, identity, steps, budget, effects));
         (result, mem::take(effects))
     }
 

@@ -294,7 +294,7 @@ fn a_socket_that_is_not_read_is_not_taken_for_silent() {
     for _ in 0..257 {
         talk.handle(text(&unregister_text(X)));
     }
-    assert!(!talk.session.takes_messages());
+    assert!(!talk.takes_messages());
     talk.wait(300).check(&[Input::Timer], &[]);
     assert!(talk.deadline() > Some(30), "it is not asked");
 }

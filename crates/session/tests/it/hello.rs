@@ -292,12 +292,12 @@ fn what_follows_a_hello_at_once_waits_for_it() {
     let mut talk = Talk::new();
     let (register, unregister) = (register_text(X), unregister_text(Y));
     talk.check(&[text(HELLO_A)], &[hello(hello_step(A, &[]))]);
-    assert!(talk.session.takes_messages() && !talk.session.takes_notifications());
+    assert!(talk.takes_messages() && !talk.session.takes_notifications());
     talk.check(&[text(&register)], &[]);
-    assert!(!talk.session.takes_messages());
+    assert!(!talk.takes_messages());
     talk.check(&[text(&unregister), text("{}")], &[send("{}")]);
     talk.check(&[claimed(0, &[])], &[hello_reply(A), add_step(X)]);
-    assert!(talk.session.takes_messages() && talk.session.takes_notifications());
+    assert!(talk.takes_messages() && talk.session.takes_notifications());
     talk.check(&[registered(0)], &[register_reply(X), remove_step(Y)]);
     assert_eq!(talk.session.dialect(), Some(Dialect::SimplePush));
 }

@@ -86,6 +86,8 @@ fn event(dialects: &'static [Dialect], weights: &[u32]) -> impl Strategy<Value =
 fn all_settings() -> impl Strategy<Value = Settings> {
     prop::sample::select(vec![(90, 0), (90, 100), (10_000_000, 100)]).prop_map(|(idle, keepalive)| Settings {
         batch_size: BATCH_SIZE,
+        requests_max: 600,
+        request_interval: Duration::from_millis(100),
         uaid_idle: Duration::from_secs(idle),
         keepalive_interval: Duration::from_secs(keepalive),
         ..settings()

@@ -1,7 +1,8 @@
 //! A session with a clock, settings, and short ways to say things.
 
 use beckon_session::{
-    Admission, BareHello, CloseCode, Context, Effect, Input, InvalidUaid, Outcome, Session, Settings, Step,
+    Admission, BareHello, CloseCode, Context, Demand, Effect, Input, InvalidUaid, Outcome, Session, Settings,
+    Step,
 };
 use beckon_types::{
     Ack, AddChannel, Backlog, Broadcasts, Channel, ChannelId, ConnectionId, Dialect, Endpoint, Hello,
@@ -34,6 +35,8 @@ pub(crate) fn settings() -> Settings {
         channels_max_wp: 2000,
         batch_size: 10,
         sp_retry_interval: Duration::from_secs(60),
+        requests_max: 600,
+        request_interval: Duration::from_millis(100),
         uaid_idle: Duration::from_secs(90 * 24 * 3600),
         bare_hello: BareHello::WebPush,
         invalid_uaid: InvalidUaid::New,
@@ -63,6 +66,8 @@ pub(crate) struct Talk {
     pub(crate) session: Session,
     pub(crate) settings: Settings,
     pub(crate) admission: Admission,
+    /// What the source may not ask for.
+    pub(crate) refused: Vec<Demand>,
     pub(crate) broadcasts: Broadcasts,
     pub(crate) now: Moment,
     generated: Cell<u8>,
@@ -82,6 +87,7 @@ impl Talk {
             session: Session::new(now, OWN),
             settings,
             admission: Admission::Open,
+            refused: Vec::new(),
             broadcasts: Broadcasts::default(),
             now,
             generated: Cell::new(0),
@@ -95,6 +101,10 @@ impl Talk {
         talk.handle(Input::Text(HELLO_A));
         talk.handle(claimed(10, channels));
         talk
+    }
+
+    pub(crate) fn takes_messages(&self) -> bool {
+        self.session.takes_messages(self.now, &self.settings)
     }
 
     pub(crate) fn wait(&mut self, seconds: u64) -> &mut Self {
@@ -111,6 +121,7 @@ impl Talk {
                 self.admissions.update(|count| count + 1);
                 self.admission.clone()
             },
+            admits: &|demand| !self.refused.contains(&demand),
             broadcasts: &self.broadcasts,
             new_uaid: &|| {
                 self.generated.update(|count| count + 1);
@@ -132,7 +143,7 @@ impl Talk {
     /// When a step that has just failed is repeated.
     #[track_caller]
     pub(crate) fn repeat_at(&self) -> Moment {
-        let at = self.session.deadline(&self.settings).expect("a deadline");
+        let at = self.session.deadline(self.now, &self.settings).expect("a deadline");
         let wait = at.since(self.now).as_secs();
         assert!((10..15).contains(&wait), "repeated after {wait} s");
         at
@@ -147,7 +158,7 @@ impl Talk {
 
     /// Seconds from now until the next deadline.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        self.session.deadline(&self.settings).map(|at| at.since(self.now).as_secs())
+        self.session.deadline(self.now, &self.settings).map(|at| at.since(self.now).as_secs())
     }
 }
 

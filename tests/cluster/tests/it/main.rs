@@ -31,6 +31,7 @@ mod between_nodes;
 mod clients;
 mod coverage;
 mod crash;
+mod crowds;
 mod data_dir;
 mod draining;
 mod faults;

@@ -133,6 +133,17 @@ async fn sp_11_a_message_above_the_limit_is_closed_with_1009(shape: Shape) {
         client.send_text(hello(length)).await;
         client.expect_close(1009).await;
     }
+    for (length, is_taken) in [(32 * 1024, true), (32 * 1024 + 1, false)] {
+        let mut client = stage.connect().await;
+        client.hello().await;
+        let frame = r#"{"messageType":"purge","x":""}"#.len();
+        client.send(&json!({"messageType": "purge", "x": "y".repeat(length - frame)})).await;
+        if is_taken {
+            assert_eq!(client.receive().await, json!({}));
+        } else {
+            client.expect_close(1009).await;
+        }
+    }
     // The limit is for the message, in however many frames it comes.
     for (length, closed) in [(200_000, None), (400_000, Some(1009))] {
         let mut socket = BareSocket::connect(stage.next_connection_node().addresses().ws.unwrap()).await;

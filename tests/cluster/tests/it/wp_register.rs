@@ -95,7 +95,7 @@ async fn wp_14_an_unusable_key_is_refused(shape: Shape) {
         json!([key]),
         json!({}),
         json!(true),
-        json!("x".repeat(128_000)),
+        json!("x".repeat(30_000)),
     ] {
         let request = json!({"messageType": "register", "channelID": channel, "key": bad});
         client.expect_error(&request, 400, "Invalid Key").await;

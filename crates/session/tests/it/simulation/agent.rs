@@ -192,7 +192,7 @@ impl<D: Dialect> Agent<D> {
 
     fn read(&mut self, network: &mut Network, at: usize) {
         let socket = &mut self.sockets[at];
-        if socket.is_closed || !socket.session.takes_messages() {
+        if socket.is_closed || !socket.session.takes_messages(network.now, &network.settings) {
             return;
         }
         match socket.inbox.pop_front() {
@@ -280,9 +280,9 @@ impl<D: Dialect> Agent<D> {
         for at in 0..self.sockets.len() {
             let now = network.now;
             let is_due = |at: Option<Moment>| at.is_some_and(|at| at <= now);
-            if is_due(self.sockets[at].session.deadline(&network.settings)) {
+            if is_due(self.sockets[at].session.deadline(network.now, &network.settings)) {
                 self.handle(network, at, now, Input::Timer);
-                let deadline = self.sockets[at].session.deadline(&network.settings);
+                let deadline = self.sockets[at].session.deadline(network.now, &network.settings);
                 assert!(!is_due(deadline), "the timer would fire without end");
             }
         }
@@ -299,6 +299,7 @@ impl<D: Dialect> Agent<D> {
             settings: &network.settings,
             admission: &|| Admission::Open,
             broadcasts: &Broadcasts::default(),
+            admits: &|_| true,
             new_uaid: &|| uaid(D::UAID),
         };
         self.sockets[at].session.handle(&context, input, &mut effects);

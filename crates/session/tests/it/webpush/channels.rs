@@ -92,7 +92,7 @@ fn two_hundred_registers_at_once_are_all_answered() {
     let ids: Vec<String> = (0..200).map(|number| format!("{number:032x}")).collect();
     let (mut read, mut answered) = (0, 0);
     while answered < ids.len() {
-        while read < ids.len() && talk.session.takes_messages() {
+        while read < ids.len() && talk.takes_messages() {
             talk.handle(text(&register_text(&ids[read])));
             read += 1;
         }

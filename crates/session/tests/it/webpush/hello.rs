@@ -203,7 +203,7 @@ fn what_follows_a_hello_at_once_waits_for_it() {
     let mut talk = Talk::new();
     let register = register_text(X);
     talk.check(&[text(WEBPUSH_A), text(&register)], &[hello(webpush_hello(A))]);
-    assert!(!talk.session.takes_messages() && !talk.session.takes_notifications());
+    assert!(!talk.takes_messages() && !talk.session.takes_notifications());
     let stored = messages([3]);
     talk.check(
         &[webpush_claimed(&[X], &stored, false), registered(10)],

@@ -1,7 +1,13 @@
 //! The HTTP server: its limits, and how it ends.
 
-use beckon_ops::{
+use beckon_listener::{
+    connections,
+    gate::Gate,
     http::{self, Limits},
+    port::Port,
+};
+use beckon_ops::{
+    clock::Clock,
     listener,
     shutdown::Shutdown,
     stage::{Stage, Stopped},
@@ -32,7 +38,24 @@ struct Server {
     nudge: Arc<Notify>,
 }
 
-fn start(limits: Limits) -> Server {
+/// The answer to a refused request is its text.
+const GATE: Gate = Gate {
+    is_health: |path| path == "/health",
+    answer: |refusal| {
+        let mut response = hyper::Response::new(refusal.text.into());
+        *response.status_mut() = refusal.status;
+        response
+    },
+};
+
+const LIMITS: connections::Limits = connections::Limits {
+    connections_max: 1000,
+    source_opening_max: 1000,
+    head_timeout: Duration::from_secs(75),
+    idle_timeout: Duration::from_secs(75),
+};
+
+fn start(limits: connections::Limits) -> Server {
     let (asked, nudge) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let stage = Stage::new(&Shutdown::new(), "requests");
     let listener = listener::bind("http_listen", ([127, 0, 0, 1], 0).into()).unwrap();
@@ -49,9 +72,10 @@ fn start(limits: Limits) -> Server {
     fn infallible<F: Filter<Error = Infallible>>(filter: F) -> F {
         filter
     }
+    let port = Port::internal("tested", limits, Clock::start());
     let service = http::warp_service(infallible(answer));
-    let workers = Workers::current();
-    stage.spawn(http::serve(listener, workers, move |_| service.clone(), limits, stage.clone()));
+    let (workers, service) = (Workers::current(), move |_: &Worker| service.clone());
+    stage.spawn(http::serve(port, listener, workers, service, GATE, Limits::DEFAULT, stage.clone()));
     Server { address, stage, asked, nudge }
 }
 
@@ -84,7 +108,7 @@ async fn rest(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn connections_are_kept_alive() {
-    let server = start(Limits::default());
+    let server = start(LIMITS);
     let mut stream = ask(&server).await;
     for _ in 0..3 {
         server.nudge.notify_one();
@@ -99,7 +123,7 @@ async fn connections_are_kept_alive() {
 
 #[tokio::test]
 async fn a_drain_answers_requests_under_way_and_closes_idle_connections() {
-    let server = start(Limits::default());
+    let server = start(LIMITS);
     let mut idle = ask(&server).await;
     server.nudge.notify_one();
     answer(&mut idle).await;
@@ -117,7 +141,7 @@ async fn a_drain_answers_requests_under_way_and_closes_idle_connections() {
 
 #[tokio::test]
 async fn a_drain_that_takes_too_long_is_cut_short() {
-    let server = start(Limits::default());
+    let server = start(LIMITS);
     let _busy = ask(&server).await;
     let drained = server.stage.stop(Duration::from_millis(50)).await;
     assert_eq!(drained, Stopped::CutShort { tasks: 1 });
@@ -126,39 +150,81 @@ async fn a_drain_that_takes_too_long_is_cut_short() {
 
 #[tokio::test]
 async fn a_slow_head_and_an_idle_connection_are_cut_off() {
-    let limits = Limits { head_timeout: Duration::from_millis(100), ..Limits::default() };
-    let server = start(limits);
+    let limit = Duration::from_millis(100);
+    let server = start(connections::Limits { head_timeout: limit, idle_timeout: limit, ..LIMITS });
     let mut slow = TcpStream::connect(server.address).await.unwrap();
     slow.write_all(b"GET / HTTP/1.1\r\nhost: te").await.unwrap();
     let mut idle = ask(&server).await;
     server.nudge.notify_one();
     answer(&mut idle).await;
-    let said = rest(&mut slow).await;
-    assert!(said.is_empty() || said.starts_with("HTTP/1.1 408"), "{said}");
-    assert_eq!(rest(&mut idle).await, "");
+    let mut slow_again = ask(&server).await;
+    server.nudge.notify_one();
+    answer(&mut slow_again).await;
+    slow_again.write_all(b"GET / HTTP/1.1\r\nhost: te").await.unwrap();
+    for stream in [&mut slow, &mut idle, &mut slow_again] {
+        assert_eq!(rest(stream).await, "");
+    }
     server.stage.stop(PATIENCE).await;
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_for_their_turn() {
-    let server = start(Limits { connections_max: 1, ..Limits::default() });
+async fn a_connection_that_asks_for_nothing_makes_room() {
+    let server = start(connections::Limits { connections_max: 2, ..LIMITS });
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
     let mut first = ask(&server).await;
-    let mut second = TcpStream::connect(server.address).await.unwrap();
-    second.write_all(REQUEST).await.unwrap();
-    assert!(timeout(Duration::from_millis(100), server.asked.notified()).await.is_err(), "one at a time");
+    let mut second = ask(&server).await;
+    assert_eq!(rest(&mut silent).await, "");
+    server.nudge.notify_one();
     server.nudge.notify_one();
     answer(&mut first).await;
-    drop(first);
-    timeout(PATIENCE, server.asked.notified()).await.unwrap();
     server.nudge.notify_one();
-    assert!(answer(&mut second).await.starts_with(OK));
-    drop(second);
+    answer(&mut second).await;
     assert_eq!(server.stage.stop(PATIENCE).await, Stopped::Complete);
 }
 
 #[tokio::test]
+async fn health_is_answered_when_all_connections_are_busy() {
+    let server = start(connections::Limits { connections_max: 1, ..LIMITS });
+    let mut busy = ask(&server).await;
+    let mut other = TcpStream::connect(server.address).await.unwrap();
+    other.write_all(REQUEST).await.unwrap();
+    let refused = rest(&mut other).await;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("\r\nretry-after: "), "{refused}");
+    let mut health = TcpStream::connect(server.address).await.unwrap();
+    health.write_all(b"GET /health HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+    timeout(PATIENCE, server.asked.notified()).await.unwrap();
+    server.nudge.notify_one();
+    server.nudge.notify_one();
+    answer(&mut health).await;
+    answer(&mut busy).await;
+    server.stage.stop(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_target_without_a_path_is_refused() {
+    let server = start(LIMITS);
+    for request in ["CONNECT example:443", "GET example:443", "CONNECT [::1]:443"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(format!("{request} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes()).await.unwrap();
+        assert!(rest(&mut stream).await.starts_with("HTTP/1.1 400"), "{request}");
+    }
+    server.stage.stop(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_long_target_is_refused_with_a_body() {
+    let server = start(LIMITS);
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let path = "a".repeat(10_000);
+    stream.write_all(format!("GET /{path} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes()).await.unwrap();
+    let refused = rest(&mut stream).await;
+    assert!(refused.starts_with("HTTP/1.1 414") && refused.ends_with("The URL is too long"), "{refused}");
+    server.stage.stop(PATIENCE).await;
+}
+
+#[tokio::test]
 async fn too_many_header_fields_are_refused() {
-    let server = start(Limits::default());
+    let server = start(LIMITS);
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let fields = "a: b\r\n".repeat(65);
     stream.write_all(format!("GET / HTTP/1.1\r\nhost: test\r\n{fields}\r\n").as_bytes()).await.unwrap();
@@ -178,9 +244,10 @@ async fn a_client_that_never_reads_is_cut_off() {
         told.notify_one();
         std::future::ready(body.clone())
     }));
-    let limits = Limits { write_timeout: Duration::from_millis(200), ..Limits::default() };
-    let workers = Workers::current();
-    stage.spawn(http::serve(listener, workers, move |_| service.clone(), limits, stage.clone()));
+    let port = Port::internal("tested", LIMITS, Clock::start());
+    let limits = Limits { write_timeout: Duration::from_millis(200) };
+    let (workers, service) = (Workers::current(), move |_: &Worker| service.clone());
+    stage.spawn(http::serve(port, listener, workers, service, GATE, limits, stage.clone()));
 
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(REQUEST).await.unwrap();
@@ -210,7 +277,8 @@ async fn connections_are_spread_evenly_over_the_workers_and_stay_there() {
         http::warp_service(answer)
     };
     let workers = threads.workers().clone();
-    stage.spawn(http::serve(listener, workers, service, Limits::default(), stage.clone()));
+    let port = Port::internal("tested", LIMITS, Clock::start());
+    stage.spawn(http::serve(port, listener, workers, service, GATE, Limits::DEFAULT, stage.clone()));
 
     let mut streams = Vec::new();
     for _ in 0..WORKERS * 4 {

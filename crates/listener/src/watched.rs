@@ -1,28 +1,33 @@
-//! A connection that fails when its peer does not read. Without this, a client that sends requests and never reads an
-//! answer would keep its connection forever.
+//! A connection that fails when its peer does not read, and tells the table of connections when something comes in.
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use crate::connections::Visit;
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::Sleep;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Sleep,
+};
 
-/// A connection that fails with [`io::ErrorKind::TimedOut`] when a write makes no progress for a while. Costs one branch
-/// as long as the peer keeps up.
+/// A connection that fails with [`io::ErrorKind::TimedOut`] when a write makes no progress for a while. Without that, a
+/// client that sends requests and never reads an answer would keep its connection forever. Costs one branch as long as
+/// the peer keeps up.
 #[derive(Debug)]
-pub(super) struct Stall<T> {
+pub(crate) struct Watched<T> {
     connection: T,
-    limit: Duration,
+    visit: Arc<Visit>,
+    write_timeout: Duration,
     /// Set while a write waits for the peer.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl<T> Stall<T> {
-    pub(super) fn new(connection: T, limit: Duration) -> Self {
-        Self { connection, limit, waiting: None }
+impl<T> Watched<T> {
+    pub(crate) fn new(connection: T, visit: Arc<Visit>, write_timeout: Duration) -> Self {
+        Self { connection, visit, write_timeout, waiting: None }
     }
 
     /// Starts or stops the timer, depending on the outcome of a write.
@@ -31,7 +36,7 @@ impl<T> Stall<T> {
             self.waiting = None;
             return outcome;
         }
-        let limit = self.limit;
+        let limit = self.write_timeout;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         match waiting.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
@@ -40,17 +45,22 @@ impl<T> Stall<T> {
     }
 }
 
-impl<T: Read + Unpin> Read for Stall<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut self.connection).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.visit.heard();
+        }
+        outcome
     }
 }
 
-impl<T: Write + Unpin> Write for Stall<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

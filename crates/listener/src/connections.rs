@@ -1,0 +1,369 @@
+//! The connections of a port that are not upgraded, and which of them makes room for a new one.
+//!
+//! A connection changes its state with one atomic operation. The table is locked for a new connection and for a sweep
+//! only, which comes four times a second.
+
+use crate::{
+    metrics::{Count, Counted, Metrics, Reason},
+    source::Source,
+};
+use beckon_ops::clock::Clock;
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// How often connections whose time is over are looked for.
+pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Idle connections that one search for the oldest finds.
+const FOUND_MAX: usize = 64;
+
+/// Connections that are accepted while all others are busy. They get an answer to a health check only.
+const SPARE: usize = 64;
+
+/// What a port allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most connections that are not upgraded.
+    pub connections_max: usize,
+    /// Most connections of one source that have not sent the head of a request.
+    pub source_opening_max: usize,
+    /// Time limit for the head of a request, from the accepted connection or from the first byte of the head.
+    pub head_timeout: Duration,
+    /// Time limit for a connection without a request, from the end of the last response.
+    pub idle_timeout: Duration,
+}
+
+/// What a connection does. Two bits of [`Entry::state`] would do; three are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It has not sent the head of its first request.
+    Opening = 0,
+    /// It has been answered, and has sent nothing since.
+    Idle = 1,
+    /// It has sent a part of the head of another request.
+    Head = 2,
+    /// Its request is being answered.
+    Busy = 3,
+    /// It has to end.
+    Ended = 4,
+}
+
+/// A state, and since when. The time makes each state of a connection another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stated(u64);
+
+impl Stated {
+    fn new(state: State, now_ms: u64) -> Self {
+        Self(now_ms << 3 | state as u64)
+    }
+
+    fn state(self) -> State {
+        match self.0 & 7 {
+            0 => State::Opening,
+            1 => State::Idle,
+            2 => State::Head,
+            3 => State::Busy,
+            _ => State::Ended,
+        }
+    }
+
+    fn since_ms(self) -> u64 {
+        self.0 >> 3
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    stated: AtomicU64,
+    task: AtomicWaker,
+    /// Set once, when it is known.
+    source: OnceLock<Source>,
+}
+
+impl Entry {
+    fn stated(&self) -> Stated {
+        Stated(self.stated.load(Ordering::Acquire))
+    }
+
+    /// Ends the connection if it still is what it was. Returns whether it was.
+    fn end(&self, was: Stated) -> bool {
+        let ended = Stated::new(State::Ended, was.since_ms()).0;
+        let is_ended =
+            self.stated.compare_exchange(was.0, ended, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if is_ended {
+            self.task.wake();
+        }
+        is_ended
+    }
+}
+
+/// The connections of one port.
+#[derive(Debug)]
+pub struct Connections {
+    port: &'static str,
+    limits: Limits,
+    clock: Clock,
+    metrics: Metrics,
+    /// Those that have not ended.
+    open: AtomicUsize,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// In the order in which they were accepted: those that had not sent a head at the last sweep, or are newer.
+    opening: VecDeque<Arc<Entry>>,
+    /// The others.
+    settled: Vec<Arc<Entry>>,
+    /// The idle ones that the last search found, the oldest last.
+    found: Vec<(Arc<Entry>, Stated)>,
+}
+
+impl Connections {
+    /// No connections yet. `port` is the label of the metrics.
+    pub fn new(port: &'static str, limits: Limits, clock: Clock, metrics: &Metrics) -> Arc<Self> {
+        let connections = Arc::new(Self {
+            port,
+            limits,
+            clock,
+            metrics: metrics.clone(),
+            open: AtomicUsize::new(0),
+            table: Mutex::default(),
+        });
+        metrics.watch(port, connections.clone());
+        connections
+    }
+
+    /// The label of the metrics.
+    pub fn port(&self) -> &'static str {
+        self.port
+    }
+
+    /// Counts something that was not served.
+    pub fn refused(&self, reason: Reason) {
+        self.metrics.refused(self.port, reason);
+    }
+
+    /// A new connection. If there are too many, another one ends, as the [crate] says. `None` if none of them can.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Visit> {
+        let mut is_spare = false;
+        if self.open.load(Ordering::Relaxed) >= self.limits.connections_max && !self.make_room() {
+            if self.open.load(Ordering::Relaxed) >= self.limits.connections_max + SPARE {
+                self.refused(Reason::Busy);
+                return None;
+            }
+            is_spare = true;
+        }
+        self.open.fetch_add(1, Ordering::Relaxed);
+        let entry = Arc::new(Entry {
+            stated: AtomicU64::new(Stated::new(State::Opening, self.clock.now_ms()).0),
+            task: AtomicWaker::new(),
+            source: OnceLock::new(),
+        });
+        self.table.lock().opening.push_back(entry.clone());
+        Some(Visit { connections: self.clone(), entry, is_spare })
+    }
+
+    /// Ends a connection that asks for nothing. Returns whether there was one.
+    fn make_room(&self) -> bool {
+        let mut table = self.table.lock();
+        if self.end_first(&mut table.opening, |_| true) {
+            self.refused(Reason::Crowded);
+            return true;
+        }
+        for _ in 0..2 {
+            while let Some((entry, was)) = table.found.pop() {
+                if entry.end(was) {
+                    self.open.fetch_sub(1, Ordering::Relaxed);
+                    self.refused(Reason::Idle);
+                    return true;
+                }
+            }
+            table.find_idle();
+        }
+        false
+    }
+
+    /// Ends the first of these connections that has not sent a head. Forgets the ended ones before it.
+    fn end_first(&self, opening: &mut VecDeque<Arc<Entry>>, matches: impl Fn(&Entry) -> bool) -> bool {
+        while opening.front().is_some_and(|entry| entry.stated().state() == State::Ended) {
+            opening.pop_front();
+        }
+        let is_ended = opening.iter().any(|entry| {
+            let stated = entry.stated();
+            stated.state() == State::Opening && matches(entry) && entry.end(stated)
+        });
+        if is_ended {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+        }
+        is_ended
+    }
+
+    /// Ends the connections whose time is over.
+    pub(crate) fn sweep(&self) {
+        let now_ms = self.clock.now_ms();
+        let mut table = self.table.lock();
+        let Table { opening, settled, .. } = &mut *table;
+        opening.retain(|entry| {
+            let is_opening = entry.stated().state() == State::Opening;
+            if !is_opening {
+                settled.push(entry.clone());
+            }
+            is_opening && !self.end_if_over(entry, now_ms)
+        });
+        settled.retain(|entry| entry.stated().state() != State::Ended && !self.end_if_over(entry, now_ms));
+    }
+
+    fn end_if_over(&self, entry: &Entry, now_ms: u64) -> bool {
+        let was = entry.stated();
+        let (limit, reason) = match was.state() {
+            State::Opening | State::Head => (self.limits.head_timeout, Some(Reason::SlowHead)),
+            State::Idle => (self.limits.idle_timeout, None),
+            State::Busy | State::Ended => return false,
+        };
+        if u128::from(now_ms.saturating_sub(was.since_ms())) < limit.as_millis() || !entry.end(was) {
+            return false;
+        }
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(reason) = reason {
+            self.refused(reason);
+        }
+        true
+    }
+}
+
+impl Count for Connections {
+    fn count(&self) -> Counted {
+        let table = self.table.lock();
+        let mut counted = Counted::default();
+        for entry in table.opening.iter().chain(&table.settled) {
+            match entry.stated().state() {
+                State::Opening => counted.opening += 1,
+                State::Idle | State::Head => counted.idle += 1,
+                State::Busy => counted.busy += 1,
+                State::Ended => {}
+            }
+        }
+        counted
+    }
+}
+
+impl Table {
+    /// Finds the connections that have been idle longest.
+    fn find_idle(&mut self) {
+        let all = self.opening.iter().chain(&self.settled).map(|entry| (entry, entry.stated()));
+        let mut idle: Vec<_> =
+            all.filter(|(_, stated)| matches!(stated.state(), State::Idle | State::Head)).collect();
+        if idle.len() > FOUND_MAX {
+            idle.select_nth_unstable_by_key(FOUND_MAX, |(_, stated)| stated.since_ms());
+            idle.truncate(FOUND_MAX);
+        }
+        idle.sort_unstable_by_key(|(_, stated)| std::cmp::Reverse(stated.since_ms()));
+        self.found = idle.into_iter().map(|(entry, stated)| (entry.clone(), stated)).collect();
+    }
+}
+
+/// A connection's place in the table. It leaves when this is dropped.
+#[derive(Debug)]
+pub struct Visit {
+    connections: Arc<Connections>,
+    entry: Arc<Entry>,
+    is_spare: bool,
+}
+
+impl Visit {
+    /// Whether the port was full of connections at work, so that only a health check is to be answered.
+    pub fn is_spare(&self) -> bool {
+        self.is_spare
+    }
+
+    /// The connections of the port.
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// Says from whom it is. If the source has too many connections that have sent nothing, its oldest ends.
+    pub(crate) fn belongs_to(&self, source: Source) {
+        if self.entry.source.set(source).is_err() {
+            return;
+        }
+        let mut table = self.connections.table.lock();
+        let most = self.connections.limits.source_opening_max;
+        if table.opening.len() <= most {
+            return;
+        }
+        let is_of_source = |entry: &Entry| entry.source.get() == Some(&source);
+        let of_source = table.opening.iter().filter(|entry| is_of_source(entry));
+        let count = of_source.filter(|entry| entry.stated().state() == State::Opening).count();
+        if count > most && self.connections.end_first(&mut table.opening, is_of_source) {
+            self.connections.refused(Reason::SourceCrowded);
+        }
+    }
+
+    /// Does something until the connection has to end; `None` if that comes first.
+    pub async fn until_ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            if self.poll_ended(context) {
+                return Poll::Ready(None);
+            }
+            work.as_mut().poll(context).map(Some)
+        })
+        .await
+    }
+
+    /// Whether the connection has to end; if not, the task is woken when it has to.
+    pub(crate) fn poll_ended(&self, context: &mut Context<'_>) -> bool {
+        self.entry.task.register(context.waker());
+        self.entry.stated().state() == State::Ended
+    }
+
+    /// A request has come in. Returns false if the connection has to end.
+    pub fn begin(&self) -> bool {
+        self.change(State::Busy, |_| true)
+    }
+
+    /// The request is answered.
+    pub(crate) fn answered(&self) {
+        self.change(State::Idle, |was| was == State::Busy);
+    }
+
+    /// Bytes have come in.
+    pub(crate) fn heard(&self) {
+        if self.entry.stated().state() == State::Idle {
+            self.change(State::Head, |was| was == State::Idle);
+        }
+    }
+
+    fn change(&self, to: State, applies: impl Fn(State) -> bool) -> bool {
+        let to = Stated::new(to, self.connections.clock.now_ms()).0;
+        let changed = self.entry.stated.try_update(Ordering::AcqRel, Ordering::Acquire, |was| {
+            let was = Stated(was).state();
+            (was != State::Ended && applies(was)).then_some(to)
+        });
+        changed.is_ok()
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let was = self.entry.stated.swap(State::Ended as u64, Ordering::AcqRel);
+        if Stated(was).state() != State::Ended {
+            self.connections.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! An HTTP/1.1 server with limits. It takes any hyper service; [`warp_service`] makes one of a warp filter.
+
+use crate::{
+    connections::Visit,
+    gate::{FIELDS_MAX, Gate},
+    port::{Accepted, Connection, Port},
+    watched::Watched,
+};
+use beckon_ops::{
+    stage::Stage,
+    workers::{Worker, Workers},
+};
+use http_body_util::{Either, Full};
+use hyper::{
+    Request, Response,
+    body::{Body, Bytes, Incoming},
+    server::conn::http1,
+    service::{Service, service_fn},
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use std::{
+    convert::Infallible, error::Error, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use warp::{Filter, reply, reply::Reply};
+
+/// Bytes that a connection may have in its read buffer, and so the longest head of a request.
+const BUFFER_LEN_MAX: usize = 64 * 1024;
+
+/// Header fields that hyper reads. Those above [`FIELDS_MAX`] are refused with a body that says so.
+const FIELDS_READ_MAX: usize = 2 * FIELDS_MAX;
+
+/// What a server allows its clients, besides the limits of its port.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Time limit for a client to take what is sent to it; then the connection is closed.
+    pub write_timeout: Duration,
+}
+
+impl Limits {
+    /// What suits most servers.
+    pub const DEFAULT: Self = Self { write_timeout: Duration::from_secs(30) };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// The service of a warp filter that answers every request: rejections have to be recovered from first.
+pub fn warp_service<F, R>(
+    filter: F,
+) -> impl Service<Request<Incoming>, Response = reply::Response, Error = Infallible, Future: Send> + Clone + Send
+where
+    F: Filter<Extract = (R,), Error = Infallible, Future: Send> + Clone + Send,
+    R: Reply,
+{
+    TowerToHyperService::new(warp::service(filter))
+}
+
+/// How long a port that stops takes what has begun: for the last step of handshakes, and for requests on their way.
+const LAST_REQUESTS: Duration = Duration::from_millis(250);
+
+/// Accepts connections until `stage` is asked to stop, and for 250 ms those that have begun by then. Spreads them evenly
+/// over the workers, each of which serves its connections with its own `service`. The connections are tasks of the stage:
+/// idle ones are closed after those 250 ms, and the others when the request that has begun is answered. So
+/// [`Stage::stop`] bounds the drain.
+pub async fn serve<S, B>(
+    port: Arc<Port>,
+    listener: TcpListener,
+    workers: Workers,
+    service: impl Fn(&Worker) -> S,
+    gate: Gate,
+    limits: Limits,
+    stage: Stage,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let services: Vec<S> = workers.iter().map(service).collect();
+    // Each connection holds a clone of its worker's, so the count of clones is the worker's load.
+    let loads: Vec<Arc<()>> = workers.iter().map(|_| Arc::default()).collect();
+    let ending = CancellationToken::new();
+    let _ends_when_dropped = ending.clone().drop_guard();
+    let (tasks, served) = (stage.clone(), port.clone());
+    let hand_over = move |accepted: Accepted| {
+        let load = |worker: &Worker| Arc::strong_count(&loads[usize::from(worker.index())]) as u64;
+        let worker = workers.least_loaded(load);
+        let Some(accepted) = accepted.adopted_by(worker) else { return };
+        let index = usize::from(worker.index());
+        let (port, stage, service, load) =
+            (served.clone(), tasks.clone(), services[index].clone(), loads[index].clone());
+        let ending = ending.clone();
+        let _entered = worker.enter();
+        tasks.spawn(async move {
+            if let Some(Some(connection)) = ending.run_until_cancelled(accepted.identify()).await {
+                serve_connection(&port, connection, service, gate, limits, &stage, &ending).await;
+            }
+            drop(load);
+        });
+    };
+    port.accept(listener, stage, LAST_REQUESTS, hand_over).await;
+}
+
+async fn serve_connection<S, B>(
+    port: &Arc<Port>,
+    connection: Connection,
+    service: S,
+    gate: Gate,
+    limits: Limits,
+    stage: &Stage,
+    ending: &CancellationToken,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + Sync + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let Connection { tcp, client, visit } = connection;
+    let visit = Arc::new(visit);
+    let stream = TokioIo::new(Watched::new(tcp, visit.clone(), limits.write_timeout));
+    let (service, asked) = (Arc::new(service), visit.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (port, visit, service) = (port.clone(), asked.clone(), service.clone());
+        async move {
+            visit.begin();
+            let source = port.trust().source(client, request.headers());
+            let response = match gate.admit(&port, source, visit.is_spare(), &request) {
+                Ok(()) => {
+                    let Ok(response) = service.call(request).await;
+                    response.map(Either::Left)
+                }
+                Err(refused) => (*refused).map(|body| Either::Right(Full::new(body))),
+            };
+            visit.answered();
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut builder = http1::Builder::new();
+    // The port ends a connection whose head is late.
+    builder.timer(TokioTimer::new()).header_read_timeout(None);
+    builder.max_buf_size(BUFFER_LEN_MAX).max_headers(FIELDS_READ_MAX);
+    let connection = builder.serve_connection(stream, service);
+    if let Err(error) = until_closed(connection, &visit, stage, ending).await {
+        tracing::debug!(%error, "HTTP connection ended early");
+    }
+}
+
+/// Drives a connection to its end. Asks it to end after the current response at `ending`, which comes after `stage` was
+/// asked to stop, and drops it when it has to make room.
+async fn until_closed<I, S, B>(
+    connection: http1::Connection<I, S>,
+    visit: &Visit,
+    stage: &Stage,
+    ending: &CancellationToken,
+) -> hyper::Result<()>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut connection = pin!(connection);
+    let mut ended = pin!(ending.cancelled());
+    let mut is_armed = false;
+    let mut is_asked = false;
+    poll_fn(|context| {
+        if visit.poll_ended(context) {
+            return Poll::Ready(Ok(()));
+        }
+        if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+            return Poll::Ready(ended);
+        }
+        // The first poll registers the waker, which stays the same for the life of the task. Every poll takes a lock
+        // that all connections share, so the second one waits until the stage is stopping.
+        if !is_asked && (!is_armed || stage.is_stopping()) {
+            is_armed = true;
+            if ended.as_mut().poll(context).is_ready() {
+                is_asked = true;
+                connection.as_mut().graceful_shutdown();
+                return connection.as_mut().poll(context);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}

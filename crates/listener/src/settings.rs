@@ -1,0 +1,52 @@
+//! What an operator can set on public ports.
+
+use crate::{forwarded::ForwardedHeader, rate::Rate, source::Networks};
+use beckon_ops::config::{in_range, positive};
+use std::time::Duration;
+
+/// The largest number of connections in a setting.
+const CONNECTIONS_MAX: usize = 1_000_000;
+
+beckon_ops::settings! {
+    /// Who is at the other end of a public port, and what each source may take.
+    pub struct PortSettings {
+        /// Addresses and networks of proxies that say truly from whom a connection or a request is, separated by
+        /// commas.
+        trusted_proxies: Networks = "" => parse_networks,
+        /// Header in which the trusted proxies name the client: x-forwarded-for, forwarded, or none.
+        forwarded_header: ForwardedHeader = "x-forwarded-for" => ForwardedHeader::parse,
+        /// Addresses and networks that many clients share, such as those of a mobile carrier, separated by commas:
+        /// limits by source are a hundred times as high for each of their addresses.
+        shared_sources: Networks = "" => parse_networks,
+        /// Whether limits by source also apply to loopback and private addresses. If not, such a peer that is not
+        /// one of trusted_proxies is taken for a proxy, and not limited.
+        limit_private_sources: bool = "false",
+        /// Time limit for the head of a request; then the connection is closed.
+        head_timeout: Duration = "5s" => positive,
+        /// Most connections of one source to one port that have not sent a request; beyond it, its oldest is closed.
+        source_max_pending: usize = "512" => parse_connections,
+        /// Most open sockets of one source on a node; further upgrades are answered with 429.
+        source_max_sockets: u32 = "5000",
+        /// Upgrades of one source to a node: so many at once, and then evenly over time; others are answered with 429.
+        /// 0: no limit, here and in the settings of this kind.
+        source_upgrades: Rate = "6000/m" => Rate::parse,
+        /// Hellos of one source to a node; the sockets of others are closed with 1011.
+        source_hellos: Rate = "6000/m" => Rate::parse,
+        /// Channels that clients of one source register on a node; others get status 500.
+        source_registers: Rate = "30000/m" => Rate::parse,
+        /// HTTP requests of one source to a node; others are answered with 429.
+        source_requests: Rate = "30000/m" => Rate::parse,
+    }
+}
+
+fn parse_networks(text: &str) -> Result<Networks, String> {
+    text.parse()
+}
+
+/// A parser for a number of connections.
+///
+/// # Errors
+/// It is not a number from 1 to 1000000.
+pub fn parse_connections(text: &str) -> Result<usize, String> {
+    in_range(1..=CONNECTIONS_MAX, text)
+}

@@ -1,0 +1,4 @@
+//! A public port over real sockets.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod http;
