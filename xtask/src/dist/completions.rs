@@ -15,11 +15,13 @@ pub(super) fn bash(program: &Program) -> String {
     let mut text = format!("# bash completion of {name}\n{function}() {{\n    local words\n");
     text.push_str("    case ${COMP_WORDS[1]} in\n");
     for command in &program.commands {
-        let _ = writeln!(text, "        {}) words=\"{}\" ;;", command.name, command.flags().join(" "));
+        let _ =
+            writeln!(text, "        {}) words=\"{}\" ;;", command.names.join("|"), command.flags().join(" "));
     }
     let _ = writeln!(text, "        *) words=\"{flags}\" ;;\n    esac");
     if !program.commands.is_empty() {
-        let names: Vec<&str> = program.commands.iter().map(|command| &*command.name).collect();
+        let names: Vec<&str> =
+            program.commands.iter().flat_map(|command| &command.names).map(String::as_str).collect();
         let _ = writeln!(text, "    (( COMP_CWORD > 1 )) || words+=\" {SERVE} {}\"", names.join(" "));
     }
     let _ = writeln!(
@@ -41,8 +43,10 @@ pub(super) fn zsh(program: &Program) -> String {
     }
     text.push_str("if (( CURRENT == 2 )); then\n    local -a commands=(\n");
     let _ = writeln!(text, "        {}", quoted(&format!("{SERVE}:run the server")));
-    for Subcommand { name, summary, .. } in &program.commands {
-        let _ = writeln!(text, "        {}", quoted(&format!("{name}:{summary}")));
+    for Subcommand { names, summary, .. } in &program.commands {
+        for name in names {
+            let _ = writeln!(text, "        {}", quoted(&format!("{name}:{summary}")));
+        }
     }
     text.push_str("    )\n    _describe command commands\nfi\ncase $words[2] in\n");
     for command in &program.commands {
@@ -50,7 +54,7 @@ pub(super) fn zsh(program: &Program) -> String {
         let _ = writeln!(
             text,
             "    {}) shift words; (( CURRENT-- )); _arguments{flags} '*:argument:_default' ;;",
-            command.name
+            command.names.join("|")
         );
     }
     let _ = writeln!(
@@ -73,7 +77,8 @@ fn zsh_setting(setting: &Setting) -> String {
 /// For fish.
 pub(super) fn fish(program: &Program) -> String {
     let name = &program.name;
-    let names: Vec<&str> = program.commands.iter().map(|command| &*command.name).collect();
+    let names: Vec<&str> =
+        program.commands.iter().flat_map(|command| &command.names).map(String::as_str).collect();
     let names = names.join(" ");
     let mut text = format!("# fish completion of {name}\n");
     let condition = if names.is_empty() {
@@ -94,11 +99,11 @@ pub(super) fn fish(program: &Program) -> String {
     }
     for command in &program.commands {
         let summary = fish_quoted(&command.summary);
-        let _ =
-            writeln!(text, "complete -c {name} -n __fish_use_subcommand -a {} -d {summary}", command.name);
+        let words = fish_quoted(&command.names.join(" "));
+        let _ = writeln!(text, "complete -c {name} -n __fish_use_subcommand -a {words} -d {summary}");
         for flag in command.flags() {
             let flag = flag.trim_start_matches('-');
-            let condition = fish_quoted(&format!("__fish_seen_subcommand_from {}", command.name));
+            let condition = fish_quoted(&format!("__fish_seen_subcommand_from {}", command.names.join(" ")));
             let _ = writeln!(text, "complete -c {name} -n {condition} -l {flag}");
         }
     }

@@ -32,10 +32,10 @@ pub(super) struct Setting {
     pub(super) notes: Vec<String>,
 }
 
-/// `beckon listen` and its like.
+/// `beckon listen` and its like, or several that one help describes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Subcommand {
-    pub(super) name: String,
+    pub(super) names: Vec<String>,
     pub(super) summary: String,
     /// What it prints for `--help`, after the first line.
     pub(super) help: String,
@@ -51,8 +51,8 @@ fn of_program(path: &Path, name: &str) -> Result<Program> {
         parse(&run::output(Command::new(path).arg("--help"))?).with_context(|| name.to_owned())?;
     ensure!(program.name == name, "{name} calls itself {}", program.name);
     for command in &mut program.commands {
-        let text = run::output(Command::new(path).args([&command.name, "--help"]))?;
-        let (_, help) = text.split_once("\n\n").with_context(|| command.name.clone())?;
+        let text = run::output(Command::new(path).args([&command.names[0], "--help"]))?;
+        let (_, help) = text.split_once("\n\n").with_context(|| command.names[0].clone())?;
         help.clone_into(&mut command.help);
     }
     Ok(program)
@@ -78,12 +78,26 @@ fn parse(text: &str) -> Result<Program> {
         let (call, summary) = line.split_once("  ").unwrap_or((line, ""));
         program.usage.push(call.to_owned());
         if !summary.is_empty() {
-            let command = call.split(' ').nth(1).with_context(|| format!("no command: {line}"))?;
+            let names = names(call);
+            ensure!(!names.is_empty(), "no command: {line}");
             let summary = summary.trim().to_owned();
-            program.commands.push(Subcommand { name: command.to_owned(), summary, help: String::new() });
+            program.commands.push(Subcommand { names, summary, help: String::new() });
         }
     }
     Ok(program)
+}
+
+/// The commands of a line such as `beckon drain, undrain, shed` or `beckon listen [URL]`.
+fn names(call: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for word in call.split(' ').skip(1) {
+        let name = word.trim_end_matches(',');
+        names.push(name.to_owned());
+        if name == word {
+            break;
+        }
+    }
+    names
 }
 
 fn settings(text: &str) -> Result<Vec<Setting>> {
@@ -161,8 +175,12 @@ pub(super) mod tests {
         assert_eq!(program.settings[1].meaning, "Whether it is fast. It's .not [a] \\toy.");
         assert_eq!(program.settings[1].notes, ["P_FAST", "default: true"]);
         assert_eq!(program.settings[1].first_sentence(), "Whether it is fast");
-        assert_eq!((&*program.commands[0].name, &*program.commands[0].summary), ("listen", "hear"));
+        assert_eq!(
+            (&program.commands[0].names[..], &*program.commands[0].summary),
+            (&["listen".to_owned()][..], "hear")
+        );
         assert_eq!(program.commands[0].flags(), ["--help", "--port"]);
+        assert_eq!(names("p drain, shed"), ["drain", "shed"]);
         assert!(parse("p: x\n\nUsage: p\n\nabout\n\nnot a flag\n").is_err());
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn page(program: &Program, date: &str) -> String {
     if !program.commands.is_empty() {
         page.control("SH", ["COMMANDS"]);
         for command in &program.commands {
-            page.control("SS", [&*format!("{name} {}", command.name)]);
+            page.control("SS", [&*format!("{name} {}", command.names.join(", "))]);
             page.text([roman(sentence(&command.summary))]).control("PP", []);
             verbatim(&mut page, command.help.lines());
         }
