@@ -37,7 +37,7 @@ const PART_LEN_MAX: usize = 32 * 1024 * 1024;
 const KEYS_LEN_MAX: usize = 4096;
 
 /// Parts that are in one transaction while a backup is restored.
-const PARTS_AT_ONCE: usize = 64;
+const PARTS_AT_ONCE: usize = 8;
 
 /// What a database had at one moment. It stays what it was while the database changes.
 pub struct Backup(ReadTransaction);
@@ -195,25 +195,32 @@ fn write_draft(draft: &Path, log: &Path, source: impl Read) -> Result<String, Re
         transaction.set_durability(Durability::None).map_err(|error| failed(error.into()))?;
         Ok(transaction)
     };
-    let mut transaction = begin()?;
+    let commit =
+        |transaction: redb::WriteTransaction| transaction.commit().map_err(|error| failed(error.into()));
+    let mut transaction = None;
     let mut parts = 0;
     let keys = read_backup(source, |changes| {
-        changes::apply(changes, &transaction).map_err(|error| match error {
+        let current = match transaction.take() {
+            // The next one can only begin when this one has ended.
+            Some(full) if parts % PARTS_AT_ONCE == 0 => {
+                commit(full)?;
+                begin()?
+            }
+            Some(current) => current,
+            None => begin()?,
+        };
+        parts += 1;
+        changes::apply(changes, transaction.insert(current)).map_err(|error| match error {
             ApplyError::Database(error) => failed(error),
             ApplyError::Unreadable(reason) => RestoreError::Backup(reason.to_string()),
-        })?;
-        parts += 1;
-        if parts % PARTS_AT_ONCE == 0 {
-            let full = std::mem::replace(&mut transaction, begin()?);
-            full.commit().map_err(|error| failed(error.into()))?;
-        }
-        Ok(())
+        })
     })?;
+    let Some(transaction) = transaction else { return Err(RestoreError::Backup("it is empty".into())) };
     let numbers = transaction.open_table(NUMBERS).map_err(|error| failed(error.into()))?;
     let epoch = numbers.get(EPOCH).map_err(|error| failed(error.into()))?.map(|number| number.value());
     drop(numbers);
     let Some(epoch) = epoch else { return Err(RestoreError::Backup("it has no epoch".into())) };
-    transaction.commit().map_err(|error| failed(error.into()))?;
+    commit(transaction)?;
     let transaction = redb.begin_write().map_err(|error| failed(error.into()))?;
     commit_for_good(transaction).map_err(|error| failed(error.into()))?;
     drop(redb);

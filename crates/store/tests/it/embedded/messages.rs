@@ -287,3 +287,35 @@ async fn other_channels_keep_their_messages() {
     unregister(&store, &client, channels[3]).await;
     assert_eq!(bodies(&backlog(&store, &client, 10).await), ["2"]);
 }
+
+/// A backup of several parts.
+#[tokio::test]
+async fn a_restored_backup_has_every_message() {
+    const CLIENTS: usize = 30;
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let store = Arc::new(super::open(directory.path(), &clock));
+    let shared_store: Arc<dyn Store> = store.clone();
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let client = subscribed(&shared_store, 1).await;
+        for number in 0..100 {
+            let mut put = numbered(&client, number);
+            let body = [number.to_string(), "x".repeat(1000)].concat();
+            put.draft.payload =
+                Some(Payload { encoding: Encoding::Aes128gcm, body: body.into_bytes().into() });
+            accepted(&shared_store, put).await;
+        }
+        clients.push(client);
+    }
+    let mut backup = Vec::new();
+    let summary = store.backup().await.unwrap().write_to("keys", &mut backup).unwrap();
+    assert_eq!((summary.clients, summary.messages), (CLIENTS as u64, 100 * CLIENTS as u64));
+    let copy = tempfile::tempdir().unwrap();
+    assert_eq!(beckon_store::embedded::restore(copy.path(), &backup[..]).unwrap(), "keys");
+    assert_eq!(on_disk(copy.path()), 100 * CLIENTS as u64);
+    let restored = shared(copy.path(), &clock);
+    for client in clients {
+        let hello = Hello { backlog_max: 200, ..webpush(client.uaid, new_presence()) };
+        assert_eq!(claim_backlog(&restored, hello).await.messages.len(), 100);
+    }
+}
