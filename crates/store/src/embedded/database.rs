@@ -3,7 +3,7 @@
 //! A batch is accepted when the log has it on the disk ([`super::log`]). The database has it in memory, until a
 //! *checkpoint* writes everything that has changed since the last one, in two phases and with the state of its
 //! allocator. So the file is in order whenever the power fails, and is opened without reading all of it
-//! (`docs/adr/0016-log-and-checkpoints.md`).
+//! (`docs/adr/0021-log-and-checkpoints.md`).
 
 use super::{
     background_sync::BackgroundSync,
