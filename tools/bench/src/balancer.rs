@@ -3,8 +3,12 @@
 
 use crate::cluster::Cluster;
 use beckon_ops::exit::Failure;
-use beckon_testbed::{ports::Port, process::Process};
-use std::{fs, net::SocketAddr, path::Path};
+use beckon_testbed::{ports::Port, process::Process, wait_until};
+use std::{
+    fs,
+    net::{SocketAddr, TcpStream},
+    path::Path,
+};
 
 const WEBSOCKET_CFG: &str = include_str!("../../../deploy/haproxy/websocket.cfg");
 const ENDPOINT_CFG: &str = include_str!("../../../deploy/haproxy/endpoint.cfg");
@@ -44,10 +48,15 @@ impl Balancers {
     pub fn start(kind: Kind, cluster: &Cluster) -> Result<Self, Failure> {
         let folder = cluster.folder().join(kind.name());
         fs::create_dir_all(&folder).map_err(Failure::unavailable)?;
-        match kind {
+        let balancers = match kind {
             Kind::Haproxy => haproxy(cluster, &folder),
             Kind::Nginx => nginx(cluster, &folder),
+        }?;
+        for address in [balancers.ws, balancers.http] {
+            let is_listening = || TcpStream::connect(address).ok().map(drop);
+            wait_until(&format!("{} listens", kind.name()), is_listening);
         }
+        Ok(balancers)
     }
 
     /// Fails if one of the processes has ended.

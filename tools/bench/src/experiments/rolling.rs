@@ -26,8 +26,11 @@ const RATE: u32 = 200;
 /// Time for a drain, and for all clients to be back.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Time for the balancers to use a node that was restarted, before the next one is stopped.
+const IN_USE_AFTER: Duration = Duration::from_secs(5);
+
 /// Seconds in which the load generators send, if nothing else is asked for: longer than all restarts of one column take.
-const SECONDS: u32 = 90;
+const SECONDS: u32 = 120;
 
 /// How a node is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +95,7 @@ fn conduct_one(
         let took = restart(node, way, cluster.nodes(), u64::from(clients))?;
         tell(&format!("  {} restarted, everybody is back after {:.1} s", node.name(), took.as_secs_f64()));
         back = back.max(took);
+        thread::sleep(IN_USE_AFTER);
     }
     let fewest = fill(cluster.nodes(), u64::from(clients))?;
     if sending.now_ms() > u64::from(seconds) * 1000 {
