@@ -141,6 +141,13 @@ impl ConnectionNodes {
         shared.context.stage.spawn_vital("directory", shared.clone().keep_reading());
         Self { shared }
     }
+
+    /// Waits until the first reading of the directory has ended, within the time limit of the store.
+    pub async fn until_read(&self) {
+        let mut readings = self.shared.readings.subscribe();
+        let read = readings.wait_for(|readings| readings.ended > 0);
+        let _ = self.shared.context.stage.run_until_stopping(read).await;
+    }
 }
 
 impl fmt::Debug for ConnectionNodes {

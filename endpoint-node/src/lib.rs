@@ -93,7 +93,7 @@ pub async fn serve(config: Config, shutdown: Shutdown, workers: Workers) -> Resu
     let Some(store) = opened.await? else { return Ok(()) };
     // Only now, so that until then load balancers are refused instead of kept waiting.
     let listeners = Listeners::bind(&config)?;
-    let node = EndpointNode::start(&config, listeners, store, shutdown, workers);
+    let node = EndpointNode::start(&config, listeners, store, shutdown, workers).await;
     supervisor::ready();
     node.run().await;
     Ok(())
@@ -111,7 +111,7 @@ pub struct EndpointNode {
 
 impl EndpointNode {
     /// Serves on these listeners from now on. Must be called inside a tokio runtime.
-    pub fn start(
+    pub async fn start(
         config: &Config,
         listeners: Listeners,
         store: Arc<dyn Store>,
@@ -141,6 +141,8 @@ impl EndpointNode {
             streams.clone(),
             threads,
         );
+        // Until then this node does not know whether it has all token keys.
+        nodes.until_read().await;
         let port = config.http.port(connections_max, &assembly.ports);
         let assembled = assembly.finish(Arc::new(NodeVitals { name, connections_max, store }));
         let parts = HandlerParts {

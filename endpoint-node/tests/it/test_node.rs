@@ -62,7 +62,8 @@ impl TestNode {
         #[expect(clippy::disallowed_methods, reason = "the handle is kept, and waited for by `stop`")]
         let run = {
             let (shutdown, workers) = (shutdown.clone(), threads.workers().clone());
-            tokio::spawn(EndpointNode::start(&config, listeners, store.clone(), shutdown, workers).run())
+            let node = EndpointNode::start(&config, listeners, store.clone(), shutdown, workers).await;
+            tokio::spawn(node.run())
         };
         Self { http, admin, redis, store, shutdown, keys, run, _threads: threads }
     }
