@@ -6,7 +6,7 @@
 
 use crate::{metrics::Upgrade, node::PORT, registry::Registration, shard::Shard, socket::Socket};
 use beckon_listener::{
-    gate::seconds,
+    gate::{Gate, seconds},
     port::{Connection, Port},
     source::Source,
     trust::Client,
@@ -33,6 +33,9 @@ pub(crate) const UPGRADE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Longest head of a request, in bytes. A longer one is refused with 431.
 const HEAD_LEN_MAX: usize = 16 * 1024;
+
+/// Upgrades are counted when they are accepted.
+const UPGRADES: Gate = Gate { counts_requests: false, ..GATE };
 
 /// The subprotocol that is selected if the user agent offers it (PROTOCOL.md section 1.4).
 const SUBPROTOCOL: &str = "push-notification";
@@ -121,7 +124,7 @@ impl Handshake {
         accepted: &Accepted,
     ) -> Response<Full<Bytes>> {
         let source = self.port.trust().source(client, request.headers());
-        let mut response = match GATE.admit(&self.port, source, is_spare, &request) {
+        let mut response = match UPGRADES.admit(&self.port, source, is_spare, &request) {
             Ok(()) => self.serve(request, source, accepted).await,
             Err(refused) => (*refused).map(Full::new),
         };

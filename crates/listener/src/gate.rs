@@ -27,6 +27,8 @@ const TOO_MANY: &str = "Too many requests come from your address";
 pub struct Gate {
     /// Whether a path belongs to a health check, which is answered whatever else is full.
     pub is_health: fn(&str) -> bool,
+    /// Whether requests count towards the share of their source; not where its upgrades are counted.
+    pub counts_requests: bool,
     /// The answer to a request that is refused.
     pub answer: fn(&Refusal) -> Response<Bytes>,
 }
@@ -97,6 +99,9 @@ impl Gate {
         if is_spare {
             let refusal = Refusal::new(Reason::Busy, StatusCode::SERVICE_UNAVAILABLE, "This server is busy");
             return Err(Refusal { retry_after: Some(BUSY_RETRY), ..refusal });
+        }
+        if !self.counts_requests {
+            return Ok(());
         }
         port.request(source).map_err(|wait| Refusal {
             reason: None,

@@ -57,8 +57,11 @@ const LIMITS: Limits = Limits {
 };
 
 /// What every port says to its requests.
-pub const GATE: Gate =
-    Gate { is_health: |path| Question::of(Audience::Public, path).is_some(), answer: refused };
+pub const GATE: Gate = Gate {
+    is_health: |path| Question::of(Audience::Public, path).is_some(),
+    counts_requests: true,
+    answer: refused,
+};
 
 /// The state of a node, as its operators see it.
 pub trait Vitals: fmt::Debug + Send + Sync {

@@ -41,6 +41,7 @@ struct Server {
 /// The answer to a refused request is its text.
 const GATE: Gate = Gate {
     is_health: |path| path == "/health",
+    counts_requests: true,
     answer: |refusal| {
         let mut response = hyper::Response::new(refusal.text.into());
         *response.status_mut() = refusal.status;

@@ -230,8 +230,9 @@ async fn a_source_is_the_one_that_a_trusted_proxy_names() {
 
 #[tokio::test]
 async fn a_source_has_its_share_of_hellos_and_registers() {
-    let stage =
-        Stage::own(limited().all("BECKON_SOURCE_HELLOS", "3/m").all("BECKON_SOURCE_REGISTERS", "2/m"));
+    let plan = limited().all("BECKON_SOURCE_HELLOS", "3/m").all("BECKON_SOURCE_REGISTERS", "2/m");
+    // Nothing else says hello there.
+    let stage = Stage::apart(plan);
     let mut first = stage.connect().await;
     first.hello().await;
     for _ in 0..2 {
