@@ -3,7 +3,7 @@
 
 use beckon_session::{Outcome, Step};
 use beckon_store::{Answer, Store, StoreError};
-use beckon_types::{AddChannelOutcome, Backlog, HelloOutcome, NotOwner, Sequence, Snapshot};
+use beckon_types::{AddChannelOutcome, Backlog, Claim, HelloOutcome, NotOwner, Snapshot};
 use std::{
     fmt,
     future::Future,
@@ -19,7 +19,7 @@ pub(crate) enum StepUnderWay {
     AddChannel(Answer<AddChannelOutcome>),
     Fetch(Answer<Result<Backlog, NotOwner>>),
     Snapshot(Answer<Result<Snapshot, NotOwner>>),
-    Verify(Answer<Result<Sequence, NotOwner>>),
+    Verify(Answer<Claim>),
     /// A step of the owner without a result.
     OfOwner(Answer<Result<(), NotOwner>>),
     /// A step of any socket without a result.

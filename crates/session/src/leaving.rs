@@ -74,6 +74,7 @@ impl Leaving {
                     | Outcome::Snapshot(_)
                     | Outcome::Verified(_)
                     | Outcome::Done
+                    | Outcome::ClaimLost
                     | Outcome::NotOwner
                     | Outcome::Failed => true,
                 };
@@ -82,7 +83,7 @@ impl Leaving {
             Awaits::Steps { .. } => {
                 steps.finish();
                 match outcome {
-                    Outcome::NotOwner => {
+                    Outcome::NotOwner | Outcome::ClaimLost => {
                         self.awaits = Awaits::Steps { is_owner: false };
                         steps.keep_acknowledgements();
                     }

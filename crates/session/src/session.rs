@@ -69,7 +69,7 @@ impl Session {
                 }
             }
             Input::Timer => self.check_time(context, effects),
-            Input::Evicted => self.disown(effects),
+            Input::Evicted => self.disown(CloseCode::Normal, effects),
             Input::Drain => self.close(CloseCode::GoingAway, effects),
             Input::Verify => self.verify(context, effects),
             Input::Broken(code) => self.close(code, effects),
@@ -437,8 +437,8 @@ impl Session {
 
     /// Passes the outcome of a client's job to the client.
     fn answer(&mut self, context: &Context<'_>, job: Job, outcome: Outcome, effects: &mut Vec<Effect>) {
-        if matches!(outcome, Outcome::NotOwner) {
-            return self.disown(effects);
+        if let Some(code) = outcome.disowns() {
+            return self.disown(code, effects);
         }
         let result = match self.turn(context, effects) {
             Some((Client::SimplePush(client), mut turn)) => client.conclude(&mut turn, job, outcome),
@@ -468,8 +468,8 @@ impl Session {
     }
 
     /// Closes a socket that does not own its UAID any more.
-    fn disown(&mut self, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Close(CloseCode::Normal));
+    fn disown(&mut self, code: CloseCode, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Close(code));
         if let Peer::Client(identity, _) = &self.peer {
             self.steps.keep_acknowledgements();
             self.finish(Leaving::disowned(identity.uaid), effects);

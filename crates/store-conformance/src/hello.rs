@@ -2,7 +2,7 @@
 
 use crate::{cases::cases, steps::*};
 use beckon_types::{
-    Dialect, Hello, HelloOutcome, KeyId, Listed, NotOwner, PutVersionOutcome, Snapshot, Spelling,
+    Claim, Dialect, Hello, HelloOutcome, KeyId, Listed, NotOwner, PutVersionOutcome, Snapshot, Spelling,
 };
 
 cases! { $ hello hello_cases:
@@ -175,23 +175,23 @@ async fn a_snapshot_has_all_channels_and_what_is_pending(store) {
     assert_eq!(pending(&seen), [(client.channels[0], None), (client.channels[1], Some(0))].into());
 }
 
-/// The owner of a UAID learns the sequence of the last write, and any other socket that it is not the owner.
+/// The owner of a UAID learns the sequence of the last write, and any other socket whether another one is the owner.
 async fn a_claim_is_verified_for_its_owner_only(store) {
     let client = connected(&store, 1).await;
     let sequence = snapshot(&store, &client).await.sequence;
-    assert_eq!(store.verify(client.uaid, client.presence).await, Ok(Ok(sequence)));
+    assert_eq!(store.verify(client.uaid, client.presence).await, Ok(Claim::Owned(sequence)));
     let (last, _) = stored(&store, client.uaid, client.channels[0], 3).await;
-    assert_eq!(store.verify(client.uaid, client.presence).await, Ok(Ok(last)));
-    assert_eq!(store.verify(client.uaid, new_presence()).await, Ok(Err(NotOwner)));
-    assert_eq!(store.verify(new_uaid(), client.presence).await, Ok(Err(NotOwner)));
+    assert_eq!(store.verify(client.uaid, client.presence).await, Ok(Claim::Owned(last)));
+    assert_eq!(store.verify(client.uaid, new_presence()).await, Ok(Claim::Taken));
+    assert_eq!(store.verify(new_uaid(), client.presence).await, Ok(Claim::Lost));
     let newer = new_presence();
     claim(&store, simplepush(client.uaid, newer)).await;
-    assert_eq!(store.verify(client.uaid, client.presence).await, Ok(Err(NotOwner)));
-    assert_eq!(store.verify(client.uaid, newer).await, Ok(Ok(last)));
+    assert_eq!(store.verify(client.uaid, client.presence).await, Ok(Claim::Taken));
+    assert_eq!(store.verify(client.uaid, newer).await, Ok(Claim::Owned(last)));
     release(&store, client.uaid, newer).await;
-    assert_eq!(store.verify(client.uaid, newer).await, Ok(Err(NotOwner)));
+    assert_eq!(store.verify(client.uaid, newer).await, Ok(Claim::Lost));
     let stranger = connected(&store, 0).await;
-    assert_eq!(store.verify(stranger.uaid, stranger.presence).await, Ok(Ok(Default::default())));
+    assert_eq!(store.verify(stranger.uaid, stranger.presence).await, Ok(Claim::Owned(Default::default())));
 }
 
 /// A socket that does not own the UAID gets no snapshot.

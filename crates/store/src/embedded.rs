@@ -46,9 +46,9 @@ pub use writer::Clock;
 use crate::{Announced, Answer, Cause, Missed, NodeEntry, Store, StoreError};
 use batch::{Batch, Counts, Memory};
 use beckon_types::{
-    Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Fetch,
-    FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place, Presence, PutMessage,
-    PutMessageOutcome, PutVersion, PutVersionOutcome, Sequence, Snapshot, TooManyBroadcasts, Uaid,
+    Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Claim,
+    Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place, Presence,
+    PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot, TooManyBroadcasts, Uaid,
 };
 use data_dir::DataDir;
 use database::Opener;
@@ -226,7 +226,7 @@ impl Store for EmbeddedStore {
         self.submit(move |batch| batch.snapshot(uaid, presence))
     }
 
-    fn verify(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Sequence, NotOwner>> {
+    fn verify(&self, uaid: Uaid, presence: Presence) -> Answer<Claim> {
         self.submit(move |batch| batch.verify(uaid, presence))
     }
 

@@ -55,9 +55,9 @@ use answer::{done, pairs, unexpected};
 use batch::Haste;
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, BROADCASTS_MAX, Backlog, BroadcastId, BroadcastVersion, Broadcasts,
-    ChannelId, Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place,
-    Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Sequence, Snapshot,
-    TooManyBroadcasts, Uaid,
+    ChannelId, Claim, Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place,
+    Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot, TooManyBroadcasts,
+    Uaid,
 };
 use futures_util::future::{BoxFuture, join_all};
 use health::Health;
@@ -201,13 +201,14 @@ impl Store for RedisStore {
         })
     }
 
-    fn verify(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Sequence, NotOwner>> {
+    fn verify(&self, uaid: Uaid, presence: Presence) -> Answer<Claim> {
         let script = &SCRIPTS.verify;
         let mut call = script.call(&[&keys::client(&self.prefix, uaid)], 2, 32);
         call.arg(&record::presence_bytes(presence)[..]).arg(self.idle_ms);
         self.step(script, call, |answer| match answer {
-            Value::Int(0) => Ok(Err(NotOwner)),
-            Value::BulkString(head) => Ok(Ok(record::head(&head)?.sequence)),
+            Value::Int(0) => Ok(Claim::Lost),
+            Value::Int(1) => Ok(Claim::Taken),
+            Value::BulkString(head) => Ok(Claim::Owned(record::head(&head)?.sequence)),
             other => Err(unexpected(&other)),
         })
     }

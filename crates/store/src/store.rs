@@ -5,9 +5,9 @@ use crate::{
     directory::{Announced, Missed, NodeEntry},
 };
 use beckon_types::{
-    Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Fetch,
-    FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place, Presence, PutMessage,
-    PutMessageOutcome, PutVersion, PutVersionOutcome, Sequence, Snapshot, TooManyBroadcasts, Uaid,
+    Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Claim,
+    Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place, Presence,
+    PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot, TooManyBroadcasts, Uaid,
 };
 use futures_util::future::BoxFuture;
 use std::{fmt, sync::Arc};
@@ -52,11 +52,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// * A socket that does not own the UAID gets [`NotOwner`].
     fn snapshot(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Snapshot, NotOwner>>;
 
-    /// Verifies that a socket still owns the UAID, and returns the sequence of the last write, zero if there was none.
+    /// Verifies that a socket still owns the UAID.
     ///
-    /// * A socket that does not own the UAID gets [`NotOwner`].
     /// * Less than three quarters of the time until the record expires (`uaid_idle`) may be left; then it is renewed.
-    fn verify(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Sequence, NotOwner>>;
+    fn verify(&self, uaid: Uaid, presence: Presence) -> Answer<Claim>;
 
     /// Registers a channel.
     ///

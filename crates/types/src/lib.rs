@@ -57,8 +57,9 @@ pub use presence::{ConnectionId, NodeId, Presence};
 pub use sequence::Sequence;
 pub use spelling::{InvalidUuid, Spelling};
 pub use step::{
-    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, Fetch, FindChannel, FindChannelOutcome, Hello,
-    HelloOutcome, Listed, NotOwner, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot,
+    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, Claim, Fetch, FindChannel, FindChannelOutcome,
+    Hello, HelloOutcome, Listed, NotOwner, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome,
+    Snapshot,
 };
 pub use topic::{InvalidTopic, TOPIC_LEN_MAX, TOPIC_TAG_LEN, TopicTag};
 pub use uaid::Uaid;

@@ -4,16 +4,19 @@
 //! step, the store performs it, and the node carries one to the other.
 //!
 //! * `hello`: claiming a UAID;
+//! * `claim`: whether a socket still owns it;
 //! * `channels`: what is registered;
 //! * `versions`: SimplePush;
 //! * `messages`: Web Push.
 
 mod channels;
+mod claim;
 mod hello;
 mod messages;
 mod versions;
 
 pub use channels::{AddChannel, AddChannelOutcome, Channel, NotOwner, Snapshot};
+pub use claim::Claim;
 pub use hello::{Hello, HelloOutcome, Listed};
 pub use messages::{Backlog, Fetch, FindChannel, FindChannelOutcome, PutMessage, PutMessageOutcome};
 pub use versions::{Ack, PutVersion, PutVersionOutcome};

@@ -9,7 +9,8 @@ use beckon_proto::delivery::Receipt;
 use beckon_store::Missed;
 use beckon_testbed::certificates::Certificates;
 use beckon_types::{
-    ChannelId, ConnectionId, NodeId, Notification, Presence, PutVersion, PutVersionOutcome, Uaid, Version,
+    ChannelId, Claim, ConnectionId, NodeId, Notification, Presence, PutVersion, PutVersionOutcome, Uaid,
+    Version,
 };
 use std::time::Duration;
 
@@ -96,7 +97,8 @@ async fn another_node_at_the_address_is_not_taken_for_the_one_that_is_meant() {
     assert_eq!(node.put(&path, "version=1").await.status, 202);
     // The connection hears of it through the store, and still has its client.
     assert_eq!(node.store.take_missed(meant).await, Ok(Missed::These(vec![presence.connection])));
-    assert!(node.store.verify(Uaid([1; 16]), presence).await.unwrap().is_ok());
+    let claim = node.store.verify(Uaid([1; 16]), presence).await.unwrap();
+    assert!(matches!(claim, Claim::Owned(_)), "{claim:?}");
     assert!(server.until_taken(|_| true).await.is_empty());
     node.stop().await;
 }

@@ -1,8 +1,9 @@
 //! Steps of the store and their outcomes.
 
+use super::close_code::CloseCode;
 use beckon_types::{
-    Ack, AddChannel, AddChannelOutcome, Backlog, ChannelId, Fetch, Hello, HelloOutcome, KeyId, NotOwner,
-    Place, Presence, Sequence, Snapshot, Uaid,
+    Ack, AddChannel, AddChannelOutcome, Backlog, ChannelId, Claim, Fetch, Hello, HelloOutcome, KeyId,
+    NotOwner, Place, Presence, Sequence, Snapshot, Uaid,
 };
 
 /// One atomic operation of the store; each variant is the method of the trait `Store` with the same name.
@@ -50,10 +51,22 @@ pub enum Outcome {
     Verified(Sequence),
     /// To any other step: it was performed.
     Done,
+    /// To [`Step::Verify`]: no socket owns the UAID, so the user agent has to say hello again.
+    ClaimLost,
     /// The step was refused, because this socket does not own the UAID.
     NotOwner,
     /// The store failed. The step may have been performed.
     Failed,
+}
+
+impl Outcome {
+    /// With which code to close a socket that does not own its UAID any more; `None` if the outcome does not say so.
+    pub(crate) fn disowns(&self) -> Option<CloseCode> {
+        if matches!(self, Self::NotOwner) {
+            return Some(CloseCode::Normal);
+        }
+        matches!(self, Self::ClaimLost).then_some(CloseCode::Error)
+    }
 }
 
 impl From<HelloOutcome> for Outcome {
@@ -84,9 +97,13 @@ impl From<Snapshot> for Outcome {
     }
 }
 
-impl From<Sequence> for Outcome {
-    fn from(sequence: Sequence) -> Self {
-        Self::Verified(sequence)
+impl From<Claim> for Outcome {
+    fn from(claim: Claim) -> Self {
+        match claim {
+            Claim::Owned(sequence) => Self::Verified(sequence),
+            Claim::Taken => Self::NotOwner,
+            Claim::Lost => Self::ClaimLost,
+        }
     }
 }
 

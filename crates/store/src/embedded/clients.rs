@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{StoreError, codec::Restriction};
 use beckon_types::{
-    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, Dialect, Hello, HelloOutcome, Listed,
-    NotOwner, Presence, PutVersion, PutVersionOutcome, Sequence, Snapshot, Uaid,
+    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, Claim, Dialect, Hello, HelloOutcome,
+    Listed, NotOwner, Presence, PutVersion, PutVersionOutcome, Sequence, Snapshot, Uaid,
 };
 
 impl Batch<'_, '_> {
@@ -83,18 +83,15 @@ impl Batch<'_, '_> {
     }
 
     /// See [`crate::Store::verify`].
-    pub(super) fn verify(
-        &mut self,
-        uaid: Uaid,
-        presence: Presence,
-    ) -> Result<Result<Sequence, NotOwner>, StoreError> {
-        if let Err(not_owner) = self.seat(uaid, presence) {
-            return Ok(Err(not_owner));
+    pub(super) fn verify(&mut self, uaid: Uaid, presence: Presence) -> Result<Claim, StoreError> {
+        if self.seat(uaid, presence).is_err() {
+            let is_taken = self.memory.seats.contains_key(&uaid);
+            return Ok(if is_taken { Claim::Taken } else { Claim::Lost });
         }
         let record = self.load(uaid)?;
         let sequence = record.as_ref().map(|record| record.sequence).unwrap_or_default();
         self.renew(uaid, record)?;
-        Ok(Ok(sequence))
+        Ok(Claim::Owned(sequence))
     }
 
     /// See [`crate::Store::add_channel`].

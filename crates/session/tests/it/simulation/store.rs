@@ -2,9 +2,9 @@
 
 use beckon_session::{Outcome, Step};
 use beckon_types::{
-    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, Dialect, Fetch, Hello, HelloOutcome,
-    KeyId, Listed, Message, Moment, NotOwner, Place, Position, Presence, Sequence, Snapshot, Spelling, Uaid,
-    Version,
+    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, Claim, Dialect, Fetch, Hello,
+    HelloOutcome, KeyId, Listed, Message, Moment, NotOwner, Place, Position, Presence, Sequence, Snapshot,
+    Spelling, Uaid, Version,
 };
 use std::collections::BTreeMap;
 
@@ -94,7 +94,13 @@ impl Store {
             Step::Snapshot(uaid, presence) => {
                 self.owned(uaid, presence).map(|record| record.snapshot(sequence)).into()
             }
-            Step::Verify(uaid, presence) => self.owned(uaid, presence).map(|_| Sequence(sequence)).into(),
+            Step::Verify(uaid, presence) => {
+                match self.records.get(&uaid).and_then(|record| record.presence) {
+                    Some(owner) if owner == presence => Claim::Owned(Sequence(sequence)).into(),
+                    Some(_) => Claim::Taken.into(),
+                    None => Claim::Lost.into(),
+                }
+            }
             Step::Release(uaid, presence) => {
                 if let Ok(record) = self.owned(uaid, presence) {
                     record.presence = None;

@@ -1,0 +1,14 @@
+//! Whether a socket still owns its UAID.
+
+use crate::Sequence;
+
+/// What a socket learns when it verifies its claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// It owns the UAID, and this is the last write to the client, zero if there was none.
+    Owned(Sequence),
+    /// A newer hello has claimed the UAID.
+    Taken,
+    /// Nobody owns the UAID: it was released, or the store has lost the record.
+    Lost,
+}
