@@ -57,7 +57,7 @@ fn tests() -> Result<()> {
 }
 
 fn rolling() -> Result<()> {
-    bench::rolling(&["--small"])
+    bench::rolling(&["--small", "--seconds", "65"])
 }
 
 fn with_a_browser() -> Result<()> {

@@ -231,10 +231,12 @@ async fn endpoints_survive_a_rotation_of_keys() {
         client.unregister(&second).await;
         client.leave().await;
     }
-    // Without its key, an endpoint is nobody's.
-    for node in stage.endpoint_nodes() {
+    // Without its key, an endpoint belongs to no channel.
+    for node in stage.nodes() {
         node.terminate();
         node.set("BECKON_TOKEN_KEYS", key(3));
+    }
+    for node in stage.nodes() {
         node.start();
     }
     assert_eq!(stage.put(&endpoint, 3).await, 404);
