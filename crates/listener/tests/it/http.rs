@@ -144,7 +144,7 @@ async fn a_drain_answers_requests_under_way_and_closes_idle_connections() {
 async fn a_drain_that_takes_too_long_is_cut_short() {
     let server = start(LIMITS);
     let _busy = ask(&server).await;
-    let drained = server.stage.stop(Duration::from_millis(50)).await;
+    let drained = server.stage.stop(Duration::from_millis(500)).await;
     assert_eq!(drained, Stopped::CutShort { tasks: 1 });
     server.nudge.notify_one();
 }
