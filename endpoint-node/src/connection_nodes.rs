@@ -2,7 +2,7 @@
 //!
 //! This node announces itself every [`beckon_store::ANNOUNCE_INTERVAL`], which reads the directory, and at once when a
 //! presence names a node that is not in it, but not more often than every [`REFRESH_INTERVAL_MIN`]. A node that is still
-//! missing after that counts as offline until a reading has it. When it has been missing for [`LONG_GONE`], presences that
+//! missing after that counts as offline until a reading has it. When it has been missing for five minutes, presences that
 //! name it are released.
 //!
 //! A notification goes on the stream to the worker that has its client, so that on that node no other thread handles it. All

@@ -5,7 +5,7 @@
 //! * [`cluster`]: the processes that serve; [`load`]: those that load.
 //! * [`machine`]: what all of it runs on.
 //! * [`experiments`]: what is measured, and how.
-//! * [`unit`]: what costs are compared with.
+//! * [`mod@unit`]: what costs are compared with.
 //! * [`findings`]: the results, as JSON and as a table; [`chart`]: drawn.
 //!
 //! An experiment is bounded in time, needs nothing but the programs and `redis-server`, and leaves nothing behind
