@@ -23,6 +23,7 @@ use crate::{
     drain::{Drain, Phase},
     error_body::ErrorBody,
     probe::Probe,
+    web_page,
 };
 use beckon_listener::{
     connections::Limits,
@@ -176,7 +177,7 @@ impl Admin {
     /// Serves all paths until `stage` is asked to stop.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stage: Stage) {
         let port = Port::internal("admin", LIMITS, self.clock);
-        let service = http::warp_service(self.filter());
+        let service = http::warp_service(self.clone().foreign_pages().or(self.filter()).unify());
         let (workers, limits) = (Workers::current(), http::Limits::DEFAULT);
         http::serve(port, listener, workers, |_| service.clone(), GATE, limits, stage).await;
     }
@@ -191,9 +192,18 @@ impl Admin {
             + 'static,
     {
         let port = Port::internal("admin", LIMITS, self.clock);
-        let service = http::warp_service(added.or(self.filter()).unify());
+        let all = self.clone().foreign_pages().or(added).unify().or(self.filter()).unify();
+        let service = http::warp_service(all);
         let (workers, limits) = (Workers::current(), http::Limits::DEFAULT);
         http::serve(port, listener, workers, |_| service.clone(), GATE, limits, stage).await;
+    }
+
+    /// Refuses what web pages of others must not do.
+    fn foreign_pages(
+        self: Arc<Self>,
+    ) -> impl Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send> + Clone + Send + Sync + 'static
+    {
+        web_page::refusal(move || self.error(web_page::STATUS, "A web page must not do this"))
     }
 
     /// The warp filter of the admin listener. It answers every request.

@@ -24,6 +24,7 @@ mod probe;
 pub mod step_failures;
 pub mod store;
 pub mod try_page;
+mod web_page;
 
 use beckon_ops::program::Build;
 

@@ -308,3 +308,27 @@ async fn the_command_line_drains_and_sheds() {
     assert_eq!(run(&["shed"]).0, Some(64));
     assert_eq!(run(&["drain", "--now"]).0, Some(64));
 }
+
+/// The name resolves to the listener's address (DNS rebinding), or the page is of another origin.
+#[tokio::test]
+async fn a_web_page_of_others_cannot_change_anything() {
+    for shape in [Shape::Cluster, Shape::Standalone] {
+        let stage = Stage::own(Plan::new(shape));
+        for node in stage.nodes() {
+            let admin = node.addresses().admin;
+            let own = (format!("http://{admin}"), admin.to_string(), false);
+            let other = ("http://evil.example".to_owned(), admin.to_string(), true);
+            let rebound = ("http://evil.example:8083".to_owned(), "evil.example:8083".to_owned(), true);
+            for (origin, host, refused) in [other, rebound, own] {
+                let fields =
+                    format!("host: {host}\r\norigin: {origin}\r\ncontent-length: 0\r\nconnection: close");
+                let request = format!("POST /drain HTTP/1.1\r\n{fields}\r\n\r\n");
+                let (head, _) = bare::request(admin, &request).await;
+                let is_refused = head.starts_with("HTTP/1.1 403");
+                assert_eq!(is_refused, refused, "{origin} {}: {head}", node.name());
+                let is_serving = phase(&stage, node).await == "serving";
+                assert_eq!(is_serving, refused, "{origin} {}", node.name());
+            }
+        }
+    }
+}
