@@ -80,6 +80,11 @@ pub(super) fn probe(prefix: &KeyPrefix, tag: u32) -> Key {
     Key::new(prefix, format!("c{{{tag}}}").as_bytes())
 }
 
+/// A key that looks like that of [`missed`] but belongs to no node, in the same slot as [`check`].
+pub(super) fn probe_missed(prefix: &KeyPrefix, tag: u32) -> Key {
+    Key::new(prefix, format!("n{{{tag}}}").as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

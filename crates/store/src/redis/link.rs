@@ -222,8 +222,8 @@ async fn serve(shared: &Arc<Shared>, queue: &mut Queue, at: Node, dialed: Dialed
                     queue.put_back(batch);
                 } else {
                     let others_wait = !queue.is_empty();
-                    shared.load.sent(batch.len(), others_wait);
-                    in_flight.spawn(perform(shared.clone(), wire.clone(), batch, others_wait));
+                    let flight = Flight::begin(shared.clone(), batch.len(), others_wait);
+                    in_flight.spawn(perform(flight, wire.clone(), batch));
                 }
             }
         }
@@ -241,9 +241,32 @@ async fn serve(shared: &Arc<Shared>, queue: &mut Queue, at: Node, dialed: Dialed
     Some(())
 }
 
+/// The commands of one pipeline while they are in flight. They count until this is dropped, also when their connection is
+/// given up before they are answered.
+struct Flight {
+    shared: Arc<Shared>,
+    commands: usize,
+    /// Whether commands were left in the queue.
+    others_wait: bool,
+}
+
+impl Flight {
+    fn begin(shared: Arc<Shared>, commands: usize, others_wait: bool) -> Self {
+        shared.load.sent(commands, others_wait);
+        Self { shared, commands, others_wait }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.shared.load.landed(self.commands);
+    }
+}
+
 /// Sends one pipeline and passes the answers on.
-async fn perform(shared: Arc<Shared>, wire: Arc<Wire>, batch: Vec<Request>, others_wait: bool) {
-    let commands = batch.len();
+async fn perform(flight: Flight, wire: Arc<Wire>, batch: Vec<Request>) {
+    let shared = &flight.shared;
+    let commands = flight.commands;
     let mut pipeline = Pipeline::with_capacity(commands);
     let mut replies = Vec::with_capacity(commands);
     let sent = now();
@@ -262,7 +285,7 @@ async fn perform(shared: Arc<Shared>, wire: Arc<Wire>, batch: Vec<Request>, othe
     }
     let answers = wire.ask(&pipeline, shared.step_timeout).await;
     let received = now();
-    shared.load.ended(commands, sent, received, others_wait);
+    shared.load.measure(commands, sent, received, flight.others_wait);
     match answers {
         Ok(values) => {
             let answers: Vec<_> = values.into_iter().map(|value| wire.read(value)).collect();

@@ -67,10 +67,14 @@ impl Load {
         }
     }
 
+    /// A pipeline of `count` commands is not in flight any more: it was answered, given up, or dropped with its connection.
+    pub(super) fn landed(&self, count: usize) {
+        self.in_flight.fetch_sub(count, Ordering::Relaxed);
+    }
+
     /// A pipeline of `count` commands has been answered or given up. `others_wait` is whether commands were left in the
     /// queue when it was sent.
-    pub(super) fn ended(&self, count: usize, sent: Instant, now: Instant, others_wait: bool) {
-        self.in_flight.fetch_sub(count, Ordering::Relaxed);
+    pub(super) fn measure(&self, count: usize, sent: Instant, now: Instant, others_wait: bool) {
         let last = self.last_answer.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
         if others_wait {
             // The primary has been executing this pipeline since it answered the one before.
@@ -99,7 +103,8 @@ mod tests {
         let mut time = super::super::dial::now();
         for _ in 0..10 {
             load.sent(256, true);
-            load.ended(256, time, time + pipeline, true);
+            load.landed(256);
+            load.measure(256, time, time + pipeline, true);
             time += pipeline;
         }
         load
@@ -151,7 +156,8 @@ mod tests {
         }
         // All were sent at once, and one is answered every 10 ms.
         for n in 1..=8 {
-            load.ended(256, start, start + ms(10 * n), true);
+            load.landed(256);
+            load.measure(256, start, start + ms(10 * n), true);
         }
         assert!(!load.is_overloaded(30_000) && load.is_overloaded(40_000), "39 µs each");
     }

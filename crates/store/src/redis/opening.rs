@@ -98,7 +98,7 @@ async fn examine(
 fn add_probes(pipeline: &mut Pipeline, topology: &Topology, primary: &Primary, prefix: &KeyPrefix) {
     let map = topology.map();
     if let Some(tag) = map.tag_for(primary) {
-        let call = SCRIPTS.rights.call(&[&keys::probe(prefix, tag)], 0, 0);
+        let call = SCRIPTS.rights.call(&[&keys::probe(prefix, tag), &keys::probe_missed(prefix, tag)], 0, 0);
         pipeline.add_command(SCRIPTS.rights.with_text(&call)).add_command(call);
     }
     let directory = keys::nodes(prefix);

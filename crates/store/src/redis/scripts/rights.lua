@@ -1,4 +1,4 @@
--- KEYS[1] a record of no client
+-- KEYS: 1 a record of no client, 2 what no node has missed
 -- Calls every command that the other scripts call, and returns the errors of those that Redis rejected.
 local refused = {}
 local function try(name, ...)
@@ -23,5 +23,7 @@ try('EXISTS', key, message)
 try('DEL', key, message)
 try('HSET', key, 'n', '1')
 try('PEXPIRE', key, 1)
+try('HSET', KEYS[2], 'n', '1')
+try('PEXPIRE', KEYS[2], 1)
 try('TIME')
 return refused
