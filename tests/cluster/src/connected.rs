@@ -23,21 +23,15 @@ pub(crate) fn wait_until_connected(fleet: &Fleet) {
 
 async fn until_connected(fleet: &Fleet) {
     for node in fleet.connection_nodes() {
-        // A worker with few sockets gets the next one, so these are on all of them. Each worker has a stream of its own.
-        let mut clients = Vec::new();
-        for _ in 0..2 * thread::available_parallelism().map_or(1, usize::from) {
-            let mut client = Client::connect(&node.ws_url()).await;
-            client.hello().await;
-            let endpoint = client.register(&new_channel()).await;
-            clients.push((client, endpoint));
+        let mut client = Client::connect(&node.ws_url()).await;
+        client.hello().await;
+        let channel = new_channel();
+        let endpoint = client.register(&channel).await;
+        for endpoint_node in fleet.endpoint_nodes() {
+            let what = format!("{} reaches {}", endpoint_node.name(), node.name());
+            until(&what, async || (put_through(endpoint_node, &endpoint, 1).await == 200).then_some(()))
+                .await;
         }
-        for (client, endpoint) in clients {
-            for endpoint_node in fleet.endpoint_nodes() {
-                let what = format!("{} reaches {}", endpoint_node.name(), node.name());
-                until(&what, async || (put_through(endpoint_node, &endpoint, 1).await == 200).then_some(()))
-                    .await;
-            }
-            client.leave().await;
-        }
+        client.leave().await;
     }
 }
