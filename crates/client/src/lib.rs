@@ -5,12 +5,13 @@
 //!   user_agent   hello, register, acknowledge; reconnects with its UAID and channels
 //!     │    └──▶ backoff    how long to wait before the next attempt
 //!     ├──▶ message         SimplePush messages: typed to JSON and back
+//!     ├──▶ keep_alive      a WebSocket that is pinged while it is quiet
 //!     └──▶ raw             one WebSocket: any frame out, the next frame in, within a time limit
 //!   app_server             PUT to an endpoint over pooled connections
 //!     ├──▶ webpush::post   POST to an endpoint, and cancel what was posted
 //!     └──▶ vapid           the signature by which an application server identifies itself
 //!   webpush::message       Web Push messages: typed to JSON and back
-//!   webpush::device         a device with one channel: reconnects with its UAID, decrypts and acknowledges
+//!   webpush::device        a device with one channel: reconnects with its UAID, decrypts and acknowledges
 //!   webpush::encryption    what a message says, readable to its device only
 //!   tls                    the trust anchors of both
 //! ```
@@ -27,6 +28,7 @@
 pub mod app_server;
 pub mod backoff;
 pub mod error;
+mod keep_alive;
 pub mod message;
 pub mod p256_keys;
 pub mod raw;

@@ -3,6 +3,7 @@
 use crate::{
     backoff::Backoff,
     error::Error,
+    keep_alive::{KeptAlive, text_of},
     message::{self, Acknowledged, Reply, Request},
     raw::{self, Frame, RawSocket},
 };
@@ -97,7 +98,7 @@ impl TryFrom<message::Update> for Update {
 
 #[derive(Debug)]
 enum Link {
-    Up { socket: Box<RawSocket>, quiet: Pin<Box<Sleep>>, pinged: bool },
+    Up(Box<KeptAlive>),
     Down { wait: Pin<Box<Sleep>> },
 }
 
@@ -253,10 +254,10 @@ impl UserAgent {
 
     /// Closes the WebSocket with 1000 and waits for the server's Close, within the reply limit.
     pub async fn close(mut self) {
-        if let Link::Up { socket, .. } = &mut self.link {
+        if let Link::Up(connection) = &mut self.link {
             let farewell = async {
-                socket.send_close(1000).await?;
-                while socket.receive().await? != Frame::End {}
+                connection.socket.send_close(1000).await?;
+                while connection.socket.receive().await? != Frame::End {}
                 Ok::<(), Error>(())
             };
             // The connection is dropped in any case.
@@ -267,19 +268,8 @@ impl UserAgent {
     /// Waits for one message, or sends the ping that is due.
     async fn listen(&mut self) -> Result<(), Error> {
         let (interval, limit) = (self.options.ping_interval, self.options.reply_limit);
-        let Link::Up { socket, quiet, pinged } = &mut self.link else { return Err(Error::Gone) };
-        let frame = tokio::select! {
-            frame = socket.receive() => frame?,
-            () = quiet.as_mut() => {
-                if *pinged {
-                    return Err(Error::TimedOut(limit));
-                }
-                (*quiet, *pinged) = (Box::pin(sleep(limit)), true);
-                return socket.send_text("{}").await;
-            }
-        };
-        (*quiet, *pinged) = (Box::pin(sleep(interval)), false);
-        match text_of(frame)? {
+        let Link::Up(connection) = &mut self.link else { return Err(Error::Gone) };
+        match connection.next_text(interval, limit).await? {
             None => Ok(()),
             Some(text) => take_unasked(Reply::parse(&text)?, &mut self.events),
         }
@@ -287,8 +277,8 @@ impl UserAgent {
 
     async fn send(&mut self, request: &Request<'_>) -> Result<(), Error> {
         let limit = self.options.reply_limit;
-        let Link::Up { socket, .. } = &mut self.link else { return Err(Error::Gone) };
-        let sent = match timeout(limit, socket.send_text(request.to_text())).await {
+        let Link::Up(connection) = &mut self.link else { return Err(Error::Gone) };
+        let sent = match timeout(limit, connection.socket.send_text(request.to_text())).await {
             Ok(sent) => sent,
             Err(_) => Err(Error::TimedOut(limit)),
         };
@@ -304,8 +294,8 @@ impl UserAgent {
     ) -> Result<Reply, Error> {
         self.send(request).await?;
         let limit = self.options.reply_limit;
-        let Link::Up { socket, .. } = &mut self.link else { return Err(Error::Gone) };
-        let reply = reply_within(limit, socket, &mut self.events, is_reply).await;
+        let Link::Up(connection) = &mut self.link else { return Err(Error::Gone) };
+        let reply = reply_within(limit, &mut connection.socket, &mut self.events, is_reply).await;
         self.gone_after(reply)
     }
 
@@ -370,8 +360,7 @@ impl UserAgent {
         }
         self.events.append(&mut events);
         self.uaid = Some(uaid);
-        let quiet = Box::pin(sleep(self.options.ping_interval));
-        self.link = Link::Up { socket: Box::new(socket), quiet, pinged: false };
+        self.link = Link::Up(Box::new(KeptAlive::new(socket, self.options.ping_interval)));
         (self.failures, self.redirects) = (0, 0);
         Ok(new_uaid)
     }
@@ -461,16 +450,5 @@ fn endpoint_of(reply: Reply) -> Result<String, Error> {
         | Reply::Unregistered { .. }
         | Reply::Notification(_)
         | Reply::Error { .. }) => Err(Error::Unexpected(format!("{other:?}"))),
-    }
-}
-
-/// The text of a frame. Pings and Pongs have none, and the end of the connection is an error.
-pub(crate) fn text_of(frame: Frame) -> Result<Option<String>, Error> {
-    match frame {
-        Frame::Text(text) => Ok(Some(text.to_string())),
-        Frame::Ping(_) | Frame::Pong(_) => Ok(None),
-        Frame::Close(close) => Err(Error::Closed(close)),
-        Frame::End => Err(Error::Gone),
-        Frame::Binary(_) => Err(Error::Unexpected("a binary message".to_owned())),
     }
 }

@@ -7,8 +7,9 @@ use super::{
 use crate::{
     backoff::Backoff,
     error::Error,
+    keep_alive::{KeptAlive, text_of},
     raw::{self, RawSocket},
-    user_agent::{chance, new_channel, text_of},
+    user_agent::{chance, new_channel},
 };
 use beckon_types::Spelling;
 use std::{
@@ -122,7 +123,7 @@ pub struct Device {
 
 #[derive(Debug)]
 enum Link {
-    Up { socket: Box<RawSocket>, quiet: Pin<Box<Sleep>>, pinged: bool },
+    Up(Box<KeptAlive>),
     Down { wait: Pin<Box<Sleep>> },
 }
 
@@ -195,11 +196,11 @@ impl Device {
     }
 
     async fn acknowledge(&mut self) -> Result<(), Error> {
-        let (Some((version, code)), Link::Up { socket, .. }) = (&self.handled, &mut self.link) else {
+        let (Some((version, code)), Link::Up(connection)) = (&self.handled, &mut self.link) else {
             return Ok(());
         };
         let update = Acknowledged { channel: &self.identity.channel, version, code: *code };
-        let sent = socket.send_text(Request::Ack { updates: &[update] }.to_text());
+        let sent = connection.socket.send_text(Request::Ack { updates: &[update] }.to_text());
         within(self.options.reply_limit, sent).await?;
         self.handled = None;
         Ok(())
@@ -207,21 +208,9 @@ impl Device {
 
     /// Waits for one message, or sends the ping that is due.
     async fn listen(&mut self) -> Result<Option<Received>, Error> {
-        let limit = self.options.reply_limit;
-        let Link::Up { socket, quiet, pinged } = &mut self.link else { return Err(Error::Gone) };
-        let frame = tokio::select! {
-            frame = socket.receive() => frame?,
-            () = quiet.as_mut() => {
-                if *pinged {
-                    return Err(Error::TimedOut(limit));
-                }
-                (*quiet, *pinged) = (Box::pin(sleep(limit)), true);
-                socket.send_text("{}").await?;
-                return Ok(None);
-            }
-        };
-        (*quiet, *pinged) = (Box::pin(sleep(self.options.ping_interval)), false);
-        let Some(text) = text_of(frame)? else { return Ok(None) };
+        let (interval, limit) = (self.options.ping_interval, self.options.reply_limit);
+        let Link::Up(connection) = &mut self.link else { return Err(Error::Gone) };
+        let Some(text) = connection.next_text(interval, limit).await? else { return Ok(None) };
         match Reply::parse(&text)? {
             Reply::Notification(received) => Ok(Some(received)),
             Reply::Error { status, error, .. } => Err(Error::Rejected { status, error }),
@@ -260,8 +249,7 @@ impl Device {
         let endpoint = within(limit, registered).await?;
         self.identity.uaid = Some(uaid);
         self.early = early;
-        let quiet = Box::pin(sleep(self.options.ping_interval));
-        self.link = Link::Up { socket: Box::new(socket), quiet, pinged: false };
+        self.link = Link::Up(Box::new(KeptAlive::new(socket, self.options.ping_interval)));
         self.failures = 0;
         Ok(endpoint)
     }
