@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: everything that has to pass before a change is merged. CI runs exactly this.
 
 use crate::{
-    bench, browser, deny,
+    bench, browser, deny, deploy,
     run::{cargo, run, succeeds},
     test,
 };
@@ -16,7 +16,7 @@ type Check = fn() -> Result<()>;
 /// # Errors
 /// At least one check failed; the message names them.
 pub(crate) fn ci() -> Result<()> {
-    let checks: [(&str, Check); 7] = [
+    let checks: [(&str, Check); 8] = [
         ("format", format),
         ("lints", lints),
         ("documentation", documentation),
@@ -24,6 +24,7 @@ pub(crate) fn ci() -> Result<()> {
         ("tests", tests),
         ("rolling", rolling),
         ("browser", with_a_browser),
+        ("deploy", deploy::in_ci),
     ];
     let mut failed = Vec::new();
     for (name, check) in checks {

@@ -189,7 +189,7 @@ async fn the_closing_handshake_ends_after_the_acknowledgement_is_stored() {
         wire.send(CLOSE, &1000_u16.to_be_bytes()).await;
         assert_eq!(wire.close_code().await, 1000);
         assert_eq!(wire.next().await, None);
-        assert_eq!(put(&node, 1000 + round).await, None, "nobody has the client");
+        assert_eq!(put(&node, 1000 + round).await, None, "the client is on no node");
         wire = Wire::upgraded(node.address).await;
         wire.send(TEXT, hello_as(&format!("\"{CHANNEL}\"")).as_bytes()).await;
         wire.text().await;
@@ -237,8 +237,8 @@ async fn a_parcel_for_an_unknown_connection_is_not_here() {
     let node = TestNode::start(&[]).await;
     let here = node.store.nodes().await.unwrap()[0].node;
     let deliver = |to| node.delivery.deliver(Parcel { to, notification: Notification::Missed });
-    let nobody = Presence { node: here, connection: ConnectionId(7) };
-    assert_eq!(deliver(nobody).await, Ok(Receipt::NotHere));
+    let absent = Presence { node: here, connection: ConnectionId(7) };
+    assert_eq!(deliver(absent).await, Ok(Receipt::NotHere));
     let elsewhere = Presence { node: NodeId(here.0 ^ 1), connection: ConnectionId(0) };
     assert_eq!(deliver(elsewhere).await, Err(Undelivered::NodeGone), "it is not this node's to judge");
     node.stop().await;

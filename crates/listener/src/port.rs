@@ -108,7 +108,7 @@ impl Port {
     /// A port that is not public, and so knows no sources and is not measured.
     pub fn internal(name: &'static str, limits: Limits, clock: Clock) -> Arc<Self> {
         let connections = Connections::new(name, limits, clock, &Metrics::default());
-        let trust = Arc::new(Trust::nobody());
+        let trust = Arc::new(Trust::none());
         Arc::new(Self { trust, shares: None, has_proxy_header: false, connections })
     }
 

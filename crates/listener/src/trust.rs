@@ -37,7 +37,7 @@ impl Trust {
     }
 
     /// For a port without limits by source.
-    pub fn nobody() -> Self {
+    pub fn none() -> Self {
         Self { settings: None, has_warned: AtomicBool::new(false) }
     }
 

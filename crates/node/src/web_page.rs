@@ -4,7 +4,7 @@
 //! and one whose name resolves to this address (DNS rebinding) counts as of the same origin. Browsers name the page in
 //! `Origin` with everything but GET and HEAD; other programs do not send it. So a request that may change something is
 //! answered only without `Origin`, or if the page comes from this listener and was opened at an address: a name could be
-//! somebody else's.
+//! another site's.
 
 use hyper::{Method, Response, StatusCode, body::Bytes};
 use std::{
@@ -36,7 +36,7 @@ fn is_refused(method: &Method, origin: Option<&str>, host: Option<&str>) -> bool
     may_change && !host.is_some_and(|host| origin.strip_prefix("http://") == Some(host) && is_address(host))
 }
 
-/// Whether a `Host` cannot have been resolved to this address by somebody else.
+/// Whether a `Host` cannot have been resolved to this address by the name server of another site.
 fn is_address(host: &str) -> bool {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok() || name == "localhost"

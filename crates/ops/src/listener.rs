@@ -115,7 +115,7 @@ mod tests {
         let listener = bind("ws_listen", ([127, 0, 0, 1], 0).into()).expect("a free port");
         let address = listener.local_addr().expect("it has one");
         let (client, (stream, peer)) = tokio::join!(TcpStream::connect(address), accept(&listener));
-        let client = client.expect("somebody listens");
+        let client = client.expect("something listens");
         assert_eq!(client.local_addr().ok(), Some(peer));
         assert_eq!(stream.nodelay().ok(), Some(true));
     }

@@ -169,8 +169,8 @@ async fn a_gone_endpoint_answers_410_whatever_is_sent() {
     node.store.remove_channel(Uaid([1; 16]), presence, ChannelId([1; 16])).await.unwrap().unwrap();
     let superseded = node.subscribe(2, presence, None).await;
     node.subscribe(2, presence, Some(KEY)).await;
-    let nobody = Endpoint::WebPush { uaid: Uaid([3; 16]), channel: ChannelId([3; 16]), restricted: None };
-    let deleted = nobody.path(&node.keys, node.keys.newest());
+    let unknown = Endpoint::WebPush { uaid: Uaid([3; 16]), channel: ChannelId([3; 16]), restricted: None };
+    let deleted = unknown.path(&node.keys, node.keys.newest());
     let good = "TTL: 1\r\nContent-Encoding: aes128gcm\r\n";
     for (path, errno) in [(unregistered, 106), (superseded, 106), (deleted, 103)] {
         for (headers, body) in [

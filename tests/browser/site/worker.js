@@ -8,7 +8,7 @@ self.addEventListener('push', (event) => event.waitUntil(received(event.data)));
 async function received(data) {
   const message = { text: data === null ? null : data.text(), at: Date.now() };
   const kept = await caches.open(self.registration.scope);
-  // A path nobody has used; the cache keeps entries in the order in which they were made.
+  // A path that was never used; the cache keeps entries in the order in which they were made.
   await kept.put(`${self.registration.scope}received/${crypto.randomUUID()}`, new Response(JSON.stringify(message)));
   await self.registration.showNotification('Message received', { body: message.text?.slice(0, 100) ?? '' });
   for (const client of await self.clients.matchAll({ includeUncontrolled: true })) {

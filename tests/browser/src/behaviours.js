@@ -99,7 +99,7 @@ function refusing(test) {
     for (const [library, send] of Object.entries(APP_SERVERS)) {
       const foreign = newVapidKeys();
       await answers(401, send(subscription, { text: 'foreign', vapid: foreign }), `${library}, a foreign key`);
-      await answers(401, send(subscription, { text: 'nobody', vapid: undefined }), `${library}, no key`);
+      await answers(401, send(subscription, { text: 'unsigned', vapid: undefined }), `${library}, no key`);
       await answers(201, send(subscription, { text: library, vapid }), `${library}, the key`);
     }
     // What was refused would have arrived before these.

@@ -10,7 +10,7 @@ export function pushPreferences(webSocketUrl) {
   return preferences;
 }
 
-/** What differs from a user's Firefox for the sake of the test: nobody clicks, and nobody else is called. */
+/** What differs from a user's Firefox for the sake of the test: no user clicks, and no other server is called. */
 export const TEST_PREFERENCES = {
   // A user is asked and grants this.
   'permissions.default.desktop-notification': 1,

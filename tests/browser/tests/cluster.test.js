@@ -23,7 +23,7 @@ behaviours('cluster', Fleet.cluster, (test) => {
       const [killed] = await until('the browser is connected', () => fleet.sockets.inUse.length === 1 && fleet.sockets.inUse);
       await send(first, `${round}: before`);
       await fleet.node(killed).kill();
-      await send(second, `${round}: while nobody knows`);
+      await send(second, `${round}: before any node has noticed`);
       await until('the browser is at the other node', () => fleet.sockets.inUse.some((name) => name !== killed));
       await send(first, `${round}: after`);
       await visit.receives('moved', texts);

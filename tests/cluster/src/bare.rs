@@ -1,4 +1,4 @@
-//! A WebSocket without any help: it answers nothing by itself, and sends whatever it is told.
+//! A WebSocket without any help: it answers nothing by itself, and sends exactly what the test gives it.
 
 use beckon_testbed::PATIENCE;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A SimplePush user agent that says what the test writes, and checks what it is told.
+//! A SimplePush user agent that says what the test writes, and checks what it receives.
 
 use beckon_client::{
     error::{Close, Error},

@@ -42,7 +42,7 @@ use tokio::{
 /// How many changes can wait to be put in force. Each waits for the one before, so one would do.
 const CHANGES_MAX: usize = 8;
 
-/// Forwards TCP connections to one address, unless it is told otherwise. Ends when dropped, with all its connections.
+/// Forwards TCP connections to one address, until the test changes that. Ends when dropped, with all its connections.
 #[derive(Debug)]
 pub struct Forwarder {
     address: SocketAddr,

@@ -83,7 +83,7 @@ impl Go {
                 )),
                 _ => Ok(()),
             });
-            // Nobody waits any more if the run has failed.
+            // The receiver is gone if the run has failed.
             let _ = sender.send(result);
         })?;
         Ok(Self(receiver))

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_taken_is_told() {
+    fn frames_that_cannot_be_read_are_refused_with_the_reason() {
         for (input, error) in [
             (&[0x01, 0x01, 0x48][..], FrameError::Fragmented),
             (&[0x80, 0x01, 0x48], FrameError::Fragmented),

@@ -59,7 +59,7 @@ impl Turns {
         self.count
     }
 
-    /// Whose turn it is; `None` if there is nobody.
+    /// Whose turn it is; `None` if there is no client.
     pub fn take(&mut self) -> Option<u64> {
         let taken = self.next;
         self.next = (self.next + self.stride).checked_rem(self.count)?;
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(schedule.take(1_000), Some(1_000));
         assert_eq!(schedule.take(1_000), None);
         assert_eq!((schedule.overdue(1_000), schedule.overdue(1_001_000)), (0, 2));
-        // Nobody looked for a second: all three are still due at their own times.
+        // The schedule was not asked for a second: all three are still due at their own times.
         let late = std::iter::from_fn(|| schedule.take(1_001_000)).collect::<Vec<_>>();
         assert_eq!(late, [334_333, 667_666, 1_001_000]);
     }

@@ -53,7 +53,7 @@ pub struct Senders {
     servers: Vec<Server>,
     data: u32,
     ttl: u32,
-    /// Who says it, by sender in turn; empty if nobody does.
+    /// The `Authorization` header of each sender in turn; empty if none signs.
     authorizations: Vec<String>,
     turns: Turns,
     /// `None`: each sender sends the next one when it has its answer.
@@ -294,7 +294,7 @@ impl Senders {
         };
         sender.unread.clear();
         let State::Busy { number, .. } = sender.state else {
-            return Err("an answer that nobody asked for".to_owned());
+            return Err("an answer without a request".to_owned());
         };
         sender.state = State::Idle;
         self.busy -= 1;

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_told() {
+    fn every_wrong_setting_is_named() {
         let ws = "ws://127.0.0.1:1/";
         assert_eq!(complaint(&["--ws", ws]), "");
         for (flags, expected) in [

@@ -7,10 +7,10 @@ use std::{str::FromStr, time::Duration};
 /// How long a credential is good: servers take none of more than 24 hours, and a run is shorter than that.
 const VALID: Duration = Duration::from_secs(23 * 3600);
 
-/// Who says who it is.
+/// Which senders sign their requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Vapid {
-    /// Nobody.
+    /// No sender.
     None,
     /// Each sender signs with a key of its own; endpoints are open to all.
     Each,

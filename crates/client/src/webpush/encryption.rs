@@ -94,7 +94,7 @@ impl Recipient {
         self.encrypt_with(content, &new_secret_key()?, salt)
     }
 
-    /// As [`Recipient::encrypt`], with a sender's key and a salt that nobody has used before.
+    /// As [`Recipient::encrypt`], with a sender's key and a salt that have never been used before.
     fn encrypt_with(
         &self,
         content: &[u8],

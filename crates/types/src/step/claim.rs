@@ -9,6 +9,6 @@ pub enum Claim {
     Owned(Sequence),
     /// A newer hello has claimed the UAID.
     Taken,
-    /// Nobody owns the UAID: it was released, or the store has lost the record.
+    /// No connection owns the UAID: it was released, or the store has lost the record.
     Lost,
 }

@@ -59,7 +59,7 @@ async fn a_damaged_or_incomplete_database_is_refused() {
     let [database, log] = ["store.redb", "store.log"].map(|name| stage.folder().join("data").join(name));
     let whole = [&database, &log].map(|path| fs::read(path).unwrap());
     for (what, path, content) in [
-        ("not a database", &database, &b"a text of somebody else"[..]),
+        ("not a database", &database, &b"a text of another program"[..]),
         ("cut off", &database, &whole[0][..whole[0].len() / 2]),
         ("no log", &log, b""),
         ("the log of another database", &log, &[7; 8192]),

@@ -153,7 +153,7 @@ async fn a_drain_is_bounded_and_spares_a_cluster_the_loss() {
     first.signal(Signal::TERM);
     for (mut client, uaid, channel, endpoint) in clients {
         client.expect_close(1001).await;
-        // Nobody waits for the node to be gone.
+        // The test does not wait until the node is gone.
         let mut client = Stage::client_of(stage.node("c1")).await;
         client.resume(&uaid, &[&channel]).await;
         assert_eq!(stage.put(&endpoint, 1).await, 200);
@@ -424,15 +424,15 @@ async fn logs_tell_no_secrets() {
     for shape in [Shape::Standalone, Shape::Cluster] {
         let stage = Stage::own(Plan::new(shape).all("BECKON_LOG", "trace"));
         let mut known = stage.registered().await;
-        assert_eq!(stage.put_data(&known.endpoint, 7, "a-payload-nobody-logs").await, 200);
+        assert_eq!(stage.put_data(&known.endpoint, 7, "a-payload-that-is-not-logged").await, 200);
         known.client.updates().await;
-        known.client.send_text("{\"messageType\":\"a-type-nobody-logs\"}").await;
+        known.client.send_text("{\"messageType\":\"a-type-that-is-not-logged\"}").await;
         known.client.receive().await;
         known.client.expect_close(1008).await;
         for node in stage.nodes() {
             let log = node.log();
             let token = known.endpoint.rsplit('/').next().unwrap();
-            for secret in [&known.uaid, &known.channel, token, "a-payload-nobody-logs"] {
+            for secret in [&known.uaid, &known.channel, token, "a-payload-that-is-not-logged"] {
                 assert!(!log.contains(secret), "{} logs {secret}", node.name());
             }
             assert!(!log.contains(beckon_testbed::plan::SECRET), "{} logs the cluster secret", node.name());

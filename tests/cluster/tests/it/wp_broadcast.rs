@@ -112,7 +112,7 @@ async fn wp_11_a_change_reaches_subscribed_sockets_on_every_node(shape: Shape) {
         others.push(other);
     }
     for version in ["2", "3", "4"] {
-        // What has not changed, and what nobody subscribed to, is not told.
+        // Neither what has not changed nor what the client did not subscribe to is sent.
         stage.set_broadcast(&other, version).await;
         stage.set_broadcast(&id, version).await;
         stage.set_broadcast(&id, version).await;

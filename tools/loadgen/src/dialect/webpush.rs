@@ -1,5 +1,5 @@
 //! The Web Push dialect (PROTOCOL.md sections 4 and 5). A notification has an id that the server chose; its number
-//! is where an encrypted body has its salt, which nobody between the two ends looks at.
+//! is where an encrypted body has its salt, which nothing between the two ends reads.
 
 use super::words::{FOREIGN, Notification, Notified, Said, UaidText, channel_number, channel_text, welcome};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
