@@ -3,7 +3,7 @@
 use crate::{
     bench, browser, deny, deploy,
     run::{cargo, run, succeeds},
-    test,
+    site, test,
 };
 use anyhow::{Result, bail};
 use std::process::Command;
@@ -16,11 +16,12 @@ type Check = fn() -> Result<()>;
 /// # Errors
 /// At least one check failed; the message names them.
 pub(crate) fn ci() -> Result<()> {
-    let checks: [(&str, Check); 8] = [
+    let checks: [(&str, Check); 9] = [
         ("format", format),
         ("lints", lints),
         ("documentation", documentation),
         ("dependencies", deny::check),
+        ("site", site::site),
         ("tests", tests),
         ("rolling", rolling),
         ("browser", with_a_browser),

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use std::process::Command;
 
 /// Without what it needs for registries that are not public.
-const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", default_features: false };
+const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", features: Some("") };
 
 /// If this variable is `required`, advisories have to be checked. Otherwise they are skipped where their database cannot
 /// be reached.

@@ -10,6 +10,7 @@ mod dist;
 mod faults;
 mod packages;
 mod run;
+mod site;
 mod test;
 mod tool;
 
@@ -22,6 +23,7 @@ usage: cargo xtask <task>
   browser [ARGS]   the tests with Firefox; ARGS go to `node --test`, for example --test-name-pattern=killed
   deploy           builds the image and runs docker-compose.yml and the documents' commands, as root, without an engine
   faults [ARGS]    every fault on every topology of Redis; --topology NAME: one topology; NAME: one fault
+  site             builds the documents' site into target/site/html, and checks every link in it
   dist             builds the programs and packs them into target/artefacts: archive, Debian package, SBOM, checksums
   sign FOLDER      writes the checksums of everything in a folder, and signs them with BECKON_SIGNING_KEY
   package          installs, starts, upgrades and removes the Debian package of `dist`, as root, in a Debian of its own
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         ["browser", arguments @ ..] => browser::browser(arguments),
         ["deploy"] => deploy::deploy(),
         ["faults", arguments @ ..] => faults::faults(arguments),
+        ["site"] => site::site(),
         ["dist", arguments @ ..] => dist::dist(arguments),
         ["sign", folder] => dist::sign(folder),
         ["package", arguments @ ..] => deploy::package(arguments),

@@ -12,8 +12,8 @@ use std::{
 pub(crate) struct Tool {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
-    /// Whether what it can do by default is needed.
-    pub(crate) default_features: bool,
+    /// The features to build it with; `None` for those that it has by default.
+    pub(crate) features: Option<&'static str>,
 }
 
 /// Builds the tool, if it is not there, without optimizations: that takes a minute or two of processor time.
@@ -26,8 +26,8 @@ pub(crate) fn installed(tool: &Tool) -> Result<PathBuf> {
     if !is_there(&program, tool) {
         let folder = folder.to_string_lossy();
         let mut install = cargo(&["install", tool.name, "--version", tool.version, "--locked", "--debug"]);
-        if !tool.default_features {
-            install.arg("--no-default-features");
+        if let Some(features) = tool.features {
+            install.args(["--no-default-features", "--features", features]);
         }
         install.args(["--root", &folder, "--target-dir", &format!("{folder}/build")]);
         run(install.env("CARGO_PROFILE_DEV_DEBUG", "0"))?;

@@ -8,7 +8,7 @@ use crate::{
 use anyhow::{Context as _, Result};
 use std::{fs, path::Path, process::Command};
 
-const CYCLONEDX: Tool = Tool { name: "cargo-cyclonedx", version: "0.5.9", default_features: true };
+const CYCLONEDX: Tool = Tool { name: "cargo-cyclonedx", version: "0.5.9", features: None };
 
 /// The name of the file that cargo-cyclonedx writes beside every manifest of the workspace.
 const DRAFT: &str = "beckon-sbom-draft";
