@@ -10,6 +10,7 @@ mod genkey;
 mod listen;
 mod send;
 mod serve;
+mod settings;
 mod token_keys;
 mod vapid;
 
@@ -40,11 +41,12 @@ fn command(mut arguments: Vec<OsString>) -> Result<(), Failure> {
         "backup" => backup::back_up(arguments),
         "restore" => backup::restore(arguments),
         "compact" => backup::compact(arguments),
+        "config" => settings::run(arguments),
         "genkey" => genkey::run(lexopt::Parser::from_args(arguments)),
         "help" => serve::ABOUT.answer(beckon_ops::config::Request::Help),
         _ => Err(Failure::usage(format!(
             "`{name}` is not a command; the commands are serve (the default), listen, send, vapid, broadcast, \
-             drain, undrain, shed, backup, restore, compact, genkey and help"
+             drain, undrain, shed, backup, restore, compact, config, genkey and help"
         ))),
     }
 }

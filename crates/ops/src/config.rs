@@ -31,14 +31,18 @@
 //! assert_eq!(settings.ws_listen.port(), 8080);
 //! ```
 
+mod effective;
 mod error;
 mod field;
+mod file;
 mod help;
 mod source;
 mod value;
 
+pub use effective::{Effective, Origin, effective};
 pub use error::{ConfigError, ConfigErrors};
 pub use field::Field;
+pub use file::{schema, template, toml};
 pub use help::help;
 pub use source::{Request, Source, program_arguments};
 pub use value::{Secret, Value, in_range, parsed, parsed_option, positive};
@@ -73,6 +77,7 @@ macro_rules! settings {
                     default: $crate::settings!(@default $($default)?),
                     help: concat!($($doc, "\n"),+),
                     switch: $crate::settings!(@switch $type $(, $parse)?),
+                    type_name: stringify!($type),
                 }, )*
             ];
 

@@ -14,12 +14,46 @@ pub struct Field {
     pub help: &'static str,
     /// A boolean: the flag alone means `true`.
     pub switch: bool,
+    /// The Rust type as it is declared: `Option<u64>`.
+    pub type_name: &'static str,
+}
+
+/// How a setting is written in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Switch,
+    /// A whole number.
+    Whole,
+    /// A number with a fraction.
+    Fraction,
+    /// Texts, as an array or separated by commas.
+    List,
+    /// A text.
+    Text,
 }
 
 impl Field {
     /// The flag: `--ws-listen`.
     pub fn flag(&self) -> String {
         flag_of(self.name)
+    }
+
+    /// How it is written in a file. A type of its own is a text.
+    pub fn kind(&self) -> Kind {
+        let name = self.type_name.trim_start_matches("Option<").trim_end_matches('>').replace(' ', "");
+        match name.trim_start_matches("NonZero<") {
+            "bool" => Kind::Switch,
+            "u8" | "u16" | "u32" | "u64" | "usize" | "i64" => Kind::Whole,
+            "f64" => Kind::Fraction,
+            list if list.starts_with("Vec<") => Kind::List,
+            _ => Kind::Text,
+        }
+    }
+
+    /// Its value is never shown.
+    pub fn is_secret(&self) -> bool {
+        ["Secret", "KeyRing"].iter().any(|secret| self.type_name.contains(secret))
     }
 
     /// The environment variable: `BECKON_WS_LISTEN`.

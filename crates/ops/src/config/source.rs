@@ -176,7 +176,7 @@ impl Source {
     }
 
     /// The value that applies, and its place.
-    fn given(&self, name: &str) -> Option<(String, Option<&str>)> {
+    pub(super) fn given(&self, name: &str) -> Option<(String, Option<&str>)> {
         if let Some(value) = self.flags.get(name) {
             return Some((flag_of(name), value.as_deref()));
         }
