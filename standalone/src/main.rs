@@ -5,6 +5,7 @@ mod backup;
 mod broadcast;
 mod config;
 mod control;
+mod doctor;
 mod drain;
 mod genkey;
 mod listen;
@@ -42,11 +43,12 @@ fn command(mut arguments: Vec<OsString>) -> Result<(), Failure> {
         "restore" => backup::restore(arguments),
         "compact" => backup::compact(arguments),
         "config" => settings::run(arguments),
+        "doctor" => user_command(doctor::run(arguments)),
         "genkey" => genkey::run(lexopt::Parser::from_args(arguments)),
         "help" => serve::ABOUT.answer(beckon_ops::config::Request::Help),
         _ => Err(Failure::usage(format!(
             "`{name}` is not a command; the commands are serve (the default), listen, send, vapid, broadcast, \
-             drain, undrain, shed, backup, restore, compact, config, genkey and help"
+             drain, undrain, shed, backup, restore, compact, config, doctor, genkey and help"
         ))),
     }
 }

@@ -47,6 +47,7 @@ Usage: beckon [serve] [SETTINGS]
        beckon restore FILE           make the data directory of a backup
        beckon compact                make the database of a stopped server small
        beckon config ACTION          check or show the settings, or print a template or a schema of them
+       beckon doctor                 what would break the service here, and what to do about it
        beckon genkey                 print a key for BECKON_TOKEN_KEYS
 ",
     parts: Config::FIELDS,

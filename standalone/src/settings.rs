@@ -62,7 +62,8 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<(), Failure> {
         Some(action) => action.to_owned(),
     };
     arguments.remove(0);
-    let program = take_program(&mut arguments)?;
+    let name = take_program(&mut arguments)?;
+    let program = PROGRAMS.into_iter().find(|program| program.name == name).unwrap_or(PROGRAMS[0]);
     let source = || Source::from_environment(arguments.clone());
     if source().request() == Some(Request::Help) {
         return print(HELP);
@@ -86,24 +87,33 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<(), Failure> {
     }
 }
 
-/// Removes `--for PROGRAM` from the arguments.
-fn take_program(arguments: &mut Vec<OsString>) -> Result<Program, Failure> {
-    let Some(at) = arguments.iter().position(|argument| {
-        argument.to_str().is_some_and(|text| text == "--for" || text.starts_with("--for="))
-    }) else {
-        return Ok(PROGRAMS[0]);
-    };
-    let flag = arguments.remove(at).to_string_lossy().into_owned();
-    let name = match flag.strip_prefix("--for=") {
-        Some(name) => name.to_owned(),
-        None if at < arguments.len() => arguments.remove(at).to_string_lossy().into_owned(),
-        None => String::new(),
-    };
-    PROGRAMS.into_iter().find(|program| program.name == name).ok_or_else(|| {
+/// Removes `--for PROGRAM` from the arguments, and returns the program's name.
+pub(crate) fn take_program(arguments: &mut Vec<OsString>) -> Result<&'static str, Failure> {
+    let Some(name) = take_flag(arguments, "--for")? else { return Ok(PROGRAMS[0].name) };
+    PROGRAMS.iter().map(|program| program.name).find(|known| *known == name).ok_or_else(|| {
         Failure::usage(format!(
             "--for: `{name}` is not a program; write beckon, connection-node or endpoint-node"
         ))
     })
+}
+
+/// Removes a flag and its value (`--for NAME` or `--for=NAME`) from the arguments.
+pub(crate) fn take_flag(arguments: &mut Vec<OsString>, flag: &str) -> Result<Option<String>, Failure> {
+    let value_of = |argument: &OsString| {
+        let rest = argument.to_str()?.strip_prefix(flag)?.to_owned();
+        (rest.is_empty() || rest.starts_with('=')).then_some(rest)
+    };
+    let Some((at, rest)) =
+        arguments.iter().enumerate().find_map(|(at, argument)| Some((at, value_of(argument)?)))
+    else {
+        return Ok(None);
+    };
+    arguments.remove(at);
+    match rest.strip_prefix('=') {
+        Some(value) => Ok(Some(value.to_owned())),
+        None if at < arguments.len() => Ok(Some(arguments.remove(at).to_string_lossy().into_owned())),
+        None => Err(Failure::usage(format!("{flag} needs a value"))),
+    }
 }
 
 /// Where the settings come from, by place without the name of the setting.

@@ -31,7 +31,7 @@ pub(crate) const BALANCERS: [Needed; 2] =
     [program(&[&["/usr/sbin/haproxy", "-v"]], "haproxy"), program(&[&["/usr/sbin/nginx", "-v"]], "nginx")];
 
 /// What the tests in Rust start.
-pub(crate) const FOR_CARGO: &[Needed] = &[REDIS, OPENSSL, GPG];
+pub(crate) const FOR_CARGO: &[Needed] = &[REDIS, OPENSSL, GPG, BALANCERS[0], BALANCERS[1]];
 
 /// What the tests with a browser start, besides what [`unpacked`] gets.
 pub(crate) const FOR_BROWSER: &[Needed] = &[

@@ -40,12 +40,14 @@ mod primary;
 mod record;
 mod script;
 mod slot;
+mod survey;
 mod topology;
 
 pub use opening::ConnectError;
 pub use options::{
     Access, InvalidKeyPrefix, KEY_PREFIX_LEN_MAX, KeyPrefix, RedisOptions, TlsFiles, TlsIdentity,
 };
+pub use survey::{Info, Surveyed, survey};
 
 use crate::{
     Announced, Answer, Cause, LEASE, MISSED_LIFETIME, MISSED_MAX, Missed, NodeEntry, Store, StoreError,

@@ -33,6 +33,7 @@ mod coverage;
 mod crash;
 mod crowds;
 mod data_dir;
+mod doctor;
 mod draining;
 mod faults;
 mod full_disk;
