@@ -245,7 +245,7 @@ impl State {
 mod tests {
     use super::*;
     use beckon_types::{
-        ChannelId, Draft, Encoding, KeyId, Message, Payload, Place, Sequence, Update, Urgency, Version,
+        ChannelId, Draft, Encoding, KeyId, Message, Nonce, Payload, Place, Sequence, Update, Urgency, Version,
     };
     use std::time::Duration;
 
@@ -259,7 +259,7 @@ mod tests {
     fn message(number: u64) -> Notification {
         Notification::Message(Message {
             channel: ChannelId([1; 16]),
-            place: Place { sequence: Sequence(number), topic: None },
+            place: Place { sequence: Sequence(number), nonce: Nonce(number), topic: None },
             key: KeyId(1),
             draft: Draft {
                 urgency: Urgency::Normal,

@@ -25,7 +25,10 @@ const WP_DATA_LEN_MAX: usize = 64 * 1024;
 // It fits between nodes, with its headers.
 const _: () = assert!(WP_DATA_LEN_MAX + 2 * PARAMETERS_LEN_MAX <= PAYLOAD_LEN_MAX);
 
-/// The largest `msg_limit`. The stores read all messages of a client that has so many.
+/// The largest `msg_reserve`.
+const RESERVE_MAX: u32 = 100;
+
+/// The largest `msg_limit`.
 const MESSAGES_MAX: u32 = 10_000;
 
 /// The largest `vapid_cache_size`: a credential takes 100 to 200 bytes.
@@ -44,6 +47,8 @@ beckon_ops::settings! {
         max_ttl: Duration = "30d" => parse_ttl,
         /// Most stored Web Push messages of a client; a further one is answered with 429.
         msg_limit: u32 = "150" => parse_messages,
+        /// Messages that each channel of a client may have stored besides, so that one channel cannot silence the others.
+        msg_reserve: u32 = "8" => parse_reserve,
         /// What `Strict-Transport-Security` says on Web Push paths if endpoint_url is https. Empty: there is none.
         hsts: Option<HeaderValue> = "max-age=31536000" => parse_header_value,
         /// Notifications to one endpoint through a node; others are answered with 429.
@@ -162,6 +167,10 @@ fn parse_data_len(text: &str) -> Result<usize, String> {
 
 fn parse_body_len(text: &str) -> Result<usize, String> {
     in_range(WP_DATA_LEN_MIN..=WP_DATA_LEN_MAX, text)
+}
+
+fn parse_reserve(text: &str) -> Result<u32, String> {
+    in_range(0..=RESERVE_MAX, text)
 }
 
 fn parse_messages(text: &str) -> Result<u32, String> {

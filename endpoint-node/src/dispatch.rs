@@ -127,7 +127,7 @@ impl Dispatcher {
     /// Stores a message, unless its TTL is zero, then hands it over if its client is connected; returns its id. The
     /// time limits of the store and of [`Deliver`] bound how long this takes.
     pub(crate) async fn accept_message(&self, put: PutMessage) -> Result<MessageId, MessageRefused> {
-        let PutMessage { uaid, channel, key, topic, .. } = put;
+        let PutMessage { uaid, channel, key, nonce, topic, .. } = put;
         let draft = put.draft.clone();
         // Stored before it is handed over or answered: a crash from here on must not lose it.
         let began_us = self.clock.now_us();
@@ -140,7 +140,7 @@ impl Dispatcher {
             PutMessageOutcome::ChannelGone => return Err(MessageRefused::ChannelGone),
             PutMessageOutcome::Full => return Err(MessageRefused::Full),
         };
-        let place = Place { sequence, topic };
+        let place = Place { sequence, nonce, topic };
         let is_stored = !draft.ttl.is_zero();
         let message = Notification::Message(Message { channel, place, key, draft });
         match self.hand_over(Dialect::WebPush, uaid, presence, message, stored_us).await {

@@ -223,6 +223,7 @@ pub fn serve_endpoints(
         wp_max_data: settings.wp_max_data,
         ttl_max: settings.max_ttl,
         messages_max: settings.msg_limit,
+        channel_reserve: settings.msg_reserve,
         hsts: settings.hsts.clone().filter(|_| url.is_https()),
         body_timeout: settings.http_body_timeout,
     };

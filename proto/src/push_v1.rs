@@ -73,6 +73,9 @@ pub struct Message {
     /// Absent if the application server sent no body.
     #[prost(message, optional, tag = "7")]
     pub payload: ::core::option::Option<Payload>,
+    /// The name of the message: a random number.
+    #[prost(fixed64, tag = "8")]
+    pub nonce: u64,
 }
 /// An encrypted body, and what its receiver needs to decrypt it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

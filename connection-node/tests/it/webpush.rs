@@ -6,8 +6,8 @@ use crate::{
 };
 use beckon_proto::delivery::{Deliver as _, Parcel, Receipt};
 use beckon_types::{
-    ChannelId, Draft, Encoding, Message, Notification, Payload, Place, PutMessage, PutMessageOutcome, Uaid,
-    Urgency,
+    ChannelId, Draft, Encoding, Message, Nonce, Notification, Payload, Place, PutMessage, PutMessageOutcome,
+    Uaid, Urgency,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -47,19 +47,22 @@ async fn post(node: &TestNode, uaid: &str, body: &[u8], ttl: Duration) -> Option
     let payload =
         (!body.is_empty()).then(|| Payload { encoding: Encoding::Aes128gcm, body: body.to_vec().into() });
     let draft = Draft { urgency: Urgency::Normal, ttl, payload };
+    let nonce = Nonce(getrandom::u64().unwrap());
     let put = PutMessage {
         uaid: Uaid::parse(uaid).unwrap().0,
         channel,
         restricted: None,
         key: node.token_keys.newest(),
+        nonce,
         topic: None,
         draft: draft.clone(),
         messages_max: 1000,
+        reserve: 0,
     };
     let key = put.key;
     match node.store.put_message(put).await.unwrap() {
         PutMessageOutcome::Accepted { sequence, presence } => {
-            let place = Place { sequence, topic: None };
+            let place = Place { sequence, nonce, topic: None };
             let message = Message { channel, place, key, draft };
             let parcel = Parcel { to: presence?, notification: Notification::Message(message) };
             Some(node.delivery.deliver(parcel).await.unwrap())

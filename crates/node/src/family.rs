@@ -46,6 +46,7 @@ pub const FAMILY: &[&str] = &[
     "max_ttl",
     "message_timeout",
     "msg_limit",
+    "msg_reserve",
     "node_name",
     "ping_min_sp",
     "ping_min_wp",

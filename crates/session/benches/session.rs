@@ -10,8 +10,8 @@ use beckon_session::{
 };
 use beckon_types::{
     Backlog, Broadcasts, ChannelId, ConnectionId, Dialect, Draft, Encoding, HelloOutcome, KeyId, KeyRing,
-    Message, MessageId, Moment, NodeId, Notification, Payload, Place, Presence, Sequence, Snapshot, Uaid,
-    Update, Urgency, Version,
+    Message, MessageId, Moment, NodeId, Nonce, Notification, Payload, Place, Presence, Sequence, Snapshot,
+    Uaid, Update, Urgency, Version,
 };
 use divan::{AllocProfiler, Bencher, black_box};
 use std::{sync::Arc, time::Duration};
@@ -182,7 +182,7 @@ fn ack(version: u64) -> String {
 fn message(bytes: usize) -> (Message, String) {
     let message = Message {
         channel: ChannelId::parse(CHANNEL).unwrap().0,
-        place: Place { sequence: Sequence(1), topic: None },
+        place: Place { sequence: Sequence(1), nonce: Nonce(1), topic: None },
         key: settings().keys.newest(),
         draft: Draft {
             urgency: Urgency::Normal,

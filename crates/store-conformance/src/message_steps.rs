@@ -1,9 +1,9 @@
 //! Helpers that perform a step about messages. A step that the store does not perform fails the case.
 
-use super::steps::Client;
+use super::steps::{Client, random};
 use beckon_store::Store;
 use beckon_types::{
-    Backlog, Draft, Encoding, Fetch, FindChannel, KeyId, Message, Payload, Place, Position, Presence,
+    Backlog, Draft, Encoding, Fetch, FindChannel, KeyId, Message, Nonce, Payload, Place, Position, Presence,
     PutMessage, PutMessageOutcome, Sequence, TOPIC_TAG_LEN, TopicTag, Uaid, Urgency,
 };
 use bytes::Bytes;
@@ -27,9 +27,11 @@ pub fn message(client: &Client, body: &str) -> PutMessage {
         channel: client.channels[0],
         restricted: None,
         key: KeyId(1),
+        nonce: Nonce(random()),
         topic: None,
         draft: Draft { urgency: Urgency::Normal, ttl: LONG, payload: Some(payload(body.to_owned())) },
         messages_max: 100,
+        reserve: 0,
     }
 }
 
@@ -60,9 +62,9 @@ pub async fn send(store: &Arc<dyn Store>, put: PutMessage) -> PutMessageOutcome 
 
 /// A message that is accepted: its place, and the socket that owns the client.
 pub async fn accepted(store: &Arc<dyn Store>, put: PutMessage) -> (Place, Option<Presence>) {
-    let topic = put.topic;
+    let (nonce, topic) = (put.nonce, put.topic);
     match send(store, put).await {
-        PutMessageOutcome::Accepted { sequence, presence } => (Place { sequence, topic }, presence),
+        PutMessageOutcome::Accepted { sequence, presence } => (Place { sequence, nonce, topic }, presence),
         other @ (PutMessageOutcome::UaidGone | PutMessageOutcome::ChannelGone | PutMessageOutcome::Full) => {
             panic!("expected an accepted message, not {other:?}")
         }
@@ -101,9 +103,9 @@ pub async fn remove(store: &Arc<dyn Store>, uaid: Uaid, places: &[Place]) {
     store.remove_messages(uaid, places.to_vec()).await.expect("remove_messages");
 }
 
-/// The place of a message without a topic.
+/// The place of no message.
 pub fn plain_place(sequence: Sequence) -> Place {
-    Place { sequence, topic: None }
+    Place { sequence, nonce: Nonce::default(), topic: None }
 }
 
 /// Waits until [`SHORT`] has passed since the last answer.

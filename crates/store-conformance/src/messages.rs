@@ -2,8 +2,8 @@
 
 use crate::{cases::cases, message_steps::*, steps::*};
 use beckon_types::{
-    AddChannel, AddChannelOutcome, Draft, Encoding, FindChannel, FindChannelOutcome, Hello, KeyHash, KeyId,
-    Payload, PutMessage, PutMessageOutcome, Urgency,
+    AddChannel, AddChannelOutcome, Draft, Encoding, FindChannel, FindChannelOutcome, KeyHash, KeyId, Payload,
+    PutMessage, PutMessageOutcome, PutVersionOutcome, Urgency,
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -53,7 +53,7 @@ async fn a_message_needs_the_key_of_the_latest_register(store) {
     assert_eq!(waiting(&store, &client).await.len(), 4, "what was accepted with an earlier key stays");
 }
 
-/// A restricted channel has a spelling, a key and a pending version like any other.
+/// A restricted channel has a spelling and a key like any other.
 async fn a_restricted_channel_is_a_channel_like_others(store) {
     use beckon_types::Spelling;
     let client = subscribed(&store, 1).await;
@@ -61,7 +61,8 @@ async fn a_restricted_channel_is_a_channel_like_others(store) {
         let channel = new_channel();
         let first = AddChannel { spelling, restricted: Some(ONE_KEY), key: KeyId(7), ..addition(&client, channel) };
         assert!(matches!(add(&store, first).await, AddChannelOutcome::Registered { key: KeyId(7), .. }));
-        let (sequence, _) = stored(&store, client.uaid, channel, 9).await;
+        let put = PutMessage { channel, restricted: Some(ONE_KEY), ..message(&client, "a") };
+        let sequence = accepted(&store, put.clone()).await.0.sequence;
         for restricted in [Some(OTHER_KEY), None, Some(ONE_KEY)] {
             let again = AddChannel { restricted, key: KeyId(8), ..first };
             let expected = AddChannelOutcome::Registered { key: KeyId(7), sequence };
@@ -69,12 +70,20 @@ async fn a_restricted_channel_is_a_channel_like_others(store) {
         }
         let seen = snapshot(&store, &client).await;
         let kept = seen.channels.iter().find(|kept| kept.id == channel).expect("the channel");
-        assert_eq!((kept.spelling, kept.pending), (spelling, Some(version(9))));
-        ack(&store, client.uaid, channel, Some(9.0)).await;
-        assert_eq!(pending_on(&store, &client, channel).await, None);
-        let put = PutMessage { channel, restricted: Some(ONE_KEY), ..message(&client, "a") };
+        assert_eq!((kept.spelling, kept.pending), (spelling, None));
         accepted(&store, put).await;
     }
+}
+
+/// A channel of one dialect takes nothing of the other.
+async fn a_channel_takes_what_is_of_its_dialect(store) {
+    let (simple, web) = (connected(&store, 1).await, subscribed(&store, 1).await);
+    assert_eq!(send(&store, message(&simple, "a")).await, PutMessageOutcome::ChannelGone);
+    assert_eq!(store.find_channel(find(&simple)).await, Ok(FindChannelOutcome::ChannelGone));
+    assert_eq!(put(&store, web.uaid, web.channels[0], 1).await, PutVersionOutcome::Gone);
+    accepted(&store, message(&web, "b")).await;
+    ack(&store, web.uaid, web.channels[0], None).await;
+    assert_eq!(waiting(&store, &web).await, ["b"]);
 }
 
 /// A channel is found where a message to it would be accepted, and nothing is written.
@@ -135,6 +144,34 @@ async fn the_maximum_does_not_apply_to_a_message_that_adds_none(store) {
     accepted(&store, about(1, lasting(Duration::ZERO, put("e")))).await;
     accepted(&store, put("f")).await;
     assert_eq!(waiting(&store, &client).await, ["a", "f"]);
+}
+
+/// Each channel has a reserve of messages beside the maximum, which others cannot use.
+async fn each_channel_has_a_reserve(store) {
+    let client = subscribed(&store, 3).await;
+    let put = |channel: usize, body: &str| PutMessage {
+        channel: client.channels[channel],
+        messages_max: 3,
+        reserve: 2,
+        ..message(&client, body)
+    };
+    let mut flood = Vec::new();
+    for body in ["a", "b", "c", "d", "e"] {
+        flood.push(accepted(&store, put(0, body)).await.0);
+    }
+    assert_eq!(send(&store, put(0, "f")).await, PutMessageOutcome::Full);
+    accepted(&store, put(1, "g")).await;
+    let (topic, _) = accepted(&store, about(1, put(1, "h"))).await;
+    assert_eq!(send(&store, put(1, "i")).await, PutMessageOutcome::Full);
+    accepted(&store, about(1, put(1, "j"))).await;
+    assert_eq!(send(&store, put(1, "i")).await, PutMessageOutcome::Full, "it replaced one in the reserve");
+    accepted(&store, put(2, "k")).await;
+    assert_eq!(waiting(&store, &client).await, ["j", "a", "b", "c", "d", "e", "g", "k"]);
+    remove(&store, client.uaid, &[topic]).await;
+    assert_eq!(send(&store, put(0, "f")).await, PutMessageOutcome::Full, "the reserve is used");
+    remove(&store, client.uaid, &flood[3..4]).await;
+    accepted(&store, put(0, "f")).await;
+    assert_eq!(send(&store, put(0, "i")).await, PutMessageOutcome::Full);
 }
 
 /// Only messages that have not expired count towards the maximum.
@@ -326,19 +363,6 @@ async fn a_snapshot_has_channels_only(store) {
     assert_eq!((seen.sequence, seen.channels.len()), (last.sequence, 1));
     let (_, _, claimed) = claim(&store, webpush(client.uaid, client.presence)).await;
     assert_eq!(claimed, seen);
-}
-
-/// A SimplePush UAID that is deleted is gone with its messages, if it had any.
-async fn a_deleted_uaid_is_gone_with_its_messages(store) {
-    let client = connected(&store, 1).await;
-    accepted(&store, message(&client, "a")).await;
-    accepted(&store, about(1, message(&client, "b"))).await;
-    let listed = Some(beckon_types::Listed::Impossible);
-    say(&store, Hello { listed, ..simplepush(client.uaid, client.presence) }).await;
-    assert_eq!(send(&store, message(&client, "c")).await, PutMessageOutcome::UaidGone);
-    claim(&store, simplepush(client.uaid, client.presence)).await;
-    register(&store, &client, client.channels[0]).await;
-    assert!(waiting(&store, &client).await.is_empty());
 }
 
 /// A client may have as many messages as an operator allows, and all of them are returned and removed.

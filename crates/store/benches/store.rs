@@ -14,8 +14,8 @@ use beckon_store::{
 use beckon_testbed::redis::RedisServer;
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, ChannelId, ConnectionId, Dialect, Draft, Encoding, Hello,
-    HelloOutcome, KeyId, Listed, NodeId, Payload, Place, Presence, PutMessage, PutMessageOutcome, PutVersion,
-    PutVersionOutcome, Spelling, Uaid, Urgency, Version,
+    HelloOutcome, KeyId, Listed, NodeId, Nonce, Payload, Place, Presence, PutMessage, PutMessageOutcome,
+    PutVersion, PutVersionOutcome, Spelling, Uaid, Urgency, Version,
 };
 use divan::{Bencher, counter::ItemsCount};
 use futures_util::future::join_all;
@@ -26,6 +26,8 @@ use tokio::runtime::{Builder, Runtime};
 /// Stored clients, each with one channel. More than one sample of [`ack_versions`] uses.
 const CLIENTS: usize = 4096;
 const CHANNEL: ChannelId = ChannelId([9; 16]);
+/// It is the same for all messages: their sequences differ.
+const NONCE: Nonce = Nonce(7);
 const VERSION: u64 = 1_700_000_000_000;
 
 /// Bytes of a message's body.
@@ -139,7 +141,7 @@ impl Bed {
     fn send(&self, clients: impl Iterator<Item = usize>) -> Vec<Place> {
         let outcomes = self.all(clients.map(|client| self.store.put_message(message(client))));
         let place = |outcome| match outcome {
-            PutMessageOutcome::Accepted { sequence, .. } => Place { sequence, topic: None },
+            PutMessageOutcome::Accepted { sequence, .. } => Place { sequence, nonce: NONCE, topic: None },
             PutMessageOutcome::UaidGone | PutMessageOutcome::ChannelGone | PutMessageOutcome::Full => {
                 panic!("accepted expected, not {outcome:?}")
             }
@@ -187,6 +189,7 @@ fn message(client: usize) -> PutMessage {
         channel: CHANNEL,
         restricted: None,
         key: KeyId(1),
+        nonce: NONCE,
         topic: None,
         draft: Draft {
             urgency: Urgency::Normal,
@@ -194,6 +197,7 @@ fn message(client: usize) -> PutMessage {
             payload: Some(Payload { encoding: Encoding::Aes128gcm, body: vec![b'x'; BODY_LEN].into() }),
         },
         messages_max: 100,
+        reserve: 8,
     }
 }
 

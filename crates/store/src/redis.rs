@@ -53,7 +53,7 @@ use crate::{
     Announced, Answer, Cause, LEASE, MISSED_LIFETIME, MISSED_MAX, Missed, NodeEntry, Store, StoreError,
 };
 use ::redis::{Cmd, Value};
-use answer::{done, pairs, unexpected};
+use answer::{done, unexpected};
 use batch::Haste;
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, BROADCASTS_MAX, Backlog, BroadcastId, BroadcastVersion, Broadcasts,
@@ -63,7 +63,7 @@ use beckon_types::{
 };
 use futures_util::future::{BoxFuture, join_all};
 use health::Health;
-use links::{Idempotent, Links, Step};
+use links::{Links, Step};
 use script::{SCRIPTS, Script};
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -137,7 +137,7 @@ impl RedisStore {
         read: impl FnOnce(Value) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<T> {
         let (shared, links) = (self.shared.clone(), self.links.clone());
-        let step = step(script, call, Idempotent::Yes, Haste::AtOnce);
+        let step = step(script, call, Haste::AtOnce);
         Box::pin(async move {
             links.ensure_open()?;
             read(shared.vital.perform(step).await?)
@@ -151,12 +151,12 @@ impl RedisStore {
         call: Cmd,
         read: impl FnOnce(Value) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<T> {
-        self.perform(script, call, Idempotent::Yes, Haste::AtOnce, read)
+        self.perform(script, call, Haste::AtOnce, read)
     }
 
     /// Calls a script that only removes something, and whose outcome no peer waits for.
     fn forget(&self, script: &'static Script, call: Cmd) -> Answer<()> {
-        self.perform(script, call, Idempotent::Yes, Haste::Patient, done)
+        self.perform(script, call, Haste::Patient, done)
     }
 
     /// Calls a script and reads its answer.
@@ -164,20 +164,19 @@ impl RedisStore {
         &self,
         script: &'static Script,
         call: Cmd,
-        idempotent: Idempotent,
         haste: Haste,
         read: impl FnOnce(Value) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<T> {
         let links = self.links.clone();
-        let step = step(script, call, idempotent, haste);
+        let step = step(script, call, haste);
         Box::pin(async move { read(links.perform(step).await?) })
     }
 }
 
 /// A call of a script, with the slot of its first key.
-fn step(script: &'static Script, call: Cmd, idempotent: Idempotent, haste: Haste) -> Step {
+fn step(script: &'static Script, call: Cmd, haste: Haste) -> Step {
     let slot = script::first_key(&call).map(slot::Slot::of_key).unwrap_or_default();
-    Step { script, call, slot, idempotent, haste }
+    Step { script: Some(script), call, slot, haste }
 }
 
 impl Store for RedisStore {
@@ -187,25 +186,25 @@ impl Store for RedisStore {
 
     fn release(&self, uaid: Uaid, presence: Presence) -> Answer<()> {
         let script = &SCRIPTS.release;
-        let mut call = script.call(&[&keys::client(&self.prefix, uaid)], 2, 32);
+        let mut call = script.call(&keys::all(&self.prefix, uaid), 2, 32);
         call.arg(&record::presence_bytes(presence)[..]).arg(self.idle_ms);
         self.step(script, call, done)
     }
 
     fn snapshot(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Snapshot, NotOwner>> {
         let script = &SCRIPTS.snapshot;
-        let mut call = script.call(&[&keys::client(&self.prefix, uaid)], 2, 32);
+        let mut call = script.call(&[keys::client(&self.prefix, uaid)], 2, 32);
         call.arg(&record::presence_bytes(presence)[..]).arg(self.idle_ms);
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(Err(NotOwner)),
-            Value::Array(fields) => Ok(Ok(record::record(pairs(&fields))?.1)),
+            Value::Array(fields) => Ok(Ok(record::record(&fields)?.1)),
             other => Err(unexpected(&other)),
         })
     }
 
     fn verify(&self, uaid: Uaid, presence: Presence) -> Answer<Claim> {
         let script = &SCRIPTS.verify;
-        let mut call = script.call(&[&keys::client(&self.prefix, uaid)], 2, 32);
+        let mut call = script.call(&[keys::client(&self.prefix, uaid)], 2, 32);
         call.arg(&record::presence_bytes(presence)[..]).arg(self.idle_ms);
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(Claim::Lost),
@@ -217,7 +216,7 @@ impl Store for RedisStore {
 
     fn add_channel(&self, add: AddChannel) -> Answer<AddChannelOutcome> {
         let script = &SCRIPTS.add_channel;
-        let mut call = script.call(&[&keys::client(&self.prefix, add.uaid)], 5, 80);
+        let mut call = script.call(&[keys::client(&self.prefix, add.uaid)], 5, 80);
         call.arg(&record::presence_bytes(add.presence)[..])
             .arg(&add.channel.0[..])
             .arg(record::channel_start(add.spelling, add.restricted))
@@ -241,7 +240,8 @@ impl Store for RedisStore {
         channel: ChannelId,
     ) -> Answer<Result<(), NotOwner>> {
         let script = &SCRIPTS.remove_channel;
-        let mut call = script.call(&[&keys::client(&self.prefix, uaid)], 2, 32);
+        let keys = [keys::client(&self.prefix, uaid), keys::topics(&self.prefix, uaid)];
+        let mut call = script.call(&keys, 2, 32);
         call.arg(&record::presence_bytes(presence)[..]).arg(&channel.0[..]);
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(Err(NotOwner)),
@@ -252,7 +252,7 @@ impl Store for RedisStore {
 
     fn put_version(&self, put: PutVersion) -> Answer<PutVersionOutcome> {
         let script = &SCRIPTS.put_version;
-        let mut call = script.call(&[&keys::client(&self.prefix, put.uaid)], 2, 36);
+        let mut call = script.call(&[keys::client(&self.prefix, put.uaid)], 2, 36);
         call.arg(&put.channel.0[..]).arg(put.version.number());
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(PutVersionOutcome::Gone),
@@ -266,7 +266,7 @@ impl Store for RedisStore {
 
     fn ack_versions(&self, uaid: Uaid, acks: Vec<Ack>) -> Answer<()> {
         let script = &SCRIPTS.ack_versions;
-        let mut call = script.call(&[&keys::client(&self.prefix, uaid)], 2 * acks.len(), 40 * acks.len());
+        let mut call = script.call(&[keys::client(&self.prefix, uaid)], 2 * acks.len(), 40 * acks.len());
         // No version equals a number that is not finite, and Lua would misread its text.
         let meaningful = |ack: &&Ack| ack.version.is_none_or(f64::is_finite);
         let mut none = true;
@@ -283,15 +283,13 @@ impl Store for RedisStore {
     }
 
     fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome> {
-        // Performed twice, it would store two messages, and its sender would know the place of one.
-        let idempotent = if put.draft.ttl.is_zero() { Idempotent::Yes } else { Idempotent::No };
         let call = messages::put_call(&self.prefix, &put);
-        self.perform(&SCRIPTS.put_message, call, idempotent, Haste::AtOnce, messages::put_outcome)
+        self.step(&SCRIPTS.put_message, call, messages::put_outcome)
     }
 
     fn find_channel(&self, find: FindChannel) -> Answer<FindChannelOutcome> {
         let script = &SCRIPTS.find_channel;
-        let mut call = script.call(&[&keys::client(&self.prefix, find.uaid)], 2, 32);
+        let mut call = script.call(&[keys::client(&self.prefix, find.uaid)], 2, 32);
         call.arg(&find.channel.0[..]).arg(record::restriction(find.restricted));
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(FindChannelOutcome::UaidGone),
@@ -303,7 +301,7 @@ impl Store for RedisStore {
 
     fn fetch(&self, fetch: Fetch) -> Answer<Result<Backlog, NotOwner>> {
         let script = &SCRIPTS.fetch;
-        let mut call = script.call(&[&keys::client(&self.prefix, fetch.uaid)], 4, 64);
+        let mut call = script.call(&keys::all(&self.prefix, fetch.uaid), 4, 64);
         call.arg(&record::presence_bytes(fetch.presence)[..])
             .arg(self.idle_ms)
             .arg(messages::position(fetch.after))
@@ -319,12 +317,10 @@ impl Store for RedisStore {
         if places.is_empty() {
             return Box::pin(std::future::ready(Ok(())));
         }
-        let script = &SCRIPTS.remove_messages;
-        let mut call = script.call(&[&keys::client(&self.prefix, uaid)], 2 * places.len(), 32 * places.len());
-        for Place { sequence, topic } in places {
-            call.arg(record::topic_field(topic)).arg(sequence.0);
-        }
-        self.forget(script, call)
+        let (call, slot, script) = messages::remove_call(&self.prefix, uaid, &places);
+        let links = self.links.clone();
+        let step = Step { script, call, slot, haste: Haste::Patient };
+        Box::pin(async move { links.perform(step).await.map(drop).map_err(StoreError::from) })
     }
 
     fn set_broadcast(
@@ -333,11 +329,8 @@ impl Store for RedisStore {
         version: BroadcastVersion,
     ) -> Answer<Result<(), TooManyBroadcasts>> {
         let script = &SCRIPTS.set_broadcast;
-        let mut call = script.call(
-            &[&keys::broadcasts(&self.prefix)],
-            3,
-            id.as_str().len() + version.as_str().len() + 8,
-        );
+        let mut call =
+            script.call(&[keys::broadcasts(&self.prefix)], 3, id.as_str().len() + version.as_str().len() + 8);
         call.arg(id.as_str()).arg(version.as_str()).arg(BROADCASTS_MAX);
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(Ok(())),
@@ -348,7 +341,7 @@ impl Store for RedisStore {
 
     fn remove_broadcast(&self, id: BroadcastId) -> Answer<bool> {
         let script = &SCRIPTS.remove_broadcast;
-        let mut call = script.call(&[&keys::broadcasts(&self.prefix)], 1, id.as_str().len());
+        let mut call = script.call(&[keys::broadcasts(&self.prefix)], 1, id.as_str().len());
         call.arg(id.as_str());
         self.step(script, call, |answer| match answer {
             Value::Int(removed @ (0 | 1)) => Ok(removed == 1),
@@ -358,7 +351,7 @@ impl Store for RedisStore {
 
     fn broadcasts(&self, known: u64) -> Answer<Option<Broadcasts>> {
         let script = &SCRIPTS.broadcasts;
-        let mut call = script.call(&[&keys::broadcasts(&self.prefix)], 1, 20);
+        let mut call = script.call(&[keys::broadcasts(&self.prefix)], 1, 20);
         call.arg(known);
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(None),
@@ -369,7 +362,7 @@ impl Store for RedisStore {
 
     fn announce(&self, entry: NodeEntry) -> Answer<Announced> {
         let script = &SCRIPTS.announce;
-        let mut call = script.call(&[&keys::nodes(&self.prefix), &keys::epoch(&self.prefix)], 4, 256);
+        let mut call = script.call(&[keys::nodes(&self.prefix), keys::epoch(&self.prefix)], 4, 256);
         // Drawn for each announcement: if it were the same number as before, a loss would go unnoticed.
         let epoch = match getrandom::u64() {
             Ok(number) => number,
@@ -389,14 +382,14 @@ impl Store for RedisStore {
 
     fn retire(&self, node: NodeId) -> Answer<()> {
         let script = &SCRIPTS.retire;
-        let mut call = script.call(&[&keys::nodes(&self.prefix)], 1, 8);
+        let mut call = script.call(&[keys::nodes(&self.prefix)], 1, 8);
         call.arg(&directory::field(node)[..]);
         self.vital(script, call, done)
     }
 
     fn note_missed(&self, presence: Presence) -> Answer<()> {
         let script = &SCRIPTS.note_missed;
-        let mut call = script.call(&[&keys::missed(&self.prefix, presence.node)], 3, 24);
+        let mut call = script.call(&[keys::missed(&self.prefix, presence.node)], 3, 24);
         call.arg(&presence.connection.0.to_be_bytes()[..])
             .arg(MISSED_MAX)
             .arg(MISSED_LIFETIME.as_millis() as u64);
@@ -405,7 +398,7 @@ impl Store for RedisStore {
 
     fn take_missed(&self, node: NodeId) -> Answer<Missed> {
         let script = &SCRIPTS.take_missed;
-        let call = script.call(&[&keys::missed(&self.prefix, node)], 0, 0);
+        let call = script.call(&[keys::missed(&self.prefix, node)], 0, 0);
         self.vital(script, call, |answer| match answer {
             Value::Array(connections) => directory::missed(&connections),
             other => Err(unexpected(&other)),
@@ -414,7 +407,7 @@ impl Store for RedisStore {
 
     fn nodes(&self) -> Answer<Vec<NodeEntry>> {
         let script = &SCRIPTS.nodes;
-        self.step(script, script.call(&[&keys::nodes(&self.prefix)], 0, 0), |answer| match answer {
+        self.step(script, script.call(&[keys::nodes(&self.prefix)], 0, 0), |answer| match answer {
             Value::Array(fields) => Ok(directory::entries(&fields)),
             other => Err(unexpected(&other)),
         })

@@ -79,8 +79,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Stores a version as pending on a channel, and reads which socket owns the client.
     ///
     /// * It replaces the version that was pending, even a larger one.
-    /// * Each write has a higher sequence than all earlier writes to the same client.
-    /// * An unknown UAID, or a channel that is not registered to it, is [`PutVersionOutcome::Gone`].
+    /// * Each write has a higher sequence than all earlier writes to the same client, also than those that the store has
+    ///   lost: a sequence is not below the store's clock in milliseconds.
+    /// * An unknown UAID, one of the other dialect, or a channel that is not registered to it, is
+    ///   [`PutVersionOutcome::Gone`].
     /// * When this returns, the version is as durable as the store makes anything.
     fn put_version(&self, put: PutVersion) -> Answer<PutVersionOutcome>;
 
@@ -94,14 +96,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Stores a message, unless its TTL is zero, and reads which socket owns the client.
     ///
     /// * An unknown UAID is [`PutMessageOutcome::UaidGone`]; this is checked first.
-    /// * A channel that is not registered to it, or whose restriction is not `restricted`, is
-    ///   [`PutMessageOutcome::ChannelGone`]; this is checked second.
-    /// * If there are `messages_max` stored messages that have not expired, a further one is
-    ///   [`PutMessageOutcome::Full`], unless its TTL is zero or it replaces a stored message.
+    /// * A UAID of the other dialect, a channel that is not registered to it, or one whose restriction is not
+    ///   `restricted`, is [`PutMessageOutcome::ChannelGone`]; this is checked second.
+    /// * If there are `messages_max` stored messages that have not expired, a further one is stored in the reserve of its
+    ///   channel if that has fewer than `reserve` messages, and otherwise is [`PutMessageOutcome::Full`], unless its TTL
+    ///   is zero or it replaces a stored message. With more than 100 messages, it may take some seconds of refusals
+    ///   until it is noticed that some have expired.
+    /// * Its nonce is part of its place. A message that is put twice because an answer was lost is stored once.
     /// * A message with a topic replaces the stored message with that topic.
     /// * A message with a TTL of zero is not stored, but has a sequence. If it has a topic, it removes the stored
     ///   message with that topic.
-    /// * Each write has a higher sequence than all earlier writes to the same client.
+    /// * Each write has a higher sequence than all earlier writes to the same client, as in [`Store::put_version`].
     /// * When this returns, the message is as durable as the store makes anything.
     fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome>;
 

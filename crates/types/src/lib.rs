@@ -52,7 +52,7 @@ pub use message_id::{InvalidMessageId, MESSAGE_PATH, MessageId};
 pub use moment::Moment;
 pub use notification::Notification;
 pub use payload::{Encoding, Payload};
-pub use place::{Place, Position};
+pub use place::{Nonce, Place, Position};
 pub use presence::{ConnectionId, NodeId, Presence};
 pub use sequence::Sequence;
 pub use spelling::{InvalidUuid, Spelling};

@@ -31,10 +31,10 @@ impl Message {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sequence::Sequence;
+    use crate::{place::Nonce, sequence::Sequence};
 
     fn message(ttl: Duration) -> Message {
-        let place = Place { sequence: Sequence(1), topic: None };
+        let place = Place { sequence: Sequence(1), nonce: Nonce(1), topic: None };
         Message {
             channel: ChannelId([1; 16]),
             place,

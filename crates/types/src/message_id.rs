@@ -1,12 +1,12 @@
 //! The message id: the opaque part of a message's `Location`, and its `version` for the user agent (PROTOCOL.md
 //! sections 4.5, 5.5 and 5.6).
 //!
-//! An id says where the store keeps the message, sealed by the [`KeyRing`]. It is therefore unguessable, and the
-//! store need not keep it: a message that is sent again has the same id.
+//! An id says where the store keeps the message and what its nonce is, sealed by the [`KeyRing`]. It is therefore
+//! unguessable, and the store need not keep it: a message that is sent again has the same id.
 
 use crate::{
     key_ring::{KeyId, KeyRing},
-    place::Place,
+    place::{Nonce, Place},
     sequence::Sequence,
     topic::{TOPIC_TAG_LEN, TopicTag},
     uaid::Uaid,
@@ -21,8 +21,8 @@ const PREFIX: &str = "m1.";
 /// Authenticated with every id.
 const PURPOSE: &[u8] = b"beckon message 1";
 
-/// Content: UAID and sequence.
-const CONTENT_LEN: usize = 16 + 8;
+/// Content: UAID, sequence and nonce.
+const CONTENT_LEN: usize = 16 + 8 + 8;
 
 /// Content for a message with a topic: its tag follows.
 const TOPIC_LEN: usize = CONTENT_LEN + TOPIC_TAG_LEN;
@@ -46,7 +46,8 @@ impl MessageId {
     pub fn seal(self, keys: &KeyRing, key: KeyId) -> String {
         let mut content = [0; TOPIC_LEN];
         content[..16].copy_from_slice(&self.uaid.0);
-        content[16..CONTENT_LEN].copy_from_slice(&self.place.sequence.0.to_be_bytes());
+        content[16..24].copy_from_slice(&self.place.sequence.0.to_be_bytes());
+        content[24..CONTENT_LEN].copy_from_slice(&self.place.nonce.0.to_be_bytes());
         let len = match self.place.topic {
             None => CONTENT_LEN,
             Some(tag) => {
@@ -75,11 +76,12 @@ impl MessageId {
     }
 
     fn read(content: &[u8], topic: Option<TopicTag>) -> Self {
-        let (mut uaid, mut sequence) = ([0; 16], [0; 8]);
+        let (mut uaid, mut sequence, mut nonce) = ([0; 16], [0; 8], [0; 8]);
         uaid.copy_from_slice(&content[..16]);
-        sequence.copy_from_slice(&content[16..CONTENT_LEN]);
-        let sequence = Sequence(u64::from_be_bytes(sequence));
-        Self { uaid: Uaid(uaid), place: Place { sequence, topic } }
+        sequence.copy_from_slice(&content[16..24]);
+        nonce.copy_from_slice(&content[24..CONTENT_LEN]);
+        let (sequence, nonce) = (Sequence(u64::from_be_bytes(sequence)), Nonce(u64::from_be_bytes(nonce)));
+        Self { uaid: Uaid(uaid), place: Place { sequence, nonce, topic } }
     }
 }
 
@@ -95,19 +97,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_id_survives(uaid: [u8; 16], sequence: u64, tag in proptest::option::of(any::<[u8; TOPIC_TAG_LEN]>())) {
-            let place = Place { sequence: Sequence(sequence), topic: tag.map(TopicTag) };
+        fn an_id_survives(uaid: [u8; 16], sequence: u64, nonce: u64, tag in proptest::option::of(any::<[u8; TOPIC_TAG_LEN]>())) {
+            let place = Place { sequence: Sequence(sequence), nonce: Nonce(nonce), topic: tag.map(TopicTag) };
             let id = MessageId { uaid: Uaid(uaid), place };
             let ring = ring(1);
             let text = id.seal(&ring, ring.newest());
-            prop_assert!(text.len() < 80);
+            prop_assert!(text.len() <= 3 + 80);
             prop_assert_eq!(MessageId::open(&ring, &text), Ok(id));
         }
 
         #[test]
         fn an_altered_id_is_rejected(position in 3_usize..50, letter in "[A-Za-z0-9_-]") {
             let ring = ring(1);
-            let place = Place { sequence: Sequence(5), topic: None };
+            let place = Place { sequence: Sequence(5), nonce: Nonce(6), topic: None };
             let text = MessageId { uaid: Uaid([7; 16]), place }.seal(&ring, ring.newest());
             let mut altered = text.clone();
             altered.replace_range(position..=position, &letter);
@@ -127,7 +129,10 @@ mod tests {
         let path = endpoint.path(&ring, ring.newest());
         let token = path.strip_prefix("/update/").unwrap();
         assert_eq!(MessageId::open(&ring, &format!("{PREFIX}{token}")), Err(InvalidMessageId));
-        let id = MessageId { uaid: Uaid([7; 16]), place: Place { sequence: Sequence(1), topic: None } };
+        let id = MessageId {
+            uaid: Uaid([7; 16]),
+            place: Place { sequence: Sequence(1), nonce: Nonce(1), topic: None },
+        };
         let text = id.seal(&ring, ring.newest());
         assert_eq!(MessageId::open(&self::ring(2), &text), Err(InvalidMessageId));
     }

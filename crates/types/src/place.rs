@@ -2,12 +2,19 @@
 
 use crate::{sequence::Sequence, topic::TopicTag};
 
-/// Identifies a message among all messages to one client: the position of its write, and the topic under which a
-/// later message replaces it.
+/// The name of a message among all messages to one client, whatever the store forgets: drawn at random by the node that
+/// accepts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Nonce(pub u64);
+
+/// Identifies a message among all messages to one client: the position of its write, its nonce, and the topic under which
+/// a later message replaces it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The position of its write among all writes to the client's record.
     pub sequence: Sequence,
+    /// Its nonce. A store that has lost its last writes may use a sequence again, and then this differs.
+    pub nonce: Nonce,
     /// Its topic, if it has one.
     pub topic: Option<TopicTag>,
 }

@@ -19,6 +19,8 @@ pub(crate) struct HandlerSettings {
     pub(crate) ttl_max: Duration,
     /// How many stored messages a client may have.
     pub(crate) messages_max: u32,
+    /// How many more one of its channels may have.
+    pub(crate) channel_reserve: u32,
     /// `Strict-Transport-Security` on Web Push paths.
     pub(crate) hsts: Option<HeaderValue>,
     /// Time for a request body to arrive.

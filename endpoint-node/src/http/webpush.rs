@@ -10,7 +10,9 @@ use super::{
     reject::MessageRejection,
 };
 use crate::dispatch::MessageRefused;
-use beckon_types::{Dialect, Draft, Endpoint, FindChannel, MESSAGE_PATH, Payload, PutMessage, TopicTag};
+use beckon_types::{
+    Dialect, Draft, Endpoint, FindChannel, MESSAGE_PATH, Nonce, Payload, PutMessage, TopicTag,
+};
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use std::time::Duration;
@@ -74,7 +76,9 @@ where
     if let Err(error @ (BodyError::TooSlow | BodyError::Broken)) = body {
         return Err(MessageRejection::Body(error));
     }
-    let message = match message(handler, target, &head.headers, body) {
+    // The store cannot take a message without a name, so this is answered like its failures.
+    let nonce = getrandom::u64().map_err(|_| MessageRejection::Refused(MessageRefused::Storage))?;
+    let message = match message(handler, target, &head.headers, body, Nonce(nonce)) {
         Ok(message) => message,
         Err(rejection) => {
             return Err(match handler.dispatcher.find_channel(target).await {
@@ -131,6 +135,7 @@ fn message(
     target: FindChannel,
     headers: &HeaderMap,
     body: Result<Bytes, BodyError>,
+    nonce: Nonce,
 ) -> Result<PutMessage, MessageRejection> {
     let FindChannel { uaid, channel, restricted } = target;
     let body = body.map_err(MessageRejection::Body)?;
@@ -148,9 +153,10 @@ fn message(
         // live as long as the message does.
         Some(Payload { encoding, body: Bytes::copy_from_slice(&body) })
     };
-    let (key, messages_max) = (handler.keys.newest(), handler.settings.messages_max);
+    let (key, messages_max, reserve) =
+        (handler.keys.newest(), handler.settings.messages_max, handler.settings.channel_reserve);
     let draft = Draft { urgency, ttl, payload };
-    Ok(PutMessage { uaid, channel, restricted, key, topic, draft, messages_max })
+    Ok(PutMessage { uaid, channel, restricted, key, nonce, topic, draft, messages_max, reserve })
 }
 
 /// The answer to a message that was accepted, whatever became of it.

@@ -146,7 +146,7 @@ async fn a_message_replaces_another_of_its_topic_and_channel() {
 
 #[tokio::test]
 async fn a_client_at_its_limit_loses_no_message() {
-    let node = TestNode::start_with(&[("BECKON_MSG_LIMIT", "2")]).await;
+    let node = TestNode::start_with(&[("BECKON_MSG_LIMIT", "2"), ("BECKON_MSG_RESERVE", "0")]).await;
     let path = node.subscribe_offline(1).await;
     for (headers, body) in [("Topic: a\r\n", b"1"), ("", b"2")] {
         assert_eq!(node.post(&path, headers, body).await.status, 201);

@@ -2,7 +2,7 @@
 
 use super::field::{Malformed, channel};
 use crate::push_v1 as wire;
-use beckon_types::{Draft, Encoding, KeyId, Message, Payload, Place, Sequence, TopicTag, Urgency};
+use beckon_types::{Draft, Encoding, KeyId, Message, Nonce, Payload, Place, Sequence, TopicTag, Urgency};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ impl From<&Message> for wire::Message {
             urgency: urgency_to_wire(message.draft.urgency).into(),
             ttl_ms: u64::try_from(message.draft.ttl.as_millis()).unwrap_or(u64::MAX),
             payload: message.draft.payload.as_ref().map(wire::Payload::from),
+            nonce: message.place.nonce.0,
         }
     }
 }
@@ -30,7 +31,11 @@ impl TryFrom<wire::Message> for Message {
         });
         Ok(Self {
             channel: channel(&message.channel_id)?,
-            place: Place { sequence: Sequence(message.sequence), topic: topic.transpose()? },
+            place: Place {
+                sequence: Sequence(message.sequence),
+                nonce: Nonce(message.nonce),
+                topic: topic.transpose()?,
+            },
             key: KeyId(u8::try_from(message.key).map_err(|_| Malformed::Key(message.key))?),
             draft: Draft {
                 urgency: urgency_from_wire(message.urgency)?,
@@ -107,7 +112,11 @@ mod tests {
     fn message(payload: Option<Payload>) -> Message {
         Message {
             channel: ChannelId(*b"0123456789abcdef"),
-            place: Place { sequence: Sequence(u64::MAX), topic: Some(TopicTag([0xfe; TOPIC_TAG_LEN])) },
+            place: Place {
+                sequence: Sequence(u64::MAX),
+                nonce: Nonce(u64::MAX - 1),
+                topic: Some(TopicTag([0xfe; TOPIC_TAG_LEN])),
+            },
             key: KeyId(u8::MAX),
             draft: Draft { urgency: Urgency::High, ttl: Duration::from_secs(30 * 86_400), payload },
         }

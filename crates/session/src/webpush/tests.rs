@@ -5,7 +5,7 @@ use crate::{
     api::{ClientReport, Effect, Step},
     turn::rig::{CHANNEL, CHANNEL_TEXT, PRESENCE, Rig, UAID, snapshot},
 };
-use beckon_types::{Draft, Place, Sequence};
+use beckon_types::{Draft, Nonce, Place, Sequence};
 use std::time::Duration;
 
 /// A client with one channel.
@@ -15,7 +15,7 @@ fn client(rig: &mut Rig) -> WebPush {
 }
 
 fn message(sequence: u64, seconds: u64) -> Message {
-    let place = Place { sequence: Sequence(sequence), topic: None };
+    let place = Place { sequence: Sequence(sequence), nonce: Nonce(sequence), topic: None };
     let draft = Draft { ttl: Duration::from_secs(seconds), ..Draft::default() };
     Message { channel: CHANNEL, place, key: Rig::new().turn(|turn| turn.settings.keys.newest()).0, draft }
 }

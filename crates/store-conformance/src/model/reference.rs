@@ -41,6 +41,7 @@ struct Stored {
     key: u8,
     urgency: Urgency,
     body: String,
+    is_reserved: bool,
 }
 
 impl Client {
@@ -179,6 +180,9 @@ impl Model {
 
     fn put(&mut self, names: &Names, client: usize, channel: usize, version: u64) -> PutVersionOutcome {
         let Some(found) = self.clients.get_mut(&client) else { return PutVersionOutcome::Gone };
+        if found.dialect != Dialect::SimplePush {
+            return PutVersionOutcome::Gone;
+        }
         let Some(registered) = found.channels.get_mut(&channel) else { return PutVersionOutcome::Gone };
         registered.pending = Some(version);
         found.sequence += 1;
@@ -187,20 +191,37 @@ impl Model {
     }
 
     fn send(&mut self, names: &Names, step: &Step) -> PutMessageOutcome {
-        let Step::Send { client, channel, restricted, key, topic, urgency, stored, body, messages_max } =
-            step
+        let Step::Send {
+            client,
+            channel,
+            restricted,
+            key,
+            topic,
+            urgency,
+            stored,
+            body,
+            messages_max,
+            reserve,
+        } = step
         else {
             unreachable!("a message is given")
         };
         let Some(found) = self.clients.get_mut(client) else { return PutMessageOutcome::UaidGone };
         let registered = found.channels.get(channel);
-        if registered.is_none_or(|registered| registered.restricted != restricted.map(key_hash)) {
+        let is_registered =
+            registered.is_some_and(|registered| registered.restricted == restricted.map(key_hash));
+        if found.dialect != Dialect::WebPush || !is_registered {
             return PutMessageOutcome::ChannelGone;
         }
         let place = place(found.sequence + 1, *topic);
         let replaced =
             found.messages.iter().position(|kept| topic.is_some() && kept.place.topic == place.topic);
-        if *stored && replaced.is_none() && found.messages.len() >= *messages_max as usize {
+        let others = found.messages.len() - usize::from(replaced.is_some());
+        let is_full = others >= *messages_max as usize;
+        let is_reserved = is_full && replaced.is_none_or(|replaced| found.messages[replaced].is_reserved);
+        let in_reserve = |kept: &&Stored| kept.is_reserved && kept.channel == *channel;
+        let has_reserve = found.messages.iter().filter(in_reserve).count() < *reserve as usize;
+        if *stored && is_full && replaced.is_none() && !has_reserve {
             return PutMessageOutcome::Full;
         }
         found.sequence += 1;
@@ -209,7 +230,7 @@ impl Model {
         }
         if *stored {
             let (channel, key, urgency, body) = (*channel, *key, *urgency, body.clone());
-            found.messages.push(Stored { channel, place, key, urgency, body });
+            found.messages.push(Stored { channel, place, key, urgency, body, is_reserved });
         }
         let presence = found.owner.map(|socket| names.sockets[socket]);
         PutMessageOutcome::Accepted { sequence: Sequence(found.sequence), presence }

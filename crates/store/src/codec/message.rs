@@ -71,10 +71,10 @@ pub(crate) fn decode(bytes: &Bytes, place: Place, ttl: Duration) -> Result<Messa
 mod tests {
     use super::*;
     use crate::codec::tests::fixture;
-    use beckon_types::{Sequence, Uaid};
+    use beckon_types::{Nonce, Sequence, Uaid};
     use proptest::{option, prelude::*};
 
-    const PLACE: Place = Place { sequence: Sequence(7), topic: None };
+    const PLACE: Place = Place { sequence: Sequence(7), nonce: Nonce(8), topic: None };
     const TTL: Duration = Duration::from_secs(60);
 
     /// Messages as version 1 writes them.
@@ -85,8 +85,8 @@ mod tests {
     }
 
     fn put(Message { channel, place, key, draft }: Message) -> PutMessage {
-        let (uaid, restricted, topic) = (Uaid([1; 16]), None, place.topic);
-        PutMessage { uaid, channel, restricted, key, topic, draft, messages_max: 100 }
+        let (uaid, restricted, Place { nonce, topic, .. }) = (Uaid([1; 16]), None, place);
+        PutMessage { uaid, channel, restricted, key, nonce, topic, draft, messages_max: 100, reserve: 8 }
     }
 
     #[test]

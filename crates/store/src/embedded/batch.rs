@@ -195,6 +195,12 @@ impl<'txn, 'm> Batch<'txn, 'm> {
         Ok(())
     }
 
+    /// The sequence of the next write to a client: at least the time, so that a database that was restored does not use a
+    /// sequence again.
+    pub(super) fn next_sequence(&self, record: &Record) -> Sequence {
+        Sequence((record.sequence.0 + 1).max(millis(self.now.steady)))
+    }
+
     /// Keeps a record.
     pub(super) fn save(&mut self, uaid: Uaid, record: Record) {
         self.is_changed = true;

@@ -150,7 +150,10 @@ impl Batch<'_, '_> {
     /// See [`crate::Store::put_version`].
     pub(super) fn put_version(&mut self, put: &PutVersion) -> Result<PutVersionOutcome, StoreError> {
         let Some(mut record) = self.load(put.uaid)? else { return Ok(PutVersionOutcome::Gone) };
-        let sequence = Sequence(record.sequence.0 + 1);
+        if record.dialect != Dialect::SimplePush {
+            return Ok(PutVersionOutcome::Gone);
+        }
+        let sequence = self.next_sequence(&record);
         let Some(registration) = record.channel_mut(put.channel) else { return Ok(PutVersionOutcome::Gone) };
         registration.channel.pending = Some(put.version);
         record.sequence = sequence;

@@ -12,8 +12,8 @@ use crate::{
     codec::{Restriction, Unreadable, message},
 };
 use beckon_types::{
-    Backlog, Fetch, FindChannel, FindChannelOutcome, Message, NotOwner, Place, Position, PutMessage,
-    PutMessageOutcome, Sequence, Uaid,
+    Backlog, Dialect, Fetch, FindChannel, FindChannelOutcome, Message, NotOwner, Place, Position, PutMessage,
+    PutMessageOutcome, Uaid,
 };
 use bytes::Bytes;
 use redb::ReadableTable as _;
@@ -28,21 +28,32 @@ impl Batch<'_, '_> {
             let known = presence.is_some();
             return Ok(if known { PutMessageOutcome::ChannelGone } else { PutMessageOutcome::UaidGone });
         };
-        let Some(channel) = record.position(put.channel) else { return Ok(PutMessageOutcome::ChannelGone) };
+        let channel = record.position(put.channel).filter(|_| record.dialect == Dialect::WebPush);
+        let Some(channel) = channel else { return Ok(PutMessageOutcome::ChannelGone) };
+        // Positions are below the number of channels, which is a `u32` in `AddChannel::channels_max`.
+        let channel_index = u32::try_from(channel).unwrap_or(u32::MAX);
         if record.channels[channel].restricted != put.restricted.map(Restriction::from) {
             return Ok(PutMessageOutcome::ChannelGone);
         }
         let mut taken = record.take_messages(|message| !self.is_good(message));
         let expired = taken.len();
+        let has_topic = |message: &&Stored| put.topic.is_some() && message.place.topic == put.topic;
+        let was_reserved = record.messages.iter().find(has_topic).is_some_and(|message| message.is_reserved);
         if put.topic.is_some() {
             taken.extend(record.take_messages(|message| message.place.topic == put.topic));
         }
         let (stores, replaces) = (!put.draft.ttl.is_zero(), taken.len() > expired);
-        if stores && !replaces && record.messages.len() >= put.messages_max as usize {
-            return Ok(PutMessageOutcome::Full);
+        // A message that replaces another takes its place, in the reserve or not.
+        let is_full = record.messages.len() >= put.messages_max as usize;
+        let is_reserved = is_full && (was_reserved || !replaces);
+        if stores && is_full && !replaces {
+            let is_beside = |stored: &&Stored| stored.is_reserved && stored.channel == channel_index;
+            if record.messages.iter().filter(is_beside).count() >= put.reserve as usize {
+                return Ok(PutMessageOutcome::Full);
+            }
         }
         self.remove_carried(put.uaid, taken)?;
-        let sequence = Sequence(record.sequence.0 + 1);
+        let sequence = self.next_sequence(&record);
         // Even if nothing is stored: the sequence is part of the message id, which must not be used twice.
         record.sequence = sequence;
         if stores {
@@ -50,10 +61,10 @@ impl Batch<'_, '_> {
             self.messages.insert(&key, &message[..]).map_err(failed)?;
             self.changes.set(Table::Messages, &key, &message);
             record.messages.push(Stored {
-                place: Place { sequence, topic: put.topic },
+                place: Place { sequence, nonce: put.nonce, topic: put.topic },
                 expires: millis(self.now.latest.saturating_add(put.draft.ttl)),
-                // Positions are below the number of channels, which is a `u32` in `AddChannel::channels_max`.
-                channel: u32::try_from(channel).unwrap_or(u32::MAX),
+                channel: channel_index,
+                is_reserved,
             });
         }
         self.save(put.uaid, record);
@@ -67,7 +78,8 @@ impl Batch<'_, '_> {
             let gone = FindChannelOutcome::UaidGone;
             return Ok(if is_connected { FindChannelOutcome::ChannelGone } else { gone });
         };
-        let channel = record.position(find.channel).map(|position| &record.channels[position]);
+        let position = record.position(find.channel).filter(|_| record.dialect == Dialect::WebPush);
+        let channel = position.map(|position| &record.channels[position]);
         let restricted = find.restricted.map(Restriction::from);
         let is_registered = channel.is_some_and(|channel| channel.restricted == restricted);
         Ok(if is_registered { FindChannelOutcome::Registered } else { FindChannelOutcome::ChannelGone })

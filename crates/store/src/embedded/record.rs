@@ -3,8 +3,9 @@
 //! ```text
 //! client    version 0x01 | dialect (1 SimplePush, 2 Web Push) | last seen, Unix seconds, 8 bytes | sequence, 8 bytes
 //!           | number of messages, 4 bytes | the messages, oldest first | the channels
-//! message   sequence, 8 bytes | expires, Unix milliseconds, 8 bytes | index of its channel, from 0, 4 bytes
-//!           | whether it has a topic (0 or 1) | tag of the topic, 12 bytes, if it has one
+//! message   sequence, 8 bytes | nonce, 8 bytes | expires, Unix milliseconds, 8 bytes
+//!           | index of its channel, from 0, 4 bytes | flags (bit 0 has a topic, bit 1 is in the reserve of its channel)
+//!           | tag of the topic, 12 bytes, if it has one
 //! channel   id, 16 bytes | the start of a channel (`codec::channel`) | key id | whether a version is pending (0 or 1)
 //!           | the pending version, 8 bytes, if there is one
 //! ```
@@ -20,7 +21,7 @@ use crate::codec::{
     dialect, dialect_byte, take,
 };
 use beckon_types::{
-    Channel, ChannelId, Dialect, KeyId, Place, Sequence, Snapshot, TOPIC_TAG_LEN, TopicTag, Version,
+    Channel, ChannelId, Dialect, KeyId, Nonce, Place, Sequence, Snapshot, TOPIC_TAG_LEN, TopicTag, Version,
 };
 
 /// The version of the format that this file writes and reads.
@@ -30,7 +31,13 @@ const VERSION: u8 = 1;
 const FIXED_LEN: usize = 2 + 8 + 8 + 4;
 
 /// Bytes of a message without a topic.
-const MESSAGE_LEN_MIN: usize = 8 + 8 + 4 + 1;
+const MESSAGE_LEN_MIN: usize = 8 + 8 + 8 + 4 + 1;
+
+/// Flag of a message: it has a topic.
+const TOPIC: u8 = 1;
+
+/// Flag of a message: it is in the reserve of its channel.
+const RESERVED: u8 = 2;
 
 /// Bytes of a channel with the shortest start and without a pending version.
 const CHANNEL_LEN_MIN: usize = 16 + 1 + 1 + 1;
@@ -73,6 +80,8 @@ pub(super) struct Stored {
     pub(super) expires: u64,
     /// The index of its channel in [`Record::channels`].
     pub(super) channel: u32,
+    /// Whether it is in the reserve of its channel: it was stored although the client had as many as it may have.
+    pub(super) is_reserved: bool,
 }
 
 impl Record {
@@ -157,20 +166,29 @@ impl Record {
 
 impl Stored {
     fn encode(&self, out: &mut Vec<u8>) {
-        let Self { place, expires, channel } = self;
+        let Self { place, expires, channel, is_reserved } = self;
+        let topic = if place.topic.is_some() { TOPIC } else { 0 };
+        let reserved = if *is_reserved { RESERVED } else { 0 };
         out.extend(place.sequence.0.to_be_bytes());
+        out.extend(place.nonce.0.to_be_bytes());
         out.extend(expires.to_be_bytes());
         out.extend(channel.to_be_bytes());
-        out.push(u8::from(place.topic.is_some()));
+        out.push(topic | reserved);
         out.extend(place.topic.iter().flat_map(|tag| tag.0));
     }
 
     fn decode(rest: &mut &[u8]) -> Result<Self, Unreadable> {
         let sequence = Sequence(u64::from_be_bytes(take(rest)?));
+        let nonce = Nonce(u64::from_be_bytes(take(rest)?));
         let expires = u64::from_be_bytes(take(rest)?);
         let channel = u32::from_be_bytes(take(rest)?);
-        let topic = if flag(rest)? { Some(TopicTag(take(rest)?)) } else { None };
-        Ok(Self { place: Place { sequence, topic }, expires, channel })
+        let [flags] = take(rest)?;
+        if flags & !(TOPIC | RESERVED) != 0 {
+            return Err(Unreadable("unknown flag of a message"));
+        }
+        let topic = if flags & TOPIC != 0 { Some(TopicTag(take(rest)?)) } else { None };
+        let place = Place { sequence, nonce, topic };
+        Ok(Self { place, expires, channel, is_reserved: flags & RESERVED != 0 })
     }
 }
 
@@ -230,14 +248,14 @@ mod tests {
     #[test]
     fn any_other_format_is_unreadable() {
         let record = |rest: &[u8]| [&[VERSION, 2][..], &[0; 16], rest].concat();
-        let message = |flag: u8| record(&[&[0, 0, 0, 1][..], &[0; 20], &[flag]].concat());
+        let message = |flag: u8| record(&[&[0, 0, 0, 1][..], &[0; 28], &[flag]].concat());
         let channel = |rest: &[u8]| record(&[&[0; 4][..], &[0; 16], rest].concat());
         for (bytes, reason) in [
             (vec![], "too short"),
             (vec![2, 1], "record of another version"),
             (vec![VERSION, 3], "unknown dialect"),
             (record(&[0xff; 4]), "too short"),
-            (message(2), "neither 0 nor 1"),
+            (message(4), "unknown flag of a message"),
             (message(0), "message of a channel that is not registered"),
             (channel(&[8, 1, 0]), "unknown form of a channel"),
             (channel(&[0, 1, 2]), "neither 0 nor 1"),
@@ -255,9 +273,10 @@ mod tests {
             restricted: None,
         };
         let message = |sequence, channel| Stored {
-            place: Place { sequence: Sequence(sequence), topic: None },
+            place: Place { sequence: Sequence(sequence), nonce: Nonce(sequence), topic: None },
             expires: 1,
             channel,
+            is_reserved: false,
         };
         let mut record = Record {
             dialect: Dialect::WebPush,
@@ -286,10 +305,10 @@ mod tests {
     }
 
     fn messages() -> impl Strategy<Value = Vec<Stored>> {
-        let one = (any::<(u64, u64, u32)>(), proptest::option::of(any::<[u8; TOPIC_TAG_LEN]>()));
-        let stored = |((sequence, expires, channel), tag): (_, Option<_>)| {
-            let place = Place { sequence: Sequence(sequence), topic: tag.map(TopicTag) };
-            Stored { place, expires, channel }
+        let one = (any::<(u64, u64, u64, u32, bool)>(), proptest::option::of(any::<[u8; TOPIC_TAG_LEN]>()));
+        let stored = |((sequence, nonce, expires, channel, is_reserved), tag): (_, Option<_>)| {
+            let place = Place { sequence: Sequence(sequence), nonce: Nonce(nonce), topic: tag.map(TopicTag) };
+            Stored { place, expires, channel, is_reserved }
         };
         proptest::collection::vec(one.prop_map(stored), 0..5)
     }

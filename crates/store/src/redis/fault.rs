@@ -3,8 +3,8 @@
 //! [`ROWS`] is the table for the errors of Redis. An error without a row fails the step with the cause `refused`. For
 //! the network there are [`Fault::lost`], [`Fault::silent`] and [`Fault::from_dial`].
 //!
-//! A step is retried only if Redis cannot have executed it, or if it is idempotent. Scripts read and check everything
-//! before they write, so an error means that nothing was written.
+//! A step is retried if Redis cannot have executed it, and once if that is unknown: every step is idempotent. Scripts
+//! read and check everything before they write, so an error means that nothing was written.
 
 use super::{address::Node, slot::Slot};
 use crate::{Cause, StoreError};
@@ -43,8 +43,8 @@ pub(super) enum StepAction {
     Fail,
     /// It fails because the record cannot be read.
     FailUnreadable,
-    /// It is retried on the next connection if it is idempotent, and fails otherwise.
-    RetryIfIdempotent,
+    /// It is retried on the next connection, but not twice: every step is idempotent.
+    RetryOnce,
     /// It is retried on the next connection.
     RetryOnNextConnection,
     /// It is retried on the same link after a pause.
@@ -134,7 +134,7 @@ impl Fault {
 
     /// The connection broke before the answer. Redis may have executed the step.
     pub(super) fn lost(message: String) -> Self {
-        Self { cause: Cause::Unreachable, link: Reconnect, step: RetryIfIdempotent, message }
+        Self { cause: Cause::Unreachable, link: Reconnect, step: RetryOnce, message }
     }
 
     /// Nothing was answered for this long. Redis may have executed the step.
@@ -342,10 +342,10 @@ mod tests {
     }
 
     #[test]
-    fn after_a_broken_connection_only_idempotent_steps_are_retried() {
+    fn after_a_broken_connection_a_step_is_retried_once() {
         let broken = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
         let fault = Fault::from_redis(&broken, &node("asked"));
-        assert_eq!((fault.cause, fault.link, fault.step), (Cause::Unreachable, Reconnect, RetryIfIdempotent));
+        assert_eq!((fault.cause, fault.link, fault.step), (Cause::Unreachable, Reconnect, RetryOnce));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
     batch::Haste,
     dial::now,
     fault::Fault,
-    links::{Idempotent, Links, Step},
+    links::{Links, Step},
     primary::Primary,
     script::SCRIPTS,
     topology::Topology,
@@ -76,8 +76,8 @@ async fn check<'a>(
     primary: &'a Arc<Primary>,
 ) -> Option<(&'a Primary, Fault)> {
     let (call, slot) = topology.check_call(primary)?;
-    let script = &SCRIPTS.check;
-    let step = Step { script, call, slot, idempotent: Idempotent::Yes, haste: Haste::AtOnce };
+    let script = Some(&SCRIPTS.check);
+    let step = Step { script, call, slot, haste: Haste::AtOnce };
     let fault = match vital.perform(step).await {
         Err(fault) => Some(fault),
         Ok(_) => steps.refusal(primary).or_else(|| primary.degraded(now())),

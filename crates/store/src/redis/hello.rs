@@ -1,12 +1,6 @@
 //! The step hello: the arguments of its script, and its answer.
 
-use super::{
-    answer::{pairs, unexpected},
-    keys, messages,
-    options::KeyPrefix,
-    record,
-    script::SCRIPTS,
-};
+use super::{answer::unexpected, keys, messages, options::KeyPrefix, record, script::SCRIPTS};
 use crate::{StoreError, codec};
 use beckon_types::{ChannelId, Dialect, Hello, HelloOutcome, Listed};
 use redis::{Cmd, Value};
@@ -23,8 +17,7 @@ pub(super) fn call(prefix: &KeyPrefix, hello: &Hello, idle_ms: u64) -> Cmd {
         Some(Listed::Channels(_)) => "given",
     };
     let arguments = 8 + listed.len();
-    let mut call =
-        SCRIPTS.hello.call(&[&keys::client(prefix, hello.uaid)], arguments, 64 + 16 * listed.len());
+    let mut call = SCRIPTS.hello.call(&keys::all(prefix, hello.uaid), arguments, 64 + 16 * listed.len());
     call.arg(hello.named.map_or(0, codec::dialect_byte))
         .arg(codec::dialect_byte(hello.otherwise))
         .arg(&record::presence_bytes(hello.presence)[..])
@@ -53,7 +46,7 @@ pub(super) fn outcome(answer: Value) -> Result<HelloOutcome, StoreError> {
                 return Err(StoreError::Unreadable("answer of hello without a dialect".into()));
             };
             let dialect = codec::dialect(u8::try_from(dialect).unwrap_or(0))?;
-            let (head, snapshot) = record::record(pairs(&fields))?;
+            let (head, snapshot) = record::record(&fields)?;
             let former = head.and_then(|head| head.presence);
             Ok(HelloOutcome::Claimed { dialect, former, snapshot, backlog: messages::backlog(backlog)? })
         }

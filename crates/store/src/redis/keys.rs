@@ -1,5 +1,4 @@
-//! The names of the keys in Redis. All of them are made here, except for the keys of messages: only scripts use those,
-//! and make them from the client's key and the message's field (`scripts/messages.lua`).
+//! The names of the keys in Redis. Only this file has them. Scripts get all keys that they use from here.
 //!
 //! Every key of a client has the UAID as its hash tag, so all of them are on the same node of a Redis Cluster and one
 //! script can use them together. The keys of the directory share a tag for the same reason.
@@ -43,7 +42,32 @@ impl Deref for Key {
 
 /// The record of a client.
 pub(super) fn client(prefix: &KeyPrefix, uaid: Uaid) -> Key {
-    let mut name = *b"c{......................}";
+    of_client(prefix, b'c', uaid)
+}
+
+/// The stored messages of a client.
+pub(super) fn messages(prefix: &KeyPrefix, uaid: Uaid) -> Key {
+    of_client(prefix, b'm', uaid)
+}
+
+/// The topics of a client's messages, and the reserves of its channels.
+pub(super) fn topics(prefix: &KeyPrefix, uaid: Uaid) -> Key {
+    of_client(prefix, b't', uaid)
+}
+
+/// The order of a client's messages, if there are many.
+fn index(prefix: &KeyPrefix, uaid: Uaid) -> Key {
+    of_client(prefix, b'i', uaid)
+}
+
+/// All keys of a client, in the order in which scripts that use all of them expect them.
+pub(super) fn all(prefix: &KeyPrefix, uaid: Uaid) -> [Key; 4] {
+    [client(prefix, uaid), messages(prefix, uaid), topics(prefix, uaid), index(prefix, uaid)]
+}
+
+fn of_client(prefix: &KeyPrefix, kind: u8, uaid: Uaid) -> Key {
+    let mut name = *b".{......................}";
+    name[0] = kind;
     #[expect(clippy::expect_used, reason = "16 bytes are 22 characters of base64")]
     URL_SAFE_NO_PAD.encode_slice(uaid.0, &mut name[2..CLIENT_LEN - 1]).expect("the UAID fits");
     Key::new(prefix, &name)
@@ -75,14 +99,9 @@ pub(super) fn check(prefix: &KeyPrefix, tag: u32) -> Key {
     Key::new(prefix, format!("check{{{tag}}}").as_bytes())
 }
 
-/// A key that looks like that of a client's record but belongs to no client, in the same slot as [`check`].
-pub(super) fn probe(prefix: &KeyPrefix, tag: u32) -> Key {
-    Key::new(prefix, format!("c{{{tag}}}").as_bytes())
-}
-
-/// A key that looks like that of [`missed`] but belongs to no node, in the same slot as [`check`].
-pub(super) fn probe_missed(prefix: &KeyPrefix, tag: u32) -> Key {
-    Key::new(prefix, format!("n{{{tag}}}").as_bytes())
+/// Keys that look like those of a client and of a node but belong to none, in the same slot as [`check`].
+pub(super) fn probes(prefix: &KeyPrefix, tag: u32) -> [Key; 5] {
+    ["c", "m", "t", "i", "n"].map(|kind| Key::new(prefix, format!("{kind}{{{tag}}}").as_bytes()))
 }
 
 #[cfg(test)]
@@ -99,15 +118,15 @@ mod tests {
     #[test]
     fn every_key_begins_with_the_prefix_and_the_longest_fits() {
         let prefix: KeyPrefix = "p".repeat(KEY_PREFIX_LEN_MAX).parse().unwrap();
-        for key in [
-            client(&prefix, Uaid([1; 16])),
+        let others = [
             nodes(&prefix),
             missed(&prefix, NodeId(u64::MAX)),
             epoch(&prefix),
             broadcasts(&prefix),
             check(&prefix, u32::MAX),
-            probe(&prefix, u32::MAX),
-        ] {
+        ];
+        let of_clients = all(&prefix, Uaid([1; 16])).into_iter().chain(probes(&prefix, u32::MAX));
+        for key in others.into_iter().chain(of_clients) {
             assert!(key.starts_with(prefix.as_bytes()), "{key:?}");
             assert!(key.contains(&b'{') && key.len() <= KEY_PREFIX_LEN_MAX + CLIENT_LEN);
         }

@@ -139,8 +139,7 @@ impl Shared {
     fn interrupted(&self) -> Fault {
         let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let fault = fault.unwrap_or_else(|| Fault::lost("the connection was given up".into()));
-        let step =
-            if fault.cause == Cause::Timeout { StepAction::Fail } else { StepAction::RetryIfIdempotent };
+        let step = if fault.cause == Cause::Timeout { StepAction::Fail } else { StepAction::RetryOnce };
         Fault { step, ..fault }
     }
 

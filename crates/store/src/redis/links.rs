@@ -38,22 +38,12 @@ const MOVING_PAUSE: Duration = Duration::from_millis(20);
 /// needed.
 const IMPORTING_MAX: usize = 16;
 
-/// Whether a command may be executed twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Idempotent {
-    /// It is sent again if its answer is lost.
-    Yes,
-    /// If its answer is lost, the step fails.
-    No,
-}
-
-/// A step: one call of a script. All its keys are in one slot.
+/// A step: one call of a script, or one command. All its keys are in one slot. Twice is as good as once.
 #[derive(Debug)]
 pub(super) struct Step {
-    pub(super) script: &'static Script,
+    pub(super) script: Option<&'static Script>,
     pub(super) call: Cmd,
     pub(super) slot: Slot,
-    pub(super) idempotent: Idempotent,
     pub(super) haste: Haste,
 }
 
@@ -108,7 +98,7 @@ impl Links {
 
     async fn route(&self, step: &Step, deadline: Instant) -> Result<Value, Fault> {
         let (mut with_text, mut ask_at) = (None, None);
-        let deadline = step.script.is_timed().then_some(deadline);
+        let deadline = step.script.is_some_and(Script::is_timed).then_some(deadline);
         let (mut pause, mut was_lost, mut attempts) = (MOVING_PAUSE, false, 0);
         loop {
             let asking = ask_at.is_some();
@@ -116,7 +106,10 @@ impl Links {
                 Some(node) => self.link_at(&node),
                 None => self.link_of(step.slot)?,
             };
-            let call = with_text.as_ref().unwrap_or(&step.call).clone();
+            let mut call = with_text.as_ref().unwrap_or(&step.call).clone();
+            if was_lost && step.script.is_some_and(Script::notes_repetition) {
+                call.arg(1);
+            }
             let fault = match link.send(call, step.haste, deadline, asking).await {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
@@ -126,15 +119,15 @@ impl Links {
                 return Err(fault);
             }
             match fault.step {
-                StepAction::RetryIfIdempotent if step.idempotent == Idempotent::Yes && !was_lost => {
-                    was_lost = true
-                }
-                StepAction::Fail | StepAction::FailUnreadable | StepAction::RetryIfIdempotent => {
+                StepAction::RetryOnce if !was_lost => was_lost = true,
+                StepAction::Fail | StepAction::FailUnreadable | StepAction::RetryOnce => {
                     return Err(fault);
                 }
                 // After a jump of the clock, the link has learned it from the answer.
                 StepAction::RetryOnNextConnection | StepAction::RetryWithClock(_) => {}
-                StepAction::RetryWithText => with_text = Some(step.script.with_text(&step.call)),
+                StepAction::RetryWithText => {
+                    with_text = step.script.map(|script| script.with_text(&step.call));
+                }
                 StepAction::Ask(node) => ask_at = Some(node),
                 StepAction::Redirect(slot, node) => {
                     self.topology.moved(slot, &node);

@@ -23,7 +23,7 @@ const EXAMINED_MAX: usize = 32;
 
 /// The ACL rule for every command that is sent or called by a script. The last one is needed only for a warning.
 const COMMANDS: &str = "-@all +eval +evalsha +time +cluster|slots +select +hset +hget +hmget +hgetall +hkeys +hlen +hdel \
-                        +hincrby +set +get +mget +getrange +exists +del +pexpire +pttl +info";
+                        +hexists +hrandfield +zadd +zcard +zrangebyscore +zrem +set +get +del +pexpire +pttl +info";
 
 /// A store in Redis could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,13 +98,13 @@ async fn examine(
 fn add_probes(pipeline: &mut Pipeline, topology: &Topology, primary: &Primary, prefix: &KeyPrefix) {
     let map = topology.map();
     if let Some(tag) = map.tag_for(primary) {
-        let call = SCRIPTS.rights.call(&[&keys::probe(prefix, tag), &keys::probe_missed(prefix, tag)], 0, 0);
+        let call = SCRIPTS.rights.call(&keys::probes(prefix, tag), 0, 0);
         pipeline.add_command(SCRIPTS.rights.with_text(&call)).add_command(call);
     }
     let directory = keys::nodes(prefix);
     let owner = map.owner(Slot::of_key(&directory)).and_then(|owner| map.primaries().get(owner));
     if owner.is_some_and(|owner| std::ptr::eq(Arc::as_ptr(owner), primary)) {
-        pipeline.cmd("EXISTS").arg(&*directory);
+        pipeline.cmd("HLEN").arg(&*directory);
     }
 }
 
@@ -137,7 +137,7 @@ fn connect_error(address: &str, fault: &Fault, prefix: &KeyPrefix) -> ConnectErr
 /// The key patterns of the ACL rule.
 fn patterns(prefix: &KeyPrefix) -> String {
     if prefix.as_bytes().is_empty() {
-        "~c{* ~m{* ~n{* ~{beckon}* ~check{*".to_owned()
+        "~c{* ~m{* ~t{* ~i{* ~n{* ~{beckon}* ~check{*".to_owned()
     } else {
         format!("~{prefix}*")
     }

@@ -1,23 +1,20 @@
 //! How a client is written in Redis, version 1: one hash per client.
 //!
 //! ```text
-//! field "m", the head   version 0x01 | dialect (1 SimplePush, 2 Web Push) | node, 8 bytes | connection, 8 bytes
-//!                       | sequence, decimal digits; node and connection are zero if the client is offline
-//! field channel id      the start of a channel (`codec::channel`) | key id | pending version, decimal digits
-//!   (16 bytes)
-//! field sequence        a message without a topic: empty
-//!   (decimal digits)
-//! field "t" and tag     a message with a topic: its sequence, decimal digits
-//!   (13 bytes)
+//! field "m", the head   version 0x01 | dialect (1 SimplePush, 2 Web Push) | flags | node, 8 bytes
+//!                       | connection, 8 bytes | sequence, decimal digits
+//!                       node and connection are zero if the client is offline; flags are 1 if it has come back or has
+//!                       been sent something, else 0
+//! field channel id      the start of a channel (`codec::channel`) | key id | SimplePush: the pending version,
+//!   (16 bytes)          decimal digits; Web Push: the last write before it was registered, decimal digits
 //! ```
 //!
-//! The message itself is in a key of its own, `m{UAID}field` (`messages`), and expires without its field: a field
-//! whose key is gone is not a message. The lengths of the fields tell them apart; a sequence has no more than 14
-//! digits.
+//! Messages are in keys of their own (`messages`).
 //!
 //! Numbers of more than a byte are big-endian. Numbers that scripts count with are decimal digits, so that a Lua
 //! number never has to hold a version. The scripts in `scripts/` write the same format.
 
+use super::answer::pairs;
 use crate::codec::{
     Restriction, Unreadable,
     channel::{START_LEN_MAX, Start},
@@ -25,8 +22,9 @@ use crate::codec::{
 };
 use beckon_types::{
     Channel, ChannelId, ConnectionId, Dialect, KeyHash, KeyId, NodeId, Presence, Sequence, Snapshot,
-    Spelling, TOPIC_TAG_LEN, TopicTag, Version,
+    Spelling, Version,
 };
+use redis::Value;
 
 /// The version of the format that this file writes and reads.
 const VERSION: u8 = 1;
@@ -34,11 +32,8 @@ const VERSION: u8 = 1;
 /// Bytes of a presence.
 pub(super) const PRESENCE_LEN: usize = 16;
 
-/// Bytes of the field of a message with a topic.
-const TOPIC_FIELD_LEN: usize = 1 + TOPIC_TAG_LEN;
-
 /// Where the sequence starts in the head.
-const SEQUENCE_AT: usize = 2 + PRESENCE_LEN;
+const SEQUENCE_AT: usize = 3 + PRESENCE_LEN;
 
 /// The field of the head.
 pub(super) const HEAD: &[u8] = b"m";
@@ -82,7 +77,7 @@ pub(super) fn head(bytes: &[u8]) -> Result<Head, Unreadable> {
         return Err(Unreadable("record of another version"));
     }
     let (fixed, digits) = bytes.split_at_checked(SEQUENCE_AT).ok_or(Unreadable("head is too short"))?;
-    Ok(Head { dialect: dialect(fixed[1])?, presence: presence(&fixed[2..])?, sequence: sequence(digits)? })
+    Ok(Head { dialect: dialect(fixed[1])?, presence: presence(&fixed[3..])?, sequence: sequence(digits)? })
 }
 
 /// The beginning of a channel, as it is registered.
@@ -97,24 +92,15 @@ pub(super) fn restriction(restricted: Option<KeyHash>) -> Vec<u8> {
     restricted.map_or_else(Vec::new, |hash| Restriction::from(hash).0.to_vec())
 }
 
-/// The field of a message with that topic; empty for one without a topic.
-pub(super) fn topic_field(topic: Option<TopicTag>) -> Vec<u8> {
-    let Some(TopicTag(tag)) = topic else { return Vec::new() };
-    let mut field = Vec::with_capacity(TOPIC_FIELD_LEN);
-    field.push(b't');
-    field.extend_from_slice(&tag);
-    field
-}
-
 /// Reads a channel's field.
-pub(super) fn channel(field: &[u8], value: &[u8]) -> Result<Channel, Unreadable> {
+pub(super) fn channel(field: &[u8], value: &[u8], dialect: Dialect) -> Result<Channel, Unreadable> {
     let id = field.try_into().map_err(|_| Unreadable("channel id is not 16 bytes"))?;
     let mut rest = value;
     let Start { spelling, .. } = Start::decode(&mut rest)?;
     let [_key] = take(&mut rest)?;
-    let pending = match rest {
-        [] => None,
-        digits => Some(
+    let pending = match (dialect, rest) {
+        (Dialect::SimplePush, []) | (Dialect::WebPush, _) => None,
+        (Dialect::SimplePush, digits) => Some(
             std::str::from_utf8(digits)
                 .ok()
                 .and_then(|text| Version::parse(text).ok())
@@ -124,22 +110,18 @@ pub(super) fn channel(field: &[u8], value: &[u8]) -> Result<Channel, Unreadable>
     Ok(Channel { id: ChannelId(id), spelling, pending })
 }
 
-/// Reads the head and the channels of a record.
-pub(super) fn record<'a>(
-    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-) -> Result<(Option<Head>, Snapshot), Unreadable> {
-    let mut found = None;
+/// Reads the head and the channels of a record, as a hash is listed. Without a head there are no channels.
+pub(super) fn record(fields: &[Value]) -> Result<(Option<Head>, Snapshot), Unreadable> {
     let mut snapshot = Snapshot::default();
-    for (field, value) in fields {
-        if field == HEAD {
-            let head = head(value)?;
-            snapshot.sequence = head.sequence;
-            found = Some(head);
-        } else {
-            snapshot.channels.push(channel(field, value)?);
-        }
+    let Some((_, value)) = pairs(fields).find(|(field, _)| *field == HEAD) else {
+        return Ok((None, snapshot));
+    };
+    let head = head(value)?;
+    snapshot.sequence = head.sequence;
+    for (field, value) in pairs(fields).filter(|(field, _)| *field != HEAD) {
+        snapshot.channels.push(channel(field, value, head.dialect)?);
     }
-    Ok((found, snapshot))
+    Ok((Some(head), snapshot))
 }
 
 /// Reads the decimal digits of a sequence.
@@ -168,7 +150,7 @@ mod tests {
             let read = if field == HEAD {
                 format!("{:?}", head(&value).unwrap())
             } else {
-                format!("{:?}", channel(&field, &value).unwrap())
+                format!("{:?}", channel(&field, &value, Dialect::SimplePush).unwrap())
             };
             assert_eq!(read, expected);
         }
@@ -198,7 +180,9 @@ mod tests {
             let mut value = channel_start(expected.spelling, restricted.map(KeyHash));
             value.push(key);
             value.extend(pending.map(|number| number.to_string()).unwrap_or_default().bytes());
-            prop_assert_eq!(channel(&id, &value), Ok(expected));
+            prop_assert_eq!(channel(&id, &value, Dialect::SimplePush), Ok(expected));
+            let without = Channel { pending: None, ..expected };
+            prop_assert_eq!(channel(&id, &value, Dialect::WebPush), Ok(without));
         }
 
         #[test]
@@ -213,10 +197,11 @@ mod tests {
                 (value[0], value[1]) = (value[0] % 8, value[1] % 3);
             }
             let _ = head(&value);
-            let _ = channel(&field, &value);
-            let _ = channel(&[0; 16], &value);
+            let _ = channel(&field, &value, Dialect::SimplePush);
+            let _ = channel(&[0; 16], &value, Dialect::SimplePush);
             let _ = key_and_sequence(&value);
-            let _ = record([(HEAD, &value[..]), (&field[..], &value[..])].into_iter());
+            let bulk = |bytes: &[u8]| Value::BulkString(bytes.to_vec());
+            let _ = record(&[bulk(HEAD), bulk(&value), bulk(&field), bulk(&value)]);
         }
     }
 }

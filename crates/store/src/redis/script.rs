@@ -1,7 +1,7 @@
 //! The scripts: one for each step, named by their SHA-1 so that a call does not carry their text.
 
 use redis::{Arg, Cmd};
-use std::sync::LazyLock;
+use std::{ops::Deref, sync::LazyLock};
 
 /// Digits of a deadline.
 const DEADLINE_LEN: usize = 13;
@@ -12,6 +12,7 @@ pub(super) struct Script {
     text: &'static str,
     sha: String,
     is_timed: bool,
+    notes_repetition: bool,
 }
 
 /// All scripts.
@@ -55,13 +56,13 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     snapshot: Script::new(text!("channel", "read_all", "snapshot")),
     verify: Script::new(text!("verify")),
     add_channel: Script::timed(text!("late", "channel", "add_channel")),
-    remove_channel: Script::timed(text!("late", "messages", "remove_channel")),
+    remove_channel: Script::timed(text!("late", "remove_channel")),
     put_version: Script::timed(text!("late", "put_version")),
     ack_versions: Script::new(text!("channel", "ack_versions")),
-    put_message: Script::timed(text!("late", "channel", "messages", "put_message")),
+    put_message: Script::noting_repetition(text!("late", "channel", "messages", "put_message")),
     find_channel: Script::new(text!("channel", "find_channel")),
-    fetch: Script::new(text!("channel", "messages", "read_all", "backlog", "fetch")),
-    remove_messages: Script::new(text!("messages", "remove_messages")),
+    fetch: Script::new(text!("now", "channel", "messages", "backlog", "fetch")),
+    remove_messages: Script::new(text!("remove_messages")),
     set_broadcast: Script::timed(text!("late", "set_broadcast")),
     remove_broadcast: Script::timed(text!("late", "remove_broadcast")),
     broadcasts: Script::new(text!("broadcasts")),
@@ -71,17 +72,32 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     take_missed: Script::timed(text!("late", "take_missed")),
     nodes: Script::new(text!("nodes")),
     check: Script::new(text!("check")),
-    rights: Script::new(text!("messages", "rights")),
+    rights: Script::new(text!("rights")),
 });
 
 impl Script {
     fn new(text: &'static str) -> Self {
-        Self { text, sha: redis::Script::new(text).get_hash().to_owned(), is_timed: false }
+        Self {
+            text,
+            sha: redis::Script::new(text).get_hash().to_owned(),
+            is_timed: false,
+            notes_repetition: false,
+        }
     }
 
     /// A script that begins with `late.lua`.
     fn timed(text: &'static str) -> Self {
         Self { is_timed: true, ..Self::new(text) }
+    }
+
+    /// A timed script that has to know whether it may have been performed already.
+    fn noting_repetition(text: &'static str) -> Self {
+        Self { notes_repetition: true, ..Self::timed(text) }
+    }
+
+    /// Whether it takes one more argument in front of the deadline if its answer has been lost once.
+    pub(super) fn notes_repetition(&self) -> bool {
+        self.notes_repetition
     }
 
     /// Whether its last argument is the deadline of the step, which the link adds when it sends the call.
@@ -90,14 +106,14 @@ impl Script {
     }
 
     /// A call that its arguments have yet to be added to: this number of `arguments` with this number of `bytes`.
-    pub(super) fn call(&self, keys: &[&[u8]], arguments: usize, bytes: usize) -> Cmd {
+    pub(super) fn call<K: Deref<Target = [u8]>>(&self, keys: &[K], arguments: usize, bytes: usize) -> Cmd {
         let fixed = "EVALSHA".len() + self.sha.len() + 1;
         let keys_len: usize = keys.iter().map(|key| key.len()).sum();
         let deadline = if self.is_timed { DEADLINE_LEN } else { 0 };
         let mut call = Cmd::with_capacity(4 + keys.len() + arguments, fixed + keys_len + bytes + deadline);
         call.arg("EVALSHA").arg(&self.sha).arg(keys.len());
         for key in keys {
-            call.arg(*key);
+            call.arg(&**key);
         }
         call
     }
@@ -130,7 +146,7 @@ mod tests {
     #[test]
     fn a_call_with_the_text_has_the_same_keys_and_arguments() {
         let script = Script::new("return ARGV[1]");
-        let mut call = script.call(&[b"key"], 1, 1);
+        let mut call = script.call(&[b"key".to_vec()], 1, 1);
         call.arg(7);
         let whole = String::from_utf8(script.with_text(&call).get_packed_command()).unwrap();
         assert_eq!(first_key(&call), Some(&b"key"[..]));

@@ -155,7 +155,7 @@ impl Topology {
     /// Cluster that serves no slot.
     pub(super) fn check_call(&self, primary: &Primary) -> Option<(Cmd, Slot)> {
         let key = keys::check(&self.shared.prefix, self.map().tag_for(primary)?);
-        let mut call = SCRIPTS.check.call(&[&key], 1, 8);
+        let mut call = SCRIPTS.check.call(&[key], 1, 8);
         call.arg(keys::CHECK_LIFETIME.as_millis() as u64);
         Some((call, Slot::of_key(&key)))
     }

@@ -250,7 +250,7 @@ async fn concurrent_puts_share_commits_and_are_all_kept() {
     else {
         panic!("claimed expected")
     };
-    assert_eq!(snapshot.sequence.0, 500);
+    assert_eq!(snapshot.sequence.0, 1_700_000_000_000 + 499);
 }
 
 /// A store whose thread stands still, as while it waits for a disk: it waits for its clock.

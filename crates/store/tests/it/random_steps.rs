@@ -4,7 +4,7 @@ use crate::SetClock;
 use beckon_store::Store;
 use beckon_store_conformance::{
     model::CHANNELS, model::CLIENTS, model::KEYS, model::Names, model::SOCKETS, model::Step, model::TOPICS,
-    model::perform, model::reference::Model,
+    model::perform::perform, model::reference::Model, model::writes::Writes,
 };
 use beckon_testbed::redis::RedisServer;
 use beckon_types::{Dialect, Spelling, Urgency, Version};
@@ -71,17 +71,21 @@ fn urgency() -> impl Strategy<Value = Urgency> {
 
 fn send() -> impl Strategy<Value = Step> {
     let what = (any::<u8>(), topic(), urgency(), "[a-z]{0,3}");
-    (0..CLIENTS, 0..CHANNELS, restricted(), what, proptest::bool::weighted(0.8), 2..6_u32).prop_map(
-        |(client, channel, restricted, (key, topic, urgency, body), stored, messages_max)| Step::Send {
-            client,
-            channel,
-            restricted,
-            key,
-            topic,
-            urgency,
-            stored,
-            body,
-            messages_max,
+    let limits = (2..6_u32, 0..3_u32);
+    (0..CLIENTS, 0..CHANNELS, restricted(), what, proptest::bool::weighted(0.8), limits).prop_map(
+        |(client, channel, restricted, (key, topic, urgency, body), stored, (messages_max, reserve))| {
+            Step::Send {
+                client,
+                channel,
+                restricted,
+                key,
+                topic,
+                urgency,
+                stored,
+                body,
+                messages_max,
+                reserve,
+            }
         },
     )
 }
@@ -117,10 +121,12 @@ async fn check(store: Arc<dyn Store>) {
     let config = ProptestConfig { cases: RUNS, failure_persistence: None, ..ProptestConfig::default() };
     let run = move || {
         TestRunner::new(config).run(&vec(step(), 1..90), |steps| {
-            let (names, mut model) = (Names::default(), Model::default());
+            let (names, mut model, mut writes) = (Names::default(), Model::default(), Writes::default());
             for step in &steps {
                 let expected = model.perform(&names, step);
-                prop_assert_eq!(handle.block_on(perform(&store, &names, step)), expected, "{:?}", step);
+                let outcome = handle.block_on(perform(&store, &names, &mut writes, step));
+                let outcome = writes.in_terms_of_the_reference(step, &expected, outcome);
+                prop_assert_eq!(outcome, expected, "{:?}", step);
             }
             Ok(())
         })

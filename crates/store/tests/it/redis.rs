@@ -146,9 +146,9 @@ async fn an_unreadable_record_is_reported_and_kept() {
         if (field == 'm') == (ARGV[1] == 'head') then redis.call('HSET', KEYS[1], field, ARGV[2]) end
         end";
     for (part, value) in [
-        ("head", "\u{2}\u{1}0123456789abcdef0"),
+        ("head", "\u{2}\u{1}\u{0}0123456789abcdef0"),
         ("head", "\u{1}"),
-        ("head", "\u{1}\u{1}0123456789abcdefx"),
+        ("head", "\u{1}\u{1}\u{0}0123456789abcdefx"),
         ("channel", "\u{9}\u{1}"),
         ("channel", "\u{2}\u{1}"),
     ] {

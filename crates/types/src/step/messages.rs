@@ -1,8 +1,16 @@
 //! The steps on Web Push messages.
 
 use crate::{
-    channel_id::ChannelId, draft::Draft, key_ring::KeyId, message::Message, place::Position,
-    presence::Presence, sequence::Sequence, topic::TopicTag, uaid::Uaid, vapid_key::KeyHash,
+    channel_id::ChannelId,
+    draft::Draft,
+    key_ring::KeyId,
+    message::Message,
+    place::{Nonce, Position},
+    presence::Presence,
+    sequence::Sequence,
+    topic::TopicTag,
+    uaid::Uaid,
+    vapid_key::KeyHash,
 };
 
 /// Checks whether a Web Push channel is registered, and writes nothing.
@@ -39,12 +47,16 @@ pub struct PutMessage {
     pub restricted: Option<KeyHash>,
     /// The key that seals the message's id.
     pub key: KeyId,
+    /// The name of the message, which no other message has.
+    pub nonce: Nonce,
     /// The topic, if it has one: the message replaces the stored one of the same topic.
     pub topic: Option<TopicTag>,
     /// What the application server says; with a TTL of zero, the message is not stored.
     pub draft: Draft,
-    /// Most stored messages that the client may have.
+    /// Most stored messages that the client may have, besides those in the reserves of its channels.
     pub messages_max: u32,
+    /// Messages that its channel may have in reserve: they are stored although the client has `messages_max`.
+    pub reserve: u32,
 }
 
 /// The outcome of a [`PutMessage`].
@@ -61,7 +73,7 @@ pub enum PutMessageOutcome {
     UaidGone,
     /// The channel is not registered, or another register has superseded the endpoint.
     ChannelGone,
-    /// The client has `messages_max` stored messages, and this would be a further one.
+    /// The client has `messages_max` stored messages, the channel has used its reserve, and this would be a further one.
     Full,
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use beckon_types::{
-    ChannelId, Draft, Encoding, KeyId, Message, Payload, Place, Sequence, Update, Urgency, Version,
+    ChannelId, Draft, Encoding, KeyId, Message, Nonce, Payload, Place, Sequence, Update, Urgency, Version,
 };
 use bytes::Bytes;
 use std::{sync::Arc, task::Wake, time::Duration};
@@ -53,7 +53,7 @@ impl Bench {
     fn offer_body(&mut self, connection: u64, body: Bytes) -> Result<Answer, Undelivered> {
         let message = Message {
             channel: ChannelId([1; 16]),
-            place: Place { sequence: Sequence(1), topic: None },
+            place: Place { sequence: Sequence(1), nonce: Nonce(1), topic: None },
             key: KeyId(1),
             draft: Draft {
                 urgency: Urgency::Normal,

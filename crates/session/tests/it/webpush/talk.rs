@@ -4,7 +4,7 @@ use crate::talk::*;
 use beckon_session::{Effect, Input, Outcome, Settings, Step};
 use beckon_types::{
     AddChannel, Backlog, ChannelId, Dialect, Draft, Endpoint, Fetch, Hello, HelloOutcome, KeyHash, Message,
-    MessageId, Notification, Place, Position, Presence, Sequence, TopicTag, Uaid, Urgency, VapidKey,
+    MessageId, Nonce, Notification, Place, Position, Presence, Sequence, TopicTag, Uaid, Urgency, VapidKey,
 };
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ pub(crate) fn webpush_hello_reply(id: &str) -> Effect {
 pub(crate) fn message(id: &str, sequence: u64) -> Message {
     Message {
         channel: channel(id),
-        place: Place { sequence: Sequence(sequence), topic: None },
+        place: Place { sequence: Sequence(sequence), nonce: Nonce(sequence), topic: None },
         key: settings().keys.newest(),
         draft: Draft { ttl: Duration::from_secs(3600), ..Draft::default() },
     }

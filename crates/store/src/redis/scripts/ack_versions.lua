@@ -16,7 +16,7 @@ if #ARGV == 2 then
   local found = call('HMGET', key, 'm', ARGV[1])
   if not found[1] then return 0 end
   if sub(found[1], 1, 1) ~= '\1' then return -1 end
-  if not found[2] then return 0 end
+  if not found[2] or sub(found[1], 2, 2) ~= '\1' then return 0 end
   local value = cleared(found[2], ARGV[2])
   if value == nil then return -1 end
   if value then call('HSET', key, ARGV[1], value) end
@@ -31,6 +31,7 @@ for first = 1, #ARGV, 1000 do
   local found = call('HMGET', key, unpack(fields))
   if not found[1] then return 0 end
   if sub(found[1], 1, 1) ~= '\1' then return -1 end
+  if sub(found[1], 2, 2) ~= '\1' then return 0 end
   for i = 2, #found do
     local value = found[i] and cleared(found[i], ARGV[first + 2 * (i - 2) + 1])
     if value == nil then return -1 end

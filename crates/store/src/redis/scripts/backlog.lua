@@ -1,31 +1,57 @@
 -- Shared by the scripts that return messages: up to `max` of those behind a position. Returns whether there are more
--- behind them, and for each message its topic or '', its sequence, the ms that are left, and the message; false if this
--- version cannot read one. The fields of messages that have expired are added to `expired`.
-local function backlog(after, max, expired)
-  table.sort(positions)
-  local answer, count, next = { 0 }, 0, 1
-  while next <= #positions and positions[next] <= after do next = next + 1 end
-  while count < max and next <= #positions do
-    local first, keys = next, {}
-    next = math.min(first + math.min(max - count, 1000), #positions + 1)
-    for i = first, next - 1 do keys[#keys + 1] = messages_key .. field_at[positions[i]] end
-    local found = redis.call('MGET', KEYS[1], unpack(keys))
-    for i = 1, #keys do
-      local message, field = found[i + 1], field_at[positions[first + i - 1]]
-      -- The key was given a millisecond less than the TTL (`put_call`).
-      local left = message and redis.call('PTTL', keys[i]) + 1 or 0
-      if left <= 0 then
-        expired[#expired + 1] = field
-      else
-        if string.byte(message, 1) ~= 1 or #message < 20 then return false end
-        local topic = #field == 13 and string.sub(field, 2) or ''
+-- behind them, and for each message its field, the ms that are left, and the message; false if this version cannot read
+-- one. Those that are not good any more are added to `gone`.
+local function backlog(after, max, gone)
+  local count = redis.call('HLEN', messages)
+  local sorted, next, field_at = nil, 1, {}
+  if count <= UNINDEXED_MAX then
+    redis.call('DEL', index)
+    sorted = {}
+    for i, field in ipairs(redis.call('HKEYS', messages)) do
+      sorted[i] = position(field)
+      field_at[sorted[i]] = field
+    end
+    table.sort(sorted)
+    while next <= count and sorted[next] <= after do next = next + 1 end
+  elseif redis.call('ZCARD', index) < count then
+    make_index()
+  end
+  -- The next fields behind `after`.
+  local function take(len)
+    if sorted then
+      local taken = {}
+      for i = next, math.min(next + len - 1, count) do taken[#taken + 1] = field_at[sorted[i]] end
+      next = next + #taken
+      return taken
+    end
+    local behind = string.format('(%.0f', after)
+    local taken = redis.call('ZRANGEBYSCORE', index, behind, '+inf', 'LIMIT', 0, len)
+    if #taken > 0 then after = position(taken[#taken]) end
+    return taken
+  end
+  local answer, found = { 0 }, 0
+  while found < max do
+    local fields = take(math.min(max - found, 1000))
+    if #fields == 0 then return answer end
+    local values = redis.call('HMGET', messages, unpack(fields))
+    for i, field in ipairs(fields) do
+      local good, start = false, nil
+      if values[i] then
+        good, start = is_good(field, values[i])
+        if good == nil then return false end
+      end
+      if good then
         local at = #answer
-        answer[at + 1], answer[at + 2] = topic, string.format('%.0f', positions[first + i - 1] % 2^52)
-        answer[at + 3], answer[at + 4] = left, message
-        count = count + 1
+        answer[at + 1] = field
+        answer[at + 2] = tonumber(string.sub(values[i], 1, start - 1)) - now
+        answer[at + 3] = string.sub(values[i], start)
+        found = found + 1
+      else
+        -- It is in the index only, expired, or its channel is gone.
+        gone[#gone + 1] = field
       end
     end
   end
-  if count > 0 and next <= #positions then answer[1] = 1 end
+  if #take(1) > 0 then answer[1] = 1 end
   return answer
 end

@@ -2,8 +2,8 @@
 local found = redis.call('HMGET', KEYS[1], 'm', ARGV[1])
 local head, value = found[1], found[2]
 if not head then return 0 end
-if string.sub(head, 1, 1) ~= '\1' or #head < 19 then return -1 end
-if not value then return 1 end
+if string.sub(head, 1, 1) ~= '\1' or #head < 20 then return -1 end
+if not value or string.byte(head, 2) ~= 2 then return 1 end
 local len = prefix(value)
 if not len then return -1 end
 if (len > 6 and string.sub(value, len - 16, len - 1) or '') ~= ARGV[2] then return 1 end

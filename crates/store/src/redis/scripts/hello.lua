@@ -1,5 +1,5 @@
--- KEYS[1] record  ARGV: 1 named dialect or 0, 2 dialect otherwise, 3 presence, 4 adopt, 5 room,
--- 6 list ('none', 'impossible', 'given'), 7 idle ms, 8 Web Push: most messages, 9.. listed channels,
+-- KEYS: 1 record, 2 messages, 3 topics, 4 index  ARGV: 1 named dialect or 0, 2 dialect otherwise, 3 presence, 4 adopt,
+-- 5 room, 6 list ('none', 'impossible', 'given'), 7 idle ms, 8 Web Push: most messages, 9.. listed channels,
 -- last: deadline
 if not readable then return -1 end
 local stored = head and string.byte(head, 2)
@@ -14,25 +14,27 @@ if stored and dialect == 1 then
     if not channels[ARGV[i]] then registered = false end
   end
   if not registered then
-    local messages = {}
-    for _, field in pairs(field_at) do messages[#messages + 1] = field end
-    forget(messages)
     redis.call('DEL', KEYS[1])
-    return string.sub(head, 3, 18)
+    return string.sub(head, 4, 19)
   end
 end
 if not stored then
   local empty = ARGV[6] == 'given' and #ARGV == 9
   if ARGV[4] ~= '1' or (dialect == 1 and not empty) then return 10 + dialect end
 end
-local found, expired = { 0 }, {}
-if dialect == 2 and #positions > 0 then
-  found = backlog(-1, tonumber(ARGV[8]), expired)
+local found, gone = { 0 }, {}
+if dialect == 2 and not stored then
+  -- What an expired record has left behind.
+  redis.call('DEL', messages, topics, index)
+elseif dialect == 2 then
+  found = backlog(-1, tonumber(ARGV[8]), gone)
   if not found then return -1 end
-  forget(expired)
+  forget(gone)
 end
-local sequence = head and string.sub(head, 19) or '0'
-redis.call('HSET', KEYS[1], 'm', string.char(1, dialect) .. ARGV[3] .. sequence)
+-- Flag: the client has come back.
+local flags = stored and '\1' or '\0'
+local sequence = head and string.sub(head, 20) or '0'
+redis.call('HSET', KEYS[1], 'm', string.char(1, dialect) .. flags .. ARGV[3] .. sequence)
 redis.call('PEXPIRE', KEYS[1], ARGV[7])
 all[#all + 1] = dialect
 all[#all + 1] = found

@@ -1,53 +1,95 @@
--- KEYS[1] record  ARGV: 1 channel, 2 restriction or '', 3 field of the topic or '', 4 ms until the key of the message
--- expires or 0 for a message that is not stored, 5 most messages, 6 message, last: deadline
-local key, topic, call, sub = KEYS[1], ARGV[3], redis.call, string.sub
+-- KEYS: 1 record, 2 messages, 3 topics, 4 index  ARGV: 1 channel, 2 restriction or '', 3 nonce, 4 tag of the topic or '',
+-- 5 ms until it expires or 0 for a message that is not stored, 6 most messages, 7 reserve of a channel, 8 message,
+-- 9 only if the step may have been performed already, last: deadline
+local key, topic, call, sub = KEYS[1], ARGV[4], redis.call, string.sub
+local max, ttl = tonumber(ARGV[6]), tonumber(ARGV[5])
+local count, reserved = 0, nil
 
--- Whether there is no room for one more. If the record has that many fields, count the messages that have not expired.
-local function full(max)
-  if call('HLEN', key) - 2 < max then return false end
-  local fields, keys, live = {}, {}, 0
-  for _, field in ipairs(call('HKEYS', key)) do
-    if #field ~= 16 and field ~= 'm' then
-      fields[#fields + 1] = field
-      keys[#keys + 1] = messages_key .. field
+-- Looks at some messages, and forgets those that are not good any more. After a look that found none there is no other
+-- for a second, so that a message to a client that is full costs little.
+local function look()
+  if count == 0 then return end
+  local looked = tonumber(call('HGET', topics, 'f') or 0)
+  if looked <= now and now < looked + 1000 then return end
+  local fields, gone = call('HRANDFIELD', messages, 100), {}
+  local values = call('HMGET', messages, unpack(fields))
+  for i, field in ipairs(fields) do
+    if is_good(field, values[i]) == false then gone[#gone + 1] = field end
+  end
+  if #gone > 0 then
+    forget(gone)
+    count = count - #gone
+  else
+    call('HSET', topics, 'f', now)
+    call('PEXPIRE', topics, call('PTTL', messages))
+  end
+end
+
+-- Whether one more message can be stored although there are as many as may be: it replaces one, or its channel has a
+-- place in its reserve. `topics` lists what a channel has there.
+local function is_admitted()
+  look()
+  if count < max then return true end
+  local former = topic ~= '' and call('HGET', topics, topic)
+  former = former and former .. topic
+  local value = former and call('HGET', messages, former)
+  local replaces = value and is_good(former, value)
+  if replaces and count - 1 < max then return true end
+  local list, kept, was_reserved, at = call('HGET', topics, ARGV[1]) or '', {}, false, 1
+  while at <= #list do
+    local field = sub(list, at, at + (sub(list, at, at) == '0' and 33 or 21))
+    if field == former then
+      was_reserved = true
+    elseif call('HEXISTS', messages, field) == 1 then
+      kept[#kept + 1] = field
     end
+    at = at + #field
   end
-  for first = 1, #keys, 1000 do
-    live = live + call('EXISTS', key, unpack(keys, first, math.min(first + 999, #keys))) - 1
-  end
-  if live < #keys then
-    local expired = {}
-    for i = 1, #keys do
-      if call('EXISTS', key, keys[i]) == 1 then expired[#expired + 1] = fields[i] end
-    end
-    forget(expired)
-  end
-  return live >= max and (topic == '' or call('EXISTS', key, messages_key .. topic) == 1)
+  if not replaces or was_reserved then reserved = table.concat(kept) end
+  return replaces or #kept < tonumber(ARGV[7])
 end
 
 local found = call('HMGET', key, 'm', ARGV[1])
 local head, value = found[1], found[2]
 if not head then return 0 end
-if sub(head, 1, 1) ~= '\1' or #head < 19 then return -1 end
-if not value then return 1 end
+if sub(head, 1, 1) ~= '\1' or #head < 20 then return -1 end
+if not value or sub(head, 2, 2) ~= '\2' then return 1 end
 local len = prefix(value)
 if not len then return -1 end
 if (len > 6 and sub(value, len - 16, len - 1) or '') ~= ARGV[2] then return 1 end
-local stored = ARGV[4] ~= '0'
-if stored and full(tonumber(ARGV[5])) then return 2 end
-local sequence = sub(head, 19) + 1 .. ''
-head = sub(head, 1, 18) .. sequence
-if not stored then
-  if topic ~= '' then forget({ topic }) end
-  call('HSET', key, 'm', head)
-elseif topic == '' then
-  call('SET', messages_key .. sequence, ARGV[6], 'PX', ARGV[4])
-  call('HSET', key, 'm', head, sequence, '')
-else
-  -- While a slot moves, the message to replace may not be here yet, and would arrive later. A command with two keys
-  -- fails then; one with one key does not.
-  call('EXISTS', key, messages_key .. topic)
-  call('SET', messages_key .. topic, ARGV[6], 'PX', ARGV[4])
-  call('HSET', key, 'm', head, topic, sequence)
+if #ARGV == 10 and ttl > 0 then
+  for _, field in ipairs(call('HKEYS', messages)) do
+    if sub(field, 15, 22) == ARGV[3] then return sub(head, 1, 19) .. tonumber(sub(field, 2, 14)) end
+  end
+end
+if ttl > 0 then
+  count = call('HLEN', messages)
+  if count >= max and not is_admitted() then return 2 end
+end
+local sequence = sub(head, 20) + 1
+if sequence < now then sequence = now end
+local digits = sequence .. ''
+head = sub(head, 1, 2) .. '\1' .. sub(head, 4, 19) .. digits
+if topic ~= '' then
+  local former = call('HGET', topics, topic)
+  if former then
+    forget({ former .. topic })
+    count = call('HLEN', messages)
+  end
+end
+call('HSET', key, 'm', head)
+if ttl == 0 then return head end
+local field = (topic == '' and '1' or '0') .. string.rep('0', 13 - #digits) .. digits .. ARGV[3] .. topic
+call('HSET', messages, field, now + ttl .. ARGV[8])
+-- A second more than the message has: a key may expire earlier than the clock of the script says.
+if count == 0 or call('PTTL', messages) < ttl + 1000 then call('PEXPIRE', messages, ttl + 1000) end
+if topic ~= '' then call('HSET', topics, topic, sub(field, 1, 22)) end
+if reserved then call('HSET', topics, ARGV[1], reserved .. field) end
+if topic ~= '' or reserved then call('PEXPIRE', topics, call('PTTL', messages)) end
+if count == UNINDEXED_MAX then
+  make_index()
+elseif count > UNINDEXED_MAX then
+  call('ZADD', index, position(field), field)
+  call('PEXPIRE', index, call('PTTL', messages))
 end
 return head

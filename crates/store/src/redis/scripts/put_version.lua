@@ -1,17 +1,20 @@
 -- KEYS[1] record  ARGV: 1 channel, 2 version, last: deadline
 -- The version stays text: a Lua number cannot hold every version up to 2^63-1. The sequence becomes a number and then
--- text again, which is exact below 10^14 writes to one client.
+-- text again, which is exact below 10^14.
 local key, channel, call, sub = KEYS[1], ARGV[1], redis.call, string.sub
 local found = call('HMGET', key, 'm', channel)
 local head, value = found[1], found[2]
 if not head then return 0 end
-if sub(head, 1, 1) ~= '\1' or #head < 19 then return -1 end
-if not value then return 0 end
+if sub(head, 1, 1) ~= '\1' or #head < 20 then return -1 end
+if not value or sub(head, 2, 2) ~= '\1' then return 0 end
 -- The same as `prefix` in channel.lua, without the call: this is the most frequent step.
 local form = sub(value, 1, 1)
 local len = (form == '\0' or form == '\1') and 2 or (form == '\2' or form == '\3') and 6
   or (form == '\4' or form == '\5') and 18 or (form == '\6' or form == '\7') and 22 or 0
 if len == 0 or #value < len then return -1 end
-head = sub(head, 1, 18) .. sub(head, 19) + 1
+local sequence = sub(head, 20) + 1
+-- Not below the clock, so that a Redis that has lost its last writes does not use a sequence again.
+if sequence < now then sequence = now end
+head = sub(head, 1, 2) .. '\1' .. sub(head, 4, 19) .. sequence
 call('HSET', key, 'm', head, channel, sub(value, 1, len) .. ARGV[2])
 return head

@@ -6,7 +6,7 @@ use beckon_store::{Store, StoreError, embedded::EmbeddedStore};
 use beckon_store_conformance::{message_steps::*, steps::*};
 use beckon_types::{
     AddChannel, Backlog, BroadcastId, BroadcastVersion, ChannelId, Draft, Encoding, Hello, KeyHash, KeyId,
-    Payload, Place, PutMessage, PutMessageOutcome, Sequence, Urgency,
+    Nonce, Payload, Place, PutMessage, PutMessageOutcome, Sequence, Urgency,
 };
 use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -18,6 +18,11 @@ const MESSAGES: redb::TableDefinition<'_, &[u8; 24], &[u8]> = redb::TableDefinit
 /// A message for the client's first channel, for [`TTL`], with its number as body.
 fn numbered(client: &Client, number: usize) -> PutMessage {
     lasting(TTL, PutMessage { messages_max: 150, ..message(client, &number.to_string()) })
+}
+
+/// The sequence of this write to a client, counted from 1, before the clock is advanced.
+fn next(number: u64) -> Sequence {
+    Sequence(1_700_000_000_000 + number - 1)
 }
 
 /// The first messages that a hello brings.
@@ -64,11 +69,12 @@ async fn messages_and_broadcasts_are_kept_over_a_restart() {
     let Backlog { messages, more } = backlog(&store, &client, 10).await;
     assert!(!more && messages.len() == 2, "{messages:?}");
     let with_topic = &messages[0];
-    assert_eq!(with_topic.place, Place { sequence: Sequence(2), topic });
+    assert_eq!(with_topic.place, Place { sequence: next(2), nonce: second.nonce, topic });
     assert_eq!((with_topic.key, with_topic.draft.urgency), (KeyId(3), Urgency::Low));
     assert_eq!((with_topic.channel, with_topic.draft.payload.as_ref()), (channel, Some(&payload)));
     assert_eq!(with_topic.draft.ttl, TTL - Duration::from_secs(10));
-    assert_eq!(accepted(&store, second).await.0.sequence, Sequence(3), "the sequence goes on");
+    let expected = Sequence(next(1).0 + 10_000);
+    assert_eq!(accepted(&store, second).await.0.sequence, expected, "the sequence goes on with the clock");
 }
 
 /// After `kill -9`, the file has what the operating system had received when the step was answered.
@@ -159,7 +165,8 @@ async fn the_messages_of_a_removed_channel_or_client_leave_the_disk() {
     });
     assert_eq!(expired.await, 1);
     let acknowledged = left_after(|store, client, _| async move {
-        let places: Vec<_> = (1..=5).map(|number| plain_place(Sequence(number))).collect();
+        let first = fetch(&store, &client, None, 5).await;
+        let places: Vec<_> = first.messages.iter().map(|message| message.place).collect();
         remove(&store, client.uaid, &places).await;
     });
     assert_eq!(acknowledged.await, 1);
@@ -212,10 +219,12 @@ async fn concurrent_steps_see_each_other_and_share_commits() {
     let topic = Some(tag(1));
     let puts = (0..200).map(|number| {
         let topic = topic.filter(|_| number % 2 == 0);
-        store.put_message(PutMessage { topic, messages_max: 50, ..numbered(&client, number) })
+        let nonce = Nonce(number as u64);
+        store.put_message(PutMessage { topic, nonce, messages_max: 50, ..numbered(&client, number) })
     });
     let removes = (1..=20).map(|number| {
-        let place = Place { sequence: Sequence(number), topic: topic.filter(|_| number % 2 == 1) };
+        let topic = topic.filter(|_| number % 2 == 1);
+        let place = Place { sequence: next(number), nonce: Nonce(number - 1), topic };
         store.remove_messages(client.uaid, vec![place])
     });
     // They are queued in this order, since the task of the test does not yield, and performed by one thread.

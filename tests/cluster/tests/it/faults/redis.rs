@@ -48,7 +48,9 @@ async fn acknowledgements_are_repeated_until_they_are_stored(topology: Topology)
     const LIMIT: usize = 20;
     /// Longer than the time limit of a step.
     const AWAY: Duration = Duration::from_secs(5);
-    let mut site = Site::start_with(topology, |plan| plan.http("BECKON_MSG_LIMIT", &LIMIT.to_string()));
+    let mut site = Site::start_with(topology, |plan| {
+        plan.http("BECKON_MSG_LIMIT", &LIMIT.to_string()).http("BECKON_MSG_RESERVE", "0")
+    });
     let mut device = Device::join(site.node("c0"), Dialect::WebPush).await;
     device.hold_acknowledgements();
     for _ in 0..LIMIT {
