@@ -9,6 +9,7 @@ use beckon_listener::{
     port::{Port, Ports},
     rate::Rate,
     settings::{PortSettings, parse_connections},
+    tls::Certificates,
 };
 use beckon_node::config::{ClusterSettings, CommonSettings, FAMILY};
 use beckon_ops::{
@@ -117,8 +118,10 @@ pub struct Config {
     pub cluster: ClusterSettings,
     /// What is logged, and how.
     pub log: LogSettings,
-    /// The certificates that the files hold.
+    /// The certificates that the files hold, for TLS between the nodes.
     pub tls: Option<Tls>,
+    /// The certificates of its public port.
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 impl Config {
@@ -143,6 +146,7 @@ impl ServerConfig for Config {
         let cluster = ClusterSettings::read(&mut source);
         let log = LogSettings::read(&mut source);
         let tls = cluster.as_ref().and_then(|cluster| cluster.tls(&mut source));
+        let certificates = ports.as_ref().and_then(|ports| ports.certificates(&mut source));
         if let (Some(node), Some(cluster)) = (&node, &cluster)
             && let Some((name, reason)) = conflict(node, cluster)
         {
@@ -157,6 +161,7 @@ impl ServerConfig for Config {
                 cluster: cluster?,
                 log: log?,
                 tls,
+                certificates,
             })
         };
         source.finish(config())

@@ -81,8 +81,8 @@ impl Connection {
     /// # Errors
     /// The runtime does not take the socket. Then it is closed, and the next notification finds that out.
     pub(crate) fn resume(shard: Arc<Shard>, suspended: Suspended) -> io::Result<Self> {
-        let Suspended { tcp, session, registration } = suspended;
-        Ok(Self::with(shard, Socket::resume(tcp)?, session, registration))
+        let Suspended { stream, session, registration } = suspended;
+        Ok(Self::with(shard, Socket::resume(stream)?, session, registration))
     }
 
     fn with(shard: Arc<Shard>, socket: Socket, session: Session, registration: Registration) -> Self {
@@ -124,7 +124,7 @@ impl Connection {
         let Self { socket, session, registration, .. } = self;
         // Its waker would keep the task's memory.
         registration.mailbox.forget_task();
-        Ok(Suspended { tcp: socket.suspend()?, session, registration })
+        Ok(Suspended { stream: socket.suspend()?, session, registration })
     }
 
     fn is_at_rest(&self) -> bool {

@@ -1,7 +1,7 @@
-//! From a TCP connection to a WebSocket: the upgrade, and the few plain requests that load balancers send to the same
+//! From a connection to a WebSocket: the upgrade, and the few plain requests that load balancers send to the same
 //! port.
 //!
-//! hyper serves the requests. Once it has answered one with 101, the TCP connection is taken back and all of hyper's
+//! hyper serves the requests. Once it has answered one with 101, the connection is taken back and all of hyper's
 //! state is dropped.
 
 use crate::{metrics::Upgrade, node::PORT, registry::Registration, shard::Shard, socket::Socket};
@@ -9,6 +9,7 @@ use beckon_listener::{
     gate::{Gate, seconds},
     port::{Connection, Port},
     source::Source,
+    stream::Stream,
     trust::Client,
 };
 use beckon_node::admin::{Admin, Audience, GATE};
@@ -25,10 +26,9 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::O
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
-/// Time limit for the upgrade, from the TCP connection. Then the connection is dropped.
+/// Time limit for the upgrade, from the connection and its TLS handshake. Then the connection is dropped.
 pub(crate) const UPGRADE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Longest head of a request, in bytes. A longer one is refused with 431.
@@ -40,7 +40,7 @@ const UPGRADES: Gate = Gate { counts_requests: false, ..GATE };
 /// The subprotocol that is selected if the user agent offers it (PROTOCOL.md section 1.4).
 const SUBPROTOCOL: &str = "push-notification";
 
-/// Upgrades the TCP connections of a worker to WebSockets.
+/// Upgrades the connections of a worker to WebSockets.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     /// The worker's share of the node.
@@ -93,7 +93,7 @@ impl Handshake {
     /// Serves one request. `None` if it is not upgraded: the peer leaves, takes longer than [`UPGRADE_TIMEOUT`], has to
     /// make room for another, or asks for something else.
     pub(crate) async fn upgrade(self: Arc<Self>, connection: Connection) -> Option<(Socket, Registration)> {
-        let Connection { tcp, client, visit } = connection;
+        let Connection { stream, client, visit } = connection;
         let accepted = Accepted::default();
         let service = service_fn(|request: Request<Incoming>| {
             visit.begin();
@@ -104,11 +104,11 @@ impl Handshake {
         let serving = http1::Builder::new()
             .header_read_timeout(None)
             .max_buf_size(HEAD_LEN_MAX)
-            .serve_connection(TokioIo::new(tcp), service)
+            .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         visit.until_ended(tokio::time::timeout(UPGRADE_TIMEOUT, serving)).await?.ok()?.ok()?;
         let (on_upgrade, registration) = accepted.lock().take()?;
-        let parts = on_upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+        let parts = on_upgrade.await.ok()?.downcast::<TokioIo<Stream>>().ok()?;
         let limits = self.shard.node.messages.before_hello;
         let socket = Socket::new(parts.io.into_inner(), parts.read_buf, limits);
         socket.notice_death_within(self.dead_client);

@@ -120,7 +120,15 @@ impl ConnectionNode {
         workers: Workers,
     ) -> Result<Self, Failure> {
         let delay = config.common.drain_delay;
-        let mut assembly = Assembly::new(BUILD, store, shutdown.clone(), workers, delay, &config.ports);
+        let mut assembly = Assembly::new(
+            BUILD,
+            store,
+            shutdown.clone(),
+            workers,
+            delay,
+            &config.ports,
+            config.certificates.clone(),
+        );
         let limits = config.sockets.limits(beckon_ops::process::open_files_max());
         let membership = membership(config, &listeners.grpc)?;
         let starting = Server::start(&config.sockets, &config.common, limits, membership, &mut assembly);

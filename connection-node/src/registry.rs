@@ -219,7 +219,8 @@ mod tests {
         let mut source =
             beckon_ops::config::Source::new(std::iter::empty::<&str>(), std::iter::empty::<(&str, &str)>());
         let settings = beckon_listener::settings::PortSettings::read(&mut source).unwrap();
-        let ports = beckon_listener::port::Ports::new(&settings, Clock::start(), &mut Default::default());
+        let ports =
+            beckon_listener::port::Ports::new(&settings, None, Clock::start(), &mut Default::default());
         ports.shares().clone()
     }
 

@@ -10,6 +10,7 @@ mod boundary;
 mod inbound;
 mod pipe;
 
+use beckon_listener::stream::{Stream, SuspendedStream};
 use beckon_session::CloseCode;
 use beckon_types::Moment;
 use bytes::Bytes;
@@ -22,10 +23,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::{
-    io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_tungstenite::tungstenite::{
     Message, Utf8Bytes,
     error::Error,
@@ -50,17 +48,17 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// (PROTOCOL.md section 1.7).
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A WebSocket on a TCP connection.
+/// A WebSocket on a connection.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    tcp: TcpStream,
-    /// Everything else, while there is anything else: an open socket between two messages is a TCP connection.
+    stream: Stream,
+    /// Everything else, while there is anything else: an open socket between two messages is a connection.
     active: Option<Box<Active>>,
 }
 
 #[derive(Debug, Default)]
 struct Active {
-    /// Frames that the kernel has not taken yet.
+    /// Frames that the connection has not taken yet.
     out: Vec<u8>,
     /// The protocol's state, while there is any to keep.
     inbound: Option<Inbound>,
@@ -115,40 +113,40 @@ pub(crate) enum Incoming {
 
 impl Socket {
     /// A socket that has been upgraded. `early` are bytes that the peer sent right after its request.
-    pub(crate) fn new(tcp: TcpStream, early: Bytes, limits: MessageLimits) -> Self {
+    pub(crate) fn new(stream: Stream, early: Bytes, limits: MessageLimits) -> Self {
         let active = (!early.is_empty()).then(|| {
             let inbound = Some(Inbound::new(early, limits));
             Box::new(Active { inbound, ..Active::default() })
         });
-        Self { tcp, active }
+        Self { stream, active }
     }
 
     /// Ends the socket when the peer has not acknowledged a byte for so long; zero leaves that to the system.
     pub(crate) fn notice_death_within(&self, limit: Duration) {
         let limit = (!limit.is_zero()).then_some(limit);
         // Without it, a peer that is gone is noticed later.
-        let _ = socket2::SockRef::from(&self.tcp).set_tcp_user_timeout(limit);
+        let _ = socket2::SockRef::from(self.stream.tcp()).set_tcp_user_timeout(limit);
     }
 
-    /// Whether the socket is open and holds nothing but the TCP connection.
+    /// Whether the socket is open and holds nothing but the connection.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.active.is_none()
     }
 
-    /// The TCP connection of a socket at rest, removed from the runtime's event queue.
+    /// The connection of a socket at rest, removed from the runtime's event queue.
     ///
     /// # Errors
     /// The event queue does not let go of it; then it is closed.
-    pub(crate) fn suspend(self) -> io::Result<std::net::TcpStream> {
-        self.tcp.into_std()
+    pub(crate) fn suspend(self) -> io::Result<SuspendedStream> {
+        self.stream.suspend()
     }
 
     /// The socket that was suspended. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// The event queue does not take it; then it is closed.
-    pub(crate) fn resume(tcp: std::net::TcpStream) -> io::Result<Self> {
-        Ok(Self { tcp: TcpStream::from_std(tcp)?, active: None })
+    pub(crate) fn resume(stream: SuspendedStream) -> io::Result<Self> {
+        Ok(Self { stream: Stream::resume(stream)?, active: None })
     }
 
     fn state(&self) -> State {
@@ -226,11 +224,11 @@ impl Socket {
     ) -> Poll<Incoming> {
         let is_reading = self.active.as_ref().is_some_and(|active| active.inbound.is_some());
         // A wake-up does not say that there is something to read, so nothing is allocated before that is known.
-        if self.is_open() && !is_reading && self.tcp.poll_read_ready(context).is_pending() {
+        if self.is_open() && !is_reading && self.stream.poll_read_ready(context).is_pending() {
             return Poll::Pending;
         }
         let active = self.active.get_or_insert_default();
-        let next = active.poll_next(&mut self.tcp, context, now, limits);
+        let next = active.poll_next(&mut self.stream, context, now, limits);
         self.free_if_at_rest();
         next
     }
@@ -287,13 +285,13 @@ impl Socket {
     /// `Pending` registers the context's task to be woken, unless nothing is queued.
     pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>, now: Moment) -> Poll<()> {
         let Some(active) = &mut self.active else { return Poll::Pending };
-        ready!(active.poll_flush(&mut self.tcp, context, now));
+        ready!(active.poll_flush(&mut self.stream, context, now));
         self.free_if_at_rest();
         Poll::Ready(())
     }
 
     fn free_if_at_rest(&mut self) {
-        if self.active.as_ref().is_some_and(|active| active.is_at_rest()) {
+        if self.active.as_ref().is_some_and(|active| active.is_at_rest()) && self.stream.unsent_len() == 0 {
             self.active = None;
         }
     }
@@ -306,15 +304,15 @@ impl Active {
 
     fn poll_next(
         &mut self,
-        tcp: &mut TcpStream,
+        stream: &mut Stream,
         context: &mut Context<'_>,
         now: Moment,
         limits: MessageLimits,
     ) -> Poll<Incoming> {
         let incoming = match self.state {
-            State::Open { .. } => ready!(self.poll_open(tcp, context, now, limits)),
-            State::Closing { .. } => ready!(self.poll_peer_close(tcp, context, now, limits)),
-            State::Broken { .. } => ready!(poll_discard(tcp, context)),
+            State::Open { .. } => ready!(self.poll_open(stream, context, now, limits)),
+            State::Closing { .. } => ready!(self.poll_peer_close(stream, context, now, limits)),
+            State::Broken { .. } => ready!(poll_discard(stream, context)),
             State::PeerClosed { .. } | State::Answered { .. } | State::Ended => return Poll::Pending,
         };
         match incoming {
@@ -329,12 +327,12 @@ impl Active {
     /// What an open socket receives.
     fn poll_open(
         &mut self,
-        tcp: &mut TcpStream,
+        stream: &mut Stream,
         context: &mut Context<'_>,
         now: Moment,
         limits: MessageLimits,
     ) -> Poll<Incoming> {
-        Poll::Ready(match ready!(self.poll_message(tcp, context, now, limits)) {
+        Poll::Ready(match ready!(self.poll_message(stream, context, now, limits)) {
             Ok(Message::Text(text)) => Incoming::Text(text),
             Ok(Message::Binary(bytes)) => Incoming::Binary(bytes),
             Ok(Message::Ping(_) | Message::Pong(_)) => Incoming::Control,
@@ -348,13 +346,13 @@ impl Active {
     /// Skips what the peer sent before it saw our Close frame.
     fn poll_peer_close(
         &mut self,
-        tcp: &mut TcpStream,
+        stream: &mut Stream,
         context: &mut Context<'_>,
         now: Moment,
         limits: MessageLimits,
     ) -> Poll<Incoming> {
         loop {
-            match ready!(self.poll_message(tcp, context, now, limits)) {
+            match ready!(self.poll_message(stream, context, now, limits)) {
                 Ok(Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_)) => {}
                 Ok(Message::Close(_) | Message::Frame(_)) | Err(_) => return Poll::Ready(Incoming::Ended),
             }
@@ -364,7 +362,7 @@ impl Active {
     /// Reads one message. An open socket that is between two messages afterwards is left without a context.
     fn poll_message(
         &mut self,
-        tcp: &mut TcpStream,
+        stream: &mut Stream,
         context: &mut Context<'_>,
         now: Moment,
         limits: MessageLimits,
@@ -372,7 +370,7 @@ impl Active {
         let inbound = self.inbound.get_or_insert_with(|| Inbound::new(Bytes::new(), limits));
         inbound.limit(limits);
         let mut pipe = Pipe {
-            tcp,
+            stream,
             out: &mut self.out,
             boundary: &mut inbound.boundary,
             early: &mut inbound.early,
@@ -380,7 +378,7 @@ impl Active {
         };
         match inbound.context.read(&mut pipe) {
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                let is_clean = inbound.boundary.is_clean();
+                let is_clean = inbound.boundary.is_clean() && !stream.has_received();
                 inbound.whole_by = match inbound.whole_by {
                     _ if is_clean => None,
                     None => Some(now + limits.timeout),
@@ -400,18 +398,20 @@ impl Active {
         }
     }
 
-    fn poll_flush(&mut self, tcp: &mut TcpStream, context: &mut Context<'_>, now: Moment) -> Poll<()> {
+    fn poll_flush(&mut self, stream: &mut Stream, context: &mut Context<'_>, now: Moment) -> Poll<()> {
         let is_answered = matches!(self.state, State::Answered { .. });
-        if self.state == State::Ended || (self.out.is_empty() && !is_answered) {
+        let unsent = |active: &Self, stream: &Stream| active.out.len() + stream.unsent_len();
+        let unsent_len = unsent(self, stream);
+        if self.state == State::Ended || (unsent_len == 0 && !is_answered) {
             return Poll::Pending;
         }
-        let out_len = self.out.len();
-        match self.poll_write(tcp, context) {
-            Poll::Ready(Ok(())) => self.flushed(tcp, context),
+        match self.poll_write(stream, context) {
+            Poll::Ready(Ok(())) => self.flushed(stream, context),
             Poll::Ready(Err(_)) => self.state = State::Ended,
             Poll::Pending => {
+                let has_progressed = unsent(self, stream) < unsent_len;
                 if let State::Open { drained_by } = &mut self.state
-                    && (self.out.len() < out_len || drained_by.is_none())
+                    && (has_progressed || drained_by.is_none())
                 {
                     *drained_by = Some(now + STALL_TIMEOUT);
                 }
@@ -422,25 +422,29 @@ impl Active {
     }
 
     /// The kernel has taken everything.
-    fn flushed(&mut self, tcp: &mut TcpStream, context: &mut Context<'_>) {
+    fn flushed(&mut self, stream: &mut Stream, context: &mut Context<'_>) {
         match &mut self.state {
             State::Open { drained_by } => *drained_by = None,
-            State::Answered { .. } => self.state = State::Ended,
+            State::Answered { .. } => {
+                // So little is taken at once, or not at all.
+                let _ = stream.poll_close_notify(context);
+                self.state = State::Ended;
+            }
             State::Broken { .. } => {
                 // The peer cannot be expected to understand the Close frame, but it understands the end of the stream.
-                let _ = Pin::new(tcp).poll_shutdown(context);
+                let _ = Pin::new(stream).poll_shutdown(context);
             }
             State::PeerClosed { .. } | State::Closing { .. } | State::Ended => {}
         }
     }
 
-    fn poll_write(&mut self, tcp: &mut TcpStream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut written = 0;
         let result = loop {
             if written == self.out.len() {
-                break Poll::Ready(Ok(()));
+                break Pin::new(&mut *stream).poll_flush(context);
             }
-            match Pin::new(&mut *tcp).poll_write(context, &self.out[written..]) {
+            match Pin::new(&mut *stream).poll_write(context, &self.out[written..]) {
                 Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(count)) => written += count,
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
@@ -457,11 +461,11 @@ impl Active {
 }
 
 /// Discards what comes in, until the end of the stream.
-fn poll_discard(tcp: &mut TcpStream, context: &mut Context<'_>) -> Poll<Incoming> {
+fn poll_discard(stream: &mut Stream, context: &mut Context<'_>) -> Poll<Incoming> {
     let mut bytes = [0; READ_LEN];
     loop {
         let mut buffer = ReadBuf::new(&mut bytes);
-        match ready!(Pin::new(&mut *tcp).poll_read(context, &mut buffer)) {
+        match ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer)) {
             Ok(()) if buffer.filled().is_empty() => return Poll::Ready(Incoming::Ended),
             Ok(()) => {}
             Err(_) => return Poll::Ready(Incoming::Ended),

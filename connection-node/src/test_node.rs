@@ -4,7 +4,7 @@ use crate::{
     BUILD, config::SocketSettings, connection::Connection, node::Node, peers::Peers, shard::Shard,
     socket::Socket, suspended::Suspended,
 };
-use beckon_listener::settings::PortSettings;
+use beckon_listener::{settings::PortSettings, stream::Stream};
 use beckon_node::{assembly::Assembly, config::CommonSettings, store::Embedded};
 use beckon_ops::{config::Source, shutdown::Shutdown, stage::Stage, workers::Workers};
 use beckon_store::EMBEDDED;
@@ -65,6 +65,7 @@ impl TestNode {
                 Workers::current(),
                 common.drain_delay,
                 &ports,
+                None,
             ),
         );
         let node = Arc::new(node);
@@ -77,7 +78,7 @@ impl TestNode {
         let (server, client) = tcp_pair().await;
         let peer = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
         let registration = self.node.registry.enter(0, self.node.limits.connections_max, None).unwrap();
-        let socket = Socket::new(server, Bytes::new(), self.node.messages.before_hello);
+        let socket = Socket::new(Stream::Plain(server), Bytes::new(), self.node.messages.before_hello);
         (Connection::new(self.shard.clone(), socket, registration), Peer(peer))
     }
 

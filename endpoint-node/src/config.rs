@@ -5,6 +5,7 @@ use beckon_listener::{
     port::{Port, Ports},
     rate::Rate,
     settings::{PortSettings, parse_connections},
+    tls::Certificates,
 };
 use beckon_node::config::{ClusterSettings, CommonSettings, FAMILY};
 use beckon_ops::{
@@ -94,8 +95,10 @@ pub struct Config {
     pub cluster: ClusterSettings,
     /// What is logged, and how.
     pub log: LogSettings,
-    /// The certificates that the files hold.
+    /// The certificates that the files hold, for TLS between the nodes.
     pub tls: Option<Tls>,
+    /// The certificates of its public port.
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 impl ServerConfig for Config {
@@ -108,6 +111,7 @@ impl ServerConfig for Config {
         let cluster = ClusterSettings::read(&mut source);
         let log = LogSettings::read(&mut source);
         let tls = cluster.as_ref().and_then(|cluster| cluster.tls(&mut source));
+        let certificates = ports.as_ref().and_then(|ports| ports.certificates(&mut source));
         let config = || {
             Some(Self {
                 http: http?,
@@ -117,6 +121,7 @@ impl ServerConfig for Config {
                 cluster: cluster?,
                 log: log?,
                 tls,
+                certificates,
             })
         };
         source.finish(config())

@@ -119,8 +119,15 @@ impl EndpointNode {
         workers: Workers,
     ) -> Self {
         let delay = config.common.drain_delay;
-        let mut assembly =
-            Assembly::new(BUILD, store, shutdown.clone(), workers.clone(), delay, &config.ports);
+        let mut assembly = Assembly::new(
+            BUILD,
+            store,
+            shutdown.clone(),
+            workers.clone(),
+            delay,
+            &config.ports,
+            config.certificates.clone(),
+        );
         let store = assembly.store.clone();
         let (metrics, clock, drain) =
             (Metrics::register(assembly.metrics()), assembly.clock, assembly.drain.clone());

@@ -2,7 +2,7 @@
 
 use beckon_connection_node::{Limits, config::SocketSettings};
 use beckon_endpoint_node::config::HttpSettings;
-use beckon_listener::settings::PortSettings;
+use beckon_listener::{settings::PortSettings, tls::Certificates};
 use beckon_node::{
     config::{CommonSettings, FAMILY},
     files::fitting,
@@ -19,6 +19,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZero,
     path::PathBuf,
+    sync::Arc,
 };
 
 beckon_ops::settings! {
@@ -49,6 +50,8 @@ pub(crate) struct Config {
     /// Its `token_keys` are a placeholder unless `keys_given`.
     pub(crate) common: CommonSettings,
     log: LogSettings,
+    /// The certificates of the public ports.
+    pub(crate) certificates: Option<Arc<Certificates>>,
     /// Whether the operator has set `token_keys`. If not, they come from the data directory.
     pub(crate) keys_given: bool,
 }
@@ -67,9 +70,19 @@ impl Config {
     /// Defaults that the other programs do not have.
     pub(crate) const DEFAULTS: &'static [(&'static str, &'static str)] = &[
         ("drain_delay", "0"),
-        ("endpoint_url", "http:// and http_listen"),
+        ("endpoint_url", "http:// and http_listen, with tls_cert https://"),
         ("token_keys", "made at first start"),
     ];
+
+    /// Where devices reach this server without a proxy. With TLS that is at the name of the endpoints, for which there is
+    /// a certificate.
+    pub(crate) fn ws_url(&self) -> String {
+        let address = reachable(self.sockets.ws_listen);
+        match &self.certificates {
+            None => format!("ws://{address}/"),
+            Some(_) => format!("wss://{}:{}/", self.common.endpoint_url.host(), address.port()),
+        }
+    }
 
     /// How the embedded store is opened.
     pub(crate) fn embedded(&self) -> Embedded {
@@ -93,12 +106,14 @@ impl ServerConfig for Config {
         // There is no other server to send clients to.
         source.set_default("drain_delay", "0");
         let http = HttpSettings::read(&mut source);
+        let ports = PortSettings::read(&mut source);
+        let certificates = ports.as_ref().and_then(|ports| ports.certificates(&mut source));
         if let Some(http) = &http {
-            source.set_default("endpoint_url", format!("http://{}", reachable(http.http_listen)));
+            let scheme = if certificates.is_some() { "https" } else { "http" };
+            source.set_default("endpoint_url", format!("{scheme}://{}", reachable(http.http_listen)));
         }
         let sockets = SocketSettings::read(&mut source);
         let process = ProcessSettings::read(&mut source);
-        let ports = PortSettings::read(&mut source);
         let common = CommonSettings::read(&mut source);
         let log = LogSettings::read(&mut source);
         let config = || {
@@ -109,6 +124,7 @@ impl ServerConfig for Config {
                 ports: ports?,
                 common: common?,
                 log: log?,
+                certificates,
                 keys_given,
             })
         };

@@ -125,8 +125,15 @@ impl Standalone {
     ) -> Result<Self, Failure> {
         let Config { sockets, http, common, .. } = config;
         let delay = common.drain_delay;
-        let mut assembly =
-            Assembly::new(BUILD, store, shutdown.clone(), workers.clone(), delay, &config.ports);
+        let mut assembly = Assembly::new(
+            BUILD,
+            store,
+            shutdown.clone(),
+            workers.clone(),
+            delay,
+            &config.ports,
+            config.certificates.clone(),
+        );
         let membership = Membership {
             name: "standalone".into(),
             announcement: Announcement { grpc_address: String::new(), ws_url: None },
@@ -147,8 +154,7 @@ impl Standalone {
             endpoint_connections_max: http_connections_max,
         }));
         let admin = assembled.admin();
-        let ws = reachable(sockets.ws_listen);
-        let page = TryPage::new(&config.process.try_page, ws, &common.endpoint_url);
+        let page = TryPage::new(&config.process.try_page, &config.ws_url(), &common.endpoint_url);
         let paths = server.operator_paths(admin.clone()).or(TryPage::paths(page)).unify();
         assembled.serve_admin_with(listeners.admin, paths);
         let parts = HandlerParts {
@@ -185,8 +191,8 @@ impl Standalone {
 
 /// Prints where everything is and what to try.
 fn introduce(config: &Config) -> Result<(), Failure> {
-    let Config { sockets, process, common, .. } = config;
-    let ws = format!("ws://{}/", reachable(sockets.ws_listen));
+    let Config { process, common, .. } = config;
+    let ws = config.ws_url();
     let endpoint = &common.endpoint_url;
     let admin = reachable(process.admin_listen);
     let page = match process.try_page {

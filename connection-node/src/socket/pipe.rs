@@ -1,20 +1,18 @@
 //! The streams that tungstenite reads from and writes to.
 
 use super::boundary::Boundary;
+use beckon_listener::stream::Stream;
 use bytes::Bytes;
 use std::{
     io::{self, Read, Write},
     pin::Pin,
     task::{Context, Poll},
 };
-use tokio::{
-    io::{AsyncRead as _, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead as _, ReadBuf};
 
-/// What the protocol reads from and writes to: the TCP connection and the queue of outgoing frames.
+/// What the protocol reads from and writes to: the connection and the queue of outgoing frames.
 pub(super) struct Pipe<'a, 'c> {
-    pub(super) tcp: &'a mut TcpStream,
+    pub(super) stream: &'a mut Stream,
     pub(super) out: &'a mut Vec<u8>,
     pub(super) boundary: &'a mut Boundary,
     pub(super) early: &'a mut Bytes,
@@ -30,7 +28,7 @@ impl Read for Pipe<'_, '_> {
             return Ok(count);
         }
         let mut read = ReadBuf::new(buffer);
-        match Pin::new(&mut *self.tcp).poll_read(self.context, &mut read) {
+        match Pin::new(&mut *self.stream).poll_read(self.context, &mut read) {
             Poll::Ready(Ok(())) => {
                 self.boundary.pass(read.filled());
                 Ok(read.filled().len())

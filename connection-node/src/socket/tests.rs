@@ -3,7 +3,10 @@
 use super::*;
 use crate::test_node::tcp_pair;
 use std::future::poll_fn;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 const NOW: Moment = Moment(1_000_000);
 const LIMITS: MessageLimits = MessageLimits { len_max: 1000, timeout: Duration::from_secs(30) };
@@ -17,7 +20,7 @@ const GOING_AWAY: [u8; 4] = [0x88, 2, 0x03, 0xe9];
 
 async fn open() -> (Socket, TcpStream) {
     let (server, peer) = tcp_pair().await;
-    (Socket::new(server, Bytes::new(), LIMITS), peer)
+    (Socket::new(Stream::Plain(server), Bytes::new(), LIMITS), peer)
 }
 
 /// What comes in next.
@@ -176,12 +179,12 @@ async fn a_message_has_a_time_from_its_first_byte_to_its_last() {
         socket.poll_next(&mut context, now, LIMITS)
     };
     peer.write_all(&frame(0x01, 5)).await.unwrap();
-    socket.tcp.readable().await.unwrap();
+    socket.stream.tcp().readable().await.unwrap();
     assert!(poll(&mut socket, NOW).is_pending());
     assert_eq!(socket.deadline(), Some(NOW + LIMITS.timeout));
     // Frames of other kinds, and further fragments, give it no more time.
     peer.write_all(&[frame(0x89, 3), frame(0x00, 5)].concat()).await.unwrap();
-    socket.tcp.readable().await.unwrap();
+    socket.stream.tcp().readable().await.unwrap();
     let later = NOW + Duration::from_secs(29);
     while poll(&mut socket, later).is_ready() {}
     assert_eq!(socket.deadline(), Some(NOW + LIMITS.timeout));
@@ -200,7 +203,7 @@ async fn a_message_has_a_time_from_its_first_byte_to_its_last() {
 async fn the_limit_of_a_message_may_change_while_one_comes_in() {
     let (mut socket, mut peer) = open().await;
     peer.write_all(&frame(0x01, 50)).await.unwrap();
-    socket.tcp.readable().await.unwrap();
+    socket.stream.tcp().readable().await.unwrap();
     let mut context = Context::from_waker(std::task::Waker::noop());
     assert!(socket.poll_next(&mut context, NOW, LIMITS).is_pending());
     peer.write_all(&frame(0x80, 60)).await.unwrap();

@@ -10,6 +10,7 @@ use crate::{
 use beckon_ops::clock::Clock;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
+use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 use std::{
     collections::VecDeque,
     future::poll_fn,
@@ -42,21 +43,41 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Time limit for a connection without a request, from the end of the last response.
     pub idle_timeout: Duration,
+    /// What limits TLS handshakes. `None`: there is no TLS.
+    pub handshakes: Option<HandshakeLimits>,
 }
 
-/// What a connection does. Two bits of [`Entry::state`] would do; three are taken.
+/// What a port with TLS allows besides.
+#[derive(Debug, Clone, Copy)]
+pub struct HandshakeLimits {
+    /// Most handshakes under way; beyond it, the one that began first ends.
+    pub under_way_max: usize,
+    /// Time limit for a handshake, from the accepted connection.
+    pub timeout: Duration,
+}
+
+/// What a connection does: three bits of [`Entry::stated`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// Its TLS handshake is not over.
+    Handshake = 0,
     /// It has not sent the head of its first request.
-    Opening = 0,
+    Opening = 1,
     /// It has been answered, and has sent nothing since.
-    Idle = 1,
+    Idle = 2,
     /// It has sent a part of the head of another request.
-    Head = 2,
+    Head = 3,
     /// Its request is being answered.
-    Busy = 3,
+    Busy = 4,
     /// It has to end.
-    Ended = 4,
+    Ended = 5,
+}
+
+impl State {
+    /// Whether no request has come in yet.
+    fn is_opening(self) -> bool {
+        matches!(self, Self::Handshake | Self::Opening)
+    }
 }
 
 /// A state, and since when. The time makes each state of a connection another one.
@@ -70,10 +91,11 @@ impl Stated {
 
     fn state(self) -> State {
         match self.0 & 7 {
-            0 => State::Opening,
-            1 => State::Idle,
-            2 => State::Head,
-            3 => State::Busy,
+            0 => State::Handshake,
+            1 => State::Opening,
+            2 => State::Idle,
+            3 => State::Head,
+            4 => State::Busy,
             _ => State::Ended,
         }
     }
@@ -117,6 +139,8 @@ pub struct Connections {
     metrics: Metrics,
     /// Those that have not ended.
     open: AtomicUsize,
+    /// Those of them whose TLS handshake is not over.
+    handshakes: AtomicUsize,
     table: Mutex<Table>,
 }
 
@@ -139,6 +163,7 @@ impl Connections {
             clock,
             metrics: metrics.clone(),
             open: AtomicUsize::new(0),
+            handshakes: AtomicUsize::new(0),
             table: Mutex::default(),
         });
         metrics.watch(port, connections.clone());
@@ -148,6 +173,16 @@ impl Connections {
     /// The label of the metrics.
     pub fn port(&self) -> &'static str {
         self.port
+    }
+
+    /// Counts a TLS handshake by what was agreed.
+    pub(crate) fn handshake(&self, agreed: &CommonState) {
+        let protocol = match agreed.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "1.3",
+            Some(_) | None => "1.2",
+        };
+        let is_resumed = agreed.handshake_kind() == Some(HandshakeKind::Resumed);
+        self.metrics.handshake(self.port, protocol, is_resumed);
     }
 
     /// Counts something that was not served.
@@ -166,13 +201,41 @@ impl Connections {
             is_spare = true;
         }
         self.open.fetch_add(1, Ordering::Relaxed);
+        let state = if self.limits.handshakes.is_some() { State::Handshake } else { State::Opening };
+        if state == State::Handshake {
+            self.begin_handshake();
+        }
         let entry = Arc::new(Entry {
-            stated: AtomicU64::new(Stated::new(State::Opening, self.clock.now_ms()).0),
+            stated: AtomicU64::new(Stated::new(state, self.clock.now_ms()).0),
             task: AtomicWaker::new(),
             source: OnceLock::new(),
         });
         self.table.lock().opening.push_back(entry.clone());
         Some(Visit { connections: self.clone(), entry, is_spare })
+    }
+
+    /// One more handshake. If there are too many, the one that began first ends.
+    fn begin_handshake(&self) {
+        let under_way = self.handshakes.fetch_add(1, Ordering::Relaxed);
+        if self.limits.handshakes.is_some_and(|limits| under_way >= limits.under_way_max) {
+            let mut table = self.table.lock();
+            if self.end_first(&mut table.opening, |entry| entry.stated().state() == State::Handshake) {
+                self.refused(Reason::Handshakes);
+            }
+        }
+    }
+
+    /// A connection is no longer what it was.
+    fn left(&self, was: State) {
+        if was == State::Handshake {
+            self.handshakes.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A connection that was this has ended.
+    fn ended(&self, was: State) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.left(was);
     }
 
     /// Ends a connection that asks for nothing. Returns whether there was one.
@@ -185,7 +248,7 @@ impl Connections {
         for _ in 0..2 {
             while let Some((entry, was)) = table.found.pop() {
                 if entry.end(was) {
-                    self.open.fetch_sub(1, Ordering::Relaxed);
+                    self.ended(was.state());
                     self.refused(Reason::Idle);
                     return true;
                 }
@@ -200,14 +263,14 @@ impl Connections {
         while opening.front().is_some_and(|entry| entry.stated().state() == State::Ended) {
             opening.pop_front();
         }
-        let is_ended = opening.iter().any(|entry| {
-            let stated = entry.stated();
-            stated.state() == State::Opening && matches(entry) && entry.end(stated)
-        });
-        if is_ended {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-        }
-        is_ended
+        opening.iter().any(|entry| {
+            let was = entry.stated();
+            let is_ended = was.state().is_opening() && matches(entry) && entry.end(was);
+            if is_ended {
+                self.ended(was.state());
+            }
+            is_ended
+        })
     }
 
     /// Ends the connections whose time is over.
@@ -216,7 +279,7 @@ impl Connections {
         let mut table = self.table.lock();
         let Table { opening, settled, .. } = &mut *table;
         opening.retain(|entry| {
-            let is_opening = entry.stated().state() == State::Opening;
+            let is_opening = entry.stated().state().is_opening();
             if !is_opening {
                 settled.push(entry.clone());
             }
@@ -228,6 +291,10 @@ impl Connections {
     fn end_if_over(&self, entry: &Entry, now_ms: u64) -> bool {
         let was = entry.stated();
         let (limit, reason) = match was.state() {
+            State::Handshake => match self.limits.handshakes {
+                Some(limits) => (limits.timeout, Some(Reason::SlowHandshake)),
+                None => return false,
+            },
             State::Opening | State::Head => (self.limits.head_timeout, Some(Reason::SlowHead)),
             State::Idle => (self.limits.idle_timeout, None),
             State::Busy | State::Ended => return false,
@@ -235,7 +302,7 @@ impl Connections {
         if u128::from(now_ms.saturating_sub(was.since_ms())) < limit.as_millis() || !entry.end(was) {
             return false;
         }
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.ended(was.state());
         if let Some(reason) = reason {
             self.refused(reason);
         }
@@ -249,6 +316,7 @@ impl Count for Connections {
         let mut counted = Counted::default();
         for entry in table.opening.iter().chain(&table.settled) {
             match entry.stated().state() {
+                State::Handshake => counted.handshake += 1,
                 State::Opening => counted.opening += 1,
                 State::Idle | State::Head => counted.idle += 1,
                 State::Busy => counted.busy += 1,
@@ -305,7 +373,7 @@ impl Visit {
         }
         let is_of_source = |entry: &Entry| entry.source.get() == Some(&source);
         let of_source = table.opening.iter().filter(|entry| is_of_source(entry));
-        let count = of_source.filter(|entry| entry.stated().state() == State::Opening).count();
+        let count = of_source.filter(|entry| entry.stated().state().is_opening()).count();
         if count > most && self.connections.end_first(&mut table.opening, is_of_source) {
             self.connections.refused(Reason::SourceCrowded);
         }
@@ -327,6 +395,11 @@ impl Visit {
     pub(crate) fn poll_ended(&self, context: &mut Context<'_>) -> bool {
         self.entry.task.register(context.waker());
         self.entry.stated().state() == State::Ended
+    }
+
+    /// The TLS handshake is over. The time for the head of the first request begins.
+    pub(crate) fn handshake_done(&self) {
+        self.change(State::Opening, |was| was == State::Handshake);
     }
 
     /// A request has come in. Returns false if the connection has to end.
@@ -352,6 +425,9 @@ impl Visit {
             let was = Stated(was).state();
             (was != State::Ended && applies(was)).then_some(to)
         });
+        if let Ok(was) = changed {
+            self.connections.left(Stated(was).state());
+        }
         changed.is_ok()
     }
 }
@@ -360,7 +436,7 @@ impl Drop for Visit {
     fn drop(&mut self) {
         let was = self.entry.stated.swap(State::Ended as u64, Ordering::AcqRel);
         if Stated(was).state() != State::Ended {
-            self.connections.open.fetch_sub(1, Ordering::Relaxed);
+            self.connections.ended(Stated(was).state());
         }
     }
 }

@@ -123,9 +123,9 @@ async fn serve_connection<S, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let Connection { tcp, client, visit } = connection;
+    let Connection { stream, client, visit } = connection;
     let visit = Arc::new(visit);
-    let stream = TokioIo::new(Watched::new(tcp, visit.clone(), limits.write_timeout));
+    let stream = TokioIo::new(Watched::new(stream, visit.clone(), limits.write_timeout));
     let (service, asked) = (Arc::new(service), visit.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let (port, visit, service) = (port.clone(), asked.clone(), service.clone());

@@ -1,15 +1,16 @@
 //! Public ports: who is at the other end, and what each of them may take of a node.
 //!
 //! ```text
-//!   accept ─▶ PROXY header, if a proxy is trusted ─▶ HTTP head ─▶ a request, or an upgrade
-//!                                │                      │
-//!                              Client  ◀── X-Forwarded-For, if a proxy is trusted
+//!   accept ─▶ PROXY header, if a proxy is trusted ─▶ TLS, if there are certificates ─▶ HTTP head ─▶ a request, or an upgrade
+//!                                │                                                         │
+//!                              Client  ◀─────────── X-Forwarded-For, if a proxy is trusted ┘
 //! ```
 //!
 //! * [`settings`]: what an operator can set;
 //! * [`source`]: a *source* is an IPv4 address or the /64 of an IPv6 address;
 //! * [`trust`]: which proxies say truly from whom a connection is, and which sources are limited;
 //! * [`proxy_header`], [`forwarded`]: what those proxies say;
+//! * [`tls`]: certificates, and a TLS connection that holds no buffers; [`stream`]: a connection with TLS or without;
 //! * [`connections`]: the connections of a port that are not upgraded, and which of them makes room for a new one;
 //! * [`port`]: a port that never stops accepting, and hands each connection on with a guard;
 //! * [`rate`]: how often something may happen, for each of very many keys; [`shares`]: what each source may take;
@@ -33,5 +34,7 @@ pub mod rate;
 pub mod settings;
 pub mod shares;
 pub mod source;
+pub mod stream;
+pub mod tls;
 pub mod trust;
 mod watched;

@@ -22,6 +22,14 @@ pub enum Reason {
     SourceCrowded,
     /// No whole head of a request came in time.
     SlowHead,
+    /// Too many TLS handshakes were under way, and this was the first of them.
+    Handshakes,
+    /// The TLS handshake was not over in time.
+    SlowHandshake,
+    /// The TLS handshake failed: no common version, a certificate that the client does not trust, or no TLS at all.
+    Handshake,
+    /// The client sent plain HTTP to a port with TLS.
+    PlainHttp,
     /// A trusted proxy did not begin with a PROXY protocol header.
     ProxyHeader,
     /// The target of the request has no path.
@@ -48,6 +56,10 @@ impl EncodeLabelValue for Reason {
             Self::Busy => "busy",
             Self::SourceCrowded => "source_crowded",
             Self::SlowHead => "slow_head",
+            Self::Handshakes => "handshakes",
+            Self::SlowHandshake => "slow_handshake",
+            Self::Handshake => "handshake",
+            Self::PlainHttp => "plain_http",
             Self::ProxyHeader => "proxy_header",
             Self::Target => "target",
             Self::Length => "length",
@@ -67,16 +79,26 @@ struct Labels {
     reason: Reason,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HandshakeLabels {
+    port: &'static str,
+    protocol: &'static str,
+    resumed: &'static str,
+}
+
 /// The metrics of all public ports of a node.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     refused: Family<Labels, Counter>,
+    handshakes: Family<HandshakeLabels, Counter>,
     ports: Arc<Mutex<Vec<Watched>>>,
 }
 
 /// How many connections of a port do what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counted {
+    /// Their TLS handshake is not over.
+    pub handshake: usize,
     /// They have not sent the head of a request.
     pub opening: usize,
     /// Their request is being answered.
@@ -103,6 +125,8 @@ impl Metrics {
         let metrics = Self::default();
         let help = "Connections and requests that a public port did not serve, by reason";
         registry.register("port_refused", help, metrics.refused.clone());
+        let help = "TLS handshakes that a public port has completed";
+        registry.register("tls_handshakes", help, metrics.handshakes.clone());
         registry.register_collector(Box::new(metrics.clone()));
         metrics
     }
@@ -110,6 +134,12 @@ impl Metrics {
     /// Measures these connections from now on.
     pub(crate) fn watch(&self, port: &'static str, connections: Arc<dyn Count>) {
         self.ports.lock().push(Watched { port, connections });
+    }
+
+    /// Counts a TLS handshake.
+    pub(crate) fn handshake(&self, port: &'static str, protocol: &'static str, is_resumed: bool) {
+        let resumed = if is_resumed { "true" } else { "false" };
+        self.handshakes.get_or_create(&HandshakeLabels { port, protocol, resumed }).inc();
     }
 
     /// Counts a connection or a request that was not served.
@@ -124,9 +154,12 @@ impl Collector for Metrics {
         let mut family = encoder.encode_descriptor("port_connections", help, None, MetricType::Gauge)?;
         for Watched { port, connections } in &*self.ports.lock() {
             let counted = connections.count();
-            for (state, count) in
-                [("opening", counted.opening), ("busy", counted.busy), ("idle", counted.idle)]
-            {
+            for (state, count) in [
+                ("handshake", counted.handshake),
+                ("opening", counted.opening),
+                ("busy", counted.busy),
+                ("idle", counted.idle),
+            ] {
                 let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
                 gauge.encode(family.encode_family(&[("port", *port), ("state", state)])?)?;
             }

@@ -1,12 +1,14 @@
 //! A port that never stops accepting.
 
 use crate::{
-    connections::{Connections, Limits, SWEEP_INTERVAL, Visit},
+    connections::{Connections, HandshakeLimits, Limits, SWEEP_INTERVAL, Visit},
     metrics::{Metrics, Reason},
     proxy_header::{self, Said},
     settings::PortSettings,
     shares::Shares,
     source::Source,
+    stream::Stream,
+    tls::{self, Certificates, HandshakeError, TlsStream},
     trust::{Client, Trust},
 };
 use beckon_ops::{clock::Clock, stage::Stage, workers::Worker};
@@ -24,13 +26,23 @@ pub struct Ports {
     shares: Arc<Shares>,
     head_timeout: Duration,
     source_opening_max: usize,
+    certificates: Option<Arc<Certificates>>,
+    handshakes: HandshakeLimits,
     clock: Clock,
     metrics: Metrics,
 }
 
 impl Ports {
-    /// Ports with these settings. `registry` exports what is measured on them.
-    pub fn new(settings: &PortSettings, clock: Clock, registry: &mut Registry) -> Self {
+    /// Ports with these settings, with TLS if there are certificates. `registry` exports what is measured on them.
+    pub fn new(
+        settings: &PortSettings,
+        certificates: Option<Arc<Certificates>>,
+        clock: Clock,
+        registry: &mut Registry,
+    ) -> Self {
+        if let Some(certificates) = &certificates {
+            certificates.register(registry);
+        }
         let trust = Arc::new(Trust::new(settings.clone()));
         let metrics = Metrics::register(registry);
         Self {
@@ -38,6 +50,11 @@ impl Ports {
             trust,
             head_timeout: settings.head_timeout,
             source_opening_max: settings.source_max_pending,
+            certificates,
+            handshakes: HandshakeLimits {
+                under_way_max: settings.tls_max_handshakes,
+                timeout: settings.tls_handshake_timeout,
+            },
             clock,
             metrics,
         }
@@ -62,12 +79,14 @@ impl Ports {
             source_opening_max: self.source_opening_max,
             head_timeout: self.head_timeout,
             idle_timeout,
+            handshakes: self.certificates.as_ref().map(|_| self.handshakes),
         };
         let connections = Connections::new(name, limits, self.clock, &self.metrics);
         Arc::new(Port {
             trust: self.trust.clone(),
             shares: Some(self.shares.clone()),
             has_proxy_header,
+            certificates: self.certificates.clone(),
             connections,
         })
     }
@@ -81,6 +100,8 @@ pub struct Port {
     shares: Option<Arc<Shares>>,
     /// Whether connections of trusted proxies begin with a PROXY protocol header.
     has_proxy_header: bool,
+    /// `None`: there is no TLS.
+    certificates: Option<Arc<Certificates>>,
     connections: Arc<Connections>,
 }
 
@@ -96,8 +117,8 @@ pub struct Accepted {
 /// A connection, and who is at its other end.
 #[derive(Debug)]
 pub struct Connection {
-    /// The next byte is the first of the client.
-    pub tcp: TcpStream,
+    /// The next byte is the first of the client, after its TLS handshake.
+    pub stream: Stream,
     /// The other end.
     pub client: Client,
     /// The place in the port's table, to be kept for as long as the connection is not upgraded.
@@ -109,7 +130,7 @@ impl Port {
     pub fn internal(name: &'static str, limits: Limits, clock: Clock) -> Arc<Self> {
         let connections = Connections::new(name, limits, clock, &Metrics::default());
         let trust = Arc::new(Trust::none());
-        Arc::new(Self { trust, shares: None, has_proxy_header: false, connections })
+        Arc::new(Self { trust, shares: None, has_proxy_header: false, certificates: None, connections })
     }
 
     /// Whose word counts.
@@ -184,7 +205,7 @@ impl Accepted {
         }
     }
 
-    /// Finds out who is at the other end. `None` if the connection ends before that is known, also to make room.
+    /// Finds out who is at the other end, and agrees on TLS. `None` if the connection ends before that, also to make room.
     pub async fn identify(self) -> Option<Connection> {
         let Self { port, mut tcp, peer, visit } = self;
         let mut client = port.trust.client(peer.ip());
@@ -201,6 +222,34 @@ impl Accepted {
         if let Some(source) = port.trust.connection_source(client) {
             visit.belongs_to(source);
         }
-        Some(Connection { tcp, client, visit })
+        let stream = match &port.certificates {
+            None => Stream::Plain(tcp),
+            Some(certificates) => Stream::Tls(agree(tcp, certificates, &visit).await?),
+        };
+        Some(Connection { stream, client, visit })
+    }
+}
+
+/// Performs the TLS handshake. `None` if it fails, or the connection has to end first.
+async fn agree(tcp: TcpStream, certificates: &Certificates, visit: &Visit) -> Option<Box<TlsStream>> {
+    let connections = visit.connections();
+    if visit.until_ended(tls::is_plain_http(&tcp)).await?.ok()? {
+        connections.refused(Reason::PlainHttp);
+        visit.until_ended(Box::pin(tls::refuse(tcp))).await?;
+        return None;
+    }
+    match visit.until_ended(TlsStream::accept(tcp, certificates.config())).await? {
+        Ok(stream) => {
+            visit.handshake_done();
+            connections.handshake(stream.agreed());
+            Some(stream)
+        }
+        Err(error) => {
+            if let HandshakeError::Failed(_) = error {
+                connections.refused(Reason::Handshake);
+            }
+            tracing::debug!(%error, port = connections.port(), "no TLS");
+            None
+        }
     }
 }

@@ -1,8 +1,14 @@
 //! What an operator can set on public ports.
 
-use crate::{forwarded::ForwardedHeader, rate::Rate, source::Networks};
-use beckon_ops::config::{in_range, positive};
-use std::time::Duration;
+use crate::{
+    forwarded::ForwardedHeader,
+    rate::Rate,
+    source::Networks,
+    tls::{Certificates, Files},
+};
+use beckon_ops::config::{Source, in_range, positive};
+use rustls::pki_types::UnixTime;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// The largest number of connections in a setting.
 const CONNECTIONS_MAX: usize = 1_000_000;
@@ -10,6 +16,15 @@ const CONNECTIONS_MAX: usize = 1_000_000;
 beckon_ops::settings! {
     /// Who is at the other end of a public port, and what each source may take.
     pub struct PortSettings {
+        /// PEM files with certificates for the public ports, each with its intermediate certificates, separated by commas:
+        /// a client gets the one for the name that it asks for, or the first. Empty: no TLS.
+        tls_cert: Vec<PathBuf> = "" => parse_paths,
+        /// PEM files with the private keys of tls_cert, in the same order.
+        tls_key: Vec<PathBuf> = "" => parse_paths,
+        /// Time limit for a TLS handshake, from the accepted connection; then it is closed.
+        tls_handshake_timeout: Duration = "10s" => positive,
+        /// Most TLS handshakes under way on one port; beyond it, the one that began first is closed.
+        tls_max_handshakes: usize = "4096" => parse_connections,
         /// Addresses and networks of proxies that say truly from whom a connection or a request is, separated by
         /// commas.
         trusted_proxies: Networks = "" => parse_networks,
@@ -21,7 +36,7 @@ beckon_ops::settings! {
         /// Whether limits by source also apply to loopback and private addresses. If not, such a peer that is not
         /// one of trusted_proxies is taken for a proxy, and not limited.
         limit_private_sources: bool = "false",
-        /// Time limit for the head of a request; then the connection is closed.
+        /// Time limit for the head of a request, from the connection or the end of its TLS handshake; then it is closed.
         head_timeout: Duration = "5s" => positive,
         /// Most connections of one source to one port that have not sent a request; beyond it, its oldest is closed.
         source_max_pending: usize = "512" => parse_connections,
@@ -37,6 +52,27 @@ beckon_ops::settings! {
         /// HTTP requests of one source to a node; others are answered with 429.
         source_requests: Rate = "30000/m" => Rate::parse,
     }
+}
+
+impl PortSettings {
+    /// The certificates that the files hold, `None` without TLS. What is wrong with them is rejected in `source`.
+    pub fn certificates(&self, source: &mut Source) -> Option<Arc<Certificates>> {
+        let files = Files::from_settings(&self.tls_cert, &self.tls_key);
+        match files
+            .and_then(|files| files.map(|files| Certificates::read(files, UnixTime::now())).transpose())
+        {
+            Ok(certificates) => certificates.map(Arc::new),
+            Err(error) => {
+                source.reject("tls_cert", error.to_string());
+                None
+            }
+        }
+    }
+}
+
+fn parse_paths(text: &str) -> Result<Vec<PathBuf>, String> {
+    let paths = text.split(',').map(str::trim).filter(|path| !path.is_empty());
+    Ok(paths.map(PathBuf::from).collect())
 }
 
 fn parse_networks(text: &str) -> Result<Networks, String> {

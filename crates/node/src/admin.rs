@@ -55,6 +55,7 @@ const LIMITS: Limits = Limits {
     source_opening_max: CONNECTIONS_MAX,
     head_timeout: Duration::from_secs(10),
     idle_timeout: Duration::from_secs(75),
+    handshakes: None,
 };
 
 /// What every port says to its requests.

@@ -4,7 +4,7 @@ use crate::{
     admin::{Admin, Vitals},
     drain::Drain,
 };
-use beckon_listener::{port::Ports, settings::PortSettings};
+use beckon_listener::{port::Ports, settings::PortSettings, tls::Certificates};
 use beckon_ops::{clock::Clock, program::Build, shutdown::Shutdown, stage::Stage, workers::Workers};
 use beckon_store::Store;
 use hyper::{Response, body::Bytes};
@@ -49,6 +49,7 @@ impl Assembly {
         workers: Workers,
         drain_delay: Duration,
         ports: &PortSettings,
+        certificates: Option<Arc<Certificates>>,
     ) -> Self {
         let mut metrics = beckon_ops::metrics::registry(build.source, build.version, build.commit);
         let stores = stores_of_workers(&store, &workers);
@@ -56,7 +57,7 @@ impl Assembly {
         let store = stores.first().cloned().unwrap_or(store);
         let drain = Drain::new(&shutdown, drain_delay);
         let clock = Clock::start();
-        let ports = Ports::new(ports, clock, metrics.sub_registry_with_prefix("beckon"));
+        let ports = Ports::new(ports, certificates, clock, metrics.sub_registry_with_prefix("beckon"));
         Self { store, stores, workers, clock, shutdown, drain, ports, build, metrics }
     }
 

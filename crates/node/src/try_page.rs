@@ -18,7 +18,7 @@ use hyper::{
     header::{CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
 };
 use serde::Serialize;
-use std::{fmt, future, net::SocketAddr, str::FromStr, sync::Arc};
+use std::{fmt, future, str::FromStr, sync::Arc};
 use warp::{Filter, Rejection, path::FullPath};
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -88,11 +88,11 @@ impl fmt::Debug for TryPage {
 }
 
 impl TryPage {
-    /// The page that the setting asks for. `ws` is where this node can be reached without a proxy.
-    pub fn new(setting: &TryPageSetting, ws: SocketAddr, endpoint_url: &EndpointUrl) -> Option<Self> {
+    /// The page that the setting asks for. `ws_url` is where this node can be reached without a proxy.
+    pub fn new(setting: &TryPageSetting, ws_url: &str, endpoint_url: &EndpointUrl) -> Option<Self> {
         let web_socket = match setting {
             TryPageSetting::Off => return None,
-            TryPageSetting::On => format!("ws://{ws}/"),
+            TryPageSetting::On => ws_url.to_owned(),
             TryPageSetting::At(url) => url.clone(),
         };
         let endpoint_url = endpoint_url.to_string();
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_page_may_connect_to_this_server_only() {
         let endpoint_url = "https://push.example".parse::<EndpointUrl>().unwrap();
-        let ws = SocketAddr::from(([127, 0, 0, 1], 8080));
+        let ws = "ws://127.0.0.1:8080/";
         let page = TryPage::new(&TryPageSetting::On, ws, &endpoint_url).unwrap();
         let answer = page.answer(&Method::GET, "/").unwrap();
         let policy = answer.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();

@@ -66,7 +66,7 @@ export class Fleet {
   webSocketUrl;
   /** Scheme, host and port of endpoints. */
   endpointOrigin;
-  /** PEM file with the authority of the certificate, behind TLS. */
+  /** PEM file with the authority of the certificate, where there is TLS. */
   authority;
   /** The load balancers of a cluster. */
   sockets;
@@ -102,6 +102,18 @@ export class Fleet {
     const program = new Program(proxy, command, options);
     fleet.#others.push({ close: () => program.kill() });
     await program.until(`${proxy} takes connections`, () => takesConnections(port));
+    return fleet;
+  }
+
+  /** One process, with TLS on both of its ports. */
+  static async withTls() {
+    const fleet = new Fleet();
+    const [socketPort, httpPort] = [await freePort(), await freePort()];
+    fleet.webSocketUrl = `wss://127.0.0.1:${socketPort}/`;
+    fleet.endpointOrigin = `https://127.0.0.1:${httpPort}`;
+    const { authority, certificate, key } = makeCertificates(fleet.#directory);
+    fleet.authority = authority;
+    await fleet.#addStandalone(socketPort, httpPort, { BECKON_TLS_CERT: certificate, BECKON_TLS_KEY: key });
     return fleet;
   }
 
@@ -172,8 +184,9 @@ export class Fleet {
     rmSync(this.#directory, { recursive: true, force: true });
   }
 
-  #addStandalone(socketPort, httpPort) {
+  #addStandalone(socketPort, httpPort, settings = {}) {
     return this.#add('beckon', 'beckon', {
+      ...settings,
       BECKON_WS_LISTEN: `127.0.0.1:${socketPort}`,
       BECKON_HTTP_LISTEN: `127.0.0.1:${httpPort}`,
       BECKON_ENDPOINT_URL: this.endpointOrigin,

@@ -26,4 +26,5 @@ pub mod shared;
 pub mod site;
 pub mod stage;
 pub mod talk;
+pub mod tls;
 pub mod webpush;

@@ -1,5 +1,6 @@
 //! Requests of application servers.
 
+use crate::tls;
 use beckon_client::app_server::{AppServer, Options};
 use beckon_testbed::{PATIENCE, node::Node};
 use bytes::Bytes;
@@ -13,15 +14,14 @@ pub(crate) const POOL: usize = 4;
 
 /// Has more patience than the server, whose time limits are what a test is about.
 pub(crate) fn app_server(idle_max: usize) -> AppServer {
-    AppServer::new(Options { limit: PATIENCE, idle_max, ..Options::default() })
+    AppServer::new(Options { limit: PATIENCE, idle_max, tls: Some(tls::trust()), ..Options::default() })
 }
 
 /// The same endpoint at another node.
 pub fn through(node: &Node, endpoint: &str) -> String {
-    let address = node.addresses().http.expect("a node that takes PUTs");
     let path =
         endpoint.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
-    format!("http://{address}/{path}")
+    format!("{}/{path}", node.http_url())
 }
 
 pub(crate) async fn send(

@@ -1,6 +1,6 @@
 //! Fleets that many tests share.
 
-use crate::connected::wait_until_connected;
+use crate::{connected::wait_until_connected, tls};
 use beckon_testbed::{
     fleet::Fleet,
     plan::{Plan, Shape},
@@ -16,9 +16,11 @@ pub enum Profile {
     ShortTimes,
     /// What the public SimplePush suite wants, low limits, and few origins.
     Strict,
+    /// The defaults, with TLS on the public ports.
+    Tls,
 }
 
-const PROFILES: usize = 3;
+const PROFILES: usize = 4;
 const SHAPES: usize = 2;
 
 impl Profile {
@@ -26,6 +28,7 @@ impl Profile {
         let plan = Plan::new(shape);
         match self {
             Self::Defaults => plan,
+            Self::Tls => plan.tls(tls::certificates()),
             Self::ShortTimes => plan
                 .sockets("BECKON_HELLO_TIMEOUT", "2s")
                 .sockets("BECKON_PING_MIN_SP", "1s")

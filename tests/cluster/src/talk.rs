@@ -1,5 +1,6 @@
 //! A SimplePush user agent that says what the test writes, and checks what it receives.
 
+use crate::tls;
 use beckon_client::{
     error::{Close, Error},
     raw::{Frame, Options, RawSocket},
@@ -28,7 +29,9 @@ impl Client {
 
     /// Connects with these options; the error is the caller's to judge.
     pub async fn connect_with(url: &str, options: &Options) -> Result<Self, Error> {
-        Ok(Self { socket: RawSocket::connect(url, options).await? })
+        let tls = options.tls.clone().unwrap_or_else(tls::trust);
+        let options = Options { tls: Some(tls), ..options.clone() };
+        Ok(Self { socket: RawSocket::connect(url, &options).await? })
     }
 
     /// The WebSocket itself.

@@ -1,7 +1,11 @@
-//! Certificates for servers on `localhost` and 127.0.0.1, made by openssl.
+//! Certificates for servers, made by openssl.
 
 use crate::folder;
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 use tempfile::TempDir;
 
 /// An authority and a certificate that it has signed, as files in PEM.
@@ -10,31 +14,56 @@ pub struct Certificates {
     folder: TempDir,
 }
 
+/// The kind of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// ECDSA on P-256.
+    P256,
+    /// RSA with 2048 bits.
+    Rsa,
+}
+
 impl Certificates {
-    /// Makes an authority and a certificate, valid for two days.
+    /// Makes an authority and a certificate for `localhost` and 127.0.0.1, valid for two days.
     ///
     /// # Panics
     /// If openssl is missing or fails.
     pub fn make() -> Self {
-        const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
         let folder = folder::temporary();
-        let extensions = "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n";
-        fs::write(folder.path().join("extensions"), extensions)
-            .unwrap_or_else(|error| panic!("{}: {error}", folder.path().display()));
-        for arguments in [
-            format!("req -x509 {KEY} -keyout ca.key -out ca.pem -days 2 -subj /CN=authority"),
-            format!("req {KEY} -keyout key.pem -out request.pem -subj /CN=localhost"),
-            "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -out cert.pem -days 2 \
-             -extfile extensions"
-                .to_owned(),
-        ] {
-            let words = arguments.split_whitespace();
-            let output = Command::new("openssl").args(words).current_dir(&folder).output();
-            let output = output
-                .unwrap_or_else(|error| panic!("openssl does not start ({error}): apt-get install openssl"));
-            assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
+        openssl(&folder, "req -x509", Key::P256, "-keyout ca.key -out ca.pem -days 2 -subj /CN=authority");
+        let made = Self { folder };
+        made.renew("DNS:localhost,IP:127.0.0.1", 2);
+        made
+    }
+
+    /// Replaces the certificate and its key by others of the same authority, for these names and so many days. With
+    /// -1 it has expired.
+    pub fn renew(&self, names: &str, days: i32) {
+        self.sign("cert.pem", "key.pem", Key::P256, names, days);
+    }
+
+    /// One more certificate of the authority, with its key: the paths of the files.
+    pub fn another(&self, file: &str, kind: Key, names: &str) -> (PathBuf, PathBuf) {
+        let (certificate, key) = (format!("{file}.pem"), format!("{file}.key"));
+        self.sign(&certificate, &key, kind, names, 2);
+        (self.folder.path().join(certificate), self.folder.path().join(key))
+    }
+
+    fn sign(&self, certificate: &str, key: &str, kind: Key, names: &str, days: i32) {
+        let folder = self.folder.path();
+        let extensions = format!("subjectAltName={names}\nbasicConstraints=critical,CA:FALSE\n");
+        fs::write(folder.join("extensions"), extensions)
+            .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        // Files are replaced as a whole, as certbot does: a reader finds the old one or the new one.
+        openssl(folder, "req", kind, "-keyout new.key -out request.pem -subj /CN=server");
+        let signed = format!(
+            "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -out new.pem -days {days} -extfile \
+             extensions"
+        );
+        run(folder, &signed);
+        for (from, to) in [("new.key", key), ("new.pem", certificate)] {
+            fs::rename(folder.join(from), folder.join(to)).unwrap_or_else(|error| panic!("{to}: {error}"));
         }
-        Self { folder }
     }
 
     /// The certificate of the authority.
@@ -51,4 +80,20 @@ impl Certificates {
     pub fn key(&self) -> PathBuf {
         self.folder.path().join("key.pem")
     }
+}
+
+/// Runs a command of openssl that makes a new key.
+fn openssl(folder: impl AsRef<Path>, command: &str, kind: Key, rest: &str) {
+    let key = match kind {
+        Key::P256 => "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1",
+        Key::Rsa => "-newkey rsa:2048",
+    };
+    run(folder.as_ref(), &format!("{command} {key} -nodes {rest}"));
+}
+
+fn run(folder: &Path, arguments: &str) {
+    let output = Command::new("openssl").args(arguments.split_whitespace()).current_dir(folder).output();
+    let output =
+        output.unwrap_or_else(|error| panic!("openssl does not start ({error}): apt-get install openssl"));
+    assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -67,7 +67,21 @@ impl Node {
     /// # Panics
     /// If it accepts none.
     pub fn ws_url(&self) -> String {
-        format!("ws://{}/", self.addresses.ws.expect("a program that holds WebSockets"))
+        let scheme = if self.has_tls() { "wss" } else { "ws" };
+        format!("{scheme}://{}/", self.addresses.ws.expect("a program that holds WebSockets"))
+    }
+
+    /// The URL for application servers, without a slash at the end.
+    ///
+    /// # Panics
+    /// If it accepts none.
+    pub fn http_url(&self) -> String {
+        let scheme = if self.has_tls() { "https" } else { "http" };
+        format!("{scheme}://{}", self.addresses.http.expect("a program that takes PUTs"))
+    }
+
+    fn has_tls(&self) -> bool {
+        lock(&self.settings).contains_key("BECKON_TLS_CERT")
     }
 
     /// Changes a setting for the next start.

@@ -2,6 +2,7 @@
 //! itself in between.
 
 use crate::{
+    certificates::Certificates,
     ports::Port,
     programs::{Program, Programs},
 };
@@ -106,6 +107,18 @@ impl Plan {
     /// Starts programs of this build instead of [`Programs::built`].
     pub fn build(mut self, build: Programs) -> Self {
         self.build = Some(build);
+        self
+    }
+
+    /// TLS on the public ports of all programs, with these certificates.
+    pub fn tls(mut self, certificates: &Certificates) -> Self {
+        for node in &mut self.programs {
+            node.set("BECKON_TLS_CERT", &certificates.certificate().to_string_lossy());
+            node.set("BECKON_TLS_KEY", &certificates.key().to_string_lossy());
+            if let Some(url) = node.settings.get_mut("BECKON_ENDPOINT_URL") {
+                *url = url.replace("http://", "https://");
+            }
+        }
         self
     }
 

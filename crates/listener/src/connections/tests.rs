@@ -11,6 +11,7 @@ fn connections() -> Arc<Connections> {
         source_opening_max: 2,
         head_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(75),
+        handshakes: None,
     };
     Connections::new("tested", limits, Clock::start(), &Metrics::default())
 }
@@ -39,7 +40,7 @@ async fn the_oldest_that_has_said_nothing_makes_room_then_the_longest_idle() {
     tokio::time::advance(Duration::from_secs(1)).await;
     let newest = idle(&connections);
     assert!(is_ended(&first_idle) && !is_ended(&second_idle));
-    assert_eq!(connections.count(), Counted { opening: 0, busy: 0, idle: MAX });
+    assert_eq!(connections.count(), Counted { handshake: 0, opening: 0, busy: 0, idle: MAX });
     drop((second_idle, newer, newest, first_idle, silent));
     assert_eq!(connections.open.load(Ordering::Relaxed), 0);
 }

@@ -54,6 +54,7 @@ const LIMITS: connections::Limits = connections::Limits {
     source_opening_max: 1000,
     head_timeout: Duration::from_secs(75),
     idle_timeout: Duration::from_secs(75),
+    handshakes: None,
 };
 
 fn start(limits: connections::Limits) -> Server {

@@ -18,7 +18,13 @@ on_both_shapes![
     kunifiedpush_lives_its_life,
     sunup_lives_its_life,
     autopush_manager_lives_its_life,
+    all_live_their_lives_over_tls,
 ];
+
+async fn all_live_their_lives_over_tls(shape: Shape) {
+    let stage = Stage::shared(shape, Profile::Tls);
+    tokio::join!(firefox(&stage), kunifiedpush(&stage), sunup(&stage), autopush_manager(&stage));
+}
 
 /// A WebSocket as a client opens it that offers no subprotocol and has no origin.
 async fn connect_plainly(stage: &Stage) -> Client {
@@ -52,10 +58,13 @@ fn text<'a>(message: &'a Value, name: &str) -> &'a str {
 }
 
 async fn firefox_lives_its_life(shape: Shape) {
-    let stage = Stage::shared(shape, Profile::Defaults);
+    firefox(&Stage::shared(shape, Profile::Defaults)).await;
+}
+
+async fn firefox(stage: &Stage) {
     let signer = new_signer();
     // Without subscriptions it sends no UAID, and null for broadcasts that it has not heard of.
-    let mut client = connect_as_firefox(&stage).await;
+    let mut client = connect_as_firefox(stage).await;
     let reply = client.ask(&json!({"messageType": "hello", "broadcasts": null, "use_webpush": true})).await;
     let uaid = text(&reply, "uaid").to_owned();
     assert!((1..=128).contains(&uaid.len()) && reply["use_webpush"] == true, "{reply}");
@@ -98,7 +107,7 @@ async fn firefox_lives_its_life(shape: Shape) {
     // The browser is closed, and opened again.
     client.leave().await;
     let waited = stage.accepted(&endpoint, &[KEPT, ENCRYPTED, authorized], "waited").await;
-    let mut client = connect_as_firefox(&stage).await;
+    let mut client = connect_as_firefox(stage).await;
     let hello = json!({
         "messageType": "hello", "broadcasts": {"remote-settings/monitor_changes": "\"1600000000000\""},
         "use_webpush": true, "uaid": uaid,
@@ -115,9 +124,12 @@ async fn firefox_lives_its_life(shape: Shape) {
 }
 
 async fn kunifiedpush_lives_its_life(shape: Shape) {
-    let stage = Stage::shared(shape, Profile::Defaults);
+    kunifiedpush(&Stage::shared(shape, Profile::Defaults)).await;
+}
+
+async fn kunifiedpush(stage: &Stage) {
     let signer = new_signer();
-    let mut client = connect_plainly(&stage).await;
+    let mut client = connect_plainly(stage).await;
     let reply = client.ask(&json!({"messageType": "hello"})).await;
     assert_eq!(reply["status"], 200, "{reply}");
     let uaid = text(&reply, "uaid").to_owned();
@@ -143,7 +155,7 @@ async fn kunifiedpush_lives_its_life(shape: Shape) {
     drop(client);
     let waited =
         [stage.accepted(&endpoint, &headers, "0").await, stage.accepted(&endpoint, &headers, "1").await];
-    let mut client = connect_plainly(&stage).await;
+    let mut client = connect_plainly(stage).await;
     let reply = client.ask(&json!({"messageType": "hello", "uaid": uaid})).await;
     assert_eq!((&reply["status"], &reply["uaid"]), (&json!(200), &json!(uaid)));
     for (index, id) in waited.iter().enumerate() {
@@ -158,10 +170,13 @@ async fn kunifiedpush_lives_its_life(shape: Shape) {
 }
 
 async fn sunup_lives_its_life(shape: Shape) {
+    sunup(&Stage::shared(shape, Profile::Defaults)).await;
+}
+
+async fn sunup(stage: &Stage) {
     const APPS: usize = 30;
-    let stage = Stage::shared(shape, Profile::Defaults);
     let signer = new_signer();
-    let mut client = connect_plainly(&stage).await;
+    let mut client = connect_plainly(stage).await;
     let reply = client.ask(&json!({"messageType": "hello", "uaid": null})).await;
     assert_eq!((&reply["status"], &reply["use_webpush"]), (&json!(200), &json!(true)), "{reply}");
     let uaid = text(&reply, "uaid").to_owned();
@@ -196,7 +211,7 @@ async fn sunup_lives_its_life(shape: Shape) {
     drop(client);
     let (endpoint, channel) = endpoints.iter().find(|(endpoint, _)| endpoint.contains("/v1/")).unwrap();
     let id = stage.message(endpoint, "waited").await;
-    let mut client = connect_plainly(&stage).await;
+    let mut client = connect_plainly(stage).await;
     let reply = client.ask(&json!({"messageType": "hello", "uaid": uaid})).await;
     assert_eq!(reply["uaid"], uaid, "{reply}");
     assert_eq!(client.receive().await, notification(channel, &id, "waited"));
@@ -212,14 +227,17 @@ async fn sunup_lives_its_life(shape: Shape) {
 }
 
 async fn autopush_manager_lives_its_life(shape: Shape) {
-    let stage = Stage::shared(shape, Profile::Defaults);
+    autopush_manager(&Stage::shared(shape, Profile::Defaults)).await;
+}
+
+async fn autopush_manager(stage: &Stage) {
     let signer = new_signer();
     let hello = |uaid: Value, channels: &[&str]| json!({"messageType": "hello", "uaid": uaid, "channelIDs": channels, "use_webpush": true});
     for none in [json!(null), json!("")] {
-        let reply = connect_plainly(&stage).await.ask(&hello(none, &[])).await;
+        let reply = connect_plainly(stage).await.ask(&hello(none, &[])).await;
         assert_eq!(reply["status"], 200, "{reply}");
     }
-    let mut client = connect_plainly(&stage).await;
+    let mut client = connect_plainly(stage).await;
     let reply = client.ask(&hello(json!(null), &[])).await;
     let uaid = text(&reply, "uaid").to_owned();
     let channel = new_channel();
@@ -240,7 +258,7 @@ async fn autopush_manager_lives_its_life(shape: Shape) {
     client.leave().await;
     // The last one was not collected in time.
     let waited = stage.accepted(&endpoint, &headers, "waited").await;
-    let mut client = connect_plainly(&stage).await;
+    let mut client = connect_plainly(stage).await;
     let reply = client.ask(&hello(json!(uaid), &[&channel])).await;
     assert_eq!(reply["uaid"], uaid, "{reply}");
     assert_eq!(client.receive().await["version"], last["version"]);
@@ -253,7 +271,7 @@ async fn autopush_manager_lives_its_life(shape: Shape) {
     assert_eq!(answer.status().as_u16(), 410);
     client.leave().await;
     // Without channels a UAID may be forgotten; it gets one in any case.
-    let mut client = connect_plainly(&stage).await;
+    let mut client = connect_plainly(stage).await;
     let reply = client.ask(&hello(json!(uaid), &[])).await;
     assert_eq!(reply["status"], 200, "{reply}");
     client.expect_nothing().await;

@@ -24,6 +24,7 @@ fn tests() -> BTreeSet<&'static str> {
         crate::sp_register::NAMES,
         crate::sp_socket::NAMES,
         crate::sp_socket_limits::NAMES,
+        crate::tls::NAMES,
         crate::wp_ack::NAMES,
         crate::wp_backlog::NAMES,
         crate::wp_broadcast::NAMES,

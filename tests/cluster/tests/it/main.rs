@@ -56,6 +56,7 @@ mod sp_socket;
 mod sp_socket_limits;
 mod stopping;
 mod supervision;
+mod tls;
 mod wp_ack;
 mod wp_backlog;
 mod wp_broadcast;

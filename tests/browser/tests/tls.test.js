@@ -1,4 +1,4 @@
-// Firefox, application servers and a SimplePush device behind the reverse proxies of deploy/, with TLS all the way.
+// Firefox, application servers and a SimplePush device with TLS: of the reverse proxies of deploy/, and of the server itself.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -16,11 +16,17 @@ const BODY_TOO_LONG_BYTES = 60_000;
 
 const HEADERS = { TTL: '600', 'Content-Encoding': 'aes128gcm' };
 
-for (const proxy of Object.keys(REVERSE_PROXIES)) {
-  describe(`behind ${proxy}`, () => {
+/** How a server gets its TLS. */
+const FLEETS = {
+  ...Object.fromEntries(Object.keys(REVERSE_PROXIES).map((proxy) => [`behind ${proxy}`, () => Fleet.behind(proxy)])),
+  'with TLS of its own': Fleet.withTls,
+};
+
+for (const [name, start] of Object.entries(FLEETS)) {
+  describe(name, () => {
     let visit;
     before(async () => {
-      visit = await Visit.start(() => Fleet.behind(proxy));
+      visit = await Visit.start(start);
     });
     after(async () => {
       await visit?.end();
