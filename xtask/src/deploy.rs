@@ -13,13 +13,19 @@ use std::{
     process::Command,
 };
 
-/// Builds the program and runs it.
+/// Builds the program and runs it. With `documents`, only their commands are run, on this machine.
 ///
 /// # Errors
 /// It does not build, and as of [`with_program`].
-pub(crate) fn deploy() -> Result<()> {
-    run(&mut cargo(&["build", "--package", "beckon-deploy-tests"]))?;
-    with_program()
+pub(crate) fn deploy(documents: &[&str]) -> Result<()> {
+    if documents.is_empty() {
+        run(&mut cargo(&["build", "--package", "beckon-deploy-tests"]))?;
+        return with_program();
+    }
+    run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+    let mut command = as_root()?;
+    command.arg("documents").arg(root()).arg(target().join("deploy")).arg(programs());
+    run(command.args(documents))
 }
 
 /// If this variable is `required`, [`in_ci`] fails where it would otherwise skip the check.

@@ -22,6 +22,7 @@ usage: cargo xtask <task>
   test [ARGS]      all tests; with ARGS only the Rust ones: `cargo test --workspace ARGS`
   browser [ARGS]   the tests with Firefox; ARGS go to `node --test`, for example --test-name-pattern=killed
   deploy           builds the image and runs docker-compose.yml and the documents' commands, as root, without an engine
+  deploy FILE...   runs the commands of these documents only, on this machine, as root
   faults [ARGS]    every fault on every topology of Redis; --topology NAME: one topology; NAME: one fault
   site             builds the documents' site into target/site/html, and checks every link in it
   dist             builds the programs and packs them into target/artefacts: archive, Debian package, SBOM, checksums
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["test", arguments @ ..] => test::test(arguments),
         ["browser", arguments @ ..] => browser::browser(arguments),
-        ["deploy"] => deploy::deploy(),
+        ["deploy", documents @ ..] => deploy::deploy(documents),
         ["faults", arguments @ ..] => faults::faults(arguments),
         ["site"] => site::site(),
         ["dist", arguments @ ..] => dist::dist(arguments),

@@ -11,7 +11,7 @@ import webPush from 'web-push';
 import { PATIENCE_MS } from './until.js';
 
 /** A Python that has what requirements.txt lists; `cargo xtask` makes it. */
-const PYTHON =
+export const PYTHON =
   process.env.BECKON_PYTHON ?? fileURLToPath(new URL('../../../target/browser/python/bin/python', import.meta.url));
 
 const SCRIPT = fileURLToPath(new URL('pywebpush_send.py', import.meta.url));

@@ -1,8 +1,16 @@
 // A stock Firefox with a profile of its own, headless, driven over WebDriver BiDi.
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { spawnSync } from 'node:child_process';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import puppeteer from 'puppeteer-core';
 import { trust } from './certificates.js';
 import { pushPreferences, TEST_PREFERENCES } from './preferences.js';
@@ -19,10 +27,11 @@ export class Firefox {
    * Starts Firefox and waits until it can be driven.
    *
    * @param {string} directory where its profile is kept; a second start with the same one is the same user
-   * @param {string} webSocketUrl the push server
-   * @param {string} [authority] PEM file of an authority to trust
+   * @param {string | undefined} webSocketUrl the push server, unless policies name it
+   * @param {{authority?: string, policies?: object}} [options] the PEM file of an authority to trust; the content of
+   *   policies.json
    */
-  static async start(directory, webSocketUrl, authority) {
+  static async start(directory, webSocketUrl, { authority, policies } = {}) {
     const firefox = new Firefox();
     const profile = join(directory, 'profile');
     firefox.#profile = profile;
@@ -30,9 +39,11 @@ export class Firefox {
     if (isNew && authority !== undefined) {
       trust(profile, authority);
     }
+    const push = webSocketUrl === undefined ? {} : pushPreferences(webSocketUrl);
     // Read at each start; what Firefox itself has to remember is in prefs.js.
-    writeFileSync(join(profile, 'user.js'), lines({ ...TEST_PREFERENCES, ...pushPreferences(webSocketUrl) }));
-    const command = [binary(), '--headless', '--no-remote', '--profile', profile, '--remote-debugging-port', '0'];
+    writeFileSync(join(profile, 'user.js'), lines({ ...TEST_PREFERENCES, ...push }));
+    const program = policies === undefined ? binary() : managed(directory, policies);
+    const command = [program, '--headless', '--no-remote', '--profile', profile, '--remote-debugging-port', '0'];
     starts += 1;
     firefox.#program = new Program('firefox', command, {
       // A home of its own, for caches and crash reports.
@@ -101,6 +112,27 @@ let starts = 0;
 function lines(preferences) {
   const line = ([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`;
   return Object.entries(preferences).map(line).join('');
+}
+
+/**
+ * A Firefox with policies, which it reads from the folder it is in: links to all files of the installed one, beside a
+ * `distribution` of its own. The program itself is a copy, because it finds its folder by its own file.
+ */
+function managed(directory, policies) {
+  const found = spawnSync('sh', ['-c', 'command -v "$0"', binary()], { encoding: 'utf8' }).stdout.trim();
+  const installed = realpathSync(found);
+  const folder = join(directory, 'firefox');
+  mkdirSync(join(folder, 'distribution'), { recursive: true });
+  for (const name of readdirSync(dirname(installed)).filter((name) => name !== 'distribution')) {
+    const file = join(dirname(installed), name);
+    if (file === installed) {
+      copyFileSync(file, join(folder, name));
+    } else {
+      symlinkSync(file, join(folder, name));
+    }
+  }
+  writeFileSync(join(folder, 'distribution', 'policies.json'), JSON.stringify(policies));
+  return join(folder, basename(installed));
 }
 
 /** Debian's package, or the program that `FIREFOX` names. */

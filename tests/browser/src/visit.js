@@ -9,10 +9,15 @@ import { until } from './until.js';
 /** The servers, the site and a browser, started together. */
 export class Visit {
   #pages = new Map();
+  #startFirefox;
 
-  /** @param {() => Promise<Fleet>} startFleet */
-  static async start(startFleet) {
+  /**
+   * @param {() => Promise<Fleet> | Fleet} startFleet
+   * @param {(fleet: Fleet) => Promise<Firefox>} [startFirefox] a Firefox whose user has set the preference, unless given
+   */
+  static async start(startFleet, startFirefox = startByPreference) {
     const visit = new Visit();
+    visit.#startFirefox = startFirefox;
     visit.fleet = await startFleet();
     visit.site = await Site.start();
     await visit.startBrowser();
@@ -21,9 +26,8 @@ export class Visit {
 
   /** Starts the browser of the same person: the same profile. */
   async startBrowser() {
-    const { authority, directory, webSocketUrl } = this.fleet;
     this.#pages.clear();
-    this.firefox = await Firefox.start(directory, webSocketUrl, authority);
+    this.firefox = await this.#startFirefox(this.fleet);
   }
 
   /** Quits the browser, as the person would. */
@@ -83,6 +87,10 @@ export class Visit {
       throw error;
     }
   }
+}
+
+function startByPreference({ authority, directory, webSocketUrl }) {
+  return Firefox.start(directory, webSocketUrl, { authority });
 }
 
 /** Wants a status, and says for what. */

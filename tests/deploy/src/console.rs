@@ -1,8 +1,64 @@
 //! Commands in a document: the blocks marked `console`, in which a line that begins with `$ ` is a command, and the lines
 //! after it are what it prints.
+//!
+//! A block that is not for this program has the reason in a comment on the line before: `<!-- not run: REASON -->`, or
+//! `<!-- run by: FILE -->`. What runs during all of a document's commands is in a comment, too: `<!-- running: COMMAND -->`.
 
 use anyhow::{Context as _, Result};
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A document with commands.
+#[derive(Debug)]
+pub(crate) struct Document {
+    /// Its path from the root of the repository.
+    pub(crate) path: String,
+    /// What runs during all its commands.
+    pub(crate) running: Option<String>,
+    pub(crate) sections: Vec<Section>,
+}
+
+/// All documents of the repository that have commands.
+pub(crate) fn documents(repository: &Path) -> Result<Vec<Document>> {
+    let mut found = Vec::new();
+    let mut folders = vec![repository.join("docs")];
+    let mut files = markdown(repository, &mut Vec::new())?;
+    while let Some(folder) = folders.pop() {
+        files.extend(markdown(&folder, &mut folders)?);
+    }
+    files.sort();
+    for file in files {
+        let path = file.strip_prefix(repository)?.display().to_string();
+        let text = fs::read_to_string(&file).with_context(|| path.clone())?;
+        let sections = sections(&text).with_context(|| path.clone())?;
+        if !sections.is_empty() {
+            found.push(Document { path, running: running(&text), sections });
+        }
+    }
+    Ok(found)
+}
+
+/// The Markdown files in a folder; the folders in it are added to `inner`.
+fn markdown(folder: &Path, inner: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        if path.is_dir() {
+            inner.push(path);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+fn running(text: &str) -> Option<String> {
+    let mut lines = text.lines();
+    lines.find_map(|line| Some(line.strip_prefix("<!-- running: ")?.strip_suffix(" -->")?.to_owned()))
+}
 
 /// A command with what it prints.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,12 +78,13 @@ pub(crate) struct Section {
     pub(crate) blocks: Vec<Vec<Step>>,
 }
 
-/// The sections of a Markdown text that have commands.
-pub(crate) fn sections(text: &str) -> Result<Vec<Section>> {
+/// The sections of a Markdown text that have commands for this program.
+fn sections(text: &str) -> Result<Vec<Section>> {
     let mut sections: Vec<Section> = Vec::new();
     let mut heading = String::new();
     let mut block: Option<Vec<Step>> = None;
     let mut is_other_block = false;
+    let mut is_excluded = false;
     for line in text.lines() {
         if let Some(steps) = &mut block {
             if line == "```" {
@@ -48,13 +105,14 @@ pub(crate) fn sections(text: &str) -> Result<Vec<Section>> {
             }
         } else if is_other_block {
             is_other_block = line != "```";
-        } else if line == "```console" {
+        } else if line == "```console" && !is_excluded {
             block = Some(Vec::new());
         } else if line.starts_with("```") {
             is_other_block = true;
         } else if let Some(text) = line.strip_prefix('#') {
             heading = text.trim_matches(['#', ' ']).to_owned();
         }
+        is_excluded = ["<!-- not run: ", "<!-- run by: "].iter().any(|mark| line.starts_with(mark));
     }
     Ok(sections)
 }
@@ -113,7 +171,8 @@ mod tests {
     #[test]
     fn commands_are_found() {
         let text = "# A\n```console\n$ one\nout\n$ two \\\n> three\n```\n```sh\n$ not this\n```\n## B\n\
-                    ```console\n$ four\n\n  out 1\n```\n```console\n$ five\n```\n";
+                    ```console\n$ four\n\n  out 1\n```\n```console\n$ five\n```\n<!-- not run: x -->\n```console\n$ six\n\
+                    ```\n<!-- running: beckon --x y -->\n";
         let step = |command: &str, output: &[&str]| Step {
             command: command.to_owned(),
             output: output.iter().map(|line| (*line).to_owned()).collect(),
@@ -132,6 +191,7 @@ mod tests {
             ]
         );
         assert!(sections("```console\nout\n```").is_err());
+        assert_eq!(running(text).as_deref(), Some("beckon --x y"));
     }
 
     #[test]

@@ -1,20 +1,24 @@
 //! The commands of the documents, run in the stage of the image that has the source and the compiler: the same
-//! as on a fresh Debian with a Rust toolchain.
+//! as on a fresh Debian with a Rust toolchain. While you write a document, its commands can also be run on your machine.
 
 use crate::{
-    console::{Actual, Section, Step, sections},
+    console::{Actual, Document, Section, Step, documents},
     container::Container,
     folders::Folders,
     image::Built,
+    layers::Mounted,
     network,
     run::{PATIENCE, Signal, end_of, signal, tail_of, within},
 };
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use std::{
+    collections::BTreeMap,
+    error::Error,
+    fmt,
     fs::{self, File},
     io::Write as _,
-    path::PathBuf,
-    process::{Child, ChildStdin, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ExitStatus, Stdio},
     thread,
     time::Duration,
 };
@@ -24,10 +28,6 @@ const PACKAGES: &[&str] = &["curl", "procps", "redis-server"];
 
 /// The namespace that they run in.
 const NETWORK: &str = "reader";
-
-/// Documents, and what has to run for their commands.
-const DOCUMENTS: &[(&str, Option<&str>)] =
-    &[("README.md", None), ("docs/operations.md", Some("beckon --data-dir /tmp/operations"))];
 
 /// Commands that something else runs, and what.
 const RUN_ELSEWHERE: &[(&str, &str)] = &[
@@ -62,24 +62,70 @@ pub(crate) fn run(folders: &Folders, built: &Built) -> Result<()> {
         open_files: None,
         is_confined: false,
     };
-    for (document, needed) in DOCUMENTS {
-        let text = fs::read_to_string(folders.repository.join(document))?;
-        let sections = sections(&text).context(*document)?;
-        ensure!(!sections.is_empty(), "{document} has no commands");
-        let mut server = Terminal::open(folders, &container, "server")?;
-        if let Some(command) = needed {
-            writeln!(server.input, "{command}")?;
-        }
-        for section in sections {
-            run_section(folders, &container, &section)
-                .with_context(|| format!("{document}, {}", section.heading))?;
-        }
-        server.close()?;
+    let documents = documents(&folders.repository)?;
+    ensure!(documents.iter().any(|document| document.path == "README.md"), "README.md has no commands");
+    documents.iter().try_for_each(|document| run_document(folders, &container, document))
+}
+
+/// Runs the commands of some documents on this machine, on programs that have been built, in an empty folder and with a
+/// network of its own. The documents are named by their paths from the root.
+pub(crate) fn run_here(folders: &Folders, programs: &Path, names: &[&str]) -> Result<()> {
+    let workdir = folders.work.join("reader");
+    if workdir.exists() {
+        fs::remove_dir_all(&workdir)?;
+    }
+    fs::create_dir_all(&workdir)?;
+    fs::create_dir_all(folders.work.join("logs"))?;
+    network::alone(NETWORK)?;
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH")?);
+    let container = Container {
+        root: Mounted::this_machine(),
+        network: NETWORK.to_owned(),
+        user: "root".to_owned(),
+        workdir: workdir.display().to_string(),
+        environment: BTreeMap::from([
+            ("PATH".to_owned(), path),
+            ("HOME".to_owned(), workdir.display().to_string()),
+        ]),
+        open_files: None,
+        is_confined: false,
+    };
+    let documents = documents(&folders.repository)?;
+    for name in names {
+        let document = documents.iter().find(|document| document.path == *name);
+        run_document(folders, &container, document.with_context(|| format!("{name} has no commands"))?)?;
     }
     Ok(())
 }
 
-/// How often a block is tried: a reader, too, repeats a command if a program that was just started does not answer yet.
+/// Every section, one after the other, beside what runs during all of them.
+fn run_document(folders: &Folders, container: &Container, document: &Document) -> Result<()> {
+    eprintln!("deploy: {}", document.path);
+    let mut server = Terminal::open(folders, container, "server")?;
+    if let Some(command) = &document.running {
+        writeln!(server.input, "{command}")?;
+    }
+    for section in &document.sections {
+        run_section(folders, container, section)
+            .with_context(|| format!("{}, {}", document.path, section.heading))?;
+    }
+    server.close()
+}
+
+/// A command that fails. What is waited for in vain is another error.
+#[derive(Debug)]
+struct Failed(ExitStatus);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a command has failed: {}", self.0)
+    }
+}
+
+impl Error for Failed {}
+
+/// How often a block is tried if a command in it fails: a reader, too, repeats one if a program that was just started does
+/// not answer yet.
 const TRIES: u32 = 10;
 
 /// Time for a command that may have to compile everything.
@@ -89,7 +135,7 @@ const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Every block in a terminal of its own. What they have started ends with the section.
-pub(crate) fn run_section(folders: &Folders, container: &Container, section: &Section) -> Result<()> {
+fn run_section(folders: &Folders, container: &Container, section: &Section) -> Result<()> {
     let mut actual = Actual::default();
     let mut terminals = Vec::new();
     for (number, block) in section.blocks.iter().enumerate() {
@@ -98,7 +144,7 @@ pub(crate) fn run_section(folders: &Folders, container: &Container, section: &Se
         let terminal = loop {
             match run_block(folders, container, &name, block, &mut actual) {
                 Ok(terminal) => break terminal,
-                Err(error) if tries == TRIES => return Err(error),
+                Err(error) if tries == TRIES || !error.is::<Failed>() => return Err(error),
                 Err(_) => tries += 1,
             }
             thread::sleep(PAUSE);
@@ -170,7 +216,7 @@ impl Terminal {
                 return Ok(Some(()));
             }
             match ended {
-                Some(status) => bail!("a command has failed: {status}"),
+                Some(status) => Err(Failed(status).into()),
                 None => Ok(None),
             }
         })

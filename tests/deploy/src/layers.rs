@@ -32,6 +32,11 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
+    /// The files that this program sees itself.
+    pub(crate) fn this_machine() -> Self {
+        Self { path: PathBuf::from("/") }
+    }
+
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -46,10 +46,14 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["webpush", websocket] => webpush::exchange(websocket),
+        ["inside", "documents", repository, work, programs, documents @ ..] => {
+            inside(|| documents::run_here(&folders(repository, work), Path::new(programs), documents))
+        }
         ["inside", repository, work] => inside(|| image_and_documents(&folders(repository, work))),
         ["inside", repository, work, package] => {
             inside(|| timed("the package", || package::run(&folders(repository, work), Path::new(package))))
         }
+        ["documents", _, _, _, ..] => outside(&words),
         ["package", repository, work, package] => outside(&[repository, work, package]),
         [repository, work] => outside(&[repository, work]),
         _ => {

@@ -1,6 +1,7 @@
 //! Rules for the repository as a whole, so that people do not have to remember them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod blocks;
 mod circles;
 mod crates;
 mod documents;
