@@ -77,7 +77,7 @@ pub(crate) fn run_here(folders: &Folders, programs: &Path, names: &[&str]) -> Re
     fs::create_dir_all(&workdir)?;
     fs::create_dir_all(folders.work.join("logs"))?;
     network::alone(NETWORK)?;
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH")?);
+    let path = format!("{}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", programs.display());
     let container = Container {
         root: Mounted::this_machine(),
         network: NETWORK.to_owned(),
