@@ -1,8 +1,8 @@
 //! What an operator can set on a connection-node.
 
 use crate::{
-    handshake::Origin,
-    node::{Limits, Messages, PORT},
+    node::{Limits, Messages, PORT, Tunables},
+    origin::Origin,
     socket::MessageLimits,
 };
 use beckon_listener::{
@@ -199,9 +199,23 @@ impl SocketSettings {
         }
     }
 
-    /// The port for WebSockets. Every answer but an upgrade ends its connection, so none is idle.
+    /// What can change while a node runs, as the settings are now.
+    pub(crate) fn tunables(&self, common: &CommonSettings, limits: Limits) -> Tunables {
+        Tunables {
+            settings: self.session(common),
+            limits,
+            messages: self.messages(),
+            dead_client: self.dead_client,
+            allowed_origins: self.allowed_origins.clone(),
+        }
+    }
+
+    /// Every answer but an upgrade ends its connection, so none is idle.
+    pub(crate) const IDLE_TIMEOUT: Duration = Duration::ZERO;
+
+    /// The port for WebSockets.
     pub fn port(&self, ports: &Ports) -> Arc<Port> {
-        ports.open(PORT, self.ws_max_pending, Duration::ZERO, self.ws_proxy_protocol)
+        ports.open(PORT, self.ws_max_pending, Self::IDLE_TIMEOUT, self.ws_proxy_protocol)
     }
 
     /// How many sockets there may be, if the process may open so many files for them; `None` if unlimited or

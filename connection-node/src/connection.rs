@@ -224,7 +224,7 @@ impl Connection {
     fn poll_socket(&mut self, context: &mut Context<'_>, now: Moment) -> bool {
         let may_read = !self.socket.is_open()
             || (self.held.is_none()
-                && self.session.takes_messages(now, &self.shard.node.settings)
+                && self.session.takes_messages(now, &self.shard.node.tunables().settings)
                 && !self.socket.is_congested());
         if !may_read {
             if !self.socket.is_congested() {
@@ -248,7 +248,7 @@ impl Connection {
 
     /// The limits of the next message.
     fn message_limits(&self) -> MessageLimits {
-        let Messages { before_hello, greeted } = self.shard.node.messages;
+        let Messages { before_hello, greeted } = self.shard.node.tunables().messages;
         if self.session.dialect().is_some() { greeted } else { before_hello }
     }
 
@@ -315,7 +315,7 @@ impl Connection {
 
     /// Arms the timer wheel for the next deadline.
     fn arm(&mut self, now: Moment) {
-        let session = self.session.deadline(now, &self.shard.node.settings);
+        let session = self.session.deadline(now, &self.shard.node.tunables().settings);
         let held = self.held.as_ref().map(|held| held.until);
         let deadline = [session, self.socket.deadline(), held].into_iter().flatten().min();
         if let Some(at) = deadline.filter(|at| *at < self.armed) {
@@ -333,9 +333,10 @@ fn with_context<T>(
     call: impl FnOnce(&SessionContext<'_>) -> T,
 ) -> T {
     let broadcasts = node.broadcasts.load();
+    let tunables = node.tunables();
     call(&SessionContext {
         now,
-        settings: &node.settings,
+        settings: &tunables.settings,
         admission: &|| node.admission(),
         admits: &|demand| node.admits(source, demand),
         broadcasts: &broadcasts,

@@ -31,7 +31,7 @@ pub(crate) fn closing_time(sockets: u64, rate: u32) -> Duration {
 pub(crate) async fn close_sockets(node: Arc<Node>) {
     loop {
         node.drain.reached(Phase::Closing).await;
-        let (sockets, rate) = (node.registry.open(), node.limits.drain_rate);
+        let (sockets, rate) = (node.registry.open(), node.tunables().limits.drain_rate);
         tracing::info!(sockets, rate, "closing all sockets");
         tokio::select! {
             biased;
@@ -141,7 +141,7 @@ fn shed(
     let all = node.registry.all();
     let count = quantity.of(all.len());
     let chosen: Vec<_> = (0..count).map(|index| all[index * all.len() / count].clone()).collect();
-    let rate = node.limits.drain_rate;
+    let rate = node.tunables().limits.drain_rate;
     tracing::info!(sockets = count, of = all.len(), rate, "shedding");
     let (node, handle) = (node.clone(), stage.clone());
     stage.spawn(async move {

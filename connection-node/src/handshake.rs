@@ -51,39 +51,6 @@ pub(crate) struct Handshake {
     pub(crate) admin: Arc<Admin>,
     /// A second path for WebSockets besides `/` (`ws_path`).
     pub(crate) ws_path: Option<String>,
-    /// When a client that acknowledges nothing is dead (`dead_client`); zero for never.
-    pub(crate) dead_client: Duration,
-    /// Origins of pages that may connect (`allowed_origins`). Empty: all.
-    pub(crate) allowed_origins: Vec<Origin>,
-}
-
-/// Scheme, host and port, in lower case and without the default port of the scheme.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin(String);
-
-impl std::str::FromStr for Origin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim().to_ascii_lowercase();
-        let uri: http::Uri =
-            text.parse().map_err(|_| "is not an origin such as https://example.net".to_owned())?;
-        let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
-            return Err("is not an origin such as https://example.net".into());
-        };
-        if uri.path() != "/" || text.ends_with('/') || uri.query().is_some() || text.contains('@') {
-            return Err("has more than scheme, host and port".into());
-        }
-        let default_port = match scheme {
-            "http" | "ws" => Some(80),
-            "https" | "wss" => Some(443),
-            _ => None,
-        };
-        Ok(Self(match uri.port_u16().filter(|port| Some(*port) != default_port) {
-            Some(port) => format!("{scheme}://{host}:{port}"),
-            None => format!("{scheme}://{host}"),
-        }))
-    }
 }
 
 /// Where an accepted request is left for [`Handshake::upgrade`].
@@ -109,9 +76,9 @@ impl Handshake {
         visit.until_ended(tokio::time::timeout(UPGRADE_TIMEOUT, serving)).await?.ok()?.ok()?;
         let (on_upgrade, registration) = accepted.lock().take()?;
         let parts = on_upgrade.await.ok()?.downcast::<TokioIo<Stream>>().ok()?;
-        let limits = self.shard.node.messages.before_hello;
-        let socket = Socket::new(parts.io.into_inner(), parts.read_buf, limits);
-        socket.notice_death_within(self.dead_client);
+        let tunables = self.shard.node.tunables();
+        let socket = Socket::new(parts.io.into_inner(), parts.read_buf, tunables.messages.before_hello);
+        socket.notice_death_within(tunables.dead_client);
         Some((socket, registration))
     }
 
@@ -190,7 +157,7 @@ impl Handshake {
         node.shares.open(PORT, source).map_err(Refusal::SourceFull)?;
         let registration = node
             .registry
-            .enter(self.shard.worker, node.limits.connections_max, source)
+            .enter(self.shard.worker, node.tunables().limits.connections_max, source)
             .ok_or(Refusal::Full)?;
         if offers_subprotocol(request) {
             let selected = HeaderValue::from_static(SUBPROTOCOL);
@@ -201,7 +168,9 @@ impl Handshake {
     }
 
     fn allows_origin(&self, request: &Request<Incoming>) -> bool {
-        if self.allowed_origins.is_empty() {
+        let tunables = self.shard.node.tunables();
+        let allowed = &tunables.allowed_origins;
+        if allowed.is_empty() {
             return true;
         }
         let mut origins = request.headers().get_all(ORIGIN).iter();
@@ -209,7 +178,7 @@ impl Handshake {
         // Firefox sends the URL of the WebSocket, which ends with a slash.
         let origin = origin.to_str().ok().map(|origin| origin.strip_suffix('/').unwrap_or(origin));
         let origin = origin.and_then(|origin| origin.parse().ok());
-        origins.next().is_none() && origin.is_some_and(|origin| self.allowed_origins.contains(&origin))
+        origins.next().is_none() && origin.is_some_and(|origin| allowed.contains(&origin))
     }
 }
 
@@ -287,21 +256,4 @@ fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_origin_is_compared_by_scheme_host_and_port() {
-        let origin = |text: &str| text.parse::<Origin>();
-        assert_eq!(origin("https://Example.net:443"), origin("https://example.net"));
-        assert_ne!(origin("https://example.net:444"), origin("https://example.net"));
-        assert_ne!(origin("http://example.net"), origin("https://example.net"));
-        assert_eq!(origin("http://[::1]:8080").unwrap().0, "http://[::1]:8080");
-        for bad in ["", "example.net", "https://", "https://example.net/", "https://example.net/x", "null"] {
-            assert!(origin(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -2,12 +2,12 @@
 //!
 //! * [`config`], `metrics`: this node's settings and measurements, a documented struct each;
 //! * `node`: what all connections share; `shard`: what those of one worker share;
-//! * `listener` accepts, `handshake` upgrades, `socket` frames, `connection` runs one conversation, `store_steps`
+//! * `listener` accepts, `handshake` upgrades (web pages: by `origin`), `socket` frames, `connection` runs one conversation, `store_steps`
 //!   performs what it asks of the store;
 //! * `registry` finds a connection's `mailbox` by its id, `timers` wakes connections, `pace` signals many of them
 //!   without waking all at once;
 //! * `suspended` is a connection without a task; `compaction` moves connections together when many have left;
-//! * `draining` closes sockets so that their clients go elsewhere;
+//! * `draining` closes sockets so that their clients go elsewhere; `reloading` gives them other settings;
 //! * `presence` keeps this node in the directory, `peers` reaches the other nodes;
 //! * `broadcasts` keeps the broadcasts current, and is where operators set them;
 //! * `node_listener` hands the connections of other nodes to the workers that they ask for, where `delivery_service` takes
@@ -28,10 +28,12 @@ mod mailbox;
 mod metrics;
 mod node;
 mod node_listener;
+mod origin;
 mod pace;
 mod peers;
 mod presence;
 mod registry;
+mod reloading;
 mod server;
 mod shard;
 mod socket;
@@ -44,11 +46,18 @@ mod timers;
 pub use delivery_service::DeliveryService;
 pub use node::Limits;
 pub use presence::Announcement;
+pub use reloading::{RELOADED, Tuner};
 pub use server::{Membership, Server};
 
 use beckon_node::assembly::{Assembled, Assembly};
 use beckon_ops::{
-    exit::Failure, listener::BindError, program::Build, shutdown::Shutdown, supervisor, workers::Workers,
+    exit::Failure,
+    listener::BindError,
+    program::Build,
+    reload::{Reload, Reloadables},
+    shutdown::Shutdown,
+    supervisor,
+    workers::Workers,
 };
 use beckon_store::Store;
 use config::Config;
@@ -88,12 +97,18 @@ impl Listeners {
 ///
 /// # Errors
 /// The store or a port is not available, or a setting cannot be used.
-pub async fn serve(config: Config, shutdown: Shutdown, workers: Workers) -> Result<(), Failure> {
+pub async fn serve(
+    config: Config,
+    shutdown: Shutdown,
+    workers: Workers,
+    reload: Reload,
+) -> Result<(), Failure> {
     let opened = beckon_node::store::open(&config.cluster.store, None, &config.common, &shutdown);
     let Some(store) = opened.await? else { return Ok(()) };
     // Only now, so that until then load balancers are refused instead of kept waiting.
     let listeners = Listeners::bind(&config)?;
     let node = ConnectionNode::start(&config, listeners, store, shutdown, workers).await?;
+    node.reload_by(&reload, &config).await;
     supervisor::ready();
     node.run().await;
     Ok(())
@@ -111,7 +126,7 @@ impl ConnectionNode {
     /// Serves on these listeners from now on.
     ///
     /// # Errors
-    /// The store does not answer the first announcement, or the TLS configuration cannot be used.
+    /// The address of the listener for nodes is not known.
     pub async fn start(
         config: &Config,
         listeners: Listeners,
@@ -136,7 +151,7 @@ impl ConnectionNode {
         let assembled = assembly.finish(server.vitals());
         let admin = assembled.admin();
         assembled.serve_admin_with(listeners.admin, server.operator_paths(admin.clone()));
-        server.serve_nodes(listeners.grpc)?;
+        server.serve_nodes(listeners.grpc);
         server.accept(listeners.sockets, admin.clone());
         tracing::info!(
             node.id = %server.node().id,
@@ -144,10 +159,30 @@ impl ConnectionNode {
             grpc.listen = %config.node.grpc_listen,
             admin.listen = %config.node.admin_listen,
             workers = server.workers(),
-            connections.max = server.node().limits.connections_max,
+            connections.max = server.node().tunables().limits.connections_max,
             "serving WebSockets"
         );
         Ok(Self { server, assembled, shutdown })
+    }
+
+    /// Lets this node take new settings from now on.
+    pub async fn reload_by(&self, reload: &Reload, config: &Config) {
+        let mut parts = Reloadables::default();
+        let keys = &config.common.token_keys;
+        self.assembled.add_reloadables(keys, &mut parts, |config: &Config| (&config.common, &config.ports));
+        let tuner = self.server.tuner();
+        parts.add(RELOADED, move |config: &Config| {
+            let Config { sockets, common, ports, .. } = config;
+            let limits = sockets.limits(beckon_ops::process::open_files_max());
+            Ok(tuner.prepare(sockets, common, ports, limits))
+        });
+        config.cluster.add_reloadables(&mut parts, |config| &config.cluster);
+        beckon_node::reloading::add_tls(config.tls.as_ref(), &mut parts, |config| config.tls.as_ref());
+        beckon_node::reloading::add_certificates(config.certificates.as_ref(), &mut parts, |config| {
+            config.certificates.as_ref()
+        });
+        reload.serve(parts).await;
+        self.assembled.admin().set_reload(reload.clone());
     }
 
     /// The part that holds the sockets.

@@ -2,18 +2,19 @@
 
 use crate::{
     metrics::{Metrics, Open},
+    origin::Origin,
     peers::Peers,
     registry::Registry,
     socket::MessageLimits,
 };
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use beckon_listener::{shares::Shares, source::Source};
 use beckon_node::{assembly::Assembly, drain::Drain, key_rings::KeyRings, step_failures::StepFailures};
 use beckon_ops::clock::Clock;
 use beckon_session::{Admission, Demand, Settings};
 use beckon_store::{Store, StoreError};
 use beckon_types::{Broadcasts, Moment, NodeId, Presence};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 /// The label of the port for WebSockets in metrics.
@@ -26,12 +27,8 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     /// What operators call it.
     pub(crate) name: String,
-    /// What conversations depend on.
-    pub(crate) settings: Settings,
-    /// Limits on sockets.
-    pub(crate) limits: Limits,
-    /// What a client may send.
-    pub(crate) messages: Messages,
+    /// What an operator can change while the node runs. Reading it takes no lock.
+    tunables: ArcSwap<Tunables>,
     /// The node's monotonic time.
     pub(crate) clock: Clock,
     /// The store, for what the node does once. Connections have that of their [`Shard`](crate::shard::Shard).
@@ -74,28 +71,34 @@ pub struct Limits {
     pub drain_rate: u32,
 }
 
+/// What an operator can change while the node runs.
+#[derive(Debug)]
+pub(crate) struct Tunables {
+    /// What conversations depend on.
+    pub(crate) settings: Settings,
+    /// Limits on sockets.
+    pub(crate) limits: Limits,
+    /// What a client may send.
+    pub(crate) messages: Messages,
+    /// When a client that acknowledges nothing is dead (`dead_client`); zero for never. For sockets that are new.
+    pub(crate) dead_client: Duration,
+    /// Origins of pages that may connect (`allowed_origins`). Empty: all.
+    pub(crate) allowed_origins: Vec<Origin>,
+}
+
 impl Node {
     /// A node without connections, which no other node knows yet.
-    pub(crate) fn new(
-        name: String,
-        settings: Settings,
-        messages: Messages,
-        limits: Limits,
-        peers: Peers,
-        assembly: &mut Assembly,
-    ) -> Self {
+    pub(crate) fn new(name: String, tunables: Tunables, peers: Peers, assembly: &mut Assembly) -> Self {
         let (store, clock) = (assembly.store.clone(), assembly.clock);
         let registry = Arc::new(Registry::new(assembly.workers.count(), assembly.ports.shares().clone()));
         let metrics = assembly.metrics();
         metrics.register_collector(Box::new(Open(registry.clone())));
         let metrics = Metrics::new(metrics);
-        let key_rings = KeyRings::in_cluster(&settings.keys);
+        let key_rings = KeyRings::in_cluster(&tunables.settings.keys);
         Self {
             id: new_node_id(),
             name,
-            settings,
-            limits,
-            messages,
+            tunables: ArcSwap::from_pointee(tunables),
             clock,
             store,
             registry,
@@ -109,6 +112,21 @@ impl Node {
         }
     }
 
+    /// What an operator can change, as it is now. Not to be kept while waiting.
+    pub(crate) fn tunables(&self) -> Guard<Arc<Tunables>> {
+        self.tunables.load()
+    }
+
+    /// Uses these from now on. The key ring stays: it gets other keys in place. So does what other parts of the node would
+    /// have to change with it.
+    pub(crate) fn tune(&self, mut tunables: Tunables) {
+        let now = self.tunables.load_full();
+        tunables.settings.keys = now.settings.keys.clone();
+        tunables.settings.uaid_idle = now.settings.uaid_idle;
+        tunables.settings.endpoint_url.clone_from(&now.settings.endpoint_url);
+        self.tunables.store(Arc::new(tunables));
+    }
+
     /// The node's monotonic time.
     pub(crate) fn now(&self) -> Moment {
         Moment(self.clock.now_ms())
@@ -116,12 +134,12 @@ impl Node {
 
     /// Whether the node has room for more SimplePush clients.
     pub(crate) fn has_room(&self) -> bool {
-        !self.drain.is_draining() && self.registry.open() <= self.limits.redirect_above
+        !self.drain.is_draining() && self.registry.open() <= self.tunables().limits.redirect_above
     }
 
     /// Whether this node takes SimplePush clients, or which other one does (PROTOCOL.md section 1.9).
     pub(crate) fn admission(&self) -> Admission {
-        if self.registry.open() <= self.limits.redirect_above {
+        if self.registry.open() <= self.tunables().limits.redirect_above {
             return Admission::Open;
         }
         let directory = self.peers.directory();

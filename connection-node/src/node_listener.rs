@@ -7,14 +7,17 @@ use beckon_ops::{
     stage::Stage,
     workers::{Worker, Workers},
 };
-use beckon_proto::{auth::RequireSecret, push_v1::delivery_server::DeliveryServer, transport, worker_line};
+use beckon_proto::{
+    auth::RequireSecret, push_v1::delivery_server::DeliveryServer, server_stream::ServerStream, tls::Tls,
+    transport, worker_line,
+};
 use futures_util::stream::unfold;
 use std::{convert::Infallible, io, sync::Arc};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
-use tonic::{service::interceptor::InterceptedService, transport::Server};
+use tonic::service::interceptor::InterceptedService;
 
 /// What is served.
 pub(crate) type Service = InterceptedService<DeliveryServer<DeliveryService>, RequireSecret>;
@@ -26,27 +29,27 @@ const ARRIVING_MAX: usize = 512;
 pub(crate) fn serve(
     listener: TcpListener,
     workers: &Workers,
-    server: &Server,
     service: &Service,
+    tls: Option<Tls>,
     stage: &Stage,
 ) {
-    let sockets: Vec<_> =
-        workers.iter().map(|worker| serve_on(worker, server.clone(), service.clone(), stage)).collect();
-    let accepting = accept_all(listener, workers.clone(), sockets, stage.clone());
-    stage.spawn_vital("listener for nodes", accepting);
+    let arrivals = workers.iter().map(|worker| serve_on(worker, service.clone(), stage)).collect();
+    let arrivals =
+        Arc::new(Arrivals { workers: workers.clone(), arrived: arrivals, tls, stage: stage.clone() });
+    stage.spawn_vital("listener for nodes", accept_all(listener, arrivals));
 }
 
 /// Serves what is sent to the returned channel, on this worker.
-fn serve_on(worker: &Worker, server: Server, service: Service, stage: &Stage) -> mpsc::Sender<TcpStream> {
-    let (sender, sockets) = mpsc::channel(ARRIVING_MAX);
-    let incoming = unfold(sockets, |mut sockets| async {
-        let socket = sockets.recv().await?;
-        Some((Ok::<_, Infallible>(socket), sockets))
+fn serve_on(worker: &Worker, service: Service, stage: &Stage) -> mpsc::Sender<ServerStream> {
+    let (sender, streams) = mpsc::channel(ARRIVING_MAX);
+    let incoming = unfold(streams, |mut streams| async {
+        let stream = streams.recv().await?;
+        Some((Ok::<_, Infallible>(stream), streams))
     });
     let handle = stage.clone();
     let _entered = worker.enter();
     stage.spawn_vital("server for nodes", async move {
-        let serving = server.serve_with_incoming_shutdown(service, incoming, handle.stopping());
+        let serving = transport::server().serve_with_incoming_shutdown(service, incoming, handle.stopping());
         if let Err(error) = serving.await {
             let error = transport::chain(&error);
             tracing::error!(error, "the server for other nodes has failed");
@@ -55,41 +58,57 @@ fn serve_on(worker: &Worker, server: Server, service: Service, stage: &Stage) ->
     sender
 }
 
-/// Accepts connections until `stage` is asked to stop.
-async fn accept_all(
-    listener: TcpListener,
-    workers: Workers,
-    sockets: Vec<mpsc::Sender<TcpStream>>,
-    stage: Stage,
-) {
+/// Accepts connections until the stage is asked to stop.
+async fn accept_all(listener: TcpListener, arrivals: Arc<Arrivals>) {
     let permits = Arc::new(Semaphore::new(ARRIVING_MAX));
     let next = async || {
         // Fails only if the semaphore is closed, which never happens.
         let permit = permits.clone().acquire_owned().await.ok();
         (permit, accept(&listener).await.0)
     };
-    while let Some((permit, stream)) = stage.run_until_stopping(next()).await {
-        let (workers, sockets, handle) = (workers.clone(), sockets.clone(), stage.clone());
-        stage.spawn(async move {
-            let arriving = hand_over(stream, &workers, &sockets, permit);
-            if let Some(Err(error)) = handle.run_until_stopping(arriving).await {
-                tracing::debug!(%error, "connection of another node lost before it was served");
+    while let Some((permit, stream)) = arrivals.stage.run_until_stopping(next()).await {
+        let arriving = arrivals.clone();
+        arrivals.stage.spawn(async move { arriving.find_worker(stream, permit).await });
+    }
+}
+
+/// Connections on their way to their workers.
+struct Arrivals {
+    workers: Workers,
+    /// In the order of the workers.
+    arrived: Vec<mpsc::Sender<ServerStream>>,
+    tls: Option<Tls>,
+    stage: Stage,
+}
+
+impl Arrivals {
+    /// Hands a connection to the worker that it asks for. A node that knows an earlier run of this one may ask for a worker
+    /// that does not exist; any worker can take a notification for any socket.
+    async fn find_worker(self: Arc<Self>, mut stream: TcpStream, permit: Option<OwnedSemaphorePermit>) {
+        let asked = async {
+            let worker = self.workers.wrapping(worker_line::read(&mut stream).await?.into());
+            Ok((worker, worker.adopt(stream)?))
+        };
+        let Some(asked) = self.stage.run_until_stopping(asked).await else { return };
+        let (worker, stream) = match asked {
+            Ok(asked) => asked,
+            Err(error) => return lost(&error),
+        };
+        let (arrivals, index) = (self.clone(), usize::from(worker.index()));
+        let _entered = worker.enter();
+        self.stage.spawn(async move {
+            let _permit = permit;
+            let accepted = transport::accept(stream, arrivals.tls.as_ref());
+            match arrivals.stage.run_until_stopping(accepted).await {
+                // Fails only if the server has ended, which stops the node.
+                Some(Ok(stream)) => drop(arrivals.arrived[index].send(stream).await),
+                Some(Err(error)) => lost(&error),
+                None => {}
             }
         });
     }
 }
 
-/// Hands a connection to the worker that it asks for. A node that knows an earlier run of this one may ask for a worker
-/// that does not exist; any worker can take a notification for any socket.
-async fn hand_over(
-    mut stream: TcpStream,
-    workers: &Workers,
-    sockets: &[mpsc::Sender<TcpStream>],
-    _permit: Option<OwnedSemaphorePermit>,
-) -> io::Result<()> {
-    let worker = workers.wrapping(worker_line::read(&mut stream).await?.into());
-    let stream = worker.adopt(stream)?;
-    // Fails only if the server has ended, which stops the node.
-    let _ = sockets[usize::from(worker.index())].send(stream).await;
-    Ok(())
+fn lost(error: &io::Error) {
+    tracing::debug!(%error, "connection of another node lost before it was served");
 }

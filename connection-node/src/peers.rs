@@ -5,7 +5,7 @@ use beckon_proto::{
     auth::{ClusterSecret, PresentSecret},
     push_v1::{EvictRequest, delivery_client::DeliveryClient},
     status::Failure,
-    tls::Tls,
+    tls::{Tls, Version},
     transport,
 };
 use beckon_store::{LEASE, NodeEntry};
@@ -36,10 +36,11 @@ const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Peers {
     /// The directory as of this node's last announcement.
     directory: watch::Sender<Arc<Vec<NodeEntry>>>,
-    secret: Option<ClusterSecret>,
+    secret: ClusterSecret,
     tls: Option<Tls>,
-    /// By address. A channel connects when it is first used, and again after its connection has broken.
-    channels: Mutex<HashMap<String, Channel>>,
+    /// By address, with the certificates that it uses. A channel connects when it is first used, and again after its
+    /// connection has broken.
+    channels: Mutex<HashMap<String, (Option<Version>, Channel)>>,
     permits: Arc<Semaphore>,
     /// Of these, the ones for nodes that are not in the directory.
     unknown_permits: Semaphore,
@@ -48,7 +49,7 @@ pub(crate) struct Peers {
 
 impl Peers {
     /// Knows no node yet. `stage` owns the tasks that send requests.
-    pub(crate) fn new(secret: Option<ClusterSecret>, tls: Option<Tls>, stage: Stage) -> Self {
+    pub(crate) fn new(secret: ClusterSecret, tls: Option<Tls>, stage: Stage) -> Self {
         let permits = Arc::new(Semaphore::new(EVICTIONS_MAX));
         let (directory, unknown_permits) = (watch::Sender::default(), Semaphore::new(UNKNOWN_MAX));
         Self { directory, secret, tls, channels: Mutex::default(), permits, unknown_permits, stage }
@@ -114,14 +115,15 @@ impl Peers {
     }
 
     fn channel(&self, address: &str) -> Option<Channel> {
+        let version = self.tls.as_ref().map(Tls::version);
         let mut channels = self.channels.lock();
-        if let Some(channel) = channels.get(address) {
+        if let Some((_, channel)) = channels.get(address).filter(|(used, _)| *used == version) {
             return Some(channel.clone());
         }
         match transport::client(address, self.tls.as_ref()) {
             Ok(endpoint) => {
                 let channel = endpoint.connect_lazy();
-                channels.insert(address.to_owned(), channel.clone());
+                channels.insert(address.to_owned(), (version, channel.clone()));
                 Some(channel)
             }
             Err(error) => {

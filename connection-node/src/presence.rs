@@ -43,7 +43,8 @@ pub(crate) async fn keep_lease(
         disturbances: node.store.disturbances(),
         announced_ms: node.clock.now_ms(),
     };
-    while stage.run_until_stopping(tokio::time::sleep(ANNOUNCE_INTERVAL)).await.is_some() {
+    let next = || tokio::time::timeout(ANNOUNCE_INTERVAL, node.key_rings.until_reloaded());
+    while stage.run_until_stopping(next()).await.is_some() {
         let began_ms = node.clock.now_ms();
         match announce(&node, &announcement).await {
             Ok(announced) => {
@@ -139,7 +140,7 @@ pub(crate) async fn announce(node: &Arc<Node>, announcement: &Announcement) -> R
             workers: node.registry.workers(),
             ws_url: announcement.ws_url.clone(),
             room: node.has_room(),
-            keys: node.key_rings.own().to_vec(),
+            keys: node.key_rings.own(),
         })
         .await?;
     node.key_rings.compare(&announced.nodes);

@@ -6,12 +6,13 @@ use crate::{
     config::SocketSettings,
     delivery_service::DeliveryService,
     draining,
-    handshake::{Handshake, Origin},
+    handshake::Handshake,
     listener,
     node::{Limits, Node},
     node_listener,
     peers::Peers,
     presence::{self, Announcement},
+    reloading::Tuner,
     shard::Shard,
 };
 use beckon_listener::port::Port;
@@ -21,7 +22,6 @@ use beckon_node::{
     config::CommonSettings,
 };
 use beckon_ops::{
-    exit::Failure,
     stage::Stage,
     workers::{Worker, Workers},
 };
@@ -56,7 +56,7 @@ pub struct Membership {
     /// What the other nodes read in the directory.
     pub announcement: Announcement,
     /// The secret that this node presents to other nodes and requires of them.
-    pub secret: Option<ClusterSecret>,
+    pub secret: ClusterSecret,
     /// TLS between the nodes.
     pub tls: Option<Tls>,
 }
@@ -73,8 +73,6 @@ pub struct Server {
     /// Everything that serves sockets, and the sockets.
     stage: Stage,
     ws_path: Option<String>,
-    dead_client: Duration,
-    allowed_origins: Vec<Origin>,
     port: Arc<Port>,
 }
 
@@ -92,9 +90,7 @@ impl Server {
         let Membership { name, announcement, secret, tls } = &membership;
         let node = Arc::new(Node::new(
             name.clone(),
-            settings.session(common),
-            settings.messages(),
-            limits,
+            settings.tunables(common, limits),
             Peers::new(secret.clone(), tls.clone(), stage.clone()),
             assembly,
         ));
@@ -120,10 +116,13 @@ impl Server {
             membership,
             stage,
             ws_path: settings.ws_path.clone(),
-            dead_client: settings.dead_client,
-            allowed_origins: settings.allowed_origins.clone(),
             port: settings.port(&assembly.ports),
         }
+    }
+
+    /// Gives the sockets other settings while the node runs.
+    pub fn tuner(&self) -> Tuner {
+        Tuner { node: self.node.clone(), port: self.port.clone() }
     }
 
     /// What this node's connections share.
@@ -158,18 +157,13 @@ impl Server {
     }
 
     /// Serves the other nodes on this listener from now on.
-    ///
-    /// # Errors
-    /// The TLS configuration cannot be used.
-    pub fn serve_nodes(&self, listener: TcpListener) -> Result<(), Failure> {
+    pub fn serve_nodes(&self, listener: TcpListener) {
         let Membership { secret, tls, .. } = &self.membership;
         let service = DeliveryServer::new(self.delivery())
             .max_decoding_message_size(transport::MESSAGE_LEN_MAX)
             .max_encoding_message_size(transport::MESSAGE_LEN_MAX);
         let service = InterceptedService::new(service, RequireSecret(secret.clone()));
-        let server = transport::server(tls.as_ref()).map_err(Failure::usage)?;
-        node_listener::serve(listener, &self.workers, &server, &service, &self.stage);
-        Ok(())
+        node_listener::serve(listener, &self.workers, &service, tls.clone(), &self.stage);
     }
 
     /// Accepts clients on this listener from now on. `admin` answers the health paths there.
@@ -180,8 +174,6 @@ impl Server {
                 port: self.port.clone(),
                 admin: admin.clone(),
                 ws_path: self.ws_path.clone(),
-                dead_client: self.dead_client,
-                allowed_origins: self.allowed_origins.clone(),
             })
         };
         let handshakes = self.shards.iter().map(handshake).collect();
@@ -194,7 +186,7 @@ impl Server {
     pub async fn drained(&self) {
         let node = &self.node;
         node.drain.delayed().await;
-        let closing_time = draining::closing_time(node.registry.open(), node.limits.drain_rate);
+        let closing_time = draining::closing_time(node.registry.open(), node.tunables().limits.drain_rate);
         let gone = async {
             while node.registry.open() > 0 {
                 tokio::time::sleep(DRAIN_CHECK_INTERVAL).await;
@@ -230,7 +222,7 @@ impl Vitals for Node {
     }
 
     fn clients_max(&self) -> u64 {
-        self.limits.connections_max
+        self.tunables().limits.connections_max
     }
 
     fn endpoint_connections_max(&self) -> u64 {

@@ -7,6 +7,7 @@ use crate::{
 use beckon_listener::{settings::PortSettings, stream::Stream};
 use beckon_node::{assembly::Assembly, config::CommonSettings, store::Embedded};
 use beckon_ops::{config::Source, shutdown::Shutdown, stage::Stage, workers::Workers};
+use beckon_proto::auth::ClusterSecret;
 use beckon_store::EMBEDDED;
 use beckon_types::{KeyRing, TOKEN_KEY_LEN};
 use bytes::Bytes;
@@ -51,12 +52,10 @@ impl TestNode {
         let store = beckon_node::store::open(&url, Some(embedded), &common, &shutdown).await;
         let store = store.map_err(|failure| failure.message).unwrap().unwrap();
         let (suspended_sender, suspended) = mpsc::channel(suspended_max);
-        let peers = Peers::new(None, None, Stage::new(&shutdown, "peers"));
+        let peers = Peers::new(ClusterSecret::default(), None, Stage::new(&shutdown, "peers"));
         let node = Node::new(
             "test".into(),
-            settings.session(&common),
-            settings.messages(),
-            settings.limits(None),
+            settings.tunables(&common, settings.limits(None)),
             peers,
             &mut Assembly::new(
                 BUILD,
@@ -77,8 +76,9 @@ impl TestNode {
     pub(crate) async fn connection(&self) -> (Connection, Peer) {
         let (server, client) = tcp_pair().await;
         let peer = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
-        let registration = self.node.registry.enter(0, self.node.limits.connections_max, None).unwrap();
-        let socket = Socket::new(Stream::Plain(server), Bytes::new(), self.node.messages.before_hello);
+        let tunables = self.node.tunables();
+        let registration = self.node.registry.enter(0, tunables.limits.connections_max, None).unwrap();
+        let socket = Socket::new(Stream::Plain(server), Bytes::new(), tunables.messages.before_hello);
         (Connection::new(self.shard.clone(), socket, registration), Peer(peer))
     }
 

@@ -13,6 +13,7 @@ use beckon_endpoint_node::{
 use beckon_node::key_rings::KeyRings;
 use beckon_ops::{clock::Clock, shutdown::Shutdown, stage::Stage, workers::Workers};
 use beckon_proto::{
+    auth::ClusterSecret,
     convert::receipt_to_wire,
     delivery::{Deliver as _, Parcel, Receipt},
     push_v1::{
@@ -105,13 +106,14 @@ impl Bed {
             };
             let mut server = JoinSet::new();
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            let serving = transport::server(None).unwrap();
+            let serving = transport::server();
             server.spawn(serving.serve_with_incoming(DeliveryServer::new(Taker), incoming));
             let store = beckon_store::redis::connect(&redis.url(), RedisOptions::default()).await.unwrap();
             store.announce(entry).await.unwrap();
             let keys = KeyRing::parse(&KeyRing::key_text(&[7; 32])).unwrap();
             let member = Member { name: "bench".into(), key_rings: Arc::new(KeyRings::alone(&keys)) };
-            let settings = Settings { delivery_timeout: Duration::from_secs(10), secret: None, tls: None };
+            let secret = ClusterSecret::default();
+            let settings = Settings { delivery_timeout: Duration::from_secs(10), secret, tls: None };
             let (metrics, clock) = (Metrics::default(), Clock::start());
             let streams = Stage::new(&Shutdown::new(), "streams");
             let (store, workers) = (Arc::new(store), Workers::current());

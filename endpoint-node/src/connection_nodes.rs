@@ -69,8 +69,8 @@ pub struct Member {
 pub struct Settings {
     /// How long a stored notification waits for the receipt of its node before its sender is answered without one.
     pub delivery_timeout: Duration,
-    /// The secret of the cluster; `None` is for loopback only.
-    pub secret: Option<ClusterSecret>,
+    /// The secret of the cluster.
+    pub secret: ClusterSecret,
     /// Mutual TLS, if configured.
     pub tls: Option<Tls>,
 }
@@ -211,7 +211,13 @@ impl Shared {
             loop {
                 self.read(&mut failing).await;
                 sleep(REFRESH_INTERVAL_MIN).await;
-                let _ = timeout(ANNOUNCE_INTERVAL - REFRESH_INTERVAL_MIN, self.refresh.notified()).await;
+                let asked = async {
+                    tokio::select! {
+                        () = self.refresh.notified() => {}
+                        () = self.member.key_rings.until_reloaded() => {}
+                    }
+                };
+                let _ = timeout(ANNOUNCE_INTERVAL - REFRESH_INTERVAL_MIN, asked).await;
             }
         };
         // One timer, however many links there are.
@@ -241,7 +247,7 @@ impl Shared {
             workers: 1,
             ws_url: None,
             room: false,
-            keys: key_rings.own().to_vec(),
+            keys: key_rings.own(),
         };
         let nodes = self.store.announce(entry).await?.nodes;
         key_rings.compare(&nodes);

@@ -20,8 +20,12 @@ pub mod connection_nodes;
 mod dispatch;
 mod http;
 pub mod metrics;
+mod reloading;
 pub mod vapid;
 
+pub use reloading::{RELOADED, Tuner};
+
+use arc_swap::ArcSwap;
 use beckon_listener::{http::Limits, port::Port};
 use beckon_node::{
     admin::{Admin, GATE, StorageCheck, Vitals},
@@ -35,6 +39,7 @@ use beckon_ops::{
     exit::Failure,
     listener::BindError,
     program::Build,
+    reload::{Reload, Reloadables},
     shutdown::Shutdown,
     stage::Stage,
     supervisor,
@@ -88,12 +93,18 @@ impl Listeners {
 ///
 /// # Errors
 /// The store or a port is not available, or a setting cannot be used.
-pub async fn serve(config: Config, shutdown: Shutdown, workers: Workers) -> Result<(), Failure> {
+pub async fn serve(
+    config: Config,
+    shutdown: Shutdown,
+    workers: Workers,
+    reload: Reload,
+) -> Result<(), Failure> {
     let opened = beckon_node::store::open(&config.cluster.store, None, &config.common, &shutdown);
     let Some(store) = opened.await? else { return Ok(()) };
     // Only now, so that until then load balancers are refused instead of kept waiting.
     let listeners = Listeners::bind(&config)?;
     let node = EndpointNode::start(&config, listeners, store, shutdown, workers).await;
+    node.reload_by(&reload, &config).await;
     supervisor::ready();
     node.run().await;
     Ok(())
@@ -102,6 +113,7 @@ pub async fn serve(config: Config, shutdown: Shutdown, workers: Workers) -> Resu
 /// A node of a cluster that serves.
 #[derive(Debug)]
 pub struct EndpointNode {
+    tuner: Tuner,
     requests: Stage,
     streams: Stage,
     assembled: Assembled,
@@ -132,9 +144,6 @@ impl EndpointNode {
         let (metrics, clock, drain) =
             (Metrics::register(assembly.metrics()), assembly.clock, assembly.drain.clone());
         let (requests, streams) = (Stage::new(&shutdown, "requests"), Stage::new(&shutdown, "streams"));
-        let connections_max = config.http.http_max_connections as u64;
-        let connections_max =
-            fitting("http_max_connections", connections_max, beckon_ops::process::open_files_max());
         let settings = config.connection_nodes();
         let name = config.cluster.node_name.clone().unwrap_or_else(|| local(&listeners.http));
         let key_rings = Arc::new(KeyRings::in_cluster(&config.common.token_keys));
@@ -150,8 +159,8 @@ impl EndpointNode {
         );
         // Until then this node does not know whether it has all token keys.
         nodes.until_read().await;
-        let port = config.http.port(connections_max, &assembly.ports);
-        let assembled = assembly.finish(Arc::new(NodeVitals { name, connections_max, store }));
+        let port = config.http.port(connections_max(&config.http), &assembly.ports);
+        let assembled = assembly.finish(Arc::new(NodeVitals { name, port: port.clone(), store }));
         let parts = HandlerParts {
             port,
             workers,
@@ -171,12 +180,31 @@ impl EndpointNode {
             "serving endpoints"
         );
         assembled.serve_admin(listeners.admin);
-        serve_endpoints(listeners.http, &config.http, parts, assembled.admin().clone(), &requests);
-        Self { requests, streams, assembled, drain, shutdown }
+        let admin = assembled.admin().clone();
+        let tuner = serve_endpoints(listeners.http, &config.http, parts, admin, &requests);
+        Self { tuner, requests, streams, assembled, drain, shutdown }
     }
 
-    /// Serves until the shutdown is requested and for `drain_delay` after it, then stops: first the requests, then the streams to connection-nodes,
-    /// then the listener that operators watch this on, and the store.
+    /// Lets this node take new settings from now on.
+    pub async fn reload_by(&self, reload: &Reload, config: &Config) {
+        let mut parts = Reloadables::default();
+        let keys = &config.common.token_keys;
+        self.assembled.add_reloadables(keys, &mut parts, |config: &Config| (&config.common, &config.ports));
+        let tuner = self.tuner.clone();
+        parts.add(RELOADED, move |config: &Config| {
+            Ok(tuner.prepare(&config.http, &config.ports, connections_max(&config.http)))
+        });
+        config.cluster.add_reloadables(&mut parts, |config| &config.cluster);
+        beckon_node::reloading::add_tls(config.tls.as_ref(), &mut parts, |config| config.tls.as_ref());
+        beckon_node::reloading::add_certificates(config.certificates.as_ref(), &mut parts, |config| {
+            config.certificates.as_ref()
+        });
+        reload.serve(parts).await;
+        self.assembled.admin().set_reload(reload.clone());
+    }
+
+    /// Serves until the shutdown is requested and for `drain_delay` after it, then stops: first the requests, then the
+    /// streams to connection-nodes, then the listener that operators watch this on, and the store.
     pub async fn run(self) {
         self.shutdown.requested().await;
         self.drain.delayed().await;
@@ -184,6 +212,12 @@ impl EndpointNode {
         self.streams.stop(STREAMS_STOP).await;
         self.assembled.close().await;
     }
+}
+
+/// How many connections of application servers there may be.
+fn connections_max(settings: &HttpSettings) -> u64 {
+    let files_max = beckon_ops::process::open_files_max();
+    fitting("http_max_connections", settings.http_max_connections as u64, files_max)
 }
 
 /// The address that a listener has: the settings may leave the port to the system.
@@ -216,26 +250,26 @@ pub struct HandlerParts {
     pub drain: Drain,
 }
 
-/// Serves endpoints and the public health paths from now on. `stage` owns the connections and the requests.
+/// Serves endpoints and the public health paths from now on. `stage` owns the connections and the requests. Returns what
+/// gives them other settings.
 pub fn serve_endpoints(
     listener: TcpListener,
     settings: &HttpSettings,
     parts: HandlerParts,
     admin: Arc<Admin>,
     stage: &Stage,
-) {
+) -> Tuner {
     let HandlerParts { port, workers, stores, nodes, keys, key_rings, url, metrics, clock, drain } = parts;
-    let handler_settings = http::HandlerSettings {
-        sp_max_data: settings.sp_max_data,
-        wp_max_data: settings.wp_max_data,
-        ttl_max: settings.max_ttl,
-        messages_max: settings.msg_limit,
-        channel_reserve: settings.msg_reserve,
-        hsts: settings.hsts.clone().filter(|_| url.is_https()),
-        body_timeout: settings.http_body_timeout,
-    };
+    let handler_settings = Arc::new(ArcSwap::from_pointee(http::HandlerSettings::new(settings, &url)));
     let vapid = Arc::new(Verifier::new(&url, settings.vapid_cache_size, metrics.clone()));
     let rates = Arc::new(http::Rates::new(settings.endpoint_rate, settings.vapid_rate));
+    let tuner = Tuner {
+        settings: handler_settings.clone(),
+        rates: rates.clone(),
+        port: port.clone(),
+        url: url.clone(),
+        key_rings: key_rings.clone(),
+    };
     let dispatcher = Dispatcher::new(stores[0].clone(), nodes, metrics.clone(), clock, stage.clone());
     let service = move |worker: &Worker| {
         let store = stores[usize::from(worker.index())].clone();
@@ -255,13 +289,14 @@ pub fn serve_endpoints(
     let limits = Limits::DEFAULT;
     let serving = beckon_listener::http::serve(port, listener, workers, service, GATE, limits, stage.clone());
     stage.spawn_vital("listener for requests", serving);
+    tuner
 }
 
 /// The state of an endpoint-node. It has no clients of its own.
 #[derive(Debug)]
 struct NodeVitals {
     name: String,
-    connections_max: u64,
+    port: Arc<Port>,
     store: Arc<dyn Store>,
 }
 
@@ -275,7 +310,7 @@ impl Vitals for NodeVitals {
     }
 
     fn endpoint_connections_max(&self) -> u64 {
-        self.connections_max
+        self.port.connections_max() as u64
     }
 
     fn instance(&self) -> &str {

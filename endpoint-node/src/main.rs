@@ -16,6 +16,6 @@ const ABOUT: About = About {
 };
 
 fn main() -> ExitCode {
-    let result = ABOUT.serve(Source::from_process(), beckon_endpoint_node::serve);
+    let result = ABOUT.serve(Source::from_process, beckon_endpoint_node::serve);
     beckon_ops::exit::report(ABOUT.name, result)
 }

@@ -6,6 +6,7 @@
 //! * [`status`]: the one map between failures and gRPC statuses;
 //! * [`target`]: which node a call is for, and which one answers;
 //! * [`auth`]: the cluster secret, presented and required;
+//! * [`server_stream`]: a connection that another node has made;
 //! * [`tls`]: mutual TLS between the nodes, when configured;
 //! * [`transport`]: the time limits and sizes that both ends of a connection agree on;
 //! * [`worker_line`]: which worker of a node a connection is for.
@@ -16,9 +17,11 @@
 pub mod auth;
 pub mod convert;
 pub mod delivery;
+mod error_chain;
 #[expect(missing_docs, unused_qualifications, clippy::too_many_lines, reason = "generated; the .proto file has the comments")]
 #[rustfmt::skip]
 pub mod push_v1;
+pub mod server_stream;
 pub mod status;
 pub mod target;
 pub mod tls;

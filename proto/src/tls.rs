@@ -1,10 +1,23 @@
 //! Mutual TLS between the nodes: each presents a certificate of the cluster's own authority and verifies the other's.
 
+use crate::error_chain::chain;
+use arc_swap::ArcSwap;
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::ring,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject as _},
+    },
+    server::WebPkiClientVerifier,
+};
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
+use tokio_rustls::TlsAcceptor;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 /// The PEM files with a node's certificate, its key, and the cluster's authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,36 +72,78 @@ pub enum TlsError {
     Unusable(String),
 }
 
-/// The certificate that a node presents, and the authority that it accepts.
+/// The certificate that a node presents, and the authority that it accepts. Clones are the same, and can get others
+/// ([`Tls::replace`]), which count for new connections.
 #[derive(Clone)]
 pub struct Tls {
+    current: Arc<ArcSwap<Current>>,
+}
+
+struct Current {
     identity: Identity,
     authority: Certificate,
     name: Option<String>,
+    server: Arc<ServerConfig>,
+}
+
+/// One state of a [`Tls`].
+#[derive(Clone)]
+pub struct Version(Arc<Current>);
+
+/// Whether nothing was replaced between the two.
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Version(..)")
+    }
 }
 
 impl Tls {
-    /// Reads the files, once, at start.
+    /// Reads the files, and checks that they can be used together.
     ///
     /// # Errors
-    ///
-    /// [`TlsError::Unreadable`]. What is in the files is checked when they are used: by [`crate::transport::client`] and
-    /// [`crate::transport::server`].
+    /// [`TlsError::Unreadable`] or [`TlsError::Unusable`].
     pub fn read(files: &TlsFiles) -> Result<Self, TlsError> {
-        Ok(Self {
-            identity: Identity::from_pem(contents(&files.cert)?, contents(&files.key)?),
-            authority: Certificate::from_pem(contents(&files.ca)?),
+        let (cert, key, ca) = (contents(&files.cert)?, contents(&files.key)?, contents(&files.ca)?);
+        let current = Current {
+            server: Arc::new(server_config(&cert, &key, &ca)?),
+            identity: Identity::from_pem(cert, key),
+            authority: Certificate::from_pem(ca),
             name: files.name.clone(),
-        })
+        };
+        let checked = Endpoint::from_static("https://localhost:1").tls_config(current.client());
+        checked.map_err(|error| TlsError::Unusable(chain(&error)))?;
+        Ok(Self { current: Arc::new(ArcSwap::from_pointee(current)) })
     }
 
-    /// The configuration of a server, which refuses clients without a certificate of the authority.
-    pub fn server(&self) -> ServerTlsConfig {
-        ServerTlsConfig::new().identity(self.identity.clone()).client_ca_root(self.authority.clone())
+    /// Gives this and its clones the files of another one. Connections that are open stay open.
+    pub fn replace(&self, other: &Self) {
+        self.current.store(other.current.load_full());
+    }
+
+    /// The state at this time.
+    pub fn version(&self) -> Version {
+        Version(self.current.load_full())
+    }
+
+    /// Makes the handshakes of a server, which refuses clients without a certificate of the authority.
+    pub(crate) fn server(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.current.load().server.clone())
     }
 
     /// The configuration of a client, which refuses servers without a certificate of the authority.
-    pub fn client(&self) -> ClientTlsConfig {
+    pub(crate) fn client(&self) -> ClientTlsConfig {
+        self.current.load().client()
+    }
+}
+
+impl Current {
+    fn client(&self) -> ClientTlsConfig {
         let config =
             ClientTlsConfig::new().identity(self.identity.clone()).ca_certificate(self.authority.clone());
         match &self.name {
@@ -98,9 +153,30 @@ impl Tls {
     }
 }
 
+fn server_config(cert: &[u8], key: &[u8], ca: &[u8]) -> Result<ServerConfig, TlsError> {
+    let pem = |error: pem::Error| TlsError::Unusable(error.to_string());
+    let mut roots = RootCertStore::empty();
+    for authority in CertificateDer::pem_slice_iter(ca) {
+        roots.add(authority.map_err(pem)?).map_err(unusable)?;
+    }
+    let provider = Arc::new(ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build();
+    let chain = CertificateDer::pem_slice_iter(cert).collect::<Result<_, _>>().map_err(pem)?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(pem)?;
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(unusable)?.with_client_cert_verifier(verifier.map_err(unusable)?);
+    let mut config = builder.with_single_cert(chain, key).map_err(unusable)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
+fn unusable(error: impl fmt::Display) -> TlsError {
+    TlsError::Unusable(error.to_string())
+}
+
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Tls").field("name", &self.current.load().name).finish_non_exhaustive()
     }
 }
 

@@ -1,11 +1,14 @@
 //! Time limits and sizes that both ends of a connection between two nodes agree on.
 
+pub use crate::error_chain::chain;
+
 use crate::{
+    server_stream::ServerStream,
     tls::{Tls, TlsError},
     worker_line,
 };
 use hyper_util::rt::TokioIo;
-use std::{error::Error, io, time::Duration};
+use std::{io, time::Duration};
 use tokio::net::TcpStream;
 use tonic::{
     codegen::http::{Uri, uri::Authority},
@@ -100,32 +103,23 @@ pub async fn connect(endpoint: &Endpoint, worker: u8) -> Result<Channel, tonic::
     endpoint.connect_with_connector(connector).await
 }
 
-/// A server for the other nodes, with the same limits as [`client`].
-///
-/// # Errors
-///
-/// The TLS files are not usable.
-pub fn server(tls: Option<&Tls>) -> Result<Server, TlsError> {
-    let server = Server::builder()
-        .tcp_nodelay(true)
+/// A server for the other nodes, with the same limits as [`client`]. It serves what [`accept`] returns.
+pub fn server() -> Server {
+    Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
-    match tls {
-        Some(tls) => server.tls_config(tls.server()).map_err(|error| TlsError::Unusable(chain(&error))),
-        None => Ok(server),
-    }
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
 }
 
-/// An error and its causes in one line: the text of most transport errors does not include the cause.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+/// Makes a connection of another node, from which its worker line was read, ready to be served: with the handshake of TLS,
+/// if that is used.
+///
+/// # Errors
+/// The other end is not a node of this cluster, or takes longer than [`CONNECT_TIMEOUT`].
+pub async fn accept(stream: TcpStream, tls: Option<&Tls>) -> io::Result<ServerStream> {
+    stream.set_nodelay(true)?;
+    let Some(tls) = tls else { return Ok(ServerStream::plain(stream)) };
+    let handshake = tokio::time::timeout(CONNECT_TIMEOUT, tls.server().accept(stream));
+    Ok(ServerStream::encrypted(handshake.await.map_err(|_| io::ErrorKind::TimedOut)??))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What an operator can set on the standalone server.
 
+use crate::token_keys;
 use beckon_connection_node::{Limits, config::SocketSettings};
 use beckon_endpoint_node::config::HttpSettings;
 use beckon_listener::{settings::PortSettings, tls::Certificates};
@@ -11,6 +12,7 @@ use beckon_node::{
 };
 use beckon_ops::{
     config::{ConfigErrors, Field, Secret, Source, parsed},
+    exit::Failure,
     logging::LogSettings,
     program::ServerConfig,
 };
@@ -84,6 +86,17 @@ impl Config {
         }
     }
 
+    /// Takes the token keys from the data directory, unless the operator has set them.
+    ///
+    /// # Errors
+    /// Those of [`token_keys::read_or_make`].
+    pub(crate) fn find_keys(&mut self) -> Result<(), Failure> {
+        if !self.keys_given {
+            self.common.token_keys = token_keys::read_or_make(&self.process.data_dir)?;
+        }
+        Ok(())
+    }
+
     /// How the embedded store is opened.
     pub(crate) fn embedded(&self) -> Embedded {
         Embedded { data_dir: self.process.data_dir.clone(), fsync: self.process.fsync }
@@ -152,6 +165,7 @@ pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use beckon_node::reloading;
     use std::collections::{BTreeMap, BTreeSet};
 
     /// The settings of a program, and the defaults that it replaces.
@@ -214,6 +228,27 @@ mod tests {
         assert!(missing.is_empty(), "docs/configuration.md does not have\n{}", missing.join("\n"));
         let stale: Vec<_> = found.difference(&expected).map(String::as_str).collect();
         assert!(stale.is_empty(), "docs/configuration.md still has\n{}", stale.join("\n"));
+    }
+
+    /// The settings that need a restart, as docs/operations.md lists them.
+    #[test]
+    fn the_documentation_lists_the_settings_that_need_a_restart() {
+        let taken = beckon_connection_node::RELOADED
+            .iter()
+            .chain(beckon_endpoint_node::RELOADED)
+            .chain(reloading::COMMON)
+            .chain(reloading::CERTIFICATES)
+            .chain(reloading::CLUSTER.iter().copied().flatten());
+        let taken: BTreeSet<&str> = taken.copied().chain(reloading::ports()).collect();
+        // They are sorted.
+        let others = FAMILY.iter().filter(|name| !taken.contains(*name));
+        let others: Vec<_> = others.map(|name| format!("`{name}`")).collect();
+        let path =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/operations.md");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let expected = format!("These need a restart: {}.", others.join(", "));
+        assert!(words.join(" ").contains(&expected), "docs/operations.md does not have\n{expected}");
     }
 
     #[test]

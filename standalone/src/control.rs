@@ -1,9 +1,10 @@
 //! The Unix socket `control` in the data directory, on which a running server gives its backup. Access to it is access to
 //! the directory: its owner only.
 
-use crate::{config::Config, token_keys};
+use crate::config::Config;
 use beckon_ops::{exit::Failure, stage::Stage};
 use beckon_store::embedded::{EmbeddedStore, Figures};
+use beckon_types::KeyRing;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
@@ -43,8 +44,8 @@ pub(crate) fn path(data_dir: &Path) -> PathBuf {
 pub(crate) struct Control {
     listener: UnixListener,
     store: Arc<EmbeddedStore>,
-    /// Empty if the operator has set them.
-    token_keys: String,
+    /// The token keys in use; `None` if the operator has set them.
+    token_keys: Option<KeyRing>,
 }
 
 impl Control {
@@ -59,10 +60,7 @@ impl Control {
         }
         let listener = UnixListener::bind(&path).map_err(failed)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        let token_keys = match config.keys_given {
-            true => String::new(),
-            false => token_keys::text(data_dir).map_err(failed)?,
-        };
+        let token_keys = if config.keys_given { None } else { Some(config.common.token_keys.clone()) };
         Ok(Self { listener, store, token_keys })
     }
 
@@ -92,10 +90,11 @@ impl Control {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the request is not known"));
         }
         let backup = self.store.backup().await.map_err(io::Error::other)?;
+        let token_keys = self.token_keys.as_ref().map(KeyRing::secret_text).unwrap_or_default();
         let client = client.into_std()?;
         client.set_nonblocking(false)?;
         client.set_write_timeout(Some(PATIENCE))?;
-        let (handle, token_keys) = (client.try_clone()?, self.token_keys.clone());
+        let handle = client.try_clone()?;
         let writing = tokio::task::spawn_blocking(move || {
             backup.write_to(&token_keys, BufWriter::with_capacity(BUFFER_LEN, client))
         });

@@ -9,13 +9,14 @@ mod doctor;
 mod drain;
 mod genkey;
 mod listen;
+mod reload;
 mod send;
 mod serve;
 mod settings;
 mod token_keys;
 mod vapid;
 
-use beckon_ops::{config::Source, exit::Failure};
+use beckon_ops::exit::Failure;
 use std::{ffi::OsString, process::ExitCode};
 
 #[global_allocator]
@@ -32,12 +33,13 @@ fn command(mut arguments: Vec<OsString>) -> Result<(), Failure> {
         arguments.remove(0);
     }
     match name.as_str() {
-        _ if !is_command => serve::start(Source::from_environment(arguments)),
-        "serve" => serve::start(Source::from_environment(arguments)),
+        _ if !is_command => serve::start(arguments),
+        "serve" => serve::start(arguments),
         "listen" => user_command(listen::run(lexopt::Parser::from_args(arguments))),
         "send" => user_command(send::run(lexopt::Parser::from_args(arguments))),
         "broadcast" => user_command(broadcast::run(lexopt::Parser::from_args(arguments))),
         "drain" | "undrain" | "shed" => user_command(drain::run(&name, lexopt::Parser::from_args(arguments))),
+        "reload" => user_command(reload::run(lexopt::Parser::from_args(arguments))),
         "vapid" => vapid::run(lexopt::Parser::from_args(arguments)),
         "backup" => backup::back_up(arguments),
         "restore" => backup::restore(arguments),
@@ -48,7 +50,7 @@ fn command(mut arguments: Vec<OsString>) -> Result<(), Failure> {
         "help" => serve::ABOUT.answer(beckon_ops::config::Request::Help),
         _ => Err(Failure::usage(format!(
             "`{name}` is not a command; the commands are serve (the default), listen, send, vapid, broadcast, \
-             drain, undrain, shed, backup, restore, compact, config, doctor, genkey and help"
+             drain, undrain, shed, reload, backup, restore, compact, config, doctor, genkey and help"
         ))),
     }
 }

@@ -3,10 +3,9 @@
 use crate::{
     config::{Config, reachable},
     control::Control,
-    token_keys,
 };
 use beckon_connection_node::{Announcement, Membership, Server};
-use beckon_endpoint_node::{HandlerParts, REQUESTS_STOP, metrics::Metrics, serve_endpoints};
+use beckon_endpoint_node::{HandlerParts, REQUESTS_STOP, Tuner, metrics::Metrics, serve_endpoints};
 use beckon_node::{
     admin::{StorageCheck, Vitals},
     assembly::{Assembled, Assembly},
@@ -14,18 +13,21 @@ use beckon_node::{
     try_page::{TryPage, TryPageSetting},
 };
 use beckon_ops::{
-    config::Source,
+    config::{ConfigErrors, Source},
     exit::Failure,
     listener::{BindError, bind},
     program::{About, Build},
+    reload::{Reload, Reloadables, Take},
     shutdown::Shutdown,
     stage::Stage,
     supervisor,
     workers::Workers,
 };
-use beckon_store::{EMBEDDED, Store};
-use std::sync::Arc;
-use tokio::net::TcpListener;
+use beckon_proto::auth::ClusterSecret;
+use beckon_store::{EMBEDDED, Store, embedded::EmbeddedStore};
+use beckon_types::KeyRing;
+use std::{ffi::OsString, sync::Arc};
+use tokio::{net::TcpListener, runtime::Handle};
 use warp::Filter as _;
 
 /// Which build this is.
@@ -43,6 +45,7 @@ Usage: beckon [serve] [SETTINGS]
        beckon vapid                  print a key pair that identifies an application server
        beckon broadcast ACTION       list, set or remove values that all Web Push clients share
        beckon drain, undrain, shed   send the clients of a node elsewhere
+       beckon reload                 read the settings of a running node again
        beckon backup FILE            copy the embedded store while the server runs
        beckon restore FILE           make the data directory of a backup
        beckon compact                make the database of a stopped server small
@@ -56,14 +59,17 @@ Usage: beckon [serve] [SETTINGS]
 };
 
 /// Serves until a signal.
-pub(crate) fn start(source: Source) -> Result<(), Failure> {
-    ABOUT.serve(source, serve)
+pub(crate) fn start(arguments: Vec<OsString>) -> Result<(), Failure> {
+    ABOUT.serve(move || Source::from_environment(arguments.clone()), serve)
 }
 
-async fn serve(mut config: Config, shutdown: Shutdown, workers: Workers) -> Result<(), Failure> {
-    if !config.keys_given {
-        config.common.token_keys = token_keys::read_or_make(&config.process.data_dir)?;
-    }
+async fn serve(
+    mut config: Config,
+    shutdown: Shutdown,
+    workers: Workers,
+    reload: Reload,
+) -> Result<(), Failure> {
+    config.find_keys()?;
     let (store, embedded): (Arc<dyn Store>, _) = if config.process.store.expose() == EMBEDDED {
         let opened = beckon_node::store::open_embedded(config.embedded(), &config.common, &shutdown);
         let Some(store) = opened.await? else { return Ok(()) };
@@ -79,10 +85,20 @@ async fn serve(mut config: Config, shutdown: Shutdown, workers: Workers) -> Resu
         None => None,
     };
     let standalone = Standalone::start(&config, listeners, store, control, shutdown, workers).await?;
+    standalone.reload_by(&reload, &config, embedded).await;
     introduce(&config)?;
     supervisor::ready();
     standalone.run().await;
     Ok(())
+}
+
+/// The store opens with any key that it has known, so it learns about new ones before they are used. It forgets those that
+/// have gone when it is opened again.
+fn know_keys(store: &EmbeddedStore, keys: &KeyRing) -> Result<Take, ConfigErrors> {
+    let known = Handle::current().block_on(store.know_keys(keys.fingerprints()));
+    known
+        .map_err(|error| ConfigErrors::one("token_keys", format!("cannot be noted in the store: {error}")))?;
+    Ok(Box::new(|| {}))
 }
 
 /// The ports of the server, bound but not served yet.
@@ -108,6 +124,7 @@ impl Listeners {
 #[derive(Debug)]
 pub(crate) struct Standalone {
     server: Server,
+    tuner: Tuner,
     requests: Stage,
     assembled: Assembled,
     shutdown: Shutdown,
@@ -137,7 +154,7 @@ impl Standalone {
         let membership = Membership {
             name: "standalone".into(),
             announcement: Announcement { grpc_address: String::new(), ws_url: None },
-            secret: None,
+            secret: ClusterSecret::default(),
             tls: None,
         };
         let (http_connections_max, limits) = config.limits(beckon_ops::process::open_files_max());
@@ -170,12 +187,46 @@ impl Standalone {
             drain,
         };
         let requests = Stage::new(&shutdown, "requests");
-        serve_endpoints(listeners.http, http, parts, admin.clone(), &requests);
+        let tuner = serve_endpoints(listeners.http, http, parts, admin.clone(), &requests);
         server.accept(listeners.sockets, admin.clone());
         if let Some(control) = control {
             control.serve(&requests);
         }
-        Ok(Self { server, requests, assembled, shutdown })
+        Ok(Self { server, tuner, requests, assembled, shutdown })
+    }
+
+    /// Lets the server take new settings from now on. `embedded` is its store, if that is in this process.
+    async fn reload_by(&self, reload: &Reload, config: &Config, embedded: Option<Arc<EmbeddedStore>>) {
+        let mut parts = Reloadables::default();
+        let keys_given = config.keys_given;
+        parts.complete(move |config: &mut Config| {
+            if config.keys_given != keys_given {
+                let reason = "cannot move into the data directory or out of it while the server runs";
+                return Err(ConfigErrors::one("token_keys", reason));
+            }
+            config.find_keys().map_err(|failure| ConfigErrors::one("token_keys", failure))
+        });
+        let keys = &config.common.token_keys;
+        self.assembled.add_reloadables(keys, &mut parts, |config: &Config| (&config.common, &config.ports));
+        let (sockets, http) = (self.server.tuner(), self.tuner.clone());
+        let names = [beckon_connection_node::RELOADED, beckon_endpoint_node::RELOADED].concat();
+        parts.add(&names, move |config: &Config| {
+            let (http_connections_max, limits) = config.limits(beckon_ops::process::open_files_max());
+            let sockets = sockets.prepare(&config.sockets, &config.common, &config.ports, limits);
+            let http = http.prepare(&config.http, &config.ports, http_connections_max);
+            Ok(Box::new(|| {
+                sockets();
+                http();
+            }))
+        });
+        if let Some(store) = embedded {
+            parts.add(&["token_keys"], move |config| know_keys(&store, &config.common.token_keys));
+        }
+        beckon_node::reloading::add_certificates(config.certificates.as_ref(), &mut parts, |config| {
+            config.certificates.as_ref()
+        });
+        reload.serve(parts).await;
+        self.assembled.admin().set_reload(reload.clone());
     }
 
     /// Serves until the shutdown is requested, then stops: first the sockets, then the requests, then what served the

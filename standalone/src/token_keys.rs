@@ -41,11 +41,6 @@ pub(crate) fn read_or_make(data_dir: &Path) -> Result<KeyRing, Failure> {
     parsed(text.trim()).map_err(|reason| unusable(&path, reason))
 }
 
-/// The text of the file.
-pub(crate) fn text(data_dir: &Path) -> io::Result<String> {
-    fs::read_to_string(data_dir.join(FILE))
-}
-
 /// Makes the file with the keys of a backup. One that is there must have the same.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use crate::{
     wire::Wire,
 };
 use beckon_proto::{
-    auth::PresentSecret,
+    auth::{ClusterSecret, PresentSecret},
     convert::parcel_to_wire,
     delivery::{Parcel, Receipt},
     push_v1::{DeliverRequest, delivery_client::DeliveryClient},
@@ -76,7 +76,7 @@ async fn a_notification_that_comes_to_another_worker_arrives() {
 async fn deliver(address: SocketAddr, worker: u8, parcel: &Parcel) -> Receipt {
     let endpoint = transport::client(&address.to_string(), None).unwrap();
     let channel = transport::connect(&endpoint, worker).await.unwrap();
-    let mut client = DeliveryClient::with_interceptor(channel, PresentSecret(None));
+    let mut client = DeliveryClient::with_interceptor(channel, PresentSecret(ClusterSecret::default()));
     let request = DeliverRequest { parcels: vec![parcel_to_wire(1, parcel)] };
     let mut call = Request::new(stream::iter([request]));
     target::write(call.metadata_mut(), parcel.to.node);

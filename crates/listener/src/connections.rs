@@ -5,8 +5,10 @@
 
 use crate::{
     metrics::{Count, Counted, Metrics, Reason},
+    settings::PortSettings,
     source::Source,
 };
+use arc_swap::ArcSwap;
 use beckon_ops::clock::Clock;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -54,6 +56,22 @@ pub struct HandshakeLimits {
     pub under_way_max: usize,
     /// Time limit for a handshake, from the accepted connection.
     pub timeout: Duration,
+}
+
+impl Limits {
+    /// What an operator has set for all public ports, and for this one, as if it had TLS.
+    pub fn new(settings: &PortSettings, connections_max: usize, idle_timeout: Duration) -> Self {
+        Self {
+            connections_max,
+            source_opening_max: settings.source_max_pending,
+            head_timeout: settings.head_timeout,
+            idle_timeout,
+            handshakes: Some(HandshakeLimits {
+                under_way_max: settings.tls_max_handshakes,
+                timeout: settings.tls_handshake_timeout,
+            }),
+        }
+    }
 }
 
 /// What a connection does: three bits of [`Entry::stated`].
@@ -134,7 +152,7 @@ impl Entry {
 #[derive(Debug)]
 pub struct Connections {
     port: &'static str,
-    limits: Limits,
+    limits: ArcSwap<Limits>,
     clock: Clock,
     metrics: Metrics,
     /// Those that have not ended.
@@ -159,7 +177,7 @@ impl Connections {
     pub fn new(port: &'static str, limits: Limits, clock: Clock, metrics: &Metrics) -> Arc<Self> {
         let connections = Arc::new(Self {
             port,
-            limits,
+            limits: ArcSwap::from_pointee(limits),
             clock,
             metrics: metrics.clone(),
             open: AtomicUsize::new(0),
@@ -168,6 +186,16 @@ impl Connections {
         });
         metrics.watch(port, connections.clone());
         connections
+    }
+
+    /// Other limits. If there are too many connections now, those that come make room one by one.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
+    }
+
+    /// The limits as they are now.
+    pub(crate) fn limits(&self) -> Limits {
+        **self.limits.load()
     }
 
     /// The label of the metrics.
@@ -193,15 +221,16 @@ impl Connections {
     /// A new connection. If there are too many, another one ends, as the [crate] says. `None` if none of them can.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Visit> {
         let mut is_spare = false;
-        if self.open.load(Ordering::Relaxed) >= self.limits.connections_max && !self.make_room() {
-            if self.open.load(Ordering::Relaxed) >= self.limits.connections_max + SPARE {
+        let connections_max = self.limits().connections_max;
+        if self.open.load(Ordering::Relaxed) >= connections_max && !self.make_room() {
+            if self.open.load(Ordering::Relaxed) >= connections_max + SPARE {
                 self.refused(Reason::Busy);
                 return None;
             }
             is_spare = true;
         }
         self.open.fetch_add(1, Ordering::Relaxed);
-        let state = if self.limits.handshakes.is_some() { State::Handshake } else { State::Opening };
+        let state = if self.limits().handshakes.is_some() { State::Handshake } else { State::Opening };
         if state == State::Handshake {
             self.begin_handshake();
         }
@@ -217,7 +246,7 @@ impl Connections {
     /// One more handshake. If there are too many, the one that began first ends.
     fn begin_handshake(&self) {
         let under_way = self.handshakes.fetch_add(1, Ordering::Relaxed);
-        if self.limits.handshakes.is_some_and(|limits| under_way >= limits.under_way_max) {
+        if self.limits().handshakes.is_some_and(|limits| under_way >= limits.under_way_max) {
             let mut table = self.table.lock();
             if self.end_first(&mut table.opening, |entry| entry.stated().state() == State::Handshake) {
                 self.refused(Reason::Handshakes);
@@ -275,7 +304,7 @@ impl Connections {
 
     /// Ends the connections whose time is over.
     pub(crate) fn sweep(&self) {
-        let now_ms = self.clock.now_ms();
+        let (now_ms, limits) = (self.clock.now_ms(), self.limits());
         let mut table = self.table.lock();
         let Table { opening, settled, .. } = &mut *table;
         opening.retain(|entry| {
@@ -283,20 +312,22 @@ impl Connections {
             if !is_opening {
                 settled.push(entry.clone());
             }
-            is_opening && !self.end_if_over(entry, now_ms)
+            is_opening && !self.end_if_over(entry, &limits, now_ms)
         });
-        settled.retain(|entry| entry.stated().state() != State::Ended && !self.end_if_over(entry, now_ms));
+        settled.retain(|entry| {
+            entry.stated().state() != State::Ended && !self.end_if_over(entry, &limits, now_ms)
+        });
     }
 
-    fn end_if_over(&self, entry: &Entry, now_ms: u64) -> bool {
+    fn end_if_over(&self, entry: &Entry, limits: &Limits, now_ms: u64) -> bool {
         let was = entry.stated();
         let (limit, reason) = match was.state() {
-            State::Handshake => match self.limits.handshakes {
+            State::Handshake => match limits.handshakes {
                 Some(limits) => (limits.timeout, Some(Reason::SlowHandshake)),
                 None => return false,
             },
-            State::Opening | State::Head => (self.limits.head_timeout, Some(Reason::SlowHead)),
-            State::Idle => (self.limits.idle_timeout, None),
+            State::Opening | State::Head => (limits.head_timeout, Some(Reason::SlowHead)),
+            State::Idle => (limits.idle_timeout, None),
             State::Busy | State::Ended => return false,
         };
         if u128::from(now_ms.saturating_sub(was.since_ms())) < limit.as_millis() || !entry.end(was) {
@@ -367,7 +398,7 @@ impl Visit {
             return;
         }
         let mut table = self.connections.table.lock();
-        let most = self.connections.limits.source_opening_max;
+        let most = self.connections.limits().source_opening_max;
         if table.opening.len() <= most {
             return;
         }

@@ -1,10 +1,10 @@
 //! A port that never stops accepting.
 
 use crate::{
-    connections::{Connections, HandshakeLimits, Limits, SWEEP_INTERVAL, Visit},
+    connections::{Connections, Limits, SWEEP_INTERVAL, Visit},
     metrics::{Metrics, Reason},
     proxy_header::{self, Said},
-    settings::PortSettings,
+    settings::{Current, PortSettings},
     shares::Shares,
     source::Source,
     stream::Stream,
@@ -22,12 +22,10 @@ use tokio::{
 /// Makes the public ports of a node, which share what an operator has set.
 #[derive(Debug)]
 pub struct Ports {
+    settings: Current,
     trust: Arc<Trust>,
     shares: Arc<Shares>,
-    head_timeout: Duration,
-    source_opening_max: usize,
     certificates: Option<Arc<Certificates>>,
-    handshakes: HandshakeLimits,
     clock: Clock,
     metrics: Metrics,
 }
@@ -43,18 +41,14 @@ impl Ports {
         if let Some(certificates) = &certificates {
             certificates.register(registry);
         }
+        let settings = Current::new(settings.clone());
         let trust = Arc::new(Trust::new(settings.clone()));
         let metrics = Metrics::register(registry);
         Self {
-            shares: Arc::new(Shares::new(settings, trust.clone(), clock, metrics.clone())),
+            shares: Arc::new(Shares::new(settings.clone(), trust.clone(), clock, metrics.clone())),
+            settings,
             trust,
-            head_timeout: settings.head_timeout,
-            source_opening_max: settings.source_max_pending,
             certificates,
-            handshakes: HandshakeLimits {
-                under_way_max: settings.tls_max_handshakes,
-                timeout: settings.tls_handshake_timeout,
-            },
             clock,
             metrics,
         }
@@ -74,13 +68,8 @@ impl Ports {
         idle_timeout: Duration,
         has_proxy_header: bool,
     ) -> Arc<Port> {
-        let limits = Limits {
-            connections_max,
-            source_opening_max: self.source_opening_max,
-            head_timeout: self.head_timeout,
-            idle_timeout,
-            handshakes: self.certificates.as_ref().map(|_| self.handshakes),
-        };
+        let limits = Limits::new(&self.settings.load(), connections_max, idle_timeout);
+        let limits = with_tls_if(self.certificates.is_some(), limits);
         let connections = Connections::new(name, limits, self.clock, &self.metrics);
         Arc::new(Port {
             trust: self.trust.clone(),
@@ -90,6 +79,11 @@ impl Ports {
             connections,
         })
     }
+}
+
+/// The limits of a port that may be without TLS.
+fn with_tls_if(has_tls: bool, limits: Limits) -> Limits {
+    Limits { handshakes: limits.handshakes.filter(|_| has_tls), ..limits }
 }
 
 /// A public port: its limits, its connections, and whose word counts there. It can be used from any runtime.
@@ -136,6 +130,16 @@ impl Port {
     /// Whose word counts.
     pub fn trust(&self) -> &Trust {
         &self.trust
+    }
+
+    /// Other limits, for the connections that are open too.
+    pub fn set_limits(&self, limits: Limits) {
+        self.connections.set_limits(with_tls_if(self.certificates.is_some(), limits));
+    }
+
+    /// Most connections that are not upgraded.
+    pub fn connections_max(&self) -> usize {
+        self.connections.limits().connections_max
     }
 
     /// The label of the metrics.

@@ -1,10 +1,11 @@
 //! How often something may happen, for each of very many keys, in little memory.
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::{
     hash::{BuildHasher as _, Hash, RandomState},
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
@@ -73,7 +74,7 @@ impl Places {
 #[derive(Debug)]
 pub struct Limiter {
     places: Places,
-    rate: Rate,
+    rate: ArcSwap<Rate>,
     /// When the bucket of a cell is full again, in nanoseconds of the caller's clock. Made when it is needed.
     rows: OnceLock<[Box<[AtomicU64]>; ROWS]>,
 }
@@ -81,7 +82,18 @@ pub struct Limiter {
 impl Limiter {
     /// Buckets that are full.
     pub fn new(rate: Rate) -> Self {
-        Self { places: Places::default(), rate, rows: OnceLock::new() }
+        Self { places: Places::default(), rate: ArcSwap::from_pointee(rate), rows: OnceLock::new() }
+    }
+
+    /// Another rate. It begins with full buckets, because those of the former rate would count for as long as that says.
+    pub fn set_rate(&self, rate: Rate) {
+        if **self.rate.load() == rate {
+            return;
+        }
+        self.rate.store(Arc::new(rate));
+        if let Some(rows) = self.rows.get() {
+            rows.iter().flatten().for_each(|cell| cell.store(0, Ordering::Relaxed));
+        }
     }
 
     /// Whether this key may do it once more, at this reading of a clock that never goes back. `factor` is how many times
@@ -90,7 +102,7 @@ impl Limiter {
     /// # Errors
     /// It may not; the time after which it may.
     pub fn admit(&self, key: impl Hash, factor: u32, now_us: u64) -> Result<(), Duration> {
-        let Rate { count, period } = self.rate;
+        let Rate { count, period } = **self.rate.load();
         let Some(cost) = (period.as_nanos() as u64).checked_div(u64::from(count) * u64::from(factor.max(1)))
         else {
             return Ok(());
@@ -208,6 +220,19 @@ mod tests {
         assert_eq!((0..1000).filter(|_| shared.admit(1, 20, 0).is_ok()).count(), 200);
         let unlimited = limiter(0);
         assert!((0..1000).all(|_| unlimited.admit(1, 1, 0).is_ok()));
+    }
+
+    #[test]
+    fn another_rate_counts_at_once_and_the_same_rate_changes_nothing() {
+        let limiter = Limiter::new(Rate { count: 5, period: Duration::from_secs(3600) });
+        let spend = || (0..100).take_while(|_| limiter.admit(1, 1, 0).is_ok()).count();
+        assert_eq!((spend(), spend()), (5, 0));
+        limiter.set_rate(Rate { count: 5, period: Duration::from_secs(3600) });
+        assert_eq!(spend(), 0);
+        limiter.set_rate(Rate { count: 10, period: Duration::from_secs(1) });
+        assert_eq!((spend(), spend()), (10, 0));
+        limiter.set_rate(Rate { count: 0, period: Duration::ZERO });
+        assert_eq!(spend(), 100);
     }
 
     #[test]

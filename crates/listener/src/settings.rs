@@ -6,6 +6,7 @@ use crate::{
     source::Networks,
     tls::{Certificates, Files},
 };
+use arc_swap::{ArcSwap, Guard};
 use beckon_ops::config::{Source, in_range, positive};
 use rustls::pki_types::UnixTime;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -73,6 +74,27 @@ impl PortSettings {
 fn parse_paths(text: &str) -> Result<Vec<PathBuf>, String> {
     let paths = text.split(',').map(str::trim).filter(|path| !path.is_empty());
     Ok(paths.map(PathBuf::from).collect())
+}
+
+/// The settings as they are now. Clones are the same; reading them takes no lock.
+#[derive(Debug, Clone)]
+pub(crate) struct Current(Arc<ArcSwap<PortSettings>>);
+
+impl Current {
+    /// These settings.
+    pub(crate) fn new(settings: PortSettings) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(settings)))
+    }
+
+    /// From now on these settings.
+    pub(crate) fn replace(&self, settings: PortSettings) {
+        self.0.store(Arc::new(settings));
+    }
+
+    /// Not to be kept while waiting.
+    pub(crate) fn load(&self) -> Guard<Arc<PortSettings>> {
+        self.0.load()
+    }
 }
 
 fn parse_networks(text: &str) -> Result<Networks, String> {

@@ -3,7 +3,7 @@
 use crate::{
     metrics::{Metrics, Reason},
     rate::{Counts, Jitter, Limiter},
-    settings::PortSettings,
+    settings::{Current, PortSettings},
     source::Source,
     trust::Trust,
 };
@@ -19,12 +19,12 @@ const SOCKETS_RETRY: Duration = Duration::from_secs(60);
 /// The shares of all sources. A source of `None` is not limited.
 #[derive(Debug)]
 pub struct Shares {
+    settings: Current,
     trust: Arc<Trust>,
     clock: Clock,
     metrics: Metrics,
     log: LogThrottle<(Reason, Source)>,
     jitter: Jitter,
-    sockets_max: u32,
     sockets: Counts,
     upgrades: Limiter,
     hellos: Limiter,
@@ -33,20 +33,30 @@ pub struct Shares {
 }
 
 impl Shares {
-    pub(crate) fn new(settings: &PortSettings, trust: Arc<Trust>, clock: Clock, metrics: Metrics) -> Self {
+    pub(crate) fn new(current: Current, trust: Arc<Trust>, clock: Clock, metrics: Metrics) -> Self {
+        let settings = current.load();
         Self {
+            settings: current.clone(),
             trust,
             clock,
             metrics,
             log: LogThrottle::new(log_throttle::INTERVAL),
             jitter: Jitter::default(),
-            sockets_max: settings.source_max_sockets,
             sockets: Counts::default(),
             upgrades: Limiter::new(settings.source_upgrades),
             hellos: Limiter::new(settings.source_hellos),
             registers: Limiter::new(settings.source_registers),
             requests: Limiter::new(settings.source_requests),
         }
+    }
+
+    /// From now on these settings, on all ports. Each port has limits besides ([`crate::port::Port::set_limits`]).
+    pub fn replace(&self, settings: PortSettings) {
+        self.upgrades.set_rate(settings.source_upgrades);
+        self.hellos.set_rate(settings.source_hellos);
+        self.registers.set_rate(settings.source_registers);
+        self.requests.set_rate(settings.source_requests);
+        self.settings.replace(settings);
     }
 
     /// One more upgrade, and the socket that comes of it; [`Shares::close`] has to follow.
@@ -56,7 +66,7 @@ impl Shares {
     pub fn open(&self, port: &'static str, source: Option<Source>) -> Result<(), Duration> {
         let Some(known) = source else { return Ok(()) };
         self.admit(port, Reason::SourceUpgrades, &self.upgrades, known)?;
-        let max = self.sockets_max.saturating_mul(self.trust.factor(known));
+        let max = self.settings.load().source_max_sockets.saturating_mul(self.trust.factor(known));
         if self.sockets.add(known, max) {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! Whose word counts, and who is limited.
 
 use crate::{
-    settings::PortSettings,
+    settings::Current,
     source::{Source, is_private},
 };
 use hyper::HeaderMap;
@@ -17,7 +17,7 @@ const SHARED_FACTOR: u32 = 100;
 #[derive(Debug)]
 pub struct Trust {
     /// `None`: no proxy is trusted, and no source is limited.
-    settings: Option<PortSettings>,
+    settings: Option<Current>,
     has_warned: AtomicBool,
 }
 
@@ -32,7 +32,7 @@ pub struct Client {
 
 impl Trust {
     /// What the operator has set.
-    pub fn new(settings: PortSettings) -> Self {
+    pub(crate) fn new(settings: Current) -> Self {
         Self { settings: Some(settings), has_warned: AtomicBool::new(false) }
     }
 
@@ -42,7 +42,7 @@ impl Trust {
     }
 
     fn is_proxy(&self, address: IpAddr) -> bool {
-        self.settings.as_ref().is_some_and(|settings| settings.trusted_proxies.contains(address))
+        self.settings.as_ref().is_some_and(|settings| settings.load().trusted_proxies.contains(address))
     }
 
     /// The other end of a connection from this address.
@@ -56,7 +56,7 @@ impl Trust {
         if !client.is_proxy {
             return self.limited(client.address);
         }
-        let header = self.settings.as_ref()?.forwarded_header;
+        let header = self.settings.as_ref()?.load().forwarded_header;
         let client = header.addresses(headers).find(|address| !self.is_proxy(*address))?;
         self.limited(client)
     }
@@ -68,7 +68,7 @@ impl Trust {
 
     /// The source of an address, if it is limited.
     fn limited(&self, address: IpAddr) -> Option<Source> {
-        if !self.settings.as_ref()?.limit_private_sources && is_private(address) {
+        if !self.settings.as_ref()?.load().limit_private_sources && is_private(address) {
             if !self.has_warned.swap(true, Ordering::Relaxed) {
                 warn_of_private(address);
             }
@@ -79,8 +79,8 @@ impl Trust {
 
     /// How many times the limits of one client this source has.
     pub fn factor(&self, source: Source) -> u32 {
-        let shared = self.settings.as_ref().map(|settings| &settings.shared_sources);
-        if shared.is_some_and(|shared| shared.contains(source.address())) { SHARED_FACTOR } else { 1 }
+        let is_shared = |settings: &Current| settings.load().shared_sources.contains(source.address());
+        if self.settings.as_ref().is_some_and(is_shared) { SHARED_FACTOR } else { 1 }
     }
 }
 
@@ -105,12 +105,13 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::PortSettings;
     use beckon_ops::config::Source as Config;
 
     fn trust(variables: &[(&str, &str)]) -> Trust {
         let mut source = Config::new(std::iter::empty::<&str>(), variables.iter().copied());
         let settings = PortSettings::read(&mut source);
-        Trust::new(source.finish(settings).unwrap())
+        Trust::new(Current::new(source.finish(settings).unwrap()))
     }
 
     fn source(trust: &Trust, peer: &str, forwarded: &'static str) -> Option<String> {

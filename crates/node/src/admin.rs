@@ -14,6 +14,7 @@
 //! | `/metrics`, `/metrics/` | OpenMetrics text for Prometheus | |
 //! | `/drain` | how far the drain is; POST begins it | |
 //! | `/undrain` | POST takes the drain back; 409 if the program is stopping | |
+//! | `/reload` | POST reads the settings again; 422 with everything that is wrong with them | |
 //!
 //! The public ones are also answered on the listener that clients use. [`Admin::serve`] is the admin listener; a node
 //! that has more paths for its operators adds them there ([`Admin::serve_with`]).
@@ -31,7 +32,7 @@ use beckon_listener::{
     http,
     port::Port,
 };
-use beckon_ops::{clock::Clock, metrics, program::Build, stage::Stage, workers::Workers};
+use beckon_ops::{clock::Clock, metrics, program::Build, reload::Reload, stage::Stage, workers::Workers};
 use hyper::{
     Method, Response, StatusCode,
     body::Bytes,
@@ -39,7 +40,12 @@ use hyper::{
 };
 use prometheus_client::registry::Registry;
 use serde::Serialize;
-use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::net::TcpListener;
 use warp::{Filter, Rejection};
 
@@ -91,6 +97,8 @@ pub trait Vitals: fmt::Debug + Send + Sync {
 pub struct Admin {
     vitals: Arc<dyn Vitals>,
     drain: Drain,
+    /// Reads the settings again, once the program has started.
+    reload: OnceLock<Reload>,
     build: Build,
     registry: Registry,
     clock: Clock,
@@ -172,7 +180,8 @@ impl Admin {
         clock: Clock,
     ) -> Self {
         let (storage, reach) = (Probe::new("all of the store"), Probe::new("the store"));
-        Self { vitals, drain, build, registry, clock, storage, reach }
+        let reload = OnceLock::new();
+        Self { vitals, drain, reload, build, registry, clock, storage, reach }
     }
 
     /// Serves all paths until `stage` is asked to stop.
@@ -232,7 +241,8 @@ impl Admin {
             Question::Drain if *method == Method::POST => self.begin_drain(),
             Question::Undrain if *method == Method::POST => self.undo_drain(),
             Question::Drain if !is_get => self.wrong_method("GET, HEAD, POST"),
-            Question::Undrain => self.wrong_method("POST"),
+            Question::Reload if *method == Method::POST => self.reload().await,
+            Question::Undrain | Question::Reload => self.wrong_method("POST"),
             _ if !is_get => self.wrong_method("GET, HEAD"),
             Question::Drain => self.drain_state(),
             Question::Live => empty(StatusCode::OK),
@@ -287,6 +297,22 @@ impl Admin {
         match self.drain.undo() {
             Ok(()) => self.drain_state(),
             Err(error) => self.error(StatusCode::CONFLICT, &error.to_string()),
+        }
+    }
+
+    /// From now on `/reload` does this.
+    pub fn set_reload(&self, reload: Reload) {
+        // A program has one, and sets it once.
+        let _ = self.reload.set(reload);
+    }
+
+    async fn reload(&self) -> Response<Bytes> {
+        let Some(reload) = self.reload.get() else {
+            return self.error(StatusCode::SERVICE_UNAVAILABLE, "The node is starting");
+        };
+        match reload.reload_in_background().await {
+            Ok(reloaded) => json(StatusCode::OK, &reloaded),
+            Err(errors) => self.error(StatusCode::UNPROCESSABLE_ENTITY, &errors.to_string()),
         }
     }
 
@@ -359,6 +385,7 @@ enum Question {
     Metrics,
     Drain,
     Undrain,
+    Reload,
 }
 
 impl Question {
@@ -376,6 +403,7 @@ impl Question {
             ("/metrics" | "/metrics/", Audience::Operator) => Some(Self::Metrics),
             ("/drain", Audience::Operator) => Some(Self::Drain),
             ("/undrain", Audience::Operator) => Some(Self::Undrain),
+            ("/reload", Audience::Operator) => Some(Self::Reload),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@ use crate::{
     admin::{Admin, Vitals},
     drain::Drain,
 };
-use beckon_listener::{port::Ports, settings::PortSettings, tls::Certificates};
+use beckon_listener::{port::Ports, settings::PortSettings, shares::Shares, tls::Certificates};
 use beckon_ops::{clock::Clock, program::Build, shutdown::Shutdown, stage::Stage, workers::Workers};
 use beckon_store::Store;
 use hyper::{Response, body::Bytes};
@@ -70,12 +70,12 @@ impl Assembly {
     pub fn finish(mut self, vitals: Arc<dyn Vitals>) -> Assembled {
         let drain = self.drain.clone();
         drain.register(self.metrics());
-        let Self { store, clock, shutdown, build, metrics, .. } = self;
+        let Self { store, clock, shutdown, ports, build, metrics, .. } = self;
         let stage = Stage::new(&shutdown, "admin");
         stage.spawn_endless("store", store.ended());
         stage.spawn_endless("drain", drain.clone().keep());
-        let admin = Arc::new(Admin::new(vitals, drain, build, metrics, clock));
-        Assembled { admin, store, shutdown, stage }
+        let admin = Arc::new(Admin::new(vitals, drain.clone(), build, metrics, clock));
+        Assembled { admin, store, drain, shares: ports.shares().clone(), shutdown, stage }
     }
 }
 
@@ -98,6 +98,8 @@ fn stores_of_workers(store: &Arc<dyn Store>, workers: &Workers) -> Vec<Arc<dyn S
 pub struct Assembled {
     admin: Arc<Admin>,
     store: Arc<dyn Store>,
+    drain: Drain,
+    shares: Arc<Shares>,
     shutdown: Shutdown,
     /// Stops after all others, so that operators can watch the drain.
     stage: Stage,
@@ -107,6 +109,14 @@ impl Assembled {
     /// Answers the health paths, also on the listeners of the parts.
     pub fn admin(&self) -> &Arc<Admin> {
         &self.admin
+    }
+
+    pub(crate) fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    pub(crate) fn shares(&self) -> &Arc<Shares> {
+        &self.shares
     }
 
     /// Serves operators from now on.

@@ -3,7 +3,7 @@
 pub use crate::family::FAMILY;
 
 use beckon_ops::{
-    config::{Secret, Source, Value, in_range, parsed, parsed_option, positive},
+    config::{Secret, Source, Value, in_range, parsed, positive},
     workers::WORKERS_MAX,
 };
 use beckon_proto::{
@@ -56,9 +56,9 @@ beckon_ops::settings! {
     pub struct ClusterSettings {
         /// URL of the shared store: redis://, redis-sentinel:// or redis-cluster://; with rediss over TLS.
         store: Secret => parse_store,
-        /// A secret that all nodes of the cluster share, 16 characters or more. Required unless grpc_listen is a
-        /// loopback address.
-        cluster_secret: Option<ClusterSecret> = "" => parsed_option,
+        /// Secrets that all nodes of the cluster share, 16 characters or more each, separated by commas. The first is
+        /// presented, and all are accepted. Required unless grpc_listen is a loopback address.
+        cluster_secret: ClusterSecret = "" => parsed,
         /// PEM file with this node's certificate, for TLS between the nodes.
         grpc_tls_cert: Option<PathBuf> = "",
         /// PEM file with the private key of grpc_tls_cert.

@@ -18,7 +18,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -51,7 +51,7 @@ pub struct Drain {
 #[derive(Debug)]
 struct Shared {
     shutdown: Shutdown,
-    delay: Duration,
+    delay_ms: AtomicU64,
     phase: watch::Sender<Phase>,
     /// The same as a phase that is not [`Phase::Serving`], without its lock: every request asks this.
     is_draining: AtomicBool,
@@ -62,7 +62,21 @@ impl Drain {
     #[must_use]
     pub fn new(shutdown: &Shutdown, delay: Duration) -> Self {
         let (shutdown, phase) = (shutdown.clone(), watch::Sender::default());
-        Self { shared: Arc::new(Shared { shutdown, delay, phase, is_draining: AtomicBool::new(false) }) }
+        let is_draining = AtomicBool::new(false);
+        let drain =
+            Self { shared: Arc::new(Shared { shutdown, delay_ms: AtomicU64::new(0), phase, is_draining }) };
+        drain.set_delay(delay);
+        drain
+    }
+
+    /// Changes the delay, for the drains that begin after this.
+    pub fn set_delay(&self, delay: Duration) {
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.shared.delay_ms.store(delay_ms, Ordering::Relaxed);
+    }
+
+    fn delay(&self) -> Duration {
+        Duration::from_millis(self.shared.delay_ms.load(Ordering::Relaxed))
     }
 
     /// Registers the metric `draining`: 1 while the node drains.
@@ -96,7 +110,7 @@ impl Drain {
             begins
         });
         if begins {
-            tracing::info!(delay = ?self.shared.delay, "draining");
+            tracing::info!(delay = ?self.delay(), "draining");
         }
     }
 
@@ -132,7 +146,7 @@ impl Drain {
     /// Begins the drain when the shutdown is requested, and lets each drain go from one phase to the next. Never
     /// ends.
     pub async fn keep(self) {
-        let Shared { shutdown, delay, phase, .. } = &*self.shared;
+        let Shared { shutdown, phase, .. } = &*self.shared;
         let on_shutdown = async {
             shutdown.requested().await;
             self.begin();
@@ -141,7 +155,7 @@ impl Drain {
         let on_delay = async {
             loop {
                 self.reached(Phase::Leaving).await;
-                if timeout(*delay, self.left(Phase::Leaving)).await.is_err() {
+                if timeout(self.delay(), self.left(Phase::Leaving)).await.is_err() {
                     phase.send_if_modified(|phase| {
                         let is_over = *phase == Phase::Leaving;
                         if is_over {
@@ -157,10 +171,9 @@ impl Drain {
 
     /// For a stopping program: waits until the delay is over. Less after a second signal or a failure.
     pub async fn delayed(&self) {
-        let Shared { shutdown, delay, .. } = &*self.shared;
         // The timer of `keep` ends first; the second is for a machine that is busy.
-        let bound = *delay + Duration::from_secs(1);
-        if shutdown.within(bound, self.reached(Phase::Closing)).await.is_none() {
+        let bound = self.delay() + Duration::from_secs(1);
+        if self.shared.shutdown.within(bound, self.reached(Phase::Closing)).await.is_none() {
             self.shared.phase.send_replace(Phase::Closing);
         }
     }

@@ -10,11 +10,24 @@ use std::{
     collections::HashSet,
     sync::atomic::{AtomicBool, Ordering},
 };
+use tokio::sync::Notify;
 
 /// Compares the key ring of this node with those of the others.
 #[derive(Debug)]
 pub struct KeyRings {
-    own: Vec<u64>,
+    own: KeyRing,
+    /// Notified when the ring may have got other keys.
+    reloaded: Notify,
+    /// `None` for a node without others.
+    others: Option<Others>,
+}
+
+/// What is known of the other nodes.
+#[derive(Debug, Default)]
+struct Others {
+    /// The ring of this node that was compared last. It can have got other keys since.
+    compared: Mutex<Vec<u64>>,
+    /// Whether a node had keys that this ring lacked.
     lacks_keys: AtomicBool,
     /// The nodes whose rings were complained about.
     named: Mutex<HashSet<NodeId>>,
@@ -23,41 +36,51 @@ pub struct KeyRings {
 impl KeyRings {
     /// The ring of a node without others.
     pub fn alone(keys: &KeyRing) -> Self {
-        Self {
-            own: keys.fingerprints().collect(),
-            lacks_keys: AtomicBool::new(false),
-            named: Mutex::default(),
-        }
+        Self { own: keys.clone(), reloaded: Notify::new(), others: None }
     }
 
     /// The ring of a node that has not compared it with those of the others. Until it has, it may lack keys.
     pub fn in_cluster(keys: &KeyRing) -> Self {
-        let alone = Self::alone(keys);
-        alone.lacks_keys.store(true, Ordering::Relaxed);
-        alone
+        Self { own: keys.clone(), reloaded: Notify::new(), others: Some(Others::default()) }
+    }
+
+    /// The ring may have got other keys. The node should announce them soon: if others knew the old list for long, they would
+    /// complain about a second change.
+    pub fn reloaded(&self) {
+        self.reloaded.notify_one();
+    }
+
+    /// Ready when [`KeyRings::reloaded`] was called. For one waiter.
+    pub async fn until_reloaded(&self) {
+        self.reloaded.notified().await;
     }
 
     /// The fingerprints of this node's keys, that of the key which seals first.
-    pub fn own(&self) -> &[u64] {
-        &self.own
+    pub fn own(&self) -> Vec<u64> {
+        self.own.fingerprints()
     }
 
-    /// Whether another node may have a key that this one lacks.
+    /// Whether another node may have a key that this one lacks. So it is until the ring that this node has now was compared.
     pub fn lacks_keys(&self) -> bool {
-        self.lacks_keys.load(Ordering::Relaxed)
+        self.others.as_ref().is_some_and(|others| {
+            others.lacks_keys.load(Ordering::Relaxed) || *others.compared.lock() != self.own()
+        })
     }
 
     /// Compares the ring with those in the directory. Complains once about each node that makes endpoints which this one
     /// cannot open, or the other way round.
     pub fn compare(&self, directory: &[NodeEntry]) {
-        let lacks = |entry: &NodeEntry| entry.keys.iter().any(|key| !self.own.contains(key));
-        self.lacks_keys.store(directory.iter().any(lacks), Ordering::Relaxed);
-        let mut named = self.named.lock();
+        let Some(others) = &self.others else { return };
+        let own = self.own();
+        let lacks = |entry: &NodeEntry| entry.keys.iter().any(|key| !own.contains(key));
+        others.lacks_keys.store(directory.iter().any(lacks), Ordering::Relaxed);
+        others.compared.lock().clone_from(&own);
+        let mut named = others.named.lock();
         named.retain(|node| directory.iter().any(|entry| entry.node == *node));
         for entry in directory {
-            let reason = if entry.keys.first().is_some_and(|key| !self.own.contains(key)) {
+            let reason = if entry.keys.first().is_some_and(|key| !own.contains(key)) {
                 "it makes endpoints that this node cannot open"
-            } else if self.own.first().is_some_and(|key| !entry.keys.contains(key)) {
+            } else if own.first().is_some_and(|key| !entry.keys.contains(key)) {
                 "it cannot open the endpoints that this node makes"
             } else {
                 named.remove(&entry.node);
@@ -92,7 +115,7 @@ mod tests {
             workers: 1,
             ws_url: None,
             room: false,
-            keys: ring(keys).fingerprints().collect(),
+            keys: ring(keys).fingerprints(),
         }
     }
 
@@ -110,11 +133,25 @@ mod tests {
     }
 
     #[test]
+    fn a_ring_with_other_keys_has_to_be_compared_again() {
+        let own = ring(&[1]);
+        let rings = KeyRings::in_cluster(&own);
+        rings.compare(&[node(1, &[1])]);
+        assert!(!rings.lacks_keys());
+        own.replace(&ring(&[2, 1]));
+        assert!(rings.lacks_keys(), "it does not know whether the others have any that this one has not");
+        rings.compare(&[node(1, &[1])]);
+        assert!(!rings.lacks_keys());
+        assert_eq!(rings.own(), ring(&[2, 1]).fingerprints());
+    }
+
+    #[test]
     fn each_node_that_seals_with_a_key_which_another_lacks_is_named_once() {
         let rings = KeyRings::in_cluster(&ring(&[1, 2]));
         let named = |directory: &[NodeEntry]| {
             rings.compare(directory);
-            let mut named: Vec<u64> = rings.named.lock().iter().map(|node| node.0).collect();
+            let named = rings.others.as_ref().unwrap().named.lock();
+            let mut named: Vec<u64> = named.iter().map(|node| node.0).collect();
             named.sort_unstable();
             named
         };

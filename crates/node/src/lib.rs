@@ -6,6 +6,7 @@
 //! * [`files`]: how many connections fit into the limit of open files.
 //! * [`step_failures`]: counting and logging the steps that the store did not perform.
 //! * [`drain`]: sending new work elsewhere before a stop, or on request.
+//! * [`reloading`]: what every node takes of new settings while it runs.
 //! * [`store`]: opening the store that the settings name.
 //! * [`admin`]: health, status, version and metrics over HTTP (PROTOCOL.md section 6).
 //! * [`try_page`]: a page on the admin listener to try the server with.
@@ -21,6 +22,7 @@ mod family;
 pub mod files;
 pub mod key_rings;
 mod probe;
+pub mod reloading;
 pub mod step_failures;
 pub mod store;
 pub mod try_page;

@@ -53,7 +53,7 @@ fn options(embedded: Embedded, settings: &CommonSettings) -> Result<OpenOptions,
         step_timeout: settings.store_timeout,
         redis: settings.redis().map_err(Failure::usage)?,
         fsync,
-        keys: settings.token_keys.fingerprints().collect(),
+        keys: settings.token_keys.fingerprints(),
         clock: Arc::new(move || Duration::from_millis(clock.unix_ms())),
     })
 }

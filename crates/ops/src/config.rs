@@ -31,6 +31,7 @@
 //! assert_eq!(settings.ws_listen.port(), 8080);
 //! ```
 
+mod digests;
 mod effective;
 mod error;
 mod field;
@@ -39,6 +40,7 @@ mod help;
 mod source;
 mod value;
 
+pub use digests::Digests;
 pub use effective::{Effective, Origin, effective};
 pub use error::{ConfigError, ConfigErrors};
 pub use field::Field;

@@ -7,6 +7,7 @@
 //! * [`log_throttle`]: one line per cause and minute for what fails thousands of times a second.
 //! * [`clock`]: the only place that reads the time.
 //! * [`shutdown`]: one request to stop, and a bound on every wait. [`stage`]: an owner for every task.
+//! * [`reload`]: reading the settings again while a program runs.
 //! * [`supervisor`]: what a program tells systemd, and `pulse`: whether its vital tasks run.
 //! * [`listener`]: binding a port and accepting connections without falling over.
 //! * [`metrics`]: the Prometheus registry, and the metrics of the process.
@@ -23,6 +24,8 @@ pub mod metrics;
 pub mod process;
 pub mod program;
 mod pulse;
+pub mod reload;
+mod server_config;
 pub mod shutdown;
 pub mod stage;
 pub mod supervisor;

@@ -6,6 +6,7 @@ use std::{
     io::IsTerminal as _,
     panic::PanicHookInfo,
     str::FromStr,
+    sync::OnceLock,
 };
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
@@ -76,6 +77,9 @@ impl FromStr for LogFormat {
 #[error("logging was already started in this process")]
 pub struct AlreadyStarted;
 
+/// Sets the filter of the running log.
+static FILTER: OnceLock<Box<dyn Fn(Targets) + Send + Sync>> = OnceLock::new();
+
 /// Starts logging for the whole process. From now on a panic is an event of the log, too.
 ///
 /// # Errors
@@ -87,7 +91,8 @@ pub fn init(settings: &LogSettings) -> Result<(), AlreadyStarted> {
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let filtered = tracing_subscriber::registry().with(settings.log.0.clone());
+    let (targets, handle) = tracing_subscriber::reload::Layer::new(settings.log.0.clone());
+    let filtered = tracing_subscriber::registry().with(targets);
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let started = if json {
         filtered.with(layer.json().flatten_event(true)).try_init()
@@ -95,8 +100,17 @@ pub fn init(settings: &LogSettings) -> Result<(), AlreadyStarted> {
         filtered.with(layer.with_ansi(terminal)).try_init()
     };
     started.map_err(|_| AlreadyStarted)?;
+    // Fails only if the subscriber is gone, and it lives as long as the process.
+    let _ = FILTER.set(Box::new(move |targets| drop(handle.reload(targets))));
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// Changes which events are logged. Does nothing before [`init`].
+pub fn set_filter(filter: &Filter) {
+    if let Some(set) = FILTER.get() {
+        set(filter.0.clone());
+    }
 }
 
 /// Logs where a panic happened. Its message is logged only if it is in the source: one that was formatted may quote

@@ -1,19 +1,18 @@
 //! What the `main` of every program does the same way.
 
+pub use crate::server_config::ServerConfig;
+
 use crate::{
-    config::{self, ConfigErrors, Field, Request, Source},
+    config::{self, Digests, Field, Request, Source},
     exit::Failure,
-    logging::{self, LogSettings},
-    process,
+    logging, process,
+    reload::Reload,
     shutdown::{Shutdown, Signals},
     supervisor,
     workers::{self, Threads, Workers},
 };
 use serde::Serialize;
-use std::{
-    io::{self, Write as _},
-    num::NonZero,
-};
+use std::io::{self, Write as _};
 
 /// Which build a program is.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -43,21 +42,6 @@ pub struct About {
     pub build: Build,
 }
 
-/// The settings of a server.
-pub trait ServerConfig: Sized {
-    /// Reads all settings.
-    ///
-    /// # Errors
-    /// Everything that is wrong with them, together.
-    fn read(source: Source) -> Result<Self, ConfigErrors>;
-
-    /// What is logged, and how.
-    fn log(&self) -> &LogSettings;
-
-    /// How many worker threads serve. `None`: one for each core.
-    fn threads(&self) -> Option<NonZero<u8>>;
-}
-
 impl About {
     /// Answers `--help` or `--version` on stdout.
     ///
@@ -75,20 +59,22 @@ impl About {
     }
 
     /// Does what the caller of a server asks for: answers a request, or reads the settings, starts logging and runs
-    /// the server until SIGTERM or SIGINT. `run` runs on this thread, and what it starts on the [`Workers`] on theirs. It
-    /// should stop when its [`Shutdown`] is requested; it is dropped [`HURRIED_END`](crate::shutdown::HURRIED_END)
-    /// after a second signal.
+    /// the server until SIGTERM or SIGINT. `read` returns the settings as they are when it is called. `run` runs on this
+    /// thread, and what it starts on the [`Workers`] on theirs. It should stop when its [`Shutdown`] is requested; it is
+    /// dropped [`HURRIED_END`](crate::shutdown::HURRIED_END) after a second signal.
     ///
     /// # Errors
     /// The settings are wrong, `run` has failed, or a vital task has.
     pub fn serve<C: ServerConfig>(
         &self,
-        source: Source,
-        run: impl AsyncFnOnce(C, Shutdown, Workers) -> Result<(), Failure>,
+        read: impl Fn() -> Source + Send + Sync + 'static,
+        run: impl AsyncFnOnce(C, Shutdown, Workers, Reload) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        let source = read();
         if let Some(request) = source.request() {
             return self.answer(request);
         }
+        let in_use = Digests::of(&source, self.parts);
         let config = C::read(source)?;
         logging::init(config.log()).map_err(Failure::software)?;
         process::raise_open_files_max();
@@ -97,9 +83,10 @@ impl About {
         let runtime = workers::runtime().map_err(Failure::unavailable)?;
         let result = runtime.block_on(async {
             let signals = Signals::catch().map_err(Failure::unavailable)?;
+            let reload = Reload::new(self.parts, in_use, read);
             tokio::select! {
-                result = run(config, shutdown.clone(), threads.workers().clone()) => result?,
-                () = shutdown.obey(signals) => {}
+                result = run(config, shutdown.clone(), threads.workers().clone(), reload.clone()) => result?,
+                () = shutdown.obey(signals, &reload) => {}
                 () = supervisor::inform(&shutdown) => {}
             }
             shutdown.result()

@@ -9,8 +9,9 @@
 //! * A [vital](crate::stage::Stage::spawn_vital) task that ends before its stage stops also requests the stop, as a failure:
 //!   [`Shutdown::result`] is exit code 70, and no wait takes longer than [`FAILED_WAIT_MAX`].
 
-use crate::{exit::Failure, pulse::Pulse};
+use crate::{exit::Failure, pulse::Pulse, reload::Reload};
 use std::{
+    future::pending,
     io,
     sync::{
         Arc, OnceLock,
@@ -48,28 +49,40 @@ struct Shared {
     pulse: Pulse,
 }
 
-/// The signals that stop a program.
+/// The signals that stop a program, and the one at which it reads its settings again.
 #[derive(Debug)]
 pub struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
+    hang_up: unix::Signal,
 }
 
 impl Signals {
-    /// Catches SIGTERM and SIGINT from now on, for good. Must be called inside a tokio runtime.
+    /// Catches SIGTERM, SIGINT and SIGHUP from now on, for good. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// The signal handlers could not be installed.
     pub fn catch() -> io::Result<Self> {
         let terminate = unix::signal(unix::SignalKind::terminate())?;
         let interrupt = unix::signal(unix::SignalKind::interrupt())?;
-        Ok(Self { terminate, interrupt })
+        let hang_up = unix::signal(unix::SignalKind::hangup())?;
+        Ok(Self { terminate, interrupt, hang_up })
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// The next signal to stop; reloads at each SIGHUP before it.
+    async fn next(&mut self, reload: &Reload) -> &'static str {
+        let Self { terminate, interrupt, hang_up } = self;
+        let reloads = async {
+            while hang_up.recv().await.is_some() {
+                // What is wrong is logged.
+                let _ = reload.reload_in_background().await;
+            }
+            pending::<&'static str>().await
+        };
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            signal = reloads => signal,
         }
     }
 }
@@ -103,13 +116,13 @@ impl Shutdown {
         self.shared.hurried.cancel();
     }
 
-    /// Requests the stop at the first signal and hurries it at the second. Ready [`HURRIED_END`] after the second
-    /// one; a program that has not ended by then should be left.
-    pub async fn obey(&self, mut signals: Signals) {
-        let signal = signals.next().await;
+    /// Reloads at each SIGHUP, requests the stop at the first other signal, and hurries it at the second. Ready
+    /// [`HURRIED_END`] after the second one; a program that has not ended by then should be left.
+    pub async fn obey(&self, mut signals: Signals, reload: &Reload) {
+        let signal = signals.next(reload).await;
         tracing::info!(signal, "stopping");
         self.request();
-        let signal = signals.next().await;
+        let signal = signals.next(reload).await;
         tracing::warn!(signal, "stopping at once");
         self.hurry();
         sleep(HURRIED_END).await;
@@ -157,7 +170,6 @@ impl Shutdown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::pending;
     use tokio::time::Instant;
 
     const BOUND: Duration = Duration::from_secs(60);

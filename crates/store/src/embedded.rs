@@ -151,8 +151,10 @@ impl EmbeddedStore {
     /// [`OpenError::InUse`] and [`OpenError::Disk`] may pass; the others need the operator.
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let Options { data_dir, uaid_idle, step_timeout, fsync, keys, clock, disk } = options;
-        let opener = Opener { data_dir: DataDir::open(&data_dir)?, disk, fsync, keys };
+        let mut opener = Opener { data_dir: DataDir::open(&data_dir)?, disk, fsync, keys };
         let database = opener.open()?;
+        // When it is opened again after an error, other keys may have been added.
+        opener.keys.clear();
         let memory = Memory::new(database.epoch, uaid_idle);
         let counts = memory.counts.clone();
         let (queue, orders) = mpsc::channel(QUEUE_LEN_MAX);
@@ -162,6 +164,15 @@ impl EmbeddedStore {
             .spawn(move || writer.run(orders))
             .map_err(|error| OpenError::Disk { data_dir: data_dir.clone(), error })?;
         Ok(Self { queue, step_timeout, data_dir, counts, writer: Some(writer) })
+    }
+
+    /// Notes that the database is also used with these token keys from now on, by their fingerprints. Those in use before
+    /// stay known until it is opened again.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub fn know_keys(&self, fingerprints: Vec<u64>) -> Answer<()> {
+        self.submit(move |batch| batch.know_keys(&fingerprints))
     }
 
     /// Begins a backup of everything that has been accepted.

@@ -8,9 +8,10 @@ use aes_siv::{
     KeyInit as _, Tag,
     siv::{Aes128Siv, IV_SIZE},
 };
+use arc_swap::ArcSwap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 /// Bytes of a key: AES-SIV takes two AES-128 keys.
 pub const TOKEN_KEY_LEN: usize = 32;
@@ -60,11 +61,30 @@ pub enum InvalidKeys {
     TooMany,
 }
 
-/// The keys of a cluster: the newest seals, and all of them open.
+/// The keys of a cluster: the newest seals, and all of them open. Clones are the same ring, which can get other keys
+/// ([`KeyRing::replace`]); reading them takes no lock.
 #[derive(Clone)]
 pub struct KeyRing {
-    /// Newest first, at least one. Each call makes its own cipher: expanding a key takes 0.2 µs.
-    keys: Vec<(KeyId, [u8; TOKEN_KEY_LEN])>,
+    keys: Arc<ArcSwap<Keys>>,
+}
+
+/// Newest first, at least one.
+type Keys = Vec<Key>;
+
+struct Key {
+    id: KeyId,
+    /// Each call makes its own cipher: expanding a key takes 0.2 µs.
+    bytes: [u8; TOKEN_KEY_LEN],
+    fingerprint: u64,
+}
+
+impl Key {
+    fn new(bytes: [u8; TOKEN_KEY_LEN]) -> Self {
+        let digest = Sha256::new().chain_update(b"beckon token key").chain_update(bytes).finalize();
+        let mut fingerprint = [0; 8];
+        fingerprint.copy_from_slice(&digest[..8]);
+        Self { id: KeyId(Sha256::digest(bytes)[0]), bytes, fingerprint: u64::from_be_bytes(fingerprint) }
+    }
 }
 
 impl KeyRing {
@@ -75,7 +95,7 @@ impl KeyRing {
     ///
     /// The list is unusable; the error names the key that the operator has to change.
     pub fn parse(list: &str) -> Result<Self, InvalidKeys> {
-        let mut keys: Vec<(KeyId, [u8; TOKEN_KEY_LEN])> = Vec::new();
+        let mut keys = Keys::new();
         if list.trim().is_empty() {
             return Err(InvalidKeys::Empty);
         }
@@ -88,13 +108,18 @@ impl KeyRing {
             let bytes =
                 URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('=')).map_err(|_| malformed.clone())?;
             let bytes: [u8; TOKEN_KEY_LEN] = bytes.try_into().map_err(|_| malformed)?;
-            let id = KeyId(Sha256::digest(bytes)[0]);
-            if let Some(first) = keys.iter().position(|(other, _)| *other == id) {
+            let key = Key::new(bytes);
+            if let Some(first) = keys.iter().position(|other| other.id == key.id) {
                 return Err(InvalidKeys::Clash { first: first + 1, second: position });
             }
-            keys.push((id, bytes));
+            keys.push(key);
         }
-        Ok(Self { keys })
+        Ok(Self { keys: Arc::new(ArcSwap::from_pointee(keys)) })
+    }
+
+    /// Gives this ring and its clones the keys of another one.
+    pub fn replace(&self, other: &Self) {
+        self.keys.store(other.keys.load_full());
     }
 
     /// A key as it is written in a list, from 32 bytes of a secure random source.
@@ -102,31 +127,38 @@ impl KeyRing {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
+    /// The list as it is written, which is a secret.
+    pub fn secret_text(&self) -> String {
+        let texts: Vec<_> = self.keys.load().iter().map(|key| Self::key_text(&key.bytes)).collect();
+        texts.join(",")
+    }
+
     /// The key that seals the token of a new channel.
     pub fn newest(&self) -> KeyId {
-        self.keys[0].0
+        self.keys.load()[0].id
     }
 
     /// Tells each key from all others without showing it: the beginning of a SHA-256.
-    pub fn fingerprints(&self) -> impl Iterator<Item = u64> + '_ {
-        self.keys.iter().map(|(_, key)| {
-            let digest = Sha256::new().chain_update(b"beckon token key").chain_update(key).finalize();
-            let mut fingerprint = [0; 8];
-            fingerprint.copy_from_slice(&digest[..8]);
-            u64::from_be_bytes(fingerprint)
-        })
+    pub fn fingerprints(&self) -> Vec<u64> {
+        self.keys.load().iter().map(|key| key.fingerprint).collect()
+    }
+
+    /// Whether some key is in both rings. If not, neither opens what the other has sealed.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let other = other.keys.load();
+        self.keys.load().iter().any(|key| other.iter().any(|other| other.fingerprint == key.fingerprint))
     }
 
     /// Seals content with the named key, or with the newest if that key has left the ring. `purpose` names the kind
     /// of text and its format, so that a text of one kind cannot be used as another.
     pub(crate) fn seal(&self, key: KeyId, purpose: &[u8], content: &[u8]) -> String {
-        let named = self.keys.iter().find(|(id, _)| *id == key);
-        let (_, key) = named.unwrap_or(&self.keys[0]);
+        let keys = self.keys.load();
+        let key = keys.iter().find(|other| other.id == key).unwrap_or(&keys[0]);
         let mut sealed = [0; IV_SIZE + CONTENT_LEN_MAX];
         let sealed = &mut sealed[..IV_SIZE + content.len()];
         let (vector, text) = sealed.split_at_mut(IV_SIZE);
         text.copy_from_slice(content);
-        let tag = Aes128Siv::new(&(*key).into()).encrypt_inout_detached([purpose], text.into());
+        let tag = Aes128Siv::new(&key.bytes.into()).encrypt_inout_detached([purpose], text.into());
         #[expect(clippy::expect_used, reason = "AES-SIV fails only on more than 126 headers")]
         vector.copy_from_slice(&tag.expect("one header"));
         URL_SAFE_NO_PAD.encode(sealed)
@@ -144,13 +176,13 @@ impl KeyRing {
         let (vector, sealed) = decoded[..len].split_first_chunk()?;
         let vector = Tag::from(*vector);
         let sealed: [u8; LEN] = sealed.try_into().ok()?;
-        let open = |key: &[u8; TOKEN_KEY_LEN]| {
+        let open = |key: &Key| {
             let mut content = sealed;
-            let mut cipher = Aes128Siv::new(&(*key).into());
+            let mut cipher = Aes128Siv::new(&key.bytes.into());
             let opened = cipher.decrypt_inout_detached([purpose], (&mut content[..]).into(), &vector);
             opened.ok().map(|()| content)
         };
-        self.keys.iter().find_map(|(_, key)| open(key))
+        self.keys.load().iter().find_map(open)
     }
 }
 
@@ -164,7 +196,7 @@ impl FromStr for KeyRing {
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.keys.iter().map(|(id, _)| id)).finish()
+        f.debug_list().entries(self.keys.load().iter().map(|key| key.id)).finish()
     }
 }
 
@@ -175,7 +207,7 @@ mod tests {
     #[test]
     fn each_key_has_a_fingerprint_of_its_own() {
         let [first, second] = [[1; TOKEN_KEY_LEN], [2; TOKEN_KEY_LEN]].map(|key| KeyRing::key_text(&key));
-        let of = |list: &str| KeyRing::parse(list).unwrap().fingerprints().collect::<Vec<_>>();
+        let of = |list: &str| KeyRing::parse(list).unwrap().fingerprints();
         let (one, both) = (of(&first), of(&format!("{second},{first}")));
         assert_eq!((one.len(), both.len()), (1, 2));
         assert_eq!(one[0], both[1]);
@@ -197,6 +229,22 @@ mod tests {
         ] {
             assert_eq!(KeyRing::parse(&list).unwrap_err(), error, "{list}");
         }
+    }
+
+    #[test]
+    fn other_keys_reach_every_clone() {
+        let ring = KeyRing::parse(&key(1)).unwrap();
+        let clone = ring.clone();
+        let text = clone.seal(clone.newest(), b"one", &[7; 5]);
+        ring.replace(&KeyRing::parse(&format!("{},{}", key(2), key(1))).unwrap());
+        assert_eq!(clone.newest(), KeyRing::parse(&key(2)).unwrap().newest());
+        assert_eq!(clone.open(b"one", &text), Some([7; 5]), "old keys open");
+        assert_ne!(clone.seal(clone.newest(), b"one", &[7; 5]), text, "the new key seals");
+        assert!(ring.overlaps(&KeyRing::parse(&key(2)).unwrap()));
+        ring.replace(&KeyRing::parse(&key(2)).unwrap());
+        assert_eq!(clone.open::<5>(b"one", &text), None);
+        assert!(!ring.overlaps(&KeyRing::parse(&key(1)).unwrap()));
+        assert_eq!(ring.secret_text(), key(2));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) delivery_timeout: Duration,
-    pub(super) secret: Option<ClusterSecret>,
+    pub(super) secret: ClusterSecret,
     pub(super) tls: Option<Tls>,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,

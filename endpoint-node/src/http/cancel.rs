@@ -20,7 +20,7 @@ pub(super) async fn respond(handler: &Handler, id: &str, method: &Method) -> Res
             Err(rejection) => answer::error(rejection.refusal(METHODS)),
         }
     };
-    answer::add_webpush_headers(response.headers_mut(), METHODS, handler.settings.hsts.as_ref());
+    answer::add_webpush_headers(response.headers_mut(), METHODS, handler.settings().hsts.as_ref());
     handler.metrics.count_request(Dialect::WebPush, response.status());
     response
 }

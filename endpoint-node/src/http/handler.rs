@@ -1,7 +1,8 @@
 //! What answering a request takes.
 
 use super::rates::Rates;
-use crate::{dispatch::Dispatcher, metrics::Metrics, vapid::Verifier};
+use crate::{config::HttpSettings, dispatch::Dispatcher, metrics::Metrics, vapid::Verifier};
+use arc_swap::{ArcSwap, Guard};
 use beckon_node::key_rings::KeyRings;
 use beckon_ops::clock::Clock;
 use beckon_types::{EndpointUrl, KeyRing};
@@ -9,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use warp::http::{HeaderMap, HeaderValue, Method, header::CONTENT_LENGTH};
 
 /// What an operator sets.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct HandlerSettings {
     /// The longest `data`, in bytes after decoding.
     pub(crate) sp_max_data: usize,
@@ -35,13 +36,36 @@ pub(crate) struct Handler {
     pub(crate) keys: KeyRing,
     /// Whether other nodes have keys that this one lacks.
     pub(crate) key_rings: Arc<KeyRings>,
-    pub(crate) settings: HandlerSettings,
+    /// Can change at any time. Reading it takes no lock.
+    pub(crate) settings: Arc<ArcSwap<HandlerSettings>>,
     pub(crate) vapid: Arc<Verifier>,
     pub(crate) rates: Arc<Rates>,
     /// What endpoints begin with.
     pub(crate) url: EndpointUrl,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
+}
+
+impl Handler {
+    /// What an operator has set, as it is now. Not to be kept while waiting.
+    pub(super) fn settings(&self) -> Guard<Arc<HandlerSettings>> {
+        self.settings.load()
+    }
+}
+
+impl HandlerSettings {
+    /// `url` is what endpoints begin with.
+    pub(crate) fn new(settings: &HttpSettings, url: &EndpointUrl) -> Self {
+        Self {
+            sp_max_data: settings.sp_max_data,
+            wp_max_data: settings.wp_max_data,
+            ttl_max: settings.max_ttl,
+            messages_max: settings.msg_limit,
+            channel_reserve: settings.msg_reserve,
+            hsts: settings.hsts.clone().filter(|_| url.is_https()),
+            body_timeout: settings.http_body_timeout,
+        }
+    }
 }
 
 /// The head of a request, without its path.

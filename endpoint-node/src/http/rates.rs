@@ -22,6 +22,12 @@ impl Rates {
         Self { endpoints: Limiter::new(endpoint), keys: Limiter::new(key), jitter: Jitter::default() }
     }
 
+    /// Other rates.
+    pub(crate) fn set(&self, endpoint: Rate, key: Rate) {
+        self.endpoints.set_rate(endpoint);
+        self.keys.set_rate(key);
+    }
+
     /// One more notification to this channel, at this reading of the node's clock.
     pub(crate) fn admit_channel(&self, uaid: Uaid, channel: ChannelId, now_us: u64) -> Result<(), TooOften> {
         self.endpoints.admit((uaid, channel), 1, now_us).map_err(|wait| self.too_often(wait))

@@ -31,7 +31,7 @@ where
         match write(handler, path, &head, body).await {
             Ok(Accepted::Delivered) => answer::json(StatusCode::OK, "{}"),
             Ok(Accepted::Stored) => answer::json(StatusCode::ACCEPTED, "{}"),
-            Err(rejection) => answer::text(rejection.refusal(handler.settings.sp_max_data, METHODS)),
+            Err(rejection) => answer::text(rejection.refusal(handler.settings().sp_max_data, METHODS)),
         }
     };
     answer::add_simplepush_headers(response.headers_mut(), METHODS);
@@ -53,11 +53,14 @@ where
     if head.method != Method::PUT {
         return Err(VersionRejection::Method);
     }
-    let settings = &handler.settings;
-    let body = body::read(body, head.body_len(), BODY_LEN_MAX, settings.body_timeout).await;
+    let (data_len_max, time_limit) = {
+        let settings = handler.settings();
+        (settings.sp_max_data, settings.body_timeout)
+    };
+    let body = body::read(body, head.body_len(), BODY_LEN_MAX, time_limit).await;
     let body = body.map_err(VersionRejection::Body)?;
     let kind = BodyKind::of(&head.headers);
-    let parameters = parameters::read(kind, &body, &head.query, settings.sp_max_data)
+    let parameters = parameters::read(kind, &body, &head.query, data_len_max)
         .await
         .map_err(VersionRejection::Parameters)?;
     let version = match parameters.version {

@@ -49,7 +49,7 @@ where
             Err(rejection) => answer::error(rejection.refusal(METHODS)),
         }
     };
-    answer::add_webpush_headers(response.headers_mut(), METHODS, handler.settings.hsts.as_ref());
+    answer::add_webpush_headers(response.headers_mut(), METHODS, handler.settings().hsts.as_ref());
     handler.metrics.count_request(Dialect::WebPush, response.status());
     response
 }
@@ -60,7 +60,7 @@ where
     S: Stream<Item = Result<B, E>>,
     B: Buf,
 {
-    let (body_len, time_limit) = (head.body_len(), handler.settings.body_timeout);
+    let (body_len, time_limit) = (head.body_len(), handler.settings().body_timeout);
     let target = match admit(handler, path, head) {
         Ok(target) => target,
         Err(rejection) => {
@@ -71,7 +71,8 @@ where
             return Err(rejection);
         }
     };
-    let body = body::read(body, body_len, handler.settings.wp_max_data, time_limit).await;
+    let body_len_max = handler.settings().wp_max_data;
+    let body = body::read(body, body_len, body_len_max, time_limit).await;
     // Not a row of the table. The client may have left, so the store is not asked about rows 5 and 6.
     if let Err(error @ (BodyError::TooSlow | BodyError::Broken)) = body {
         return Err(MessageRejection::Body(error));
@@ -139,7 +140,7 @@ fn message(
 ) -> Result<PutMessage, MessageRejection> {
     let FindChannel { uaid, channel, restricted } = target;
     let body = body.map_err(MessageRejection::Body)?;
-    let ttl = message_headers::ttl(value(headers, &TTL).as_deref(), handler.settings.ttl_max)
+    let ttl = message_headers::ttl(value(headers, &TTL).as_deref(), handler.settings().ttl_max)
         .map_err(MessageRejection::Ttl)?;
     let topic = value(headers, &TOPIC).map(|topic| TopicTag::parse(channel, &topic));
     let topic = topic.transpose().map_err(|_| MessageRejection::Topic)?;
@@ -153,8 +154,11 @@ fn message(
         // live as long as the message does.
         Some(Payload { encoding, body: Bytes::copy_from_slice(&body) })
     };
-    let (key, messages_max, reserve) =
-        (handler.keys.newest(), handler.settings.messages_max, handler.settings.channel_reserve);
+    let key = handler.keys.newest();
+    let (messages_max, reserve) = {
+        let settings = handler.settings();
+        (settings.messages_max, settings.channel_reserve)
+    };
     let draft = Draft { urgency, ttl, payload };
     Ok(PutMessage { uaid, channel, restricted, key, nonce, topic, draft, messages_max, reserve })
 }

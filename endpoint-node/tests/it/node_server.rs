@@ -8,6 +8,7 @@ use beckon_proto::{
         DeliverRequest, DeliverResponse, EvictRequest, EvictResponse,
         delivery_server::{Delivery, DeliveryServer},
     },
+    server_stream::ServerStream,
     target,
     tls::Tls,
     transport, worker_line,
@@ -27,7 +28,7 @@ use std::{
     },
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     runtime::Runtime,
     sync::{mpsc, watch},
 };
@@ -51,7 +52,7 @@ pub(crate) struct NodeServer {
     /// How many workers it says that it has. Each has a server of its own, as in a real node.
     workers: u8,
     service: Service,
-    secret: Option<ClusterSecret>,
+    secret: ClusterSecret,
     tls: Option<Tls>,
     runtime: Option<Runtime>,
 }
@@ -84,7 +85,7 @@ impl NodeServer {
             manner: Arc::new(watch::Sender::new(Manner::Answer(Receipt::Delivered))),
             streams: Arc::default(),
         };
-        let secret = secret.map(|secret| secret.parse().unwrap());
+        let secret = secret.unwrap_or_default().parse().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self { node: NodeId(node), address, workers, service, secret, tls, runtime: None };
         server.restart();
@@ -105,18 +106,20 @@ impl NodeServer {
             let (sender, receiver) = mpsc::channel(8);
             sockets.push(sender);
             let incoming = unfold(receiver, |mut receiver| async {
-                Some((Ok::<TcpStream, Infallible>(receiver.recv().await?), receiver))
+                Some((Ok::<ServerStream, Infallible>(receiver.recv().await?), receiver))
             });
             let service = Service { worker, ..self.service.clone() };
             let service = DeliveryServer::with_interceptor(service, RequireSecret(self.secret.clone()));
-            let server = transport::server(self.tls.as_ref()).unwrap();
+            let server = transport::server();
             drop(runtime.spawn(server.serve_with_incoming(service, incoming)));
         }
+        let tls = self.tls.clone();
         drop(runtime.spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 // A test may connect and say nothing.
                 let Ok(worker) = worker_line::read(&mut stream).await else { continue };
+                let Ok(stream) = transport::accept(stream, tls.as_ref()).await else { continue };
                 let _ = sockets[usize::from(worker)].send(stream).await;
             }
         }));

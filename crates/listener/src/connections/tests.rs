@@ -79,7 +79,7 @@ async fn a_source_makes_room_for_itself() {
     further.belongs_to(source("192.0.2.2"));
     assert!(!is_ended(&own[0]), "one of them has sent a request");
     connections.table.lock().opening.retain(|entry| entry.stated().state() != State::Ended);
-    let limits = Limits { connections_max: 10, ..connections.limits };
+    let limits = Limits { connections_max: 10, ..connections.limits() };
     let connections = Connections::new("tested", limits, connections.clock, &Metrics::default());
     let own: Vec<Visit> = (0..3).map(|_| connections.enter().unwrap()).collect();
     own.iter().for_each(|visit| visit.belongs_to(source("192.0.2.2")));

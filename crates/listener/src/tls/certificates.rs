@@ -149,6 +149,17 @@ impl Certificates {
         Ok(Changed::Yes)
     }
 
+    /// Uses the certificates of another one for new connections, with the session tickets of this one.
+    pub fn replace(&self, new: &Self) {
+        let (chains, expiry) = {
+            let loaded = new.loaded.load();
+            (loaded.chains.clone(), loaded.expiry)
+        };
+        let provider = Arc::new(ring::default_provider());
+        let config = Arc::new(server_config(provider, chains.clone(), self.tickets.clone()));
+        self.loaded.store(Arc::new(Loaded { chains, config, expiry }));
+    }
+
     /// What the next connection is accepted with.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         self.loaded.load().config.clone()

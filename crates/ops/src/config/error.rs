@@ -21,6 +21,13 @@ impl fmt::Display for ConfigError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
+impl ConfigErrors {
+    /// One thing that is wrong.
+    pub fn one(place: impl Into<String>, reason: impl fmt::Display) -> Self {
+        Self(vec![ConfigError { place: place.into(), reason: reason.to_string() }])
+    }
+}
+
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_slice() {

@@ -51,6 +51,11 @@ impl Field {
         }
     }
 
+    /// It is a path: what the file holds is part of the setting.
+    pub fn is_file(&self) -> bool {
+        self.type_name.contains("PathBuf")
+    }
+
     /// Its value is never shown.
     pub fn is_secret(&self) -> bool {
         ["Secret", "KeyRing"].iter().any(|secret| self.type_name.contains(secret))

@@ -107,6 +107,11 @@ impl Source {
         self.given(name).is_some()
     }
 
+    /// What is given for a setting, as it is written. It may be a secret.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.given(name).map(|(_, value)| value.unwrap_or("true"))
+    }
+
     /// Reads one setting; the code that [`settings!`](crate::settings!) generates calls this. `None`: an error was
     /// collected.
     pub fn read<T>(&mut self, field: &Field, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {

@@ -3,4 +3,5 @@
 
 mod config;
 mod logging;
+mod reload;
 mod signals;

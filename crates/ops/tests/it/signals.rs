@@ -1,6 +1,8 @@
 //! The first signal requests the stop, the second one ends every wait.
 
 use beckon_ops::{
+    config::{Digests, Source},
+    reload::Reload,
     shutdown::{Shutdown, Signals},
     stage::{Stage, Stopped},
 };
@@ -20,7 +22,11 @@ async fn a_second_signal_ends_a_wait_and_then_the_program() {
     let signals = Signals::catch().unwrap();
     let obeyed = Stage::new(&shutdown, "signals").spawn({
         let shutdown = shutdown.clone();
-        async move { shutdown.obey(signals).await }
+        async move {
+            let read = || Source::new([""; 0], [("", ""); 0]);
+            let reload = Reload::new(&[], Digests::of(&read(), &[]), read);
+            shutdown.obey(signals, &reload).await;
+        }
     });
     let stage = Stage::new(&shutdown, "tested");
     let stuck = stage.spawn(pending::<()>());

@@ -92,14 +92,15 @@ impl Opener {
         let transaction = redb.begin_write()?;
         let numbers = Numbers::read(&transaction)?;
         let mut log = numbers.log(log_file.clone())?;
-        if !keys::belong(&transaction, &self.keys)? {
-            return Err(Obstacle::OtherKeys);
-        }
         while let Some(changes) = log.read_next()? {
             changes::apply(&changes, &transaction).map_err(|error| match error {
                 ApplyError::Database(error) => Obstacle::Error(error),
                 ApplyError::Unreadable(reason) => Obstacle::Damaged(format!("{LOG}: {reason}")),
             })?;
+        }
+        // The log may have keys that came later.
+        if !keys::belong(&transaction, &self.keys)? {
+            return Err(Obstacle::OtherKeys);
         }
         transaction.open_table(NUMBERS)?.insert(LOGGED, log.last())?;
         commit_for_good(transaction)?;

@@ -1,7 +1,12 @@
 //! The token keys with which a database is used. Without them all endpoints are lost, so a database and its keys have to
 //! belong together.
 
-use super::tables::NUMBERS;
+use super::{
+    batch::{Batch, failed},
+    changes::Table,
+    tables::NUMBERS,
+};
+use crate::StoreError;
 use redb::{ReadableTable as _, WriteTransaction};
 
 /// The names of the numbers for keys begin with this, and go on with a fingerprint.
@@ -21,7 +26,7 @@ pub(super) fn belong(transaction: &WriteTransaction, keys: &[u64]) -> Result<boo
     for entry in numbers.range(PREFIX..PREFIX_END)? {
         known.push(entry?.0.value().to_owned());
     }
-    let names: Vec<_> = keys.iter().map(|key| format!("{PREFIX}{key:016x}")).collect();
+    let names: Vec<_> = keys.iter().copied().map(name).collect();
     if !known.is_empty() && !known.iter().any(|name| names.contains(name)) {
         return Ok(false);
     }
@@ -32,4 +37,22 @@ pub(super) fn belong(transaction: &WriteTransaction, keys: &[u64]) -> Result<boo
         numbers.insert(&**name, 1)?;
     }
     Ok(true)
+}
+
+impl Batch<'_, '_> {
+    /// See [`super::EmbeddedStore::know_keys`].
+    pub(super) fn know_keys(&mut self, keys: &[u64]) -> Result<(), StoreError> {
+        let mut numbers = self.transaction.open_table(NUMBERS).map_err(failed)?;
+        for name in keys.iter().copied().map(name) {
+            if numbers.insert(&*name, 1).map_err(failed)?.is_none() {
+                self.changes.set(Table::Numbers, name.as_bytes(), &1_u64.to_be_bytes());
+                self.is_changed = true;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn name(key: u64) -> String {
+    format!("{PREFIX}{key:016x}")
 }

@@ -48,6 +48,7 @@ mod message_faults;
 mod programs;
 mod redis_faults;
 mod refusal;
+mod reload;
 mod sp_ack;
 mod sp_delivery;
 mod sp_hello;

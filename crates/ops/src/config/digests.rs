@@ -1,0 +1,50 @@
+//! Which settings differ between two readings, without keeping their values, which may be secrets.
+
+use super::{Field, Source};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    hash::{BuildHasher as _, RandomState},
+};
+
+/// A hash of each setting that is given, and of the contents of the file that it names.
+#[derive(Debug, Clone)]
+pub struct Digests {
+    hasher: RandomState,
+    given: BTreeMap<&'static str, u64>,
+}
+
+impl Digests {
+    /// Reads the files that these fields name.
+    pub fn of(source: &Source, fields: &[&[Field]]) -> Self {
+        Self { hasher: RandomState::new(), given: BTreeMap::new() }.again(source, fields)
+    }
+
+    /// Those of another reading, which can be compared with these.
+    pub(crate) fn again(&self, source: &Source, fields: &[&[Field]]) -> Self {
+        let digest = |field: &Field| {
+            let text = source.text(field.name)?;
+            let paths = text.split(',').map(str::trim).filter(|_| field.is_file());
+            let contents: Vec<_> = paths.map(|path| fs::read(path).ok()).collect();
+            Some((field.name, self.hasher.hash_one((text, contents))))
+        };
+        let given = fields.iter().copied().flatten().filter_map(digest).collect();
+        Self { hasher: self.hasher.clone(), given }
+    }
+
+    /// The settings that differ, sorted.
+    pub(crate) fn differing(&self, new: &Self) -> BTreeSet<&'static str> {
+        let all = self.given.keys().chain(new.given.keys()).copied();
+        all.filter(|name| self.given.get(name) != new.given.get(name)).collect()
+    }
+
+    /// Takes the digests of these settings.
+    pub(crate) fn keep(&mut self, new: &Self, names: &[&'static str]) {
+        for name in names {
+            match new.given.get(name) {
+                Some(digest) => self.given.insert(name, *digest),
+                None => self.given.remove(name),
+            };
+        }
+    }
+}

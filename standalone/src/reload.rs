@@ -1,0 +1,81 @@
+//! `beckon reload`: the settings are read again, through the admin listener of a node.
+
+use crate::admin::{DEFAULT_URL, ask, refusal};
+use beckon_ops::{exit::Failure, program::print};
+use bytes::Bytes;
+use http::{Method, StatusCode};
+
+/// The text of `beckon reload --help`.
+const HELP: &str = "\
+beckon reload: read the settings of a running node again
+
+Usage: beckon reload [--admin URL]
+
+Takes new token keys, secrets, certificates, limits, origins and log filters from the file and the files that it names.
+Prints which settings have changed, and which ones change with the next start. If one of them is wrong, none changes.
+
+  --admin URL    admin listener of a node or of beckon [default: http://127.0.0.1:8083]
+
+Exit code: 0 done, 1 the settings are wrong, 64 invalid arguments, 69 server not reachable.
+";
+
+/// The answer to `POST /reload`.
+#[derive(Debug, serde::Deserialize)]
+struct Reloaded {
+    changed: Vec<String>,
+    needs_restart: Vec<String>,
+}
+
+/// Parses the arguments: the admin listener, or `None` for `--help`.
+fn parse(mut parser: lexopt::Parser) -> Result<Option<String>, lexopt::Error> {
+    use lexopt::prelude::*;
+    let mut admin = DEFAULT_URL.to_owned();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(None),
+            Long("admin") => admin = parser.value()?.string()?,
+            Short(_) | Long(_) | Value(_) => return Err(argument.unexpected()),
+        }
+    }
+    Ok(Some(admin))
+}
+
+/// Runs `beckon reload`.
+pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
+    let Some(admin) = parse(parser).map_err(Failure::usage)? else { return print(HELP) };
+    let answer = ask(&admin, Method::POST, "/reload", Bytes::new()).await?;
+    if answer.status() != StatusCode::OK {
+        return Err(refusal(&answer));
+    }
+    let reloaded = serde_json::from_slice(answer.body())
+        .map_err(|error| Failure::unavailable(format!("the answer is not that of a node: {error}")))?;
+    print(&text(&reloaded))
+}
+
+fn text(reloaded: &Reloaded) -> String {
+    let mut text = match reloaded.changed.as_slice() {
+        [] => "nothing has changed\n".to_owned(),
+        changed => format!("changed: {}\n", changed.join(", ")),
+    };
+    if !reloaded.needs_restart.is_empty() {
+        text.push_str(&format!("need a restart: {}\n", reloaded.needs_restart.join(", ")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_output_names_what_has_changed_and_what_needs_a_restart() {
+        let printed = |changed: &[&str], needs_restart: &[&str]| {
+            let [changed, needs_restart] =
+                [changed, needs_restart].map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+            text(&Reloaded { changed, needs_restart })
+        };
+        assert_eq!(printed(&[], &[]), "nothing has changed\n");
+        assert_eq!(printed(&["a", "b"], &["c"]), "changed: a, b\nneed a restart: c\n");
+        assert!(parse(lexopt::Parser::from_args(["now"])).is_err());
+    }
+}
