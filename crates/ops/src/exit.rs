@@ -1,5 +1,6 @@
 //! How a program ends: one sentence on stderr, and an exit code of `sysexits.h` that scripts can distinguish.
 
+use crate::{log_writer, logging};
 use std::{fmt::Display, process::ExitCode};
 
 /// Invalid flags or settings. Starting again without a change does not help.
@@ -40,17 +41,21 @@ impl Failure {
 
 /// Turns the result of a program into its exit code; a failure is written to stderr, after the name of the program.
 pub fn report(program: &str, result: Result<(), Failure>) -> ExitCode {
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             complain(&format!("{program}: {failure}"));
             ExitCode::from(failure.code)
         }
-    }
+    };
+    logging::flush();
+    code
 }
 
 /// Writes one message to stderr.
 #[expect(clippy::print_stderr, reason = "the last words of a program, when logging may not have started")]
 fn complain(message: &str) {
-    eprintln!("{message}");
+    if !log_writer::line(message) {
+        eprintln!("{message}");
+    }
 }

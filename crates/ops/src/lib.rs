@@ -3,7 +3,7 @@
 //!
 //! * [`config`]: settings from a file, the environment and flags, all errors at once.
 //! * [`exit`]: how a program ends, and with which code.
-//! * [`logging`]: text for people, JSON for programs.
+//! * [`logging`]: text for people, JSON for programs; nobody waits for stderr.
 //! * [`log_throttle`]: one line per cause and minute for what fails thousands of times a second.
 //! * [`clock`]: the only place that reads the time.
 //! * [`shutdown`]: one request to stop, and a bound on every wait. [`stage`]: an owner for every task.
@@ -19,6 +19,7 @@ pub mod config;
 pub mod exit;
 pub mod listener;
 pub mod log_throttle;
+mod log_writer;
 pub mod logging;
 pub mod metrics;
 pub mod process;

@@ -1,5 +1,6 @@
 //! Logs on stderr: text on a terminal, JSON otherwise, so that what a program prints on stdout stays clean.
 
+use crate::log_writer;
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
     io,
@@ -7,6 +8,7 @@ use std::{
     panic::PanicHookInfo,
     str::FromStr,
     sync::OnceLock,
+    time::Duration,
 };
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
@@ -72,19 +74,29 @@ impl FromStr for LogFormat {
     }
 }
 
-/// Logging was already started in this process.
+/// Why there is no log.
 #[derive(Debug, thiserror::Error)]
-#[error("logging was already started in this process")]
-pub struct AlreadyStarted;
+pub enum NotStarted {
+    /// Logging was already started in this process.
+    #[error("logging was already started in this process")]
+    Already,
+    /// The thread that writes cannot be started.
+    #[error("the thread that writes the log cannot be started: {0}")]
+    Thread(#[from] io::Error),
+}
 
 /// Sets the filter of the running log.
 static FILTER: OnceLock<Box<dyn Fn(Targets) + Send + Sync>> = OnceLock::new();
 
-/// Starts logging for the whole process. From now on a panic is an event of the log, too.
+/// How long the end of a program waits for stderr to take what was logged.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// Starts logging for the whole process. From now on a panic is an event of the log, too. Nothing that logs waits for
+/// stderr, so [`flush`] has to be called at the end.
 ///
 /// # Errors
-/// Logging was already started.
-pub fn init(settings: &LogSettings) -> Result<(), AlreadyStarted> {
+/// Logging was already started, or its thread cannot be.
+pub fn init(settings: &LogSettings) -> Result<(), NotStarted> {
     let terminal = io::stderr().is_terminal();
     let json = match settings.log_format {
         LogFormat::Auto => !terminal,
@@ -93,13 +105,14 @@ pub fn init(settings: &LogSettings) -> Result<(), AlreadyStarted> {
     };
     let (targets, handle) = tracing_subscriber::reload::Layer::new(settings.log.0.clone());
     let filtered = tracing_subscriber::registry().with(targets);
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let stderr = log_writer::start()?;
+    let layer = tracing_subscriber::fmt::layer().with_writer(move || stderr);
     let started = if json {
         filtered.with(layer.json().flatten_event(true)).try_init()
     } else {
         filtered.with(layer.with_ansi(terminal)).try_init()
     };
-    started.map_err(|_| AlreadyStarted)?;
+    started.map_err(|_| NotStarted::Already)?;
     // Fails only if the subscriber is gone, and it lives as long as the process.
     let _ = FILTER.set(Box::new(move |targets| drop(handle.reload(targets))));
     std::panic::set_hook(Box::new(log_panic));
@@ -111,6 +124,11 @@ pub fn set_filter(filter: &Filter) {
     if let Some(set) = FILTER.get() {
         set(filter.0.clone());
     }
+}
+
+/// Waits until stderr has taken what was logged, but no longer than a second.
+pub fn flush() {
+    log_writer::flush(FLUSH_LIMIT);
 }
 
 /// Logs where a panic happened. Its message is logged only if it is in the source: one that was formatted may quote

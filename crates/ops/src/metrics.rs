@@ -7,7 +7,7 @@ mod striped;
 pub use counters::Counters;
 pub use striped::{Counter, Durations, Stripes};
 
-use crate::process;
+use crate::{log_writer, process};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text},
@@ -57,6 +57,14 @@ impl Collector for Process {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
+        let help = "Lines of the log that were dropped, because stderr was blocked";
+        let dropped = ConstCounter::new(log_writer::dropped());
+        dropped.encode(encoder.encode_descriptor(
+            "log_lines_dropped",
+            help,
+            None,
+            dropped.metric_type(),
+        )?)?;
         if let Some(seconds) = process::cpu_seconds() {
             let help = "Total user and system CPU time spent in seconds";
             let counter = ConstCounter::new(seconds);

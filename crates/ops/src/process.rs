@@ -29,6 +29,18 @@ pub fn resident_bytes() -> Option<u64> {
     resident(&fs::read_to_string("/proc/self/status").ok()?)
 }
 
+/// How much memory this process may have: that of the machine, or the limit of its control group if that is less, in bytes.
+pub fn memory_max() -> Option<u64> {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kibibytes(&text, "MemTotal:"));
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    // In a container the group is the root of what can be seen.
+    let paths = groups.lines().filter_map(|line| line.strip_prefix("0::")).chain(["/"]);
+    let limits = paths.filter_map(|path| {
+        fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.max")).ok()?.trim().parse().ok()
+    });
+    limits.chain(machine).min()
+}
+
 /// CPU time this process has used, user and system, in seconds.
 pub fn cpu_seconds() -> Option<f64> {
     cpu_ticks(&fs::read_to_string("/proc/self/stat").ok()?)
@@ -41,9 +53,14 @@ fn open_files_limit(limits: &str) -> Option<u64> {
 }
 
 fn resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    kibibytes(status, "VmRSS:")
+}
+
+/// The bytes of a line such as `VmRSS:     4096 kB`.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
+    kibibytes.checked_mul(1024)
 }
 
 /// Fields 14 and 15 of proc(5) stat. The second field is the program's name, which may contain spaces.

@@ -46,4 +46,5 @@ fn panic_twice() {
         let thread = std::thread::Builder::new().name("worker".to_owned()).spawn(panics).unwrap();
         assert!(thread.join().is_err());
     }
+    logging::flush();
 }
