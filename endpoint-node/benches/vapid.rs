@@ -27,7 +27,7 @@ fn bed(cache_size: usize) -> (Verifier, String, String) {
     let expires = Duration::from_secs(NOW_S + 12 * 60 * 60);
     let claims = Claims { audience: URL, expires, subject: Some("mailto:push@example.net") };
     let token = signer.token(&claims).unwrap();
-    let verifier = Verifier::new(&URL.parse().unwrap(), cache_size, Metrics::default());
+    let verifier = Verifier::new(&URL.parse().unwrap(), &[], cache_size, Metrics::default());
     (verifier, token, signer.public_key().to_owned())
 }
 

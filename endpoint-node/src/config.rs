@@ -7,13 +7,17 @@ use beckon_listener::{
     settings::{PortSettings, parse_connections},
     tls::Certificates,
 };
-use beckon_node::config::{ClusterSettings, CommonSettings, FAMILY};
+use beckon_node::{
+    access::{Access, AdminSettings},
+    config::{ClusterSettings, CommonSettings, FAMILY},
+};
 use beckon_ops::{
-    config::{ConfigErrors, Field, Source, Value as _, in_range, positive},
+    config::{ConfigErrors, Field, Source, Value as _, in_range, parsed, positive},
     logging::LogSettings,
     program::ServerConfig,
 };
 use beckon_proto::{tls::Tls, transport::PAYLOAD_LEN_MAX};
+use beckon_types::EndpointUrl;
 use std::{net::SocketAddr, num::NonZero, sync::Arc, time::Duration};
 use warp::http::HeaderValue;
 
@@ -52,6 +56,9 @@ beckon_ops::settings! {
         msg_reserve: u32 = "8" => parse_reserve,
         /// What `Strict-Transport-Security` says on Web Push paths if endpoint_url is https. Empty: there is none.
         hsts: Option<HeaderValue> = "max-age=31536000" => parse_header_value,
+        /// What endpoint_url was before, separated by commas: application servers that still name it in the aud claim of
+        /// VAPID are believed.
+        former_endpoint_urls: Vec<EndpointUrl> = "" => parse_urls,
         /// Notifications to one endpoint through a node; others are answered with 429.
         endpoint_rate: Rate = "6000/m" => Rate::parse,
         /// Web Push messages of application servers with one VAPID key through a node; others are answered with 429.
@@ -99,6 +106,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// The certificates of its public port.
     pub certificates: Option<Arc<Certificates>>,
+    /// The tokens that admit to the admin listener.
+    pub access: Access,
 }
 
 impl ServerConfig for Config {
@@ -107,11 +116,16 @@ impl ServerConfig for Config {
         let http = HttpSettings::read(&mut source);
         let node = NodeSettings::read(&mut source);
         let ports = PortSettings::read(&mut source);
+        let admin = AdminSettings::read(&mut source);
         let common = CommonSettings::read(&mut source);
         let cluster = ClusterSettings::read(&mut source);
         let log = LogSettings::read(&mut source);
         let tls = cluster.as_ref().and_then(|cluster| cluster.tls(&mut source));
         let certificates = ports.as_ref().and_then(|ports| ports.certificates(&mut source));
+        let access = match (&admin, &node) {
+            (Some(admin), Some(node)) => admin.access_at(node.admin_listen, &mut source),
+            _ => None,
+        };
         let config = || {
             Some(Self {
                 http: http?,
@@ -122,6 +136,7 @@ impl ServerConfig for Config {
                 log: log?,
                 tls,
                 certificates,
+                access: access?,
             })
         };
         source.finish(config())
@@ -142,6 +157,7 @@ impl Config {
         HttpSettings::FIELDS,
         NodeSettings::FIELDS,
         PortSettings::FIELDS,
+        AdminSettings::FIELDS,
         CommonSettings::FIELDS,
         ClusterSettings::FIELDS,
         LogSettings::FIELDS,
@@ -191,6 +207,10 @@ fn parse_header_value(text: &str) -> Result<Option<HeaderValue>, String> {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| "must be the value of an HTTP header".to_owned())
+}
+
+fn parse_urls(text: &str) -> Result<Vec<EndpointUrl>, String> {
+    text.split(',').map(str::trim).filter(|url| !url.is_empty()).map(parsed).collect()
 }
 
 fn parse_ttl(text: &str) -> Result<Duration, String> {

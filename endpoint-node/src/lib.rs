@@ -160,7 +160,8 @@ impl EndpointNode {
         // Until then this node does not know whether it has all token keys.
         nodes.until_read().await;
         let port = config.http.port(connections_max(&config.http), &assembly.ports);
-        let assembled = assembly.finish(Arc::new(NodeVitals { name, port: port.clone(), store }));
+        let vitals = NodeVitals { name, port: port.clone(), store };
+        let assembled = assembly.finish(Arc::new(vitals), config.access.clone());
         let parts = HandlerParts {
             port,
             workers,
@@ -261,7 +262,12 @@ pub fn serve_endpoints(
 ) -> Tuner {
     let HandlerParts { port, workers, stores, nodes, keys, key_rings, url, metrics, clock, drain } = parts;
     let handler_settings = Arc::new(ArcSwap::from_pointee(http::HandlerSettings::new(settings, &url)));
-    let vapid = Arc::new(Verifier::new(&url, settings.vapid_cache_size, metrics.clone()));
+    let vapid = Arc::new(Verifier::new(
+        &url,
+        &settings.former_endpoint_urls,
+        settings.vapid_cache_size,
+        metrics.clone(),
+    ));
     let rates = Arc::new(http::Rates::new(settings.endpoint_rate, settings.vapid_rate));
     let tuner = Tuner {
         settings: handler_settings.clone(),

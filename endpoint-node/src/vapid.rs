@@ -30,8 +30,11 @@ pub struct Credential<'a> {
     pub key: &'a str,
 }
 
+/// The longest `aud` claim that an error quotes, in characters.
+const QUOTED_LEN_MAX: usize = 200;
+
 /// Why a credential is not valid. The application server has to present another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidVapid {
     /// The key has the wrong form.
     #[error("The VAPID key is not a P-256 point of 65 bytes in base64url")]
@@ -43,8 +46,13 @@ pub enum InvalidVapid {
     #[error("The VAPID token is not signed with ES256")]
     Algorithm,
     /// The token is for another push service.
-    #[error("The VAPID token has no aud claim with the origin of this push service")]
-    Audience,
+    #[error("The aud claim of the VAPID token is {came}, and the origin of this push service is {expected}")]
+    Audience {
+        /// The origin that it should name.
+        expected: Box<str>,
+        /// What it is, as JSON, or that it is missing.
+        came: Box<str>,
+    },
     /// The token does not say when it expires.
     #[error("The VAPID token has no exp claim that is a number")]
     Expiry,
@@ -62,8 +70,8 @@ pub enum InvalidVapid {
 /// Verifies credentials, and remembers the valid ones.
 #[derive(Debug)]
 pub struct Verifier {
-    /// What `aud` has to name.
-    origin: String,
+    /// What `aud` may name: the origin of endpoints, and former ones, each also with its host in Unicode.
+    origins: Box<[String]>,
     /// When it is full, it drops credentials that were not used lately, and they are verified again. `None`: nothing is
     /// remembered.
     known: Option<Cache<Fingerprint, Verified, UnitWeighter, RandomState>>,
@@ -82,13 +90,16 @@ struct Verified {
 }
 
 impl Verifier {
-    /// Verifies credentials for the endpoints under `url`, and remembers up to `cache_size` of them.
+    /// Verifies credentials for the endpoints under `url`, or of a time when they were under one of `former`, and remembers
+    /// up to `cache_size` of them.
     #[must_use]
-    pub fn new(url: &EndpointUrl, cache_size: usize, metrics: Metrics) -> Self {
+    pub fn new(url: &EndpointUrl, former: &[EndpointUrl], cache_size: usize, metrics: Metrics) -> Self {
         let known = (cache_size > 0).then(|| {
             Cache::with(cache_size, cache_size as u64, UnitWeighter, RandomState::new(), Default::default())
         });
-        Self { origin: url.origin(), known, metrics }
+        let origins = std::iter::once(url).chain(former).map(EndpointUrl::origin);
+        let origins = origins.flat_map(|origin| [unicode(&origin), Some(origin)]).flatten().collect();
+        Self { origins, known, metrics }
     }
 
     /// The hash of the key that signed the token. `now_s` is the Unix time.
@@ -112,7 +123,7 @@ impl Verifier {
         now_s: u64,
     ) -> Result<(KeyHash, VapidResult), InvalidVapid> {
         let Some(known) = &self.known else {
-            return Ok((verify(credential, &self.origin, now_s)?.key, VapidResult::Verified));
+            return Ok((verify(credential, &self.origins, now_s)?.key, VapidResult::Verified));
         };
         let fingerprint = credential.fingerprint();
         if let Some(verified) = known.get(&fingerprint) {
@@ -124,7 +135,7 @@ impl Verifier {
                 }
             };
         }
-        let verified = verify(credential, &self.origin, now_s)?;
+        let verified = verify(credential, &self.origins, now_s)?;
         known.insert(fingerprint, verified);
         Ok((verified.key, VapidResult::Verified))
     }
@@ -151,7 +162,7 @@ impl fmt::Debug for Credential<'_> {
 }
 
 /// Checks everything; the signature last, because only that takes long.
-fn verify(credential: Credential<'_>, origin: &str, now_s: u64) -> Result<Verified, InvalidVapid> {
+fn verify(credential: Credential<'_>, origins: &[String], now_s: u64) -> Result<Verified, InvalidVapid> {
     let key = VapidKey::parse_unchecked(credential.key).map_err(|_| InvalidVapid::Key)?;
     let (signed, signature) = credential.token.rsplit_once('.').ok_or(InvalidVapid::Token)?;
     let (header, claims) = signed.split_once('.').ok_or(InvalidVapid::Token)?;
@@ -164,9 +175,7 @@ fn verify(credential: Credential<'_>, origin: &str, now_s: u64) -> Result<Verifi
     // Fractions and out-of-range numbers are clamped to the nearest u64.
     let expires_s = expires.as_u64().unwrap_or_else(|| expires.as_f64().unwrap_or_default() as u64);
     check_expiry(expires_s, now_s)?;
-    if !claims.get("aud").is_some_and(|audience| is_for(audience, origin)) {
-        return Err(InvalidVapid::Audience);
-    }
+    check_audience(claims.get("aud"), origins)?;
     if !claims.get("sub").is_none_or(is_address) {
         tracing::debug!("the sub claim of a vapid token is neither a mailto: nor an https: address");
     }
@@ -195,16 +204,46 @@ fn check_expiry(expires_s: u64, now_s: u64) -> Result<(), InvalidVapid> {
     Ok(())
 }
 
-/// Whether an `aud` claim is the origin, or a list that contains it.
-fn is_for(audience: &Value, expected: &str) -> bool {
+/// Checks that an `aud` claim is one of the origins, or a list that contains one of them.
+fn check_audience(audience: Option<&Value>, origins: &[String]) -> Result<(), InvalidVapid> {
     let is_expected = |audience: &Value| {
-        let url: Option<EndpointUrl> = audience.as_str().and_then(|audience| audience.parse().ok());
-        url.is_some_and(|url| url.origin() == expected)
+        audience.as_str().and_then(origin_of).is_some_and(|origin| origins.contains(&origin))
     };
-    match audience.as_array() {
-        Some(audiences) => audiences.iter().any(is_expected),
-        None => is_expected(audience),
+    let is_ours = match audience {
+        Some(Value::Array(audiences)) => audiences.iter().any(is_expected),
+        Some(audience) => is_expected(audience),
+        None => false,
+    };
+    if is_ours {
+        return Ok(());
     }
+    let came = audience.map_or_else(|| "missing".to_owned(), Value::to_string);
+    let came = came.chars().take(QUOTED_LEN_MAX).collect::<String>().into();
+    let expected = origins.iter().find(|origin| origin.is_ascii()).map_or("", String::as_str).into();
+    Err(InvalidVapid::Audience { expected, came })
+}
+
+/// The origin of a URL without a path. A host in Unicode stays as it is, but for its case.
+fn origin_of(url: &str) -> Option<String> {
+    if url.is_ascii() {
+        return Some(url.parse::<EndpointUrl>().ok()?.origin());
+    }
+    let origin = url.strip_suffix('/').unwrap_or(url).to_lowercase();
+    let default_port = if origin.starts_with("https://") { ":443" } else { ":80" };
+    Some(origin.strip_suffix(default_port).map_or(origin.clone(), str::to_owned))
+}
+
+/// An origin whose host has labels in Punycode (RFC 5890: A-labels), with those in Unicode. `None` if it has none.
+fn unicode(origin: &str) -> Option<String> {
+    let (scheme, authority) = origin.split_once("://")?;
+    let label = |label: &str| match label.strip_prefix("xn--") {
+        Some(encoded) => idna::punycode::decode_to_string(encoded),
+        None => Some(label.to_owned()),
+    };
+    let (host, port) = authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
+    let host = host.split('.').map(label).collect::<Option<Vec<_>>>()?.join(".").to_lowercase();
+    let port = port.map_or(String::new(), |port| format!(":{port}"));
+    (!host.is_ascii()).then(|| format!("{scheme}://{host}{port}"))
 }
 
 /// Whether a `sub` claim is a contact address (RFC 8292 section 2.1).

@@ -57,7 +57,7 @@ pub(crate) enum VersionRejection {
 }
 
 /// Why a message is not accepted: the rows of PROTOCOL.md section 5.2, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MessageRejection {
     /// Row 1.
     Method,

@@ -12,7 +12,7 @@ const NOW_S: u64 = 1_700_000_000;
 const URL: &str = "https://push.example.net";
 
 fn verifier(cache_size: usize) -> Verifier {
-    Verifier::new(&URL.parse().unwrap(), cache_size, Metrics::default())
+    Verifier::new(&URL.parse().unwrap(), &[], cache_size, Metrics::default())
 }
 
 fn signer() -> Signer {
@@ -64,10 +64,37 @@ fn a_token_is_for_this_origin() {
         (json!(7), false),
         (json!(null), false),
     ] {
-        let expected = if is_ours { None } else { Some(InvalidVapid::Audience) };
+        let came = aud.to_string().into();
+        let expected =
+            if is_ours { None } else { Some(InvalidVapid::Audience { expected: URL.into(), came }) };
         assert_eq!(verified(&json!({"aud": aud, "exp": NOW_S})).err(), expected, "{aud}");
     }
-    assert_eq!(verified(&json!({"exp": NOW_S})), Err(InvalidVapid::Audience));
+    let missing = InvalidVapid::Audience { expected: URL.into(), came: "missing".into() };
+    assert_eq!(verified(&json!({"exp": NOW_S})), Err(missing));
+}
+
+#[test]
+fn an_audience_may_be_in_unicode_or_a_former_one() {
+    let url = "https://push.xn--bcher-kva.example:8443".parse().unwrap();
+    let former = ["https://old.example.net".parse().unwrap(), "http://xn--fsq.example".parse().unwrap()];
+    let verifier = Verifier::new(&url, &former, 0, Metrics::default());
+    for (aud, is_ours) in [
+        ("https://push.b\u{fc}cher.example:8443", true),
+        ("https://Push.B\u{dc}CHER.example:8443/", true),
+        ("https://push.XN--bcher-kva.example:8443", true),
+        ("https://push.b\u{fc}cher.example", false),
+        ("https://push.bucher.example:8443", false),
+        ("https://old.example.net", true),
+        ("http://\u{4f8b}.example:80", true),
+        ("https://\u{4f8b}.example", false),
+        ("https://push.example.net", false),
+    ] {
+        let signer = signer();
+        let header = json!({"typ": "JWT", "alg": "ES256"});
+        let token = signer.sign(&header, &json!({"aud": aud, "exp": NOW_S})).unwrap();
+        let credential = Credential { token: &token, key: signer.public_key() };
+        assert_eq!(verifier.verify(credential, NOW_S).is_ok(), is_ours, "{aud}");
+    }
 }
 
 #[test]
@@ -174,16 +201,16 @@ fn counted(registry: &Registry) -> [u64; 3] {
 #[test]
 fn a_credential_is_verified_once_and_remembered_until_it_expires() {
     let mut registry = Registry::default();
-    let verifier = Verifier::new(&URL.parse().unwrap(), 10, Metrics::register(&mut registry));
+    let verifier = Verifier::new(&URL.parse().unwrap(), &[], 10, Metrics::register(&mut registry));
     let signer = signer();
     let token = signer.sign(&json!({"alg": "ES256"}), &json!({"aud": URL, "exp": NOW_S + 100})).unwrap();
     let credential = Credential { token: &token, key: signer.public_key() };
     let key = Ok(VapidKey::parse(signer.public_key()).unwrap().hash());
     let other = self::signer();
     for (credential, now_s, expected, counts) in [
-        (credential, NOW_S, key, [0, 1, 0]),
-        (credential, NOW_S, key, [1, 1, 0]),
-        (credential, NOW_S + 160, key, [2, 1, 0]),
+        (credential, NOW_S, key.clone(), [0, 1, 0]),
+        (credential, NOW_S, key.clone(), [1, 1, 0]),
+        (credential, NOW_S + 160, key.clone(), [2, 1, 0]),
         // The same token is not valid with another key.
         (
             Credential { key: other.public_key(), ..credential },
@@ -205,7 +232,8 @@ fn a_credential_is_verified_once_and_remembered_until_it_expires() {
 fn the_cache_is_bounded() {
     let mut registry = Registry::default();
     for (cache_size, remembered) in [(0, 0), (4, 4)] {
-        let verifier = Verifier::new(&URL.parse().unwrap(), cache_size, Metrics::register(&mut registry));
+        let verifier =
+            Verifier::new(&URL.parse().unwrap(), &[], cache_size, Metrics::register(&mut registry));
         let signer = signer();
         for number in 0..20 {
             let claims = json!({"aud": URL, "exp": NOW_S + number});

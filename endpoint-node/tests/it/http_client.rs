@@ -53,10 +53,8 @@ pub(crate) async fn read_answer(stream: &mut TcpStream) -> Answer {
 /// Sends one request on a connection of its own.
 pub(crate) async fn send(to: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(to).await.unwrap();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: push.example.net\r\nContent-Length: {}\r\n{headers}\r\n",
-        body.len()
-    );
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nHost: {to}\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
     exchange(&mut stream, &[head.as_bytes(), body].concat()).await
 }
 

@@ -7,7 +7,7 @@ use beckon_cluster_tests::{
     stage::Stage,
     webpush::{ENCRYPTED, KEPT, Subscribed, audience_of, authorization, new_signer, unix_time},
 };
-use beckon_testbed::plan::Shape;
+use beckon_testbed::plan::{Plan, Shape};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -20,6 +20,40 @@ on_both_shapes![
     http_30_a_credential_that_is_none_is_refused,
     a_token_is_good_again_and_again,
 ];
+
+/// The server has moved to a name in Punycode, and endpoints of its former name are in use.
+#[tokio::test]
+async fn a_server_that_has_moved_believes_its_former_name() {
+    const URL: &str = "https://push.xn--bcher-kva.example";
+    let plan = Plan::standalone()
+        .all("BECKON_ENDPOINT_URL", URL)
+        .all("BECKON_FORMER_ENDPOINT_URLS", "https://old.example, http://older.example:8081");
+    let stage = Stage::own(plan);
+    let signer = new_signer();
+    let Subscribed { mut client, endpoint, .. } = stage.subscribed_for(&signer).await;
+    for (aud, is_believed) in [
+        (json!(URL), true),
+        (json!("https://push.b\u{fc}cher.example"), true),
+        (json!("https://old.example"), true),
+        (json!(["https://elsewhere.example", "http://older.example:8081"]), true),
+        (json!("https://older.example"), false),
+        (json!("https://push.example"), false),
+    ] {
+        let mut claims = claims(&endpoint);
+        claims["aud"] = aud.clone();
+        let authorization = format!("vapid t={}, k={}", token(&signer, &claims), signer.public_key());
+        let answer = post_as(&stage, &endpoint, &authorization).await;
+        if is_believed {
+            assert_eq!(answer.status(), 201, "{aud}: {answer:?}");
+            client.notification().await;
+        } else {
+            expect_refusal(&answer, 401, Some(109));
+            let body: Value = serde_json::from_slice(answer.body()).unwrap();
+            let message = body["message"].as_str().unwrap();
+            assert!(message.contains(URL) && message.contains(&aud.to_string()), "{message}");
+        }
+    }
+}
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
