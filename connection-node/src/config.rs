@@ -11,7 +11,10 @@ use beckon_listener::{
     settings::{PortSettings, parse_connections},
     tls::Certificates,
 };
-use beckon_node::config::{ClusterSettings, CommonSettings, FAMILY};
+use beckon_node::{
+    access::{Access, AdminSettings},
+    config::{ClusterSettings, CommonSettings, FAMILY},
+};
 use beckon_ops::{
     config::{ConfigErrors, Field, Source, in_range, positive},
     logging::LogSettings,
@@ -23,6 +26,9 @@ use std::{net::SocketAddr, num::NonZero, sync::Arc, time::Duration};
 
 /// The default of `max_connections` where the limit of open files is unknown or unlimited.
 const CONNECTIONS_MAX_UNKNOWN: u64 = 1_000_000;
+
+/// The default of `max_buffered` where the memory of the machine is unknown, in bytes.
+const BUFFERED_MAX_UNKNOWN: u64 = 256 * 1024 * 1024;
 
 /// The largest `batch_size`: so many messages are read in one step of the store, and wait in memory for the client.
 const BATCH_SIZE_MAX: usize = 100;
@@ -57,6 +63,10 @@ beckon_ops::settings! {
         max_message: usize = "262144",
         /// Longest message that a client may send after that, in bytes.
         max_message_greeted: usize = "32768",
+        /// Bytes that all sockets of a node may hold for their peers: messages that have not come in whole, requests that
+        /// wait for the store, what a client does not read. Beyond it, those that hold the most are dropped. Empty: a
+        /// quarter of the memory that the process may have.
+        max_buffered: Option<u64> = "",
         /// Time limit for a message, from its first byte to its last; then the socket is closed.
         message_timeout: Duration = "30s" => positive,
         /// A client whose network is gone is noticed when it has not acknowledged a byte for so long. 0: as the system
@@ -122,6 +132,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// The certificates of its public port.
     pub certificates: Option<Arc<Certificates>>,
+    /// The tokens that admit to the admin listener.
+    pub access: Access,
 }
 
 impl Config {
@@ -130,6 +142,7 @@ impl Config {
         SocketSettings::FIELDS,
         NodeSettings::FIELDS,
         PortSettings::FIELDS,
+        AdminSettings::FIELDS,
         CommonSettings::FIELDS,
         ClusterSettings::FIELDS,
         LogSettings::FIELDS,
@@ -142,6 +155,7 @@ impl ServerConfig for Config {
         let sockets = SocketSettings::read(&mut source);
         let node = NodeSettings::read(&mut source);
         let ports = PortSettings::read(&mut source);
+        let admin = AdminSettings::read(&mut source);
         let common = CommonSettings::read(&mut source);
         let cluster = ClusterSettings::read(&mut source);
         let log = LogSettings::read(&mut source);
@@ -152,6 +166,10 @@ impl ServerConfig for Config {
         {
             source.reject(name, reason);
         }
+        let access = match (&admin, &node) {
+            (Some(admin), Some(node)) => admin.access_at(node.admin_listen, &mut source),
+            _ => None,
+        };
         let config = || {
             Some(Self {
                 sockets: sockets?,
@@ -162,6 +180,7 @@ impl ServerConfig for Config {
                 log: log?,
                 tls,
                 certificates,
+                access: access?,
             })
         };
         source.finish(config())
@@ -224,7 +243,8 @@ impl SocketSettings {
         let by_files = files_max.map(beckon_node::files::connections_max);
         let connections_max = self.max_connections.or(by_files).unwrap_or(CONNECTIONS_MAX_UNKNOWN);
         let redirect_above = (connections_max as f64 * self.redirect_threshold) as u64;
-        Limits { connections_max, redirect_above, drain_rate: self.drain_rate }
+        let buffered_max = self.max_buffered.unwrap_or_else(buffered_max);
+        Limits { connections_max, redirect_above, drain_rate: self.drain_rate, buffered_max }
     }
 
     /// The limits of a client's messages: no shorter than what every client sends.
@@ -235,6 +255,11 @@ impl SocketSettings {
         };
         Messages { before_hello: limits(self.max_message), greeted: limits(self.max_message_greeted) }
     }
+}
+
+/// The default of `max_buffered`.
+fn buffered_max() -> u64 {
+    beckon_ops::process::memory_max().map_or(BUFFERED_MAX_UNKNOWN, |memory| memory / 4)
 }
 
 /// A rule between settings that is broken, with the setting that the operator should change.

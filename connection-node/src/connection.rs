@@ -7,6 +7,7 @@
 
 use crate::{
     mailbox::{Arrival, Signals},
+    memory::Charge,
     node::{Messages, Node},
     registry::Registration,
     shard::Shard,
@@ -47,6 +48,8 @@ pub(crate) struct Connection {
     held: Option<Box<Held>>,
     /// The earliest time at which the wheel wakes this connection, or [`NEVER`].
     armed: Moment,
+    /// What it holds for its peer.
+    charge: Charge,
 }
 
 /// The wheel does not wake the connection.
@@ -86,7 +89,8 @@ impl Connection {
     }
 
     fn with(shard: Arc<Shard>, socket: Socket, session: Session, registration: Registration) -> Self {
-        Self { shard, socket, session, registration, step: None, held: None, armed: NEVER }
+        let charge = Charge::default();
+        Self { shard, socket, session, registration, step: None, held: None, armed: NEVER, charge }
     }
 
     /// Runs the connection until the socket has ended and the store knows, or until it has been suspended and sent
@@ -101,7 +105,9 @@ impl Connection {
 
     fn poll_run(running: &mut Option<Self>, context: &mut Context<'_>) -> Poll<()> {
         let Some(connection) = running else { return Poll::Ready(()) };
-        match ready!(connection.poll(context)) {
+        let polled = connection.poll(context);
+        connection.charge(polled == Poll::Ready(Stop::Ended));
+        match ready!(polled) {
             // Dropping its registration closes the mailbox.
             Stop::Ended => *running = None,
             Stop::Suspend => {
@@ -118,6 +124,20 @@ impl Connection {
             }
         }
         Poll::Ready(())
+    }
+
+    /// Charges the connection for what it holds now. One that waits for nothing but its peer holds nothing.
+    fn charge(&mut self, has_ended: bool) {
+        let holds_nothing = has_ended || (self.socket.is_at_rest() && self.step.is_none());
+        if holds_nothing && self.charge.is_zero() {
+            return;
+        }
+        let holds = match holds_nothing {
+            true => 0,
+            // What waits in the mailbox counts only if the connection does not take it.
+            false => self.socket.held() + self.session.held() + self.registration.mailbox.bytes(),
+        };
+        self.shard.node.memory.charge(self.registration.id, &mut self.charge, holds);
     }
 
     fn suspend(self) -> io::Result<Suspended> {
@@ -212,6 +232,11 @@ impl Connection {
                 self.handle(now, Input::Broken(CloseCode::Policy));
             }
             self.handle(now, Input::Timer);
+        }
+        if signals.overdrawn && self.socket.is_open() {
+            self.shard.node.metrics.sockets_overdrawn.inc();
+            self.socket.abort();
+            self.disconnected(now);
         }
         if signals.evicted {
             self.handle(now, Input::Evicted);

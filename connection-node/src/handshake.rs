@@ -31,8 +31,9 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 /// Time limit for the upgrade, from the connection and its TLS handshake. Then the connection is dropped.
 pub(crate) const UPGRADE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Longest head of a request, in bytes. A longer one is refused with 431.
-const HEAD_LEN_MAX: usize = 16 * 1024;
+/// Longest head of a request, in bytes. A longer one is refused with 431 and no body; the gate refuses shorter ones with
+/// a body that says why.
+const HEAD_LEN_MAX: usize = 48 * 1024;
 
 /// Upgrades are counted when they are accepted.
 const UPGRADES: Gate = Gate { counts_requests: false, ..GATE };
@@ -60,7 +61,7 @@ impl Handshake {
     /// Serves one request. `None` if it is not upgraded: the peer leaves, takes longer than [`UPGRADE_TIMEOUT`], has to
     /// make room for another, or asks for something else.
     pub(crate) async fn upgrade(self: Arc<Self>, connection: Connection) -> Option<(Socket, Registration)> {
-        let Connection { stream, client, visit } = connection;
+        let Connection { stream, client, visit, .. } = connection;
         let accepted = Accepted::default();
         let service = service_fn(|request: Request<Incoming>| {
             visit.begin();

@@ -25,6 +25,7 @@ mod draining;
 mod handshake;
 mod listener;
 mod mailbox;
+mod memory;
 mod metrics;
 mod node;
 mod node_listener;
@@ -148,7 +149,7 @@ impl ConnectionNode {
         let membership = membership(config, &listeners.grpc)?;
         let starting = Server::start(&config.sockets, &config.common, limits, membership, &mut assembly);
         let server = starting.await;
-        let assembled = assembly.finish(server.vitals());
+        let assembled = assembly.finish(server.vitals(), config.access.clone());
         let admin = assembled.admin();
         assembled.serve_admin_with(listeners.admin, server.operator_paths(admin.clone()));
         server.serve_nodes(listeners.grpc);

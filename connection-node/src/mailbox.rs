@@ -47,6 +47,8 @@ pub(crate) struct Signals {
     pub(crate) broadcasts: bool,
     /// The connection should be suspended if it is at rest.
     pub(crate) suspend: bool,
+    /// The node holds too much for its peers, and most of all for this one.
+    pub(crate) overdrawn: bool,
 }
 
 impl Signals {
@@ -148,6 +150,16 @@ impl Mailbox {
         self.signal(|signals| signals.suspend = true);
     }
 
+    /// Signals that the connection holds too much ([`crate::memory`]).
+    pub(crate) fn signal_overdrawn(&self) {
+        self.signal(|signals| signals.overdrawn = true);
+    }
+
+    /// Bytes of the notifications that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.state.lock().bytes()
+    }
+
     /// Signals that a newer hello has claimed the UAID. The receiver ends when the socket's Close frame has been
     /// handed to the kernel, or the socket is gone ([`Mailbox::release_evictors`]).
     pub(crate) fn signal_eviction(&self) -> oneshot::Receiver<()> {
@@ -229,9 +241,11 @@ impl Mailbox {
 impl State {
     /// Computed rather than kept, because an idle mailbox should be small and is nearly always empty.
     fn is_full(&self) -> bool {
-        self.notifications.len() >= MAILBOX_LEN_MAX
-            || self.notifications.iter().map(|arrival| arrival.notification.weight()).sum::<usize>()
-                >= MAILBOX_BYTES_MAX
+        self.notifications.len() >= MAILBOX_LEN_MAX || self.bytes() >= MAILBOX_BYTES_MAX
+    }
+
+    fn bytes(&self) -> usize {
+        self.notifications.iter().map(|arrival| arrival.notification.weight()).sum()
     }
 
     fn wake(&self) {

@@ -1,6 +1,6 @@
 //! What is measured on a connection-node.
 
-use crate::registry::Registry as Connections;
+use crate::{memory::Memory, registry::Registry as Connections};
 use beckon_node::step_failures::StepFailureCounter;
 use beckon_ops::metrics::{Counter, Counters};
 use beckon_proto::delivery::Receipt;
@@ -28,6 +28,8 @@ pub(crate) struct Metrics {
     closes: Family<CloseLabels, Counter>,
     /// Sockets dropped because the peer did not drain its socket or answer a Close frame in time.
     pub(crate) sockets_dropped: Counter,
+    /// Sockets dropped because they held the most when the node held too much for its peers.
+    pub(crate) sockets_overdrawn: Counter,
     /// Older sockets, here or on another node, that a newer hello replaced.
     pub(crate) evictions: Counter,
     /// Store steps that failed, by cause.
@@ -40,9 +42,10 @@ pub(crate) struct Metrics {
     pub(crate) connections_moved: Counter,
 }
 
-/// The metrics `connections` and `worker_connections`: the sockets that are open now, on the node and on each worker.
+/// The metrics `connections` and `worker_connections`: the sockets that are open now, on the node and on each worker; and
+/// `buffered_bytes`: what they hold for their peers.
 #[derive(Debug)]
-pub(crate) struct Open(pub(crate) Arc<Connections>);
+pub(crate) struct Open(pub(crate) Arc<Connections>, pub(crate) Arc<Memory>);
 
 impl Collector for Open {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -50,6 +53,14 @@ impl Collector for Open {
         let help = "WebSockets that are open now";
         let open = gauge(self.0.open());
         open.encode(encoder.encode_descriptor("connections", help, None, open.metric_type())?)?;
+        let help = "Bytes that WebSockets hold for their peers, of max_buffered";
+        let buffered = gauge(self.1.held());
+        buffered.encode(encoder.encode_descriptor(
+            "buffered_bytes",
+            help,
+            None,
+            buffered.metric_type(),
+        )?)?;
         let help = "WebSockets that are open now on each worker thread";
         let mut family = encoder.encode_descriptor("worker_connections", help, None, open.metric_type())?;
         for worker in 0..self.0.workers() {
@@ -187,6 +198,7 @@ impl Default for Metrics {
             parcels: Counters::new(parcels),
             closes: Family::default(),
             sockets_dropped: Counter::default(),
+            sockets_overdrawn: Counter::default(),
             evictions: Counter::default(),
             steps_failed: StepFailureCounter::default(),
             client_reports: Counters::new([ReportLabels { report: ReportLabel(ClientReport::Delivered) }]),
@@ -206,6 +218,7 @@ impl Metrics {
             parcels,
             closes,
             sockets_dropped,
+            sockets_overdrawn,
             evictions,
             steps_failed,
             client_reports,
@@ -220,6 +233,11 @@ impl Metrics {
             "sockets_dropped",
             "Sockets dropped because the peer did not drain them or answer a Close frame",
             sockets_dropped.clone(),
+        );
+        registry.register(
+            "sockets_overdrawn",
+            "Sockets dropped because they held the most when the node held too much for its peers",
+            sockets_overdrawn.clone(),
         );
         registry.register("evictions", "Older sockets that a newer hello replaced", evictions.clone());
         registry.register("steps_failed", "Store steps that failed, by cause", steps_failed.clone());

@@ -1,6 +1,7 @@
 //! What all connections of a node share.
 
 use crate::{
+    memory::Memory,
     metrics::{Metrics, Open},
     origin::Origin,
     peers::Peers,
@@ -35,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) store: Arc<dyn Store>,
     /// The connections.
     pub(crate) registry: Arc<Registry>,
+    /// What the connections may hold for their peers.
+    pub(crate) memory: Arc<Memory>,
     /// What each source may take.
     pub(crate) shares: Arc<Shares>,
     /// The other nodes.
@@ -69,6 +72,8 @@ pub struct Limits {
     pub redirect_above: u64,
     /// So many are closed in a second when the node drains or sheds (`drain_rate`).
     pub drain_rate: u32,
+    /// So many bytes they may hold for their peers (`max_buffered`).
+    pub buffered_max: u64,
 }
 
 /// What an operator can change while the node runs.
@@ -92,7 +97,8 @@ impl Node {
         let (store, clock) = (assembly.store.clone(), assembly.clock);
         let registry = Arc::new(Registry::new(assembly.workers.count(), assembly.ports.shares().clone()));
         let metrics = assembly.metrics();
-        metrics.register_collector(Box::new(Open(registry.clone())));
+        let memory = Arc::new(Memory::new(limits.buffered_max, registry.clone()));
+        metrics.register_collector(Box::new(Open(registry.clone(), memory.clone())));
         let metrics = Metrics::new(metrics);
         let key_rings = KeyRings::in_cluster(&tunables.settings.keys);
         Self {
@@ -102,6 +108,7 @@ impl Node {
             clock,
             store,
             registry,
+            memory,
             shares: assembly.ports.shares().clone(),
             peers: Arc::new(peers),
             key_rings,

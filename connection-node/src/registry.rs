@@ -208,21 +208,20 @@ fn slot_of(id: ConnectionId) -> (usize, u32) {
     (rest as usize % SLOTS_MAX, (rest >> SLOT_BITS) as u32)
 }
 
+/// Shares that limit nothing that a test does.
+#[cfg(test)]
+pub(crate) fn shares() -> Arc<Shares> {
+    let mut source =
+        beckon_ops::config::Source::new(std::iter::empty::<&str>(), std::iter::empty::<(&str, &str)>());
+    let settings = beckon_listener::settings::PortSettings::read(&mut source).unwrap();
+    let clock = beckon_ops::clock::Clock::start();
+    beckon_listener::port::Ports::new(&settings, None, clock, &mut Default::default()).shares().clone()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use beckon_ops::clock::Clock;
     use std::collections::HashSet;
-
-    /// Of no source.
-    fn shares() -> Arc<Shares> {
-        let mut source =
-            beckon_ops::config::Source::new(std::iter::empty::<&str>(), std::iter::empty::<(&str, &str)>());
-        let settings = beckon_listener::settings::PortSettings::read(&mut source).unwrap();
-        let ports =
-            beckon_listener::port::Ports::new(&settings, None, Clock::start(), &mut Default::default());
-        ports.shares().clone()
-    }
 
     #[test]
     fn no_connection_id_is_used_twice() {

@@ -214,6 +214,20 @@ impl Socket {
         is_overdue
     }
 
+    /// Gives the socket up at once, with all that it holds.
+    pub(crate) fn abort(&mut self) {
+        let is_finished = self.active.as_ref().is_some_and(|active| active.is_finished);
+        let active = Active { state: State::Ended, is_finished, ..Active::default() };
+        self.active = Some(Box::new(active));
+    }
+
+    /// About how many bytes it holds for its peer: what has not come in whole, and what the peer has not taken.
+    pub(crate) fn held(&self) -> usize {
+        self.active
+            .as_ref()
+            .map_or(0, |active| active.out.capacity() + active.inbound.as_ref().map_or(0, Inbound::held))
+    }
+
     /// The next thing that comes in. `Pending` registers the context's task to be woken, unless nothing can come
     /// in any more. `limits` are those of a message.
     pub(crate) fn poll_next(

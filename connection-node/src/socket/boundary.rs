@@ -10,12 +10,19 @@ pub(super) struct Boundary {
     payload_left: u64,
     /// A message has begun and its last fragment has not arrived.
     fragmented: bool,
+    /// Lengths of the frames of the current message, together.
+    begun: u64,
 }
 
 impl Boundary {
     /// Whether the bytes so far end at the end of a message.
     pub(super) fn is_clean(&self) -> bool {
         self.header_len == 0 && self.payload_left == 0 && !self.fragmented
+    }
+
+    /// How long the message is that has begun, as far as its frames say. Also while the last one is not used up.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun
     }
 
     /// Takes the next bytes of the peer into account.
@@ -56,6 +63,9 @@ impl Boundary {
         };
         let is_control = self.header[0] & 0x08 != 0;
         if !is_control {
+            // Opcode 0 continues a message.
+            let before = if self.header[0] & 0x0f == 0 { self.begun } else { 0 };
+            self.begun = before.saturating_add(self.payload_left);
             self.fragmented = self.header[0] & 0x80 == 0;
         }
         self.header_len = 0;

@@ -36,6 +36,13 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
+    /// About how many bytes it holds. tungstenite makes room for the whole frame when it has read its header, and
+    /// appends it to the fragments before it, with room to grow.
+    pub(super) fn held(&self) -> usize {
+        let begun = usize::try_from(self.boundary.begun()).unwrap_or(usize::MAX);
+        READ_LEN + 2 * begun.min(self.len_max) + self.early.len()
+    }
+
     /// Applies another limit to what comes in from now on.
     pub(super) fn limit(&mut self, limits: MessageLimits) {
         if self.len_max != limits.len_max {

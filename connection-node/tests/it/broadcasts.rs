@@ -1,7 +1,7 @@
 //! Broadcasts, from an operator's request to the sockets.
 
 use crate::{
-    node::TestNode,
+    node::{ADMIN_TOKEN, TestNode},
     wire::{TEXT, Wire},
 };
 use beckon_testbed::redis::{Options, RedisServer};
@@ -19,7 +19,8 @@ async fn request(admin: SocketAddr, method: &str, path: &str, body: &str) -> (u1
     let mut stream = TcpStream::connect(admin).await.unwrap();
     let length = body.len();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {ADMIN_TOKEN}\r\nconnection: close\r\n\
+         content-length: {length}\r\n\r\n"
     );
     stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     let mut answer = String::new();

@@ -14,6 +14,9 @@ use tokio::{
     task::JoinHandle,
 };
 
+/// What operators show.
+pub(crate) const ADMIN_TOKEN: &str = "admin-token-of-a-test";
+
 /// The threads of a node: enough for its connections to be on several.
 pub(crate) const WORKERS: u8 = 3;
 
@@ -49,6 +52,7 @@ impl TestNode {
             ("BECKON_WS_LISTEN", "127.0.0.1:0"),
             ("BECKON_GRPC_LISTEN", "127.0.0.1:0"),
             ("BECKON_ADMIN_LISTEN", "127.0.0.1:0"),
+            ("BECKON_ADMIN_TOKEN", ADMIN_TOKEN),
             ("BECKON_ENDPOINT_URL", "http://push.example"),
             ("BECKON_TOKEN_KEYS", key.as_str()),
             // A node of a cluster may not name the embedded store; a test may open it.
@@ -115,7 +119,10 @@ impl TestNode {
     /// All metrics, as they are scraped.
     pub(crate) async fn metrics(&self) -> String {
         let mut stream = TcpStream::connect(self.admin).await.unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            .await
+            .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer

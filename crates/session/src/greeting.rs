@@ -3,7 +3,10 @@
 use crate::{
     api::{Admission, BareHello, Context, Effect, InvalidUaid},
     identity::Identity,
-    message::{Frame, NamedUaid, Request, webpush::NamedBroadcasts},
+    message::{
+        Frame, NamedUaid, Request,
+        webpush::{NamedBroadcast, NamedBroadcasts},
+    },
     violation::Violation,
 };
 use beckon_types::{Dialect, Hello, Listed, Moment, Presence, Spelling};
@@ -100,6 +103,16 @@ impl Greeting {
         broadcasts: Result<NamedBroadcasts, Violation>,
     ) -> Self {
         Self { since, identity, is_generated, request: request.text.into(), broadcasts, held: Vec::new() }
+    }
+
+    /// About how many bytes it holds on the heap.
+    pub(crate) fn held(&self) -> usize {
+        let named = |(id, named): (&Box<str>, &NamedBroadcast)| {
+            // And about as much for its place in the map.
+            2 * (size_of::<NamedBroadcast>() + id.len()) + named.raw_id.len() + named.version.len()
+        };
+        let broadcasts = self.broadcasts.as_ref().map_or(0, |all| all.iter().map(named).sum());
+        self.request.len() + broadcasts + self.held.iter().map(|(_, text)| text.len()).sum::<usize>()
     }
 
     /// Continues with a generated UAID, because the one that was named cannot be claimed. Returns the step that claims

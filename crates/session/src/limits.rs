@@ -42,3 +42,7 @@ pub(crate) const SENT_MAX: usize = 1024;
 
 /// Broadcasts that one socket may subscribe to. Further ones are reported in `errors`.
 pub(crate) const SUBSCRIPTIONS_MAX: usize = 100;
+
+/// Ids of broadcasts that are read of one message; further ones are ignored. So a message is not answered with more than a
+/// few times its own length, and takes little more memory while its hello waits for the store.
+pub(crate) const BROADCASTS_NAMED_MAX: usize = 256;

@@ -120,6 +120,15 @@ impl Session {
         }
     }
 
+    /// About how many bytes it holds of messages that wait for the store.
+    pub fn held(&self) -> usize {
+        let held = match &self.peer {
+            Peer::Greeting(greeting) => greeting.held(),
+            Peer::Stranger { .. } | Peer::Client(..) | Peer::Leaving(_) | Peer::Gone => 0,
+        };
+        held + self.steps.held()
+    }
+
     /// Whether no step is under way or waiting. A connection answers the peer's Close frame only then, so that a user
     /// agent that waits for the answer knows that its acknowledgements are stored.
     pub fn is_settled(&self) -> bool {

@@ -116,6 +116,12 @@ impl Steps {
         self.0.is_none()
     }
 
+    /// Heap bytes of the jobs.
+    pub(crate) fn held(&self) -> usize {
+        let held = |queue: &Queue| queue.waiting_bytes + queue.under_way.as_ref().map_or(0, Job::heap_bytes);
+        self.0.as_deref().map_or(0, held)
+    }
+
     /// Whether so much waits that no further message should be read.
     pub(crate) fn is_full(&self) -> bool {
         self.0.as_ref().is_some_and(|queue| {

@@ -57,25 +57,19 @@ impl BareSocket {
         Self { stream }
     }
 
+    /// A WebSocket on a connection that was upgraded.
+    pub fn over(stream: TcpStream) -> Self {
+        Self { stream }
+    }
+
     /// Sends a masked frame.
     pub async fn send(&mut self, head: u8, payload: &[u8]) {
-        // Any mask is good; one that is not zero shows that the server removes it.
-        const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-        let mut frame = vec![head];
-        match payload.len() {
-            length @ 0..=125 => frame.push(0x80 | length as u8),
-            length @ 126..=0xffff => {
-                frame.push(0x80 | 126);
-                frame.extend_from_slice(&(length as u16).to_be_bytes());
-            }
-            length => {
-                frame.push(0x80 | 127);
-                frame.extend_from_slice(&(length as u64).to_be_bytes());
-            }
-        }
-        frame.extend_from_slice(&MASK);
-        frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        self.send_bytes(&frame).await;
+        self.send_bytes(&masked(head, payload)).await;
+    }
+
+    /// Sends a masked frame to a server that may have ended the connection.
+    pub async fn try_send(&mut self, head: u8, payload: &[u8]) {
+        let _ = timeout(PATIENCE, self.stream.write_all(&masked(head, payload))).await;
     }
 
     /// Sends these bytes.
@@ -112,6 +106,27 @@ impl BareSocket {
         let end = async { while self.receive().await.is_some() {} };
         timeout(PATIENCE, end).await.expect("the server drops TCP");
     }
+}
+
+/// A frame as a client sends it.
+fn masked(head: u8, payload: &[u8]) -> Vec<u8> {
+    // Any mask is good; one that is not zero shows that the server removes it.
+    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+    let mut frame = vec![head];
+    match payload.len() {
+        length @ 0..=125 => frame.push(0x80 | length as u8),
+        length @ 126..=0xffff => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        length => {
+            frame.push(0x80 | 127);
+            frame.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&MASK);
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
 }
 
 /// The request of RFC 6455 section 4.1, with further header lines, each ended by CRLF.

@@ -1,7 +1,7 @@
 //! Messages of Web Push (PROTOCOL.md section 4).
 
 use super::{NotAnArray, NotAnObject, Request, for_each_element, for_each_member, push_string, string};
-use crate::{api::ClientReport, identity::Identity, violation::Violation};
+use crate::{api::ClientReport, identity::Identity, limits::BROADCASTS_NAMED_MAX, violation::Violation};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use beckon_types::{ChannelId, Encoding, InvalidVapidKey, Payload, Spelling, Urgency, VapidKey};
 use std::{borrow::Cow, collections::BTreeMap};
@@ -73,15 +73,18 @@ impl<'a> Request<'a> {
         Urgency::parse(&name).ok_or(Violation::IllFormed)
     }
 
-    /// The member `broadcasts`, an object of strings; `None` if it is absent or null (section 4.8).
+    /// The member `broadcasts`, an object of strings; `None` if it is absent or null (section 4.8). Beyond the first
+    /// [`BROADCASTS_NAMED_MAX`] ids it is not kept.
     pub(crate) fn broadcasts(&self) -> Result<Option<NamedBroadcasts>, Violation> {
         let Some(raw) = self.broadcasts.filter(|raw| *raw != "null") else { return Ok(None) };
         let mut named = NamedBroadcasts::new();
         let mut ill_formed = false;
         for_each_member(raw, |raw_id, version| match (string(raw_id), string(version)) {
             (Some(id), Some(version)) => {
-                let version = NamedBroadcast { raw_id: raw_id.into(), version: version.into() };
-                named.insert(id.into(), version);
+                if named.len() < BROADCASTS_NAMED_MAX || named.contains_key(&*id) {
+                    let version = NamedBroadcast { raw_id: raw_id.into(), version: version.into() };
+                    named.insert(id.into(), version);
+                }
             }
             (None, _) | (_, None) => ill_formed = true,
         })

@@ -308,3 +308,77 @@ async fn lists_of_several_lines_are_upgraded() {
         400
     );
 }
+
+#[tokio::test]
+async fn a_reply_is_bounded_whatever_was_asked() {
+    let stage = Stage::own(Plan::standalone());
+    let named: Vec<String> = (0..20_000).map(|number| format!("\"{number}\":\"\"")).collect();
+    let hello =
+        format!(r#"{{"messageType":"hello","use_webpush":true,"broadcasts":{{{}}}}}"#, named.join(","));
+    let mut socket = BareSocket::connect(sockets(&stage)).await;
+    socket.send(bare::TEXT, hello.as_bytes()).await;
+    let reply = socket.receive_within(PATIENCE).await.unwrap();
+    assert_eq!(reply.head, bare::TEXT);
+    assert!(reply.payload.len() < 20_000, "{} bytes", reply.payload.len());
+}
+
+/// Each part of a request has a limit, and the answer says so in the body of every error.
+#[tokio::test]
+async fn requests_that_are_too_long_are_refused_in_json() {
+    let stage = Stage::own(Plan::standalone());
+    let (target, field) = ("a".repeat(9_000), "a".repeat(12_000));
+    let many: String = (0..100).map(|number| format!("X-{number}: 1\r\n")).collect();
+    let admin = stage.connection_nodes()[0].addresses().admin;
+    for to in [sockets(&stage), requests(&stage), admin] {
+        for (request, expected) in [
+            (format!("GET /{target} HTTP/1.1\r\nHost: push.example\r\n\r\n"), 414),
+            (format!("GET / HTTP/1.1\r\nHost: push.example\r\n{many}\r\n"), 431),
+            (format!("GET / HTTP/1.1\r\nHost: push.example\r\nX-Long: {field}{field}{field}\r\n\r\n"), 431),
+        ] {
+            let (head, mut stream) = Host::new(STRANGER).ask_within(PATIENCE, to, &request).await;
+            let mut body = String::new();
+            let _ = timeout(PATIENCE, stream.read_to_string(&mut body)).await;
+            assert_eq!(status(&head), expected, "{to}: {head}");
+            let body: serde_json::Value =
+                serde_json::from_str(&body).unwrap_or_else(|_| panic!("{head}{body}"));
+            assert_eq!(body["code"], expected, "{body}");
+        }
+    }
+}
+
+/// Memory of the program that holds WebSockets, in bytes.
+async fn resident(stage: &Stage) -> f64 {
+    metric(stage, "process_resident_memory_bytes").await
+}
+
+/// As many sockets as a stranger may have hold as much as they can: before hello a message of `max_message` without end.
+/// docs/security.md says what that may take of a node, and others are served.
+#[tokio::test]
+async fn what_strangers_can_make_a_node_hold_is_bounded() {
+    const SOCKETS: usize = 400;
+    const BUFFERED: f64 = 16.0 * 1024.0 * 1024.0;
+    const IDLE: f64 = 8.0 * 1024.0;
+    let plan =
+        Plan::standalone().all("BECKON_MAX_BUFFERED", "16777216").all("BECKON_MESSAGE_TIMEOUT", "300s");
+    let stage = Stage::own(plan.all("BECKON_HELLO_TIMEOUT", "300s"));
+    let before = resident(&stage).await;
+    let mut held = Vec::new();
+    for _ in 0..SOCKETS {
+        let mut socket = BareSocket::connect(sockets(&stage)).await;
+        // The node may have dropped it already.
+        socket.try_send(bare::TEXT_BEGIN, &[b' '; 250_000]).await;
+        held.push(socket);
+    }
+    let dropped = "beckon_sockets_overdrawn_total";
+    until("those that hold the most are dropped", async || {
+        (metric(&stage, dropped).await >= SOCKETS as f64 / 2.0).then_some(())
+    })
+    .await;
+    assert!(metric(&stage, "beckon_buffered_bytes").await <= BUFFERED);
+    let after = resident(&stage).await;
+    // The allocator keeps some of what was freed for a while.
+    let bound = 2.0 * BUFFERED + SOCKETS as f64 * IDLE + 32.0 * 1024.0 * 1024.0;
+    assert!(after - before <= bound, "{before} before, {after} after");
+    assert_all_are_served(&stage).await;
+    drop(held);
+}
