@@ -10,11 +10,13 @@
 //! * [`ledger`]: what became of each notification; [`stats`]: what was counted; [`book`]: both.
 //! * [`measure`]: memory and CPU of the servers; [`cost`]: what that makes per client and notification.
 //! * [`merge`]: one report of several processes.
+//! * [`abuse`]: another kind of run: what one host can do to the others.
 //! * [`report`], [`plot`], [`console`]: what people get to see.
 //!
 //! In an open loop, notifications are due at fixed times, and every latency is counted from that time: a server
 //! that stalls does not get a lighter load, nor a better figure, for it.
 
+pub mod abuse;
 pub mod book;
 mod client;
 pub mod clients;

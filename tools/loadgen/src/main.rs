@@ -1,6 +1,13 @@
 //! The program `loadgen`.
 
-use beckon_loadgen::{load, merge::merge, plot, report::Report, settings::Settings};
+use beckon_loadgen::{
+    abuse::{self, AbuseSettings},
+    load,
+    merge::merge,
+    plot,
+    report::Report,
+    settings::Settings,
+};
 use beckon_ops::{
     clock::Clock,
     config::{Field, Request, Source, program_arguments},
@@ -17,6 +24,7 @@ use std::{
 const USAGE: &str = "\
 usage: loadgen --ws URL[,URL] [--name VALUE]
        loadgen merge REPORT.json... [--json FILE] [--plot FILE]
+       loadgen abuse --ws ADDRESS --http ADDRESS [--name VALUE]
 
 Connects clients to push servers, sends notifications through their endpoints, acknowledges them, and reports
 rates, latencies, losses, and what the servers' processes cost. Linux only.
@@ -29,7 +37,12 @@ rates, latencies, losses, and what the servers' processes cost. Linux only.
       loadgen --ws ws://127.0.0.1:8080/ --clients 19000 --source 127.1.0.1 --json 1.json &
       loadgen --ws ws://127.0.0.1:8080/ --clients 19000 --source 127.1.0.2 --json 2.json & wait
       loadgen merge 1.json 2.json
+  What one host can do to the others, in attacks of ten seconds each; exit code 1 if an honest request fails:
+      loadgen abuse --ws 127.0.0.1:8080 --http 127.0.0.1:8081 --stranger 127.0.0.66 --honest 127.0.0.10
 ";
+
+/// Exit code of `abuse` if an honest request has failed.
+const HARMED: u8 = 1;
 
 fn main() -> ExitCode {
     report("loadgen", run())
@@ -40,6 +53,9 @@ fn run() -> Result<(), Failure> {
     let arguments = program_arguments();
     if let Some((_, rest)) = arguments.split_first().filter(|(first, _)| *first == "merge") {
         return merge_files(rest);
+    }
+    if let Some((_, rest)) = arguments.split_first().filter(|(first, _)| *first == "abuse") {
+        return attack(rest);
     }
     // Not from the environment: a run has no settings but those it is started with.
     let source = Source::new(arguments, [("", ""); 0]);
@@ -52,6 +68,20 @@ fn run() -> Result<(), Failure> {
     let (json, drawing) = (settings.json.clone(), settings.plot.clone());
     let report = load::run(settings, Clock::start())?;
     show(&report, json.as_deref(), drawing.as_deref())
+}
+
+/// Attacks, and says whether honest requests were answered.
+fn attack(arguments: &[OsString]) -> Result<(), Failure> {
+    let source = Source::new(arguments.iter().cloned(), [("", ""); 0]);
+    if source.request().is_some() {
+        return print(&format!("{USAGE}\n{}", help(AbuseSettings::FIELDS)));
+    }
+    let report = abuse::run(&AbuseSettings::read_all(source)?, Clock::start());
+    print(&report.table())?;
+    match report.is_good() {
+        true => Ok(()),
+        false => Err(Failure { code: HARMED, message: "honest requests have failed".to_owned() }),
+    }
 }
 
 /// Makes one report of several.
