@@ -6,7 +6,7 @@
 
 use crate::{metrics::Upgrade, node::PORT, registry::Registration, shard::Shard, socket::Socket};
 use beckon_listener::{
-    gate::{Gate, seconds},
+    gate::{FIELDS_READ_MAX, Gate, seconds},
     port::{Connection, Port},
     source::Source,
     stream::Stream,
@@ -72,6 +72,7 @@ impl Handshake {
         let serving = http1::Builder::new()
             .header_read_timeout(None)
             .max_buf_size(HEAD_LEN_MAX)
+            .max_headers(FIELDS_READ_MAX)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         visit.until_ended(tokio::time::timeout(UPGRADE_TIMEOUT, serving)).await?.ok()?.ok()?;

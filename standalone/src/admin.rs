@@ -1,10 +1,19 @@
 //! Requests of the commands to the admin listener of a node.
 
+use crate::{admin_token, config::ProcessSettings};
 use beckon_client::app_server::{self, AppServer, Options, SendError};
-use beckon_ops::exit::{self, Failure};
+use beckon_node::{
+    access::{AdminSettings, Tokens},
+    config::FAMILY,
+};
+use beckon_ops::{
+    config::Source,
+    exit::{self, Failure},
+};
 use beckon_proto::transport::chain;
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::AUTHORIZATION};
+use std::ffi::OsString;
 
 /// Where the admin listener is by default.
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8083";
@@ -16,21 +25,90 @@ pub(crate) const REFUSED: u8 = 1;
 /// escaped, has two thirds of that.
 const ANSWER_LEN_MAX: usize = 1024 * 1024;
 
-/// Sends a request to the admin listener at `url`. `path` begins with a slash.
-///
-/// # Errors
-/// The URL is not usable, or the server does not answer.
-pub(crate) async fn ask(
-    url: &str,
-    method: Method,
-    path: &str,
-    body: Bytes,
-) -> Result<Response<Bytes>, Failure> {
-    let url = url.trim_end_matches('/');
-    let request = Request::builder().method(method).uri(format!("{url}{path}")).body(body);
-    let request = request.map_err(|error| Failure::usage(format!("`{url}` is not a usable URL: {error}")))?;
-    let options = Options { answer_len_max: ANSWER_LEN_MAX, ..Options::default() };
-    AppServer::new(options).request(request).await.map_err(failure)
+/// What the help of each command says about [`AdminListener`].
+macro_rules! help {
+    () => {
+        "\
+  --admin URL              admin listener of a node or of beckon [default: http://127.0.0.1:8083]
+  --admin-token-file FILE  file with the token that it requires; without it BECKON_ADMIN_TOKEN, or what beckon has
+                           made in its data directory
+  --data-dir DIR, --config FILE
+                           as those of the server, to find its data directory
+"
+    };
+}
+pub(crate) use help;
+
+/// Where the requests of a command go, and what they show there.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct AdminListener {
+    url: String,
+    /// Flags of the server that say where its token is.
+    flags: Vec<OsString>,
+}
+
+impl Default for AdminListener {
+    fn default() -> Self {
+        Self { url: DEFAULT_URL.to_owned(), flags: Vec::new() }
+    }
+}
+
+impl AdminListener {
+    /// The one at this URL, with the token of this process's settings.
+    #[cfg(test)]
+    pub(crate) fn at(url: &str) -> Self {
+        Self { url: url.to_owned(), flags: Vec::new() }
+    }
+
+    /// Takes an option of the command line; `false` if it is not one of those in [`help!`].
+    pub(crate) fn take(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<bool, lexopt::Error> {
+        match name {
+            "admin" => self.url = lexopt::ValueExt::string(parser.value()?)?,
+            "admin-token-file" | "data-dir" | "config" => {
+                self.flags.extend([format!("--{name}").into(), parser.value()?]);
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Sends a request. `path` begins with a slash.
+    ///
+    /// # Errors
+    /// The URL or the token is not usable, or the server does not answer.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Bytes>, Failure> {
+        let url = self.url.trim_end_matches('/');
+        let request = Request::builder().method(method).uri(format!("{url}{path}")).body(body);
+        let mut request =
+            request.map_err(|error| Failure::usage(format!("`{url}` is not a usable URL: {error}")))?;
+        if let Some(token) = self.tokens()?.first() {
+            let mut shown = HeaderValue::try_from(format!("Bearer {}", token.expose()));
+            if let Ok(shown) = &mut shown {
+                shown.set_sensitive(true);
+            }
+            request.headers_mut().insert(AUTHORIZATION, shown.map_err(Failure::usage)?);
+        }
+        let options = Options { answer_len_max: ANSWER_LEN_MAX, ..Options::default() };
+        AppServer::new(options).request(request).await.map_err(failure)
+    }
+
+    /// The tokens in the settings of this process, or else in the data directory that they name.
+    fn tokens(&self) -> Result<Tokens, Failure> {
+        let mut source = Source::from_environment(self.flags.clone());
+        source.ignore(FAMILY);
+        let access = AdminSettings::read(&mut source).and_then(|settings| settings.access(&mut source));
+        let settings = access.zip(ProcessSettings::read(&mut source));
+        let (access, process) = source.finish(settings)?;
+        if access.operators.is_empty() {
+            return Ok(admin_token::read(&process.data_dir)?.unwrap_or_default());
+        }
+        Ok(access.operators)
+    }
 }
 
 /// What the server refuses, with its reason.

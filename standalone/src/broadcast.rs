@@ -1,6 +1,6 @@
 //! `beckon broadcast`: the broadcasts on the command line, through the admin listener of any node.
 
-use crate::admin::{DEFAULT_URL, ask, refusal};
+use crate::admin::{self, AdminListener, refusal};
 use beckon_ops::{exit::Failure, program::print};
 use beckon_types::{BroadcastId, BroadcastVersion};
 use bytes::Bytes;
@@ -12,24 +12,27 @@ use std::collections::BTreeMap;
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// The text of `beckon broadcast --help`.
-const HELP: &str = "\
+const HELP: &str = concat!(
+    "\
 beckon broadcast: values that all Web Push clients share
 
-Usage: beckon broadcast list [--admin URL]
-       beckon broadcast set ID VERSION [--admin URL]
-       beckon broadcast remove ID [--admin URL]
+Usage: beckon broadcast list [OPTIONS]
+       beckon broadcast set ID VERSION [OPTIONS]
+       beckon broadcast remove ID [OPTIONS]
 
-  ID             such as news/main: 1 to 128 visible ASCII characters
-  VERSION        what clients compare with what they have; 1 to 200 bytes
-  --admin URL    admin listener of a connection-node or of beckon [default: http://127.0.0.1:8083]
-
+  ID                       such as news/main: 1 to 128 visible ASCII characters
+  VERSION                  what clients compare with what they have; 1 to 200 bytes
+",
+    admin::help!(),
+    "
 Exit code: 0 done, 1 refused, 64 invalid arguments, 69 server or its store not reachable.
-";
+"
+);
 
 /// The arguments of the command.
 #[derive(Debug, PartialEq, Eq)]
 struct Arguments {
-    admin: String,
+    admin: AdminListener,
     action: Action,
 }
 
@@ -50,13 +53,18 @@ impl Arguments {
     /// Parses what follows `broadcast`; `None` for `--help`.
     fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         use lexopt::prelude::*;
-        let (mut admin, mut words) = (DEFAULT_URL.to_owned(), Vec::new());
+        let (mut admin, mut words) = (AdminListener::default(), Vec::new());
         while let Some(argument) = parser.next()? {
             match argument {
                 Short('h') | Long("help") => return Ok(None),
-                Long("admin") => admin = parser.value()?.string()?,
                 Value(value) if words.len() < 3 => words.push(value.string()?),
-                Short(_) | Long(_) | Value(_) => return Err(argument.unexpected()),
+                Long(name) => {
+                    let name = name.to_owned();
+                    if !admin.take(&name, &mut parser)? {
+                        return Err(Long(&name).unexpected());
+                    }
+                }
+                Short(_) | Value(_) => return Err(argument.unexpected()),
             }
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -86,9 +94,9 @@ pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
     }
 }
 
-async fn perform(admin: &str, action: &Action) -> Result<Response<Bytes>, Failure> {
+async fn perform(admin: &AdminListener, action: &Action) -> Result<Response<Bytes>, Failure> {
     let (method, path, body) = request(action);
-    ask(admin, method, &path, body).await
+    admin.ask(method, &path, body).await
 }
 
 fn request(action: &Action) -> (Method, String, Bytes) {
@@ -154,7 +162,7 @@ mod tests {
             expected.push_str(&format!("{id} {version}\n"));
         }
         let listeners = Listeners::bind(&config).unwrap();
-        let admin = format!("http://{}", listeners.admin.local_addr().unwrap());
+        let admin = AdminListener::at(&format!("http://{}", listeners.admin.local_addr().unwrap()));
         let workers = Workers::current();
         let starting = Standalone::start(&config, listeners, store, None, shutdown.clone(), workers).await;
         let standalone = starting.map_err(|failure| failure.message).unwrap();
@@ -181,12 +189,12 @@ mod tests {
     fn each_action_takes_its_words() {
         let version = BroadcastVersion::parse("\"42\"").unwrap();
         for (arguments, admin, action) in [
-            (&["list"][..], DEFAULT_URL, Action::List),
+            (&["list"][..], admin::DEFAULT_URL, Action::List),
             (&["--admin=http://n:1/", "list"], "http://n:1/", Action::List),
-            (&["set", "news/main", "\"42\""], DEFAULT_URL, Action::Set(id("news/main"), version)),
+            (&["set", "news/main", "\"42\""], admin::DEFAULT_URL, Action::Set(id("news/main"), version)),
             (&["remove", "--admin", "http://n:1", "x"], "http://n:1", Action::Remove(id("x"))),
         ] {
-            let expected = Arguments { admin: admin.into(), action };
+            let expected = Arguments { admin: AdminListener::at(admin), action };
             assert_eq!(parse(arguments), Ok(Some(expected)), "{arguments:?}");
         }
         assert_eq!(parse(&["set", "--help"]), Ok(None));

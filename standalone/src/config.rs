@@ -5,6 +5,7 @@ use beckon_connection_node::{Limits, config::SocketSettings};
 use beckon_endpoint_node::config::HttpSettings;
 use beckon_listener::{settings::PortSettings, tls::Certificates};
 use beckon_node::{
+    access::{Access, AdminSettings},
     config::{CommonSettings, FAMILY},
     files::fitting,
     store::Embedded,
@@ -54,6 +55,8 @@ pub(crate) struct Config {
     log: LogSettings,
     /// The certificates of the public ports.
     pub(crate) certificates: Option<Arc<Certificates>>,
+    /// Without operators unless the owner has set a token.
+    pub(crate) access: Access,
     /// Whether the operator has set `token_keys`. If not, they come from the data directory.
     pub(crate) keys_given: bool,
 }
@@ -65,12 +68,14 @@ impl Config {
         HttpSettings::FIELDS,
         ProcessSettings::FIELDS,
         PortSettings::FIELDS,
+        AdminSettings::FIELDS,
         CommonSettings::FIELDS,
         LogSettings::FIELDS,
     ];
 
     /// Defaults that the other programs do not have.
     pub(crate) const DEFAULTS: &'static [(&'static str, &'static str)] = &[
+        ("admin_token", "made at first start"),
         ("drain_delay", "0"),
         ("endpoint_url", "http:// and http_listen, with tls_cert https://"),
         ("token_keys", "made at first start"),
@@ -127,6 +132,7 @@ impl ServerConfig for Config {
         }
         let sockets = SocketSettings::read(&mut source);
         let process = ProcessSettings::read(&mut source);
+        let access = AdminSettings::read(&mut source).and_then(|settings| settings.access(&mut source));
         let common = CommonSettings::read(&mut source);
         let log = LogSettings::read(&mut source);
         let config = || {
@@ -138,6 +144,7 @@ impl ServerConfig for Config {
                 common: common?,
                 log: log?,
                 certificates,
+                access: access?,
                 keys_given,
             })
         };

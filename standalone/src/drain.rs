@@ -1,6 +1,6 @@
 //! `beckon drain`, `undrain` and `shed`: sending the clients of a node elsewhere, through its admin listener.
 
-use crate::admin::{DEFAULT_URL, ask, refusal};
+use crate::admin::{self, AdminListener, refusal};
 use beckon_ops::{exit::Failure, program::print};
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
@@ -11,28 +11,31 @@ use tokio::time::sleep;
 const WAIT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The text of `beckon drain --help`, and of the other two.
-const HELP: &str = "\
+const HELP: &str = concat!(
+    "\
 beckon drain, undrain, shed: send the clients of a node elsewhere
 
-Usage: beckon drain [--wait] [--admin URL]
-       beckon undrain [--admin URL]
-       beckon shed --share SHARE | --count COUNT [--admin URL]
+Usage: beckon drain [--wait] [OPTIONS]
+       beckon undrain [OPTIONS]
+       beckon shed --share SHARE | --count COUNT [OPTIONS]
 
   drain          the node is not ready any more; after drain_delay it closes its sockets. It keeps answering requests
   undrain        take that back
   shed           close some sockets of a node that serves on, so that their clients connect to another one
-  --wait         return when the last socket has gone
-  --share SHARE  such as 0.25: a quarter of the open sockets
-  --count COUNT  so many sockets
-  --admin URL    admin listener of a node or of beckon [default: http://127.0.0.1:8083]
-
+  --wait                   return when the last socket has gone
+  --share SHARE            such as 0.25: a quarter of the open sockets
+  --count COUNT            so many sockets
+",
+    admin::help!(),
+    "
 Exit code: 0 done, 1 refused, 64 invalid arguments, 69 server not reachable.
-";
+"
+);
 
 /// The arguments of a command.
 #[derive(Debug, PartialEq, Eq)]
 struct Arguments {
-    admin: String,
+    admin: AdminListener,
     action: Action,
 }
 
@@ -60,11 +63,10 @@ impl Arguments {
     /// Parses what follows the command of this name; `None` for `--help`.
     fn parse(command: &str, mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         use lexopt::prelude::*;
-        let (mut admin, mut waits, mut query) = (DEFAULT_URL.to_owned(), false, None);
+        let (mut admin, mut waits, mut query) = (AdminListener::default(), false, None);
         while let Some(argument) = parser.next()? {
             match argument {
                 Short('h') | Long("help") => return Ok(None),
-                Long("admin") => admin = parser.value()?.string()?,
                 Long("wait") if command == "drain" => waits = true,
                 Long("share") if command == "shed" && query.is_none() => {
                     let share: f64 = parser.value()?.parse()?;
@@ -76,7 +78,13 @@ impl Arguments {
                 Long("count") if command == "shed" && query.is_none() => {
                     query = Some(format!("count={}", parser.value()?.parse::<u64>()?));
                 }
-                Short(_) | Long(_) | Value(_) => return Err(argument.unexpected()),
+                Long(name) => {
+                    let name = name.to_owned();
+                    if !admin.take(&name, &mut parser)? {
+                        return Err(Long(&name).unexpected());
+                    }
+                }
+                Short(_) | Value(_) => return Err(argument.unexpected()),
             }
         }
         let action = match (command, query) {
@@ -102,7 +110,7 @@ pub(crate) async fn run(command: &str, parser: lexopt::Parser) -> Result<(), Fai
                     return Err(Failure::unavailable("the drain was taken back"));
                 }
                 sleep(WAIT_INTERVAL).await;
-                now = state(&ok(ask(&admin, Method::GET, "/drain", Bytes::new()).await?)?)?;
+                now = state(&ok(admin.ask(Method::GET, "/drain", Bytes::new()).await?)?)?;
             }
             return print("drained\n");
         }
@@ -116,8 +124,8 @@ pub(crate) async fn run(command: &str, parser: lexopt::Parser) -> Result<(), Fai
     print(&format!("{}, {} clients\n", state.phase, state.clients))
 }
 
-async fn post(admin: &str, path: &str) -> Result<Response<Bytes>, Failure> {
-    ok(ask(admin, Method::POST, path, Bytes::new()).await?)
+async fn post(admin: &AdminListener, path: &str) -> Result<Response<Bytes>, Failure> {
+    ok(admin.ask(Method::POST, path, Bytes::new()).await?)
 }
 
 fn ok(answer: Response<Bytes>) -> Result<Response<Bytes>, Failure> {
@@ -148,13 +156,13 @@ mod tests {
     fn each_command_takes_its_options() {
         let shed = |query: &str| Action::Shed { query: query.into() };
         for (command, arguments, admin, action) in [
-            ("drain", &[][..], DEFAULT_URL, Action::Drain { waits: false }),
+            ("drain", &[][..], admin::DEFAULT_URL, Action::Drain { waits: false }),
             ("drain", &["--wait", "--admin=http://n:1"], "http://n:1", Action::Drain { waits: true }),
-            ("undrain", &[], DEFAULT_URL, Action::Undrain),
-            ("shed", &["--share", "0.25"], DEFAULT_URL, shed("share=0.25")),
-            ("shed", &["--count=7"], DEFAULT_URL, shed("count=7")),
+            ("undrain", &[], admin::DEFAULT_URL, Action::Undrain),
+            ("shed", &["--share", "0.25"], admin::DEFAULT_URL, shed("share=0.25")),
+            ("shed", &["--count=7"], admin::DEFAULT_URL, shed("count=7")),
         ] {
-            let expected = Arguments { admin: admin.into(), action };
+            let expected = Arguments { admin: AdminListener::at(admin), action };
             assert_eq!(parse(command, arguments), Ok(Some(expected)), "{command} {arguments:?}");
         }
         assert_eq!(parse("shed", &["--help"]), Ok(None));

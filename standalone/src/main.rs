@@ -1,6 +1,7 @@
 //! The program `beckon`: the whole server in one process, and the commands to try it with.
 
 mod admin;
+mod admin_token;
 mod backup;
 mod broadcast;
 mod config;
@@ -10,6 +11,7 @@ mod drain;
 mod genkey;
 mod listen;
 mod reload;
+mod secret_file;
 mod send;
 mod serve;
 mod settings;

@@ -1,6 +1,7 @@
 //! `beckon serve`: both nodes in one process, joined by function calls.
 
 use crate::{
+    admin_token,
     config::{Config, reachable},
     control::Control,
 };
@@ -70,6 +71,9 @@ async fn serve(
     reload: Reload,
 ) -> Result<(), Failure> {
     config.find_keys()?;
+    if config.access.operators.is_empty() {
+        config.access.operators = admin_token::read_or_make(&config.process.data_dir)?;
+    }
     let (store, embedded): (Arc<dyn Store>, _) = if config.process.store.expose() == EMBEDDED {
         let opened = beckon_node::store::open_embedded(config.embedded(), &config.common, &shutdown);
         let Some(store) = opened.await? else { return Ok(()) };
@@ -166,10 +170,11 @@ impl Standalone {
             (Metrics::register(assembly.metrics()), assembly.clock, assembly.drain.clone());
         let stores = assembly.stores.clone();
         let http_port = http.port(http_connections_max, &assembly.ports);
-        let assembled = assembly.finish(Arc::new(StandaloneVitals {
+        let vitals = Arc::new(StandaloneVitals {
             node: server.vitals(),
             endpoint_connections_max: http_connections_max,
-        }));
+        });
+        let assembled = assembly.finish(vitals, config.access.clone());
         let admin = assembled.admin();
         let page = TryPage::new(&config.process.try_page, &config.ws_url(), &common.endpoint_url);
         let paths = server.operator_paths(admin.clone()).or(TryPage::paths(page)).unify();

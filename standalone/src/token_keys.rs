@@ -1,15 +1,9 @@
 //! The keys of endpoint tokens in the data directory, for a server without the setting `token_keys`.
 
-use crate::genkey;
+use crate::{genkey, secret_file};
 use beckon_ops::{config::parsed, exit::Failure};
 use beckon_types::KeyRing;
-use std::{
-    fmt::Display,
-    fs,
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
-    path::Path,
-};
+use std::{fmt::Display, fs, io, path::Path};
 
 /// The file in the data directory.
 const FILE: &str = "token-keys";
@@ -31,13 +25,13 @@ pub(crate) fn read_or_make(data_dir: &Path) -> Result<KeyRing, Failure> {
             if data_dir.join(DATABASE).exists() {
                 return Err(unusable(&path, "it is missing"));
             }
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(unavailable)?;
-            make(&path, &genkey::new_key()?).map_err(unavailable)?;
+            secret_file::make_directory(data_dir).map_err(unavailable)?;
+            secret_file::make(&path, &genkey::new_key()?).map_err(unavailable)?;
             fs::read_to_string(&path).map_err(unavailable)?
         }
         Err(error) => return Err(unavailable(error)),
     };
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(unavailable)?;
+    secret_file::restrict(&path).map_err(unavailable)?;
     parsed(text.trim()).map_err(|reason| unusable(&path, reason))
 }
 
@@ -48,7 +42,7 @@ pub(crate) fn read_or_make(data_dir: &Path) -> Result<KeyRing, Failure> {
 pub(crate) fn keep(data_dir: &Path, keys: &str) -> Result<(), Failure> {
     let path = data_dir.join(FILE);
     let unavailable = |error: io::Error| Failure::unavailable(format!("{}: {error}", path.display()));
-    make(&path, keys.trim()).map_err(unavailable)?;
+    secret_file::make(&path, keys.trim()).map_err(unavailable)?;
     if fs::read_to_string(&path).map_err(unavailable)?.trim() != keys.trim() {
         return Err(unusable(&path, "it has other keys than the backup"));
     }
@@ -64,27 +58,10 @@ fn unusable(path: &Path, reason: impl Display) -> Failure {
     ))
 }
 
-/// Writes the whole file, or nothing, for its owner only. If there is one already, as when another process does so at the
-/// same time, that one is kept.
-fn make(path: &Path, keys: &str) -> io::Result<()> {
-    let draft = path.with_extension(format!("new-{}", std::process::id()));
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    writeln!(file, "{keys}")?;
-    file.sync_all()?;
-    let linked = fs::hard_link(&draft, path);
-    fs::remove_file(&draft)?;
-    if let Some(parent) = path.parent() {
-        fs::File::open(parent)?.sync_all()?;
-    }
-    match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn keys_are_made_once_and_kept() {

@@ -25,13 +25,14 @@ const fn program(seen_by: &'static [&'static [&'static str]], package: &'static 
 pub(crate) const REDIS: Needed = program(&[&["redis-server", "--version"]], "redis-server");
 const OPENSSL: Needed = program(&[&["openssl", "version"]], "openssl");
 const GPG: Needed = program(&[&["gpg", "--version"]], "gpg");
+const IP: Needed = program(&[&["ip", "-V"]], "iproute2");
 
 /// What stands before the nodes of a rolling restart.
 pub(crate) const BALANCERS: [Needed; 2] =
     [program(&[&["/usr/sbin/haproxy", "-v"]], "haproxy"), program(&[&["/usr/sbin/nginx", "-v"]], "nginx")];
 
 /// What the tests in Rust start.
-pub(crate) const FOR_CARGO: &[Needed] = &[REDIS, OPENSSL, GPG, BALANCERS[0], BALANCERS[1]];
+pub(crate) const FOR_CARGO: &[Needed] = &[REDIS, OPENSSL, GPG, IP, BALANCERS[0], BALANCERS[1]];
 
 /// What the tests with a browser start, besides what [`unpacked`] gets.
 pub(crate) const FOR_BROWSER: &[Needed] = &[
@@ -52,7 +53,7 @@ pub(crate) const FOR_DEPLOY: &[Needed] = &[
     program(&[&["sh", "-c", "command -v debootstrap"]], "debootstrap"),
     // To check what debootstrap downloads.
     program(&[&["test", "-e", "/usr/share/keyrings/debian-archive-keyring.gpg"]], "debian-archive-keyring"),
-    program(&[&["ip", "-V"]], "iproute2"),
+    IP,
 ];
 
 /// Installs what is missing, if that is possible without asking for a password.

@@ -15,7 +15,10 @@ const TARGET_LEN_MAX: usize = 8 * 1024;
 const FIELDS_LEN_MAX: usize = 32 * 1024;
 
 /// Most header fields of a request.
-pub(crate) const FIELDS_MAX: usize = 64;
+const FIELDS_MAX: usize = 64;
+
+/// Header fields that an HTTP server should read. Those above [`FIELDS_MAX`] are refused with a body that says so.
+pub const FIELDS_READ_MAX: usize = 2 * FIELDS_MAX;
 
 /// After this long, a client of a port that is full may try again.
 const BUSY_RETRY: Duration = Duration::from_secs(5);

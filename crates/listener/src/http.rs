@@ -2,7 +2,7 @@
 
 use crate::{
     connections::Visit,
-    gate::{FIELDS_MAX, Gate},
+    gate::{FIELDS_READ_MAX, Gate},
     port::{Accepted, Connection, Port},
     watched::Watched,
 };
@@ -30,9 +30,6 @@ use warp::{Filter, reply, reply::Reply};
 
 /// Bytes that a connection may have in its read buffer, and so the longest head of a request.
 const BUFFER_LEN_MAX: usize = 64 * 1024;
-
-/// Header fields that hyper reads. Those above [`FIELDS_MAX`] are refused with a body that says so.
-const FIELDS_READ_MAX: usize = 2 * FIELDS_MAX;
 
 /// What a server allows its clients, besides the limits of its port.
 #[derive(Debug, Clone, Copy)]
@@ -123,17 +120,21 @@ async fn serve_connection<S, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let Connection { stream, client, visit } = connection;
+    let Connection { stream, peer, client, visit } = connection;
+    let peer = port.is_internal().then_some(peer);
     let visit = Arc::new(visit);
     let stream = TokioIo::new(Watched::new(stream, visit.clone(), limits.write_timeout));
     let (service, asked) = (Arc::new(service), visit.clone());
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let (port, visit, service) = (port.clone(), asked.clone(), service.clone());
         async move {
             visit.begin();
             let source = port.trust().source(client, request.headers());
             let response = match gate.admit(&port, source, visit.is_spare(), &request) {
                 Ok(()) => {
+                    if let Some(peer) = peer {
+                        request.extensions_mut().insert(peer);
+                    }
                     let Ok(response) = service.call(request).await;
                     response.map(Either::Left)
                 }

@@ -108,11 +108,17 @@ pub struct Accepted {
     visit: Visit,
 }
 
+/// The other end of the TCP connection of a request. Requests on an internal port have it as an extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
 /// A connection, and who is at its other end.
 #[derive(Debug)]
 pub struct Connection {
     /// The next byte is the first of the client, after its TLS handshake.
     pub stream: Stream,
+    /// The other end of the TCP connection, which may be a proxy.
+    pub peer: Peer,
     /// The other end.
     pub client: Client,
     /// The place in the port's table, to be kept for as long as the connection is not upgraded.
@@ -140,6 +146,11 @@ impl Port {
     /// Most connections that are not upgraded.
     pub fn connections_max(&self) -> usize {
         self.connections.limits().connections_max
+    }
+
+    /// Whether the port is for operators, not for strangers.
+    pub(crate) fn is_internal(&self) -> bool {
+        self.shares.is_none()
     }
 
     /// The label of the metrics.
@@ -230,7 +241,7 @@ impl Accepted {
             None => Stream::Plain(tcp),
             Some(certificates) => Stream::Tls(agree(tcp, certificates, &visit).await?),
         };
-        Some(Connection { stream, client, visit })
+        Some(Connection { stream, peer: Peer(peer), client, visit })
     }
 }
 

@@ -16,15 +16,17 @@
 //! | `/undrain` | POST takes the drain back; 409 if the program is stopping | |
 //! | `/reload` | POST reads the settings again; 422 with everything that is wrong with them | |
 //!
-//! The public ones are also answered on the listener that clients use. [`Admin::serve`] is the admin listener; a node
-//! that has more paths for its operators adds them there ([`Admin::serve_with`]).
+//! The public ones are also answered on the listener that clients use. [`Admin::serve`] is the admin listener, where a
+//! [`Guard`] decides who is answered; a node that has more paths for its operators adds them there
+//! ([`Admin::serve_with`]).
 
 pub use crate::probe::StorageCheck;
 use crate::{
     drain::{Drain, Phase},
     error_body::ErrorBody,
+    guard::Guard,
     probe::Probe,
-    web_page,
+    try_page,
 };
 use beckon_listener::{
     connections::Limits,
@@ -34,9 +36,10 @@ use beckon_listener::{
 };
 use beckon_ops::{clock::Clock, metrics, program::Build, reload::Reload, stage::Stage, workers::Workers};
 use hyper::{
-    Method, Response, StatusCode,
-    body::Bytes,
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+    service::{Service, service_fn},
 };
 use prometheus_client::registry::Registry;
 use serde::Serialize;
@@ -47,7 +50,7 @@ use std::{
     time::Duration,
 };
 use tokio::net::TcpListener;
-use warp::{Filter, Rejection};
+use warp::{Filter, Rejection, reply, reply::Reply as _};
 
 /// How long the store may be silent before a node is not ready. Shorter outages should not empty the load balancer.
 pub const STORE_AWAY_MAX: Duration = Duration::from_secs(10);
@@ -70,6 +73,12 @@ pub const GATE: Gate = Gate {
     counts_requests: true,
     answer: refused,
 };
+
+/// Whether a path of the admin listener is for whoever asks: health, and the try page.
+fn is_open(path: &str) -> bool {
+    let is_health = Question::of(Audience::Public, path).is_some() || path == "/__heartbeat__";
+    is_health || try_page::has(path)
+}
 
 /// The state of a node, as its operators see it.
 pub trait Vitals: fmt::Debug + Send + Sync {
@@ -184,36 +193,61 @@ impl Admin {
         Self { vitals, drain, reload, build, registry, clock, storage, reach }
     }
 
-    /// Serves all paths until `stage` is asked to stop.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, stage: Stage) {
-        let port = Port::internal("admin", LIMITS, self.clock);
-        let service = http::warp_service(self.clone().foreign_pages().or(self.filter()).unify());
-        let (workers, limits) = (Workers::current(), http::Limits::DEFAULT);
-        http::serve(port, listener, workers, |_| service.clone(), GATE, limits, stage).await;
+    /// Serves whoever `guard` admits, until `stage` is asked to stop.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, guard: Arc<Guard>, stage: Stage) {
+        let service = http::warp_service(self.clone().filter());
+        self.serve_guarded(listener, guard, service, stage).await;
     }
 
     /// As [`Admin::serve`], with paths that the node adds. They take precedence, and reject all other paths.
-    pub async fn serve_with<F>(self: Arc<Self>, listener: TcpListener, added: F, stage: Stage)
-    where
+    pub async fn serve_with<F>(
+        self: Arc<Self>,
+        listener: TcpListener,
+        guard: Arc<Guard>,
+        added: F,
+        stage: Stage,
+    ) where
         F: Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send>
             + Clone
             + Send
             + Sync
             + 'static,
     {
-        let port = Port::internal("admin", LIMITS, self.clock);
-        let all = self.clone().foreign_pages().or(added).unify().or(self.filter()).unify();
-        let service = http::warp_service(all);
-        let (workers, limits) = (Workers::current(), http::Limits::DEFAULT);
-        http::serve(port, listener, workers, |_| service.clone(), GATE, limits, stage).await;
+        let service = http::warp_service(added.or(self.clone().filter()).unify());
+        self.serve_guarded(listener, guard, service, stage).await;
     }
 
-    /// Refuses what web pages of others must not do.
-    fn foreign_pages(
+    /// Every request to the admin listener passes here.
+    async fn serve_guarded<S>(
         self: Arc<Self>,
-    ) -> impl Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send> + Clone + Send + Sync + 'static
+        listener: TcpListener,
+        guard: Arc<Guard>,
+        service: S,
+        stage: Stage,
+    ) where
+        S: Service<Request<Incoming>, Response = reply::Response, Error = Infallible, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
     {
-        web_page::refusal(move || self.error(web_page::STATUS, "A web page must not do this"))
+        let port = Port::internal("admin", LIMITS, self.clock);
+        let (workers, limits) = (Workers::current(), http::Limits::DEFAULT);
+        let guarded = service_fn(move |request: Request<Incoming>| {
+            let (guard, service) = (guard.clone(), service.clone());
+            async move {
+                let change = match guard.admit(&request, is_open) {
+                    Ok(change) => change,
+                    Err(refused) => return Ok::<_, Infallible>(refused.into_response()),
+                };
+                let Ok(response) = service.call(request).await;
+                if let Some(change) = change {
+                    change.answered(response.status());
+                }
+                Ok(response)
+            }
+        });
+        http::serve(port, listener, workers, |_| guarded.clone(), GATE, limits, stage).await;
     }
 
     /// The warp filter of the admin listener. It answers every request.

@@ -1,8 +1,10 @@
 //! Putting a node together, and taking it apart: what its parts are built on, and what outlives them.
 
 use crate::{
+    access::Access,
     admin::{Admin, Vitals},
     drain::Drain,
+    guard::Guard,
 };
 use beckon_listener::{port::Ports, settings::PortSettings, shares::Shares, tls::Certificates};
 use beckon_ops::{clock::Clock, program::Build, shutdown::Shutdown, stage::Stage, workers::Workers};
@@ -66,16 +68,18 @@ impl Assembly {
         self.metrics.sub_registry_with_prefix("beckon")
     }
 
-    /// A node that has all of its parts; `vitals` is their state. From now on the store is vital.
-    pub fn finish(mut self, vitals: Arc<dyn Vitals>) -> Assembled {
-        let drain = self.drain.clone();
+    /// A node that has all of its parts; `vitals` is their state, and `access` admits to the admin listener. From now on the
+    /// store is vital.
+    pub fn finish(mut self, vitals: Arc<dyn Vitals>, access: Access) -> Assembled {
+        let (drain, clock) = (self.drain.clone(), self.clock);
         drain.register(self.metrics());
-        let Self { store, clock, shutdown, ports, build, metrics, .. } = self;
+        let guard = Arc::new(Guard::new(access, clock, self.metrics()));
+        let Self { store, shutdown, ports, build, metrics, .. } = self;
         let stage = Stage::new(&shutdown, "admin");
         stage.spawn_endless("store", store.ended());
         stage.spawn_endless("drain", drain.clone().keep());
         let admin = Arc::new(Admin::new(vitals, drain.clone(), build, metrics, clock));
-        Assembled { admin, store, drain, shares: ports.shares().clone(), shutdown, stage }
+        Assembled { admin, guard, store, drain, shares: ports.shares().clone(), shutdown, stage }
     }
 }
 
@@ -97,6 +101,7 @@ fn stores_of_workers(store: &Arc<dyn Store>, workers: &Workers) -> Vec<Arc<dyn S
 #[derive(Debug)]
 pub struct Assembled {
     admin: Arc<Admin>,
+    guard: Arc<Guard>,
     store: Arc<dyn Store>,
     drain: Drain,
     shares: Arc<Shares>,
@@ -121,7 +126,8 @@ impl Assembled {
 
     /// Serves operators from now on.
     pub fn serve_admin(&self, listener: TcpListener) {
-        self.stage.spawn_vital("admin listener", self.admin.clone().serve(listener, self.stage.clone()));
+        let serving = self.admin.clone().serve(listener, self.guard.clone(), self.stage.clone());
+        self.stage.spawn_vital("admin listener", serving);
     }
 
     /// As [`Assembled::serve_admin`], with further paths ([`Admin::serve_with`]).
@@ -133,7 +139,8 @@ impl Assembled {
             + Sync
             + 'static,
     {
-        let serving = self.admin.clone().serve_with(listener, paths, self.stage.clone());
+        let (guard, stage) = (self.guard.clone(), self.stage.clone());
+        let serving = self.admin.clone().serve_with(listener, guard, paths, stage);
         self.stage.spawn_vital("admin listener", serving);
     }
 

@@ -5,6 +5,8 @@
 /// test of `beckon` compares this with what the programs declare.
 pub const FAMILY: &[&str] = &[
     "admin_listen",
+    "admin_token",
+    "admin_token_file",
     "allowed_origins",
     "bare_hello",
     "batch_size",
@@ -16,6 +18,7 @@ pub const FAMILY: &[&str] = &[
     "drain_rate",
     "endpoint_rate",
     "endpoint_url",
+    "former_endpoint_urls",
     "forwarded_header",
     "fsync",
     "grpc_advertise",
@@ -38,6 +41,7 @@ pub const FAMILY: &[&str] = &[
     "limit_private_sources",
     "log",
     "log_format",
+    "max_buffered",
     "max_channels_sp",
     "max_channels_wp",
     "max_connections",
@@ -45,6 +49,8 @@ pub const FAMILY: &[&str] = &[
     "max_message_greeted",
     "max_ttl",
     "message_timeout",
+    "metrics_token",
+    "metrics_token_file",
     "msg_limit",
     "msg_reserve",
     "node_name",

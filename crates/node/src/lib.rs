@@ -9,10 +9,12 @@
 //! * [`reloading`]: what every node takes of new settings while it runs.
 //! * [`store`]: opening the store that the settings name.
 //! * [`admin`]: health, status, version and metrics over HTTP (PROTOCOL.md section 6).
+//! * [`access`], [`guard`]: who may do what on the admin listener.
 //! * [`try_page`]: a page on the admin listener to try the server with.
 //! * [`error_body`]: the body of an error answer (PROTOCOL.md section 5.8).
 //! * [`build()`]: which build a program is.
 
+pub mod access;
 pub mod admin;
 pub mod assembly;
 pub mod config;
@@ -20,13 +22,13 @@ pub mod drain;
 pub mod error_body;
 mod family;
 pub mod files;
+pub mod guard;
 pub mod key_rings;
 mod probe;
 pub mod reloading;
 pub mod step_failures;
 pub mod store;
 pub mod try_page;
-mod web_page;
 
 use beckon_ops::program::Build;
 

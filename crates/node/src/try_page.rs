@@ -36,6 +36,11 @@ const FILES: [(&str, &str, &str); 7] = [
     ("/try/worker.js", JAVASCRIPT, include_str!("try_page/worker.js")),
 ];
 
+/// Whether this is a path of the page, which is for whoever asks: it tells nothing that a client is not told.
+pub(crate) fn has(path: &str) -> bool {
+    path == SERVER || FILES.iter().any(|(at, _, _)| *at == path)
+}
+
 /// Where the page tells its devices and its forms to go.
 const SERVER: &str = "/try/server.json";
 

@@ -17,6 +17,9 @@ import { REVERSE_PROXIES } from './reverse_proxies.js';
 export const PROGRAMS =
   process.env.BECKON_PROGRAMS ?? fileURLToPath(new URL('../../../target/debug', import.meta.url));
 
+/** What operators show to the programs. */
+const ADMIN_TOKEN = randomBytes(16).toString('hex');
+
 /** Directories of fleets begin with this and the process id. */
 const DIRECTORY_PREFIX = 'beckon-browser-';
 
@@ -164,7 +167,8 @@ export class Fleet {
   /** Sets a broadcast, as an operator would: at one of the nodes that hold WebSockets. */
   async setBroadcast(id, version) {
     const { adminUrl } = this.node('beckon') ?? this.node('c0');
-    const answer = await fetch(`${adminUrl}/broadcasts/${id}`, { method: 'PUT', body: version });
+    const headers = { Authorization: `Bearer ${ADMIN_TOKEN}` };
+    const answer = await fetch(`${adminUrl}/broadcasts/${id}`, { method: 'PUT', headers, body: version });
     assert.equal(answer.status, 204, id);
   }
 
@@ -195,7 +199,11 @@ export class Fleet {
   }
 
   async #add(name, program, settings) {
-    const complete = { ...settings, BECKON_ADMIN_LISTEN: `127.0.0.1:${await freePort()}` };
+    const complete = {
+      ...settings,
+      BECKON_ADMIN_LISTEN: `127.0.0.1:${await freePort()}`,
+      BECKON_ADMIN_TOKEN: ADMIN_TOKEN,
+    };
     const node = new Node(name, program, complete, this.#directory);
     this.#nodes.set(name, node);
     await node.start();

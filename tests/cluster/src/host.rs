@@ -68,6 +68,16 @@ impl Host {
         status(&self.ask_within(SOON, to, request).await.0)
     }
 
+    /// The body of the answer to an operator's GET of this path.
+    pub async fn body(self, to: SocketAddr, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n");
+        let (_, mut stream) = self.ask_within(PATIENCE, to, &request).await;
+        let mut body = String::new();
+        // What has come until the connection ends.
+        let _ = timeout(PATIENCE, stream.read_to_string(&mut body)).await;
+        body
+    }
+
     /// The status of a GET of this path.
     pub async fn get(self, to: SocketAddr, path: &str) -> u16 {
         self.status(to, &format!("GET {path} HTTP/1.1\r\nHost: push.example\r\n\r\n")).await

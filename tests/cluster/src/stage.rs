@@ -10,7 +10,7 @@ use beckon_client::app_server::AppServer;
 use beckon_testbed::{
     fleet::Fleet,
     node::Node,
-    plan::{Plan, Shape},
+    plan::{ADMIN_TOKEN, Plan, Shape},
     until,
 };
 use bytes::Bytes;
@@ -152,9 +152,10 @@ impl Stage {
         send(&self.app_server, Method::GET, url, &[], Bytes::new()).await
     }
 
-    /// Sends a request without headers to a URL, whoever serves it.
+    /// Sends an operator's request to a URL, whoever serves it.
     pub async fn ask(&self, method: Method, url: &str, body: impl Into<Bytes>) -> Response<Bytes> {
-        send(&self.app_server, method, url, &[], body.into()).await
+        let token = ("authorization", &*format!("Bearer {ADMIN_TOKEN}"));
+        send(&self.app_server, method, url, &[token], body.into()).await
     }
 
     /// HEADs a URL, whoever serves it.

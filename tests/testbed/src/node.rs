@@ -2,7 +2,7 @@
 
 use crate::{
     PATIENCE,
-    plan::{Addresses, Planned},
+    plan::{ADMIN_TOKEN, Addresses, Planned},
     ports::Port,
     process::{Ended, Process},
     programs::{Program, Programs},
@@ -191,11 +191,13 @@ pub fn http_status(address: SocketAddr, path: &str) -> Option<u16> {
     http(address, "GET", path).map(|(status, _)| status)
 }
 
-/// The status and the body of the answer to a request without a body; `None` if there is no answer.
+/// The status and the body of the answer to an operator's request without a body; `None` if there is no answer.
 pub fn http(address: SocketAddr, method: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n");
+    write!(stream, "{head}Connection: close\r\n\r\n").ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
     let answer = String::from_utf8(answer).ok()?;

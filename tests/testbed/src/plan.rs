@@ -15,6 +15,9 @@ use std::{
 /// What the nodes of a planned cluster tell each other.
 pub const SECRET: &str = "a secret of the test cluster";
 
+/// What operators show to the programs of a plan.
+pub const ADMIN_TOKEN: &str = "admin-token-of-the-test-bed";
+
 /// How the server is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -176,7 +179,10 @@ impl Planned {
             name: name.to_owned(),
             addresses: Addresses::default(),
             // There is no load balancer that has to notice.
-            settings: BTreeMap::from([("BECKON_DRAIN_DELAY".to_owned(), "0".to_owned())]),
+            settings: BTreeMap::from([
+                ("BECKON_ADMIN_TOKEN".to_owned(), ADMIN_TOKEN.to_owned()),
+                ("BECKON_DRAIN_DELAY".to_owned(), "0".to_owned()),
+            ]),
             ports: Vec::new(),
         }
     }

@@ -2,8 +2,10 @@
 
 use crate::wire::{self, Answer};
 use beckon_node::{
+    access::Access,
     admin::{Admin, Audience, StorageCheck, Vitals},
     drain::Drain,
+    guard::Guard,
 };
 use beckon_ops::{
     clock::Clock,
@@ -81,13 +83,19 @@ fn admin() -> (Arc<Node>, Arc<Admin>, Shutdown) {
     (node.clone(), Arc::new(Admin::new(node, drain, BUILD, registry, Clock::start())), shutdown)
 }
 
+/// Admits [`wire::TOKEN`].
+fn guard() -> Arc<Guard> {
+    let access = Access { operators: wire::TOKEN.parse().unwrap(), monitors: Default::default() };
+    Arc::new(Guard::new(access, Clock::start(), &mut metrics::registry("test", "1.2.3", "abc")))
+}
+
 /// Runs the admin listener for one test.
 async fn served<T>(test: impl AsyncFnOnce(SocketAddr, &Node, &Shutdown) -> T) -> T {
     let (node, admin, shutdown) = admin();
     let stage = Stage::new(&Shutdown::new(), "admin");
     let listener = listener::bind("admin_listen", ([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
-    stage.spawn(admin.serve(listener, stage.clone()));
+    stage.spawn(admin.serve(listener, guard(), stage.clone()));
     let result = test(address, &node, &shutdown).await;
     assert_eq!(stage.stop(Duration::from_secs(10)).await, Stopped::Complete);
     result
@@ -145,7 +153,7 @@ async fn paths_that_a_node_adds_take_precedence() {
     let stage = Stage::new(&Shutdown::new(), "admin");
     let listener = listener::bind("admin_listen", ([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
-    stage.spawn(admin.serve_with(listener, added, stage.clone()));
+    stage.spawn(admin.serve_with(listener, guard(), added, stage.clone()));
     for (path, status, body) in
         [("/more", 200, "\"added\""), ("/status", 200, "\"added\""), ("/__lbheartbeat__", 200, "")]
     {

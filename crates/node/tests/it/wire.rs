@@ -6,10 +6,15 @@ use tokio::{
     net::TcpStream,
 };
 
+/// What an operator shows.
+pub(crate) const TOKEN: &str = "admin-token-of-a-test";
+
 /// Sends one request without a body on a connection of its own; the answer up to the end of the connection.
 pub(crate) async fn request(address: SocketAddr, method: &str, path: &str) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();

@@ -8,7 +8,7 @@ use beckon_cluster_tests::{
 use beckon_testbed::{
     PATIENCE,
     node::Node,
-    plan::{Plan, Shape},
+    plan::{ADMIN_TOKEN, Plan, Shape},
     process::{self, Signal},
     programs::Program,
     until,
@@ -295,7 +295,8 @@ async fn the_command_line_drains_and_sheds() {
     let _sockets = connect(node, 4).await;
     let run = |arguments: &[&str]| {
         let arguments = [arguments, &["--admin", &admin]].concat();
-        let (status, output) = process::run(&Program::Beckon.path(), &arguments, &[]);
+        let token = [("BECKON_ADMIN_TOKEN", ADMIN_TOKEN)];
+        let (status, output) = process::run(&Program::Beckon.path(), &arguments, &token);
         (status.code(), output)
     };
     assert_eq!(run(&["shed", "--share=0.5"]), (Some(0), "closing 2 sockets\n".to_owned()));
@@ -322,6 +323,7 @@ async fn a_web_page_of_others_cannot_change_anything() {
             for (origin, host, refused) in [other, rebound, own] {
                 let fields =
                     format!("host: {host}\r\norigin: {origin}\r\ncontent-length: 0\r\nconnection: close");
+                let fields = format!("{fields}\r\nauthorization: Bearer {ADMIN_TOKEN}");
                 let request = format!("POST /drain HTTP/1.1\r\n{fields}\r\n\r\n");
                 let (head, _) = bare::request(admin, &request).await;
                 let is_refused = head.starts_with("HTTP/1.1 403");

@@ -27,12 +27,15 @@ macro_rules! on_both_shapes {
     };
 }
 
+mod admin;
 mod between_nodes;
+mod blocked_log;
 mod clients;
 mod coverage;
 mod crash;
 mod crowds;
 mod data_dir;
+mod dead_client;
 mod doctor;
 mod draining;
 mod faults;

@@ -11,7 +11,7 @@ use beckon_cluster_tests::{
 use beckon_testbed::{
     PATIENCE, folder,
     node::Node,
-    plan::{Plan, Planned, Shape, key},
+    plan::{ADMIN_TOKEN, Plan, Planned, Shape, key},
     ports::Port,
     process::{self, Process, Signal},
     programs::Program,
@@ -219,7 +219,8 @@ fn the_command_line_sets_broadcasts() {
     let endpoint_node = &admin(endpoint_nodes[0]);
     let run = |arguments: &[&str], admin: &str| {
         let arguments = [&["broadcast"], arguments, &["--admin", admin]].concat();
-        let (status, output) = process::run(&Program::Beckon.path(), &arguments, &[]);
+        let token = [("BECKON_ADMIN_TOKEN", ADMIN_TOKEN)];
+        let (status, output) = process::run(&Program::Beckon.path(), &arguments, &token);
         (status.code(), output)
     };
     let nothing = (Some(0), String::new());

@@ -1,0 +1,189 @@
+//! Who may do what on the admin listener, and what the log says about it.
+
+use beckon_cluster_tests::{
+    bare,
+    host::{Host, status},
+    stage::Stage,
+};
+use beckon_testbed::{
+    node::Node,
+    plan::{ADMIN_TOKEN, Plan, Shape, key},
+    ports::Port,
+    process,
+    programs::Program,
+    redis::RedisServer,
+    until,
+};
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    os::unix::fs::PermissionsExt as _,
+};
+
+const METRICS_TOKEN: &str = "metrics-token-of-the-test-bed";
+
+/// The status of the answer to a request for `address`, with these header lines, each ended by CRLF.
+async fn asked(address: SocketAddr, request: &str, headers: &str) -> u16 {
+    let request = format!("{request} HTTP/1.1\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n");
+    status(&bare::request(address, &request).await.0)
+}
+
+fn shown(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+fn host(address: impl std::fmt::Display) -> String {
+    format!("Host: {address}\r\n")
+}
+
+#[tokio::test]
+async fn every_change_needs_the_token_and_is_logged_with_its_holder() {
+    for shape in [Shape::Cluster, Shape::Standalone] {
+        let alice = "token-of-alice-0123456789";
+        let tokens = format!("{ADMIN_TOKEN},alice:{alice}");
+        let stage = Stage::own(Plan::new(shape).all("BECKON_ADMIN_TOKEN", &tokens));
+        for node in stage.nodes() {
+            let admin = node.addresses().admin;
+            let own = host(admin);
+            for request in
+                ["POST /drain", "POST /undrain", "POST /shed?count=0", "PUT /broadcasts/a", "POST /x"]
+            {
+                assert_eq!(asked(admin, request, &own).await, 401, "{request} of {}", node.name());
+                let other = own.clone() + &shown("0123456789abcdef");
+                assert_eq!(asked(admin, request, &other).await, 401, "{request} of {}", node.name());
+            }
+            assert!(node.is_ready(), "{} does not drain", node.name());
+            assert_eq!(asked(admin, "POST /undrain?why=test", &(own + &shown(alice))).await, 200);
+            let is_audit = |line: &&str| line.contains(r#""target":"beckon_audit""#);
+            let changed = until("the change is logged", async || {
+                let log = node.log();
+                let mut audit = log.lines().filter(is_audit);
+                audit.find(|line| line.contains("/undrain?why=test")).map(str::to_owned)
+            })
+            .await;
+            for part in
+                [r#""operator":"alice""#, r#""peer":"127.0.0.1""#, r#""method":"POST""#, r#""status":200"#]
+            {
+                assert!(changed.contains(part), "{part} in {changed}");
+            }
+            let log = node.log();
+            assert!(log.lines().filter(is_audit).any(|line| line.contains("no_token")), "{log}");
+            assert!(!log.contains(alice) && !log.contains(ADMIN_TOKEN), "{log}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn reading_by_a_name_or_from_elsewhere_needs_a_token() {
+    let stage = Stage::own(Plan::new(Shape::Cluster).all("BECKON_METRICS_TOKEN", METRICS_TOKEN));
+    for node in stage.nodes() {
+        let admin = node.addresses().admin;
+        let (own, name) = (host(admin), host("evil.example:8083"));
+        let proxied = format!("{own}X-Forwarded-For: 192.0.2.1\r\n");
+        for path in ["/metrics", "/realstatus", "/__version__", "/drain", "/nothing"] {
+            let get = format!("GET {path}");
+            let found = if path == "/nothing" { 404 } else { 200 };
+            assert_eq!(asked(admin, &get, &own).await, found, "{path}");
+            assert_eq!(asked(admin, &get, &name).await, 421, "{path}");
+            assert_eq!(asked(admin, &get, &proxied).await, 401, "{path}");
+            for headers in [&own, &name, &proxied] {
+                let token = headers.clone() + &shown(ADMIN_TOKEN);
+                assert_eq!(asked(admin, &get, &token).await, found, "{path}");
+                let token = headers.clone() + &shown(METRICS_TOKEN);
+                let expected = if path == "/metrics" { 200 } else { 401 };
+                assert_eq!(asked(admin, &get, &token).await, expected, "{path}");
+            }
+        }
+        for path in ["/live", "/ready", "/status", "/health", "/__lbheartbeat__", "/__heartbeat__"] {
+            assert_eq!(
+                asked(admin, &format!("GET {path}"), &(name.clone() + &proxied[own.len()..])).await,
+                200,
+                "{path}"
+            );
+        }
+        let metrics = stage.get(&format!("http://{admin}/metrics")).await.into_body();
+        let metrics = str::from_utf8(&metrics).unwrap();
+        assert!(metrics.contains("beckon_admin_denied_total{reason=\"name\"} 5"), "{metrics}");
+    }
+}
+
+/// An address of this machine that is not a loopback address, if it has a network.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Nothing is sent.
+    socket.connect("192.0.2.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_loopback())
+}
+
+#[tokio::test]
+async fn a_listener_for_other_hosts_needs_a_token() {
+    let redis = RedisServer::start();
+    let ports = [(); 3].map(|()| Port::free());
+    let [ws, grpc, http] = ports.each_ref().map(|port| port.address().to_string());
+    let mut plan = Plan::standalone();
+    let port = plan.node("beckon").addresses.admin.port();
+    let admin = format!("0.0.0.0:{port}");
+    let settings = [
+        ("BECKON_WS_LISTEN", &*ws),
+        ("BECKON_HTTP_LISTEN", &http),
+        ("BECKON_GRPC_LISTEN", &grpc),
+        ("BECKON_ADMIN_LISTEN", &admin),
+        ("BECKON_STORE", &redis.url()),
+        ("BECKON_ENDPOINT_URL", "http://127.0.0.1:1"),
+        ("BECKON_TOKEN_KEYS", &key(1)),
+    ];
+    for program in [Program::ConnectionNode, Program::EndpointNode] {
+        let (status, output) = process::run(&program.path(), &[], &settings);
+        assert_eq!(status.code(), Some(64), "{output}");
+        assert!(output.to_lowercase().contains("admin_token"), "{output}");
+        let short = [&settings[..], &[("BECKON_ADMIN_TOKEN", "tooshort")]].concat();
+        let (status, output) = process::run(&program.path(), &[], &short);
+        assert_eq!(status.code(), Some(64), "{output}");
+        assert!(output.contains("BECKON_ADMIN_TOKEN") && !output.contains("tooshort"), "{output}");
+    }
+    let Some(own) = own_address() else { return };
+    let stage = Stage::own(plan.all("BECKON_ADMIN_LISTEN", &admin));
+    let admin = SocketAddr::new(own, port);
+    let peer = Host(match own {
+        IpAddr::V4(own) => own,
+        IpAddr::V6(_) => return,
+    });
+    let get = |path: &str, token: &str| format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\n{token}\r\n");
+    assert_eq!(peer.status(admin, &get("/live", "")).await, 200);
+    assert_eq!(peer.status(admin, &get("/", "")).await, 200, "the try page");
+    assert_eq!(peer.status(admin, &get("/metrics", "")).await, 401);
+    assert_eq!(peer.status(admin, &get("/metrics", &shown(ADMIN_TOKEN))).await, 200);
+    drop(stage);
+}
+
+/// On a laptop no token is set, and the commands work as if there were none.
+#[tokio::test]
+async fn commands_read_the_token_that_the_server_has_made() {
+    let mut plan = Plan::standalone();
+    plan.node("beckon").settings.remove("BECKON_ADMIN_TOKEN");
+    let stage = Stage::own(plan);
+    let node: &Node = &stage.nodes()[0];
+    let data = stage.folder().join("data");
+    let file = data.join("admin-token");
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (admin, data) = (format!("http://{}", node.addresses().admin), data.to_str().unwrap());
+    let run = |arguments: &[&str], settings: &[(&str, &str)]| {
+        let arguments = [arguments, &["--admin", &admin]].concat();
+        let (status, output) = process::run(&Program::Beckon.path(), &arguments, settings);
+        (status.code(), output)
+    };
+    let by_data_dir = [("BECKON_DATA_DIR", data)];
+    assert_eq!(run(&["broadcast", "set", "a", "1"], &by_data_dir), (Some(0), String::new()));
+    assert_eq!(run(&["broadcast", "list", "--data-dir", data], &[]), (Some(0), "a 1\n".to_owned()));
+    let by_file = run(&["broadcast", "remove", "a", "--admin-token-file", file.to_str().unwrap()], &[]);
+    assert_eq!(by_file, (Some(0), String::new()));
+    let (code, output) = run(&["drain"], &[]);
+    assert!(code == Some(1) && output.contains("admin_token"), "{output}");
+    assert_eq!(run(&["drain"], &by_data_dir).0, Some(0));
+    assert_eq!(run(&["undrain"], &by_data_dir), (Some(0), "serving, 0 clients\n".to_owned()));
+    let token = std::fs::read_to_string(&file).unwrap();
+    node.terminate();
+    node.start();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), token, "it is made once");
+    assert_eq!(run(&["drain"], &by_data_dir).0, Some(0));
+}
