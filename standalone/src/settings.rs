@@ -215,7 +215,11 @@ mod tests {
     fn what_is_shown_is_a_file_that_means_the_same() {
         let arguments =
             ["--ws-listen", "127.0.0.1:9000", "--fsync", "false", "--allowed-origins", "https://a.example"];
-        let source = Source::new(arguments, [("BECKON_STORE", "redis://:hunter2@127.0.0.1")]);
+        let secrets = [
+            ("BECKON_STORE", "redis://:hunter2@127.0.0.1"),
+            ("BECKON_ADMIN_TOKEN", "alice:hunter2-hunter2-hunter2"),
+        ];
+        let source = Source::new(arguments, secrets);
         let text = listing(PROGRAMS[0], &effective(&source, Config::FIELDS, Config::DEFAULTS));
         assert!(text.contains("ws_listen = \"127.0.0.1:9000\" # --ws-listen\n"), "{text}");
         assert!(text.contains("fsync = false # --fsync\n"), "{text}");

@@ -58,7 +58,7 @@ impl Field {
 
     /// Its value is never shown.
     pub fn is_secret(&self) -> bool {
-        ["Secret", "KeyRing"].iter().any(|secret| self.type_name.contains(secret))
+        ["Secret", "KeyRing", "Tokens"].iter().any(|secret| self.type_name.contains(secret))
     }
 
     /// The environment variable: `BECKON_WS_LISTEN`.
