@@ -13,7 +13,7 @@ use beckon_listener::{
 };
 use beckon_node::{
     access::{Access, AdminSettings},
-    config::{ClusterSettings, CommonSettings, FAMILY},
+    config::{ClusterSettings, CommonSettings, FAMILY, parse_share},
 };
 use beckon_ops::{
     config::{ConfigErrors, Field, Source, in_range, positive},
@@ -286,13 +286,6 @@ fn parse_path(text: &str) -> Result<Option<String>, String> {
 
 fn parse_origins(text: &str) -> Result<Vec<Origin>, String> {
     text.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::parse).collect()
-}
-
-fn parse_share(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("must be a number from 0 to 1".into()),
-    }
 }
 
 /// The time between two requests of a socket that has used up its rate.

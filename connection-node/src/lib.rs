@@ -135,13 +135,12 @@ impl ConnectionNode {
         shutdown: Shutdown,
         workers: Workers,
     ) -> Result<Self, Failure> {
-        let delay = config.common.drain_delay;
         let mut assembly = Assembly::new(
             BUILD,
             store,
             shutdown.clone(),
             workers,
-            delay,
+            &config.common,
             &config.ports,
             config.certificates.clone(),
         );

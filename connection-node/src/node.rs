@@ -10,7 +10,13 @@ use crate::{
 };
 use arc_swap::{ArcSwap, Guard};
 use beckon_listener::{shares::Shares, source::Source};
-use beckon_node::{assembly::Assembly, drain::Drain, key_rings::KeyRings, step_failures::StepFailures};
+use beckon_node::{
+    assembly::Assembly,
+    drain::Drain,
+    key_rings::KeyRings,
+    step_failures::StepFailures,
+    store_room::{Newcomer, StoreRoom},
+};
 use beckon_ops::clock::Clock;
 use beckon_session::{Admission, Demand, Settings};
 use beckon_store::{Store, StoreError};
@@ -52,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) broadcasts: ArcSwap<Broadcasts>,
     /// The drain of this node.
     pub(crate) drain: Drain,
+    /// What the store has room for.
+    room: Arc<StoreRoom>,
 }
 
 /// The limits of a client's messages.
@@ -116,6 +124,7 @@ impl Node {
             metrics,
             broadcasts: ArcSwap::default(),
             drain: assembly.drain.clone(),
+            room: assembly.room.clone(),
         }
     }
 
@@ -162,11 +171,14 @@ impl Node {
         }
     }
 
-    /// Whether a source may ask for this now.
+    /// Whether a source may ask for this now, and the store has room for it.
     pub(crate) fn admits(&self, source: Option<Source>, demand: Demand) -> bool {
         match demand {
             Demand::Hello => self.shares.admits_hello(PORT, source),
-            Demand::Register => self.shares.admits_register(PORT, source),
+            Demand::Register => {
+                self.room.has_room_for(Newcomer::Channel) && self.shares.admits_register(PORT, source)
+            }
+            Demand::NewClient => self.room.has_room_for(Newcomer::Client),
         }
     }
 

@@ -62,7 +62,7 @@ impl TestNode {
                 store.clone(),
                 shutdown,
                 Workers::current(),
-                common.drain_delay,
+                &common,
                 &ports,
                 None,
             ),

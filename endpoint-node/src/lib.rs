@@ -33,6 +33,7 @@ use beckon_node::{
     drain::Drain,
     files::fitting,
     key_rings::KeyRings,
+    store_room::StoreRoom,
 };
 use beckon_ops::{
     clock::Clock,
@@ -130,13 +131,12 @@ impl EndpointNode {
         shutdown: Shutdown,
         workers: Workers,
     ) -> Self {
-        let delay = config.common.drain_delay;
         let mut assembly = Assembly::new(
             BUILD,
             store,
             shutdown.clone(),
             workers.clone(),
-            delay,
+            &config.common,
             &config.ports,
             config.certificates.clone(),
         );
@@ -160,6 +160,7 @@ impl EndpointNode {
         // Until then this node does not know whether it has all token keys.
         nodes.until_read().await;
         let port = config.http.port(connections_max(&config.http), &assembly.ports);
+        let room = assembly.room.clone();
         let vitals = NodeVitals { name, port: port.clone(), store };
         let assembled = assembly.finish(Arc::new(vitals), config.access.clone());
         let parts = HandlerParts {
@@ -173,6 +174,7 @@ impl EndpointNode {
             metrics,
             clock,
             drain: drain.clone(),
+            room,
         };
         tracing::info!(
             http.listen = local(&listeners.http),
@@ -249,6 +251,8 @@ pub struct HandlerParts {
     pub clock: Clock,
     /// While it drains, each answer is the last of its connection.
     pub drain: Drain,
+    /// What the store has room for.
+    pub room: Arc<StoreRoom>,
 }
 
 /// Serves endpoints and the public health paths from now on. `stage` owns the connections and the requests. Returns what
@@ -260,7 +264,8 @@ pub fn serve_endpoints(
     admin: Arc<Admin>,
     stage: &Stage,
 ) -> Tuner {
-    let HandlerParts { port, workers, stores, nodes, keys, key_rings, url, metrics, clock, drain } = parts;
+    let HandlerParts { port, workers, stores, nodes, keys, key_rings, url, metrics, clock, drain, room } =
+        parts;
     let handler_settings = Arc::new(ArcSwap::from_pointee(http::HandlerSettings::new(settings, &url)));
     let vapid = Arc::new(Verifier::new(
         &url,
@@ -289,6 +294,7 @@ pub fn serve_endpoints(
             url: url.clone(),
             metrics: metrics.clone(),
             clock,
+            room: room.clone(),
         });
         beckon_listener::http::warp_service(http::filter(handler, admin.clone(), drain.clone()))
     };

@@ -145,13 +145,12 @@ impl Standalone {
         workers: Workers,
     ) -> Result<Self, Failure> {
         let Config { sockets, http, common, .. } = config;
-        let delay = common.drain_delay;
         let mut assembly = Assembly::new(
             BUILD,
             store,
             shutdown.clone(),
             workers.clone(),
-            delay,
+            common,
             &config.ports,
             config.certificates.clone(),
         );
@@ -170,6 +169,7 @@ impl Standalone {
             (Metrics::register(assembly.metrics()), assembly.clock, assembly.drain.clone());
         let stores = assembly.stores.clone();
         let http_port = http.port(http_connections_max, &assembly.ports);
+        let room = assembly.room.clone();
         let vitals = Arc::new(StandaloneVitals {
             node: server.vitals(),
             endpoint_connections_max: http_connections_max,
@@ -190,6 +190,7 @@ impl Standalone {
             metrics,
             clock,
             drain,
+            room,
         };
         let requests = Stage::new(&shutdown, "requests");
         let tuner = serve_endpoints(listeners.http, http, parts, admin.clone(), &requests);

@@ -3,8 +3,10 @@
 use crate::{
     access::Access,
     admin::{Admin, Vitals},
+    config::CommonSettings,
     drain::Drain,
     guard::Guard,
+    store_room::StoreRoom,
 };
 use beckon_listener::{port::Ports, settings::PortSettings, shares::Shares, tls::Certificates};
 use beckon_ops::{clock::Clock, program::Build, shutdown::Shutdown, stage::Stage, workers::Workers};
@@ -36,6 +38,8 @@ pub struct Assembly {
     pub shutdown: Shutdown,
     /// The drain of the node.
     pub drain: Drain,
+    /// What the store has room for.
+    pub room: Arc<StoreRoom>,
     /// Makes its public ports.
     pub ports: Ports,
     build: Build,
@@ -43,13 +47,13 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// A node without parts. `drain_delay` is the time for which it serves after load balancers were sent away.
+    /// A node without parts.
     pub fn new(
         build: Build,
         store: Arc<dyn Store>,
         shutdown: Shutdown,
         workers: Workers,
-        drain_delay: Duration,
+        common: &CommonSettings,
         ports: &PortSettings,
         certificates: Option<Arc<Certificates>>,
     ) -> Self {
@@ -57,10 +61,12 @@ impl Assembly {
         let stores = stores_of_workers(&store, &workers);
         // What a node does once is so little that it needs no links of its own.
         let store = stores.first().cloned().unwrap_or(store);
-        let drain = Drain::new(&shutdown, drain_delay);
+        let drain = Drain::new(&shutdown, common.drain_delay);
         let clock = Clock::start();
         let ports = Ports::new(ports, certificates, clock, metrics.sub_registry_with_prefix("beckon"));
-        Self { store, stores, workers, clock, shutdown, drain, ports, build, metrics }
+        let room = Arc::new(StoreRoom::new(common.store_memory_high));
+        room.register(metrics.sub_registry_with_prefix("beckon"));
+        Self { store, stores, workers, clock, shutdown, drain, room, ports, build, metrics }
     }
 
     /// Where parts register their metrics: their names begin with `beckon_`.
@@ -74,10 +80,11 @@ impl Assembly {
         let (drain, clock) = (self.drain.clone(), self.clock);
         drain.register(self.metrics());
         let guard = Arc::new(Guard::new(access, clock, self.metrics()));
-        let Self { store, shutdown, ports, build, metrics, .. } = self;
+        let Self { store, shutdown, ports, build, metrics, room, .. } = self;
         let stage = Stage::new(&shutdown, "admin");
         stage.spawn_endless("store", store.ended());
         stage.spawn_endless("drain", drain.clone().keep());
+        stage.spawn_endless("store room", room.keep_current(store.clone()));
         let admin = Arc::new(Admin::new(vitals, drain.clone(), build, metrics, clock));
         Assembled { admin, guard, store, drain, shares: ports.shares().clone(), shutdown, stage }
     }

@@ -26,6 +26,10 @@ beckon_ops::settings! {
         uaid_idle: Duration = "90d" => parse_idle,
         /// Time limit for one step of the store; after that the store counts as unavailable.
         store_timeout: Duration = "3s" => positive,
+        /// How full the store may be, from 0 to 1, before it takes no new clients: of maxmemory of Redis, or of the disk of
+        /// the embedded store. After a third of the rest it takes no new channels, and after two thirds no messages of
+        /// an urgency below normal. 1: that never happens.
+        store_memory_high: f64 = "0.8" => parse_share,
         /// Redis: time limit for one connection to be made, with TLS and authentication.
         store_connect_timeout: Duration = "2s" => positive,
         /// Redis: the user to authenticate as. Empty: the user in the URL, if there is one.
@@ -126,6 +130,17 @@ fn parse_threads(text: &str) -> Result<Option<NonZero<u8>>, String> {
         return Ok(None);
     }
     in_range(1..=WORKERS_MAX, text).map(NonZero::new)
+}
+
+/// Parses a share of something, from 0 to 1.
+///
+/// # Errors
+/// It is not a number in this range.
+pub fn parse_share(text: &str) -> Result<f64, String> {
+    match f64::parse(text) {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("must be a number from 0 to 1".to_owned()),
+    }
 }
 
 fn parse_idle(text: &str) -> Result<Duration, String> {

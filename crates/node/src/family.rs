@@ -70,6 +70,7 @@ pub const FAMILY: &[&str] = &[
     "store",
     "store_connect_timeout",
     "store_key_prefix",
+    "store_memory_high",
     "store_password_file",
     "store_timeout",
     "store_tls_ca",

@@ -7,6 +7,7 @@
 //! * [`step_failures`]: counting and logging the steps that the store did not perform.
 //! * [`drain`]: sending new work elsewhere before a stop, or on request.
 //! * [`reloading`]: what every node takes of new settings while it runs.
+//! * [`store_room`]: what is refused when the store fills up.
 //! * [`store`]: opening the store that the settings name.
 //! * [`admin`]: health, status, version and metrics over HTTP (PROTOCOL.md section 6).
 //! * [`access`], [`guard`]: who may do what on the admin listener.
@@ -28,6 +29,7 @@ mod probe;
 pub mod reloading;
 pub mod step_failures;
 pub mod store;
+pub mod store_room;
 pub mod try_page;
 
 use beckon_ops::program::Build;

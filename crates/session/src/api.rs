@@ -31,13 +31,16 @@ pub struct Context<'a> {
     pub new_uaid: &'a dyn Fn() -> Uaid,
 }
 
-/// A request whose number is limited for each source.
+/// What may be refused before it is tried: a request whose number is limited for each source, or something new that the store
+/// may have no room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Demand {
     /// A hello.
     Hello,
     /// A register.
     Register,
+    /// A client that the store does not have yet.
+    NewClient,
 }
 
 /// What happened.

@@ -1,7 +1,7 @@
 //! The first hello: the choice of the dialect (PROTOCOL.md section 1.9) and the claim of a UAID (section 2.2).
 
 use crate::{
-    api::{Admission, BareHello, Context, Effect, InvalidUaid},
+    api::{Admission, BareHello, Context, Demand, Effect, InvalidUaid},
     identity::Identity,
     message::{
         Frame, NamedUaid, Request,
@@ -87,7 +87,7 @@ impl Greeting {
             named,
             otherwise,
             listed,
-            adopt: named.unwrap_or(otherwise) == Dialect::SimplePush,
+            adopt: named.unwrap_or(otherwise) == Dialect::SimplePush && (context.admits)(Demand::NewClient),
             room: (context.admission)() == Admission::Open,
             backlog_max: settings.batch_size,
         };

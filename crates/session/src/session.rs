@@ -235,7 +235,8 @@ impl Session {
             return match command {
                 Command::Hello => {
                     let (greeting, hello) = Greeting::read(context, self.presence, since, request)?;
-                    if (context.admits)(Demand::Hello) {
+                    let is_new = greeting.is_generated;
+                    if (context.admits)(Demand::Hello) && (!is_new || (context.admits)(Demand::NewClient)) {
                         self.claim(Box::new(greeting), hello, effects);
                     } else {
                         // Without a reply, because some user agents take any reply with a UAID for success.
@@ -379,8 +380,8 @@ impl Session {
                 return self.close(CloseCode::Normal, effects);
             }
         };
-        if greeting.is_generated {
-            // The store has refused a new UAID.
+        if greeting.is_generated || !(context.admits)(Demand::NewClient) {
+            // The store has refused a new UAID, or has no room for one.
             return self.close(CloseCode::Error, effects);
         }
         let hello = greeting.replace_uaid(context, self.presence, dialect);

@@ -332,6 +332,19 @@ impl Store for EmbeddedStore {
         })
     }
 
+    fn fullness(&self) -> Answer<Option<f64>> {
+        let Figures { database_bytes, log_bytes, .. } = self.figures();
+        let data_dir = self.data_dir.clone();
+        Box::pin(async move {
+            let asked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&data_dir)).await;
+            let free = asked.ok().and_then(Result::ok).map(|disk| disk.f_bavail * disk.f_frsize);
+            Ok(free.map(|free| {
+                let used = (database_bytes + log_bytes) as f64;
+                used / (used + free as f64).max(1.0)
+            }))
+        })
+    }
+
     fn disturbances(&self) -> u64 {
         // The sockets end with the process.
         0

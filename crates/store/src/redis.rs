@@ -429,6 +429,11 @@ impl Store for RedisStore {
         })
     }
 
+    fn fullness(&self) -> Answer<Option<f64>> {
+        let shared = self.shared.clone();
+        Box::pin(async move { Ok(health::fullness(&shared.topology, &shared.vital).await) })
+    }
+
     fn disturbances(&self) -> u64 {
         self.shared.topology.disturbances()
     }

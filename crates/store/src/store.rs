@@ -171,6 +171,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Checks that all of the store can be written to, for health checks.
     fn check(&self) -> Answer<()>;
 
+    /// How full the store is, from 0 to 1; for several primaries the fullest. `None` if it has no limit, or does not say.
+    fn fullness(&self) -> Answer<Option<f64>>;
+
     /// How often something happened after which the store may lack what it had acknowledged, such as a failover or a
     /// restart. When the number has grown, presences have to be verified.
     fn disturbances(&self) -> u64;

@@ -3,7 +3,7 @@
 use super::rates::Rates;
 use crate::{config::HttpSettings, dispatch::Dispatcher, metrics::Metrics, vapid::Verifier};
 use arc_swap::{ArcSwap, Guard};
-use beckon_node::key_rings::KeyRings;
+use beckon_node::{key_rings::KeyRings, store_room::StoreRoom};
 use beckon_ops::clock::Clock;
 use beckon_types::{EndpointUrl, KeyRing};
 use std::{sync::Arc, time::Duration};
@@ -44,6 +44,8 @@ pub(crate) struct Handler {
     pub(crate) url: EndpointUrl,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
+    /// What the store has room for.
+    pub(crate) room: Arc<StoreRoom>,
 }
 
 impl Handler {

@@ -73,6 +73,8 @@ pub(crate) enum MessageRejection {
     ForeignKey,
     /// Rows 5, 6 and 12, and the limit of section 4.9.
     Refused(MessageRefused),
+    /// The store is so full that it takes no messages of this urgency (section 4.9).
+    NoRoom,
     /// Row 7, and bodies that do not arrive.
     Body(BodyError),
     /// Row 8.
@@ -184,6 +186,9 @@ impl MessageRejection {
                 Refusal::new(StatusCode::TOO_MANY_REQUESTS, None, text).with(RETRY_AFTER, RETRY_AFTER_FULL)
             }
             Self::Refused(MessageRefused::Storage) => Refusal::storage(Some(201), MESSAGE_STORAGE),
+            Self::NoRoom => {
+                Refusal::storage(Some(201), "The message store is too full for messages of this urgency")
+            }
             Self::Body(BodyError::TooLarge) => {
                 Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Some(104), "The body is too large")
             }

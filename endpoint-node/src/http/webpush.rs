@@ -10,8 +10,9 @@ use super::{
     reject::MessageRejection,
 };
 use crate::dispatch::MessageRefused;
+use beckon_node::store_room::Newcomer;
 use beckon_types::{
-    Dialect, Draft, Endpoint, FindChannel, MESSAGE_PATH, Nonce, Payload, PutMessage, TopicTag,
+    Dialect, Draft, Endpoint, FindChannel, MESSAGE_PATH, Nonce, Payload, PutMessage, TopicTag, Urgency,
 };
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
@@ -93,6 +94,10 @@ where
         }
     };
     let (key, ttl) = (message.key, message.draft.ttl);
+    let is_dispensable = message.draft.urgency < Urgency::Normal && !ttl.is_zero();
+    if is_dispensable && !handler.room.has_room_for(Newcomer::Message) {
+        return Err(MessageRejection::NoRoom);
+    }
     let accepted = handler.dispatcher.accept_message(message).await;
     let id = accepted.map_err(MessageRejection::Refused)?.seal(&handler.keys, key);
     Ok(Sent { id, ttl })

@@ -84,3 +84,25 @@ async fn check<'a>(
     };
     fault.map(|fault| (&**primary, fault))
 }
+
+/// How full the fullest primary is, of those that say so.
+pub(super) async fn fullness(topology: &Topology, vital: &Links) -> Option<f64> {
+    let map = topology.map();
+    let asked = join_all(map.primaries().iter().map(|primary| memory(topology, vital, primary))).await;
+    asked.into_iter().flatten().max_by(f64::total_cmp)
+}
+
+/// How full a primary is; `None` if it has no limit, does not answer, or its user may not send `INFO`.
+async fn memory(topology: &Topology, vital: &Links, primary: &Arc<Primary>) -> Option<f64> {
+    // Any slot of the primary will do.
+    let (_, slot) = topology.check_call(primary)?;
+    let mut call = redis::cmd("INFO");
+    call.arg("memory");
+    let answer = vital.perform(Step { script: None, call, slot, haste: Haste::AtOnce }).await.ok()?;
+    let info: String = redis::from_redis_value(answer).ok()?;
+    let field = |name: &str| -> Option<f64> {
+        info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?.trim().parse().ok()
+    };
+    let (used, max) = (field("used_memory")?, field("maxmemory")?);
+    (max > 0.0).then_some(used / max)
+}

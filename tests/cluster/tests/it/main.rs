@@ -40,6 +40,7 @@ mod doctor;
 mod draining;
 mod faults;
 mod full_disk;
+mod full_store;
 mod http_cancel;
 mod http_endpoint;
 mod http_headers;
