@@ -20,7 +20,7 @@ const HEAVY: u32 = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Memory {
     /// Bytes that may be held.
-    max: u64,
+    max: AtomicU64,
     /// Bytes that are held.
     held: AtomicU64,
     holders: Mutex<Holders>,
@@ -54,7 +54,16 @@ impl Charge {
 impl Memory {
     /// A budget of `max` bytes for the connections of `registry`.
     pub(crate) fn new(max: u64, registry: Arc<Registry>) -> Self {
-        Self { max, held: AtomicU64::new(0), holders: Mutex::default(), registry }
+        Self { max: AtomicU64::new(max), held: AtomicU64::new(0), holders: Mutex::default(), registry }
+    }
+
+    /// Another budget, for what is held from now on.
+    pub(crate) fn set_max(&self, max: u64) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
+    fn max(&self) -> u64 {
+        self.max.load(Ordering::Relaxed)
     }
 
     /// Bytes that are held now.
@@ -73,12 +82,12 @@ impl Memory {
         let more = u64::from(holds).wrapping_sub(u64::from(before));
         let held = self.held.fetch_add(more, Ordering::Relaxed).wrapping_add(more);
         charge.bytes = holds;
-        let is_listed = holds > 0 && (holds >= HEAVY || held > self.max / 2);
+        let is_listed = holds > 0 && (holds >= HEAVY || held > self.max() / 2);
         if is_listed || charge.is_listed {
             let mut holders = self.holders.lock();
             holders.change(id, charge.is_listed.then_some(before), is_listed.then_some(holds));
             charge.is_listed = is_listed;
-            if held > self.max {
+            if held > self.max() {
                 self.drop_heaviest(&mut holders);
             }
         }
@@ -86,7 +95,7 @@ impl Memory {
 
     /// Tells connections to end until the others are within the budget.
     fn drop_heaviest(&self, holders: &mut Holders) {
-        while self.held().saturating_sub(holders.ending_bytes) > self.max {
+        while self.held().saturating_sub(holders.ending_bytes) > self.max() {
             let Some((bytes, id)) = holders.heavy.pop_last() else { return };
             holders.ending.insert(id, bytes);
             holders.ending_bytes += u64::from(bytes);

@@ -105,7 +105,7 @@ impl Node {
         let (store, clock) = (assembly.store.clone(), assembly.clock);
         let registry = Arc::new(Registry::new(assembly.workers.count(), assembly.ports.shares().clone()));
         let metrics = assembly.metrics();
-        let memory = Arc::new(Memory::new(limits.buffered_max, registry.clone()));
+        let memory = Arc::new(Memory::new(tunables.limits.buffered_max, registry.clone()));
         metrics.register_collector(Box::new(Open(registry.clone(), memory.clone())));
         let metrics = Metrics::new(metrics);
         let key_rings = KeyRings::in_cluster(&tunables.settings.keys);
@@ -140,6 +140,7 @@ impl Node {
         tunables.settings.keys = now.settings.keys.clone();
         tunables.settings.uaid_idle = now.settings.uaid_idle;
         tunables.settings.endpoint_url.clone_from(&now.settings.endpoint_url);
+        self.memory.set_max(tunables.limits.buffered_max);
         self.tunables.store(Arc::new(tunables));
     }
 

@@ -23,6 +23,7 @@ pub const RELOADED: &[&str] = &[
     "max_channels_sp",
     "max_channels_wp",
     "max_connections",
+    "max_buffered",
     "max_message",
     "max_message_greeted",
     "message_timeout",

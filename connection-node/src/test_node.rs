@@ -57,15 +57,7 @@ impl TestNode {
             "test".into(),
             settings.tunables(&common, settings.limits(None)),
             peers,
-            &mut Assembly::new(
-                BUILD,
-                store.clone(),
-                shutdown,
-                Workers::current(),
-                &common,
-                &ports,
-                None,
-            ),
+            &mut Assembly::new(BUILD, store.clone(), shutdown, Workers::current(), &common, &ports, None),
         );
         let node = Arc::new(node);
         let shard = Arc::new(Shard::new(node.clone(), 0, store, suspended_sender));

@@ -1,23 +1,26 @@
 //! `beckon reload`: the settings are read again, through the admin listener of a node.
 
-use crate::admin::{DEFAULT_URL, ask, refusal};
+use crate::admin::{self, AdminListener, refusal};
 use beckon_ops::{exit::Failure, program::print};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
 /// The text of `beckon reload --help`.
-const HELP: &str = "\
+const HELP: &str = concat!(
+    "\
 beckon reload: read the settings of a running node again
 
-Usage: beckon reload [--admin URL]
+Usage: beckon reload [OPTIONS]
 
 Takes new token keys, secrets, certificates, limits, origins and log filters from the file and the files that it names.
 Prints which settings have changed, and which ones change with the next start. If one of them is wrong, none changes.
 
-  --admin URL    admin listener of a node or of beckon [default: http://127.0.0.1:8083]
-
-Exit code: 0 done, 1 the settings are wrong, 64 invalid arguments, 69 server not reachable.
-";
+",
+    admin::help!(),
+    "
+Exit code: 0 done, 1 refused, or the settings are wrong, 64 invalid arguments, 69 server not reachable.
+"
+);
 
 /// The answer to `POST /reload`.
 #[derive(Debug, serde::Deserialize)]
@@ -27,14 +30,19 @@ struct Reloaded {
 }
 
 /// Parses the arguments: the admin listener, or `None` for `--help`.
-fn parse(mut parser: lexopt::Parser) -> Result<Option<String>, lexopt::Error> {
+fn parse(mut parser: lexopt::Parser) -> Result<Option<AdminListener>, lexopt::Error> {
     use lexopt::prelude::*;
-    let mut admin = DEFAULT_URL.to_owned();
+    let mut admin = AdminListener::default();
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(None),
-            Long("admin") => admin = parser.value()?.string()?,
-            Short(_) | Long(_) | Value(_) => return Err(argument.unexpected()),
+            Long(name) => {
+                let name = name.to_owned();
+                if !admin.take(&name, &mut parser)? {
+                    return Err(Long(&name).unexpected());
+                }
+            }
+            Short(_) | Value(_) => return Err(argument.unexpected()),
         }
     }
     Ok(Some(admin))
@@ -43,7 +51,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<String>, lexopt::Error> {
 /// Runs `beckon reload`.
 pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
     let Some(admin) = parse(parser).map_err(Failure::usage)? else { return print(HELP) };
-    let answer = ask(&admin, Method::POST, "/reload", Bytes::new()).await?;
+    let answer = admin.ask(Method::POST, "/reload", Bytes::new()).await?;
     if answer.status() != StatusCode::OK {
         return Err(refusal(&answer));
     }

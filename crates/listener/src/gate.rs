@@ -17,7 +17,8 @@ const FIELDS_LEN_MAX: usize = 32 * 1024;
 /// Most header fields of a request.
 const FIELDS_MAX: usize = 64;
 
-/// Header fields that an HTTP server should read. Those above [`FIELDS_MAX`] are refused with a body that says so.
+/// Header fields that an HTTP server should read: twice as many as are allowed, so that those above are refused with a body
+/// that says so.
 pub const FIELDS_READ_MAX: usize = 2 * FIELDS_MAX;
 
 /// After this long, a client of a port that is full may try again.

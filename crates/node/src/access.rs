@@ -100,8 +100,8 @@ impl Tokens {
 
     /// Who has this token. Every token is compared, in constant time, so that none can be found byte by byte.
     pub(crate) fn holder(&self, shown: &str) -> Option<&str> {
-        let is_shown = |token: &&Token| bool::from(token.secret.expose().as_bytes().ct_eq(shown.as_bytes()));
-        self.0.iter().filter(is_shown).map(|token| &*token.name).last()
+        let is_shown = |token: &Token| bool::from(token.secret.expose().as_bytes().ct_eq(shown.as_bytes()));
+        self.0.iter().fold(None, |found, token| if is_shown(token) { Some(&*token.name) } else { found })
     }
 }
 

@@ -20,13 +20,17 @@
 //! [`Guard`] decides who is answered; a node that has more paths for its operators adds them there
 //! ([`Admin::serve_with`]).
 
-pub use crate::probe::StorageCheck;
 use crate::{
+    answer::respond,
     drain::{Drain, Phase},
     error_body::ErrorBody,
     guard::Guard,
     probe::Probe,
     try_page,
+};
+pub use crate::{
+    answer::{empty, json},
+    probe::StorageCheck,
 };
 use beckon_listener::{
     connections::Limits,
@@ -38,7 +42,7 @@ use beckon_ops::{clock::Clock, metrics, program::Build, reload::Reload, stage::S
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+    header::{ALLOW, HeaderValue},
     service::{Service, service_fn},
 };
 use prometheus_client::registry::Registry;
@@ -443,30 +447,7 @@ impl Question {
     }
 }
 
-/// An answer in JSON that caches must not store.
-pub fn json(code: StatusCode, body: &impl Serialize) -> Response<Bytes> {
-    // Structs of strings and numbers always have a JSON form.
-    let body = serde_json::to_vec(body).unwrap_or_default();
-    respond(code, Some("application/json"), body.into())
-}
-
-/// An answer without a body that caches must not store.
-pub fn empty(code: StatusCode) -> Response<Bytes> {
-    respond(code, None, Bytes::new())
-}
-
 /// The answer to a request that a port refuses.
 fn refused(refusal: &Refusal) -> Response<Bytes> {
     json(refusal.status, &ErrorBody::new(refusal.status, None, refusal.text))
-}
-
-pub(crate) fn respond(code: StatusCode, content_type: Option<&'static str>, body: Bytes) -> Response<Bytes> {
-    let mut response = Response::new(body);
-    *response.status_mut() = code;
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(content_type) = content_type {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    }
-    response
 }

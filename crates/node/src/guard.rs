@@ -11,7 +11,7 @@
 //! same origin. Such a page shows itself by `Host`, which is its name. Whatever passed through a proxy comes from another
 //! host.
 
-use crate::{access::Access, admin::json, error_body::ErrorBody};
+use crate::{access::Access, answer::json, error_body::ErrorBody};
 use beckon_listener::port::Peer;
 use beckon_ops::{
     clock::Clock,

@@ -17,6 +17,7 @@
 
 pub mod access;
 pub mod admin;
+mod answer;
 pub mod assembly;
 pub mod config;
 pub mod drain;

@@ -9,7 +9,7 @@
 //! The page is static and asks this server only: its Content-Security-Policy allows no other. It needs a secure
 //! context, so it works at `https://` and at `http://127.0.0.1`.
 
-use crate::admin::{json, respond};
+use crate::answer::{json, respond};
 use beckon_ops::config::Value;
 use beckon_types::EndpointUrl;
 use hyper::{

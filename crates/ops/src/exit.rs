@@ -1,6 +1,6 @@
 //! How a program ends: one sentence on stderr, and an exit code of `sysexits.h` that scripts can distinguish.
 
-use crate::{log_writer, logging};
+use crate::log_writer;
 use std::{fmt::Display, process::ExitCode};
 
 /// Invalid flags or settings. Starting again without a change does not help.
@@ -48,7 +48,7 @@ pub fn report(program: &str, result: Result<(), Failure>) -> ExitCode {
             ExitCode::from(failure.code)
         }
     };
-    logging::flush();
+    log_writer::flush();
     code
 }
 

@@ -51,11 +51,14 @@ pub(crate) fn dropped() -> u64 {
     STDERR.get().map_or(0, |writer| writer.lock().dropped)
 }
 
-/// Waits until stderr has taken everything, for as long as `limit`. Then what is left is lost when the process ends.
-pub(crate) fn flush(limit: Duration) {
+/// How long the end of a program waits for stderr to take what was logged.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// Waits until stderr has taken everything, but no longer than a second. What is left is lost when the process ends.
+pub(crate) fn flush() {
     if let Some(writer) = STDERR.get() {
         let is_busy = |queue: &mut Queue| queue.is_writing || !queue.waiting.is_empty();
-        let waited = writer.idle.wait_timeout_while(writer.lock(), limit, is_busy);
+        let waited = writer.idle.wait_timeout_while(writer.lock(), FLUSH_LIMIT, is_busy);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 }

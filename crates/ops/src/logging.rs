@@ -8,7 +8,6 @@ use std::{
     panic::PanicHookInfo,
     str::FromStr,
     sync::OnceLock,
-    time::Duration,
 };
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
@@ -88,9 +87,6 @@ pub enum NotStarted {
 /// Sets the filter of the running log.
 static FILTER: OnceLock<Box<dyn Fn(Targets) + Send + Sync>> = OnceLock::new();
 
-/// How long the end of a program waits for stderr to take what was logged.
-const FLUSH_LIMIT: Duration = Duration::from_secs(1);
-
 /// Starts logging for the whole process. From now on a panic is an event of the log, too. Nothing that logs waits for
 /// stderr, so [`flush`] has to be called at the end.
 ///
@@ -128,7 +124,7 @@ pub fn set_filter(filter: &Filter) {
 
 /// Waits until stderr has taken what was logged, but no longer than a second.
 pub fn flush() {
-    log_writer::flush(FLUSH_LIMIT);
+    log_writer::flush();
 }
 
 /// Logs where a panic happened. Its message is logged only if it is in the source: one that was formatted may quote

@@ -105,13 +105,18 @@ impl Greeting {
         Self { since, identity, is_generated, request: request.text.into(), broadcasts, held: Vec::new() }
     }
 
+    /// Whether the source may say hello now, and the store has room for the client if it is new.
+    pub(crate) fn is_admitted(&self, context: &Context<'_>) -> bool {
+        (context.admits)(Demand::Hello) && (!self.is_generated || (context.admits)(Demand::NewClient))
+    }
+
     /// About how many bytes it holds on the heap.
     pub(crate) fn held(&self) -> usize {
-        let named = |(id, named): (&Box<str>, &NamedBroadcast)| {
+        let each = self.broadcasts.iter().flatten().map(|(id, named)| {
             // And about as much for its place in the map.
             2 * (size_of::<NamedBroadcast>() + id.len()) + named.raw_id.len() + named.version.len()
-        };
-        let broadcasts = self.broadcasts.as_ref().map_or(0, |all| all.iter().map(named).sum());
+        });
+        let broadcasts = each.sum::<usize>();
         self.request.len() + broadcasts + self.held.iter().map(|(_, text)| text.len()).sum::<usize>()
     }
 

@@ -37,6 +37,14 @@ impl Peer {
         }
     }
 
+    /// About how many bytes it holds while its hello waits for the store.
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Peer::Greeting(greeting) => greeting.held(),
+            Peer::Stranger { .. } | Peer::Client(..) | Peer::Leaving(_) | Peer::Gone => 0,
+        }
+    }
+
     /// Whether the conversation goes on.
     pub(crate) fn is_open(&self) -> bool {
         match self {

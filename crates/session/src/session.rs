@@ -50,7 +50,7 @@ impl Session {
         match input {
             Input::Store(outcome) => self.conclude(context, outcome, effects),
             // After the end only outcomes matter.
-            _ if !self.is_open() => {}
+            _ if !self.peer.is_open() => {}
             Input::Text(text) => {
                 self.silence = Silence::Heard(context.now);
                 self.receive(context, Frame::Text, Ok(text), effects);
@@ -79,7 +79,7 @@ impl Session {
 
     /// When [`Input::Timer`] is needed. `None` after the end, when only the store and the socket are waited for.
     pub fn deadline(&self, now: Moment, settings: &Settings) -> Option<Moment> {
-        let silence = self.silence.deadline(settings).filter(|_| self.is_open());
+        let silence = self.silence.deadline(settings).filter(|_| self.peer.is_open());
         silence.into_iter().chain(self.due(settings)).chain(self.resumes_at(now, settings)).min()
     }
 
@@ -122,11 +122,7 @@ impl Session {
 
     /// About how many bytes it holds of messages that wait for the store.
     pub fn held(&self) -> usize {
-        let held = match &self.peer {
-            Peer::Greeting(greeting) => greeting.held(),
-            Peer::Stranger { .. } | Peer::Client(..) | Peer::Leaving(_) | Peer::Gone => 0,
-        };
-        held + self.steps.held()
+        self.peer.held() + self.steps.held()
     }
 
     /// Whether no step is under way or waiting. A connection answers the peer's Close frame only then, so that a user
@@ -142,10 +138,6 @@ impl Session {
     /// The dialect; `None` unless there is a client, that is, from a successful hello until the end.
     pub fn dialect(&self) -> Option<Dialect> {
         self.peer.dialect()
-    }
-
-    fn is_open(&self) -> bool {
-        self.peer.is_open()
     }
 
     /// The client and its turn, if there is a client.
@@ -235,8 +227,7 @@ impl Session {
             return match command {
                 Command::Hello => {
                     let (greeting, hello) = Greeting::read(context, self.presence, since, request)?;
-                    let is_new = greeting.is_generated;
-                    if (context.admits)(Demand::Hello) && (!is_new || (context.admits)(Demand::NewClient)) {
+                    if greeting.is_admitted(context) {
                         self.claim(Box::new(greeting), hello, effects);
                     } else {
                         // Without a reply, because some user agents take any reply with a UAID for success.
@@ -412,7 +403,7 @@ impl Session {
         };
         self.peer = Peer::Client(identity, client);
         for (frame, text) in held {
-            if self.is_open() {
+            if self.peer.is_open() {
                 self.receive(context, frame, Ok(&text), effects);
             }
         }

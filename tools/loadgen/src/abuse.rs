@@ -4,84 +4,36 @@
 mod attacks;
 mod caller;
 mod honest;
+mod scene;
 
 use attacks::ATTACKS;
 use beckon_ops::{
     clock::Clock,
-    config::{ConfigErrors, Source, parsed_option, positive},
+    config::{ConfigErrors, Source},
 };
 use caller::Caller;
 use honest::Served;
+pub use scene::AbuseSettings;
+use scene::Scene;
 use std::{
     fmt::Write as _,
-    net::{IpAddr, SocketAddr},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
-    time::Duration,
 };
 
-beckon_ops::settings! {
-    /// Who attacks what.
-    pub struct AbuseSettings {
-        /// Address and port on which WebSockets are accepted. Required.
-        ws: SocketAddr,
-        /// Address and port on which application servers send. Required.
-        http: SocketAddr,
-        /// Address and port of the admin listener, which must refuse what shows no token. Empty: it is not tried.
-        admin: Option<SocketAddr> = "",
-        /// Address that the attacks come from: one of this machine. Empty: the system's choice.
-        stranger: Option<IpAddr> = "" => parsed_option,
-        /// Address that the honest requests come from: another one of this machine. Empty: the system's choice. With
-        /// limits by source it has to be another source than the stranger.
-        honest: Option<IpAddr> = "" => parsed_option,
-        /// Attacks to run, separated by commas. Empty: all.
-        only: Vec<String> = "",
-        /// Connections of an attack that holds connections.
-        connections: u32 = "600",
-        /// Time of each attack.
-        attack_for: Duration = "10s" => positive,
-        /// Time limit for each answer to an honest request.
-        limit: Duration = "1s" => positive,
-    }
-}
-
-impl AbuseSettings {
-    /// Reads everything.
-    ///
-    /// # Errors
-    /// Everything that is wrong, together.
-    pub fn read_all(mut source: Source) -> Result<Self, ConfigErrors> {
-        let settings = Self::read(&mut source);
-        for name in settings.iter().flat_map(|settings| &settings.only) {
-            if !ATTACKS.iter().any(|attack| attack.name == name) {
-                let names: Vec<_> = ATTACKS.iter().map(|attack| attack.name).collect();
-                source.reject("only", format!("has an unknown attack; they are {}", names.join(", ")));
-            }
+/// Reads the settings.
+///
+/// # Errors
+/// Everything that is wrong, together.
+pub fn read(mut source: Source) -> Result<AbuseSettings, ConfigErrors> {
+    let settings = AbuseSettings::read(&mut source);
+    for name in settings.iter().flat_map(|settings| &settings.only) {
+        if !ATTACKS.iter().any(|attack| attack.name == name) {
+            let names: Vec<_> = ATTACKS.iter().map(|attack| attack.name).collect();
+            source.reject("only", format!("has an unknown attack; they are {}", names.join(", ")));
         }
-        source.finish(settings)
     }
-}
-
-/// What attacks and honest requests are made with.
-struct Scene<'a> {
-    settings: &'a AbuseSettings,
-    stranger: Caller,
-    honest: Caller,
-    /// The attack should end.
-    is_over: AtomicBool,
-    /// What the attack has done.
-    done: AtomicU64,
-}
-
-impl Scene<'_> {
-    fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Relaxed)
-    }
-
-    /// Counts one connection, request or message of the attack.
-    fn count(&self) {
-        self.done.fetch_add(1, Ordering::Relaxed);
-    }
+    source.finish(settings)
 }
 
 /// What became of the honest requests during one attack.

@@ -76,7 +76,7 @@ fn attack(arguments: &[OsString]) -> Result<(), Failure> {
     if source.request().is_some() {
         return print(&format!("{USAGE}\n{}", help(AbuseSettings::FIELDS)));
     }
-    let report = abuse::run(&AbuseSettings::read_all(source)?, Clock::start());
+    let report = abuse::run(&abuse::read(source)?, Clock::start());
     print(&report.table())?;
     match report.is_good() {
         true => Ok(()),

@@ -12,7 +12,7 @@ use beckon_testbed::{
     certificates::Certificates,
     folder,
     node::{Node, http},
-    plan::{Plan, Shape, key},
+    plan::{ADMIN_TOKEN, Plan, Shape, key},
     process::{self, Signal},
     programs::Program,
     until,
@@ -270,8 +270,11 @@ async fn the_command_reloads_and_says_what_has_changed() {
     let admin = format!("http://{}", stage.nodes()[0].addresses().admin);
     let run = |text: &str| {
         settings.write(text);
-        let (status, output) =
-            process::run(&Program::Beckon.path(), &["reload", "--admin", admin.as_str()], &[]);
+        let (status, output) = process::run(
+            &Program::Beckon.path(),
+            &["reload", "--admin", admin.as_str()],
+            &[("BECKON_ADMIN_TOKEN", ADMIN_TOKEN)],
+        );
         (status.code(), output)
     };
     assert_eq!(run(""), (Some(0), "nothing has changed\n".to_owned()));

@@ -1,8 +1,8 @@
 //! What the stranger does. Each attack goes on until the scene is over.
 
 use super::{
-    Scene,
     caller::{PONG, TEXT, TEXT_BEGIN, WebSocket},
+    scene::Scene,
 };
 use std::{
     io::{self, Read as _},

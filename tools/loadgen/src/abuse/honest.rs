@@ -1,6 +1,6 @@
 //! A host that wants its service.
 
-use super::{Scene, caller::upgrade_request};
+use super::{caller::upgrade_request, scene::Scene};
 use beckon_ops::clock::Clock;
 use std::{io, net::SocketAddr, thread, time::Duration};
 
