@@ -36,6 +36,26 @@ pub(crate) fn rolling(arguments: &[&str]) -> Result<()> {
     run(cargo(&["run", "--quiet", "--package", "beckon-bench", "--", "rolling"]).args(arguments))
 }
 
+/// Breaks a cluster in every known way, with books of every notification. `--small` is for CI: few devices, each fault
+/// once, and programs that are not optimized, which the tests have built already.
+///
+/// # Errors
+/// Something does not build, or a promise was broken.
+pub(crate) fn soak(arguments: &[&str]) -> Result<()> {
+    /// What `--small` stands for.
+    const SMALL: [&str; 10] =
+        ["--clients", "100", "--rate", "40", "--seconds", "0", "--each", "1", "--pause", "4s"];
+    packages::install(&[packages::REDIS])?;
+    if arguments.contains(&"--small") {
+        run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+        let rest = arguments.iter().copied().filter(|argument| *argument != "--small");
+        return run(cargo(&["run", "--quiet", "--package", "beckon-soak", "--"]).args(SMALL).args(rest));
+    }
+    let packages = PROGRAMS.iter().chain(&["beckon-soak"]).flat_map(|program| ["--package", program]);
+    run(cargo(&["build", "--profile", "dist", "--bins"]).args(packages))?;
+    run(cargo(&["run", "--profile", "dist", "--quiet", "--package", "beckon-soak", "--"]).args(arguments))
+}
+
 /// The largest of the experiments.
 ///
 /// # Errors

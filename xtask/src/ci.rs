@@ -16,7 +16,7 @@ type Check = fn() -> Result<()>;
 /// # Errors
 /// At least one check failed; the message names them.
 pub(crate) fn ci() -> Result<()> {
-    let checks: [(&str, Check); 9] = [
+    let checks: [(&str, Check); 10] = [
         ("format", format),
         ("lints", lints),
         ("documentation", documentation),
@@ -24,6 +24,7 @@ pub(crate) fn ci() -> Result<()> {
         ("site", site::site),
         ("tests", tests),
         ("rolling", rolling),
+        ("soak", soak),
         ("browser", with_a_browser),
         ("deploy", deploy::in_ci),
     ];
@@ -60,6 +61,10 @@ fn tests() -> Result<()> {
 
 fn rolling() -> Result<()> {
     bench::rolling(&["--small", "--seconds", "65"])
+}
+
+fn soak() -> Result<()> {
+    bench::soak(&["--small"])
 }
 
 fn with_a_browser() -> Result<()> {

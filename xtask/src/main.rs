@@ -24,6 +24,7 @@ usage: cargo xtask <task>
   deploy           builds the image and runs docker-compose.yml and the documents' commands, as root, without an engine
   deploy FILE...   runs the commands of these documents only, on this machine, as root
   faults [ARGS]    every fault on every topology of Redis; --topology NAME: one topology; NAME: one fault
+  soak             breaks a cluster in every known way at random, with books of every notification; --small is quicker
   site             builds the documents' site into target/site/html, and checks every link in it
   dist             builds the programs and packs them into target/artefacts: archive, Debian package, SBOM, checksums
   sign FOLDER      writes the checksums of everything in a folder, and signs them with BECKON_SIGNING_KEY
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         ["browser", arguments @ ..] => browser::browser(arguments),
         ["deploy", documents @ ..] => deploy::deploy(documents),
         ["faults", arguments @ ..] => faults::faults(arguments),
+        ["soak", arguments @ ..] => bench::soak(arguments),
         ["site"] => site::site(),
         ["dist", arguments @ ..] => dist::dist(arguments),
         ["sign", folder] => dist::sign(folder),

@@ -86,6 +86,18 @@ pub enum SendError {
     Failed(#[source] Box<dyn Error + Send + Sync>),
 }
 
+/// The body of a PUT. The serializer is not `Sync`, so it must not live in a future.
+fn form(version: Option<Version>, data: Option<&str>) -> String {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    if let Some(version) = version {
+        form.append_pair("version", &version.number().to_string());
+    }
+    if let Some(data) = data {
+        form.append_pair("data", data);
+    }
+    form.finish()
+}
+
 /// Sends to http and https endpoints over pooled connections. Clones are cheap and share the pool.
 #[derive(Debug, Clone)]
 pub struct AppServer {
@@ -132,18 +144,11 @@ impl AppServer {
         version: Option<Version>,
         data: Option<&str>,
     ) -> Result<Accepted, SendError> {
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        if let Some(version) = version {
-            form.append_pair("version", &version.number().to_string());
-        }
-        if let Some(data) = data {
-            form.append_pair("data", data);
-        }
         let request = Request::builder()
             .method(Method::PUT)
             .uri(endpoint)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(Bytes::from(form.finish()))
+            .body(Bytes::from(form(version, data)))
             .map_err(|error| SendError::InvalidEndpoint {
                 endpoint: endpoint.to_owned(),
                 reason: error.to_string(),

@@ -45,7 +45,7 @@ beckon_ops::settings! {
         store_tls_key: Option<PathBuf> = "",
         /// Redis: what the names of all keys begin with, so that several clusters can share one Redis.
         store_key_prefix: KeyPrefix = "" => parsed,
-        /// Wait for the store at start instead of exiting with code 69.
+        /// Wait for the store at start instead of exiting with code 69, or with 64 if Redis refuses the password.
         wait_for_store: bool = "false",
         /// Worker threads, each of which owns a share of the connections, 1 to 255. Empty: one for each core.
         threads: Option<NonZero<u8>> = "" => parse_threads,

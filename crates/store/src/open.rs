@@ -66,7 +66,7 @@ pub async fn open(name: &str, options: &OpenOptions, wait: bool) -> Result<Arc<d
     if name == EMBEDDED {
         return Ok(open_embedded(options, wait).await?);
     }
-    patiently(wait, async || open_redis(name, options).await).await
+    patiently(wait, async || open_redis(name, options, wait).await).await
 }
 
 /// Opens the embedded store, as [`open()`] does.
@@ -121,7 +121,7 @@ async fn patiently<T>(wait: bool, attempt: impl AsyncFn() -> Result<T, OpenError
     }
 }
 
-async fn open_redis(name: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
+async fn open_redis(name: &str, options: &OpenOptions, wait: bool) -> Result<Arc<dyn Store>, OpenError> {
     let options = redis::RedisOptions {
         uaid_idle: options.uaid_idle,
         step_timeout: options.step_timeout,
@@ -129,7 +129,10 @@ async fn open_redis(name: &str, options: &OpenOptions) -> Result<Arc<dyn Store>,
     };
     match redis::connect(name, options).await {
         Ok(store) => Ok(Arc::new(store)),
-        Err(error @ ConnectError::Configuration(_)) => Err(OpenError::Configuration(error.to_string())),
+        Err(error @ ConnectError::Password(_)) if wait => Err(OpenError::Unavailable(error.to_string())),
+        Err(error @ (ConnectError::Configuration(_) | ConnectError::Password(_))) => {
+            Err(OpenError::Configuration(error.to_string()))
+        }
         Err(error @ ConnectError::Unreachable { .. }) => Err(OpenError::Unavailable(error.to_string())),
     }
 }

@@ -147,6 +147,11 @@ impl Device {
         &self.identity
     }
 
+    /// Ends the connection without a farewell. The identity can connect elsewhere.
+    pub fn into_identity(self) -> Identity {
+        self.identity
+    }
+
     /// Acknowledges the message of the last event, waits for the next one, and reconnects if the connection is lost.
     pub async fn next_event(&mut self) -> Event {
         match self.step().await {

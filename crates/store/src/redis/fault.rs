@@ -171,6 +171,11 @@ impl Fault {
         Self { link: Keep, step: Fail, ..self.clone() }
     }
 
+    /// Whether the user or the password is not accepted.
+    pub(super) fn is_wrong_password(&self) -> bool {
+        ["NOAUTH", "WRONGPASS"].iter().any(|code| self.message.contains(code))
+    }
+
     /// Whether the user lacks a right.
     pub(super) fn is_lack_of_rights(&self) -> bool {
         self.cause == Cause::Denied

@@ -31,6 +31,10 @@ pub enum ConnectError {
     /// The URL, another setting or the server's configuration has to change (exit code 64).
     #[error("store: {0}")]
     Configuration(String),
+    /// Redis does not accept the user or the password (exit code 64). Someone may be changing it: a node that waits for
+    /// the store tries again.
+    #[error("store: {0}")]
+    Password(String),
     /// There is no usable Redis at the address at the moment. It can be tried again (exit code 69).
     #[error("store not usable: Redis at {address}: {reason}")]
     Unreachable {
@@ -131,7 +135,11 @@ fn connect_error(address: &str, fault: &Fault, prefix: &KeyPrefix) -> ConnectErr
     } else {
         String::new()
     };
-    ConnectError::Configuration(format!("Redis at {address}: {message}{rule}"))
+    let message = format!("Redis at {address}: {message}{rule}");
+    if fault.is_wrong_password() {
+        return ConnectError::Password(message);
+    }
+    ConnectError::Configuration(message)
 }
 
 /// The key patterns of the ACL rule.

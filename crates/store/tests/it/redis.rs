@@ -192,7 +192,7 @@ async fn password_and_database_of_the_url_are_used() {
         let error = connect(&format!("{wrong}127.0.0.1:{}", server.port()), RedisOptions::default())
             .await
             .unwrap_err();
-        assert!(matches!(error, ConnectError::Configuration(_)), "{error:?}");
+        assert!(matches!(error, ConnectError::Password(_)), "{error:?}");
         assert!(!error.to_string().contains("hunt"), "{error}");
     }
     let error = connect(&format!("{url}/99"), RedisOptions::default()).await.unwrap_err();

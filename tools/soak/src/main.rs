@@ -1,0 +1,139 @@
+//! The program `soak`; `cargo xtask soak` builds it with all others and starts it.
+//!
+//! Devices of both dialects and application servers use a cluster whose parts fail at random, and every notification is
+//! in the books:
+//!
+//! ```text
+//!   history    what was sent to one device, and what became of it
+//!     └─▶ ledger     the books, and every promise that was broken
+//!   site       the servers and their store
+//!     └─▶ device     devices that come and go
+//!     └─▶ sender     application servers
+//!     └─▶ faults     how each fault begins and ends
+//!           └─▶ nemesis    draws them
+//!   verdict    the quiet end: everybody connected, everything delivered
+//! ```
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people at a terminal")]
+
+mod device;
+mod faults;
+mod history;
+mod ledger;
+mod nemesis;
+mod sender;
+mod settings;
+mod site;
+mod verdict;
+
+use crate::{
+    device::{Phase, World},
+    history::Target,
+    ledger::Ledger,
+    nemesis::Nemesis,
+    sender::Senders,
+    settings::Settings,
+    site::Site,
+};
+use beckon_client::webpush::encryption::{DeviceKeys, Recipient};
+use beckon_ops::{
+    config::{Request, Source, help, program_arguments},
+    exit::{Failure, report},
+    program::print,
+};
+use beckon_testbed::programs::Programs;
+use beckon_types::Dialect;
+use std::{process::ExitCode, sync::Arc};
+use tokio::{sync::watch, task::JoinSet};
+
+fn main() -> ExitCode {
+    report("soak", run())
+}
+
+fn run() -> Result<(), Failure> {
+    beckon_ops::process::raise_open_files_max();
+    let mut source = Source::new(program_arguments(), [("", ""); 0]);
+    if source.request() == Some(Request::Help) {
+        return print(&format!(
+            "usage: cargo xtask soak [--name VALUE]\n\n{}",
+            help(&[Settings::FIELDS], &[])
+        ));
+    }
+    let settings = Settings::read(&mut source);
+    let settings = source.finish(settings)?;
+    let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
+    fastrand::seed(seed);
+    eprintln!("soak: {}, {} devices, seed {seed}", settings.topology.name(), settings.clients);
+    let programs = Programs::beside_this().map_err(Failure::usage)?;
+    let site = Arc::new(Site::start(settings.topology, programs));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(Failure::unavailable)?.block_on(conduct(&settings, seed, site))
+}
+
+/// The devices, with what senders know of them.
+fn make_devices(clients: u32) -> Result<Vec<Option<(DeviceKeys, Recipient)>>, Failure> {
+    let keys = |index: u32| match index % 2 {
+        0 => Ok(None),
+        _ => device::keys().map(Some).ok_or_else(|| Failure::unavailable("no random numbers")),
+    };
+    (0..clients).map(keys).collect()
+}
+
+async fn conduct(settings: &Settings, seed: u64, site: Arc<Site>) -> Result<(), Failure> {
+    let devices = make_devices(settings.clients)?;
+    let dialect = |is_webpush| if is_webpush { Dialect::WebPush } else { Dialect::SimplePush };
+    let targets = devices.iter().enumerate().map(|(index, keys)| Target::new(index, dialect(keys.is_some())));
+    let ledger = Arc::new(Ledger::new(targets.collect()));
+    let (phase, watch_phase) = watch::channel(Phase::Restless);
+    let (storm, watch_storm) = watch::channel(0);
+    let world = World { site: site.clone(), ledger: ledger.clone(), phase: watch_phase, storm: watch_storm };
+    let mut lives = JoinSet::new();
+    let mut recipients = Vec::new();
+    for (target, keys) in devices.into_iter().enumerate() {
+        match keys {
+            None => {
+                recipients.push(None);
+                lives.spawn(device::simplepush(world.clone(), target));
+            }
+            Some((keys, recipient)) => {
+                recipients.push(Some(recipient));
+                lives.spawn(device::webpush(world.clone(), target, keys));
+            }
+        }
+    }
+    let everybody = device::until(verdict::HEARING, || ledger.without_endpoint() == 0);
+    if !everybody.await {
+        let missing = ledger.without_endpoint();
+        return Err(Failure::unavailable(format!(
+            "{missing} devices cannot register before any fault\n{}",
+            site.logs()
+        )));
+    }
+    let before = verdict::resources(&site);
+    let senders = Arc::new(Senders::new(site.clone(), ledger.clone(), recipients));
+    let mut sending = JoinSet::new();
+    sending.spawn(Arc::clone(&senders).run(settings.rate));
+    let (happened, overlapped) = tokio::task::block_in_place(|| {
+        let mut nemesis = Nemesis::new(settings, &site, &ledger, &storm);
+        nemesis.run(settings);
+        nemesis.summary()
+    });
+    phase.send_replace(Phase::Calm);
+    tokio::time::sleep(verdict::RECOVERY).await;
+    sending.shutdown().await;
+    verdict::expect_everybody_to_hear(&ledger, &senders).await;
+    let after = verdict::resources(&site);
+    let totals = ledger.close();
+    lives.shutdown().await;
+    let text = verdict::report(settings, seed, &ledger, &totals, (&happened, overlapped), (&before, &after));
+    println!("{text}");
+    if let Some(path) = &settings.out {
+        std::fs::write(path, &text)
+            .map_err(|error| Failure::unavailable(format!("{}: {error}", path.display())))?;
+    }
+    let violations: u64 = ledger.violations().0.values().sum();
+    if violations == 0 {
+        return Ok(());
+    }
+    eprintln!("{}", site.logs());
+    Err(Failure::unavailable(format!("{violations} violations; run it again with --seed {seed}")))
+}

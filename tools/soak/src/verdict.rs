@@ -1,0 +1,143 @@
+//! The quiet end: every device is connected, gets everything that was accepted for it, and hears one more notification.
+
+use crate::{
+    device::until,
+    ledger::{Ledger, Totals},
+    sender::Senders,
+    settings::Settings,
+    site::Site,
+};
+use beckon_testbed::node::http;
+use std::{collections::BTreeMap, fmt::Write as _, fs, sync::Arc, time::Duration};
+use tokio::{task::JoinSet, time::sleep};
+
+/// After the last fault, everything works again within this time.
+pub(crate) const RECOVERY: Duration = Duration::from_secs(15);
+
+/// After that, each device hears what is accepted within this time.
+pub(crate) const HEARING: Duration = Duration::from_secs(60);
+
+/// Attempts to send the last notification to a device; one is enough if everything works.
+const ATTEMPTS: u32 = 15;
+
+/// Sends one more notification to every device, which has to be accepted and to arrive in time.
+pub(crate) async fn expect_everybody_to_hear(ledger: &Arc<Ledger>, senders: &Arc<Senders>) {
+    let mut probes = JoinSet::new();
+    for target in 0..ledger.targets() {
+        let (ledger, senders) = (Arc::clone(ledger), Arc::clone(senders));
+        probes.spawn(async move { probe(target, &ledger, &senders).await });
+        // As many at once as a busy service gets.
+        if target % 50 == 49 {
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+    let numbers: Vec<Option<u64>> = probes.join_all().await;
+    let numbers: Vec<u64> = numbers.into_iter().flatten().collect();
+    let arrived = until(HEARING, || numbers.iter().all(|number| ledger.has_got(*number)));
+    if !arrived.await {
+        let missing = numbers.iter().filter(|number| !ledger.has_got(**number)).count();
+        let what = format!("{missing} of {} within {HEARING:?}", numbers.len());
+        ledger.violation("connected devices did not hear the last notification", &what);
+    }
+}
+
+/// The number of the notification that was accepted for a device.
+async fn probe(target: usize, ledger: &Ledger, senders: &Senders) -> Option<u64> {
+    for _ in 0..ATTEMPTS {
+        if let Some(endpoint) = ledger.reserve_this(target) {
+            let (number, is_accepted) = senders.send(target, &endpoint).await;
+            if is_accepted {
+                return Some(number);
+            }
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    ledger.violation("nothing is accepted for a device after the last fault", &format!("device {target}"));
+    None
+}
+
+/// What a program has: memory in MiB, open files, and the nodes it knows.
+#[derive(Debug, Default)]
+pub(crate) struct Resources {
+    rss: f64,
+    files: usize,
+    knows: Option<String>,
+}
+
+/// What each program has now.
+pub(crate) fn resources(site: &Site) -> BTreeMap<String, Resources> {
+    let of = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB"));
+        let kibibytes: f64 = rss.and_then(|rss| rss.trim().parse().ok()).unwrap_or_default();
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count).unwrap_or_default();
+        Resources { rss: kibibytes / 1024.0, files, knows: None }
+    };
+    let mut all = BTreeMap::new();
+    for node in site.nodes() {
+        let mut resources = of(node.pid());
+        let metrics =
+            http(node.addresses().admin, "GET", "/metrics").map(|(_, text)| text).unwrap_or_default();
+        let known = metrics.lines().find_map(|line| line.strip_prefix("beckon_endpoint_nodes "));
+        resources.knows = known.map(str::to_owned);
+        all.insert(node.name().to_owned(), resources);
+    }
+    all
+}
+
+/// The report of a run.
+pub(crate) fn report(
+    settings: &Settings,
+    seed: u64,
+    ledger: &Ledger,
+    totals: &Totals,
+    (happened, overlapped): (&BTreeMap<&'static str, u32>, u32),
+    (before, after): (&BTreeMap<String, Resources>, &BTreeMap<String, Resources>),
+) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "soak: {}, {} devices, {} notifications per second, seed {seed}, {:.0} s",
+        settings.topology.name(),
+        settings.clients,
+        settings.rate,
+        ledger.now() as f64 / 1000.0
+    );
+    let faults: u32 = happened.values().sum();
+    let _ = writeln!(text, "faults: {faults}, of which {overlapped} began while another went on");
+    for (name, count) in happened {
+        let _ = writeln!(text, "  {name:<24}{count:>6}");
+    }
+    let Totals { sent, accepted, delivered, superseded, again, erased, lost } = totals;
+    let _ = writeln!(
+        text,
+        "notifications: {sent} sent, {accepted} accepted, {delivered} delivered, {superseded} replaced by a newer one \
+         before, {again} delivered again, {erased} erased by a store that lost what it knew, {lost} LOST"
+    );
+    let slowest = ledger.slowest_recovery() as f64 / 1000.0;
+    let _ = writeln!(text, "last failure of a sender after the last fault was over: {slowest:.1} s");
+    for (what, count) in ledger.counts() {
+        let _ = writeln!(text, "  {what:<64}{count:>8}");
+    }
+    for (name, now) in after {
+        let then = before.get(name).map(|then| (then.rss, then.files)).unwrap_or_default();
+        let knows = now.knows.as_deref().map(|nodes| format!(", knows {nodes} nodes")).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "{name}: {:.0} MiB, before {:.0}; {} files, before {}{knows}",
+            now.rss, then.0, now.files, then.1
+        );
+    }
+    let (kinds, described) = ledger.violations();
+    let _ = writeln!(text, "violations: {}", kinds.values().sum::<u64>());
+    for (kind, count) in &kinds {
+        let _ = writeln!(text, "  {kind:<64}{count:>8}");
+    }
+    for violation in described {
+        let _ = writeln!(text, "VIOLATION {violation}");
+    }
+    if !kinds.is_empty() {
+        let _ = writeln!(text, "faults:\n{}", ledger.faults().join("\n"));
+    }
+    text
+}
