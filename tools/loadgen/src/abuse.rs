@@ -17,7 +17,10 @@ pub use scene::AbuseSettings;
 use scene::Scene;
 use std::{
     fmt::Write as _,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
 };
 
@@ -62,6 +65,7 @@ pub fn run(settings: &AbuseSettings, clock: Clock) -> AbuseReport {
             honest: Caller::new(settings.honest),
             is_over: AtomicBool::new(false),
             done: AtomicU64::new(0),
+            harm: OnceLock::new(),
         };
         let mut served = thread::scope(|scope| {
             for _ in 0..attack.threads {
@@ -71,8 +75,8 @@ pub fn run(settings: &AbuseSettings, clock: Clock) -> AbuseReport {
             scene.is_over.store(true, Ordering::Relaxed);
             served
         });
-        if let Some(reason) = (attack.check)(&scene) {
-            served.failed(reason);
+        if let Some(harm) = scene.harm.get() {
+            served.failed(harm.clone());
         }
         Outcome { name: attack.name, what: attack.what, done: scene.done.into_inner(), served }
     };

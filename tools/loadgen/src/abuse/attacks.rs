@@ -35,16 +35,14 @@ pub(super) struct Attack {
     pub(super) threads: usize,
     pub(super) needs_admin: bool,
     pub(super) run: fn(&Scene<'_>),
-    /// Looks at what else has to hold afterwards; the reason if it does not.
-    pub(super) check: fn(&Scene<'_>) -> Option<String>,
 }
 
 const fn attack(name: &'static str, what: &'static str, threads: usize, run: fn(&Scene<'_>)) -> Attack {
-    Attack { name, what, threads, needs_admin: false, run, check: |_| None }
+    Attack { name, what, threads, needs_admin: false, run }
 }
 
 /// All attacks.
-pub(super) const ATTACKS: [Attack; 9] = [
+pub(super) const ATTACKS: [Attack; 10] = [
     attack("silent-sockets", "silent connections to the WebSocket port", 1, |scene| {
         hold_silent(scene, scene.settings.ws);
     }),
@@ -55,6 +53,9 @@ pub(super) const ATTACKS: [Attack; 9] = [
     attack("unfinished-messages", "messages without end, with signs of life", 1, hold_unfinished),
     attack("register-churn", "registers and unregisters as fast as they are answered", 20, churn),
     attack("new-clients", "hellos of new clients, with channels", 8, fill),
+    attack("full-client", "messages to one channel of a client until it is full", 1, |scene| {
+        repeat(scene, fill_client);
+    }),
     attack("upgrade-storm", "upgrades that are dropped at once", 8, |scene| {
         repeat(scene, |scene| scene.stranger.upgrade(scene.settings.ws, PATIENCE).map(drop));
     }),
@@ -69,9 +70,8 @@ pub(super) const ATTACKS: [Attack; 9] = [
     }),
     Attack {
         needs_admin: true,
-        check: |scene| write_without_token(scene).err(),
         ..attack("admin-writes", "broadcasts set without a token, from a web page", 1, |scene| {
-            repeat(scene, |scene| write_without_token(scene).map_err(io::Error::other));
+            repeat(scene, write_without_token);
         })
     },
 ];
@@ -178,16 +178,48 @@ fn fill(scene: &Scene<'_>) {
     });
 }
 
-/// Sets a broadcast as a web page would that has pointed its name to the admin listener. The reason if it works.
-fn write_without_token(scene: &Scene<'_>) -> Result<(), String> {
+/// Fills a client through one of its channels, and looks whether another channel still takes a message.
+fn fill_client(scene: &Scene<'_>) -> io::Result<()> {
+    let mut socket = greeted(scene)?;
+    let mut endpoints = Vec::new();
+    for number in 0..2 {
+        let id = format!("{number:08x}-1000-4000-8000-000000000000");
+        let reply = socket.request(&format!(r#"{{"messageType":"register","channelID":"{id}"}}"#))?;
+        let endpoint = reply["pushEndpoint"].as_str().and_then(|endpoint| endpoint.split("://").nth(1));
+        let path = endpoint.and_then(|endpoint| endpoint.split_once('/')).map(|(_, path)| format!("/{path}"));
+        endpoints.push(path.ok_or_else(|| io::Error::other("no endpoint"))?);
+    }
+    while post(scene, &endpoints[0])? == 201 {
+        scene.count();
+        if scene.is_over() {
+            return Ok(());
+        }
+    }
+    let status = post(scene, &endpoints[1])?;
+    if status != 201 {
+        scene
+            .harm
+            .get_or_init(|| format!("a message to another channel of the client: HTTP status {status}"));
+    }
+    Ok(())
+}
+
+/// The status of the answer to a message without a body.
+fn post(scene: &Scene<'_>, path: &str) -> io::Result<u16> {
+    let to = scene.settings.http;
+    let head = format!("POST {path} HTTP/1.1\r\nHost: {to}\r\nTTL: 600\r\n");
+    let request = format!("{head}Content-Length: 0\r\nConnection: close\r\n\r\n");
+    scene.stranger.ask(to, &request, PATIENCE).map(|(status, _)| status)
+}
+
+/// Sets a broadcast as a web page would that has pointed its name to the admin listener.
+fn write_without_token(scene: &Scene<'_>) -> io::Result<()> {
     let Some(admin) = scene.settings.admin else { return Ok(()) };
     let request = "PUT /broadcasts/abuse HTTP/1.1\r\nHost: evil.example:8083\r\nOrigin: http://evil.example:8083\r\n\
                    Content-Length: 1\r\nConnection: close\r\n\r\n1";
-    match scene.stranger.ask(admin, request, PATIENCE) {
-        Ok((401 | 403, _)) => Ok(()),
-        Ok((status, _)) => {
-            Err(format!("the admin listener answers a foreign page with HTTP status {status}"))
-        }
-        Err(error) => Err(format!("the admin listener does not answer: {error}")),
+    let (status, _) = scene.stranger.ask(admin, request, PATIENCE)?;
+    if !matches!(status, 401 | 403) {
+        scene.harm.get_or_init(|| format!("the admin listener answers a web page with HTTP status {status}"));
     }
+    Ok(())
 }

@@ -4,7 +4,10 @@ use super::caller::Caller;
 use beckon_ops::config::{parsed_option, positive};
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -42,6 +45,8 @@ pub(super) struct Scene<'a> {
     pub(super) is_over: AtomicBool,
     /// What the attack has done.
     pub(super) done: AtomicU64,
+    /// What it has done to others, if it finds that out by itself.
+    pub(super) harm: OnceLock<String>,
 }
 
 impl Scene<'_> {

@@ -9,6 +9,7 @@ fn one_host_cannot_crowd_others_out() {
         .all("BECKON_FSYNC", "false")
         .all("BECKON_LOG", "error")
         .all("BECKON_LIMIT_PRIVATE_SOURCES", "true")
+        .all("BECKON_MSG_LIMIT", "20")
         .all("BECKON_WS_MAX_PENDING", "300")
         .all("BECKON_HTTP_MAX_CONNECTIONS", "300")
         .start();
@@ -37,6 +38,7 @@ fn one_host_cannot_crowd_others_out() {
         "unfinished-messages",
         "register-churn",
         "new-clients",
+        "full-client",
         "upgrade-storm",
         "authority-targets",
         "admin-writes",
