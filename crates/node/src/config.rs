@@ -10,7 +10,10 @@ use beckon_proto::{
     auth::ClusterSecret,
     tls::{Tls, TlsFiles},
 };
-use beckon_store::redis::{Access, KeyPrefix, TlsFiles as RedisTlsFiles, TlsIdentity};
+use beckon_store::{
+    Newcomers,
+    redis::{Access, KeyPrefix, TlsFiles as RedisTlsFiles, TlsIdentity},
+};
 use beckon_types::{EndpointUrl, KeyRing};
 use std::{num::NonZero, path::PathBuf, time::Duration};
 
@@ -24,6 +27,9 @@ beckon_ops::settings! {
         token_keys: KeyRing => parsed,
         /// A client that has not connected for this long is forgotten, with its channels. The same on all nodes.
         uaid_idle: Duration = "90d" => parse_idle,
+        /// A client that never came back after its first socket, and was never sent anything, is forgotten after this long,
+        /// and after a seventh of it when the store is fuller than store_memory_high. The same on all nodes.
+        newcomer_idle: Duration = "7d" => parse_idle,
         /// Time limit for one step of the store; after that the store counts as unavailable.
         store_timeout: Duration = "3s" => positive,
         /// How full the store may be, from 0 to 1, before it takes no new clients: of maxmemory of Redis, or of the disk of
@@ -77,6 +83,11 @@ beckon_ops::settings! {
 }
 
 impl CommonSettings {
+    /// When clients that never came back are forgotten.
+    pub fn newcomers(&self) -> Newcomers {
+        Newcomers { idle: self.newcomer_idle, memory_high: self.store_memory_high }
+    }
+
     /// How Redis is reached.
     ///
     /// # Errors

@@ -53,6 +53,7 @@ pub const FAMILY: &[&str] = &[
     "metrics_token_file",
     "msg_limit",
     "msg_reserve",
+    "newcomer_idle",
     "node_name",
     "ping_min_sp",
     "ping_min_wp",

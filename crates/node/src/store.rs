@@ -50,6 +50,7 @@ fn options(embedded: Embedded, settings: &CommonSettings) -> Result<OpenOptions,
     Ok(OpenOptions {
         data_dir,
         uaid_idle: settings.uaid_idle,
+        newcomers: settings.newcomers(),
         step_timeout: settings.store_timeout,
         redis: settings.redis().map_err(Failure::usage)?,
         fsync,

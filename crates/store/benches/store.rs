@@ -7,7 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has to stop")]
 
 use beckon_store::{
-    Answer, Store,
+    Answer, Newcomers, Store,
     embedded::{EmbeddedStore, Options, OsDisk},
     redis::RedisOptions,
 };
@@ -99,6 +99,7 @@ impl Bed {
                 let options = Options {
                     data_dir: directory.path().to_owned(),
                     uaid_idle: Duration::from_secs(90 * 24 * 3600),
+                    newcomers: Newcomers::default(),
                     step_timeout: Duration::from_secs(10),
                     fsync,
                     keys: Vec::new(),

@@ -43,8 +43,8 @@ pub use disk::{Disk, DiskFile, OsDisk};
 pub use open_error::OpenError;
 pub use writer::Clock;
 
-use crate::{Announced, Answer, Cause, Missed, NodeEntry, Store, StoreError};
-use batch::{Batch, Counts, Memory};
+use crate::{Announced, Answer, Cause, Missed, Newcomers, NodeEntry, Store, StoreError};
+use batch::{Batch, Counts, Idle, Memory};
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Claim,
     Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place, Presence,
@@ -57,7 +57,10 @@ use keeper::Keeper;
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -76,6 +79,8 @@ pub struct Options {
     /// The record of a client that was not seen for so long expires (PROTOCOL.md section 1.10), or up to 1/32 and a
     /// second later. A connected client does not expire.
     pub uaid_idle: Duration,
+    /// Those that never came back.
+    pub newcomers: Newcomers,
     /// A step that takes longer fails with [`StoreError::Unavailable`].
     pub step_timeout: Duration,
     /// Whether an answer waits until what was written is on the disk (fsync), so that it survives a power failure. If
@@ -92,10 +97,11 @@ pub struct Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { data_dir, uaid_idle, step_timeout, fsync, keys: _, clock: _, disk } = self;
+        let Self { data_dir, uaid_idle, newcomers, step_timeout, fsync, keys: _, clock: _, disk } = self;
         f.debug_struct("Options")
             .field("data_dir", data_dir)
             .field("uaid_idle", uaid_idle)
+            .field("newcomers", newcomers)
             .field("step_timeout", step_timeout)
             .field("fsync", fsync)
             .field("disk", disk)
@@ -139,6 +145,10 @@ pub struct EmbeddedStore {
     step_timeout: Duration,
     data_dir: PathBuf,
     counts: Arc<Counts>,
+    /// How full it is when newcomers are forgotten sooner.
+    memory_high: f64,
+    /// Whether it was so full when it was asked last.
+    is_high: Arc<AtomicBool>,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -150,12 +160,14 @@ impl EmbeddedStore {
     ///
     /// [`OpenError::InUse`] and [`OpenError::Disk`] may pass; the others need the operator.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let Options { data_dir, uaid_idle, step_timeout, fsync, keys, clock, disk } = options;
+        let Options { data_dir, uaid_idle, newcomers, step_timeout, fsync, keys, clock, disk } = options;
         let mut opener = Opener { data_dir: DataDir::open(&data_dir)?, disk, fsync, keys };
         let database = opener.open()?;
         // When it is opened again after an error, other keys may have been added.
         opener.keys.clear();
-        let memory = Memory::new(database.epoch, uaid_idle);
+        let is_high = Arc::new(AtomicBool::new(false));
+        let idle = Idle { known: uaid_idle, newcomers, is_high: is_high.clone() };
+        let memory = Memory::new(database.epoch, idle);
         let counts = memory.counts.clone();
         let (queue, orders) = mpsc::channel(QUEUE_LEN_MAX);
         let writer = Writer { keeper: Keeper::new(opener, database), memory, clock };
@@ -163,7 +175,8 @@ impl EmbeddedStore {
             .name("store".into())
             .spawn(move || writer.run(orders))
             .map_err(|error| OpenError::Disk { data_dir: data_dir.clone(), error })?;
-        Ok(Self { queue, step_timeout, data_dir, counts, writer: Some(writer) })
+        let memory_high = newcomers.memory_high;
+        Ok(Self { queue, step_timeout, data_dir, counts, memory_high, is_high, writer: Some(writer) })
     }
 
     /// Notes that the database is also used with these token keys from now on, by their fingerprints. Those in use before
@@ -334,14 +347,14 @@ impl Store for EmbeddedStore {
 
     fn fullness(&self) -> Answer<Option<f64>> {
         let Figures { database_bytes, log_bytes, .. } = self.figures();
-        let data_dir = self.data_dir.clone();
+        let (data_dir, high, is_high) = (self.data_dir.clone(), self.memory_high, self.is_high.clone());
         Box::pin(async move {
             let asked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&data_dir)).await;
             let free = asked.ok().and_then(Result::ok).map(|disk| disk.f_bavail * disk.f_frsize);
-            Ok(free.map(|free| {
-                let used = (database_bytes + log_bytes) as f64;
-                used / (used + free as f64).max(1.0)
-            }))
+            let used = (database_bytes + log_bytes) as f64;
+            let fullness = free.map(|free| used / (used + free as f64).max(1.0));
+            is_high.store(fullness.is_some_and(|fullness| fullness >= high), Ordering::Relaxed);
+            Ok(fullness)
         })
     }
 

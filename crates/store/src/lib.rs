@@ -14,11 +14,13 @@ mod codec;
 mod directory;
 pub mod embedded;
 mod error;
+mod newcomers;
 mod open;
 pub mod redis;
 mod store;
 
 pub use directory::{ANNOUNCE_INTERVAL, Announced, LEASE, MISSED_LIFETIME, MISSED_MAX, Missed, NodeEntry};
 pub use error::{Cause, StoreError};
+pub use newcomers::Newcomers;
 pub use open::{EMBEDDED, OpenError, OpenOptions, open, open_embedded};
 pub use store::{Answer, Store};

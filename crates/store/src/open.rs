@@ -1,7 +1,7 @@
 //! Opening the store that an operator names. An error says who can fix it.
 
 use crate::{
-    Store,
+    Newcomers, Store,
     embedded::{self, Clock, EmbeddedStore, OsDisk},
     redis::{self, ConnectError},
 };
@@ -20,6 +20,8 @@ pub struct OpenOptions {
     pub data_dir: PathBuf,
     /// The record of a client that was not seen for so long expires.
     pub uaid_idle: Duration,
+    /// Those that never came back.
+    pub newcomers: Newcomers,
     /// A step that takes longer fails with [`crate::StoreError::Unavailable`].
     pub step_timeout: Duration,
     /// Redis: how it is reached.
@@ -34,10 +36,11 @@ pub struct OpenOptions {
 
 impl fmt::Debug for OpenOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { data_dir, uaid_idle, step_timeout, redis, fsync, keys: _, clock: _ } = self;
+        let Self { data_dir, uaid_idle, newcomers, step_timeout, redis, fsync, keys: _, clock: _ } = self;
         f.debug_struct("OpenOptions")
             .field("data_dir", data_dir)
             .field("uaid_idle", uaid_idle)
+            .field("newcomers", newcomers)
             .field("step_timeout", step_timeout)
             .field("redis", redis)
             .field("fsync", fsync)
@@ -79,6 +82,7 @@ pub async fn open_embedded(options: &OpenOptions, wait: bool) -> Result<Arc<Embe
         let options = embedded::Options {
             data_dir: options.data_dir.clone(),
             uaid_idle: options.uaid_idle,
+            newcomers: options.newcomers,
             step_timeout: options.step_timeout,
             fsync: options.fsync,
             keys: options.keys.clone(),
@@ -124,6 +128,7 @@ async fn patiently<T>(wait: bool, attempt: impl AsyncFn() -> Result<T, OpenError
 async fn open_redis(name: &str, options: &OpenOptions, wait: bool) -> Result<Arc<dyn Store>, OpenError> {
     let options = redis::RedisOptions {
         uaid_idle: options.uaid_idle,
+        newcomers: options.newcomers,
         step_timeout: options.step_timeout,
         access: options.redis.clone(),
     };

@@ -29,6 +29,7 @@ mod directory;
 mod fault;
 mod health;
 mod hello;
+mod idle;
 mod keys;
 mod link;
 mod links;
@@ -49,6 +50,7 @@ pub use options::{
 };
 pub use survey::{Info, Surveyed, survey};
 
+use crate::newcomers::NEWCOMER_IDLE_PARTS;
 use crate::{
     Announced, Answer, Cause, LEASE, MISSED_LIFETIME, MISSED_MAX, Missed, NodeEntry, Store, StoreError,
 };
@@ -63,10 +65,14 @@ use beckon_types::{
 };
 use futures_util::future::{BoxFuture, join_all};
 use health::Health;
+use idle::IdleMs;
 use links::{Links, Step};
 use script::{SCRIPTS, Script};
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::runtime::Handle;
@@ -81,7 +87,7 @@ pub struct RedisStore {
     links: Arc<Links>,
     shared: Arc<Shared>,
     prefix: KeyPrefix,
-    idle_ms: u64,
+    idle: IdleMs,
 }
 
 /// What all stores of a process share that use the same Redis.
@@ -94,6 +100,10 @@ struct Shared {
     links: Mutex<Vec<Arc<Links>>>,
     health: Health,
     step_timeout: Duration,
+    /// How full it is when newcomers are forgotten sooner.
+    memory_high: f64,
+    /// Whether it was so full when it was asked last.
+    is_high: AtomicBool,
 }
 
 /// Connects to Redis and checks that it accepts writes.
@@ -112,7 +122,9 @@ pub async fn connect(url: &str, options: RedisOptions) -> Result<RedisStore, Con
     let _ = rustls::crypto::ring::default_provider().install_default();
     let topology = Arc::new(opening::open(address, &options).await?);
     let step_timeout = options.step_timeout;
-    let idle_ms = u64::try_from(options.uaid_idle.as_millis()).unwrap_or(u64::MAX).clamp(1, IDLE_MS_MAX);
+    let ms = |idle: Duration| u64::try_from(idle.as_millis()).unwrap_or(u64::MAX).clamp(1, IDLE_MS_MAX);
+    let known = ms(options.uaid_idle);
+    let idle = IdleMs { known, newcomer: ms(options.newcomers.idle).min(known) };
     let links = Arc::new(Links::new(topology.clone(), step_timeout, Handle::current()));
     Ok(RedisStore {
         links: links.clone(),
@@ -122,13 +134,24 @@ pub async fn connect(url: &str, options: RedisOptions) -> Result<RedisStore, Con
             health: Health::default(),
             topology,
             step_timeout,
+            memory_high: options.newcomers.memory_high,
+            is_high: AtomicBool::new(false),
         }),
         prefix: options.access.key_prefix,
-        idle_ms,
+        idle,
     })
 }
 
 impl RedisStore {
+    /// After how long records expire now.
+    fn idle(&self) -> IdleMs {
+        let IdleMs { known, newcomer } = self.idle;
+        if !self.shared.is_high.load(Ordering::Relaxed) {
+            return self.idle;
+        }
+        IdleMs { known, newcomer: (newcomer / u64::from(NEWCOMER_IDLE_PARTS)).max(1) }
+    }
+
     /// Calls a script over the links that are reserved for leases and health, and reads its answer.
     fn vital<T: Send + 'static>(
         &self,
@@ -181,20 +204,22 @@ fn step(script: &'static Script, call: Cmd, haste: Haste) -> Step {
 
 impl Store for RedisStore {
     fn hello(&self, hello: Hello) -> Answer<HelloOutcome> {
-        self.step(&SCRIPTS.hello, hello::call(&self.prefix, &hello, self.idle_ms), hello::outcome)
+        self.step(&SCRIPTS.hello, hello::call(&self.prefix, &hello, self.idle()), hello::outcome)
     }
 
     fn release(&self, uaid: Uaid, presence: Presence) -> Answer<()> {
         let script = &SCRIPTS.release;
-        let mut call = script.call(&keys::all(&self.prefix, uaid), 2, 32);
-        call.arg(&record::presence_bytes(presence)[..]).arg(self.idle_ms);
+        let mut call = script.call(&keys::all(&self.prefix, uaid), 3, 48);
+        let idle = self.idle();
+        call.arg(&record::presence_bytes(presence)[..]).arg(idle.known).arg(idle.newcomer);
         self.step(script, call, done)
     }
 
     fn snapshot(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Snapshot, NotOwner>> {
         let script = &SCRIPTS.snapshot;
-        let mut call = script.call(&[keys::client(&self.prefix, uaid)], 2, 32);
-        call.arg(&record::presence_bytes(presence)[..]).arg(self.idle_ms);
+        let mut call = script.call(&[keys::client(&self.prefix, uaid)], 3, 48);
+        let idle = self.idle();
+        call.arg(&record::presence_bytes(presence)[..]).arg(idle.known).arg(idle.newcomer);
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(Err(NotOwner)),
             Value::Array(fields) => Ok(Ok(record::record(&fields)?.1)),
@@ -204,8 +229,9 @@ impl Store for RedisStore {
 
     fn verify(&self, uaid: Uaid, presence: Presence) -> Answer<Claim> {
         let script = &SCRIPTS.verify;
-        let mut call = script.call(&[keys::client(&self.prefix, uaid)], 2, 32);
-        call.arg(&record::presence_bytes(presence)[..]).arg(self.idle_ms);
+        let mut call = script.call(&[keys::client(&self.prefix, uaid)], 3, 48);
+        let idle = self.idle();
+        call.arg(&record::presence_bytes(presence)[..]).arg(idle.known).arg(idle.newcomer);
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(Claim::Lost),
             Value::Int(1) => Ok(Claim::Taken),
@@ -252,8 +278,8 @@ impl Store for RedisStore {
 
     fn put_version(&self, put: PutVersion) -> Answer<PutVersionOutcome> {
         let script = &SCRIPTS.put_version;
-        let mut call = script.call(&[keys::client(&self.prefix, put.uaid)], 2, 36);
-        call.arg(&put.channel.0[..]).arg(put.version.number());
+        let mut call = script.call(&[keys::client(&self.prefix, put.uaid)], 3, 48);
+        call.arg(&put.channel.0[..]).arg(put.version.number()).arg(self.idle.after_a_write());
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(PutVersionOutcome::Gone),
             Value::BulkString(bytes) => {
@@ -283,7 +309,7 @@ impl Store for RedisStore {
     }
 
     fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome> {
-        let call = messages::put_call(&self.prefix, &put);
+        let call = messages::put_call(&self.prefix, &put, self.idle);
         self.step(&SCRIPTS.put_message, call, messages::put_outcome)
     }
 
@@ -301,9 +327,11 @@ impl Store for RedisStore {
 
     fn fetch(&self, fetch: Fetch) -> Answer<Result<Backlog, NotOwner>> {
         let script = &SCRIPTS.fetch;
-        let mut call = script.call(&keys::all(&self.prefix, fetch.uaid), 4, 64);
+        let mut call = script.call(&keys::all(&self.prefix, fetch.uaid), 5, 80);
+        let idle = self.idle();
         call.arg(&record::presence_bytes(fetch.presence)[..])
-            .arg(self.idle_ms)
+            .arg(idle.known)
+            .arg(idle.newcomer)
             .arg(messages::position(fetch.after))
             .arg(fetch.max);
         self.step(script, call, |answer| match answer {
@@ -431,7 +459,12 @@ impl Store for RedisStore {
 
     fn fullness(&self) -> Answer<Option<f64>> {
         let shared = self.shared.clone();
-        Box::pin(async move { Ok(health::fullness(&shared.topology, &shared.vital).await) })
+        Box::pin(async move {
+            let fullness = health::fullness(&shared.topology, &shared.vital).await;
+            let is_high = fullness.is_some_and(|fullness| fullness >= shared.memory_high);
+            shared.is_high.store(is_high, Ordering::Relaxed);
+            Ok(fullness)
+        })
     }
 
     fn disturbances(&self) -> u64 {
@@ -442,7 +475,7 @@ impl Store for RedisStore {
         let Shared { topology, step_timeout, .. } = &*self.shared;
         let links = Arc::new(Links::new(topology.clone(), *step_timeout, runtime.clone()));
         self.shared.links.lock().unwrap_or_else(PoisonError::into_inner).push(links.clone());
-        Arc::new(Self { links, shared: self.shared.clone(), prefix: self.prefix, idle_ms: self.idle_ms })
+        Arc::new(Self { links, shared: self.shared.clone(), prefix: self.prefix, idle: self.idle })
     }
 
     fn close(&self) -> Answer<()> {

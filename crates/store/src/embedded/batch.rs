@@ -10,16 +10,43 @@ use super::{
     tables::{CLIENTS, Clients, MESSAGES, Messages, message_key},
     time::{Moment, Watch},
 };
-use crate::{Cause, StoreError};
+use crate::{
+    Cause, StoreError,
+    newcomers::{NEWCOMER_IDLE_PARTS, Newcomers},
+};
 use beckon_types::{NotOwner, Presence, Sequence, Uaid};
 use redb::{ReadableTable as _, WriteTransaction};
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-/// A record says to within this part of `uaid_idle` when its client was last seen, so that a hello does not have to
+/// After how long without a connection a record expires.
+#[derive(Debug)]
+pub(super) struct Idle {
+    /// That of a client that has come back, or was written to.
+    pub(super) known: Duration,
+    /// That of any other.
+    pub(super) newcomers: Newcomers,
+    /// Whether the store is so full that it is a part of that.
+    pub(super) is_high: Arc<AtomicBool>,
+}
+
+impl Idle {
+    fn of(&self, record: &Record) -> Duration {
+        if record.is_known {
+            return self.known;
+        }
+        let parts = if self.is_high.load(Ordering::Relaxed) { NEWCOMER_IDLE_PARTS } else { 1 };
+        (self.newcomers.idle / parts).min(self.known)
+    }
+}
+
+/// A record says to within this part of its idle time when its client was last seen, so that a hello does not have to
 /// write. The uncertainty is added to the time: a client never expires too early.
 const LAST_SEEN_PARTS: u32 = 64;
 
@@ -51,16 +78,16 @@ pub(super) struct Memory {
     /// How many records and messages there are.
     pub(super) counts: Arc<Counts>,
     pub(super) sweep: Sweep,
-    uaid_idle: Duration,
+    idle: Idle,
     watch: Watch,
 }
 
 impl Memory {
     /// No client is connected yet.
-    pub(super) fn new(epoch: u64, uaid_idle: Duration) -> Self {
+    pub(super) fn new(epoch: u64, idle: Idle) -> Self {
         let (seats, directory) = (Seats::default(), Directory::default());
         let (sweep, watch) = (Sweep::default(), Watch::default());
-        Self { seats, directory, epoch, counts: Arc::default(), sweep, uaid_idle, watch }
+        Self { seats, directory, epoch, counts: Arc::default(), sweep, idle, watch }
     }
 
     /// The moment at which the clock shows this time.
@@ -169,9 +196,10 @@ impl<'txn, 'm> Batch<'txn, 'm> {
             None => return Ok(None),
             Some(bytes) => Record::decode(bytes.value())?,
         };
-        let uncertainty = 2 * (self.memory.uaid_idle / LAST_SEEN_PARTS) + Duration::from_secs(1);
+        let idle = self.memory.idle.of(&record);
+        let uncertainty = 2 * (idle / LAST_SEEN_PARTS) + Duration::from_secs(1);
         let unseen = self.now.earliest.saturating_sub(Duration::from_secs(record.last_seen));
-        if unseen > self.memory.uaid_idle + uncertainty && !self.memory.seats.contains_key(&uaid) {
+        if unseen > idle + uncertainty && !self.memory.seats.contains_key(&uaid) {
             self.remove(uaid, &record)?;
             return Ok(None);
         }
@@ -185,7 +213,7 @@ impl<'txn, 'm> Batch<'txn, 'm> {
         let mut is_changed = self.remove_expired(uaid, &mut record)?;
         // The time that is written never goes back.
         let unseen = self.now.latest.saturating_sub(Duration::from_secs(record.last_seen));
-        if unseen > self.memory.uaid_idle / LAST_SEEN_PARTS {
+        if unseen > self.memory.idle.of(&record) / LAST_SEEN_PARTS {
             record.last_seen = self.now.latest.as_secs();
             is_changed = true;
         }

@@ -44,6 +44,11 @@ impl Batch<'_, '_> {
                 }
             }
         }
+        let mut record = record;
+        if let Some(record) = record.as_mut().filter(|record| !record.is_known) {
+            record.is_known = true;
+            self.save(hello.uaid, record.clone());
+        }
         let snapshot = record.as_ref().map(Record::snapshot).unwrap_or_default();
         let backlog = match (dialect, &record) {
             (Dialect::WebPush, Some(record)) => self.backlog(hello.uaid, record, None, hello.backlog_max)?,
@@ -102,6 +107,7 @@ impl Batch<'_, '_> {
         };
         let mut record = self.load(add.uaid)?.unwrap_or_else(|| Record {
             dialect: seat.dialect,
+            is_known: false,
             last_seen: self.now.latest.as_secs(),
             sequence: Sequence::default(),
             messages: Vec::new(),
@@ -157,6 +163,7 @@ impl Batch<'_, '_> {
         let Some(registration) = record.channel_mut(put.channel) else { return Ok(PutVersionOutcome::Gone) };
         registration.channel.pending = Some(put.version);
         record.sequence = sequence;
+        record.is_known = true;
         self.save(put.uaid, record);
         let presence = self.memory.seats.get(&put.uaid).map(|seat| seat.presence);
         Ok(PutVersionOutcome::Stored { sequence, presence })

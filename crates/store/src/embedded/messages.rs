@@ -56,6 +56,7 @@ impl Batch<'_, '_> {
         let sequence = self.next_sequence(&record);
         // Even if nothing is stored: the sequence is part of the message id, which must not be used twice.
         record.sequence = sequence;
+        record.is_known = true;
         if stores {
             let (key, message) = (message_key(put.uaid, sequence), message::encode(put));
             self.messages.insert(&key, &message[..]).map_err(failed)?;

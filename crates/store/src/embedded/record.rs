@@ -1,8 +1,8 @@
 //! How a client is written in the database, version 1.
 //!
 //! ```text
-//! client    version 0x01 | dialect (1 SimplePush, 2 Web Push) | last seen, Unix seconds, 8 bytes | sequence, 8 bytes
-//!           | number of messages, 4 bytes | the messages, oldest first | the channels
+//! client    version 0x01 | dialect (1 SimplePush, 2 Web Push) | whether it is known (0 or 1) | last seen, Unix seconds,
+//!           8 bytes | sequence, 8 bytes | number of messages, 4 bytes | the messages, oldest first | the channels
 //! message   sequence, 8 bytes | nonce, 8 bytes | expires, Unix milliseconds, 8 bytes
 //!           | index of its channel, from 0, 4 bytes | flags (bit 0 has a topic, bit 1 is in the reserve of its channel)
 //!           | tag of the topic, 12 bytes, if it has one
@@ -28,7 +28,7 @@ use beckon_types::{
 const VERSION: u8 = 1;
 
 /// Bytes in front of the messages.
-const FIXED_LEN: usize = 2 + 8 + 8 + 4;
+const FIXED_LEN: usize = 3 + 8 + 8 + 4;
 
 /// Bytes of a message without a topic.
 const MESSAGE_LEN_MIN: usize = 8 + 8 + 8 + 4 + 1;
@@ -50,6 +50,8 @@ const CHANNEL_LEN_MAX: usize = 16 + START_LEN_MAX + 1 + 1 + 8;
 pub(super) struct Record {
     /// Its dialect.
     pub(super) dialect: Dialect,
+    /// Whether it has come back after its first socket, or was written to.
+    pub(super) is_known: bool,
     /// About when it was last connected, in Unix seconds.
     pub(super) last_seen: u64,
     /// The last write.
@@ -124,10 +126,10 @@ impl Record {
 
     /// The bytes of the record.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let Self { dialect, last_seen, sequence, messages, channels } = self;
+        let Self { dialect, is_known, last_seen, sequence, messages, channels } = self;
         let messages_len = messages.len() * (MESSAGE_LEN_MIN + TOPIC_TAG_LEN);
         let mut out = Vec::with_capacity(FIXED_LEN + messages_len + channels.len() * CHANNEL_LEN_MAX);
-        out.extend([VERSION, dialect_byte(*dialect)]);
+        out.extend([VERSION, dialect_byte(*dialect), u8::from(*is_known)]);
         out.extend(last_seen.to_be_bytes());
         out.extend(sequence.0.to_be_bytes());
         // The number always fits: `PutMessage::messages_max` has the same type.
@@ -145,6 +147,11 @@ impl Record {
             return Err(Unreadable("record of another version"));
         }
         let dialect = dialect(dialect_byte)?;
+        let is_known = match take(&mut rest)? {
+            [0] => false,
+            [1] => true,
+            [_] => return Err(Unreadable("client is neither known nor a newcomer")),
+        };
         let last_seen = u64::from_be_bytes(take(&mut rest)?);
         let sequence = Sequence(u64::from_be_bytes(take(&mut rest)?));
         let number = u32::from_be_bytes(take(&mut rest)?) as usize;
@@ -160,7 +167,7 @@ impl Record {
         if messages.iter().any(|message| message.channel as usize >= channels.len()) {
             return Err(Unreadable("message of a channel that is not registered"));
         }
-        Ok(Self { dialect, last_seen, sequence, messages, channels })
+        Ok(Self { dialect, is_known, last_seen, sequence, messages, channels })
     }
 }
 
@@ -247,13 +254,14 @@ mod tests {
 
     #[test]
     fn any_other_format_is_unreadable() {
-        let record = |rest: &[u8]| [&[VERSION, 2][..], &[0; 16], rest].concat();
+        let record = |rest: &[u8]| [&[VERSION, 2, 0][..], &[0; 16], rest].concat();
         let message = |flag: u8| record(&[&[0, 0, 0, 1][..], &[0; 28], &[flag]].concat());
         let channel = |rest: &[u8]| record(&[&[0; 4][..], &[0; 16], rest].concat());
         for (bytes, reason) in [
             (vec![], "too short"),
             (vec![2, 1], "record of another version"),
             (vec![VERSION, 3], "unknown dialect"),
+            (vec![VERSION, 2, 2], "client is neither known nor a newcomer"),
             (record(&[0xff; 4]), "too short"),
             (message(4), "unknown flag of a message"),
             (message(0), "message of a channel that is not registered"),
@@ -280,6 +288,7 @@ mod tests {
         };
         let mut record = Record {
             dialect: Dialect::WebPush,
+            is_known: true,
             last_seen: 0,
             sequence: Sequence(4),
             messages: vec![message(1, 0), message(2, 1), message(3, 2), message(4, 1)],
@@ -317,6 +326,7 @@ mod tests {
         #[test]
         fn a_record_survives(
             is_webpush: bool,
+            is_known: bool,
             last_seen: u64,
             sequence: u64,
             mut messages in messages(),
@@ -327,7 +337,8 @@ mod tests {
                 Ok(len @ 1..) => messages.iter_mut().for_each(|message| message.channel %= len),
                 Ok(0) | Err(_) => messages.clear(),
             }
-            let record = Record { dialect, last_seen, sequence: Sequence(sequence), messages, channels };
+            let record =
+                Record { dialect, is_known, last_seen, sequence: Sequence(sequence), messages, channels };
             prop_assert_eq!(Record::decode(&record.encode()), Ok(record));
         }
 

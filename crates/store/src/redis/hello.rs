@@ -1,12 +1,12 @@
 //! The step hello: the arguments of its script, and its answer.
 
-use super::{answer::unexpected, keys, messages, options::KeyPrefix, record, script::SCRIPTS};
+use super::{answer::unexpected, idle::IdleMs, keys, messages, options::KeyPrefix, record, script::SCRIPTS};
 use crate::{StoreError, codec};
 use beckon_types::{ChannelId, Dialect, Hello, HelloOutcome, Listed};
 use redis::{Cmd, Value};
 
 /// The call of the script, whose first comment lists the arguments.
-pub(super) fn call(prefix: &KeyPrefix, hello: &Hello, idle_ms: u64) -> Cmd {
+pub(super) fn call(prefix: &KeyPrefix, hello: &Hello, idle: IdleMs) -> Cmd {
     let listed: &[ChannelId] = match &hello.listed {
         Some(Listed::Channels(channels)) => channels,
         Some(Listed::Impossible) | None => &[],
@@ -16,7 +16,7 @@ pub(super) fn call(prefix: &KeyPrefix, hello: &Hello, idle_ms: u64) -> Cmd {
         Some(Listed::Impossible) => "impossible",
         Some(Listed::Channels(_)) => "given",
     };
-    let arguments = 8 + listed.len();
+    let arguments = 9 + listed.len();
     let mut call = SCRIPTS.hello.call(&keys::all(prefix, hello.uaid), arguments, 64 + 16 * listed.len());
     call.arg(hello.named.map_or(0, codec::dialect_byte))
         .arg(codec::dialect_byte(hello.otherwise))
@@ -24,7 +24,8 @@ pub(super) fn call(prefix: &KeyPrefix, hello: &Hello, idle_ms: u64) -> Cmd {
         .arg(u8::from(hello.adopt))
         .arg(u8::from(hello.room))
         .arg(list)
-        .arg(idle_ms)
+        .arg(idle.known)
+        .arg(idle.newcomer)
         .arg(hello.backlog_max);
     for channel in listed {
         call.arg(&channel.0[..]);

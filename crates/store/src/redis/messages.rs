@@ -20,6 +20,7 @@
 
 use super::{
     answer::unexpected,
+    idle::IdleMs,
     keys,
     options::KeyPrefix,
     record,
@@ -47,10 +48,10 @@ const SEQUENCE_MAX: u64 = 9_999_999_999_999;
 const TTL_MS_MAX: u64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 
 /// The call of the script that stores a message. TTLs have a resolution of 1 ms.
-pub(super) fn put_call(prefix: &KeyPrefix, put: &PutMessage) -> Cmd {
+pub(super) fn put_call(prefix: &KeyPrefix, put: &PutMessage, idle: IdleMs) -> Cmd {
     let message = message::encode(put);
     let ttl_ms = u64::try_from(put.draft.ttl.as_millis()).unwrap_or(u64::MAX).min(TTL_MS_MAX);
-    let mut call = SCRIPTS.put_message.call(&keys::all(prefix, put.uaid), 8, 112 + message.len());
+    let mut call = SCRIPTS.put_message.call(&keys::all(prefix, put.uaid), 9, 124 + message.len());
     call.arg(&put.channel.0[..])
         .arg(record::restriction(put.restricted))
         .arg(&put.nonce.0.to_be_bytes()[..])
@@ -58,6 +59,7 @@ pub(super) fn put_call(prefix: &KeyPrefix, put: &PutMessage) -> Cmd {
         .arg(ttl_ms)
         .arg(put.messages_max)
         .arg(put.reserve)
+        .arg(idle.after_a_write())
         .arg(message);
     call
 }

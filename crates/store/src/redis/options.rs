@@ -1,5 +1,6 @@
 //! Options of the store in Redis, besides the URL.
 
+use crate::Newcomers;
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 /// The longest [`KeyPrefix`] in bytes. Redis stores it with every client and every message.
@@ -11,6 +12,8 @@ pub struct RedisOptions {
     /// The record of a client that has not connected for this long expires (PROTOCOL.md section 1.10). Default 90 days,
     /// resolution 1 ms.
     pub uaid_idle: Duration,
+    /// Those that never came back.
+    pub newcomers: Newcomers,
     /// A step that takes longer fails with [`crate::StoreError::Unavailable`], and a connection on which nothing is answered
     /// for this long is replaced. Default 3 s.
     pub step_timeout: Duration,
@@ -56,6 +59,7 @@ impl Default for RedisOptions {
     fn default() -> Self {
         Self {
             uaid_idle: Duration::from_secs(90 * 24 * 60 * 60),
+            newcomers: Newcomers::default(),
             step_timeout: Duration::from_secs(3),
             access: Access::default(),
         }

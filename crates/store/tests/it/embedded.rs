@@ -5,7 +5,7 @@ mod weather;
 
 use crate::SetClock;
 use beckon_store::{
-    Store, StoreError,
+    Newcomers, Store, StoreError,
     embedded::{EmbeddedStore, OpenError, Options, OsDisk},
 };
 use beckon_store_conformance::{Fixture, late, steps::*};
@@ -19,10 +19,14 @@ use std::{
 
 const IDLE: Duration = Duration::from_secs(64 * 60);
 
+/// That of clients that never came back.
+const NEWCOMER_IDLE: Duration = Duration::from_secs(64 * 10);
+
 fn options(data_dir: &Path, clock: &SetClock) -> Options {
     Options {
         data_dir: data_dir.to_owned(),
         uaid_idle: IDLE,
+        newcomers: Newcomers { idle: IDLE, ..Newcomers::default() },
         step_timeout: Duration::from_secs(10),
         fsync: false,
         keys: Vec::new(),
@@ -144,6 +148,27 @@ async fn a_client_that_is_not_seen_expires_for_good() {
     assert_eq!(put(&store, client.uaid, client.channels[0], 2).await, PutVersionOutcome::Gone);
     let (_, _, snapshot) = claim(&store, simplepush(client.uaid, new_presence())).await;
     assert_eq!(snapshot, Default::default());
+}
+
+#[tokio::test]
+async fn a_client_that_never_came_back_expires_sooner() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    let newcomers = Newcomers { idle: NEWCOMER_IDLE, ..Newcomers::default() };
+    let few = Options { newcomers, ..options(directory.path(), &clock) };
+    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(few).unwrap());
+    let [newcomer, written_to, returned] =
+        [offline(&store, 1).await, offline(&store, 1).await, offline(&store, 1).await];
+    clock.advance(NEWCOMER_IDLE - Duration::from_secs(1));
+    stored(&store, written_to.uaid, written_to.channels[0], 1).await;
+    claim(&store, simplepush(returned.uaid, returned.presence)).await;
+    release(&store, returned.uaid, returned.presence).await;
+    clock.advance(NEWCOMER_IDLE / 32 + Duration::from_secs(4));
+    assert_eq!(put(&store, newcomer.uaid, newcomer.channels[0], 2).await, PutVersionOutcome::Gone);
+    clock.advance(NEWCOMER_IDLE * 2);
+    stored(&store, written_to.uaid, written_to.channels[0], 2).await;
+    stored(&store, returned.uaid, returned.channels[0], 2).await;
+    let fullness = store.fullness().await.unwrap().unwrap();
+    assert!((0.0..0.8).contains(&fullness), "{fullness}");
 }
 
 #[tokio::test]

@@ -55,6 +55,7 @@ fn open_options(data_dir: std::path::PathBuf) -> beckon_store::OpenOptions {
     beckon_store::OpenOptions {
         data_dir,
         uaid_idle: Duration::from_secs(3600),
+        newcomers: beckon_store::Newcomers::default(),
         step_timeout: Duration::from_secs(3),
         redis: beckon_store::redis::Access::default(),
         fsync: true,

@@ -1,7 +1,7 @@
 //! The suite on Redis, and what is special about Redis.
 
 use beckon_store::{
-    OpenError, Store, StoreError,
+    Newcomers, OpenError, Store, StoreError,
     redis::{Access, ConnectError, RedisOptions, TlsFiles, connect},
 };
 use beckon_store_conformance::{Fixture, run_all, steps::*};
@@ -84,6 +84,44 @@ async fn hello_release_and_snapshot_renew_the_time_until_a_record_expires() {
     age();
     claim(&store, simplepush(client.uaid, client.presence)).await;
     assert!(renewed.contains(&left()), "hello again");
+}
+
+#[tokio::test]
+async fn a_client_that_never_came_back_expires_sooner() {
+    let (idle, newcomers) =
+        (Duration::from_secs(10_000), Newcomers { idle: Duration::from_secs(700), memory_high: 0.8 });
+    let (as_newcomer, as_known) = (650_000..=700_000, 9_950_000..=10_000_000);
+    let options = RedisOptions { uaid_idle: idle, newcomers, ..RedisOptions::default() };
+    for comes_back in [true, false] {
+        let server = RedisServer::start();
+        let store = open(&server, options.clone()).await;
+        let client = connected(&store, 1).await;
+        let key = only_client(&server);
+        let left = || number(&server.command(&["PTTL", &key]));
+        assert!(as_newcomer.contains(&left()), "hello: {}", left());
+        store.verify(client.uaid, client.presence).await.unwrap();
+        snapshot(&store, &client).await;
+        release(&store, client.uaid, client.presence).await;
+        assert!(as_newcomer.contains(&left()), "release: {}", left());
+        if comes_back {
+            claim(&store, simplepush(client.uaid, client.presence)).await;
+        } else {
+            stored(&store, client.uaid, client.channels[0], 1).await;
+        }
+        assert!(as_known.contains(&left()), "known: {}", left());
+        release(&store, client.uaid, client.presence).await;
+        assert!(as_known.contains(&left()), "released: {}", left());
+    }
+    let server = RedisServer::start();
+    let store = open(&server, options).await;
+    assert_eq!(store.fullness().await.unwrap(), None, "it has no limit");
+    let used: u64 = server.info("used_memory").parse().unwrap();
+    server.command(&["CONFIG", "SET", "maxmemory", &(used * 10 / 9).to_string()]);
+    let fullness = store.fullness().await.unwrap().unwrap();
+    assert!((0.85..0.95).contains(&fullness), "{fullness}");
+    connected(&store, 1).await;
+    let left = number(&server.command(&["PTTL", &only_client(&server)]));
+    assert!((90_000..=100_000).contains(&left), "{left}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 -- KEYS: 1 record, 2 messages, 3 topics, 4 index  ARGV: 1 named dialect or 0, 2 dialect otherwise, 3 presence, 4 adopt,
--- 5 room, 6 list ('none', 'impossible', 'given'), 7 idle ms, 8 Web Push: most messages, 9.. listed channels,
--- last: deadline
+-- 5 room, 6 list ('none', 'impossible', 'given'), 7 idle ms, 8 idle ms of a newcomer, 9 Web Push: most messages,
+-- 10.. listed channels, last: deadline
 if not readable then return -1 end
 local stored = head and string.byte(head, 2)
 local named = tonumber(ARGV[1])
@@ -10,7 +10,7 @@ if dialect == 1 and ARGV[5] ~= '1' then return 2 end
 if stored and stored ~= dialect then return 10 + dialect end
 if stored and dialect == 1 then
   local registered = ARGV[6] == 'given'
-  for i = 9, #ARGV - 1 do
+  for i = 10, #ARGV - 1 do
     if not channels[ARGV[i]] then registered = false end
   end
   if not registered then
@@ -19,7 +19,7 @@ if stored and dialect == 1 then
   end
 end
 if not stored then
-  local empty = ARGV[6] == 'given' and #ARGV == 9
+  local empty = ARGV[6] == 'given' and #ARGV == 10
   if ARGV[4] ~= '1' or (dialect == 1 and not empty) then return 10 + dialect end
 end
 local found, gone = { 0 }, {}
@@ -27,7 +27,7 @@ if dialect == 2 and not stored then
   -- What an expired record has left behind.
   redis.call('DEL', messages, topics, index)
 elseif dialect == 2 then
-  found = backlog(-1, tonumber(ARGV[8]), gone)
+  found = backlog(-1, tonumber(ARGV[9]), gone)
   if not found then return -1 end
   forget(gone)
 end
@@ -35,7 +35,7 @@ end
 local flags = stored and '\1' or '\0'
 local sequence = head and string.sub(head, 20) or '0'
 redis.call('HSET', KEYS[1], 'm', string.char(1, dialect) .. flags .. ARGV[3] .. sequence)
-redis.call('PEXPIRE', KEYS[1], ARGV[7])
+redis.call('PEXPIRE', KEYS[1], stored and ARGV[7] or ARGV[8])
 all[#all + 1] = dialect
 all[#all + 1] = found
 return all

@@ -1,6 +1,6 @@
 -- KEYS: 1 record, 2 messages, 3 topics, 4 index  ARGV: 1 channel, 2 restriction or '', 3 nonce, 4 tag of the topic or '',
--- 5 ms until it expires or 0 for a message that is not stored, 6 most messages, 7 reserve of a channel, 8 message,
--- 9 only if the step may have been performed already, last: deadline
+-- 5 ms until it expires or 0 for a message that is not stored, 6 most messages, 7 reserve of a channel, 8 idle
+-- ms, or 0 if a newcomer has the same, 9 message, 10 only if the step may have been performed already, last: deadline
 local key, topic, call, sub = KEYS[1], ARGV[4], redis.call, string.sub
 local max, ttl = tonumber(ARGV[6]), tonumber(ARGV[5])
 local count, reserved = 0, nil
@@ -57,7 +57,7 @@ if not value or sub(head, 2, 2) ~= '\2' then return 1 end
 local len = prefix(value)
 if not len then return -1 end
 if (len > 6 and sub(value, len - 16, len - 1) or '') ~= ARGV[2] then return 1 end
-if #ARGV == 10 and ttl > 0 then
+if #ARGV == 11 and ttl > 0 then
   for _, field in ipairs(call('HKEYS', messages)) do
     if sub(field, 15, 22) == ARGV[3] then return sub(head, 1, 19) .. tonumber(sub(field, 2, 14)) end
   end
@@ -69,6 +69,7 @@ end
 local sequence = sub(head, 20) + 1
 if sequence < now then sequence = now end
 local digits = sequence .. ''
+local was_newcomer = sub(head, 3, 3) == '\0'
 head = sub(head, 1, 2) .. '\1' .. sub(head, 4, 19) .. digits
 if topic ~= '' then
   local former = call('HGET', topics, topic)
@@ -78,9 +79,10 @@ if topic ~= '' then
   end
 end
 call('HSET', key, 'm', head)
+if was_newcomer and ARGV[8] ~= '0' then call('PEXPIRE', key, ARGV[8]) end
 if ttl == 0 then return head end
 local field = (topic == '' and '1' or '0') .. string.rep('0', 13 - #digits) .. digits .. ARGV[3] .. topic
-call('HSET', messages, field, now + ttl .. ARGV[8])
+call('HSET', messages, field, now + ttl .. ARGV[9])
 -- A second more than the message has: a key may expire earlier than the clock of the script says.
 if count == 0 or call('PTTL', messages) < ttl + 1000 then call('PEXPIRE', messages, ttl + 1000) end
 if topic ~= '' then call('HSET', topics, topic, sub(field, 1, 22)) end

@@ -1,4 +1,4 @@
--- KEYS[1] record  ARGV: 1 channel, 2 version, last: deadline
+-- KEYS[1] record  ARGV: 1 channel, 2 version, 3 idle ms, or 0 if a newcomer has the same, last: deadline
 -- The version stays text: a Lua number cannot hold every version up to 2^63-1. The sequence becomes a number and then
 -- text again, which is exact below 10^14.
 local key, channel, call, sub = KEYS[1], ARGV[1], redis.call, string.sub
@@ -15,6 +15,9 @@ if len == 0 or #value < len then return -1 end
 local sequence = sub(head, 20) + 1
 -- Not below the clock, so that a Redis that has lost its last writes does not use a sequence again.
 if sequence < now then sequence = now end
+local was_newcomer = sub(head, 3, 3) == '\0'
 head = sub(head, 1, 2) .. '\1' .. sub(head, 4, 19) .. sequence
+-- The first write, because Redis refuses only that when its memory is full.
 call('HSET', key, 'm', head, channel, sub(value, 1, len) .. ARGV[2])
+if was_newcomer and ARGV[3] ~= '0' then call('PEXPIRE', key, ARGV[3]) end
 return head
