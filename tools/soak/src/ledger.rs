@@ -230,9 +230,22 @@ impl Ledger {
         self.lock().targets.len()
     }
 
+    /// What was accepted and is still to be delivered.
+    pub(crate) fn pending(&self) -> u64 {
+        self.sum(|_, _, _| {}).lost
+    }
+
     /// Closes the books: what was accepted and neither delivered nor replaced is lost, unless a store forgot it.
     pub(crate) fn close(&self) -> Totals {
         let at = self.now();
+        self.sum(|state, index, lost| {
+            let shown = state.targets[index].history();
+            state.violate(at, "accepted and lost", &format!("{lost:?}\n{shown}"));
+        })
+    }
+
+    /// Adds up the books; `lose` gets the numbers that each device has lost, if it has.
+    fn sum(&self, lose: impl Fn(&mut State, usize, &[u64])) -> Totals {
         let mut state = self.lock();
         let mut totals = Totals::default();
         for index in 0..state.targets.len() {
@@ -258,8 +271,7 @@ impl Ledger {
                 }
             }
             if !lost.is_empty() {
-                let shown = state.targets[index].history();
-                state.violate(at, "accepted and lost", &format!("{lost:?}\n{shown}"));
+                lose(&mut state, index, &lost);
             }
         }
         totals

@@ -120,6 +120,7 @@ async fn conduct(settings: &Settings, seed: u64, site: Arc<Site>) -> Result<(), 
     phase.send_replace(Phase::Calm);
     tokio::time::sleep(verdict::RECOVERY).await;
     sending.shutdown().await;
+    verdict::expect_all_to_arrive(&ledger).await;
     verdict::expect_everybody_to_hear(&ledger, &senders).await;
     let after = verdict::resources(&site);
     let totals = ledger.close();

@@ -20,6 +20,14 @@ pub(crate) const HEARING: Duration = Duration::from_secs(60);
 /// Attempts to send the last notification to a device; one is enough if everything works.
 const ATTEMPTS: u32 = 15;
 
+/// Everything that was accepted reaches its device, without another notification that reminds a node of it.
+pub(crate) async fn expect_all_to_arrive(ledger: &Ledger) {
+    if !until(HEARING, || ledger.pending() == 0).await {
+        let what = format!("{} within {HEARING:?}", ledger.pending());
+        ledger.violation("accepted, and not delivered to a connected device", &what);
+    }
+}
+
 /// Sends one more notification to every device, which has to be accepted and to arrive in time.
 pub(crate) async fn expect_everybody_to_hear(ledger: &Arc<Ledger>, senders: &Arc<Senders>) {
     let mut probes = JoinSet::new();
