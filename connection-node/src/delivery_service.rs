@@ -1,15 +1,18 @@
 //! The gRPC service of a connection-node: parcels for its connections, and evictions.
 
 use crate::{metrics::Kind, node::Node};
-use beckon_ops::stage::Stage;
+use beckon_ops::{
+    log_throttle::{self, LogThrottle},
+    stage::Stage,
+};
 use beckon_proto::{
-    convert::receipt_to_wire,
+    convert::{self, Malformed, receipt_to_wire},
     delivery::{Deliver, Parcel, Receipt, Undelivered},
     push_v1::{DeliverRequest, DeliverResponse, EvictRequest, EvictResponse, delivery_server::Delivery},
     status::Failure,
     target,
 };
-use beckon_types::Presence;
+use beckon_types::{Notification, Presence};
 use futures_util::{
     Stream,
     future::{self, BoxFuture},
@@ -29,12 +32,15 @@ pub struct DeliveryService {
     node: Arc<Node>,
     /// Ends the streams when the last socket is gone.
     stage: Stage,
+    /// Bounds what is logged of parcels that are not understood.
+    unreadable: Arc<LogThrottle<()>>,
 }
 
 impl DeliveryService {
     /// A service for the connections of this node. Its streams end when `stage` is asked to stop.
     pub(crate) fn new(node: Arc<Node>, stage: Stage) -> Self {
-        Self { node, stage }
+        let unreadable = Arc::new(LogThrottle::new(log_throttle::INTERVAL));
+        Self { node, stage, unreadable }
     }
 
     /// Posts a parcel to its connection. `None` if it is for another node, whose presences are not this node's to judge.
@@ -48,13 +54,28 @@ impl DeliveryService {
         Some(receipt)
     }
 
+    /// Posts each parcel of a request. One that this version does not understand never ends the stream, on which other
+    /// parcels wait for their receipts.
     fn post_all(&self, request: DeliverRequest) -> Result<DeliverResponse, Failure> {
         let receipts = request.parcels.into_iter().map(|parcel| {
-            let tag = parcel.tag;
-            let receipt = self.post(parcel.try_into()?).ok_or(Failure::WrongNode)?;
-            Ok(receipt_to_wire(tag, receipt))
+            let (tag, to) = (parcel.tag, convert::addressee(&parcel));
+            let posted = match Parcel::try_from(parcel) {
+                Ok(parcel) => self.post(parcel),
+                Err(error) => self.post_unreadable(to, error),
+            };
+            Ok(receipt_to_wire(tag, posted.ok_or(Failure::WrongNode)?))
         });
         Ok(DeliverResponse { receipts: receipts.collect::<Result<_, Failure>>()? })
+    }
+
+    /// Answers a parcel that a faulty or a newer node has made. Whatever was stored for the client is in the store, so its
+    /// connection re-reads that. For the sender this is a connection that is busy.
+    fn post_unreadable(&self, to: Presence, error: Malformed) -> Option<Receipt> {
+        if let Some(suppressed) = self.unreadable.admit((), self.node.clock.now_ms()) {
+            tracing::warn!(%error, suppressed, "a parcel of another version; its connection re-reads the store");
+        }
+        let receipt = self.post(Parcel { to, notification: Notification::Missed })?;
+        Some(if receipt == Receipt::Delivered { Receipt::Busy } else { receipt })
     }
 }
 

@@ -115,6 +115,7 @@ impl EncodeLabelValue for OutcomeName {
             Some(Err(Undelivered::NodeLongGone)) => "node_long_gone",
             Some(Err(Undelivered::TimedOut)) => "timed_out",
             Some(Err(Undelivered::Broken)) => "broken",
+            Some(Err(Undelivered::Unreadable)) => "unreadable",
             Some(Err(Undelivered::Overloaded)) => "overloaded",
         };
         text.encode(encoder)
@@ -166,6 +167,7 @@ impl NotificationLabels {
             Some(Err(Undelivered::NodeGone)),
             Some(Err(Undelivered::TimedOut)),
             Some(Err(Undelivered::Broken)),
+            Some(Err(Undelivered::Unreadable)),
             Some(Err(Undelivered::Overloaded)),
         ];
         let of = move |dialect| {

@@ -32,12 +32,17 @@ pub fn parcel_to_wire(tag: u64, parcel: &Parcel) -> wire::Parcel {
     }
 }
 
+/// The socket that a parcel is for, which every version understands.
+pub fn addressee(parcel: &wire::Parcel) -> Presence {
+    presence(parcel.node, parcel.connection)
+}
+
 /// Reads everything but the tag.
 impl TryFrom<wire::Parcel> for Parcel {
     type Error = Malformed;
 
     fn try_from(parcel: wire::Parcel) -> Result<Self, Malformed> {
-        let to = presence(parcel.node, parcel.connection);
+        let to = addressee(&parcel);
         let notification = match parcel.notification.ok_or(Malformed::Notification)? {
             wire::parcel::Notification::Update(update) => Notification::Update(update.try_into()?),
             wire::parcel::Notification::Message(message) => Notification::Message(message.try_into()?),

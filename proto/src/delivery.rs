@@ -43,6 +43,9 @@ pub enum Undelivered {
     /// The node cannot be reached, or the stream to it broke before the receipt.
     #[error("the stream to the node is broken")]
     Broken,
+    /// The receipt says something that this version does not know.
+    #[error("the receipt is of another version")]
+    Unreadable,
     /// The queue of parcels for this node is full.
     #[error("too many parcels wait for the node")]
     Overloaded,

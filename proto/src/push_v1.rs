@@ -5,7 +5,9 @@ pub struct DeliverRequest {
     #[prost(message, repeated, tag = "1")]
     pub parcels: ::prost::alloc::vec::Vec<Parcel>,
 }
-/// A notification for one socket.
+/// A notification for one socket. Each parcel has a receipt, also one whose kind or values its receiver does not know, as from
+/// a newer node: then the connection re-reads the store, and the outcome is OUTCOME_BUSY. A sender takes an outcome that it does
+/// not know for no receipt.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Parcel {
     /// Chosen by the sender, returned in the receipt, unique among its unanswered parcels on this stream.

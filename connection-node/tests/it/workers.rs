@@ -9,10 +9,10 @@ use beckon_proto::{
     auth::{ClusterSecret, PresentSecret},
     convert::parcel_to_wire,
     delivery::{Parcel, Receipt},
-    push_v1::{DeliverRequest, delivery_client::DeliveryClient},
+    push_v1::{self as wire, DeliverRequest, delivery_client::DeliveryClient},
     target, transport,
 };
-use beckon_types::{ConnectionId, Notification, Presence};
+use beckon_types::{ConnectionId, NodeId, Notification, Presence};
 use futures_util::stream;
 use std::net::SocketAddr;
 use tokio::{
@@ -72,17 +72,50 @@ async fn a_notification_that_comes_to_another_worker_arrives() {
     node.stop().await;
 }
 
+/// A newer node sends kinds of notifications and values that this one does not know. Each parcel has its receipt, and the
+/// stream goes on.
+#[tokio::test]
+async fn a_parcel_of_another_version_gets_a_receipt_and_its_connection_reads_the_store() {
+    let node = TestNode::start(&[]).await;
+    let mut agent = registered(&node).await;
+    let put = stored(&*node.store, 1).await;
+    let unknown_kind = wire::Parcel { notification: None, ..parcel_to_wire(1, &put) };
+    let mut malformed = parcel_to_wire(2, &put);
+    malformed.notification = Some(wire::parcel::Notification::Update(wire::Update {
+        channel_id: vec![7; 17].into(),
+        ..wire::Update::default()
+    }));
+    let absent = wire::Parcel { connection: put.to.connection.0 + 1, ..unknown_kind.clone() };
+    let parcels = vec![unknown_kind, malformed, wire::Parcel { tag: 3, ..absent }, parcel_to_wire(4, &put)];
+    let receipts = exchange(node.grpc, 0, put.to.node, parcels).await;
+    let receipts: Vec<(u64, Receipt)> =
+        receipts.into_iter().map(|receipt| (receipt.tag, receipt.try_into().unwrap())).collect();
+    let busy = Receipt::Busy;
+    assert_eq!(receipts, [(1, busy), (2, busy), (3, Receipt::NotHere), (4, Receipt::Delivered)]);
+    assert!(agent.text().await.contains("\"version\":1"), "the update is read from the store");
+    node.stop().await;
+}
+
 /// Hands a parcel over on a stream to a worker.
 async fn deliver(address: SocketAddr, worker: u8, parcel: &Parcel) -> Receipt {
+    let receipts = exchange(address, worker, parcel.to.node, vec![parcel_to_wire(1, parcel)]).await;
+    receipts.into_iter().next().unwrap().try_into().unwrap()
+}
+
+/// Sends one request on a stream to a worker, and returns its receipts.
+async fn exchange(
+    address: SocketAddr,
+    worker: u8,
+    node: NodeId,
+    parcels: Vec<wire::Parcel>,
+) -> Vec<wire::Receipt> {
     let endpoint = transport::client(&address.to_string(), None).unwrap();
     let channel = transport::connect(&endpoint, worker).await.unwrap();
     let mut client = DeliveryClient::with_interceptor(channel, PresentSecret(ClusterSecret::default()));
-    let request = DeliverRequest { parcels: vec![parcel_to_wire(1, parcel)] };
-    let mut call = Request::new(stream::iter([request]));
-    target::write(call.metadata_mut(), parcel.to.node);
+    let mut call = Request::new(stream::iter([DeliverRequest { parcels }]));
+    target::write(call.metadata_mut(), node);
     let mut receipts = client.deliver(call).await.unwrap().into_inner();
-    let response = receipts.message().await.unwrap().unwrap();
-    response.receipts.into_iter().next().unwrap().try_into().unwrap()
+    receipts.message().await.unwrap().unwrap().receipts
 }
 
 #[tokio::test]

@@ -8,7 +8,6 @@ use super::{
 };
 use beckon_proto::{
     auth::PresentSecret,
-    convert::Malformed,
     delivery::{Parcel, Receipt, Undelivered},
     push_v1::{DeliverRequest, DeliverResponse, delivery_client::DeliveryClient},
     status::Failure,
@@ -143,14 +142,15 @@ impl Link {
         let mut settled = Vec::new();
         loop {
             let ended = match receipts.message().await {
-                Ok(Some(response)) => self.settle(response, &mut settled).map_err(Failure::from),
+                Ok(Some(response)) => {
+                    self.settle(response, &mut settled);
+                    continue;
+                }
                 // A node ends its streams when it shuts down.
-                Ok(None) => Err(Failure::Draining),
-                Err(status) => Err(status.into()),
+                Ok(None) => Failure::Draining,
+                Err(status) => status.into(),
             };
-            if let Err(failure) = ended {
-                return (true, failure);
-            }
+            return (true, ended);
         }
     }
 
@@ -178,10 +178,10 @@ impl Link {
     }
 
     /// Hands receipts to the parcels that wait for them.
-    fn settle(&self, response: DeliverResponse, settled: &mut Vec<Settled>) -> Result<(), Malformed> {
+    fn settle(&self, response: DeliverResponse, settled: &mut Vec<Settled>) {
         let mut pending = self.pending.lock();
         for receipt in response.receipts {
-            pending.settle(receipt.tag, receipt.try_into()?, settled);
+            pending.settle(receipt.tag, receipt.try_into().ok(), settled);
         }
         let parked = pending.take_waker_if_ready();
         drop(pending);
@@ -189,7 +189,6 @@ impl Link {
         if let Some(stream) = parked {
             stream.wake();
         }
-        Ok(())
     }
 
     /// Logs why the stream ended: an unreachable node once per outage, what only the operator can repair every time.

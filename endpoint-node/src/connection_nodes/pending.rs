@@ -197,12 +197,18 @@ impl Pending {
         }
     }
 
-    /// A receipt came. One for a parcel that is unknown or already settled is ignored.
-    pub(super) fn settle(&mut self, tag: u64, receipt: Receipt, settled: &mut Vec<Settled>) {
+    /// A receipt came; `None` if this version does not know what it says. One for a parcel that is unknown or already
+    /// settled is ignored.
+    pub(super) fn settle(&mut self, tag: u64, receipt: Option<Receipt>, settled: &mut Vec<Settled>) {
         self.silent = false;
         let index = usize::try_from(tag.wrapping_sub(self.first_tag)).unwrap_or(usize::MAX);
         if let Some(sent) = self.in_flight.get_mut(index).and_then(Option::take) {
-            settled.extend(sent.reply.map(|reply| (reply, Ok(receipt))));
+            // A nudge, which has no reply, would be answered in the same way again.
+            if receipt.is_none() && sent.reply.is_some() {
+                self.remember(sent.connection);
+            }
+            let receipt = receipt.ok_or(Undelivered::Unreadable);
+            settled.extend(sent.reply.map(|reply| (reply, receipt)));
         }
         self.trim();
     }

@@ -110,7 +110,12 @@ impl Bench {
     }
 
     fn settle(&mut self, tag: u64) -> Vec<Result<Receipt, Undelivered>> {
-        self.settled(|pending, settled| pending.settle(tag, Receipt::Delivered, settled))
+        self.settled(|pending, settled| pending.settle(tag, Some(Receipt::Delivered), settled))
+    }
+
+    /// A receipt that this version cannot read.
+    fn settle_unreadable(&mut self, tag: u64) -> Vec<Result<Receipt, Undelivered>> {
+        self.settled(|pending, settled| pending.settle(tag, None, settled))
     }
 
     fn expire(&mut self) -> Vec<Result<Receipt, Undelivered>> {
@@ -132,6 +137,18 @@ fn receipts_in_any_order_reach_their_parcels() {
     assert!(bench.pending.in_flight.is_empty());
     let _waiting = bench.offer(3).unwrap();
     assert_eq!(bench.take(), [(3, 3, 'u')], "tags continue");
+}
+
+#[test]
+fn a_receipt_of_another_version_is_one_parcel_whose_connection_is_told() {
+    let mut bench = Bench::open();
+    let _answers: Vec<Answer> = (0..2).map(|connection| bench.offer(connection).unwrap()).collect();
+    assert_eq!(bench.take(), [(0, 0, 'u'), (1, 1, 'u')]);
+    assert_eq!(bench.settle_unreadable(0), [Err(Undelivered::Unreadable)]);
+    assert_eq!(bench.settle(1), [Ok(Receipt::Delivered)], "the other parcel");
+    assert_eq!(bench.take(), [(2, 0, 'n')]);
+    assert_eq!(bench.settle_unreadable(2), []);
+    assert_eq!(bench.take(), [], "it is not told again and again");
 }
 
 #[test]
