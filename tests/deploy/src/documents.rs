@@ -104,6 +104,10 @@ fn run_document(folders: &Folders, container: &Container, document: &Document) -
     let mut server = Terminal::open(folders, container, "server")?;
     if let Some(command) = &document.running {
         writeln!(server.input, "{command}")?;
+        let is_running = &mut |text: &str| text.contains("is running");
+        server
+            .printed(PATIENCE, 0, is_running)
+            .with_context(|| format!("{command} says that it is running"))?;
     }
     for section in &document.sections {
         run_section(folders, container, section)
