@@ -225,6 +225,12 @@ impl Connection {
         }
         if signals.timer {
             self.armed = NEVER;
+            let holds_too_much = self.shard.node.memory.is_ending(self.registration.id, &self.charge);
+            if holds_too_much && self.socket.is_open() {
+                self.shard.node.metrics.sockets_overdrawn.inc();
+                self.socket.abort();
+                self.disconnected(now);
+            }
             if self.socket.end_if_overdue(now) {
                 self.shard.node.metrics.sockets_dropped.inc();
                 self.disconnected(now);
@@ -232,11 +238,6 @@ impl Connection {
                 self.handle(now, Input::Broken(CloseCode::Policy));
             }
             self.handle(now, Input::Timer);
-        }
-        if signals.overdrawn && self.socket.is_open() {
-            self.shard.node.metrics.sockets_overdrawn.inc();
-            self.socket.abort();
-            self.disconnected(now);
         }
         if signals.evicted {
             self.handle(now, Input::Evicted);

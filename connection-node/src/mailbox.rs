@@ -33,7 +33,7 @@ pub(crate) struct Arrival {
 /// Signals carry no content. Each is set once, however often it is signalled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Signals {
-    /// A deadline may have come.
+    /// A deadline may have come, or the connection may have to end because it holds too much ([`crate::memory`]).
     pub(crate) timer: bool,
     /// A newer hello has claimed the UAID.
     pub(crate) evicted: bool,
@@ -47,8 +47,6 @@ pub(crate) struct Signals {
     pub(crate) broadcasts: bool,
     /// The connection should be suspended if it is at rest.
     pub(crate) suspend: bool,
-    /// The node holds too much for its peers, and most of all for this one.
-    pub(crate) overdrawn: bool,
 }
 
 impl Signals {
@@ -148,11 +146,6 @@ impl Mailbox {
     /// Signals that the connection should be suspended if it is at rest.
     pub(crate) fn signal_suspend(&self) {
         self.signal(|signals| signals.suspend = true);
-    }
-
-    /// Signals that the connection holds too much ([`crate::memory`]).
-    pub(crate) fn signal_overdrawn(&self) {
-        self.signal(|signals| signals.overdrawn = true);
     }
 
     /// Bytes of the notifications that wait.

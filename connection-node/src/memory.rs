@@ -93,6 +93,11 @@ impl Memory {
         }
     }
 
+    /// Whether a connection has to end because it holds too much. One that holds nothing does not.
+    pub(crate) fn is_ending(&self, id: ConnectionId, charge: &Charge) -> bool {
+        !charge.is_zero() && self.holders.lock().ending.contains_key(&id)
+    }
+
     /// Tells connections to end until the others are within the budget.
     fn drop_heaviest(&self, holders: &mut Holders) {
         while self.held().saturating_sub(holders.ending_bytes) > self.max() {
@@ -100,7 +105,7 @@ impl Memory {
             holders.ending.insert(id, bytes);
             holders.ending_bytes += u64::from(bytes);
             if let Some(mailbox) = self.registry.mailbox(id) {
-                mailbox.signal_overdrawn();
+                mailbox.signal_timer();
             }
         }
     }
@@ -129,16 +134,7 @@ impl Holders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{Registration, shares};
-    use std::task::{Context, Waker};
-
-    fn is_overdrawn(entered: &Registration) -> bool {
-        let mut context = Context::from_waker(Waker::noop());
-        match entered.mailbox.poll_take(&mut context, false) {
-            std::task::Poll::Ready((signals, _)) => signals.overdrawn,
-            std::task::Poll::Pending => false,
-        }
-    }
+    use crate::registry::shares;
 
     #[test]
     fn those_that_hold_the_most_are_dropped_first() {
@@ -150,14 +146,17 @@ mod tests {
             memory.charge(entered[index].id, &mut charges[index], bytes);
         }
         assert_eq!(memory.held(), 100_000);
-        assert!(!entered.iter().any(is_overdrawn));
+        let ending = |charges: &[Charge; 4]| {
+            [0, 1, 2, 3].map(|index| memory.is_ending(entered[index].id, &charges[index]))
+        };
+        assert_eq!(ending(&charges), [false; 4]);
         memory.charge(entered[3].id, &mut charges[3], 1);
-        assert_eq!([0, 1, 2, 3].map(|index| is_overdrawn(&entered[index])), [false, true, false, false]);
+        assert_eq!(ending(&charges), [false, true, false, false]);
         // What it still holds does not count, so no other one is dropped until it is needed.
         memory.charge(entered[3].id, &mut charges[3], 50_000);
-        assert!(!entered.iter().any(is_overdrawn));
+        assert_eq!(ending(&charges), [false, true, false, false]);
         memory.charge(entered[0].id, &mut charges[0], 30_000);
-        assert_eq!([0, 1, 2, 3].map(|index| is_overdrawn(&entered[index])), [false, false, false, true]);
+        assert_eq!(ending(&charges), [false, true, false, true]);
         for (entered, charge) in entered.iter().zip(&mut charges) {
             memory.charge(entered.id, charge, 0);
         }
@@ -175,6 +174,8 @@ mod tests {
         for (entered, charge) in entered.iter().zip(&mut charges) {
             memory.charge(entered.id, charge, EACH);
         }
-        assert_eq!(entered.iter().filter(|entered| is_overdrawn(entered)).count(), 50);
+        let ending =
+            entered.iter().zip(&charges).filter(|(entered, charge)| memory.is_ending(entered.id, charge));
+        assert_eq!(ending.count(), 50);
     }
 }
