@@ -16,6 +16,7 @@ mod send;
 mod serve;
 mod settings;
 mod token_keys;
+mod transfer;
 mod vapid;
 
 use beckon_ops::exit::Failure;
@@ -46,13 +47,15 @@ fn command(mut arguments: Vec<OsString>) -> Result<(), Failure> {
         "backup" => backup::back_up(arguments),
         "restore" => backup::restore(arguments),
         "compact" => backup::compact(arguments),
+        "export" => user_command(transfer::export(arguments)),
+        "import" => user_command(transfer::import(arguments)),
         "config" => settings::run(arguments),
         "doctor" => user_command(doctor::run(arguments)),
         "genkey" => genkey::run(lexopt::Parser::from_args(arguments)),
         "help" => serve::ABOUT.answer(beckon_ops::config::Request::Help),
         _ => Err(Failure::usage(format!(
             "`{name}` is not a command; the commands are serve (the default), listen, send, vapid, broadcast, \
-             drain, undrain, shed, reload, backup, restore, compact, config, doctor, genkey and help"
+             drain, undrain, shed, reload, backup, restore, compact, export, import, config, doctor, genkey and help"
         ))),
     }
 }

@@ -50,6 +50,8 @@ Usage: beckon [serve] [SETTINGS]
        beckon backup FILE            copy the embedded store while the server runs
        beckon restore FILE           make the data directory of a backup
        beckon compact                make the database of a stopped server small
+       beckon export FILE            copy the store into lines of JSON, for another store
+       beckon import FILE            fill a store with what another one had
        beckon config ACTION          check or show the settings, or print a template or a schema of them
        beckon doctor                 what would break the service here, and what to do about it
        beckon genkey                 print a key for BECKON_TOKEN_KEYS

@@ -35,13 +35,19 @@ pub(crate) fn read_or_make(data_dir: &Path) -> Result<KeyRing, Failure> {
     parsed(text.trim()).map_err(|reason| unusable(&path, reason))
 }
 
-/// Makes the file with the keys of a backup. One that is there must have the same.
+/// Whether a data directory has neither keys nor a database that needs them.
+pub(crate) fn is_new(data_dir: &Path) -> bool {
+    !data_dir.join(FILE).exists() && !data_dir.join(DATABASE).exists()
+}
+
+/// Makes the file with the keys of a backup or an export, and its directory. One that is there must have the same.
 ///
 /// # Errors
 /// Exit code 64 if it has others, 69 if it cannot be written.
 pub(crate) fn keep(data_dir: &Path, keys: &str) -> Result<(), Failure> {
     let path = data_dir.join(FILE);
     let unavailable = |error: io::Error| Failure::unavailable(format!("{}: {error}", path.display()));
+    secret_file::make_directory(data_dir).map_err(unavailable)?;
     secret_file::make(&path, keys.trim()).map_err(unavailable)?;
     if fs::read_to_string(&path).map_err(unavailable)?.trim() != keys.trim() {
         return Err(unusable(&path, "it has other keys than the backup"));

@@ -13,8 +13,8 @@
 //! If a store takes seconds to start, [`run_all`] runs all cases on one store: the cases use random identifiers and
 //! do not disturb each other.
 //!
-//! * [`hello`], [`channels`], [`pending`], [`messages`], [`backlog`], [`broadcasts`], [`directory`]: the cases, by
-//!   subject;
+//! * [`hello`], [`channels`], [`pending`], [`messages`], [`backlog`], [`broadcasts`], [`records`], [`directory`]: the
+//!   cases, by subject;
 //! * [`late`]: steps that their callers have given up;
 //! * [`model`]: random steps, compared with a simple reference;
 //! * [`steps`], [`message_steps`]: helpers that perform a step.
@@ -32,6 +32,7 @@ pub mod message_steps;
 pub mod messages;
 pub mod model;
 pub mod pending;
+pub mod records;
 pub mod steps;
 
 use beckon_store::Store;
@@ -65,6 +66,7 @@ pub async fn run_all(store: &Arc<dyn Store>) {
         messages::CASES,
         backlog::CASES,
         broadcasts::CASES,
+        records::CASES,
         directory::CASES,
     ];
     for (name, case) in cases.concat() {
@@ -88,6 +90,7 @@ macro_rules! suite {
         $crate::message_cases!($fixture);
         $crate::backlog_cases!($fixture);
         $crate::broadcast_cases!($fixture);
+        $crate::record_cases!($fixture);
         $crate::directory_cases!($fixture);
     };
 }

@@ -1,6 +1,6 @@
 //! How both stores write what a client has: the parts that their records share.
 //!
-//! * here: dialects, restrictions, and reading bytes piece by piece;
+//! * here: dialects, and reading bytes piece by piece;
 //! * [`channel`]: a registered channel;
 //! * [`message`]: a stored message.
 //!
@@ -10,7 +10,7 @@ pub(crate) mod channel;
 pub(crate) mod message;
 
 use crate::StoreError;
-use beckon_types::{Dialect, KeyHash};
+use beckon_types::Dialect;
 
 /// Bytes that are not as this version writes them: written by another version, or damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,26 +37,6 @@ pub(crate) fn dialect(byte: u8) -> Result<Dialect, Unreadable> {
         1 => Ok(Dialect::SimplePush),
         2 => Ok(Dialect::WebPush),
         _ => Err(Unreadable("unknown dialect")),
-    }
-}
-
-/// What a channel is restricted to: the beginning of the hash of an application server's key.
-///
-/// It is enough to tell keys apart: finding another key with the same 128 bits takes 2^128 attempts, and the
-/// endpoint, which an application server has to know, contains the whole hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Restriction(pub(crate) [u8; Self::LEN]);
-
-impl Restriction {
-    /// Bytes of a restriction.
-    pub(crate) const LEN: usize = 16;
-}
-
-impl From<KeyHash> for Restriction {
-    fn from(hash: KeyHash) -> Self {
-        let mut restriction = [0; Self::LEN];
-        restriction.copy_from_slice(&hash.0[..Self::LEN]);
-        Self(restriction)
     }
 }
 

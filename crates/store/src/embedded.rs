@@ -9,7 +9,7 @@
 //!   connected; `directory`: the nodes;
 //! * `time`: a clock that can jump; `sweep`: removes what has expired;
 //! * `backup`: all of it as a stream;
-//! * `clients`, `messages`, `broadcasts`: the steps;
+//! * `clients`, `messages`, `broadcasts`, `records`: the steps;
 //! * `writer`: the thread that uses the database, and group commit; `keeper`: opens the database again after an error;
 //!   `step`: a step in the queue.
 //!
@@ -31,6 +31,7 @@ mod log;
 mod messages;
 mod open_error;
 mod record;
+mod records;
 mod seats;
 mod step;
 mod sweep;
@@ -47,8 +48,9 @@ use crate::{Announced, Answer, Cause, Missed, Newcomers, NodeEntry, Store, Store
 use batch::{Batch, Counts, Idle, Memory};
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Claim,
-    Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place, Presence,
-    PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot, TooManyBroadcasts, Uaid,
+    ClientPage, ClientRecord, Cursor, Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId,
+    NotOwner, Place, Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot,
+    TooManyBroadcasts, Uaid,
 };
 use data_dir::DataDir;
 use database::Opener;
@@ -305,6 +307,18 @@ impl Store for EmbeddedStore {
 
     fn broadcasts(&self, known: u64) -> Answer<Option<Broadcasts>> {
         self.submit(move |batch| batch.broadcasts(known))
+    }
+
+    fn list_clients(&self, from: Option<Cursor>) -> Answer<ClientPage> {
+        self.submit(move |batch| batch.list_clients(from))
+    }
+
+    fn read_client(&self, uaid: Uaid) -> Answer<Option<ClientRecord>> {
+        self.submit(move |batch| batch.read_client(uaid))
+    }
+
+    fn add_client(&self, record: ClientRecord) -> Answer<bool> {
+        self.submit(move |batch| batch.add_client(&record))
     }
 
     fn announce(&self, entry: NodeEntry) -> Answer<Announced> {

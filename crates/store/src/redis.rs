@@ -1,6 +1,7 @@
 //! The store in Redis: a single server, one that Sentinels watch, or a Redis Cluster, shared by many nodes.
 //!
 //! * `keys`: the names of the keys; `record`, `messages`, `broadcasts` and `directory`: what is in them;
+//! * `outcomes`: of steps on channels; `records`: the steps that carry clients from one store to another;
 //! * `hello`: the step with the most arguments and the longest answer; `answer`: what is common to answers;
 //! * `script`: one Lua script for each step, so that each is atomic and one round trip.
 //!
@@ -37,8 +38,10 @@ mod load;
 mod messages;
 mod opening;
 mod options;
+mod outcomes;
 mod primary;
 mod record;
+mod records;
 mod script;
 mod slot;
 mod survey;
@@ -59,9 +62,9 @@ use answer::{done, unexpected};
 use batch::Haste;
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, BROADCASTS_MAX, Backlog, BroadcastId, BroadcastVersion, Broadcasts,
-    ChannelId, Claim, Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place,
-    Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot, TooManyBroadcasts,
-    Uaid,
+    ChannelId, Claim, ClientPage, ClientRecord, Cursor, Fetch, FindChannel, FindChannelOutcome, Hello,
+    HelloOutcome, NodeId, NotOwner, Place, Presence, PutMessage, PutMessageOutcome, PutVersion,
+    PutVersionOutcome, Snapshot, TooManyBroadcasts, Uaid,
 };
 use futures_util::future::{BoxFuture, join_all};
 use health::Health;
@@ -232,12 +235,7 @@ impl Store for RedisStore {
         let mut call = script.call(&[keys::client(&self.prefix, uaid)], 3, 48);
         let idle = self.idle();
         call.arg(&record::presence_bytes(presence)[..]).arg(idle.known).arg(idle.newcomer);
-        self.step(script, call, |answer| match answer {
-            Value::Int(0) => Ok(Claim::Lost),
-            Value::Int(1) => Ok(Claim::Taken),
-            Value::BulkString(head) => Ok(Claim::Owned(record::head(&head)?.sequence)),
-            other => Err(unexpected(&other)),
-        })
+        self.step(script, call, outcomes::claim)
     }
 
     fn add_channel(&self, add: AddChannel) -> Answer<AddChannelOutcome> {
@@ -248,15 +246,7 @@ impl Store for RedisStore {
             .arg(record::channel_start(add.spelling, add.restricted))
             .arg(&[add.key.0][..])
             .arg(add.channels_max);
-        self.step(script, call, |answer| match answer {
-            Value::Int(0) => Ok(AddChannelOutcome::NotOwner(NotOwner)),
-            Value::Int(1) => Ok(AddChannelOutcome::Full),
-            Value::BulkString(bytes) => {
-                let (key, sequence) = record::key_and_sequence(&bytes)?;
-                Ok(AddChannelOutcome::Registered { key, sequence })
-            }
-            other => Err(unexpected(&other)),
-        })
+        self.step(script, call, outcomes::add_channel)
     }
 
     fn remove_channel(
@@ -280,14 +270,7 @@ impl Store for RedisStore {
         let script = &SCRIPTS.put_version;
         let mut call = script.call(&[keys::client(&self.prefix, put.uaid)], 3, 48);
         call.arg(&put.channel.0[..]).arg(put.version.number()).arg(self.idle.after_a_write());
-        self.step(script, call, |answer| match answer {
-            Value::Int(0) => Ok(PutVersionOutcome::Gone),
-            Value::BulkString(bytes) => {
-                let record::Head { sequence, presence, .. } = record::head(&bytes)?;
-                Ok(PutVersionOutcome::Stored { sequence, presence })
-            }
-            other => Err(unexpected(&other)),
-        })
+        self.step(script, call, outcomes::put_version)
     }
 
     fn ack_versions(&self, uaid: Uaid, acks: Vec<Ack>) -> Answer<()> {
@@ -386,6 +369,24 @@ impl Store for RedisStore {
             Value::Array(fields) => broadcasts::read(&fields).map(Some),
             other => Err(unexpected(&other)),
         })
+    }
+
+    fn list_clients(&self, from: Option<Cursor>) -> Answer<ClientPage> {
+        let (shared, links, prefix) = (self.shared.clone(), self.links.clone(), self.prefix);
+        Box::pin(async move { records::list(&shared.topology, &links, &prefix, from).await })
+    }
+
+    fn read_client(&self, uaid: Uaid) -> Answer<Option<ClientRecord>> {
+        let idle_ms = self.idle.known;
+        let read = move |answer| records::read(uaid, answer, idle_ms);
+        self.step(&SCRIPTS.read_client, records::read_call(&self.prefix, uaid), read)
+    }
+
+    fn add_client(&self, record: ClientRecord) -> Answer<bool> {
+        match records::add_call(&self.prefix, &record, self.idle.known) {
+            Ok(call) => self.step(&SCRIPTS.add_client, call, records::added),
+            Err(error) => failed(error.into()),
+        }
     }
 
     fn announce(&self, entry: NodeEntry) -> Answer<Announced> {

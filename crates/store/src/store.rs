@@ -6,8 +6,9 @@ use crate::{
 };
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Claim,
-    Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId, NotOwner, Place, Presence,
-    PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot, TooManyBroadcasts, Uaid,
+    ClientPage, ClientRecord, Cursor, Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId,
+    NotOwner, Place, Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot,
+    TooManyBroadcasts, Uaid,
 };
 use futures_util::future::BoxFuture;
 use std::{fmt, sync::Arc};
@@ -147,6 +148,25 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Reads all broadcasts; `None` if their revision is still `known`.
     fn broadcasts(&self, known: u64) -> Answer<Option<Broadcasts>>;
+
+    /// Lists some of the clients, for a copy of the whole store: the first ones, or those from a cursor on.
+    ///
+    /// * A client that is stored while all pages are read is on one of them, or on several.
+    /// * If [`Store::disturbances`] has grown meanwhile, clients may be missing.
+    fn list_clients(&self, from: Option<Cursor>) -> Answer<ClientPage>;
+
+    /// Reads everything that is stored for a client; `None` if it is not stored.
+    ///
+    /// * Nothing is renewed, and the socket that owns the client does not matter.
+    fn read_client(&self, uaid: Uaid) -> Answer<Option<ClientRecord>>;
+
+    /// Stores a client as another store had it, and returns true; false if its UAID is stored already.
+    ///
+    /// * A client that is stored already does not change.
+    /// * The client is not connected. It expires when it would have expired in the other store.
+    /// * Its messages keep their places, so their ids stay the same. Their number is not limited.
+    /// * A message of a channel that the record lacks makes the record [`StoreError::Unreadable`].
+    fn add_client(&self, record: ClientRecord) -> Answer<bool>;
 
     /// Announces a node for the next [`LEASE`](crate::LEASE), and reads the directory.
     ///

@@ -57,15 +57,15 @@ pub use presence::{ConnectionId, NodeId, Presence};
 pub use sequence::Sequence;
 pub use spelling::{InvalidUuid, Spelling};
 pub use step::{
-    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, Claim, Fetch, FindChannel, FindChannelOutcome,
-    Hello, HelloOutcome, Listed, NotOwner, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome,
-    Snapshot,
+    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelRecord, Claim, ClientPage, ClientRecord,
+    Cursor, Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome, Listed, NotOwner, PutMessage,
+    PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot,
 };
 pub use topic::{InvalidTopic, TOPIC_LEN_MAX, TOPIC_TAG_LEN, TopicTag};
 pub use uaid::Uaid;
 pub use update::Update;
 pub use urgency::Urgency;
-pub use vapid_key::{InvalidVapidKey, KeyHash, VAPID_KEY_LEN, VapidKey};
+pub use vapid_key::{InvalidVapidKey, KeyHash, Restriction, VAPID_KEY_LEN, VapidKey};
 pub use version::{InvalidVersion, Version};
 
 /// A page that explains the members of error bodies and the numbers in `errno` (PROTOCOL.md section 5.8).

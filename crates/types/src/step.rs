@@ -7,16 +7,19 @@
 //! * `claim`: whether a socket still owns it;
 //! * `channels`: what is registered;
 //! * `versions`: SimplePush;
-//! * `messages`: Web Push.
+//! * `messages`: Web Push;
+//! * `records`: carrying clients from one store to another.
 
 mod channels;
 mod claim;
 mod hello;
 mod messages;
+mod records;
 mod versions;
 
 pub use channels::{AddChannel, AddChannelOutcome, Channel, NotOwner, Snapshot};
 pub use claim::Claim;
 pub use hello::{Hello, HelloOutcome, Listed};
 pub use messages::{Backlog, Fetch, FindChannel, FindChannelOutcome, PutMessage, PutMessageOutcome};
+pub use records::{ChannelRecord, ClientPage, ClientRecord, Cursor};
 pub use versions::{Ack, PutVersion, PutVersionOutcome};

@@ -15,6 +15,26 @@ pub struct VapidKey([u8; VAPID_KEY_LEN]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyHash(pub [u8; 32]);
 
+/// What a channel is restricted to: the beginning of the hash of an application server's key.
+///
+/// It is enough to tell keys apart: finding another key with the same 128 bits takes 2^128 attempts, and the
+/// endpoint, which an application server has to know, contains the whole hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Restriction(pub [u8; Self::LEN]);
+
+impl Restriction {
+    /// Bytes of a restriction.
+    pub const LEN: usize = 16;
+}
+
+impl From<KeyHash> for Restriction {
+    fn from(hash: KeyHash) -> Self {
+        let mut restriction = [0; Self::LEN];
+        restriction.copy_from_slice(&hash.0[..Self::LEN]);
+        Self(restriction)
+    }
+}
+
 /// The text is not a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the base64url form of {VAPID_KEY_LEN} bytes that are an uncompressed point on P-256")]

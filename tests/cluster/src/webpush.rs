@@ -6,15 +6,17 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use beckon_client::{
+    app_server::{self, AppServer},
     error::Error,
     raw::Options,
     vapid::{Claims, Scheme, Signer, origin_of},
 };
 use beckon_testbed::node::Node;
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeSet,
     ops::{Deref, DerefMut},
     time::{Duration, SystemTime},
 };
@@ -127,6 +129,16 @@ impl Client {
             let message = self.notification().await;
             assert_eq!(message["version"], **id, "{message}, expected one of {ids:?}");
             assert_eq!(message["channelID"], channel, "{message}");
+        }
+    }
+
+    /// Receives until all of these messages have come, and acknowledges whatever comes.
+    pub async fn receive_all(&mut self, mut missing: BTreeSet<String>) {
+        while !missing.is_empty() {
+            let message = self.notification().await;
+            let id = message["version"].as_str().expect("a message id");
+            missing.remove(id);
+            self.ack(message["channelID"].as_str().expect("a channel"), id).await;
         }
     }
 
@@ -271,6 +283,21 @@ impl Stage {
 /// Where an operator sets a broadcast.
 pub fn broadcast_url(node: &Node, id: &str) -> String {
     format!("http://{}/broadcasts/{id}", node.addresses().admin)
+}
+
+/// Sends messages to an endpoint until its server is gone, and returns the ids of those that were accepted.
+pub async fn send_until_gone(endpoint: String) -> Vec<String> {
+    let app_server = AppServer::new(app_server::Options::default());
+    let mut accepted = Vec::new();
+    loop {
+        let request = Request::builder().method(Method::POST).uri(&endpoint).header(KEPT.0, KEPT.1);
+        let request = request.header(ENCRYPTED.0, ENCRYPTED.1).body(Bytes::from_static(&[b'x'; 1000]));
+        let Ok(answer) = app_server.request(request.expect("a request")).await else { return accepted };
+        match answer.status() {
+            StatusCode::CREATED => accepted.push(id_of(&answer)),
+            status => assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}"),
+        }
+    }
 }
 
 /// The id of an accepted message: the last segment of its location.

@@ -8,8 +8,8 @@
 //!
 //! The script `channel.lua` reads the same format.
 
-use super::{Restriction, Unreadable, take};
-use beckon_types::Spelling;
+use super::{Unreadable, take};
+use beckon_types::{Restriction, Spelling};
 
 /// Form: written without hyphens.
 const PLAIN: u8 = 1;

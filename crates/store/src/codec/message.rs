@@ -9,7 +9,7 @@
 //! The scripts of the store in Redis read the version and the channel.
 
 use super::{Unreadable, put_text, take, take_text};
-use beckon_types::{ChannelId, Draft, Encoding, KeyId, Message, Payload, Place, PutMessage, Urgency};
+use beckon_types::{ChannelId, Draft, Encoding, KeyId, Message, Payload, Place, Urgency};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ const VERSION: u8 = 1;
 const FIXED_LEN: usize = 1 + 16 + 3;
 
 /// The bytes of a message.
-pub(crate) fn encode(put: &PutMessage) -> Vec<u8> {
-    let payload = put.draft.payload.as_ref();
+pub(crate) fn encode(channel: ChannelId, key: KeyId, draft: &Draft) -> Vec<u8> {
+    let payload = draft.payload.as_ref();
     let weight = payload.map_or(0, Payload::weight);
     let mut out = Vec::with_capacity(FIXED_LEN + 8 + weight);
     out.push(VERSION);
-    out.extend(put.channel.0);
-    out.extend([put.key.0, put.draft.urgency.number()]);
+    out.extend(channel.0);
+    out.extend([key.0, draft.urgency.number()]);
     match payload.map(|payload| &payload.encoding) {
         None => out.push(0),
         Some(Encoding::Aes128gcm) => out.push(1),
@@ -71,7 +71,7 @@ pub(crate) fn decode(bytes: &Bytes, place: Place, ttl: Duration) -> Result<Messa
 mod tests {
     use super::*;
     use crate::codec::tests::fixture;
-    use beckon_types::{Nonce, Sequence, Uaid};
+    use beckon_types::{Nonce, Sequence};
     use proptest::{option, prelude::*};
 
     const PLACE: Place = Place { sequence: Sequence(7), nonce: Nonce(8), topic: None };
@@ -84,9 +84,8 @@ mod tests {
         decode(&Bytes::copy_from_slice(bytes), PLACE, TTL)
     }
 
-    fn put(Message { channel, place, key, draft }: Message) -> PutMessage {
-        let (uaid, restricted, Place { nonce, topic, .. }) = (Uaid([1; 16]), None, place);
-        PutMessage { uaid, channel, restricted, key, nonce, topic, draft, messages_max: 100, reserve: 8 }
+    fn written(Message { channel, key, draft, .. }: &Message) -> Vec<u8> {
+        encode(*channel, *key, draft)
     }
 
     #[test]
@@ -97,7 +96,7 @@ mod tests {
             let message = read(&bytes).unwrap();
             let Message { channel, key, draft: Draft { urgency, payload, .. }, .. } = &message;
             assert_eq!(format!("{channel:?} {key:?} {urgency:?} {payload:?}"), expected);
-            assert_eq!(encode(&put(message)), bytes);
+            assert_eq!(written(&message), bytes);
         }
     }
 
@@ -141,7 +140,7 @@ mod tests {
             let payload = payload.map(|(encoding, body)| Payload { encoding, body: body.into() });
             let draft = Draft { urgency: Urgency::from_number(urgency).unwrap(), ttl: TTL, payload };
             let message = Message { channel: ChannelId(channel), place: PLACE, key: KeyId(key), draft };
-            prop_assert_eq!(read(&encode(&put(message.clone()))), Ok(message));
+            prop_assert_eq!(read(&written(&message)), Ok(message));
         }
 
         #[test]

@@ -1,14 +1,11 @@
 //! The steps on clients.
 
-use super::{
-    batch::Batch,
-    record::{Record, Registration},
-    seats::Seat,
-};
-use crate::{StoreError, codec::Restriction};
+use super::{batch::Batch, record::Record, seats::Seat};
+use crate::StoreError;
 use beckon_types::{
-    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, Claim, Dialect, Hello, HelloOutcome,
-    Listed, NotOwner, Presence, PutVersion, PutVersionOutcome, Sequence, Snapshot, Uaid,
+    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, ChannelRecord, Claim, Dialect, Hello,
+    HelloOutcome, Listed, NotOwner, Presence, PutVersion, PutVersionOutcome, Restriction, Sequence, Snapshot,
+    Uaid,
 };
 
 impl Batch<'_, '_> {
@@ -128,7 +125,7 @@ impl Batch<'_, '_> {
             return Ok(AddChannelOutcome::Full);
         }
         let channel = Channel { id: add.channel, spelling: add.spelling, pending: None };
-        record.channels.push(Registration { channel, key: add.key, restricted });
+        record.channels.push(ChannelRecord { channel, key: add.key, restricted });
         self.save(add.uaid, record);
         Ok(AddChannelOutcome::Registered { key: add.key, sequence })
     }

@@ -9,11 +9,11 @@ use super::{
 };
 use crate::{
     StoreError,
-    codec::{Restriction, Unreadable, message},
+    codec::{Unreadable, message},
 };
 use beckon_types::{
     Backlog, Dialect, Fetch, FindChannel, FindChannelOutcome, Message, NotOwner, Place, Position, PutMessage,
-    PutMessageOutcome, Uaid,
+    PutMessageOutcome, Restriction, Uaid,
 };
 use bytes::Bytes;
 use redb::ReadableTable as _;
@@ -58,7 +58,8 @@ impl Batch<'_, '_> {
         record.sequence = sequence;
         record.is_known = true;
         if stores {
-            let (key, message) = (message_key(put.uaid, sequence), message::encode(put));
+            let (key, message) =
+                (message_key(put.uaid, sequence), message::encode(put.channel, put.key, &put.draft));
             self.messages.insert(&key, &message[..]).map_err(failed)?;
             self.changes.set(Table::Messages, &key, &message);
             record.messages.push(Stored {

@@ -16,12 +16,13 @@
 //! ([`crate::codec::message`]), and is read only to be sent.
 
 use crate::codec::{
-    Restriction, Unreadable,
+    Unreadable,
     channel::{START_LEN_MAX, Start},
     dialect, dialect_byte, take,
 };
 use beckon_types::{
-    Channel, ChannelId, Dialect, KeyId, Nonce, Place, Sequence, Snapshot, TOPIC_TAG_LEN, TopicTag, Version,
+    Channel, ChannelId, ChannelRecord, Dialect, KeyId, Nonce, Place, Sequence, Snapshot, TOPIC_TAG_LEN,
+    TopicTag, Version,
 };
 
 /// The version of the format that this file writes and reads.
@@ -59,18 +60,7 @@ pub(super) struct Record {
     /// Its stored messages, oldest first, without what they carry. Some may have expired.
     pub(super) messages: Vec<Stored>,
     /// Its channels.
-    pub(super) channels: Vec<Registration>,
-}
-
-/// A registered channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Registration {
-    /// The channel.
-    pub(super) channel: Channel,
-    /// The key that seals its token.
-    pub(super) key: KeyId,
-    /// The application server's key, if only one may send to it.
-    pub(super) restricted: Option<Restriction>,
+    pub(super) channels: Vec<ChannelRecord>,
 }
 
 /// A stored message.
@@ -99,7 +89,7 @@ impl Record {
     }
 
     /// The registration of a channel.
-    pub(super) fn channel_mut(&mut self, id: ChannelId) -> Option<&mut Registration> {
+    pub(super) fn channel_mut(&mut self, id: ChannelId) -> Option<&mut ChannelRecord> {
         self.channels.iter_mut().find(|registration| registration.channel.id == id)
     }
 
@@ -135,7 +125,7 @@ impl Record {
         // The number always fits: `PutMessage::messages_max` has the same type.
         out.extend(u32::try_from(messages.len()).unwrap_or(u32::MAX).to_be_bytes());
         messages.iter().for_each(|message| message.encode(&mut out));
-        channels.iter().for_each(|registration| registration.encode(&mut out));
+        channels.iter().for_each(|registration| encode_channel(registration, &mut out));
         out
     }
 
@@ -162,7 +152,7 @@ impl Record {
         }
         let mut channels = Vec::with_capacity(rest.len() / CHANNEL_LEN_MIN);
         while !rest.is_empty() {
-            channels.push(Registration::decode(&mut rest)?);
+            channels.push(decode_channel(&mut rest)?);
         }
         if messages.iter().any(|message| message.channel as usize >= channels.len()) {
             return Err(Unreadable("message of a channel that is not registered"));
@@ -199,27 +189,25 @@ impl Stored {
     }
 }
 
-impl Registration {
-    fn encode(&self, out: &mut Vec<u8>) {
-        let Self { channel: Channel { id, spelling, pending }, key, restricted } = *self;
-        out.extend(id.0);
-        Start { spelling, restricted }.encode(out);
-        out.extend([key.0, u8::from(pending.is_some())]);
-        out.extend(pending.iter().flat_map(|version| version.number().to_be_bytes()));
-    }
+fn encode_channel(registration: &ChannelRecord, out: &mut Vec<u8>) {
+    let ChannelRecord { channel: Channel { id, spelling, pending }, key, restricted } = *registration;
+    out.extend(id.0);
+    Start { spelling, restricted }.encode(out);
+    out.extend([key.0, u8::from(pending.is_some())]);
+    out.extend(pending.iter().flat_map(|version| version.number().to_be_bytes()));
+}
 
-    fn decode(rest: &mut &[u8]) -> Result<Self, Unreadable> {
-        let id = ChannelId(take(rest)?);
-        let Start { spelling, restricted } = Start::decode(rest)?;
-        let [key] = take(rest)?;
-        let pending = if flag(rest)? {
-            let number = u64::from_be_bytes(take(rest)?);
-            Some(Version::new(number).map_err(|_| Unreadable("pending version is not a version"))?)
-        } else {
-            None
-        };
-        Ok(Self { channel: Channel { id, spelling, pending }, key: KeyId(key), restricted })
-    }
+fn decode_channel(rest: &mut &[u8]) -> Result<ChannelRecord, Unreadable> {
+    let id = ChannelId(take(rest)?);
+    let Start { spelling, restricted } = Start::decode(rest)?;
+    let [key] = take(rest)?;
+    let pending = if flag(rest)? {
+        let number = u64::from_be_bytes(take(rest)?);
+        Some(Version::new(number).map_err(|_| Unreadable("pending version is not a version"))?)
+    } else {
+        None
+    };
+    Ok(ChannelRecord { channel: Channel { id, spelling, pending }, key: KeyId(key), restricted })
 }
 
 /// Takes a byte that is 0 or 1.
@@ -235,7 +223,7 @@ fn flag(rest: &mut &[u8]) -> Result<bool, Unreadable> {
 mod tests {
     use super::*;
     use crate::codec::tests::fixture;
-    use beckon_types::Spelling;
+    use beckon_types::{Restriction, Spelling};
     use proptest::prelude::*;
 
     /// Records as version 1 writes them.
@@ -275,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_channel_goes_with_its_messages_and_the_others_stay() {
-        let channel = |byte| Registration {
+        let channel = |byte| ChannelRecord {
             channel: Channel { id: ChannelId([byte; 16]), spelling: Spelling::HYPHENATED, pending: None },
             key: KeyId(1),
             restricted: None,
@@ -300,7 +288,7 @@ mod tests {
         assert_eq!(record.take_channel(ChannelId([11; 16])), None);
     }
 
-    fn registrations() -> impl Strategy<Value = Vec<Registration>> {
+    fn registrations() -> impl Strategy<Value = Vec<ChannelRecord>> {
         let restriction = proptest::option::of(any::<[u8; Restriction::LEN]>());
         let upper = prop_oneof![Just(0), any::<u32>()];
         let one = (any::<([u8; 16], bool, u8)>(), upper, proptest::option::of(0..=Version::MAX), restriction);
@@ -308,7 +296,7 @@ mod tests {
             |((id, hyphens, key), upper, pending, restriction): (_, _, Option<u64>, Option<_>)| {
                 let pending = pending.map(|number| Version::new(number).unwrap());
                 let channel = Channel { id: ChannelId(id), spelling: Spelling { hyphens, upper }, pending };
-                Registration { channel, key: KeyId(key), restricted: restriction.map(Restriction) }
+                ChannelRecord { channel, key: KeyId(key), restricted: restriction.map(Restriction) }
             };
         proptest::collection::vec(one.prop_map(registration), 0..5)
     }

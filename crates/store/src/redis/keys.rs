@@ -73,6 +73,19 @@ fn of_client(prefix: &KeyPrefix, kind: u8, uaid: Uaid) -> Key {
     Key::new(prefix, &name)
 }
 
+/// A pattern of the records of all clients. No character of a prefix has a meaning in a pattern.
+pub(super) fn clients(prefix: &KeyPrefix) -> String {
+    format!("{prefix}c{{{}}}", "?".repeat(CLIENT_LEN - 3))
+}
+
+/// The client whose record this is.
+pub(super) fn uaid(prefix: &KeyPrefix, key: &[u8]) -> Option<Uaid> {
+    let tag = key.strip_prefix(prefix.as_bytes())?.strip_prefix(b"c{")?.strip_suffix(b"}")?;
+    let mut decoded = [0; 18];
+    let len = URL_SAFE_NO_PAD.decode_slice(tag, &mut decoded).ok()?;
+    decoded[..len].try_into().ok().map(Uaid)
+}
+
 /// The nodes and their leases.
 pub(super) fn nodes(prefix: &KeyPrefix) -> Key {
     Key::new(prefix, b"{beckon}nodes")
@@ -113,6 +126,21 @@ mod tests {
         let none = KeyPrefix::default();
         assert_eq!(&*client(&none, Uaid([0xff; 16])), b"c{_____________________w}");
         assert_eq!(&*client(&none, Uaid([0; 16])), b"c{AAAAAAAAAAAAAAAAAAAAAA}");
+    }
+
+    #[test]
+    fn the_client_of_a_record_is_in_its_name() {
+        for prefix in ["", "push:"] {
+            let prefix: KeyPrefix = prefix.parse().unwrap();
+            let key = client(&prefix, Uaid([7; 16]));
+            assert_eq!(uaid(&prefix, &key), Some(Uaid([7; 16])));
+            assert_eq!(clients(&prefix).len(), key.len());
+            for other in
+                [&check(&prefix, 7)[..], &nodes(&prefix), &key[1..], b"c{______________________}", b""]
+            {
+                assert_eq!(uaid(&prefix, other), None, "{other:?}");
+            }
+        }
     }
 
     #[test]

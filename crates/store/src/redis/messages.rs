@@ -31,7 +31,9 @@ use crate::{
     StoreError,
     codec::{Unreadable, message, take},
 };
-use beckon_types::{Backlog, Nonce, Place, Position, PutMessage, PutMessageOutcome, TopicTag, Uaid};
+use beckon_types::{
+    Backlog, Draft, Message, Nonce, Payload, Place, Position, PutMessage, PutMessageOutcome, TopicTag, Uaid,
+};
 use redis::{Cmd, Value};
 use std::time::Duration;
 
@@ -47,16 +49,15 @@ const SEQUENCE_MAX: u64 = 9_999_999_999_999;
 /// The longest TTL, a thousand years: Redis rejects an expiry that overflows.
 const TTL_MS_MAX: u64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 
-/// The call of the script that stores a message. TTLs have a resolution of 1 ms.
+/// The call of the script that stores a message.
 pub(super) fn put_call(prefix: &KeyPrefix, put: &PutMessage, idle: IdleMs) -> Cmd {
-    let message = message::encode(put);
-    let ttl_ms = u64::try_from(put.draft.ttl.as_millis()).unwrap_or(u64::MAX).min(TTL_MS_MAX);
+    let message = message::encode(put.channel, put.key, &put.draft);
     let mut call = SCRIPTS.put_message.call(&keys::all(prefix, put.uaid), 9, 124 + message.len());
     call.arg(&put.channel.0[..])
         .arg(record::restriction(put.restricted))
         .arg(&put.nonce.0.to_be_bytes()[..])
         .arg(put.topic.map_or_else(Vec::new, |tag| tag.0.to_vec()))
-        .arg(ttl_ms)
+        .arg(ttl_ms(&put.draft))
         .arg(put.messages_max)
         .arg(put.reserve)
         .arg(idle.after_a_write())
@@ -99,6 +100,26 @@ pub(super) fn remove_call(
         call.arg(field(*place));
     }
     (call, slot, script)
+}
+
+/// Appends a message to the arguments of the script that adds a client.
+pub(super) fn add_to(call: &mut Cmd, message: &Message) -> Result<(), Unreadable> {
+    let Message { channel, place, key, draft } = message;
+    if place.sequence.0 > SEQUENCE_MAX {
+        return Err(Unreadable("sequence is too large"));
+    }
+    call.arg(field(*place)).arg(ttl_ms(draft)).arg(message::encode(*channel, *key, draft));
+    Ok(())
+}
+
+/// The bytes of the body of a message.
+pub(super) fn weight(message: &Message) -> usize {
+    message.draft.payload.as_ref().map_or(0, Payload::weight)
+}
+
+/// A TTL in milliseconds, which is its resolution.
+fn ttl_ms(draft: &Draft) -> u64 {
+    u64::try_from(draft.ttl.as_millis()).unwrap_or(u64::MAX).min(TTL_MS_MAX)
 }
 
 /// A position as a number for scripts; -1 is before the first.

@@ -16,18 +16,21 @@
 
 use super::answer::pairs;
 use crate::codec::{
-    Restriction, Unreadable,
+    Unreadable,
     channel::{START_LEN_MAX, Start},
-    dialect, take,
+    dialect, dialect_byte, take,
 };
 use beckon_types::{
-    Channel, ChannelId, ConnectionId, Dialect, KeyHash, KeyId, NodeId, Presence, Sequence, Snapshot,
-    Spelling, Version,
+    Channel, ChannelId, ChannelRecord, ConnectionId, Dialect, KeyHash, KeyId, NodeId, Presence, Restriction,
+    Sequence, Snapshot, Spelling, Version,
 };
 use redis::Value;
 
 /// The version of the format that this file writes and reads.
 const VERSION: u8 = 1;
+
+/// Flag of the head: the client has come back or has been sent something.
+const KNOWN: u8 = 1;
 
 /// Bytes of a presence.
 pub(super) const PRESENCE_LEN: usize = 16;
@@ -80,6 +83,24 @@ pub(super) fn head(bytes: &[u8]) -> Result<Head, Unreadable> {
     Ok(Head { dialect: dialect(fixed[1])?, presence: presence(&fixed[3..])?, sequence: sequence(digits)? })
 }
 
+/// The bytes of the head of a client that is not connected.
+pub(super) fn offline_head(dialect: Dialect, sequence: Sequence) -> Vec<u8> {
+    let mut bytes = vec![VERSION, dialect_byte(dialect), KNOWN];
+    bytes.extend([0; PRESENCE_LEN]);
+    bytes.extend(sequence.0.to_string().bytes());
+    bytes
+}
+
+/// The value of a channel's field.
+pub(super) fn channel_value(record: &ChannelRecord) -> Vec<u8> {
+    let ChannelRecord { channel: Channel { id: _, spelling, pending }, key, restricted } = *record;
+    let mut bytes = Vec::with_capacity(START_LEN_MAX + 1 + 19);
+    Start { spelling, restricted }.encode(&mut bytes);
+    bytes.push(key.0);
+    bytes.extend(pending.map(|version| version.number().to_string()).unwrap_or_default().bytes());
+    bytes
+}
+
 /// The beginning of a channel, as it is registered.
 pub(super) fn channel_start(spelling: Spelling, restricted: Option<KeyHash>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(START_LEN_MAX);
@@ -93,11 +114,11 @@ pub(super) fn restriction(restricted: Option<KeyHash>) -> Vec<u8> {
 }
 
 /// Reads a channel's field.
-pub(super) fn channel(field: &[u8], value: &[u8], dialect: Dialect) -> Result<Channel, Unreadable> {
+pub(super) fn channel(field: &[u8], value: &[u8], dialect: Dialect) -> Result<ChannelRecord, Unreadable> {
     let id = field.try_into().map_err(|_| Unreadable("channel id is not 16 bytes"))?;
     let mut rest = value;
-    let Start { spelling, .. } = Start::decode(&mut rest)?;
-    let [_key] = take(&mut rest)?;
+    let Start { spelling, restricted } = Start::decode(&mut rest)?;
+    let [key] = take(&mut rest)?;
     let pending = match (dialect, rest) {
         (Dialect::SimplePush, []) | (Dialect::WebPush, _) => None,
         (Dialect::SimplePush, digits) => Some(
@@ -107,7 +128,8 @@ pub(super) fn channel(field: &[u8], value: &[u8], dialect: Dialect) -> Result<Ch
                 .ok_or(Unreadable("pending version is not a version"))?,
         ),
     };
-    Ok(Channel { id: ChannelId(id), spelling, pending })
+    let channel = Channel { id: ChannelId(id), spelling, pending };
+    Ok(ChannelRecord { channel, key: KeyId(key), restricted })
 }
 
 /// Reads the head and the channels of a record, as a hash is listed. Without a head there are no channels.
@@ -119,18 +141,23 @@ pub(super) fn record(fields: &[Value]) -> Result<(Option<Head>, Snapshot), Unrea
     let head = head(value)?;
     snapshot.sequence = head.sequence;
     for (field, value) in pairs(fields).filter(|(field, _)| *field != HEAD) {
-        snapshot.channels.push(channel(field, value, head.dialect)?);
+        snapshot.channels.push(channel(field, value, head.dialect)?.channel);
     }
     Ok((Some(head), snapshot))
 }
 
 /// Reads the decimal digits of a sequence.
 pub(super) fn sequence(digits: &[u8]) -> Result<Sequence, Unreadable> {
+    number(digits).map(Sequence)
+}
+
+/// Reads the decimal digits of a number.
+pub(super) fn number(digits: &[u8]) -> Result<u64, Unreadable> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(Unreadable("sequence is not a number"));
+        return Err(Unreadable("not a number"));
     }
-    let text = std::str::from_utf8(digits).map_err(|_| Unreadable("sequence is not a number"))?;
-    text.parse().map(Sequence).map_err(|_| Unreadable("sequence is too large"))
+    let text = std::str::from_utf8(digits).map_err(|_| Unreadable("not a number"))?;
+    text.parse().map_err(|_| Unreadable("number is too large"))
 }
 
 #[cfg(test)]
@@ -150,7 +177,7 @@ mod tests {
             let read = if field == HEAD {
                 format!("{:?}", head(&value).unwrap())
             } else {
-                format!("{:?}", channel(&field, &value, Dialect::SimplePush).unwrap())
+                format!("{:?}", channel(&field, &value, Dialect::SimplePush).unwrap().channel)
             };
             assert_eq!(read, expected);
         }
@@ -172,16 +199,18 @@ mod tests {
             key: u8,
             pending in proptest::option::of(0..=Version::MAX),
         ) {
-            let expected = Channel {
-                id: ChannelId(id),
-                spelling: Spelling { hyphens, upper },
-                pending: pending.map(|number| Version::new(number).unwrap()),
+            let expected = ChannelRecord {
+                channel: Channel {
+                    id: ChannelId(id),
+                    spelling: Spelling { hyphens, upper },
+                    pending: pending.map(|number| Version::new(number).unwrap()),
+                },
+                key: KeyId(key),
+                restricted: restricted.map(|hash| KeyHash(hash).into()),
             };
-            let mut value = channel_start(expected.spelling, restricted.map(KeyHash));
-            value.push(key);
-            value.extend(pending.map(|number| number.to_string()).unwrap_or_default().bytes());
+            let value = channel_value(&expected);
             prop_assert_eq!(channel(&id, &value, Dialect::SimplePush), Ok(expected));
-            let without = Channel { pending: None, ..expected };
+            let without = ChannelRecord { channel: Channel { pending: None, ..expected.channel }, ..expected };
             prop_assert_eq!(channel(&id, &value, Dialect::WebPush), Ok(without));
         }
 

@@ -9,6 +9,7 @@ mod redis;
 mod redis_access;
 mod redis_links;
 mod redis_messages;
+mod transfer;
 
 use std::{
     sync::{

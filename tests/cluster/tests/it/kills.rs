@@ -1,13 +1,10 @@
 //! The standalone server is killed again and again in the middle of commits, and a ledger says what it has accepted.
 
-use beckon_client::app_server::{AppServer, Options};
 use beckon_cluster_tests::{
     stage::Stage,
-    webpush::{Client, ENCRYPTED, KEPT, Subscribed},
+    webpush::{Subscribed, send_until_gone},
 };
 use beckon_testbed::plan::{Plan, Shape};
-use bytes::Bytes;
-use http::{Method, Request, StatusCode};
 use std::{collections::BTreeSet, time::Duration};
 use tokio::task::JoinSet;
 
@@ -23,35 +20,6 @@ const SENDERS: usize = 8;
 /// The longest time between the start of the senders and the kill.
 const LIFE_MAX_MS: u64 = 60;
 
-/// Sends until the server is gone, and returns the ids of the messages that were accepted.
-async fn send_until_killed(endpoint: String) -> Vec<String> {
-    let app_server = AppServer::new(Options::default());
-    let mut accepted = Vec::new();
-    loop {
-        let request = Request::builder().method(Method::POST).uri(&endpoint).header(KEPT.0, KEPT.1);
-        let request =
-            request.header(ENCRYPTED.0, ENCRYPTED.1).body(Bytes::from_static(&[b'x'; 1000])).unwrap();
-        let Ok(answer) = app_server.request(request).await else { return accepted };
-        match answer.status() {
-            StatusCode::CREATED => {
-                let location = answer.headers()["location"].to_str().unwrap();
-                accepted.push(location.rsplit_once('/').unwrap().1.to_owned());
-            }
-            status => assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}"),
-        }
-    }
-}
-
-/// Receives until all of these have come, and acknowledges everything.
-async fn receive_all(client: &mut Client, mut missing: BTreeSet<String>) {
-    while !missing.is_empty() {
-        let message = client.notification().await;
-        let id = message["version"].as_str().unwrap();
-        missing.remove(id);
-        client.ack(message["channelID"].as_str().unwrap(), id).await;
-    }
-}
-
 #[tokio::test]
 async fn kills_in_the_middle_of_commits_lose_nothing_accepted() {
     let kills = std::env::var_os(VARIABLE).map_or(KILLS, |kills| kills.to_str().unwrap().parse().unwrap());
@@ -65,7 +33,7 @@ async fn kills_in_the_middle_of_commits_lose_nothing_accepted() {
     client.leave().await;
     let (mut total, mut seed) = (0, 1_u64);
     for _ in 0..kills {
-        let mut senders: JoinSet<_> = endpoints.iter().cloned().map(send_until_killed).collect();
+        let mut senders: JoinSet<_> = endpoints.iter().cloned().map(send_until_gone).collect();
         // Numerical Recipes' generator: its upper bits are random enough.
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         tokio::time::sleep(Duration::from_millis((seed >> 16) % LIFE_MAX_MS)).await;
@@ -77,7 +45,7 @@ async fn kills_in_the_middle_of_commits_lose_nothing_accepted() {
         total += accepted.len();
         node.start();
         let mut client = stage.resumed(&uaid).await;
-        receive_all(&mut client, accepted).await;
+        client.receive_all(accepted).await;
         // The server has stored the acknowledgements when it lets go of the client.
         client.leave().await;
     }

@@ -62,6 +62,7 @@ mod sp_socket_limits;
 mod stopping;
 mod supervision;
 mod tls;
+mod transfer;
 mod wp_ack;
 mod wp_backlog;
 mod wp_broadcast;

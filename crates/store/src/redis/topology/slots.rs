@@ -6,7 +6,7 @@ use super::super::{
     slot::{SLOTS, Slot},
 };
 use redis::Value;
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{collections::HashSet, ops::RangeInclusive, sync::Arc};
 
 /// In place of a primary's number: no primary serves the slot.
 const NO_PRIMARY: u16 = u16::MAX;
@@ -42,6 +42,13 @@ impl Map {
     /// The number of the primary that serves a slot, if there is one.
     pub(in super::super) fn owner(&self, slot: Slot) -> Option<usize> {
         self.owners.get(slot.index()).copied().filter(|&owner| owner != NO_PRIMARY).map(usize::from)
+    }
+
+    /// The first slot of the primary whose first slot is the next one behind this slot.
+    pub(in super::super) fn next_primary(&self, slot: Slot) -> Option<Slot> {
+        let mut seen = HashSet::new();
+        let mut firsts = (0..).zip(&self.owners).filter(|(_, owner)| seen.insert(**owner));
+        firsts.find(|(first, _)| *first > slot.index() as u64).and_then(|(first, _)| Slot::new(first))
     }
 
     /// Whether there are slots that no primary serves.
