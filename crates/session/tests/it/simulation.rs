@@ -1,5 +1,8 @@
 //! User agents of both dialects, their sockets, a store, and a network that loses, delays, reorders and fails as it
 //! likes; and what must hold whatever happens.
+//!
+//! The store can lie, too: it performs steps that have failed, and goes back in time. What keeps that from doing harm can be
+//! taken away, and then the same checks have to notice it.
 
 mod agent;
 mod event;
@@ -14,7 +17,11 @@ use crate::talk::settings;
 use beckon_session::Settings;
 use beckon_types::Dialect;
 use event::{AgentEvent, Event, Publication};
-use proptest::prelude::*;
+use network::Cures;
+use proptest::{
+    prelude::*,
+    test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner},
+};
 use std::time::Duration;
 use world::World;
 
@@ -81,6 +88,34 @@ fn event(dialects: &'static [Dialect], weights: &[u32]) -> impl Strategy<Value =
     prop::strategy::Union::new_weighted(drawn.chain(always).collect())
 }
 
+/// How a store lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lie {
+    /// It performs steps that have failed.
+    Late,
+    /// It loses what it had acknowledged.
+    Backwards,
+}
+
+/// The index of [`AgentEvent::FailAfter`] among the weights. Where it is drawn, a client may belong to a socket that does not
+/// know it.
+const FAIL_AFTER: usize = KINDS - 1;
+
+fn lying_events(lie: Lie) -> impl Strategy<Value = Vec<Event>> {
+    const DIALECTS: &[Dialect] = &[Dialect::SimplePush, Dialect::WebPush];
+    weights().prop_flat_map(move |mut weights| {
+        let lies = match lie {
+            Lie::Late => {
+                weights[FAIL_AFTER] = 0;
+                (0_usize..8).prop_map(Event::Late).boxed()
+            }
+            Lie::Backwards => prop_oneof![3 => Just(Event::Keep), 1 => Just(Event::GoBack)].boxed(),
+        };
+        let one = prop_oneof![30 => event(DIALECTS, &weights), 1 => lies];
+        prop::collection::vec(one, 120..600)
+    })
+}
+
 /// Settings with which records are renewed often or never, and silent sockets are pinged or not. One of the two has to
 /// find the sockets that nothing else ends: those that lost the UAID to a claim whose outcome was lost.
 fn all_settings() -> impl Strategy<Value = Settings> {
@@ -96,7 +131,7 @@ fn all_settings() -> impl Strategy<Value = Settings> {
 
 /// The invariants are asserted at every effect of a session; see [`agent::Agent`] and the two dialects.
 fn run(settings: Settings, dialects: &[Dialect], events: Vec<Event>) {
-    let mut world = World::new(settings, dialects);
+    let mut world = World::new(settings, Cures::ALL, dialects);
     world.begin();
     for events in events.chunks(EVENTS_UNTIL_SETTLED) {
         events.iter().for_each(|event| world.happen(*event));
@@ -111,7 +146,65 @@ fn run(settings: Settings, dialects: &[Dialect], events: Vec<Event>) {
     world.assert_former_sockets_ended();
 }
 
+/// [`run`] with a store that lies, and some of the cures.
+fn run_lying(settings: Settings, cures: Cures, lie: Lie, events: &[Event]) {
+    let mut world = World::new(settings, cures, &[Dialect::SimplePush, Dialect::WebPush]);
+    world.begin();
+    for events in events.chunks(EVENTS_UNTIL_SETTLED) {
+        events.iter().for_each(|event| world.happen(*event));
+        if lie == Lie::Late {
+            world.assert_claims_are_held();
+        }
+        world.settle();
+        world.assert_known_channels_are_drained();
+    }
+    world.reconnect();
+    world.settle();
+    world.assert_all_channels_are_drained();
+    world.assert_former_sockets_ended();
+}
+
+/// Whether the checks notice this lie when only these cures are there. The events are the same each time.
+fn is_noticed(cures: Cures, lie: Lie) -> bool {
+    let config = Config { cases: 2000, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
+    let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let outcome =
+        TestRunner::new_with_rng(config, random).run(&(all_settings(), lying_events(lie)), |drawn| {
+            let (settings, events) = drawn;
+            run_lying(settings, cures, lie, &events);
+            Ok(())
+        });
+    match outcome {
+        Ok(()) => false,
+        Err(TestError::Fail(..)) => true,
+        Err(TestError::Abort(reason)) => panic!("{reason}"),
+    }
+}
+
+#[test]
+fn it_is_noticed_when_steps_have_no_deadline() {
+    assert!(is_noticed(Cures { deadlines: false, ..Cures::ALL }, Lie::Late));
+}
+
+#[test]
+fn it_is_noticed_when_sequences_do_not_follow_the_clock() {
+    assert!(is_noticed(Cures { clock: false, ..Cures::ALL }, Lie::Backwards));
+}
+
 proptest! {
+    #[test]
+    fn a_step_that_has_failed_does_not_take_a_client_away(settings in all_settings(), events in lying_events(Lie::Late)) {
+        run_lying(settings, Cures::ALL, Lie::Late, &events);
+    }
+
+    #[test]
+    fn a_store_that_goes_back_in_time_makes_no_client_deaf(
+        settings in all_settings(),
+        events in lying_events(Lie::Backwards),
+    ) {
+        run_lying(settings, Cures::ALL, Lie::Backwards, &events);
+    }
+
     #[test]
     fn no_update_is_lost_repeated_or_out_of_order(
         settings in all_settings(),

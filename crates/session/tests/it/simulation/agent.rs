@@ -61,6 +61,10 @@ pub(super) trait Dialect: std::fmt::Debug + Default {
     /// The user agent is sent a reply that only this dialect has.
     fn on_reply(&mut self, log: &mut Self::Log, kind: &str, reply: &Value);
 
+    /// The store has lost what it had acknowledged: from now on only what is written later has to arrive on the socket in
+    /// use.
+    fn on_gone_back(&mut self);
+
     /// Channels on which something is pending that the user agent should have received on the socket in use.
     fn undelivered(&self, network: &Network, log: &Self::Log) -> Vec<ChannelId>;
     /// Whether nothing is pending.
@@ -238,7 +242,10 @@ impl<D: Dialect> Agent<D> {
 
     fn fail(&mut self, network: &mut Network, at: usize) {
         let socket = &mut self.sockets[at];
-        if socket.work.take().is_some() {
+        if let Some(work) = socket.work.take() {
+            if let Work::Asked(step) = work {
+                network.forsake(step);
+            }
             self.dialect.on_failed(&mut socket.log);
             self.handle(network, at, network.now, Input::Store(Outcome::Failed));
         }
@@ -364,11 +371,11 @@ impl<D: Dialect> Agent<D> {
                 assert!(socket.is_greeted);
                 for id in self.dialect.on_notification(network, &mut socket.log, handed, is_newest, &value) {
                     assert!(
-                        !socket.unregistering.contains(&id),
+                        network.has_gone_back || !socket.unregistering.contains(&id),
                         "sent for a channel that is being unregistered"
                     );
                     assert!(
-                        !is_newest || self.known[&id] != Known::Unregistered,
+                        network.has_gone_back || !is_newest || self.known[&id] != Known::Unregistered,
                         "sent for an unregistered channel"
                     );
                 }
@@ -424,6 +431,27 @@ impl<D: Dialect> Agent<D> {
         let mut undelivered = dialect.undelivered(network, &socket.log);
         undelivered.retain(|id| self.known[id] == Known::Registered);
         assert_eq!(undelivered, [], "pending for a connected client");
+    }
+
+    /// The store has performed a step that had failed.
+    pub(super) fn has_been_performed(&mut self, network: &mut Network, step: &Step) {
+        self.dialect.on_performed(network, step);
+    }
+
+    /// The store has gone back in time.
+    pub(super) fn gone_back(&mut self) {
+        self.dialect.on_gone_back();
+    }
+
+    /// The client of the socket in use belongs to it, or to none if an outcome was lost.
+    pub(super) fn assert_claim_is_held(&mut self, network: &Network) {
+        let Some((_, socket)) = self.current() else { return };
+        let owner = network.store.owner(uaid(D::UAID));
+        assert!(
+            owner.is_none_or(|owner| owner == socket.presence),
+            "{owner:?} has the client of {:?}, which is open",
+            socket.presence
+        );
     }
 
     pub(super) fn assert_all_channels_are_drained(&mut self, network: &Network) {

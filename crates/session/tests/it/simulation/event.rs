@@ -17,6 +17,12 @@ pub(super) enum Event {
     Lose(usize),
     /// An eviction arrives.
     Evict(usize),
+    /// The store performs a step that has failed.
+    Late(usize),
+    /// The store makes a snapshot of itself.
+    Keep,
+    /// The store goes back to its snapshot.
+    GoBack,
     /// Seconds pass.
     Wait(u64),
 }

@@ -1,8 +1,26 @@
 //! What all user agents share: the clock, the store, and whatever is on its way to sockets.
 
 use super::store::Store;
-use beckon_session::Settings;
+use beckon_session::{Settings, Step};
 use beckon_types::{ConnectionId, Moment, NodeId, Notification, Presence};
+use std::time::Duration;
+
+/// How long it takes until a store that goes back in time answers again. Fewer writes than milliseconds fit in.
+const RESTART: Duration = Duration::from_secs(1);
+
+/// What keeps a store that lies from doing harm. Tests take them away to see that it is noticed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cures {
+    /// A step has a deadline: once it has failed, it is not performed any more.
+    pub(super) deadlines: bool,
+    /// Sequences are not below the clock, so none is used again by a store that has gone back in time.
+    pub(super) clock: bool,
+}
+
+impl Cures {
+    /// All of them.
+    pub(super) const ALL: Self = Self { deadlines: true, clock: true };
+}
 
 /// The world without its user agents.
 #[derive(Debug)]
@@ -11,6 +29,13 @@ pub(super) struct Network {
     pub(super) now: Moment,
     pub(super) store: Store,
     pub(super) evictions: Vec<Presence>,
+    cures: Cures,
+    /// Steps that have failed and can still be performed.
+    forsaken: Vec<Step>,
+    /// What the store goes back to.
+    kept: Option<Store>,
+    /// Whether the store has lost something that it had acknowledged.
+    pub(super) has_gone_back: bool,
     deliveries: Vec<Delivery>,
     connections: u64,
 }
@@ -24,12 +49,16 @@ pub(super) struct Delivery {
 }
 
 impl Network {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings, cures: Cures) -> Self {
         Self {
             settings,
             now: Moment(0),
-            store: Store::default(),
+            store: Store::new(cures.clock),
             evictions: Vec::new(),
+            cures,
+            forsaken: Vec::new(),
+            kept: None,
+            has_gone_back: false,
             deliveries: Vec::new(),
             connections: 0,
         }
@@ -39,6 +68,40 @@ impl Network {
     pub(super) fn connect(&mut self) -> Presence {
         self.connections += 1;
         Presence { node: NodeId(1), connection: ConnectionId(self.connections) }
+    }
+
+    /// A step has failed without having been performed. What only takes away what is its caller's own, or was received, has
+    /// no deadline.
+    pub(super) fn forsake(&mut self, step: Step) {
+        let is_harmless =
+            matches!(step, Step::Release(..) | Step::AckVersions(..) | Step::RemoveMessages(..));
+        if is_harmless || !self.cures.deadlines {
+            self.forsaken.push(step);
+        }
+    }
+
+    /// The store performs a step that has failed, and returns it.
+    pub(super) fn perform_late(&mut self, n: usize) -> Option<Step> {
+        let index = n % self.forsaken.len().max(1);
+        (index < self.forsaken.len()).then(|| {
+            let step = self.forsaken.swap_remove(index);
+            let _ = self.store.perform(self.now, step.clone());
+            step
+        })
+    }
+
+    /// The store makes a snapshot of itself.
+    pub(super) fn keep(&mut self) {
+        self.kept = Some(self.store.clone());
+    }
+
+    /// The store goes back to its snapshot. Returns whether there is one.
+    pub(super) fn go_back(&mut self) -> bool {
+        let Some(kept) = self.kept.clone() else { return false };
+        self.store = kept;
+        self.now = self.now + RESTART;
+        self.has_gone_back = true;
+        true
     }
 
     /// Whether nothing is on its way.

@@ -8,16 +8,18 @@ use beckon_types::{
 };
 use std::collections::BTreeMap;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Store {
     records: BTreeMap<Uaid, Record>,
-    /// The last write. It never starts again, so that the world can distinguish all writes.
+    /// The last write. It does not start again with a client, so that the world can distinguish all writes.
     sequence: u64,
+    /// Whether sequences are not below the clock.
+    follows_clock: bool,
     /// The versions that acknowledgements have removed.
     pub(super) acknowledged: Vec<Version>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Record {
     dialect: Dialect,
     presence: Option<Presence>,
@@ -25,7 +27,7 @@ struct Record {
     messages: BTreeMap<Position, Stored>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Registered {
     spelling: Spelling,
     key: KeyId,
@@ -33,7 +35,7 @@ struct Registered {
 }
 
 /// A message and when it expires.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) message: Message,
     expires: Moment,
@@ -67,6 +69,22 @@ impl Record {
 }
 
 impl Store {
+    /// An empty store.
+    pub(super) fn new(follows_clock: bool) -> Self {
+        Self { records: BTreeMap::new(), sequence: 0, follows_clock, acknowledged: Vec::new() }
+    }
+
+    /// The sequence of the next write.
+    fn next_sequence(&self, now: Moment) -> u64 {
+        let next = self.sequence + 1;
+        if self.follows_clock { next.max(now.0) } else { next }
+    }
+
+    /// The socket that owns a client.
+    pub(super) fn owner(&self, uaid: Uaid) -> Option<Presence> {
+        self.records.get(&uaid).and_then(|record| record.presence)
+    }
+
     pub(super) fn perform(&mut self, now: Moment, step: Step) -> Outcome {
         let sequence = self.sequence;
         match step {
@@ -179,14 +197,16 @@ impl Store {
     /// Stores a version. Returns its sequence and who has the client; `None` if the channel is not registered.
     pub(super) fn put_version(
         &mut self,
+        now: Moment,
         uaid: Uaid,
         channel: ChannelId,
         version: Version,
     ) -> Option<(Sequence, Option<Presence>)> {
+        let sequence = self.next_sequence(now);
         let record = self.records.get_mut(&uaid)?;
         record.channels.get_mut(&channel)?.pending = Some(version);
-        self.sequence += 1;
-        Some((Sequence(self.sequence), record.presence))
+        self.sequence = sequence;
+        Some((Sequence(sequence), record.presence))
     }
 
     /// Gives a message its sequence, and stores it if its TTL is not zero. Returns it and who has the client; `None` if
@@ -197,10 +217,11 @@ impl Store {
         uaid: Uaid,
         mut message: Message,
     ) -> Option<(Message, Option<Presence>)> {
+        let sequence = self.next_sequence(now);
         let record = self.records.get_mut(&uaid)?;
         record.channels.get(&message.channel)?;
-        self.sequence += 1;
-        message.place.sequence = Sequence(self.sequence);
+        self.sequence = sequence;
+        message.place.sequence = Sequence(sequence);
         if let Some(topic) = message.place.topic {
             record.messages.retain(|_, stored| stored.message.place.topic != Some(topic));
         }

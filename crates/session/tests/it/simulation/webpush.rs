@@ -36,6 +36,8 @@ pub(super) struct WebPush {
     channels: BTreeMap<u64, ChannelId>,
     /// Messages whose channel was unregistered afterwards, by sequence.
     gone: BTreeSet<u64>,
+    /// Messages that were sent before the store went back in time, by sequence.
+    lost: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
@@ -74,10 +76,12 @@ impl Default for Log {
 
 impl Log {
     /// Notes that a message is being sent, which the session was handed like this.
-    fn send(&mut self, now: Moment, handed: &Message, is_backlog: bool) {
+    fn send(&mut self, network: &Network, handed: &Message, is_backlog: bool) {
+        let now = network.now;
         let sequence = handed.place.sequence.0;
         if let Some(before) = self.sent.get(&sequence) {
-            let is_forgotten = now >= before.expires || self.not_removed.contains(&handed.place);
+            let is_forgotten =
+                network.has_gone_back || now >= before.expires || self.not_removed.contains(&handed.place);
             // A notification that comes so late is not recognised.
             assert!(
                 is_forgotten || before.is_removing && !is_backlog,
@@ -94,7 +98,8 @@ impl Log {
         };
         self.sent.insert(sequence, sent);
         let is_outstanding = |sent: &&Sent| sent.is_in_batch && !sent.is_acknowledged && now < sent.expires;
-        assert!(self.sent.values().filter(is_outstanding).count() <= BATCH_SIZE, "too many are outstanding");
+        let outstanding = self.sent.values().filter(is_outstanding).count();
+        assert!(network.has_gone_back || outstanding <= BATCH_SIZE, "too many are outstanding");
     }
 }
 
@@ -129,6 +134,7 @@ impl Dialect for WebPush {
                 self.expiries.insert(message.place.sequence.0, now + message.draft.ttl);
             }
             self.channels.insert(message.place.sequence.0, message.channel);
+            self.lost.remove(&message.place.sequence.0);
             network.deliver(presence, Notification::Message(message));
         }
     }
@@ -202,9 +208,9 @@ impl Dialect for WebPush {
         let sequence = message.place.sequence.0;
         let expires = self.expiries.get(&sequence);
         assert!(expires.is_none_or(|expires| handed.at < *expires), "{message:?} has expired");
-        log.send(network.now, message, handed.is_backlog);
+        log.send(network, message, handed.is_backlog);
         assert!(
-            !is_newest || !self.gone.contains(&sequence),
+            network.has_gone_back || !is_newest || !self.gone.contains(&sequence),
             "{message:?} was sent after its channel was unregistered"
         );
         self.seen.insert(sequence);
@@ -227,10 +233,15 @@ impl Dialect for WebPush {
         log.min.pop_front();
     }
 
+    fn on_gone_back(&mut self) {
+        self.lost.extend(self.channels.keys());
+    }
+
     /// What the store could not remove is left to the next hello.
     fn undelivered(&self, network: &Network, log: &Log) -> Vec<ChannelId> {
         let mut messages = network.store.messages(network.now, uaid(UAID));
         messages.retain(|message| message.draft.urgency >= log.min[0]);
+        messages.retain(|message| !self.lost.contains(&message.place.sequence.0));
         messages.retain(|message| !log.not_removed.contains(&message.place));
         messages.into_iter().map(|message| message.channel).collect()
     }

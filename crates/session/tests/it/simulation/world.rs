@@ -3,7 +3,7 @@
 use super::{
     agent::Agent,
     event::{AgentEvent, Event},
-    network::Network,
+    network::{Cures, Network},
     simplepush::SimplePush,
     webpush::WebPush,
 };
@@ -37,9 +37,9 @@ macro_rules! each {
 }
 
 impl World {
-    pub(super) fn new(settings: Settings, dialects: &[Dialect]) -> Self {
+    pub(super) fn new(settings: Settings, cures: Cures, dialects: &[Dialect]) -> Self {
         Self {
-            network: Network::new(settings),
+            network: Network::new(settings, cures),
             simplepush: Agent::new(),
             webpush: Agent::new(),
             dialects: dialects.to_vec(),
@@ -87,6 +87,17 @@ impl World {
                     each!(self, evict(network, presence));
                 }
             }
+            Event::Late(n) => {
+                if let Some(step) = network.perform_late(n) {
+                    each!(self, has_been_performed(network, &step));
+                }
+            }
+            Event::Keep => network.keep(),
+            Event::GoBack => {
+                if network.go_back() {
+                    each!(self, gone_back());
+                }
+            }
             Event::Wait(seconds) => {
                 network.now = network.now + Duration::from_secs(seconds);
                 each!(self, check_time(network));
@@ -126,6 +137,12 @@ impl World {
 
     pub(super) fn assert_known_channels_are_drained(&mut self) {
         each!(self, assert_known_channels_are_drained(&self.network));
+    }
+
+    /// While nothing is under way, the client of an open socket does not belong to another one.
+    pub(super) fn assert_claims_are_held(&mut self) {
+        self.calm_down();
+        each!(self, assert_claim_is_held(&self.network));
     }
 
     pub(super) fn assert_all_channels_are_drained(&mut self) {
