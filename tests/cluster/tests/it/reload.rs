@@ -1,11 +1,13 @@
 //! Reading the settings again, as docs/operations.md promises it: keys, secrets and certificates are rotated while
 //! everything runs, limits change, and a wrong configuration changes nothing.
 
+use beckon_client::raw::{Options, RawSocket};
 use beckon_cluster_tests::{
     bare::{self, upgrade_request},
     host::Host,
     stage::{Registered, Stage},
     talk::new_channel,
+    tls::trust_in,
 };
 use beckon_testbed::{
     PATIENCE,
@@ -223,6 +225,31 @@ async fn certificates_between_nodes_and_their_authority_are_replaced_under_traff
 fn restart_with(stage: &Stage, folder: &Path, certificates: &Certificates) {
     fs::copy(certificates.key(), folder.join("key.pem")).unwrap();
     restart(stage, "e1");
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_public_ports_is_replaced() {
+    let [old, new] = [Certificates::make(), Certificates::make()];
+    let settings = Settings::with("");
+    let stage = Stage::launch(settings.plan(Shape::Standalone).tls(&old));
+    let node = &stage.nodes()[0];
+    node.wait_until_ready();
+    let connect = async |authority: &Certificates| {
+        let options = Options { tls: Some(trust_in(authority)), ..Options::default() };
+        RawSocket::connect(&node.ws_url(), &options).await
+    };
+    let mut open = connect(&old).await.unwrap();
+    fs::copy(new.key(), old.key()).unwrap();
+    let (status, answer) = reload(node);
+    assert_eq!(status, 422, "the key belongs to another certificate: {answer}");
+    assert!(connect(&old).await.is_ok());
+    fs::copy(new.certificate(), old.certificate()).unwrap();
+    reload_changes(node, &["tls_cert", "tls_key"]);
+    assert!(connect(&new).await.is_ok() && connect(&old).await.is_err());
+    // What is connected stays so.
+    open.send_text(json!({"messageType": "hello", "uaid": "", "channelIDs": []}).to_string()).await.unwrap();
+    let hello = open.text_within(PATIENCE).await.unwrap();
+    assert!(hello.contains("\"status\":200"), "{hello}");
 }
 
 #[tokio::test]

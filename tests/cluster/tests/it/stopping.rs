@@ -3,7 +3,7 @@
 
 use beckon_cluster_tests::{
     bare::{self, BareSocket},
-    stage::Stage,
+    stage::{Registered, Stage},
 };
 use beckon_testbed::{
     PATIENCE, POLL,
@@ -14,6 +14,7 @@ use beckon_testbed::{
 };
 use std::{net::SocketAddr, process::ExitStatus, time::Duration};
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::{sleep, timeout},
 };
@@ -39,7 +40,7 @@ impl Busy {
             }
         }
         let request = match node.addresses().http {
-            Some(address) => Some(unfinished_request(address).await),
+            Some(address) => Some(begun_request(address, "/update/x").await),
             None => None,
         };
         Self { sockets, _request: request }
@@ -58,10 +59,12 @@ impl Busy {
 }
 
 /// A request that the server is reading: it has asked for the body.
-async fn unfinished_request(address: SocketAddr) -> TcpStream {
-    let head = "PUT /update/x HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-www-form-urlencoded\r\n\
-                Content-Length: 9\r\nExpect: 100-continue\r\n\r\n";
-    let (answer, stream) = bare::request(address, head).await;
+async fn begun_request(address: SocketAddr, path: &str) -> TcpStream {
+    let head = format!(
+        "PUT {path} HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Content-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+    );
+    let (answer, stream) = bare::request(address, &head).await;
     assert!(answer.starts_with("HTTP/1.1 100 "), "{answer}");
     stream
 }
@@ -113,6 +116,35 @@ async fn a_second_signal_ends_an_endpoint_node_at_once() {
 #[tokio::test]
 async fn a_second_signal_ends_a_standalone_server_at_once() {
     check_second_signal(Shape::Standalone, "beckon", Signal::INT).await;
+}
+
+/// The server waits for the body of a request when it is asked to stop. It closes its listener, and answers the request.
+async fn check_last_request(shape: Shape, name: &str) {
+    let stage = Stage::own(Plan::new(shape));
+    let Registered { client: _client, endpoint, .. } = stage.registered().await;
+    let node = stage.node(name);
+    let address = node.addresses().http.unwrap();
+    let path = endpoint.split_once("/update/").map(|(_, token)| format!("/update/{token}")).unwrap();
+    let mut request = begun_request(address, &path).await;
+    node.signal(Signal::TERM);
+    until("no more connections are accepted", async || TcpStream::connect(address).await.err()).await;
+    assert_eq!(node.ended(), None, "{name} waits for the request");
+    request.write_all(b"version=1").await.unwrap();
+    let mut answer = Vec::new();
+    request.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+    assert_eq!(ended(node).await.code(), Some(0), "{}", node.log());
+}
+
+#[tokio::test]
+async fn an_endpoint_node_that_stops_answers_a_request_that_has_begun() {
+    check_last_request(Shape::Cluster, "e1").await;
+}
+
+#[tokio::test]
+async fn a_standalone_server_that_stops_answers_a_request_that_has_begun() {
+    check_last_request(Shape::Standalone, "beckon").await;
 }
 
 /// Sockets that do not close, requests that do not end and a store that does not answer: each takes all of its time.
