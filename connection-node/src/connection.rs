@@ -8,6 +8,7 @@
 use crate::{
     mailbox::{Arrival, Signals},
     memory::Charge,
+    metrics::{Because, End},
     node::{Messages, Node},
     registry::Registration,
     shard::Shard,
@@ -190,12 +191,15 @@ impl Connection {
             return false;
         }
         let Some(step) = &mut self.step else { return false };
-        let Poll::Ready(result) = Pin::new(step).poll(context) else { return false };
+        let Poll::Ready(result) = Pin::new(&mut *step).poll(context) else { return false };
+        let now_us = self.shard.node.clock.now_us();
+        let (kind, began_us) = (step.kind, step.began_us(now_us));
         self.step = None;
         let outcome = result.unwrap_or_else(|error| {
             self.shard.node.step_failed(&error);
             Outcome::Failed
         });
+        self.shard.node.metrics.step(kind, &outcome, began_us, now_us);
         self.handle(now, Input::Store(outcome));
         true
     }
@@ -206,6 +210,7 @@ impl Connection {
             return false;
         };
         for Arrival { at, notification } in arrivals {
+            self.shard.node.metrics.took_from_mailbox(now.since(at));
             self.handle(now, Input::Notification { arrived: at, notification });
         }
         *should_suspend |= signals.suspend;
@@ -229,11 +234,11 @@ impl Connection {
             if holds_too_much && self.socket.is_open() {
                 self.shard.node.metrics.sockets_overdrawn.inc();
                 self.socket.abort();
-                self.disconnected(now);
+                self.disconnected(now, End::Overdrawn);
             }
             if self.socket.end_if_overdue(now) {
                 self.shard.node.metrics.sockets_dropped.inc();
-                self.disconnected(now);
+                self.disconnected(now, End::Stalled);
             } else if self.socket.is_message_overdue(now) {
                 self.handle(now, Input::Broken(CloseCode::Policy));
             }
@@ -267,7 +272,8 @@ impl Connection {
             Incoming::Binary(bytes) => self.handle(now, Input::Binary(&bytes)),
             Incoming::Control => self.handle(now, Input::Control),
             Incoming::Broken(code) => self.handle(now, Input::Broken(code)),
-            Incoming::Closed | Incoming::Ended => self.disconnected(now),
+            Incoming::Closed => self.disconnected(now, End::ByPeer),
+            Incoming::Ended => self.disconnected(now, End::Lost),
         }
         true
     }
@@ -283,7 +289,7 @@ impl Connection {
             return false;
         }
         if self.socket.has_ended() {
-            self.disconnected(now);
+            self.disconnected(now, End::Lost);
         }
         if !self.socket.is_open() {
             self.registration.mailbox.release_evictors();
@@ -292,17 +298,25 @@ impl Connection {
     }
 
     /// The peer has closed the socket, or the socket has ended: nothing can be sent to the client any more.
-    fn disconnected(&mut self, now: Moment) {
+    fn disconnected(&mut self, now: Moment, end: End) {
+        if self.session.is_open() {
+            self.shard.node.metrics.ended(end);
+        }
         self.registration.mailbox.close();
         self.handle(now, Input::Disconnected);
     }
 
     /// Tells the session what happened, and does what it asks for.
     fn handle(&mut self, now: Moment, input: Input<'_>) {
-        let mut effects = Vec::new();
+        let (mut effects, because) = (Vec::new(), Because::from(&input));
         with_context(&self.shard.node, self.registration.source, now, |context| {
             self.session.handle(context, input, &mut effects)
         });
+        for effect in &effects {
+            if let Effect::Close(code) = effect {
+                self.shard.node.metrics.ended(End::Closed(because, *code));
+            }
+        }
         if let Some(held) = &mut self.held {
             held.effects.extend(effects);
         } else if !effects.is_empty() {
@@ -314,18 +328,25 @@ impl Connection {
         while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::Send(text) if self.socket.is_open() => {
-                    self.shard.node.metrics.messages_sent.inc();
+                    let was_congested = self.socket.is_congested();
                     self.socket.send(text);
+                    let metrics = &self.shard.node.metrics;
+                    metrics.messages_sent.inc();
+                    if self.socket.is_congested() && !was_congested {
+                        metrics.congestions.inc();
+                    }
                 }
                 Effect::Ping if self.socket.is_open() => self.socket.ping(),
                 Effect::Send(_) | Effect::Ping => {}
                 Effect::Close(code) => {
                     self.registration.mailbox.close();
-                    self.shard.node.metrics.closed(code);
                     let limits = self.message_limits();
                     self.socket.close(code, now, limits);
                 }
-                Effect::Store(step) => self.step = Some(perform(&*self.shard.store, step)),
+                Effect::Store(step) => {
+                    let now_us = self.shard.node.clock.now_us();
+                    self.step = Some(perform(&*self.shard.store, step, now_us));
+                }
                 Effect::Evict(former) => {
                     if let Some(eviction) = self.shard.node.evict(former) {
                         self.held = Some(Box::new(Held { eviction, until: now + EVICT_TIMEOUT, effects }));
@@ -365,6 +386,7 @@ fn with_context<T>(
         settings: &tunables.settings,
         admission: &|| node.admission(),
         admits: &|demand| node.admits(source, demand),
+        acknowledged: &|waited| node.metrics.acknowledged(waited),
         broadcasts: &broadcasts,
         new_uaid: &new_uaid,
     })

@@ -1,40 +1,62 @@
-//! What is measured on a connection-node.
+//! What is measured on a connection-node. docs/metrics.md lists it, as a program exports it.
+
+mod labels;
 
 use crate::{memory::Memory, registry::Registry as Connections};
 use beckon_node::step_failures::StepFailureCounter;
-use beckon_ops::metrics::{Counter, Counters};
+use beckon_ops::{
+    clock::Clock,
+    metrics::{Counter, Counters, Durations, Labelled, Long},
+};
 use beckon_proto::delivery::Receipt;
-use beckon_session::{ClientReport, CloseCode};
-use beckon_types::Notification;
+use beckon_session::{ClientReport, Outcome};
+pub(crate) use labels::{Because, Doubt, End, Eviction, Kind, StepKind, Upgrade};
+use labels::{
+    DoubtLabels, EndLabels, EvictionLabels, HelloLabels, ParcelLabels, ReportLabels, ResultLabels,
+    StepLabels, UpgradeLabels,
+};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _, LabelValueEncoder},
-    metrics::{family::Family, gauge::ConstGauge},
+    encoding::{DescriptorEncoder, EncodeMetric as _},
+    metrics::gauge::ConstGauge,
     registry::Registry,
 };
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-/// The metrics of a connection-node, except the number of open sockets, which is read from the registry at each
-/// scrape ([`Open`]).
+/// The metrics of a connection-node, except those that are read at each scrape ([`Open`] and [`Lease`]).
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    /// Upgrade requests by outcome.
-    pub(crate) upgrades: Family<UpgradeLabels, Counter>,
+    upgrades: Counters<UpgradeLabels>,
+    hellos: Counters<HelloLabels>,
+    ends: Counters<EndLabels>,
+    /// From the upgrade to the end of each connection. The registry measures it.
+    pub(crate) lifetimes: Durations<Long>,
     /// Text messages queued to sockets.
     pub(crate) messages_sent: Counter,
-    /// Notifications from endpoint-nodes, by kind and receipt.
+    /// Sockets that had more to write than a peer took.
+    pub(crate) congestions: Counter,
     parcels: Counters<ParcelLabels>,
-    /// Sockets closed by this node, by close code.
-    closes: Family<CloseLabels, Counter>,
+    /// From the mailbox to the socket.
+    mailbox_duration: Durations,
+    /// From the socket to the acknowledgement.
+    ack_duration: Durations<Long>,
     /// Sockets dropped because the peer did not drain its socket or answer a Close frame in time.
     pub(crate) sockets_dropped: Counter,
     /// Sockets dropped because they held the most when the node held too much for its peers.
     pub(crate) sockets_overdrawn: Counter,
-    /// Older sockets, here or on another node, that a newer hello replaced.
-    pub(crate) evictions: Counter,
+    evictions: Counters<EvictionLabels>,
+    step_duration: Labelled<StepLabels, Durations>,
     /// Store steps that failed, by cause.
     pub(crate) steps_failed: StepFailureCounter,
-    /// What Web Push user agents reported about messages and channels.
+    announcements: Counters<ResultLabels>,
+    doubts: Counters<DoubtLabels>,
     client_reports: Counters<ReportLabels>,
     /// Changes of the broadcasts that this node has seen.
     pub(crate) broadcast_changes: Counter,
@@ -42,166 +64,98 @@ pub(crate) struct Metrics {
     pub(crate) connections_moved: Counter,
 }
 
-/// The metrics `connections` and `worker_connections`: the sockets that are open now, on the node and on each worker; and
-/// `buffered_bytes`: what they hold for their peers.
-#[derive(Debug)]
-pub(crate) struct Open(pub(crate) Arc<Connections>, pub(crate) Arc<Memory>);
+/// The metrics `connections`, `connections_max` and `worker_connections`: the sockets that are open now, on the node and on
+/// each worker, and how many there may be; and `buffered_bytes`: what they hold for their peers.
+pub(crate) struct Open {
+    /// Has the sockets.
+    pub(crate) registry: Arc<Connections>,
+    /// Knows what they hold.
+    pub(crate) memory: Arc<Memory>,
+    /// The limit of the node, which an operator can change.
+    pub(crate) max: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl fmt::Debug for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Open").field("registry", &self.registry).finish_non_exhaustive()
+    }
+}
 
 impl Collector for Open {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let gauge = |open: u64| ConstGauge::new(i64::try_from(open).unwrap_or(i64::MAX));
-        let help = "WebSockets that are open now";
-        let open = gauge(self.0.open());
-        open.encode(encoder.encode_descriptor("connections", help, None, open.metric_type())?)?;
-        let help = "Bytes that WebSockets hold for their peers, of max_buffered";
-        let buffered = gauge(self.1.held());
-        buffered.encode(encoder.encode_descriptor(
-            "buffered_bytes",
-            help,
-            None,
-            buffered.metric_type(),
-        )?)?;
-        let help = "WebSockets that are open now on each worker thread";
-        let mut family = encoder.encode_descriptor("worker_connections", help, None, open.metric_type())?;
-        for worker in 0..self.0.workers() {
-            gauge(self.0.open_of(worker)).encode(family.encode_family(&[("worker", worker)])?)?;
+        for (name, help, value) in [
+            ("connections", "WebSockets that are open now", self.registry.open()),
+            ("connections_max", "WebSockets that may be open: the setting max_connections", (self.max)()),
+            (
+                "buffered_bytes",
+                "Bytes that WebSockets hold for their peers, of max_buffered",
+                self.memory.held(),
+            ),
+        ] {
+            let gauge = gauge(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let (help, metric_type) =
+            ("WebSockets that are open now on each worker thread", gauge(0).metric_type());
+        let mut family = encoder.encode_descriptor("worker_connections", help, None, metric_type)?;
+        for worker in 0..self.registry.workers() {
+            gauge(self.registry.open_of(worker)).encode(family.encode_family(&[("worker", worker)])?)?;
         }
         Ok(())
     }
 }
 
-/// The labels of `upgrades`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct UpgradeLabels {
-    /// The outcome.
-    pub(crate) outcome: Upgrade,
+/// The metric `lease_age_seconds`. Clones are the same lease.
+#[derive(Debug, Clone)]
+pub(crate) struct Lease {
+    clock: Clock,
+    /// When the node was last announced, in milliseconds of the clock.
+    renewed_ms: Arc<AtomicU64>,
 }
 
-/// The outcome of an upgrade request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Upgrade {
-    Accepted,
-    Full,
-    SourceFull,
-    Draining,
-    ForeignOrigin,
-    Malformed,
-}
+impl Lease {
+    /// A lease that has not been renewed since the clock began.
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, renewed_ms: Arc::default() }
+    }
 
-impl EncodeLabelValue for Upgrade {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        let text = match self {
-            Self::Accepted => "accepted",
-            Self::Full => "full",
-            Self::SourceFull => "source_full",
-            Self::Draining => "draining",
-            Self::ForeignOrigin => "foreign_origin",
-            Self::Malformed => "malformed",
-        };
-        text.encode(encoder)
+    fn renew(&self) {
+        self.renewed_ms.store(self.clock.now_ms(), Ordering::Relaxed);
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ParcelLabels {
-    kind: Kind,
-    receipt: ReceiptLabel,
-}
-
-/// What a parcel contains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Kind {
-    /// A SimplePush write.
-    Update,
-    /// A Web Push message.
-    Message,
-    /// Word that something was stored and could not be handed over.
-    Missed,
-}
-
-impl From<&Notification> for Kind {
-    fn from(notification: &Notification) -> Self {
-        match notification {
-            Notification::Update(_) => Self::Update,
-            Notification::Message(_) => Self::Message,
-            Notification::Missed => Self::Missed,
-        }
+impl Collector for Lease {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let age = Duration::from_millis(
+            self.clock.now_ms().saturating_sub(self.renewed_ms.load(Ordering::Relaxed)),
+        );
+        let help = "Time since this node was last announced in the directory; its lease lapses after 10 s";
+        let gauge = ConstGauge::new(age.as_secs_f64());
+        gauge.encode(encoder.encode_descriptor("lease_age_seconds", help, None, gauge.metric_type())?)
     }
-}
-
-impl EncodeLabelValue for Kind {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        let text = match self {
-            Self::Update => "update",
-            Self::Message => "message",
-            Self::Missed => "missed",
-        };
-        text.encode(encoder)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct ReceiptLabel(Receipt);
-
-impl EncodeLabelValue for ReceiptLabel {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        let text = match self.0 {
-            Receipt::Delivered => "delivered",
-            Receipt::NotHere => "not_here",
-            Receipt::Busy => "busy",
-        };
-        text.encode(encoder)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReportLabels {
-    report: ReportLabel,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct ReportLabel(ClientReport);
-
-impl EncodeLabelValue for ReportLabel {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        let text = match self.0 {
-            ClientReport::Delivered => "delivered",
-            ClientReport::NotDecrypted => "not_decrypted",
-            ClientReport::NoReceiver => "no_receiver",
-            ClientReport::HandlerThrew => "handler_threw",
-            ClientReport::HandlerRejected => "handler_rejected",
-            ClientReport::OtherFailure => "other_failure",
-            ClientReport::UnknownFailure => "unknown_failure",
-            ClientReport::Unregistered => "unregistered",
-            ClientReport::QuotaExceeded => "quota_exceeded",
-            ClientReport::PermissionRevoked => "permission_revoked",
-            ClientReport::UnregisteredOtherwise => "unregistered_otherwise",
-        };
-        text.encode(encoder)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CloseLabels {
-    code: u16,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let kinds = [Kind::Update, Kind::Message, Kind::Missed];
-        let receipts = [Receipt::Delivered, Receipt::NotHere, Receipt::Busy].map(ReceiptLabel);
-        let parcels =
-            kinds.into_iter().flat_map(|kind| receipts.map(|receipt| ParcelLabels { kind, receipt }));
         Self {
-            upgrades: Family::default(),
+            upgrades: Counters::new(UpgradeLabels::all()),
+            hellos: Counters::new(HelloLabels::all()),
+            ends: Counters::new(EndLabels::all()),
+            lifetimes: Durations::default(),
             messages_sent: Counter::default(),
-            parcels: Counters::new(parcels),
-            closes: Family::default(),
+            congestions: Counter::default(),
+            parcels: Counters::new(ParcelLabels::all()),
+            mailbox_duration: Durations::default(),
+            ack_duration: Durations::default(),
             sockets_dropped: Counter::default(),
             sockets_overdrawn: Counter::default(),
-            evictions: Counter::default(),
+            evictions: Counters::new(EvictionLabels::all()),
+            step_duration: Labelled::new(StepLabels::all()),
             steps_failed: StepFailureCounter::default(),
-            client_reports: Counters::new([ReportLabels { report: ReportLabel(ClientReport::Delivered) }]),
+            announcements: Counters::new(ResultLabels::all()),
+            doubts: Counters::new(DoubtLabels::all()),
+            client_reports: Counters::new(ReportLabels::all()),
             broadcast_changes: Counter::default(),
             connections_moved: Counter::default(),
         }
@@ -212,70 +166,128 @@ impl Metrics {
     /// Metrics that the registry exports.
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let Self {
-            upgrades,
-            messages_sent,
-            parcels,
-            closes,
-            sockets_dropped,
-            sockets_overdrawn,
-            evictions,
-            steps_failed,
-            client_reports,
-            broadcast_changes,
-            connections_moved,
-        } = &metrics;
-        registry.register("upgrades", "Upgrade requests by outcome", upgrades.clone());
-        registry.register("messages_sent", "Text messages queued to sockets", messages_sent.clone());
-        parcels.register(registry, "parcels", "Notifications from endpoint-nodes by kind and receipt");
-        registry.register("closes", "Sockets closed by this node, by close code", closes.clone());
-        registry.register(
-            "sockets_dropped",
-            "Sockets dropped because the peer did not drain them or answer a Close frame",
-            sockets_dropped.clone(),
-        );
-        registry.register(
-            "sockets_overdrawn",
-            "Sockets dropped because they held the most when the node held too much for its peers",
-            sockets_overdrawn.clone(),
-        );
-        registry.register("evictions", "Older sockets that a newer hello replaced", evictions.clone());
-        registry.register("steps_failed", "Store steps that failed, by cause", steps_failed.clone());
-        client_reports.register(
-            registry,
-            "client_reports",
-            "What Web Push clients reported about messages and channels",
-        );
-        registry.register(
-            "broadcast_changes",
-            "Changes of the broadcasts that this node has seen",
-            broadcast_changes.clone(),
-        );
-        registry.register(
-            "connections_moved",
-            "Connections moved in memory to give back the memory of those that left",
-            connections_moved.clone(),
-        );
+        metrics.register_connections(registry);
+        metrics.register_deliveries(registry);
+        metrics.register_store(registry);
         metrics
+    }
+
+    fn register_connections(&self, registry: &mut Registry) {
+        self.upgrades.register(registry, "upgrades", "Upgrade requests, by outcome");
+        self.hellos.register(
+            registry,
+            "hellos",
+            "First hellos that the store has answered, by dialect and outcome; failed has no dialect",
+        );
+        self.ends.register(registry, "connection_ends", "Connections that have ended, by whom and why");
+        let help = "Time from the upgrade of a connection to its end";
+        registry.register("connection_duration_seconds", help, self.lifetimes.clone());
+        let help = "Sockets dropped because the peer did not drain them or answer a Close frame";
+        registry.register("sockets_dropped", help, self.sockets_dropped.clone());
+        let help = "Sockets dropped because they held the most when the node held too much for its peers";
+        registry.register("sockets_overdrawn", help, self.sockets_overdrawn.clone());
+        let help = "Times that a socket had more to write than its peer took, so that nothing more was taken from it";
+        registry.register("congestions", help, self.congestions.clone());
+        self.evictions.register(
+            registry,
+            "evictions",
+            "Older sockets of a client that has said hello here, by what became of closing them",
+        );
+        let help = "Connections moved in memory to give back the memory of those that left";
+        registry.register("connections_moved", help, self.connections_moved.clone());
+    }
+
+    fn register_deliveries(&self, registry: &mut Registry) {
+        let help = "Text messages queued to sockets";
+        registry.register("messages_sent", help, self.messages_sent.clone());
+        self.parcels.register(registry, "parcels", "Notifications from endpoint-nodes, by kind and receipt");
+        let help = "Time from the receipt of a notification on this node to writing it to its socket";
+        registry.register("mailbox_duration_seconds", help, self.mailbox_duration.clone());
+        let help = "Time from the last transmission of a stored notification to its acknowledgement";
+        registry.register("ack_duration_seconds", help, self.ack_duration.clone());
+        let help = "What Web Push clients reported about messages and channels";
+        self.client_reports.register(registry, "client_reports", help);
+        let help = "Changes of the broadcasts that this node has seen";
+        registry.register("broadcast_changes", help, self.broadcast_changes.clone());
+    }
+
+    fn register_store(&self, registry: &mut Registry) {
+        self.step_duration.register(
+            registry,
+            "step_duration_seconds",
+            "Time that the store took for a step of a connection, or until it failed, by step",
+        );
+        registry.register("steps_failed", "Store steps that failed, by cause", self.steps_failed.clone());
+        self.announcements.register(
+            registry,
+            "announcements",
+            "Announcements of this node in the directory, each of which renews its lease, by result",
+        );
+        self.doubts.register(
+            registry,
+            "claim_doubts",
+            "Times that all connections verify that they own their clients, by reason",
+        );
     }
 
     /// Counts an upgrade request.
     pub(crate) fn upgrade(&self, outcome: Upgrade) {
-        self.upgrades.get_or_create(&UpgradeLabels { outcome }).inc();
+        self.upgrades.inc(&outcome.into());
     }
 
     /// Counts a notification.
     pub(crate) fn parcel(&self, kind: Kind, receipt: Receipt) {
-        self.parcels.inc(&ParcelLabels { kind, receipt: ReceiptLabel(receipt) });
+        self.parcels.inc(&ParcelLabels::new(kind, receipt));
     }
 
     /// Counts what a user agent reported.
     pub(crate) fn client_report(&self, report: ClientReport) {
-        self.client_reports.inc(&ReportLabels { report: ReportLabel(report) });
+        self.client_reports.inc(&report.into());
     }
 
-    /// Counts a socket that this node closes.
-    pub(crate) fn closed(&self, code: CloseCode) {
-        self.closes.get_or_create(&CloseLabels { code: code.number() }).inc();
+    /// Counts a connection whose end begins. Once for each.
+    pub(crate) fn ended(&self, end: End) {
+        self.ends.inc(&end.into());
     }
+
+    /// Measures a step of a connection that the store has answered, from these readings of the clock. Its first hello is
+    /// counted.
+    pub(crate) fn step(&self, kind: StepKind, outcome: &Outcome, began_us: u64, now_us: u64) {
+        self.step_duration.observe(&kind.into(), began_us, now_us);
+        if kind == StepKind::Hello {
+            self.hellos.inc(&outcome.into());
+        }
+    }
+
+    /// Measures a notification that goes to its socket.
+    pub(crate) fn took_from_mailbox(&self, waited: Duration) {
+        self.mailbox_duration.observe(0, microseconds(waited));
+    }
+
+    /// Measures an acknowledgement.
+    pub(crate) fn acknowledged(&self, waited: Duration) {
+        self.ack_duration.observe(0, microseconds(waited));
+    }
+
+    /// Counts what became of an eviction.
+    pub(crate) fn evicted(&self, eviction: Eviction) {
+        self.evictions.inc(&eviction.into());
+    }
+
+    /// Counts an announcement of this node; `lease` is renewed by one that succeeded.
+    pub(crate) fn announced(&self, succeeded: bool, lease: &Lease) {
+        self.announcements.inc(&succeeded.into());
+        if succeeded {
+            lease.renew();
+        }
+    }
+
+    /// Counts a doubt.
+    pub(crate) fn doubt(&self, doubt: Doubt) {
+        self.doubts.inc(&doubt.into());
+    }
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

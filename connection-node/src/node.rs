@@ -2,7 +2,7 @@
 
 use crate::{
     memory::Memory,
-    metrics::{Metrics, Open},
+    metrics::{Eviction, Lease, Metrics, Open},
     origin::Origin,
     peers::Peers,
     registry::Registry,
@@ -35,7 +35,7 @@ pub(crate) struct Node {
     /// What operators call it.
     pub(crate) name: String,
     /// What an operator can change while the node runs. Reading it takes no lock.
-    tunables: ArcSwap<Tunables>,
+    tunables: Arc<ArcSwap<Tunables>>,
     /// The node's monotonic time.
     pub(crate) clock: Clock,
     /// The store, for what the node does once. Connections have that of their [`Shard`](crate::shard::Shard).
@@ -51,7 +51,9 @@ pub(crate) struct Node {
     /// The token keys of this node and of the others.
     pub(crate) key_rings: KeyRings,
     /// What is measured.
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The age of this node's lease, for the metrics.
+    pub(crate) lease: Lease,
     /// Bounds what is logged of failed store steps.
     pub(crate) step_failures: StepFailures,
     /// The broadcasts, as last read from the store ([`crate::broadcasts`]).
@@ -103,22 +105,30 @@ impl Node {
     /// A node without connections, which no other node knows yet.
     pub(crate) fn new(name: String, tunables: Tunables, peers: Peers, assembly: &mut Assembly) -> Self {
         let (store, clock) = (assembly.store.clone(), assembly.clock);
-        let registry = Arc::new(Registry::new(assembly.workers.count(), assembly.ports.shares().clone()));
-        let metrics = assembly.metrics();
+        let exported = assembly.metrics();
+        let (metrics, lease) = (Arc::new(Metrics::new(exported)), Lease::new(clock));
+        exported.register_collector(Box::new(lease.clone()));
+        let shares = assembly.ports.shares().clone();
+        let registry = Registry::new(assembly.workers.count(), shares, clock, metrics.lifetimes.clone());
+        let registry = Arc::new(registry);
         let memory = Arc::new(Memory::new(tunables.limits.buffered_max, registry.clone()));
-        metrics.register_collector(Box::new(Open(registry.clone(), memory.clone())));
-        let metrics = Metrics::new(metrics);
         let key_rings = KeyRings::in_cluster(&tunables.settings.keys);
+        let tunables = Arc::new(ArcSwap::from_pointee(tunables));
+        let now = tunables.clone();
+        let max = Box::new(move || now.load().limits.connections_max);
+        let open = Open { registry: registry.clone(), max, memory: memory.clone() };
+        assembly.metrics().register_collector(Box::new(open));
         Self {
             id: new_node_id(),
             name,
-            tunables: ArcSwap::from_pointee(tunables),
+            tunables,
             clock,
             store,
             registry,
             memory,
             shares: assembly.ports.shares().clone(),
             peers: Arc::new(peers),
+            lease,
             key_rings,
             step_failures: StepFailures::new(metrics.steps_failed.clone()),
             metrics,
@@ -191,11 +201,11 @@ impl Node {
     /// Closes the socket that owned a UAID before. Returns a receiver if that socket is on this node; it ends when
     /// the socket's Close frame is on its way.
     pub(crate) fn evict(&self, former: Presence) -> Option<oneshot::Receiver<()>> {
-        self.metrics.evictions.inc();
         if former.node == self.id {
+            self.metrics.evicted(Eviction::Here);
             return self.registry.evict(former.connection);
         }
-        self.peers.evict(former);
+        self.peers.evict(former, self.metrics.clone());
         None
     }
 }

@@ -1,5 +1,6 @@
 //! Requests to the other connection-nodes: to close the socket of a client that has said hello here.
 
+use crate::metrics::{Eviction, Metrics};
 use beckon_ops::stage::Stage;
 use beckon_proto::{
     auth::{ClusterSecret, PresentSecret},
@@ -69,26 +70,34 @@ impl Peers {
     /// Asks another node to close a socket, in the background. A node that is not in this node's copy of the directory
     /// may have joined since, so the next copy is waited for in that case: when a node has crashed, each of its clients asks
     /// for this, and none of them reads the store.
-    pub(crate) fn evict(self: &Arc<Self>, former: Presence) {
+    pub(crate) fn evict(self: &Arc<Self>, former: Presence, metrics: Arc<Metrics>) {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            tracing::warn!(node.id = %former.node, "too many evictions under way, skipping one");
+            metrics.evicted(Eviction::Skipped);
             return;
         };
         let peers = self.clone();
         self.stage.spawn(async move {
             let _permit = permit;
             // A node without a lease has no sockets, or notices that its lease had lapsed.
-            let Some(entry) = peers.find(former).await else { return };
-            for _ in 0..ATTEMPTS {
-                match peers.attempt(former, &entry.grpc_address).await {
-                    Ok(()) => return,
-                    Err(reason) => {
-                        tracing::debug!(node.id = %former.node, reason, "socket not evicted");
-                        tokio::time::sleep(ATTEMPT_INTERVAL).await;
-                    }
+            let eviction = match peers.find(former).await {
+                Some(entry) => peers.evict_from(former, &entry.grpc_address).await,
+                None => Eviction::NodeGone,
+            };
+            metrics.evicted(eviction);
+        });
+    }
+
+    async fn evict_from(&self, former: Presence, address: &str) -> Eviction {
+        for _ in 0..ATTEMPTS {
+            match self.attempt(former, address).await {
+                Ok(()) => return Eviction::There,
+                Err(reason) => {
+                    tracing::debug!(node.id = %former.node, reason, "socket not evicted");
+                    tokio::time::sleep(ATTEMPT_INTERVAL).await;
                 }
             }
-        });
+        }
+        Eviction::Failed
     }
 
     /// The entry of a node, if this copy of the directory or the next one has it.

@@ -3,7 +3,7 @@
 //! There is no heartbeat for a client: its presence names this run of the node, and is valid as long as the node's
 //! lease.
 
-use crate::{mailbox::Mailbox, node::Node, pace::spread};
+use crate::{mailbox::Mailbox, metrics::Doubt, node::Node, pace::spread};
 use beckon_ops::stage::Stage;
 use beckon_store::{ANNOUNCE_INTERVAL, Announced, LEASE, Missed, NodeEntry, StoreError};
 use beckon_types::Notification;
@@ -51,7 +51,8 @@ pub(crate) async fn keep_lease(
                 let (now_ms, disturbances) = (node.clock.now_ms(), node.store.disturbances());
                 let reason = witness.doubt(&announced, disturbances, began_ms, now_ms);
                 if let Some(reason) = reason.or(pass_on_missed(&node).await) {
-                    tracing::warn!(reason, "all connections verify their claims");
+                    node.metrics.doubt(reason);
+                    tracing::warn!(reason = reason.text(), "all connections verify their claims");
                     doubt.notify_one();
                 }
             }
@@ -68,7 +69,7 @@ pub(crate) async fn keep_lease(
 
 /// Tells connections that have missed something, because an endpoint-node could not hand it over. Returns the reason if it
 /// may have been any of them.
-async fn pass_on_missed(node: &Node) -> Option<&'static str> {
+async fn pass_on_missed(node: &Node) -> Option<Doubt> {
     match node.store.take_missed(node.id).await {
         Ok(Missed::These(connections)) => {
             for connection in connections {
@@ -76,11 +77,11 @@ async fn pass_on_missed(node: &Node) -> Option<&'static str> {
             }
             None
         }
-        Ok(Missed::Any) => Some("many notifications could not be handed over"),
+        Ok(Missed::Any) => Some(Doubt::ManyMissed),
         Err(error) => {
             node.step_failed(&error);
             // It may have been performed.
-            Some("the store failed to say what was missed")
+            Some(Doubt::MissedUnknown)
         }
     }
 }
@@ -102,18 +103,18 @@ impl Witness {
         disturbances: u64,
         began_ms: u64,
         now_ms: u64,
-    ) -> Option<&'static str> {
+    ) -> Option<Doubt> {
         let epoch = self.epoch.replace(announced.epoch);
         let had_disturbances = std::mem::replace(&mut self.disturbances, disturbances);
         let announced_ms = std::mem::replace(&mut self.announced_ms, began_ms);
         if epoch.is_some_and(|epoch| epoch != announced.epoch) {
-            return Some("the store has lost its data");
+            return Some(Doubt::StoreLostData);
         }
         // An announcement that was given up may be performed late, and then there is no lapse that the next one can see.
         if announced.lapsed || u128::from(now_ms - announced_ms) > LEASE.as_millis() {
-            return Some("the lease had lapsed");
+            return Some(Doubt::LeaseLapsed);
         }
-        (disturbances != had_disturbances).then_some("the connection to the store was lost")
+        (disturbances != had_disturbances).then_some(Doubt::StoreConnectionLost)
     }
 }
 
@@ -142,7 +143,9 @@ pub(crate) async fn announce(node: &Arc<Node>, announcement: &Announcement) -> R
             room: node.has_room(),
             keys: node.key_rings.own(),
         })
-        .await?;
+        .await;
+    node.metrics.announced(announced.is_ok(), &node.lease);
+    let announced = announced?;
     node.key_rings.compare(&announced.nodes);
     warn_of_same_address(node, announcement, &announced.nodes);
     node.peers.set_directory(announced.nodes.clone());
@@ -179,13 +182,10 @@ mod tests {
         let quiet = announced(1, false);
         assert_eq!(witness.doubt(&quiet, 4, 3000, 3001), None, "the first epoch that is known");
         assert_eq!(witness.doubt(&quiet, 4, 12_000, 13_000), None);
-        assert_eq!(witness.doubt(&quiet, 4, 20_000, 22_001), Some("the lease had lapsed"), "it may have");
-        assert_eq!(witness.doubt(&announced(1, true), 4, 23_000, 23_001), Some("the lease had lapsed"));
-        assert_eq!(witness.doubt(&quiet, 6, 26_000, 26_001), Some("the connection to the store was lost"));
-        assert_eq!(
-            witness.doubt(&announced(2, true), 6, 29_000, 29_001),
-            Some("the store has lost its data")
-        );
+        assert_eq!(witness.doubt(&quiet, 4, 20_000, 22_001), Some(Doubt::LeaseLapsed), "it may have");
+        assert_eq!(witness.doubt(&announced(1, true), 4, 23_000, 23_001), Some(Doubt::LeaseLapsed));
+        assert_eq!(witness.doubt(&quiet, 6, 26_000, 26_001), Some(Doubt::StoreConnectionLost));
+        assert_eq!(witness.doubt(&announced(2, true), 6, 29_000, 29_001), Some(Doubt::StoreLostData));
         assert_eq!(witness.doubt(&announced(2, false), 6, 32_000, 32_001), None);
     }
 }

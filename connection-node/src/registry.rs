@@ -6,6 +6,10 @@
 
 use crate::mailbox::Mailbox;
 use beckon_listener::{shares::Shares, source::Source};
+use beckon_ops::{
+    clock::Clock,
+    metrics::{Durations, Long},
+};
 use beckon_proto::delivery::Receipt;
 use beckon_types::{ConnectionId, Moment, Notification};
 use parking_lot::Mutex;
@@ -29,6 +33,9 @@ pub(crate) struct Registry {
     open: AtomicU64,
     /// Counts the sockets of each source.
     shares: Arc<Shares>,
+    clock: Clock,
+    /// From the entry of each connection to its end.
+    lifetimes: Durations<Long>,
 }
 
 /// The connections of one worker. Hardly any other thread locks it. Aligned, so that two workers share no cache line.
@@ -51,6 +58,8 @@ struct Slab {
 struct Slot {
     /// Counts the uses of the slot. It is part of the connection id, so no id is used twice.
     generation: u32,
+    /// When the connection was entered, in seconds of the clock.
+    entered_s: u32,
     mailbox: Option<Arc<Mailbox>>,
 }
 
@@ -67,10 +76,10 @@ pub(crate) struct Registration {
 }
 
 impl Registry {
-    /// An empty registry of a node with so many workers.
-    pub(crate) fn new(workers: u8, shares: Arc<Shares>) -> Self {
+    /// An empty registry of a node with so many workers. `lifetimes` measures how long connections live.
+    pub(crate) fn new(workers: u8, shares: Arc<Shares>, clock: Clock, lifetimes: Durations<Long>) -> Self {
         let tables = (0..workers.max(1)).map(|_| Table::default()).collect();
-        Self { tables, open: AtomicU64::new(0), shares }
+        Self { tables, open: AtomicU64::new(0), shares, clock, lifetimes }
     }
 
     /// How many workers the node has.
@@ -113,7 +122,7 @@ impl Registry {
         }
         let mailbox = Arc::new(Mailbox::default());
         let table = self.table(worker);
-        let Some(rest) = table.slab.lock().enter(mailbox.clone()) else {
+        let Some(rest) = table.slab.lock().enter(mailbox.clone(), self.now_s()) else {
             self.open.fetch_sub(1, Ordering::Relaxed);
             self.shares.close(source);
             return None;
@@ -160,6 +169,10 @@ impl Registry {
         slab.slots.iter().filter_map(|slot| slot.mailbox.clone()).collect()
     }
 
+    fn now_s(&self) -> u32 {
+        (self.clock.now_ms() / 1000) as u32
+    }
+
     fn table(&self, worker: u8) -> &Table {
         &self.tables[usize::from(worker)]
     }
@@ -168,17 +181,18 @@ impl Registry {
 impl Slab {
     /// Puts a mailbox into a slot. Returns what distinguishes the id from all others of the worker; `None` if the slab is
     /// full.
-    fn enter(&mut self, mailbox: Arc<Mailbox>) -> Option<u64> {
+    fn enter(&mut self, mailbox: Arc<Mailbox>, now_s: u32) -> Option<u64> {
         let index = match self.free.pop() {
             Some(index) => index,
             None if self.slots.len() >= SLOTS_MAX => return None,
             None => {
-                self.slots.push(Slot { generation: 0, mailbox: None });
+                self.slots.push(Slot { generation: 0, entered_s: 0, mailbox: None });
                 (self.slots.len() - 1) as u32
             }
         };
         let slot = &mut self.slots[index as usize];
         slot.mailbox = Some(mailbox);
+        slot.entered_s = now_s;
         Some(u64::from(slot.generation) << SLOT_BITS | u64::from(index))
     }
 }
@@ -194,8 +208,11 @@ impl Drop for Registration {
         let slot = &mut slab.slots[index];
         slot.mailbox = None;
         slot.generation = slot.generation.wrapping_add(1);
+        let entered_s = slot.entered_s;
         slab.free.push(index as u32);
         drop(slab);
+        let lifetime_s = self.registry.now_s().saturating_sub(entered_s);
+        self.registry.lifetimes.observe(0, u64::from(lifetime_s) * 1_000_000);
         table.open.fetch_sub(1, Ordering::Relaxed);
         self.registry.open.fetch_sub(1, Ordering::Relaxed);
         self.registry.shares.close(self.source);
@@ -214,7 +231,7 @@ pub(crate) fn shares() -> Arc<Shares> {
     let mut source =
         beckon_ops::config::Source::new(std::iter::empty::<&str>(), std::iter::empty::<(&str, &str)>());
     let settings = beckon_listener::settings::PortSettings::read(&mut source).unwrap();
-    let clock = beckon_ops::clock::Clock::start();
+    let clock = Clock::start();
     beckon_listener::port::Ports::new(&settings, None, clock, &mut Default::default()).shares().clone()
 }
 
@@ -223,9 +240,18 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    fn registry() -> Arc<Registry> {
+        Arc::new(Registry::new(2, shares(), Clock::start(), Durations::default()))
+    }
+
+    #[test]
+    fn a_slot_has_no_room_to_spare() {
+        assert_eq!(size_of::<Slot>(), 16);
+    }
+
     #[test]
     fn no_connection_id_is_used_twice() {
-        let registry = Arc::new(Registry::new(2, shares()));
+        let registry = registry();
         let mut seen = HashSet::new();
         for _ in 0..3 {
             let all: Vec<_> = (0..100).filter_map(|_| registry.enter(1, 100, None)).collect();
@@ -239,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_has_left_is_not_here() {
-        let registry = Arc::new(Registry::new(2, shares()));
+        let registry = registry();
         let entered = registry.enter(0, 1, None).unwrap();
         let id = entered.id;
         assert_eq!(registry.post(id, Moment(7), Notification::Missed), Receipt::Delivered);
@@ -253,7 +279,7 @@ mod tests {
 
     #[test]
     fn all_connections_are_listed_once_and_the_workers_take_turns() {
-        let registry = Arc::new(Registry::new(2, shares()));
+        let registry = registry();
         let mut entered: Vec<_> =
             (0..77).filter_map(|n| registry.enter(u8::from(n < 70), 100, None)).collect();
         let all = registry.all();
@@ -272,7 +298,7 @@ mod tests {
 
     #[test]
     fn the_peak_is_that_of_each_worker() {
-        let registry = Arc::new(Registry::new(2, shares()));
+        let registry = registry();
         let (first, second) = (registry.enter(0, 10, None), registry.enter(0, 10, None));
         drop(second);
         assert_eq!((registry.peak_of(0), registry.peak_of(1)), (2, 0));

@@ -1,6 +1,7 @@
 //! The store steps of a connection: what a session asks for becomes a call of the store, whose result becomes an
 //! outcome for the session.
 
+use crate::metrics::StepKind;
 use beckon_session::{Outcome, Step};
 use beckon_store::{Answer, Store, StoreError};
 use beckon_types::{AddChannelOutcome, Backlog, Claim, HelloOutcome, NotOwner, Snapshot};
@@ -12,9 +13,17 @@ use std::{
 };
 
 /// A step that the store is performing. It ends within the store's time limit.
-///
+#[derive(Debug)]
+pub(crate) struct StepUnderWay {
+    /// What is measured by.
+    pub(crate) kind: StepKind,
+    /// When it began: the low half of the clock's microseconds, so that it takes little memory.
+    began_us: u32,
+    answer: Pending,
+}
+
 /// One variant for each type of answer, so that the store's own boxed future needs no second box around it.
-pub(crate) enum StepUnderWay {
+enum Pending {
     Hello(Answer<HelloOutcome>),
     AddChannel(Answer<AddChannelOutcome>),
     Fetch(Answer<Result<Backlog, NotOwner>>),
@@ -26,21 +35,30 @@ pub(crate) enum StepUnderWay {
     OfAny(Answer<()>),
 }
 
-/// Asks the store to perform a step.
-pub(crate) fn perform(store: &dyn Store, step: Step) -> StepUnderWay {
-    match step {
-        Step::Hello(hello) => StepUnderWay::Hello(store.hello(hello)),
-        Step::AddChannel(add) => StepUnderWay::AddChannel(store.add_channel(add)),
-        Step::RemoveChannel(uaid, presence, channel) => {
-            StepUnderWay::OfOwner(store.remove_channel(uaid, presence, channel))
-        }
-        Step::AckVersions(uaid, acks) => StepUnderWay::OfAny(store.ack_versions(uaid, acks)),
-        Step::RemoveMessages(uaid, places) => StepUnderWay::OfAny(store.remove_messages(uaid, places)),
-        Step::Fetch(fetch) => StepUnderWay::Fetch(store.fetch(fetch)),
-        Step::Snapshot(uaid, presence) => StepUnderWay::Snapshot(store.snapshot(uaid, presence)),
-        Step::Verify(uaid, presence) => StepUnderWay::Verify(store.verify(uaid, presence)),
-        Step::Release(uaid, presence) => StepUnderWay::OfAny(store.release(uaid, presence)),
+impl StepUnderWay {
+    /// When it began, if it ends now. Both are microseconds of the clock.
+    pub(crate) fn began_us(&self, now_us: u64) -> u64 {
+        now_us - u64::from((now_us as u32).wrapping_sub(self.began_us))
     }
+}
+
+/// Asks the store to perform a step. `now_us` is a reading of the clock.
+pub(crate) fn perform(store: &dyn Store, step: Step, now_us: u64) -> StepUnderWay {
+    let kind = StepKind::from(&step);
+    let answer = match step {
+        Step::Hello(hello) => Pending::Hello(store.hello(hello)),
+        Step::AddChannel(add) => Pending::AddChannel(store.add_channel(add)),
+        Step::RemoveChannel(uaid, presence, channel) => {
+            Pending::OfOwner(store.remove_channel(uaid, presence, channel))
+        }
+        Step::AckVersions(uaid, acks) => Pending::OfAny(store.ack_versions(uaid, acks)),
+        Step::RemoveMessages(uaid, places) => Pending::OfAny(store.remove_messages(uaid, places)),
+        Step::Fetch(fetch) => Pending::Fetch(store.fetch(fetch)),
+        Step::Snapshot(uaid, presence) => Pending::Snapshot(store.snapshot(uaid, presence)),
+        Step::Verify(uaid, presence) => Pending::Verify(store.verify(uaid, presence)),
+        Step::Release(uaid, presence) => Pending::OfAny(store.release(uaid, presence)),
+    };
+    StepUnderWay { kind, began_us: now_us as u32, answer }
 }
 
 impl Future for StepUnderWay {
@@ -53,20 +71,20 @@ impl Future for StepUnderWay {
         ) -> Poll<Result<Outcome, StoreError>> {
             answer.as_mut().poll(context).map_ok(Into::into)
         }
-        match self.get_mut() {
-            Self::Hello(answer) => poll(answer, context),
-            Self::AddChannel(answer) => poll(answer, context),
-            Self::Fetch(answer) => poll(answer, context),
-            Self::Snapshot(answer) => poll(answer, context),
-            Self::Verify(answer) => poll(answer, context),
-            Self::OfOwner(answer) => poll(answer, context),
-            Self::OfAny(answer) => poll(answer, context),
+        match &mut self.get_mut().answer {
+            Pending::Hello(answer) => poll(answer, context),
+            Pending::AddChannel(answer) => poll(answer, context),
+            Pending::Fetch(answer) => poll(answer, context),
+            Pending::Snapshot(answer) => poll(answer, context),
+            Pending::Verify(answer) => poll(answer, context),
+            Pending::OfOwner(answer) => poll(answer, context),
+            Pending::OfAny(answer) => poll(answer, context),
         }
     }
 }
 
-impl fmt::Debug for StepUnderWay {
+impl fmt::Debug for Pending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StepUnderWay")
+        f.write_str("Pending")
     }
 }

@@ -14,6 +14,7 @@
 
 mod backoff;
 mod context;
+mod gauges;
 mod link;
 mod pending;
 
@@ -30,8 +31,10 @@ use beckon_store::{ANNOUNCE_INTERVAL, NodeEntry, Store, StoreError};
 use beckon_types::{Moment, NodeId, Presence};
 use context::Context;
 use futures_util::future::{BoxFuture, FutureExt as _};
+use gauges::{NodeStreams, Streams};
 use link::Link;
 use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
 use std::{
     collections::{HashMap, HashSet},
     fmt,
@@ -142,6 +145,12 @@ impl ConnectionNodes {
         Self { shared }
     }
 
+    /// Exports which nodes can be reached, with the prefix `endpoint_`. Pass the sub-registry of `beckon`.
+    pub fn register(&self, registry: &mut Registry) {
+        let streams = Streams(self.shared.clone());
+        registry.sub_registry_with_prefix("endpoint").register_collector(Box::new(streams));
+    }
+
     /// Waits until the first reading of the directory has ended, within the time limit of the store.
     pub async fn until_read(&self) {
         let mut readings = self.shared.readings.subscribe();
@@ -164,6 +173,20 @@ impl Deliver for ConnectionNodes {
             Some(link) => link.deliver(parcel).boxed(),
             None => self.shared.clone().find_and_deliver(parcel).boxed(),
         }
+    }
+}
+
+impl gauges::Count for Shared {
+    fn count(&self) -> Vec<NodeStreams> {
+        let of = |links: &Vec<Arc<Link>>| {
+            let open = links.iter().filter(|link| link.is_open()).count();
+            links.first().map(|link| NodeStreams {
+                node: link.node_name().to_owned(),
+                open,
+                all: links.len(),
+            })
+        };
+        self.links.load().values().filter_map(of).collect()
     }
 }
 
@@ -257,6 +280,7 @@ impl Shared {
     async fn read(&self, failing: &mut bool) {
         self.readings.send_modify(|readings| readings.begun += 1);
         let announced = self.announce().await;
+        self.context.metrics.count_announcement(announced.is_ok());
         let is_current = announced.is_ok();
         match announced {
             Ok(nodes) => {

@@ -157,6 +157,7 @@ impl EndpointNode {
             streams.clone(),
             threads,
         );
+        nodes.register(assembly.metrics());
         // Until then this node does not know whether it has all token keys.
         nodes.until_read().await;
         let port = config.http.port(connections_max(&config.http), &assembly.ports);

@@ -1,7 +1,7 @@
 //! What this node measures. The doc comment of a field is its help text.
 
 use beckon_node::step_failures::StepFailureCounter;
-use beckon_ops::metrics::{Counter, Counters, Durations};
+use beckon_ops::metrics::{Counter, Counters, Durations, Labelled};
 use beckon_proto::delivery::{Receipt, Undelivered};
 use beckon_types::Dialect;
 use prometheus_client::{
@@ -20,6 +20,12 @@ pub struct Metrics {
     /// `endpoint_notifications_total["dialect", "outcome"]`: notifications accepted, by what became of handing them
     /// over.
     notifications: Counters<NotificationLabels>,
+    /// `endpoint_refusals_total["errno"]`: refused Web Push requests, by the number of PROTOCOL.md section 5.8.
+    refusals: Counters<RefusalLabels>,
+    /// `endpoint_request_duration_seconds["dialect"]`: time from the head of a request to its answer.
+    request_duration: Labelled<DialectLabels, Durations>,
+    /// `endpoint_announcements_total["result"]`: readings of the directory, each of which announces this node.
+    announcements: Counters<ResultLabels>,
     /// `endpoint_messages_dropped_total`: messages with TTL 0 that were not handed over and are therefore lost.
     pub(crate) messages_dropped: Counter,
     /// `endpoint_vapid_total["result"]`: credentials presented by application servers, by result.
@@ -31,7 +37,7 @@ pub struct Metrics {
     /// `endpoint_delivery_duration_seconds`: time from storing a notification to the receipt of its client's node, or to
     /// giving up on it.
     pub(crate) delivery_duration: Durations,
-    /// `endpoint_streams_open`: connection-nodes with an open stream.
+    /// `endpoint_streams_open`: open streams, one to each worker of each connection-node.
     pub(crate) streams_open: Gauge,
     /// `endpoint_nodes`: connection-nodes known.
     pub(crate) nodes: Gauge,
@@ -56,6 +62,42 @@ struct RequestLabels {
 struct NotificationLabels {
     dialect: DialectName,
     outcome: OutcomeName,
+}
+
+/// The dialect of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DialectLabels {
+    dialect: DialectName,
+}
+
+/// The number of a refusal; `none` if it has none.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    errno: Errno,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Errno(Option<u16>);
+
+impl EncodeLabelValue for Errno {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        match self.0 {
+            Some(number) => number.encode(encoder),
+            None => "none".encode(encoder),
+        }
+    }
+}
+
+/// Whether something succeeded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+impl From<bool> for ResultLabels {
+    fn from(succeeded: bool) -> Self {
+        Self { result: if succeeded { "ok" } else { "failed" } }
+    }
 }
 
 /// The result of verifying a credential.
@@ -122,12 +164,34 @@ impl EncodeLabelValue for OutcomeName {
     }
 }
 
+/// The numbers of PROTOCOL.md section 5.8 that this node answers with.
+const ERRNOS: [Option<u16>; 12] = [
+    None,
+    Some(102),
+    Some(103),
+    Some(104),
+    Some(106),
+    Some(109),
+    Some(110),
+    Some(111),
+    Some(112),
+    Some(113),
+    Some(114),
+    Some(201),
+];
+
 impl Default for Metrics {
     fn default() -> Self {
         let results = [VapidResult::Remembered, VapidResult::Verified, VapidResult::Invalid];
         Self {
             requests: Counters::new(RequestLabels::of_accepted()),
             notifications: Counters::new(NotificationLabels::all()),
+            refusals: Counters::new(ERRNOS.map(|errno| RefusalLabels { errno: Errno(errno) })),
+            request_duration: Labelled::new(
+                [Dialect::SimplePush, Dialect::WebPush]
+                    .map(|dialect| DialectLabels { dialect: DialectName(dialect) }),
+            ),
+            announcements: Counters::new([true, false].map(ResultLabels::from)),
             messages_dropped: Counter::default(),
             vapid: Counters::new(results.map(|result| VapidLabel { result })),
             steps_failed: StepFailureCounter::default(),
@@ -188,6 +252,21 @@ impl Metrics {
             "notifications",
             "Notifications accepted, by what came of handing them over",
         );
+        metrics.refusals.register(
+            registry,
+            "refusals",
+            "Refused Web Push requests, by the number in the answer (PROTOCOL.md section 5.8)",
+        );
+        metrics.request_duration.register(
+            registry,
+            "request_duration_seconds",
+            "Time from the head of a request to its answer, by dialect",
+        );
+        metrics.announcements.register(
+            registry,
+            "announcements",
+            "Readings of the directory, each of which announces this node, by result",
+        );
         registry.register(
             "messages_dropped",
             "Messages with TTL 0 that were not handed over and are therefore lost",
@@ -207,7 +286,7 @@ impl Metrics {
         );
         registry.register(
             "streams_open",
-            "Connection-nodes with an open stream",
+            "Open streams: one to each worker of each connection-node",
             metrics.streams_open.clone(),
         );
         registry.register("nodes", "Connection-nodes known", metrics.nodes.clone());
@@ -229,9 +308,20 @@ impl Metrics {
         metrics
     }
 
-    /// Counts an answer.
-    pub(crate) fn count_request(&self, dialect: Dialect, status: StatusCode) {
+    /// Counts an answer that is given at `now_us` to a request that began at `began_us`.
+    pub(crate) fn count_request(&self, dialect: Dialect, status: StatusCode, began_us: u64, now_us: u64) {
         self.requests.inc(&RequestLabels::new(dialect, status));
+        self.request_duration.observe(&DialectLabels { dialect: DialectName(dialect) }, began_us, now_us);
+    }
+
+    /// Counts a Web Push request that is refused with this number.
+    pub(crate) fn count_refusal(&self, errno: Option<u16>) {
+        self.refusals.inc(&RefusalLabels { errno: Errno(errno) });
+    }
+
+    /// Counts a reading of the directory.
+    pub(crate) fn count_announcement(&self, succeeded: bool) {
+        self.announcements.inc(&succeeded.into());
     }
 
     /// Counts what became of a notification: the receipt, or why there is none; `None` if the client was not

@@ -48,6 +48,29 @@ pub enum Reason {
     SourceRequests,
 }
 
+impl Reason {
+    /// All of them.
+    const ALL: [Self; 17] = [
+        Self::Crowded,
+        Self::Idle,
+        Self::Busy,
+        Self::SourceCrowded,
+        Self::SlowHead,
+        Self::Handshakes,
+        Self::SlowHandshake,
+        Self::Handshake,
+        Self::PlainHttp,
+        Self::ProxyHeader,
+        Self::Target,
+        Self::Length,
+        Self::SourceSockets,
+        Self::SourceUpgrades,
+        Self::SourceHellos,
+        Self::SourceRegisters,
+        Self::SourceRequests,
+    ];
+}
+
 impl EncodeLabelValue for Reason {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         let text = match self {
@@ -133,6 +156,9 @@ impl Metrics {
 
     /// Measures these connections from now on.
     pub(crate) fn watch(&self, port: &'static str, connections: Arc<dyn Count>) {
+        for reason in Reason::ALL {
+            drop(self.refused.get_or_create(&Labels { port, reason }));
+        }
         self.ports.lock().push(Watched { port, connections });
     }
 

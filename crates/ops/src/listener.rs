@@ -1,7 +1,12 @@
 //! Binding a port and accepting connections, without falling over when there are too many.
 
 use socket2::{SockFilter, SockRef};
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Length of the kernel's queue of connections that are not accepted yet. Further clients repeat their SYN after one
@@ -11,6 +16,14 @@ const BACKLOG: u32 = 4096;
 /// First and longest pause after a connection could not be accepted, because file descriptors are short.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Connections that could not be accepted since the process started.
+static ACCEPT_FAILURES: AtomicU64 = AtomicU64::new(0);
+
+/// How many times a listener of this process could not accept a connection, because file descriptors or memory were short.
+pub fn accept_failures() -> u64 {
+    ACCEPT_FAILURES.load(Ordering::Relaxed)
+}
 
 /// A port could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +92,7 @@ pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
+                ACCEPT_FAILURES.fetch_add(1, Ordering::Relaxed);
                 if pause == PAUSE_MIN {
                     tracing::warn!(%error, "cannot accept connections, pausing");
                 }

@@ -1,13 +1,13 @@
 //! The Prometheus registry. Each node declares its metrics in one documented struct and registers them under
 //! `beckon_`; this module adds the metrics of the process, under the names that Prometheus' own clients use.
 
-mod counters;
+mod labelled;
 mod striped;
 
-pub use counters::Counters;
-pub use striped::{Counter, Durations, Stripes};
+pub use labelled::{Counters, Labelled};
+pub use striped::{Counter, Durations, Long, Scale, Short, Stripes};
 
-use crate::{log_writer, process};
+use crate::{listener, log_writer, process};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text},
@@ -51,6 +51,11 @@ impl Collector for Process {
             ("process_open_fds", "Number of open file descriptors", process::open_files()),
             ("process_max_fds", "Maximum number of open file descriptors", process::open_files_max()),
             ("process_resident_memory_bytes", "Resident memory size in bytes", process::resident_bytes()),
+            (
+                "process_start_time_seconds",
+                "Start time of the process since the Unix epoch in seconds",
+                process::start_seconds(),
+            ),
         ];
         for (name, help, value) in gauges {
             let Some(value) = value.and_then(|value| i64::try_from(value).ok()) else { continue };
@@ -75,7 +80,11 @@ impl Collector for Process {
                 counter.metric_type(),
             )?)?;
         }
-        Ok(())
+        let help = "Connections that a listener could not accept, because files or memory were short";
+        let counter = ConstCounter::new(listener::accept_failures());
+        let descriptor =
+            encoder.encode_descriptor("beckon_accept_failures", help, None, counter.metric_type())?;
+        counter.encode(descriptor)
     }
 }
 

@@ -11,6 +11,7 @@ pub use settings::{Admission, BareHello, InvalidUaid, Settings};
 pub use step::{Outcome, Step};
 
 use beckon_types::{Broadcasts, Moment, Notification, Presence, Uaid};
+use std::time::Duration;
 
 /// What a session has to know about the world to handle one input. It is lent for one call, so an idle session
 /// holds none of it.
@@ -25,6 +26,9 @@ pub struct Context<'a> {
     pub admission: &'a dyn Fn() -> Admission,
     /// Whether the source of this connection may ask for this now. Called once for each such request.
     pub admits: &'a dyn Fn(Demand) -> bool,
+    /// Called with the time from the last transmission of a notification to its acknowledgement. Not called for messages
+    /// that are not stored, of which nothing is remembered.
+    pub acknowledged: &'a dyn Fn(Duration),
     /// The broadcasts as the node knows them.
     pub broadcasts: &'a Broadcasts,
     /// Draws a UAID from a secure random source. Called for hellos only.

@@ -140,6 +140,11 @@ impl Session {
         self.peer.dialect()
     }
 
+    /// Whether the conversation goes on: neither side has closed it.
+    pub fn is_open(&self) -> bool {
+        self.peer.is_open()
+    }
+
     /// The client and its turn, if there is a client.
     fn turn<'a>(
         &'a mut self,
@@ -147,15 +152,10 @@ impl Session {
         effects: &'a mut Vec<Effect>,
     ) -> Option<(&'a mut Client, Turn<'a>)> {
         let Peer::Client(identity, client) = &mut self.peer else { return None };
-        Some((
-            client,
-            Turn::new(context, self.presence, identity, &mut self.steps, &mut self.budget, effects),
-        ))
+        let turn = Turn::new(context, self.presence, identity, &mut self.steps, &mut self.budget, effects);
+        Some((client, turn))
     }
-}
 
-/// Messages.
-impl Session {
     /// Handles a message, or bytes that are not UTF-8. A user agent that breaks the rules is closed.
     fn receive(
         &mut self,

@@ -151,7 +151,7 @@ impl SimplePush {
     /// An ack (section 2.6). Channels outside the table have nothing to acknowledge.
     pub(crate) fn ack(&mut self, turn: &mut Turn<'_>, request: &Request<'_>) -> Result<(), Violation> {
         let mut acks = request.acks()?;
-        acks.retain(|ack| self.channels.acknowledge(ack));
+        acks.retain(|ack| self.channels.acknowledge(ack, turn.now, turn.acknowledged));
         if !acks.is_empty() {
             turn.ask(Job::AckVersions(acks));
         }

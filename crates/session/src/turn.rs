@@ -10,14 +10,16 @@ use crate::{
     violation::Error,
 };
 use beckon_types::{AddChannel, Broadcasts, ChannelId, Endpoint, KeyHash, KeyId, Moment, Presence, Spelling};
+use std::time::Duration;
 
 /// Everything around a client of either dialect while it handles one input.
-#[derive(Debug)]
 pub(crate) struct Turn<'a> {
     /// The time of the input.
     pub(crate) now: Moment,
     /// The settings of the node.
     pub(crate) settings: &'a Settings,
+    /// What is done with the time that an acknowledgement took.
+    pub(crate) acknowledged: &'a dyn Fn(Duration),
     /// The broadcasts as the node knows them.
     pub(crate) broadcasts: &'a Broadcasts,
     /// Which connection this is.
@@ -40,8 +42,8 @@ impl<'a> Turn<'a> {
         budget: &'a mut Budget,
         effects: &'a mut Vec<Effect>,
     ) -> Self {
-        let Context { now, settings, broadcasts, .. } = *context;
-        Self { now, settings, broadcasts, presence, identity, steps, budget, effects }
+        let Context { now, settings, acknowledged, broadcasts, .. } = *context;
+        Self { now, settings, acknowledged, broadcasts, presence, identity, steps, budget, effects }
     }
 
     /// Sends a message.

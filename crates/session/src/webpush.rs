@@ -194,7 +194,7 @@ impl WebPush {
             return Ok(());
         }
         if let Some(ongoing) = &mut self.ongoing {
-            ongoing.progress.forget(&places);
+            ongoing.progress.acknowledge(turn.now, &places, turn.acknowledged);
         }
         turn.ask(Job::RemoveMessages(places));
         self.read_on(turn);

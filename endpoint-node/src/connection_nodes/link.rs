@@ -57,6 +57,11 @@ impl Link {
         link
     }
 
+    /// What operators call the node.
+    pub(super) fn node_name(&self) -> &str {
+        &self.entry.name
+    }
+
     /// Whether the node takes parcels now.
     pub(super) fn is_open(&self) -> bool {
         self.pending.lock().phase() == Phase::Open

@@ -12,16 +12,22 @@ const METHODS: HeaderValue = HeaderValue::from_static("DELETE, OPTIONS");
 
 /// Answers one request.
 pub(super) async fn respond(handler: &Handler, id: &str, method: &Method) -> Response {
+    let began_us = handler.clock.now_us();
     let mut response = if *method == Method::OPTIONS {
         answer::empty(StatusCode::OK)
     } else {
         match cancel(handler, id, method).await {
             Ok(()) => answer::empty(StatusCode::NO_CONTENT),
-            Err(rejection) => answer::error(rejection.refusal(METHODS)),
+            Err(rejection) => {
+                let refusal = rejection.refusal(METHODS);
+                handler.metrics.count_refusal(refusal.errno);
+                answer::error(refusal)
+            }
         }
     };
     answer::add_webpush_headers(response.headers_mut(), METHODS, handler.settings().hsts.as_ref());
-    handler.metrics.count_request(Dialect::WebPush, response.status());
+    let now_us = handler.clock.now_us();
+    handler.metrics.count_request(Dialect::WebPush, response.status(), began_us, now_us);
     response
 }
 

@@ -25,6 +25,7 @@ where
     S: Stream<Item = Result<B, E>>,
     B: Buf,
 {
+    let began_us = handler.clock.now_us();
     let mut response = if head.method == Method::OPTIONS {
         answer::empty(StatusCode::OK)
     } else {
@@ -35,7 +36,8 @@ where
         }
     };
     answer::add_simplepush_headers(response.headers_mut(), METHODS);
-    handler.metrics.count_request(Dialect::SimplePush, response.status());
+    let now_us = handler.clock.now_us();
+    handler.metrics.count_request(Dialect::SimplePush, response.status(), began_us, now_us);
     response
 }
 

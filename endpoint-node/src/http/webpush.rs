@@ -42,16 +42,22 @@ where
     S: Stream<Item = Result<B, E>>,
     B: Buf,
 {
+    let began_us = handler.clock.now_us();
     let mut response = if head.method == Method::OPTIONS {
         answer::empty(StatusCode::OK)
     } else {
         match send(handler, path, &head, body).await {
             Ok(sent) => created(handler, &sent),
-            Err(rejection) => answer::error(rejection.refusal(METHODS)),
+            Err(rejection) => {
+                let refusal = rejection.refusal(METHODS);
+                handler.metrics.count_refusal(refusal.errno);
+                answer::error(refusal)
+            }
         }
     };
     answer::add_webpush_headers(response.headers_mut(), METHODS, handler.settings().hsts.as_ref());
-    handler.metrics.count_request(Dialect::WebPush, response.status());
+    let now_us = handler.clock.now_us();
+    handler.metrics.count_request(Dialect::WebPush, response.status(), began_us, now_us);
     response
 }
 

@@ -7,6 +7,7 @@ use prometheus_client::{
 };
 use std::{
     fmt, iter,
+    marker::PhantomData,
     num::NonZero,
     sync::{
         Arc,
@@ -21,11 +22,34 @@ pub type Counter = counter::Counter<u64, Stripes>;
 /// The most parts: with more threads than these, some share one.
 const STRIPES_MAX: usize = 64;
 
-/// Microseconds of the first bucket of [`Durations`]; each further one has twice as many.
-const FIRST_BUCKET_US: u64 = 100;
-
-/// The buckets of [`Durations`] with an upper bound. The last one ends at 3.3 s.
+/// The buckets of [`Durations`] with an upper bound.
 const BUCKETS: usize = 16;
+
+/// Where the buckets of [`Durations`] end.
+pub trait Scale: 'static {
+    /// Microseconds of the first bucket.
+    const FIRST_US: u64;
+    /// Each further bucket ends after two to the power of this times as many.
+    const GROWTH: u32;
+}
+
+/// From 0.1 ms to 3.3 s, each bucket twice the one before.
+#[derive(Debug, Clone, Copy)]
+pub struct Short;
+
+impl Scale for Short {
+    const FIRST_US: u64 = 100;
+    const GROWTH: u32 = 1;
+}
+
+/// From 10 ms to 124 days, each bucket four times the one before.
+#[derive(Debug, Clone, Copy)]
+pub struct Long;
+
+impl Scale for Long {
+    const FIRST_US: u64 = 10_000;
+    const GROWTH: u32 = 2;
+}
 
 /// A number whose parts belong to threads.
 pub struct Stripes(Box<[Line<AtomicU64>]>);
@@ -35,9 +59,8 @@ pub struct Stripes(Box<[Line<AtomicU64>]>);
 #[repr(align(128))]
 struct Line<T>(T);
 
-/// A histogram of durations, from 0.1 ms to 3.3 s, whose parts belong to threads. Clones are the same histogram.
-#[derive(Clone)]
-pub struct Durations(Arc<[Line<Part>]>);
+/// A histogram of durations whose parts belong to threads. Clones are the same histogram.
+pub struct Durations<S = Short>(Arc<[Line<Part>]>, PhantomData<fn() -> S>);
 
 /// What one thread has measured.
 #[derive(Default)]
@@ -88,40 +111,49 @@ impl fmt::Debug for Stripes {
     }
 }
 
-impl Default for Durations {
-    fn default() -> Self {
-        Self(iter::repeat_with(Line::default).take(stripes()).collect())
+impl<S> Clone for Durations<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), PhantomData)
     }
 }
 
-impl Durations {
+impl<S> Default for Durations<S> {
+    fn default() -> Self {
+        Self(iter::repeat_with(Line::default).take(stripes()).collect(), PhantomData)
+    }
+}
+
+impl<S: Scale> Durations<S> {
     /// Counts a duration between two readings of a clock, in microseconds.
     pub fn observe(&self, from_us: u64, until_us: u64) {
         let us = until_us.saturating_sub(from_us);
         let part = own(&self.0);
         part.sum_us.fetch_add(us, Ordering::Relaxed);
-        part.counts[bucket(us)].fetch_add(1, Ordering::Relaxed);
+        part.counts[bucket::<S>(us)].fetch_add(1, Ordering::Relaxed);
     }
+}
 
+impl<S> Durations<S> {
     fn total(&self, of: impl Fn(&Part) -> &AtomicU64) -> u64 {
         self.0.iter().map(|line| of(&line.0).load(Ordering::Relaxed)).sum()
     }
 }
 
 /// The bucket of a duration: the first whose upper bound it does not exceed.
-fn bucket(us: u64) -> usize {
-    let times_first = us.div_ceil(FIRST_BUCKET_US).max(1);
-    (times_first.next_power_of_two().ilog2() as usize).min(BUCKETS)
+fn bucket<S: Scale>(us: u64) -> usize {
+    let times_first = us.div_ceil(S::FIRST_US).max(1);
+    let doublings = u64::BITS - (times_first - 1).leading_zeros();
+    (doublings.div_ceil(S::GROWTH) as usize).min(BUCKETS)
 }
 
-impl TypedMetric for Durations {
+impl<S> TypedMetric for Durations<S> {
     const TYPE: MetricType = MetricType::Histogram;
 }
 
-impl EncodeMetric for Durations {
+impl<S: Scale> EncodeMetric for Durations<S> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let counts: Vec<u64> = (0..=BUCKETS).map(|index| self.total(|part| &part.counts[index])).collect();
-        let bound = |index| (FIRST_BUCKET_US << index) as f64 / 1e6;
+        let bound = |index| (S::FIRST_US << (S::GROWTH as usize * index)) as f64 / 1e6;
         let bounds = (0..BUCKETS).map(bound).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
         let sum = self.total(|part| &part.sum_us) as f64 / 1e6;
@@ -133,7 +165,7 @@ impl EncodeMetric for Durations {
     }
 }
 
-impl fmt::Debug for Durations {
+impl<S> fmt::Debug for Durations<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Durations").field("sum_us", &self.total(|part| &part.sum_us)).finish_non_exhaustive()
     }
@@ -147,7 +179,7 @@ mod tests {
 
     #[test]
     fn what_several_threads_count_is_added_up() {
-        let (counter, durations) = (Counter::default(), Durations::default());
+        let (counter, durations) = (Counter::default(), Durations::<Short>::default());
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
@@ -182,7 +214,12 @@ mod tests {
         for (us, expected) in
             [(0, 0), (100, 0), (101, 1), (200, 1), (201, 2), (3_276_800, 15), (3_276_801, 16), (u64::MAX, 16)]
         {
-            assert_eq!(bucket(us), expected, "{us}");
+            assert_eq!(bucket::<Short>(us), expected, "{us}");
+        }
+        for (us, expected) in
+            [(0, 0), (10_000, 0), (10_001, 1), (40_000, 1), (40_001, 2), (10_000 << 30, 15), (u64::MAX, 16)]
+        {
+            assert_eq!(bucket::<Long>(us), expected, "{us}");
         }
     }
 

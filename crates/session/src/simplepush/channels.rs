@@ -87,11 +87,14 @@ impl Channels {
     }
 
     /// Notes an acknowledgement. Returns false if the channel is not in the table.
-    pub(super) fn acknowledge(&mut self, ack: &Ack) -> bool {
+    pub(super) fn acknowledge(&mut self, ack: &Ack, now: Moment, acknowledged: &dyn Fn(Duration)) -> bool {
         let Some(row) = self.0.get_mut(ack.channel) else { return false };
         if let Some(sent) = &mut row.sent
             && removes(ack, sent.version)
         {
+            if !sent.is_acknowledged {
+                acknowledged(now.since(sent.at));
+            }
             sent.is_acknowledged = true;
         }
         true

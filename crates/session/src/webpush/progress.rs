@@ -2,6 +2,7 @@
 
 use crate::limits::{ACKS_MERGED_MAX, SENT_MAX, UNREMOVED_MAX};
 use beckon_types::{ChannelId, Message, Moment, Place, Position, Sequence};
+use std::time::Duration;
 
 /// What was sent and is not acknowledged, and how to continue.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +25,8 @@ struct Sent {
     channel: ChannelId,
     sequence: Sequence,
     expires: Moment,
+    /// When it was: the low half of the [`Moment`], so that it takes no memory.
+    at: u32,
     /// Whether it belongs to the batch: it was read from the backlog.
     is_in_batch: bool,
 }
@@ -77,13 +80,21 @@ impl Progress {
             channel: message.channel,
             sequence: message.place.sequence,
             expires: now + message.draft.ttl,
+            at: low_half(now),
             is_in_batch,
         });
     }
 
-    /// Notes that messages are acknowledged.
-    pub(super) fn forget(&mut self, places: &[Place]) {
-        self.sent.retain(|sent| places.iter().all(|place| place.sequence != sent.sequence));
+    /// Notes that messages are acknowledged, and says how long each took. After 49 days, the time begins at zero again.
+    pub(super) fn acknowledge(&mut self, now: Moment, places: &[Place], acknowledged: &dyn Fn(Duration)) {
+        self.sent.retain(|sent| {
+            let is_acknowledged = places.iter().any(|place| place.sequence == sent.sequence);
+            if is_acknowledged {
+                let ms = low_half(now).wrapping_sub(sent.at);
+                acknowledged(Duration::from_millis(ms.into()));
+            }
+            !is_acknowledged
+        });
     }
 
     /// Notes that the messages of a channel are gone.
@@ -163,5 +174,44 @@ impl Progress {
     pub(super) fn due(&self) -> Option<Moment> {
         let expiries = self.batch().map(|sent| sent.expires);
         if self.next?.waits_for_batch { expiries.max() } else { expiries.min() }
+    }
+}
+
+fn low_half(moment: Moment) -> u32 {
+    moment.0 as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn a_transmission_is_small() {
+        assert!(size_of::<Sent>() <= 40, "{} bytes", size_of::<Sent>());
+    }
+
+    #[test]
+    fn the_time_of_an_acknowledgement_is_that_since_the_transmission() {
+        let (mut progress, day) = (Progress::default(), Duration::from_secs(24 * 60 * 60));
+        // The low half of the clock overflows in between.
+        let sent = Moment(u64::from(u32::MAX) - 10);
+        let places = [1, 2].map(|sequence| Place {
+            sequence: Sequence(sequence),
+            nonce: beckon_types::Nonce(sequence),
+            topic: None,
+        });
+        for place in places {
+            let draft = beckon_types::Draft { ttl: day, ..Default::default() };
+            let (channel, key) = (ChannelId([1; 16]), beckon_types::KeyId(1));
+            progress.note(sent, &Message { channel, place, key, draft }, false);
+        }
+        let times = RefCell::new(Vec::new());
+        let now = sent + Duration::from_millis(250);
+        for _ in 0..2 {
+            progress.acknowledge(now, &places[..1], &|time| times.borrow_mut().push(time));
+        }
+        assert_eq!(times.into_inner(), [Duration::from_millis(250)]);
+        assert!(progress.has_sent(Sequence(2)) && !progress.has_sent(Sequence(1)));
     }
 }

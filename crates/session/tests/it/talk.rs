@@ -9,7 +9,10 @@ use beckon_types::{
     HelloOutcome, KeyRing, Listed, Moment, NodeId, Notification, Presence, Sequence, Snapshot, Uaid, Update,
     Version,
 };
-use std::{cell::Cell, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    time::Duration,
+};
 
 pub(crate) const A: &str = "6fa1c3e2d40b4f5a8c7e9b1032a4d5f6";
 pub(crate) const B: &str = "11111111-2222-4333-8444-555555555555";
@@ -70,6 +73,8 @@ pub(crate) struct Talk {
     pub(crate) refused: Vec<Demand>,
     pub(crate) broadcasts: Broadcasts,
     pub(crate) now: Moment,
+    /// How long the acknowledgements took.
+    pub(crate) acknowledged: RefCell<Vec<Duration>>,
     generated: Cell<u8>,
     /// How often the session has asked for the admission.
     pub(crate) admissions: Cell<u32>,
@@ -88,6 +93,7 @@ impl Talk {
             settings,
             admission: Admission::Open,
             refused: Vec::new(),
+            acknowledged: RefCell::default(),
             broadcasts: Broadcasts::default(),
             now,
             generated: Cell::new(0),
@@ -122,6 +128,7 @@ impl Talk {
                 self.admission.clone()
             },
             admits: &|demand| !self.refused.contains(&demand),
+            acknowledged: &|waited| self.acknowledged.borrow_mut().push(waited),
             broadcasts: &self.broadcasts,
             new_uaid: &|| {
                 self.generated.update(|count| count + 1);

@@ -49,6 +49,7 @@ mod http_vapid;
 mod http_webpush;
 mod kills;
 mod message_faults;
+mod metrics;
 mod programs;
 mod redis_faults;
 mod refusal;

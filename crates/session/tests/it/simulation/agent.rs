@@ -307,6 +307,7 @@ impl<D: Dialect> Agent<D> {
             admission: &|| Admission::Open,
             broadcasts: &Broadcasts::default(),
             admits: &|_| true,
+            acknowledged: &|_| {},
             new_uaid: &|| uaid(D::UAID),
         };
         self.sockets[at].session.handle(&context, input, &mut effects);
