@@ -1,7 +1,7 @@
 //! `cargo xtask browser`: the tests with Firefox, in `tests/browser`.
 
 use crate::{
-    packages,
+    packages, python,
     run::{PROGRAMS, cargo, programs, root, run, succeeds, target},
 };
 use anyhow::{Context as _, Result, ensure};
@@ -85,36 +85,16 @@ fn version(text: &str) -> Option<(u32, u32)> {
 /// Packages of npm, exactly those of the lock file.
 fn node_modules(work: &Path) -> Result<()> {
     let is_there = folder().join("node_modules").is_dir();
-    fresh(&folder().join("package-lock.json"), &work.join("package-lock.json"), is_there, || {
+    python::fresh(&folder().join("package-lock.json"), &work.join("package-lock.json"), is_there, || {
         run(Command::new("npm").args(["ci", "--no-progress"]).current_dir(folder()))
     })
 }
 
 /// A Python that has the packages of requirements.txt.
 fn python(work: &Path) -> Result<PathBuf> {
-    let environment = work.join("python");
-    let python = environment.join("bin/python");
-    let requirements = folder().join("requirements.txt");
     // A link to a Python that has been removed is a file, too.
-    let is_there = succeeds(&python.to_string_lossy(), &["-c", "import pywebpush"]);
-    fresh(&requirements, &work.join("requirements.txt"), is_there, || {
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
-        run(Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
-            .arg(&requirements))
-    })?;
-    Ok(python)
-}
-
-/// Installs, unless what is listed in `list` has been: then `stamp` is a copy of it.
-fn fresh(list: &Path, stamp: &Path, is_there: bool, install: impl FnOnce() -> Result<()>) -> Result<()> {
-    let wanted = fs::read(list).with_context(|| list.display().to_string())?;
-    if is_there && fs::read(stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(());
-    }
-    install()?;
-    fs::write(stamp, wanted)?;
-    Ok(())
+    let is_there = |python: &PathBuf| succeeds(&python.to_string_lossy(), &["-c", "import pywebpush"]);
+    python::environment(&folder().join("requirements.txt"), work, is_there)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::{
     bench, browser, deny, deploy,
     run::{cargo, run, succeeds},
-    site, test,
+    site, templates, test,
 };
 use anyhow::{Result, bail};
 use std::process::Command;
@@ -16,7 +16,7 @@ type Check = fn() -> Result<()>;
 /// # Errors
 /// At least one check failed; the message names them.
 pub(crate) fn ci() -> Result<()> {
-    let checks: [(&str, Check); 10] = [
+    let checks: [(&str, Check); 11] = [
         ("format", format),
         ("lints", lints),
         ("documentation", documentation),
@@ -26,6 +26,7 @@ pub(crate) fn ci() -> Result<()> {
         ("rolling", rolling),
         ("soak", soak),
         ("browser", with_a_browser),
+        ("templates", templates::in_ci),
         ("deploy", deploy::in_ci),
     ];
     let mut failed = Vec::new();

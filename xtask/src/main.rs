@@ -9,8 +9,10 @@ mod deploy;
 mod dist;
 mod faults;
 mod packages;
+mod python;
 mod run;
 mod site;
+mod templates;
 mod test;
 mod tool;
 
@@ -23,6 +25,8 @@ usage: cargo xtask <task>
   browser [ARGS]   the tests with Firefox; ARGS go to `node --test`, for example --test-name-pattern=killed
   deploy           builds the image and runs docker-compose.yml and the documents' commands, as root, without an engine
   deploy FILE...   runs the commands of these documents only, on this machine, as root
+  templates [ARGS] the alerts, dashboards, manifests and templates of deploy/, as processes where they start any; ARGS go to
+                   `python -m unittest`
   faults [ARGS]    every fault on every topology of Redis; --topology NAME: one topology; NAME: one fault
   soak             breaks a cluster in every known way at random, with books of every notification; --small is quicker
   site             builds the documents' site into target/site/html, and checks every link in it
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         ["test", arguments @ ..] => test::test(arguments),
         ["browser", arguments @ ..] => browser::browser(arguments),
         ["deploy", documents @ ..] => deploy::deploy(documents),
+        ["templates", arguments @ ..] => templates::templates(arguments),
         ["faults", arguments @ ..] => faults::faults(arguments),
         ["soak", arguments @ ..] => bench::soak(arguments),
         ["site"] => site::site(),

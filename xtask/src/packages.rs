@@ -48,6 +48,10 @@ pub(crate) const FOR_BROWSER: &[Needed] = &[
     program(&[&["sh", "-c", "command -v certutil"]], "libnss3-tools"),
 ];
 
+/// What `tests/templates` starts, besides what [`unpacked`] gets.
+pub(crate) const FOR_TEMPLATES: &[Needed] =
+    &[REDIS, program(&[&["python3", "-c", "import ensurepip, venv"]], "python3-venv")];
+
 /// What `tests/deploy` starts outside of the file systems that it makes.
 pub(crate) const FOR_DEPLOY: &[Needed] = &[
     program(&[&["sh", "-c", "command -v debootstrap"]], "debootstrap"),

@@ -1,0 +1,279 @@
+"""A cluster whose nodes are started as the manifests say: their commands, variables, probes and grace periods.
+
+A pod is a process with a loopback address of its own. Only two things differ from what Kubernetes would do: a node listens
+on that address instead of on 0.0.0.0, because all pods share one network, and limits of memory and CPU do not apply.
+"""
+
+import base64
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import yaml
+from folders import DEPLOY, PROGRAMS, PROMETHEUS
+from manifests import helm
+
+# Pods have 127.80.0.1 and following addresses.
+NETWORK = "127.80.0."
+PROMETHEUS_ADDRESS = "127.80.1.1:9090"
+REDIS_ADDRESS = ("127.80.1.2", 6379)
+
+
+def until(what, seconds, check):
+    """Waits until `check` returns something true, and returns it."""
+    deadline = time.monotonic() + seconds
+    while not (found := check()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds} s")
+        time.sleep(0.1)
+    return found
+
+
+def get(url, seconds=5):
+    """The status and the body of an answer; 0 if there is none."""
+    try:
+        with urllib.request.urlopen(url, timeout=seconds) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
+class Pod:
+    """A node, started from the template of its StatefulSet or Deployment."""
+
+    def __init__(self, name, ip, template, objects, changes, log):
+        self.name, self.ip = name, ip
+        self.template = template["spec"]
+        (self.container,) = self.template["containers"]
+        variables = self.variables(objects) | changes
+        variables = {name: value.replace("0.0.0.0:", f"{ip}:") for name, value in variables.items()}
+        with open(log, "w") as stderr:
+            self.process = subprocess.Popen(
+                [PROGRAMS / self.container["args"][0], *self.container["args"][1:]],
+                env=variables,
+                stderr=stderr,
+                stdin=subprocess.DEVNULL,
+            )
+
+    def variables(self, objects):
+        variables = {}
+        for source in self.container["envFrom"]:
+            if name := source.get("configMapRef", {}).get("name"):
+                variables |= objects["ConfigMap", name]["data"]
+            if name := source.get("secretRef", {}).get("name"):
+                variables |= objects["Secret", name]["stringData"]
+        fields = {"status.podIP": self.ip, "metadata.name": self.name}
+        for variable in self.container["env"]:
+            value = variable.get("value")
+            if value is None:
+                value = fields[variable["valueFrom"]["fieldRef"]["fieldPath"]]
+            variables[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda match: variables[match[1]], value)
+        return variables
+
+    def port(self, name):
+        (port,) = [port["containerPort"] for port in self.container["ports"] if port["name"] == name]
+        return port
+
+    def probe(self, kind):
+        """Whether a probe succeeds."""
+        probe = self.container[kind]
+        url = f"http://{self.ip}:{self.port(probe['httpGet']['port'])}{probe['httpGet']['path']}"
+        status, _ = get(url, probe["timeoutSeconds"])
+        return 200 <= status < 400
+
+    def stop(self):
+        """SIGTERM, as Kubernetes sends it. Returns the seconds until it has ended by itself."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(self.template["terminationGracePeriodSeconds"])
+        if status != 0:
+            raise AssertionError(f"{self.name} has ended with {status}")
+        return time.monotonic() - began
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Cluster:
+    """The chart, a Redis, and a Prometheus with the rules and the scrape targets of the services."""
+
+    def __init__(self, values, changes):
+        self.folder = tempfile.TemporaryDirectory(prefix="beckon-templates-")
+        self.path = Path(self.folder.name)
+        self.changes = changes
+        key = lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+        host, port = REDIS_ADDRESS
+        secret = {
+            "kind": "Secret",
+            "metadata": {"name": "beckon"},
+            # What docs/kubernetes.md tells people to put into it.
+            "stringData": {
+                "BECKON_STORE": f"redis://{host}:{port}",
+                "BECKON_TOKEN_KEYS": key(),
+                "BECKON_CLUSTER_SECRET": key(),
+                "BECKON_ADMIN_TOKEN": key(),
+                "BECKON_METRICS_TOKEN": key(),
+            },
+        }
+        objects = [*helm(values), secret]
+        self.objects = {(each["kind"], each["metadata"]["name"]): each for each in objects}
+        self.pods, self.others, self.numbers = {}, [], 0
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def start(self):
+        host, port = REDIS_ADDRESS
+        redis = ["redis-server", "--bind", host, "--port", str(port), "--save", "", "--dir", self.path]
+        self.start_other("redis", redis)
+        until("redis", 20, lambda: self.answers(host, port))
+        for kind, tier in [("StatefulSet", "connection-node"), ("Deployment", "endpoint-node")]:
+            for _ in range(self.objects[kind, f"beckon-{tier}"]["spec"]["replicas"]):
+                self.add(kind, tier)
+        self.start_prometheus()
+        for pod in self.all():
+            until(f"{pod.name} is ready", 60, lambda: pod.probe("readinessProbe"))
+
+    def __exit__(self, *_):
+        for pod in self.all():
+            pod.kill()
+        for process in self.others:
+            process.kill()
+            process.wait()
+        self.folder.cleanup()
+
+    @staticmethod
+    def answers(host, port):
+        import socket
+
+        try:
+            socket.create_connection((host, port), 1).close()
+            return True
+        except OSError:
+            return False
+
+    def all(self):
+        return [pod for pods in self.pods.values() for pod in pods]
+
+    def add(self, kind, tier):
+        """One more pod of a tier, with the next number."""
+        pods = self.pods.setdefault(tier, [])
+        self.numbers += 1
+        name = f"beckon-{tier}-{len(pods)}"
+        template = self.objects[kind, f"beckon-{tier}"]["spec"]["template"]
+        ip = NETWORK + str(self.numbers)
+        log = self.path / f"{name}-{self.numbers}.log"
+        pods.append(Pod(name, ip, template, self.objects, self.changes.get(tier, {}), log))
+        self.write_targets()
+        return pods[-1]
+
+    def remove(self, tier):
+        """The last pod of a tier, as a StatefulSet shrinks. Returns the seconds that it took to end."""
+        pod = self.pods[tier][-1]
+        seconds = pod.stop()
+        self.pods[tier].pop()
+        self.write_targets()
+        pod.kill()
+        return seconds
+
+    def write_targets(self):
+        """What the ServiceMonitor makes the operator tell Prometheus."""
+        monitor = self.objects["ServiceMonitor", "beckon"]["spec"]
+        (endpoint,) = monitor["endpoints"]
+        targets = []
+        for (kind, name), service in self.objects.items():
+            labels = service["metadata"].get("labels", {})
+            if kind != "Service" or not monitor["selector"]["matchLabels"].items() <= labels.items():
+                continue
+            for pod in self.pods.get(service["spec"]["selector"]["app.kubernetes.io/component"], []):
+                targets.append(
+                    {
+                        "targets": [f"{pod.ip}:{pod.port(endpoint['port'])}"],
+                        "labels": {"job": name, "pod": pod.name, "namespace": "beckon", "instance": pod.name},
+                    }
+                )
+        path = self.path / "targets.json"
+        path.with_suffix(".new").write_text(json.dumps(targets))
+        path.with_suffix(".new").rename(path)
+
+    def metrics_token(self):
+        """What the ServiceMonitor says that Prometheus presents."""
+        (endpoint,) = self.objects["ServiceMonitor", "beckon"]["spec"]["endpoints"]
+        credentials = endpoint["authorization"]["credentials"]
+        return self.objects["Secret", credentials["name"]]["stringData"][credentials["key"]]
+
+    def start_prometheus(self):
+        configuration = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(DEPLOY / "prometheus/rules.yaml")],
+            "scrape_configs": [
+                {
+                    "job_name": "beckon",
+                    "authorization": {"credentials": self.metrics_token()},
+                    "file_sd_configs": [{"files": [str(self.path / "targets.json")], "refresh_interval": "1s"}],
+                }
+            ],
+        }
+        path = self.path / "prometheus.yaml"
+        path.write_text(yaml.safe_dump(configuration))
+        self.start_other(
+            "prometheus",
+            [
+                PROMETHEUS,
+                f"--config.file={path}",
+                f"--storage.tsdb.path={self.path / 'prometheus'}",
+                f"--web.listen-address={PROMETHEUS_ADDRESS}",
+            ],
+        )
+        until("prometheus", 30, lambda: get(f"http://{PROMETHEUS_ADDRESS}/-/ready")[0] == 200)
+
+    def start_other(self, name, command):
+        with open(self.path / f"{name}.log", "w") as log:
+            self.others.append(
+                subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            )
+        return self.others[-1]
+
+    def query(self, expression):
+        """What Prometheus answers now: pairs of labels and numbers."""
+        query = urllib.parse.urlencode({"query": expression})
+        status, body = get(f"http://{PROMETHEUS_ADDRESS}/api/v1/query?{query}", 10)
+        if status != 200:
+            raise AssertionError(f"{expression}: {body}")
+        result = json.loads(body)["data"]["result"]
+        return [(sample["metric"], float(sample["value"][1])) for sample in result]
+
+    def firing(self):
+        """The names of the alerts that fire."""
+        return {labels["alertname"] for labels, _ in self.query('ALERTS{alertstate="firing"}')}
+
+    def load(self, name, **settings):
+        """Devices on all connection-nodes that are there now, and application servers that send to them."""
+        sockets = [f"ws://{pod.ip}:{pod.port('ws')}/" for pod in self.pods["connection-node"]]
+        http = [f"http://{pod.ip}:{pod.port('http')}" for pod in self.pods["endpoint-node"]]
+        settings = {"ws": ",".join(sockets), "http": ",".join(http), "json": self.path / f"{name}.json"} | settings
+        flags = [word for key, value in settings.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+        return self.start_other(name, [PROGRAMS / "loadgen", *flags])
+
+    def report(self, name):
+        return json.loads((self.path / f"{name}.json").read_text())
+
+    def said(self, name):
+        return os.linesep.join((self.path / f"{name}.log").read_text().splitlines()[-30:])

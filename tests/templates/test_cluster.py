@@ -1,0 +1,135 @@
+"""The chart, started as processes: every query of the dashboards finds something under load, an alert fires when it should,
+and both tiers grow and shrink by the signals that the autoscalers name, without a failed request."""
+
+import contextlib
+import math
+import unittest
+
+import yaml
+from cluster import Cluster, until
+from folders import DEPLOY
+from test_prometheus import queries
+
+VALUES = {
+    "serviceMonitor": True,
+    "settings": {
+        "BECKON_ENDPOINT_URL": "http://127.80.0.200:8081",
+        "BECKON_TRUSTED_PROXIES": "10.0.0.0/8",
+        "BECKON_LOG_FORMAT": "json",
+    },
+    "connectionNode": {"replicas": 2},
+    "endpointNode": {"replicas": 2},
+    "drainDelay": 1,
+}
+
+# One hundredth of what a node of the chart takes, and the same share of it for the autoscaler.
+SMALL = {"BECKON_MAX_CONNECTIONS": "1000"}
+
+
+def adapted(metric, namespace="beckon"):
+    """The query that prometheus-adapter makes of its configuration."""
+    rules = yaml.safe_load((DEPLOY / "kubernetes/prometheus-adapter.yaml").read_text())["rules"]["custom"]
+    (rule,) = [rule for rule in rules if rule["name"]["as"] == metric]
+    query = rule["metricsQuery"].replace("<<.Series>>", rule["seriesQuery"].split("{")[0])
+    return query.replace("<<.GroupBy>>", "pod").replace("<<.LabelMatchers>>", f'namespace="{namespace}"')
+
+
+class Processes(unittest.TestCase):
+    maxDiff = None
+
+    def test_every_query_of_the_dashboards_finds_something_under_load(self):
+        with Cluster(VALUES, {"connection-node": SMALL}) as cluster:
+            loads = [
+                cluster.load(dialect, dialect=dialect, clients=100, rate=40, send_for="40s", churn=0.05)
+                for dialect in ("simplepush", "webpush")
+            ]
+            self.assertTrue(all(pod.probe("livenessProbe") for pod in cluster.all()))
+            until("load", 60, lambda: cluster.query("sum(beckon_connections) >= 200"))
+
+            # The nodes of the chart leave TLS to what is before them, so they have no handshakes and no certificates.
+            left = {each for each in queries() if "beckon_tls_" not in each[1]}
+
+            def all_have_answered():
+                for place, query in list(left):
+                    text = query.replace("$__rate_interval", "15s").replace("$instance", ".*")
+                    if any(not math.isnan(value) for _, value in cluster.query(text)):
+                        left.remove((place, query))
+                return not left
+
+            with contextlib.suppress(TimeoutError):
+                until("every query finds something", 60, all_have_answered)
+            self.assertEqual(left, set())
+            for load in loads:
+                self.assertEqual(load.wait(90), 0, cluster.said("webpush"))
+            self.assertEqual(cluster.firing() - {"BeckonConnectionsLost"}, set())
+
+    def test_an_alert_fires_when_a_node_is_cut_off_from_its_store(self):
+        with Cluster(VALUES, {"connection-node": SMALL}) as cluster:
+            until("nodes are scraped", 30, lambda: cluster.query('count(up{job=~"beckon.*"} == 1) == 4'))
+            redis, *_ = cluster.others
+            redis.kill()
+            until("the alert", 60, lambda: "BeckonLeaseOld" in cluster.firing())
+            self.assertTrue(all(pod.probe("livenessProbe") for pod in cluster.all()), "that helps nobody")
+
+    def test_the_connection_tier_grows_and_shrinks_by_its_open_sockets(self):
+        chart = VALUES | {"connectionNode": {"replicas": 2, "autoscaling": {"enabled": True}}}
+        with Cluster(VALUES, {"connection-node": SMALL}) as cluster:
+            scaler = autoscaler(chart, "beckon-connection-node")
+            (metric,) = scaler["metrics"]
+            target = int(metric["pods"]["target"]["averageValue"]) / 100
+            query = adapted(metric["pods"]["metric"]["name"])
+
+            def desired():
+                values = [value for _, value in cluster.query(query)]
+                wanted = math.ceil(sum(values) / target)
+                return min(max(wanted, 1), scaler["maxReplicas"]) if values else 0
+
+            devices = cluster.load("devices", clients=1800, rate=100, send_for="40s", grace="15s")
+            until("the signal asks for a third node", 60, lambda: desired() == 3)
+            added = cluster.add("StatefulSet", "connection-node")
+            until("it is ready", 30, lambda: added.probe("readinessProbe"))
+            more = cluster.load("more", ws=f"ws://{added.ip}:{added.port('ws')}/", clients=50, rate=20, send_for="5s")
+            self.assertEqual(more.wait(60), 0, cluster.said("more"))
+            until("the signal asks for three or fewer", 60, lambda: desired() <= 3)
+            seconds = cluster.remove("connection-node")
+            self.assertLess(seconds, added.template["terminationGracePeriodSeconds"])
+            self.assertEqual(devices.wait(120), 0, cluster.said("devices"))
+            self.assert_nothing_was_lost(cluster.report("devices"))
+            self.assert_nothing_was_lost(cluster.report("more"))
+
+    def test_the_endpoint_tier_shrinks_without_a_failed_request(self):
+        with Cluster(VALUES, {"connection-node": SMALL}) as cluster:
+            scaler = autoscaler(
+                VALUES | {"endpointNode": {"replicas": 2, "autoscaling": {"enabled": True}}}, "beckon-endpoint-node"
+            )
+            metric = scaler["metrics"][0]["pods"]["metric"]["name"]
+            # A load balancer would stop using the node that leaves; this load never used it.
+            leaving = cluster.add("Deployment", "endpoint-node")
+            cluster.pods["endpoint-node"].remove(leaving)
+            load = cluster.load("load", clients=100, rate=100, send_for="15s")
+            until("the signal is there", 30, lambda: sum(value for _, value in cluster.query(adapted(metric))) > 20)
+            cluster.pods["endpoint-node"].append(leaving)
+            self.assertLess(cluster.remove("endpoint-node"), leaving.template["terminationGracePeriodSeconds"])
+            self.assertEqual(load.wait(60), 0, cluster.said("load"))
+            self.assert_nothing_was_lost(cluster.report("load"))
+
+    def assert_nothing_was_lost(self, report):
+        send = report["send"]
+        refused = {status: count for status, count in send["answers"].items() if not status.startswith("2")}
+        self.assertGreater(send["sent"], 0)
+        self.assertEqual((refused, send["unanswered"], send["lost"]), ({}, 0, 0))
+
+
+def autoscaler(values, name):
+    from manifests import helm
+
+    (found,) = [
+        each["spec"]
+        for each in helm(values)
+        if each["kind"] == "HorizontalPodAutoscaler" and each["metadata"]["name"] == name
+    ]
+    return found
+
+
+if __name__ == "__main__":
+    unittest.main()
