@@ -11,7 +11,7 @@ import { Firefox } from '../src/firefox.js';
 import { Fleet, PROGRAMS } from '../src/fleet.js';
 import { until } from '../src/until.js';
 
-/** Where pictures are left; docs/images/try-page.png is a copy of one. */
+/** Where pictures are left; docs/images/try-page.png is a copy of one, with 256 colours. */
 const PICTURES =
   process.env.BECKON_PICTURES ?? fileURLToPath(new URL('../../../target/browser', import.meta.url));
 
@@ -134,7 +134,7 @@ for (const [name, startBrowser] of Object.entries(BROWSERS)) {
     it('looks as in the picture, also on a phone', async () => {
       mkdirSync(PICTURES, { recursive: true });
       for (const [picture, width, height] of [
-        ['try-page', 1280, 900],
+        ['try-page', 1280, 756],
         ['try-page-phone', 390, 844],
       ]) {
         await page.setViewport({ width, height });
