@@ -1,16 +1,52 @@
 //! The links between nodes and their store, and between the tiers, stall and break.
 
 use beckon_cluster_tests::{
-    device::Sent,
+    device::{Device, Sent},
     site::{HEARING, Site},
 };
-use beckon_testbed::{forwarder::Forwarder, redis::Topology};
+use beckon_testbed::{PATIENCE, forwarder::Forwarder, redis::Topology};
+use beckon_types::Dialect;
 use std::{sync::OnceLock, time::Duration};
 
 rows![
+    a_late_hello_takes_no_client_away: [Server, Cluster],
+    a_late_put_replaces_no_newer_version: [Server, Cluster],
     a_cut_between_the_tiers_outlives_the_endpoint_node: [Server, Sentinel, Cluster],
     a_lapsed_node_hears_of_what_a_new_endpoint_node_accepted: [Server, Cluster],
 ];
+
+/// The store is asked for a hello on `c0` and answers late: the client has given up and said hello on `c1`. It stays
+/// there.
+async fn a_late_hello_takes_no_client_away(topology: Topology) {
+    let site = Site::start(topology);
+    for mut device in site.devices("c0").await {
+        device.leave().await;
+        site.links("c0").stall();
+        let mut late = device.begin_hello(site.node("c0")).await.unwrap();
+        let close = late.close_within(PATIENCE).await.unwrap();
+        assert_eq!(close.code, 1011, "{:?}", device.dialect());
+        device.hello(site.node("c1")).await;
+        site.links("c0").heal();
+        site.expect_to_work("c0").await;
+        for _ in 0..2 {
+            site.expect_to_hear(&mut device).await;
+        }
+    }
+}
+
+/// A version that was answered with 503 does not overwrite a newer one that was accepted meanwhile.
+async fn a_late_put_replaces_no_newer_version(topology: Topology) {
+    let site = Site::start(topology);
+    let mut device = Device::join(site.node("c0"), Dialect::SimplePush).await;
+    device.leave().await;
+    site.links("e0").stall();
+    assert_eq!(device.try_send(site.node("e0")).await, Err(503));
+    let newer = device.send(site.node("e1")).await;
+    site.links("e0").heal();
+    site.expect_to_work("e0").await;
+    device.hello(site.node("c1")).await;
+    device.receive(&newer, HEARING).await;
+}
 
 /// An endpoint-node accepts what it cannot hand over, because it does not reach the connection-node, and ends before
 /// it can: the client hears of it all the same.

@@ -9,10 +9,35 @@ use beckon_types::Dialect;
 use std::time::Duration;
 
 rows![
+    a_store_that_goes_back_in_time_hides_nothing: [Server, Sentinel, Cluster],
     a_demoted_primary_is_left: [Server, Sentinel, Cluster],
     a_wrong_password_does_no_lasting_harm: [Server, Cluster],
     acknowledgements_are_repeated_until_they_are_stored: [Server, Sentinel, Cluster],
 ];
+
+/// A fail-over loses the last notifications, which the client has had. What is sent later reaches it, and no message
+/// gets the id of one that was lost.
+async fn a_store_that_goes_back_in_time_hides_nothing(topology: Topology) {
+    const LOST: usize = 3;
+    let mut site = Site::start(topology);
+    let mut devices = site.devices("c0").await;
+    site.store.stop_replication();
+    for device in &mut devices {
+        for _ in 0..LOST {
+            let sent = device.send(site.node("e0")).await;
+            device.receive(&sent, HEARING).await;
+        }
+        device.settle().await;
+    }
+    for shard in 0..site.store.shards() {
+        site.store.fail_over_by_kill(shard);
+    }
+    for device in &mut devices {
+        for _ in 0..LOST {
+            site.expect_to_hear(device).await;
+        }
+    }
+}
 
 /// The primary becomes a replica, and its connections stay open: a fail-over by DNS, by a virtual address or by a proxy,
 /// one that Sentinels or an operator order.
