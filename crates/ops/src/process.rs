@@ -36,7 +36,9 @@ pub fn resident_bytes() -> Option<u64> {
 
 /// How much memory this process may have: that of the machine, or the limit of its control group if that is less, in bytes.
 pub fn memory_max() -> Option<u64> {
-    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kibibytes(&text, "MemTotal:"));
+    // Not from `/proc/meminfo`, which a unit with `ProcSubset=pid` does not show.
+    let machine = rustix::system::sysinfo();
+    let machine = (machine.totalram as u64).checked_mul(u64::from(machine.mem_unit));
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     // In a container the group is the root of what can be seen.
     let paths = groups.lines().filter_map(|line| line.strip_prefix("0::")).chain(["/"]);

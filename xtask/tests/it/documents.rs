@@ -186,3 +186,18 @@ fn links_are_found() {
     let text = "see [a](b.md) and [c](d.md#e)\n```\n[x](y.md)\n```\n[f](https://g.example)\n";
     assert_eq!(links(text), ["b.md", "d.md#e", "https://g.example"]);
 }
+
+#[test]
+fn every_record_of_a_decision_has_a_number_of_its_own() {
+    let mut numbers = BTreeSet::new();
+    let mut offenders = Vec::new();
+    for path in files_ending(".md") {
+        let Some(name) = path.strip_prefix("docs/adr/") else { continue };
+        let number = name.split('-').next().unwrap_or_default().to_owned();
+        let title = format!("# {}.", number.trim_start_matches('0'));
+        if !read(&path).starts_with(&title) || !numbers.insert(number) {
+            offenders.push(path);
+        }
+    }
+    assert_none("a record whose number another one has, or its title does not", &offenders);
+}
