@@ -23,10 +23,7 @@ if not stored then
   if ARGV[4] ~= '1' or (dialect == 1 and not empty) then return 10 + dialect end
 end
 local found, gone = { 0 }, {}
-if dialect == 2 and not stored then
-  -- What an expired record has left behind.
-  redis.call('DEL', messages, topics, index)
-elseif dialect == 2 then
+if dialect == 2 and stored then
   found = backlog(-1, tonumber(ARGV[9]), gone)
   if not found then return -1 end
   forget(gone)
@@ -36,6 +33,11 @@ local flags = stored and '\1' or '\0'
 local sequence = head and string.sub(head, 20) or '0'
 redis.call('HSET', KEYS[1], 'm', string.char(1, dialect) .. flags .. ARGV[3] .. sequence)
 redis.call('PEXPIRE', KEYS[1], stored and ARGV[7] or ARGV[8])
+if dialect == 2 and not stored then
+  -- What an expired record has left behind. Not before the HSET: Redis does not refuse a script for lack of memory once it has
+  -- written, so strangers could go on filling a full Redis.
+  redis.call('DEL', messages, topics, index)
+end
 all[#all + 1] = dialect
 all[#all + 1] = found
 return all
