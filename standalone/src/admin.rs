@@ -2,10 +2,7 @@
 
 use crate::{admin_token, config::ProcessSettings};
 use beckon_client::app_server::{self, AppServer, Options, SendError};
-use beckon_node::{
-    access::{AdminSettings, Tokens},
-    config::FAMILY,
-};
+use beckon_node::access::{AdminSettings, Tokens};
 use beckon_ops::{
     config::Source,
     exit::{self, Failure},
@@ -100,10 +97,9 @@ impl AdminListener {
     /// The tokens in the settings of this process, or else in the data directory that they name.
     fn tokens(&self) -> Result<Tokens, Failure> {
         let mut source = Source::from_environment(self.flags.clone());
-        source.ignore(FAMILY);
         let access = AdminSettings::read(&mut source).and_then(|settings| settings.access(&mut source));
         let settings = access.zip(ProcessSettings::read(&mut source));
-        let (access, process) = source.finish(settings)?;
+        let (access, process) = source.finish_partly(settings)?;
         if access.operators.is_empty() {
             return Ok(admin_token::read(&process.data_dir)?.unwrap_or_default());
         }

@@ -174,6 +174,15 @@ impl Source {
             };
             self.errors.push(ConfigError { place, reason });
         }
+        self.finish_partly(config)
+    }
+
+    /// As [`Source::finish`], for a program that reads only a few settings of others: names that it has not read are no
+    /// errors, because it does not know them all.
+    ///
+    /// # Errors
+    /// All errors about what was read, together.
+    pub fn finish_partly<T>(self, config: Option<T>) -> Result<T, ConfigErrors> {
         match config {
             Some(config) if self.errors.is_empty() => Ok(config),
             Some(_) | None => Err(ConfigErrors(self.errors)),
