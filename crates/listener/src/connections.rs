@@ -28,6 +28,10 @@ use std::{
 /// How often connections whose time is over are looked for.
 pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
+/// A connection is not closed for another one before it has had this long to send its request, in milliseconds, unless nothing
+/// else can be: on a port full of connections that were answered once, it would be the only one without a request.
+const GRACE_MS: u64 = 1_000;
+
 /// Idle connections that one search for the oldest finds.
 const FOUND_MAX: usize = 64;
 
@@ -269,8 +273,10 @@ impl Connections {
 
     /// Ends a connection that asks for nothing. Returns whether there was one.
     fn make_room(&self) -> bool {
+        let now_ms = self.clock.now_ms();
         let mut table = self.table.lock();
-        if self.end_first(&mut table.opening, |_| true) {
+        let had_its_time = |entry: &Entry| now_ms.saturating_sub(entry.stated().since_ms()) >= GRACE_MS;
+        if self.end_first(&mut table.opening, had_its_time) {
             self.refused(Reason::Crowded);
             return true;
         }
@@ -284,7 +290,11 @@ impl Connections {
             }
             table.find_idle();
         }
-        false
+        let is_ended = self.end_first(&mut table.opening, |_| true);
+        if is_ended {
+            self.refused(Reason::Crowded);
+        }
+        is_ended
     }
 
     /// Ends the first of these connections that has not sent a head. Forgets the ended ones before it.

@@ -19,8 +19,8 @@
 //!
 //! # What holds
 //!
-//! A port always accepts. Beyond its limit the oldest connection that has not sent a request goes, then the one that
-//! has been idle longest. A connection whose request is being answered is never closed to make room: when all are busy,
+//! A port always accepts. Beyond its limit the oldest connection goes that has not sent a request for a second, then the one
+//! that has been idle longest, then the oldest without a request. A connection whose request is being answered is never closed to make room: when all are busy,
 //! a few more are accepted, which get an answer to a health check and 503 to anything else.
 
 pub mod connections;

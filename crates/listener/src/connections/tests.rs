@@ -35,6 +35,7 @@ async fn the_oldest_that_has_said_nothing_makes_room_then_the_longest_idle() {
     let second_idle = idle(&connections);
     tokio::time::advance(Duration::from_secs(1)).await;
     let silent = connections.enter().unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
     let newer = idle(&connections);
     assert!(is_ended(&silent) && !is_ended(&first_idle));
     tokio::time::advance(Duration::from_secs(1)).await;
@@ -43,6 +44,25 @@ async fn the_oldest_that_has_said_nothing_makes_room_then_the_longest_idle() {
     assert_eq!(connections.count(), Counted { handshake: 0, opening: 0, busy: 0, idle: MAX });
     drop((second_idle, newer, newest, first_idle, silent));
     assert_eq!(connections.open.load(Ordering::Relaxed), 0);
+}
+
+/// On a port full of connections that were answered once, a new one is not the next to go.
+#[tokio::test(start_paused = true)]
+async fn a_new_connection_has_a_second_unless_all_are_new() {
+    let connections = connections();
+    let first = idle(&connections);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let second = idle(&connections);
+    let new = connections.enter().unwrap();
+    tokio::time::advance(Duration::from_millis(999)).await;
+    let third = idle(&connections);
+    assert!(!is_ended(&new) && is_ended(&first) && !is_ended(&second));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let fourth = idle(&connections);
+    assert!(is_ended(&new) && !is_ended(&second) && !is_ended(&third));
+    drop((first, second, third, fourth, new));
+    let new: Vec<Visit> = (0..=MAX).map(|_| connections.enter().unwrap()).collect();
+    assert!(is_ended(&new[0]) && new[1..].iter().all(|visit| !is_ended(visit)));
 }
 
 #[tokio::test(start_paused = true)]
