@@ -1,6 +1,6 @@
 -- KEYS: 1 record, 2 messages, 3 topics, 4 index  ARGV: 1 head, 2 ms until it expires, 3 number of channels, then channel,
 -- value, channel, value, ..., then field of a message, ms until it expires, message, field, ms, message, ..., last: deadline
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+if redis.call('PTTL', KEYS[1]) ~= -2 then return 0 end
 -- What an expired record has left behind.
 redis.call('DEL', messages, topics, index)
 local first = 4 + 2 * ARGV[3]
