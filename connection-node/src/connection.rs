@@ -43,8 +43,8 @@ pub(crate) struct Connection {
     socket: Socket,
     session: Session,
     registration: Registration,
-    /// The step that the session asked for.
-    step: Option<StepUnderWay>,
+    /// The step that the session asked for. Boxed, because a connection at rest has none.
+    step: Option<Box<StepUnderWay>>,
     /// Effects that wait for an eviction on this node.
     held: Option<Box<Held>>,
     /// The earliest time at which the wheel wakes this connection, or [`NEVER`].
@@ -191,7 +191,7 @@ impl Connection {
             return false;
         }
         let Some(step) = &mut self.step else { return false };
-        let Poll::Ready(result) = Pin::new(&mut *step).poll(context) else { return false };
+        let Poll::Ready(result) = Pin::new(&mut **step).poll(context) else { return false };
         let now_us = self.shard.node.clock.now_us();
         let (kind, began_us) = (step.kind, step.began_us(now_us));
         self.step = None;
@@ -345,7 +345,7 @@ impl Connection {
                 }
                 Effect::Store(step) => {
                     let now_us = self.shard.node.clock.now_us();
-                    self.step = Some(perform(&*self.shard.store, step, now_us));
+                    self.step = Some(Box::new(perform(&*self.shard.store, step, now_us)));
                 }
                 Effect::Evict(former) => {
                     if let Some(eviction) = self.shard.node.evict(former) {
