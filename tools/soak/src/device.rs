@@ -9,10 +9,10 @@ use beckon_client::{
     },
 };
 use beckon_types::{ChannelId, Uaid};
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Sleep, sleep, timeout},
 };
 
 /// Time limit for a reply. Longer than a step of the store may take.
@@ -91,6 +91,23 @@ impl World {
         }
     }
 
+    /// Waits for an event, unless the device leaves before.
+    async fn attend<E>(
+        &mut self,
+        event: impl Future<Output = E>,
+        mut stay: Pin<&mut Sleep>,
+    ) -> Result<E, Leaving> {
+        tokio::pin!(event);
+        loop {
+            tokio::select! {
+                event = &mut event => return Ok(event),
+                () = &mut stay => return Err(self.leaving()),
+                _ = self.storm.changed() => return Err(Leaving::Lost),
+                _ = self.phase.changed() => stay.set(sleep(self.stay())),
+            }
+        }
+    }
+
     /// Waits as a device does before it connects again.
     async fn pause(&self, leaving: Leaving, failures: u32) {
         let wait = match leaving {
@@ -152,14 +169,9 @@ async fn stay_simplepush(
     let stay = sleep(world.stay());
     tokio::pin!(stay);
     loop {
-        let event = tokio::select! {
-            event = agent.next_event() => event,
-            () = &mut stay => return world.leaving(),
-            _ = world.storm.changed() => return Leaving::Lost,
-            _ = world.phase.changed() => {
-                stay.set(sleep(world.stay()));
-                continue;
-            }
+        let event = match world.attend(agent.next_event(), stay.as_mut()).await {
+            Ok(event) => event,
+            Err(leaving) => return leaving,
         };
         match event {
             user_agent::Event::Notification(updates) => {
@@ -211,14 +223,9 @@ async fn stay_webpush(
     let stay = sleep(world.stay());
     tokio::pin!(stay);
     loop {
-        let event = tokio::select! {
-            event = device.next_event() => event,
-            () = &mut stay => return world.leaving(),
-            _ = world.storm.changed() => return Leaving::Lost,
-            _ = world.phase.changed() => {
-                stay.set(sleep(world.stay()));
-                continue;
-            }
+        let event = match world.attend(device.next_event(), stay.as_mut()).await {
+            Ok(event) => event,
+            Err(leaving) => return leaving,
         };
         match event {
             device::Event::Message(Content::Decrypted(content)) => {

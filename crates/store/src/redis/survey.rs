@@ -1,4 +1,4 @@
-//! What each primary says of itself, for a person who wants to know whether Redis is set up as it should be.
+//! What each primary says of itself. `beckon doctor` judges by it whether Redis is set up well.
 
 use super::{
     address,
