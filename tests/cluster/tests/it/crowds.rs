@@ -15,7 +15,7 @@ const STRANGER: u8 = 66;
 /// Hosts that want their service.
 const HONEST: [u8; 3] = [10, 11, 12];
 
-fn sockets(stage: &Stage) -> SocketAddr {
+pub(crate) fn sockets(stage: &Stage) -> SocketAddr {
     stage.connection_nodes()[0].addresses().ws.expect("a program that holds WebSockets")
 }
 
@@ -24,7 +24,7 @@ fn requests(stage: &Stage) -> SocketAddr {
 }
 
 /// Each honest host gets an upgrade, health and, on the other port, an answer to a PUT and health.
-async fn assert_all_are_served(stage: &Stage) {
+pub(crate) async fn assert_all_are_served(stage: &Stage) {
     let put = "PUT /update/none HTTP/1.1\r\nHost: push.example\r\nContent-Length: 0\r\n\r\n";
     for host in HONEST.map(Host::new) {
         assert_eq!(host.status(sockets(stage), &upgrade_request("/", "")).await, 101);

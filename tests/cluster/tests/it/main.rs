@@ -34,6 +34,7 @@ mod clients;
 mod coverage;
 mod crash;
 mod crowds;
+mod crowds_store;
 mod data_dir;
 mod dead_client;
 mod doctor;
