@@ -85,10 +85,11 @@ impl Ledger {
         self.lock().violate(at, kind, what);
     }
 
-    /// A fault has begun or ended.
+    /// A fault has begun or ended. It is shown at once, for whoever watches.
     pub(crate) fn fault(&self, what: String) {
-        let at = self.now();
-        self.lock().faults.push(format!("{:>8.1} s  {what}", at as f64 / 1000.0));
+        let line = format!("{:>8.1} s  {what}", self.now() as f64 / 1000.0);
+        eprintln!("soak: {line}");
+        self.lock().faults.push(line);
     }
 
     /// Whether a fault is going on.

@@ -243,6 +243,8 @@ impl Deployment {
             Servers::Server(pair) => {
                 pair.standby.kill();
                 pair.current.lose_data();
+                // It may have been started as a replica.
+                pair.current.become_primary();
                 pair.standby.lose_data();
                 pair.standby.become_replica_of(pair.current.address());
             }
