@@ -93,10 +93,11 @@ impl Handshake {
         accepted: &Accepted,
     ) -> Response<Full<Bytes>> {
         let source = self.port.trust().source(client, request.headers());
-        let mut response = match UPGRADES.admit(&self.port, source, is_spare, &request) {
-            Ok(()) => self.serve(request, source, accepted).await,
-            Err(refused) => (*refused).map(Full::new),
+        let served = async {
+            UPGRADES.admit(&self.port, source, is_spare, &request)?;
+            UPGRADES.serve(&self.port, self.serve(request, source, accepted)).await
         };
+        let mut response = served.await.unwrap_or_else(|refused| (*refused).map(Full::new));
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
         }

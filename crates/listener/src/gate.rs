@@ -1,12 +1,13 @@
-//! What is checked of every request on a public port before it is served.
+//! What is checked of every request on a public port before it is served, and what happens if serving it panics.
 
 use crate::{metrics::Reason, port::Port, source::Source};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use hyper::{
     Request, Response, StatusCode,
     header::{CONNECTION, HeaderValue, RETRY_AFTER},
 };
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 /// The longest target of a request, bytes.
 const TARGET_LEN_MAX: usize = 8 * 1024;
@@ -23,6 +24,8 @@ pub const FIELDS_READ_MAX: usize = 2 * FIELDS_MAX;
 
 /// After this long, a client of a port that is full may try again.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
+
+const FAILED: &str = "The server has failed";
 
 const TOO_MANY: &str = "Too many requests come from your address";
 
@@ -111,6 +114,24 @@ impl Gate {
             reason: None,
             retry_after: Some(wait),
             ..Refusal::new(Reason::SourceRequests, StatusCode::TOO_MANY_REQUESTS, TOO_MANY)
+        })
+    }
+
+    /// Serves a request that was admitted. If that panics, the request is counted and answered with 500, and its connection
+    /// ends; the others go on.
+    ///
+    /// # Errors
+    /// The service has panicked.
+    pub async fn serve<R>(
+        &self,
+        port: &Port,
+        work: impl Future<Output = R>,
+    ) -> Result<R, Box<Response<Bytes>>> {
+        // Requests share state only behind locks, which are not poisoned, and whose holders leave it valid.
+        let served = AssertUnwindSafe(work).catch_unwind().await;
+        served.map_err(|_| {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Box::new(self.refuse(port, &Refusal::new(Reason::Panic, status, FAILED)))
         })
     }
 

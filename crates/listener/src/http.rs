@@ -130,14 +130,15 @@ async fn serve_connection<S, B>(
         async move {
             visit.begin();
             let source = port.trust().source(client, request.headers());
-            let response = match gate.admit(&port, source, visit.is_spare(), &request) {
-                Ok(()) => {
-                    if let Some(peer) = peer {
-                        request.extensions_mut().insert(peer);
-                    }
-                    let Ok(response) = service.call(request).await;
-                    response.map(Either::Left)
+            let served = async {
+                gate.admit(&port, source, visit.is_spare(), &request)?;
+                if let Some(peer) = peer {
+                    request.extensions_mut().insert(peer);
                 }
+                gate.serve(&port, async { service.call(request).await }).await
+            };
+            let response = match served.await {
+                Ok(Ok(response)) => response.map(Either::Left),
                 Err(refused) => (*refused).map(|body| Either::Right(Full::new(body))),
             };
             visit.answered();

@@ -36,6 +36,8 @@ pub enum Reason {
     Target,
     /// The target or the head of the request is too long.
     Length,
+    /// The program has panicked while it served the request, which is a bug.
+    Panic,
     /// The source has too many sockets.
     SourceSockets,
     /// The source asks for too many upgrades.
@@ -50,7 +52,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Crowded,
         Self::Idle,
         Self::Busy,
@@ -63,6 +65,7 @@ impl Reason {
         Self::ProxyHeader,
         Self::Target,
         Self::Length,
+        Self::Panic,
         Self::SourceSockets,
         Self::SourceUpgrades,
         Self::SourceHellos,
@@ -86,6 +89,7 @@ impl EncodeLabelValue for Reason {
             Self::ProxyHeader => "proxy_header",
             Self::Target => "target",
             Self::Length => "length",
+            Self::Panic => "panic",
             Self::SourceSockets => "source_sockets",
             Self::SourceUpgrades => "source_upgrades",
             Self::SourceHellos => "source_hellos",

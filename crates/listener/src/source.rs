@@ -1,6 +1,6 @@
 //! Who is at the other end, as far as limits are concerned.
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -72,10 +72,21 @@ impl FromStr for Networks {
             let address = network.parse::<IpAddr>().map(IpNet::from);
             address
                 .or_else(|_| network.parse())
+                .map(canonical)
                 .map_err(|_| "must be addresses and networks such as 10.0.0.0/8")
         });
         Ok(Self(parsed.collect::<Result<_, _>>()?))
     }
+}
+
+/// The network of IPv4 addresses that a network of IPv4-mapped ones stands for, such as `::ffff:192.0.2.0/120`: addresses are
+/// compared in that form.
+fn canonical(network: IpNet) -> IpNet {
+    /// The bits in front of a mapped address.
+    const MAPPED_LEN: u8 = 96;
+    let IpNet::V6(v6) = network else { return network };
+    let mapped = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(MAPPED_LEN));
+    mapped.and_then(|(address, len)| Ipv4Net::new(address, len).ok()).map_or(network, IpNet::from)
 }
 
 /// Whether an address is of this machine or of a private network, so that it may be that of a proxy.
@@ -130,6 +141,12 @@ mod tests {
             ("192.0.2.8", false),
         ] {
             assert_eq!(networks.contains(address.parse().unwrap()), is_within, "{address}");
+        }
+        let mapped: Networks = "::ffff:192.0.2.0/120, ::ffff:198.51.100.7".parse().unwrap();
+        for (address, is_within) in
+            [("192.0.2.9", true), ("::ffff:192.0.2.9", true), ("192.0.3.1", false), ("198.51.100.7", true)]
+        {
+            assert_eq!(mapped.contains(address.parse().unwrap()), is_within, "{address}");
         }
         assert_eq!("".parse(), Ok(Networks::default()));
         for bad in ["10.0.0.0/33", "example.net", "10.0.0.0/8 10.1.0.0/16"] {

@@ -7,7 +7,10 @@ use std::{
     io::IsTerminal as _,
     panic::PanicHookInfo,
     str::FromStr,
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
@@ -87,7 +90,15 @@ pub enum NotStarted {
 /// Sets the filter of the running log.
 static FILTER: OnceLock<Box<dyn Fn(Targets) + Send + Sync>> = OnceLock::new();
 
-/// Starts logging for the whole process. From now on a panic is an event of the log, too. Nothing that logs waits for
+/// Panics since logging was started.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// How often this process has panicked since logging was started.
+pub(crate) fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
+
+/// Starts logging for the whole process. From now on a panic is counted, and an event of the log, too. Nothing that logs waits for
 /// stderr, so [`flush`] has to be called at the end.
 ///
 /// # Errors
@@ -130,6 +141,7 @@ pub fn flush() {
 /// Logs where a panic happened. Its message is logged only if it is in the source: one that was formatted may quote
 /// what a client has sent.
 fn log_panic(info: &PanicHookInfo<'_>) {
+    PANICS.fetch_add(1, Ordering::Relaxed);
     let location = info.location().map(ToString::to_string);
     let message = info.payload().downcast_ref::<&'static str>();
     let thread = std::thread::current();

@@ -7,7 +7,7 @@ mod striped;
 pub use labelled::{Counters, Labelled};
 pub use striped::{Counter, Durations, Long, Scale, Short, Stripes};
 
-use crate::{listener, log_writer, process};
+use crate::{listener, log_writer, logging, process};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text},
@@ -62,14 +62,26 @@ impl Collector for Process {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
-        let help = "Lines of the log that were dropped, because stderr was blocked";
-        let dropped = ConstCounter::new(log_writer::dropped());
-        dropped.encode(encoder.encode_descriptor(
-            "log_lines_dropped",
-            help,
-            None,
-            dropped.metric_type(),
-        )?)?;
+        for (name, help, count) in [
+            (
+                "log_lines_dropped",
+                "Lines of the log that were dropped, because stderr was blocked",
+                log_writer::dropped(),
+            ),
+            (
+                "beckon_accept_failures",
+                "Connections that a listener could not accept, because files or memory were short",
+                listener::accept_failures(),
+            ),
+            (
+                "beckon_panics",
+                "Panics of the program, each of which is a bug and an error in the log",
+                logging::panics(),
+            ),
+        ] {
+            let counter = ConstCounter::new(count);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
         if let Some(seconds) = process::cpu_seconds() {
             let help = "Total user and system CPU time spent in seconds";
             let counter = ConstCounter::new(seconds);
@@ -80,11 +92,7 @@ impl Collector for Process {
                 counter.metric_type(),
             )?)?;
         }
-        let help = "Connections that a listener could not accept, because files or memory were short";
-        let counter = ConstCounter::new(listener::accept_failures());
-        let descriptor =
-            encoder.encode_descriptor("beckon_accept_failures", help, None, counter.metric_type())?;
-        counter.encode(descriptor)
+        Ok(())
     }
 }
 
