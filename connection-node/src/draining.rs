@@ -14,6 +14,7 @@ use beckon_node::{
     drain::Phase,
 };
 use beckon_ops::stage::Stage;
+use beckon_proto::admin::Quantity;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header::ALLOW};
 use serde::Serialize;
@@ -43,43 +44,28 @@ pub(crate) async fn close_sockets(node: Arc<Node>) {
     }
 }
 
-/// How many sockets to close.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Quantity {
-    /// Of those that are open.
-    Share(f64),
-    Count(usize),
-}
-
-impl Quantity {
-    fn parse(query: &str) -> Option<Self> {
-        match query.split_once('=')? {
-            ("share", share) => {
-                let share = share.parse().ok()?;
-                (0.0..=1.0).contains(&share).then_some(Self::Share(share))
-            }
-            ("count", count) => Some(Self::Count(count.parse().ok()?)),
-            _ => None,
-        }
-    }
-
-    fn of(self, open: usize) -> usize {
-        match self {
-            Self::Share(share) => (open as f64 * share).round() as usize,
-            Self::Count(count) => count.min(open),
-        }
+/// The quantity in a query.
+fn quantity(query: &str) -> Option<Quantity> {
+    match query.split_once('=')? {
+        ("share", share) => Quantity::share(share.parse().ok()?),
+        ("count", count) => Some(Quantity::Count(count.parse().ok()?)),
+        _ => None,
     }
 }
 
 /// Why a request is not done.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+pub(crate) enum Refusal {
+    /// Its method is not POST.
     #[error("only POST is answered here")]
     Method,
+    /// It does not say how many sockets.
     #[error("say share=S, from 0 to 1, or count=N in the query")]
     Quantity,
+    /// All sockets are being closed anyway.
     #[error("the node is draining")]
     Draining,
+    /// One at a time.
     #[error("the node is shedding already")]
     Shedding,
 }
@@ -100,17 +86,58 @@ struct Shedding {
     sockets: usize,
 }
 
+/// Sheds the sockets of a node, for operators who ask it or another node.
+#[derive(Debug)]
+pub(crate) struct Shedder {
+    node: Arc<Node>,
+    stage: Stage,
+    /// One shed at a time.
+    permits: Arc<Semaphore>,
+}
+
+impl Shedder {
+    /// Closes sockets of this node, in tasks of this stage.
+    pub(crate) fn new(node: Arc<Node>, stage: Stage) -> Arc<Self> {
+        Arc::new(Self { node, stage, permits: Arc::new(Semaphore::new(1)) })
+    }
+
+    /// Begins to close sockets, evenly chosen from all. Returns how many.
+    pub(crate) fn shed(&self, quantity: Quantity) -> Result<usize, Refusal> {
+        let node = &self.node;
+        if node.drain.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        let permit = self.permits.clone().try_acquire_owned().map_err(|_| Refusal::Shedding)?;
+        let all = node.registry.all();
+        let count = quantity.of(all.len());
+        let chosen: Vec<_> = (0..count).map(|index| all[index * all.len() / count].clone()).collect();
+        let rate = node.tunables().limits.drain_rate;
+        tracing::info!(sockets = count, of = all.len(), rate, "shedding");
+        let (node, handle) = (node.clone(), self.stage.clone());
+        self.stage.spawn(async move {
+            let _permit = permit;
+            handle.run_until_stopping(pace(&node.clock, chosen, rate, Mailbox::signal_drain)).await;
+        });
+        Ok(count)
+    }
+
+    fn asked(&self, method: &Method, query: &str) -> Result<usize, Refusal> {
+        if method != Method::POST {
+            return Err(Refusal::Method);
+        }
+        self.shed(quantity(query).ok_or(Refusal::Quantity)?)
+    }
+}
+
 /// The path of the table, for [`Admin::serve_with`]. Everything else is rejected.
 pub(crate) fn shed_path(
-    node: Arc<Node>,
+    shedder: Arc<Shedder>,
     admin: Arc<Admin>,
-    stage: Stage,
 ) -> impl Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send> + Clone + Send + Sync + 'static
 {
-    let permits = Arc::new(Semaphore::new(1));
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::path!("shed").and(warp::method()).and(query).map(move |method, query: String| {
-        let refusal = match shed(&node, &stage, &permits, &method, &query) {
+        let refusal = match shedder.asked(&method, &query) {
             Ok(sockets) => return json(StatusCode::ACCEPTED, &Shedding { sockets }),
             Err(refusal) => refusal,
         };
@@ -120,35 +147,6 @@ pub(crate) fn shed_path(
         }
         response
     })
-}
-
-/// Begins to close sockets, evenly chosen from all. Returns how many.
-fn shed(
-    node: &Arc<Node>,
-    stage: &Stage,
-    permits: &Arc<Semaphore>,
-    method: &Method,
-    query: &str,
-) -> Result<usize, Refusal> {
-    if method != Method::POST {
-        return Err(Refusal::Method);
-    }
-    let quantity = Quantity::parse(query).ok_or(Refusal::Quantity)?;
-    if node.drain.is_draining() {
-        return Err(Refusal::Draining);
-    }
-    let permit = permits.clone().try_acquire_owned().map_err(|_| Refusal::Shedding)?;
-    let all = node.registry.all();
-    let count = quantity.of(all.len());
-    let chosen: Vec<_> = (0..count).map(|index| all[index * all.len() / count].clone()).collect();
-    let rate = node.tunables().limits.drain_rate;
-    tracing::info!(sockets = count, of = all.len(), rate, "shedding");
-    let (node, handle) = (node.clone(), stage.clone());
-    stage.spawn(async move {
-        let _permit = permit;
-        handle.run_until_stopping(pace(&node.clock, chosen, rate, Mailbox::signal_drain)).await;
-    });
-    Ok(count)
 }
 
 #[cfg(test)]
@@ -171,7 +169,7 @@ mod tests {
             ("all", None),
             ("", None),
         ] {
-            assert_eq!(Quantity::parse(query).map(|quantity| quantity.of(200)), of_200, "{query}");
+            assert_eq!(quantity(query).map(|quantity| quantity.of(200)), of_200, "{query}");
         }
     }
 

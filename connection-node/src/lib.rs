@@ -8,6 +8,7 @@
 //!   without waking all at once;
 //! * `suspended` is a connection without a task; `compaction` moves connections together when many have left;
 //! * `draining` closes sockets so that their clients go elsewhere; `reloading` gives them other settings;
+//! * `operators` is what operators do with the sockets, through any node;
 //! * `presence` keeps this node in the directory, `peers` reaches the other nodes;
 //! * `broadcasts` keeps the broadcasts current, and is where operators set them;
 //! * `node_listener` hands the connections of other nodes to the workers that they ask for, where `delivery_service` takes
@@ -29,6 +30,7 @@ mod memory;
 mod metrics;
 mod node;
 mod node_listener;
+mod operators;
 mod origin;
 mod pace;
 mod peers;
@@ -64,6 +66,7 @@ use beckon_store::Store;
 use config::Config;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use warp::Filter as _;
 
 /// Which build this is.
 pub const BUILD: Build = beckon_node::build("connection-node");
@@ -150,8 +153,10 @@ impl ConnectionNode {
         let server = starting.await;
         let assembled = assembly.finish(server.vitals(), config.access.clone());
         let admin = assembled.admin();
-        assembled.serve_admin_with(listeners.admin, server.operator_paths(admin.clone()));
-        server.serve_nodes(listeners.grpc);
+        let dashboard = server.dashboard(&assembled);
+        let paths = server.operator_paths(admin.clone()).or(dashboard.paths()).unify();
+        assembled.serve_admin_with(listeners.admin, paths);
+        server.serve_nodes(listeners.grpc, &dashboard);
         server.accept(listeners.sockets, admin.clone());
         tracing::info!(
             node.id = %server.node().id,

@@ -2,25 +2,70 @@
 //! ([`beckon_proto::worker_line`]).
 
 use crate::delivery_service::DeliveryService;
+use beckon_dashboard::service::AdminService;
 use beckon_ops::{
     listener::accept,
     stage::Stage,
     workers::{Worker, Workers},
 };
 use beckon_proto::{
-    auth::RequireSecret, push_v1::delivery_server::DeliveryServer, server_stream::ServerStream, tls::Tls,
+    auth::RequireSecret,
+    push_v1::{
+        admin_server::{AdminServer, SERVICE_NAME as ADMIN},
+        delivery_server::DeliveryServer,
+    },
+    server_stream::ServerStream,
+    tls::Tls,
     transport, worker_line,
 };
 use futures_util::stream::unfold;
-use std::{convert::Infallible, io, sync::Arc};
+use std::{
+    convert::Infallible,
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
-use tonic::service::interceptor::InterceptedService;
+use tonic::{
+    body::Body,
+    codegen::{Service, http},
+    service::interceptor::InterceptedService,
+};
 
-/// What is served.
-pub(crate) type Service = InterceptedService<DeliveryServer<DeliveryService>, RequireSecret>;
+/// A service for those who present the cluster secret.
+type Guarded<S> = InterceptedService<S, RequireSecret>;
+
+type Deliveries = Guarded<DeliveryServer<DeliveryService>>;
+
+/// What is served: each call by the service that its path names.
+#[derive(Debug, Clone)]
+pub(crate) struct Services {
+    /// Takes notifications.
+    pub(crate) delivery: Deliveries,
+    /// Answers to operators.
+    pub(crate) admin: Guarded<AdminServer<AdminService>>,
+}
+
+impl Service<http::Request<Body>> for Services {
+    type Response = <Deliveries as Service<http::Request<Body>>>::Response;
+    type Error = Infallible;
+    type Future = <Deliveries as Service<http::Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Both services always are.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        match request.uri().path().split('/').nth(1) {
+            Some(ADMIN) => self.admin.call(request),
+            Some(_) | None => self.delivery.call(request),
+        }
+    }
+}
 
 /// Most connections that may be on their way to their worker. Further ones wait in the kernel's queue.
 const ARRIVING_MAX: usize = 512;
@@ -29,18 +74,18 @@ const ARRIVING_MAX: usize = 512;
 pub(crate) fn serve(
     listener: TcpListener,
     workers: &Workers,
-    service: &Service,
+    services: &Services,
     tls: Option<Tls>,
     stage: &Stage,
 ) {
-    let arrivals = workers.iter().map(|worker| serve_on(worker, service.clone(), stage)).collect();
+    let arrivals = workers.iter().map(|worker| serve_on(worker, services.clone(), stage)).collect();
     let arrivals =
         Arc::new(Arrivals { workers: workers.clone(), arrived: arrivals, tls, stage: stage.clone() });
     stage.spawn_vital("listener for nodes", accept_all(listener, arrivals));
 }
 
 /// Serves what is sent to the returned channel, on this worker.
-fn serve_on(worker: &Worker, service: Service, stage: &Stage) -> mpsc::Sender<ServerStream> {
+fn serve_on(worker: &Worker, services: Services, stage: &Stage) -> mpsc::Sender<ServerStream> {
     let (sender, streams) = mpsc::channel(ARRIVING_MAX);
     let incoming = unfold(streams, |mut streams| async {
         let stream = streams.recv().await?;
@@ -49,7 +94,7 @@ fn serve_on(worker: &Worker, service: Service, stage: &Stage) -> mpsc::Sender<Se
     let handle = stage.clone();
     let _entered = worker.enter();
     stage.spawn_vital("server for nodes", async move {
-        let serving = transport::server().serve_with_incoming_shutdown(service, incoming, handle.stopping());
+        let serving = transport::server().serve_with_incoming_shutdown(services, incoming, handle.stopping());
         if let Err(error) = serving.await {
             let error = transport::chain(&error);
             tracing::error!(error, "the server for other nodes has failed");

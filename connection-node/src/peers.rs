@@ -3,18 +3,15 @@
 use crate::metrics::{Eviction, Metrics};
 use beckon_ops::stage::Stage;
 use beckon_proto::{
-    auth::{ClusterSecret, PresentSecret},
+    auth::PresentSecret,
+    channels::Channels,
     push_v1::{EvictRequest, delivery_client::DeliveryClient},
     status::Failure,
-    tls::{Tls, Version},
-    transport,
 };
 use beckon_store::{LEASE, NodeEntry};
 use beckon_types::Presence;
-use parking_lot::Mutex;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, watch};
-use tonic::transport::Channel;
 
 /// Most evictions on other nodes that may be under way. Further ones are not sent. The old socket then stays open until
 /// its next store step or until its keep-alive fails, but it no longer owns its UAID.
@@ -37,11 +34,7 @@ const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Peers {
     /// The directory as of this node's last announcement.
     directory: watch::Sender<Arc<Vec<NodeEntry>>>,
-    secret: ClusterSecret,
-    tls: Option<Tls>,
-    /// By address, with the certificates that it uses. A channel connects when it is first used, and again after its
-    /// connection has broken.
-    channels: Mutex<HashMap<String, (Option<Version>, Channel)>>,
+    channels: Channels,
     permits: Arc<Semaphore>,
     /// Of these, the ones for nodes that are not in the directory.
     unknown_permits: Semaphore,
@@ -50,10 +43,10 @@ pub(crate) struct Peers {
 
 impl Peers {
     /// Knows no node yet. `stage` owns the tasks that send requests.
-    pub(crate) fn new(secret: ClusterSecret, tls: Option<Tls>, stage: Stage) -> Self {
+    pub(crate) fn new(channels: Channels, stage: Stage) -> Self {
         let permits = Arc::new(Semaphore::new(EVICTIONS_MAX));
         let (directory, unknown_permits) = (watch::Sender::default(), Semaphore::new(UNKNOWN_MAX));
-        Self { directory, secret, tls, channels: Mutex::default(), permits, unknown_permits, stage }
+        Self { directory, channels, permits, unknown_permits, stage }
     }
 
     /// The directory as of this node's last announcement, with this node in it.
@@ -63,7 +56,7 @@ impl Peers {
 
     /// Replaces the directory, and drops the channels to nodes that have left it.
     pub(crate) fn set_directory(&self, nodes: Vec<NodeEntry>) {
-        self.channels.lock().retain(|address, _| nodes.iter().any(|entry| entry.grpc_address == *address));
+        self.channels.retain(|address| nodes.iter().any(|entry| entry.grpc_address == address));
         self.directory.send_replace(Arc::new(nodes));
     }
 
@@ -113,32 +106,17 @@ impl Peers {
     }
 
     async fn attempt(&self, former: Presence, address: &str) -> Result<(), String> {
-        let channel = self.channel(address).ok_or("its address cannot be used")?;
-        let mut client = DeliveryClient::with_interceptor(channel, PresentSecret(self.secret.clone()));
+        let channel = self.channels.get(address).map_err(|error| {
+            tracing::warn!(node.address = address, %error, "another node has announced an address that cannot be used");
+            error.to_string()
+        })?;
+        let secret = PresentSecret(self.channels.secret().clone());
+        let mut client = DeliveryClient::with_interceptor(channel, secret);
         let request = tonic::Request::new(EvictRequest::from(former));
         match tokio::time::timeout(EVICT_TIMEOUT, client.evict(request)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(status)) => Err(Failure::from(status).to_string()),
             Err(_) => Err(format!("no answer within {EVICT_TIMEOUT:?}")),
-        }
-    }
-
-    fn channel(&self, address: &str) -> Option<Channel> {
-        let version = self.tls.as_ref().map(Tls::version);
-        let mut channels = self.channels.lock();
-        if let Some((_, channel)) = channels.get(address).filter(|(used, _)| *used == version) {
-            return Some(channel.clone());
-        }
-        match transport::client(address, self.tls.as_ref()) {
-            Ok(endpoint) => {
-                let channel = endpoint.connect_lazy();
-                channels.insert(address.to_owned(), (version, channel.clone()));
-                Some(channel)
-            }
-            Err(error) => {
-                tracing::warn!(node.address = address, error = %error, "another node has announced an address that cannot be used");
-                None
-            }
         }
     }
 }

@@ -150,6 +150,15 @@ impl Registry {
         if slot.generation == generation { slot.mailbox.clone() } else { None }
     }
 
+    /// For how long a connection has been here, in milliseconds and to the second; `None` if it is not.
+    pub(crate) fn open_ms(&self, id: ConnectionId) -> Option<u64> {
+        let (slot, generation) = slot_of(id);
+        let slab = self.tables.get(usize::from(id.worker()))?.slab.lock();
+        let slot = slab.slots.get(slot)?;
+        let is_here = slot.generation == generation && slot.mailbox.is_some();
+        is_here.then(|| u64::from(self.now_s().saturating_sub(slot.entered_s)) * 1000)
+    }
+
     /// The mailboxes of all connections that are here now, those of all workers in turn.
     pub(crate) fn all(&self) -> Vec<Arc<Mailbox>> {
         let mut workers: Vec<_> = (0..self.workers()).map(|worker| self.all_of(worker).into_iter()).collect();

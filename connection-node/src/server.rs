@@ -10,15 +10,20 @@ use crate::{
     listener,
     node::{Limits, Node},
     node_listener,
+    operators::OperatedSockets,
     peers::Peers,
     presence::{self, Announcement},
     reloading::Tuner,
     shard::Shard,
 };
+use beckon_dashboard::{
+    Dashboard,
+    local::{Local, Sockets},
+};
 use beckon_listener::port::Port;
 use beckon_node::{
     admin::{Admin, StorageCheck, Vitals},
-    assembly::Assembly,
+    assembly::{Assembled, Assembly},
     config::CommonSettings,
 };
 use beckon_ops::{
@@ -27,7 +32,8 @@ use beckon_ops::{
 };
 use beckon_proto::{
     auth::{ClusterSecret, RequireSecret},
-    push_v1::delivery_server::DeliveryServer,
+    channels::Channels,
+    push_v1::{admin_server::AdminServer, delivery_server::DeliveryServer},
     tls::Tls,
     transport,
 };
@@ -72,6 +78,9 @@ pub struct Server {
     membership: Membership,
     /// Everything that serves sockets, and the sockets.
     stage: Stage,
+    /// The connections to the other nodes.
+    channels: Channels,
+    shedder: Arc<draining::Shedder>,
     ws_path: Option<String>,
     port: Arc<Port>,
 }
@@ -88,12 +97,9 @@ impl Server {
     ) -> Self {
         let stage = Stage::new(&assembly.shutdown, "sockets");
         let Membership { name, announcement, secret, tls } = &membership;
-        let node = Arc::new(Node::new(
-            name.clone(),
-            settings.tunables(common, limits),
-            Peers::new(secret.clone(), tls.clone(), stage.clone()),
-            assembly,
-        ));
+        let channels = Channels::new(secret.clone(), tls.clone());
+        let peers = Peers::new(channels.clone(), stage.clone());
+        let node = Arc::new(Node::new(name.clone(), settings.tunables(common, limits), peers, assembly));
         let announced = presence::announce(&node, announcement).await;
         let first = announced.inspect_err(|error| node.step_failed(error)).ok();
         // Before the first hello, which would otherwise find no broadcasts.
@@ -111,6 +117,8 @@ impl Server {
             .map(|(worker, store)| start_shard(&node, worker, store, &stage));
         Self {
             shards: shards.collect(),
+            shedder: draining::Shedder::new(node.clone(), stage.clone()),
+            channels,
             node,
             workers,
             membership,
@@ -147,8 +155,18 @@ impl Server {
         admin: Arc<Admin>,
     ) -> impl Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send> + Clone + Send + Sync + 'static
     {
-        let shed = draining::shed_path(self.node.clone(), admin.clone(), self.stage.clone());
+        let shed = draining::shed_path(self.shedder.clone(), admin.clone());
         broadcasts::paths(self.node.clone(), admin).or(shed).unify()
+    }
+
+    /// What operators of the whole cluster see and do through this node.
+    pub fn dashboard(&self, assembled: &Assembled) -> Dashboard {
+        let node = self.node.clone();
+        let sockets: Arc<dyn Sockets> =
+            Arc::new(OperatedSockets { node: node.clone(), shedder: self.shedder.clone() });
+        let (admin, guard) = (assembled.admin().clone(), assembled.guard().clone());
+        let local = Local::new(node.id, admin, guard, node.clock, Some(sockets));
+        Dashboard::new(local, node.store.clone(), self.channels.clone())
     }
 
     /// Takes notifications for this node's sockets.
@@ -157,13 +175,19 @@ impl Server {
     }
 
     /// Serves the other nodes on this listener from now on.
-    pub fn serve_nodes(&self, listener: TcpListener) {
+    pub fn serve_nodes(&self, listener: TcpListener, dashboard: &Dashboard) {
         let Membership { secret, tls, .. } = &self.membership;
         let service = DeliveryServer::new(self.delivery())
             .max_decoding_message_size(transport::MESSAGE_LEN_MAX)
             .max_encoding_message_size(transport::MESSAGE_LEN_MAX);
-        let service = InterceptedService::new(service, RequireSecret(secret.clone()));
-        node_listener::serve(listener, &self.workers, &service, tls.clone(), &self.stage);
+        let services = node_listener::Services {
+            delivery: InterceptedService::new(service, RequireSecret(secret.clone())),
+            admin: InterceptedService::new(
+                AdminServer::new(dashboard.service(self.stage.clone())),
+                RequireSecret(secret.clone()),
+            ),
+        };
+        node_listener::serve(listener, &self.workers, &services, tls.clone(), &self.stage);
     }
 
     /// Accepts clients on this listener from now on. `admin` answers the health paths there.

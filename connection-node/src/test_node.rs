@@ -7,7 +7,7 @@ use crate::{
 use beckon_listener::{settings::PortSettings, stream::Stream};
 use beckon_node::{assembly::Assembly, config::CommonSettings, store::Embedded};
 use beckon_ops::{config::Source, shutdown::Shutdown, stage::Stage, workers::Workers};
-use beckon_proto::auth::ClusterSecret;
+use beckon_proto::{auth::ClusterSecret, channels::Channels};
 use beckon_store::EMBEDDED;
 use beckon_types::{KeyRing, TOKEN_KEY_LEN};
 use bytes::Bytes;
@@ -52,7 +52,7 @@ impl TestNode {
         let store = beckon_node::store::open(&url, Some(embedded), &common, &shutdown).await;
         let store = store.map_err(|failure| failure.message).unwrap().unwrap();
         let (suspended_sender, suspended) = mpsc::channel(suspended_max);
-        let peers = Peers::new(ClusterSecret::default(), None, Stage::new(&shutdown, "peers"));
+        let peers = Peers::new(Channels::new(ClusterSecret::default(), None), Stage::new(&shutdown, "peers"));
         let node = Node::new(
             "test".into(),
             settings.tunables(&common, settings.limits(None)),

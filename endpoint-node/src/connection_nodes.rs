@@ -20,6 +20,7 @@ mod pending;
 
 use crate::metrics::Metrics;
 use arc_swap::ArcSwap;
+use beckon_dashboard::local::Local;
 use beckon_node::key_rings::KeyRings;
 use beckon_ops::{clock::Clock, stage::Stage, workers::Workers};
 use beckon_proto::{
@@ -42,7 +43,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, SetOnce, watch},
     time::{sleep, timeout},
 };
 
@@ -128,6 +129,7 @@ impl ConnectionNodes {
             metrics,
             clock,
             stage,
+            local: SetOnce::new(),
         });
         let id = NodeId(context.random().max(1));
         let shared = Arc::new(Shared {
@@ -143,6 +145,17 @@ impl ConnectionNodes {
         });
         shared.context.stage.spawn_vital("directory", shared.clone().keep_reading());
         Self { shared }
+    }
+
+    /// This run of this node, as the directory has it.
+    pub fn id(&self) -> NodeId {
+        self.shared.id
+    }
+
+    /// Lets operators reach this node through every connection-node from now on, on the connections of the streams.
+    pub fn attend(&self, local: Arc<Local>) {
+        // A node is set once.
+        let _ = self.shared.context.local.set(local);
     }
 
     /// Exports which nodes can be reached, with the prefix `endpoint_`. Pass the sub-registry of `beckon`.

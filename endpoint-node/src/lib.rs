@@ -26,6 +26,7 @@ pub mod vapid;
 pub use reloading::{RELOADED, Tuner};
 
 use arc_swap::ArcSwap;
+use beckon_dashboard::{Dashboard, local::Local};
 use beckon_listener::{http::Limits, port::Port};
 use beckon_node::{
     admin::{Admin, GATE, StorageCheck, Vitals},
@@ -46,7 +47,7 @@ use beckon_ops::{
     supervisor,
     workers::{Worker, Workers},
 };
-use beckon_proto::delivery::Deliver;
+use beckon_proto::{channels::Channels, delivery::Deliver};
 use beckon_store::Store;
 use beckon_types::{EndpointUrl, KeyRing};
 use config::{Config, HttpSettings};
@@ -162,8 +163,13 @@ impl EndpointNode {
         nodes.until_read().await;
         let port = config.http.port(connections_max(&config.http), &assembly.ports);
         let room = assembly.room.clone();
-        let vitals = NodeVitals { name, port: port.clone(), store };
+        let vitals = NodeVitals { name, port: port.clone(), store: store.clone() };
         let assembled = assembly.finish(Arc::new(vitals), config.access.clone());
+        let (admin, guard) = (assembled.admin().clone(), assembled.guard().clone());
+        let this = Local::new(nodes.id(), admin, guard, clock, None);
+        nodes.attend(this.clone());
+        let channels = Channels::new(config.cluster.cluster_secret.clone(), config.tls.clone());
+        let dashboard = Dashboard::new(this, store, channels);
         let parts = HandlerParts {
             port,
             workers,
@@ -183,7 +189,7 @@ impl EndpointNode {
             endpoint.url = %config.common.endpoint_url,
             "serving endpoints"
         );
-        assembled.serve_admin(listeners.admin);
+        assembled.serve_admin_with(listeners.admin, dashboard.paths());
         let admin = assembled.admin().clone();
         let tuner = serve_endpoints(listeners.http, &config.http, parts, admin, &requests);
         Self { tuner, requests, streams, assembled, drain, shutdown }

@@ -15,13 +15,18 @@ pub fn write(metadata: &mut MetadataMap, node: NodeId) {
     }
 }
 
+/// The node that the metadata names; `None` if it names none.
+pub fn read(metadata: &MetadataMap) -> Option<NodeId> {
+    let named = metadata.get(NODE)?.to_str().ok()?;
+    u64::from_str_radix(named, 16).ok().map(NodeId)
+}
+
 /// Checks that the metadata names this node.
 ///
 /// # Errors
 /// [`Failure::WrongNode`]: it names another one, or none.
 pub fn check(metadata: &MetadataMap, node: NodeId) -> Result<(), Failure> {
-    let named = metadata.get(NODE).and_then(|value| value.to_str().ok());
-    if named == Some(node.to_string().as_str()) { Ok(()) } else { Err(Failure::WrongNode) }
+    if read(metadata) == Some(node) { Ok(()) } else { Err(Failure::WrongNode) }
 }
 
 #[cfg(test)]

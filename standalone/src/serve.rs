@@ -179,7 +179,9 @@ impl Standalone {
         let assembled = assembly.finish(vitals, config.access.clone());
         let admin = assembled.admin();
         let page = TryPage::new(&config.process.try_page, &config.ws_url(), &common.endpoint_url);
-        let paths = server.operator_paths(admin.clone()).or(TryPage::paths(page)).unify();
+        let dashboard = server.dashboard(&assembled).paths();
+        let paths =
+            server.operator_paths(admin.clone()).or(TryPage::paths(page)).unify().or(dashboard).unify();
         assembled.serve_admin_with(listeners.admin, paths);
         let parts = HandlerParts {
             port: http_port,
@@ -271,6 +273,7 @@ beckon {version} is running. Press Ctrl-C to stop it.
   WebSocket      {ws}
   endpoints      {endpoint}/update/...
   health         http://{admin}/health
+  dashboard      http://{admin}/dashboard/
   data           {data}
 {page}
 To see a notification arrive, run this in a second terminal:

@@ -1,7 +1,7 @@
 //! Who may do what on the admin listener: its settings, and the tokens that operators and monitors show.
 
-use beckon_ops::config::{Secret, Source, parsed};
-use std::{fs, net::SocketAddr, path::PathBuf, str::FromStr};
+use beckon_ops::config::{Secret, Source, parsed, positive};
+use std::{fs, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 use subtle::ConstantTimeEq as _;
 
 /// The shortest token, in characters.
@@ -23,6 +23,8 @@ beckon_ops::settings! {
         metrics_token: Tokens = "" => parsed,
         /// File with the value of metrics_token.
         metrics_token_file: Option<PathBuf> = "",
+        /// How long a browser is signed in to the dashboard on admin_listen.
+        admin_session: Duration = "1h" => positive,
     }
 }
 
@@ -33,6 +35,8 @@ pub struct Access {
     pub operators: Tokens,
     /// They admit to the metrics.
     pub monitors: Tokens,
+    /// How long an operator is signed in to the dashboard (`admin_session`).
+    pub session: Duration,
 }
 
 /// Tokens, each with the name of its holder.
@@ -98,10 +102,23 @@ impl Tokens {
         self.0.first().map(|token| &token.secret)
     }
 
-    /// Who has this token. Every token is compared, in constant time, so that none can be found byte by byte.
+    /// Who has this token.
     pub(crate) fn holder(&self, shown: &str) -> Option<&str> {
+        self.find(shown).map(|(name, _)| name)
+    }
+
+    /// This token and the name of its holder. Every token is compared, in constant time, so that none can be found byte by
+    /// byte.
+    pub(crate) fn find(&self, shown: &str) -> Option<(&str, &Secret)> {
         let is_shown = |token: &Token| bool::from(token.secret.expose().as_bytes().ct_eq(shown.as_bytes()));
-        self.0.iter().fold(None, |found, token| if is_shown(token) { Some(&*token.name) } else { found })
+        let found =
+            self.0.iter().fold(None, |found, token| if is_shown(token) { Some(token) } else { found });
+        found.map(|token| (&*token.name, &token.secret))
+    }
+
+    /// The tokens of whoever has this name.
+    pub(crate) fn of(&self, name: &str) -> impl Iterator<Item = &Secret> {
+        self.0.iter().filter(move |token| &*token.name == name).map(|token| &token.secret)
     }
 }
 
@@ -111,7 +128,7 @@ impl AdminSettings {
         let operators = tokens("admin_token_file", &self.admin_token, self.admin_token_file.as_ref(), source);
         let monitors =
             tokens("metrics_token_file", &self.metrics_token, self.metrics_token_file.as_ref(), source);
-        Some(Access { operators: operators?, monitors: monitors? })
+        Some(Access { operators: operators?, monitors: monitors?, session: self.admin_session })
     }
 
     /// As [`AdminSettings::access`], for a node whose `admin_listen` this is: other hosts reach it only with a token.

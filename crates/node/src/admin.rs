@@ -20,17 +20,18 @@
 //! [`Guard`] decides who is answered; a node that has more paths for its operators adds them there
 //! ([`Admin::serve_with`]).
 
+pub use crate::{
+    answer::{empty, json, respond},
+    probe::StorageCheck,
+    question::Audience,
+};
 use crate::{
-    answer::respond,
     drain::{Drain, Phase},
     error_body::ErrorBody,
     guard::Guard,
     probe::Probe,
+    question::Question,
     try_page,
-};
-pub use crate::{
-    answer::{empty, json},
-    probe::StorageCheck,
 };
 use beckon_listener::{
     connections::Limits,
@@ -59,6 +60,9 @@ use warp::{Filter, Rejection, reply, reply::Reply as _};
 /// How long the store may be silent before a node is not ready. Shorter outages should not empty the load balancer.
 pub const STORE_AWAY_MAX: Duration = Duration::from_secs(10);
 
+/// A store that takes longer is reported as a reason not to be ready.
+const REPORT_STORE_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// Most connections of monitors and scrapers. They are few, and one that hangs must not keep the others out.
 const CONNECTIONS_MAX: usize = 256;
 
@@ -78,10 +82,11 @@ pub const GATE: Gate = Gate {
     answer: refused,
 };
 
-/// Whether a path of the admin listener is for whoever asks: health, and the try page.
+/// Whether a path of the admin listener is for whoever asks: health, the try page, and the files of the dashboard, which say
+/// nothing of this server.
 fn is_open(path: &str) -> bool {
     let is_health = Question::of(Audience::Public, path).is_some() || path == "/__heartbeat__";
-    is_health || try_page::has(path)
+    is_health || try_page::has(path) || path == "/dashboard" || path.starts_with("/dashboard/")
 }
 
 /// The state of a node, as its operators see it.
@@ -121,13 +126,23 @@ pub struct Admin {
     reach: Probe,
 }
 
-/// Where a request has come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Audience {
-    /// On the public listener: only what load balancers need.
-    Public,
-    /// On the admin listener.
-    Operator,
+/// A node as it is now.
+#[derive(Debug)]
+pub struct Report {
+    /// What it was built from.
+    pub build: Build,
+    /// What operators call it.
+    pub name: String,
+    /// The phase of its drain.
+    pub phase: Phase,
+    /// Why it is not ready for new clients: draining, full or store.
+    pub unready: Option<&'static str>,
+    /// Open connections of clients.
+    pub clients: u64,
+    /// Most open connections of clients.
+    pub clients_max: u64,
+    /// What `/metrics` answers.
+    pub metrics: String,
 }
 
 /// The answer of `/ready`.
@@ -246,7 +261,7 @@ impl Admin {
                 };
                 let Ok(response) = service.call(request).await;
                 if let Some(change) = change {
-                    change.answered(response.status());
+                    guard.answered(change, &response);
                 }
                 Ok(response)
             }
@@ -309,9 +324,10 @@ impl Admin {
         json(code, &Health { status, version: self.build.version, connections, storage })
     }
 
-    async fn ready(&self) -> Response<Bytes> {
+    /// Why the node is not ready for new clients; `None` if it is.
+    async fn unready(&self) -> Option<&'static str> {
         let (clients, clients_max) = (self.vitals.clients(), self.vitals.clients_max());
-        let reason = if self.drain.is_draining() {
+        if self.drain.is_draining() {
             Some("draining")
         } else if clients_max > 0 && clients >= clients_max {
             Some("full")
@@ -319,7 +335,36 @@ impl Admin {
             Some("store")
         } else {
             None
-        };
+        }
+    }
+
+    /// What any node shows to operators of this one. Does not wait long for a store that does not answer.
+    pub async fn report(&self) -> Report {
+        let unready = tokio::time::timeout(REPORT_STORE_TIMEOUT, self.unready()).await;
+        Report {
+            build: self.build,
+            name: self.vitals.instance().to_owned(),
+            phase: self.drain.phase(),
+            unready: unready.unwrap_or(Some("store")),
+            clients: self.vitals.clients(),
+            clients_max: self.vitals.clients_max(),
+            // Fails only if a collector does.
+            metrics: metrics::encode(&self.registry).unwrap_or_default(),
+        }
+    }
+
+    /// What operators call the node.
+    pub fn name(&self) -> &str {
+        self.vitals.instance()
+    }
+
+    /// The drain of the node.
+    pub fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    async fn ready(&self) -> Response<Bytes> {
+        let reason = self.unready().await;
         match reason {
             None => json(StatusCode::OK, &Readiness { status: "OK", reason }),
             Some(_) => json(StatusCode::SERVICE_UNAVAILABLE, &Readiness { status: "ERROR", reason }),
@@ -407,43 +452,6 @@ impl Admin {
     async fn store_is_away(&self) -> bool {
         let failing = self.reach.failing_for(&self.clock, || self.vitals.reach_store());
         failing.await.is_some_and(|time| time >= STORE_AWAY_MAX)
-    }
-}
-
-/// What a request asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Question {
-    Live,
-    Ready,
-    Status,
-    Health,
-    LoadBalancer,
-    RealStatus,
-    Version,
-    Metrics,
-    Drain,
-    Undrain,
-    Reload,
-}
-
-impl Question {
-    /// The table of paths.
-    fn of(audience: Audience, path: &str) -> Option<Self> {
-        match (path, audience) {
-            ("/live", _) => Some(Self::Live),
-            ("/ready", _) => Some(Self::Ready),
-            ("/status" | "/status/", _) => Some(Self::Status),
-            ("/health", _) => Some(Self::Health),
-            ("/__lbheartbeat__", _) => Some(Self::LoadBalancer),
-            ("/__heartbeat__", Audience::Operator) => Some(Self::Health),
-            ("/realstatus" | "/realstatus/", Audience::Operator) => Some(Self::RealStatus),
-            ("/__version__", Audience::Operator) => Some(Self::Version),
-            ("/metrics" | "/metrics/", Audience::Operator) => Some(Self::Metrics),
-            ("/drain", Audience::Operator) => Some(Self::Drain),
-            ("/undrain", Audience::Operator) => Some(Self::Undrain),
-            ("/reload", Audience::Operator) => Some(Self::Reload),
-            _ => None,
-        }
     }
 }
 

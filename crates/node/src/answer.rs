@@ -20,7 +20,7 @@ pub fn empty(code: StatusCode) -> Response<Bytes> {
 }
 
 /// An answer that caches must not store.
-pub(crate) fn respond(code: StatusCode, content_type: Option<&'static str>, body: Bytes) -> Response<Bytes> {
+pub fn respond(code: StatusCode, content_type: Option<&'static str>, body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = code;
     let headers = response.headers_mut();

@@ -123,6 +123,11 @@ impl Assembled {
         &self.admin
     }
 
+    /// Decides on every request to the admin listener.
+    pub fn guard(&self) -> &Arc<Guard> {
+        &self.guard
+    }
+
     pub(crate) fn drain(&self) -> &Drain {
         &self.drain
     }

@@ -5,6 +5,7 @@
 /// test of `beckon` compares this with what the programs declare.
 pub const FAMILY: &[&str] = &[
     "admin_listen",
+    "admin_session",
     "admin_token",
     "admin_token_file",
     "allowed_origins",

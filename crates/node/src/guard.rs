@@ -5,13 +5,22 @@
 //! | GET or HEAD of what load balancers or the try page ask for | always |
 //! | any other GET or HEAD, from this host | if `Host` is an address or `localhost` |
 //! | the same, from another host or with a `Host` that is a name | with `admin_token`; `/metrics` also with `metrics_token` |
+//! | `POST /api/session` | if no page of another origin sends it; it shows `admin_token` in its body |
+//! | everything else below `/api/` | with `admin_token` or a [session](crate::session), and not from a page of another origin |
 //! | everything else | with `admin_token`, and not from a web page of another origin |
 //!
 //! A browser reaches this listener for any page, and one whose name resolves to this address (DNS rebinding) counts as of the
 //! same origin. Such a page shows itself by `Host`, which is its name. Whatever passed through a proxy comes from another
 //! host.
 
-use crate::{access::Access, answer::json, error_body::ErrorBody};
+use crate::{
+    access::Access,
+    answer::json,
+    audit::{self, AUDIT, Audit, Entry},
+    denial::{Denial, Labels},
+    error_body::ErrorBody,
+    session::{self, Session},
+};
 use beckon_listener::port::Peer;
 use beckon_ops::{
     clock::Clock,
@@ -21,80 +30,21 @@ use beckon_ops::{
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
     body::Bytes,
-    header::{AUTHORIZATION, FORWARDED, HOST, HeaderValue, ORIGIN, VIA, WWW_AUTHENTICATE},
+    header::{
+        AUTHORIZATION, COOKIE, FORWARDED, HOST, HeaderName, HeaderValue, ORIGIN, VIA, WWW_AUTHENTICATE,
+    },
 };
-use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
-    registry::Registry,
-};
-use std::{
-    fmt::{self, Write as _},
-    net::{IpAddr, SocketAddr},
-};
+use prometheus_client::registry::Registry;
+use std::net::{IpAddr, SocketAddr};
 
-/// The target of the log lines that say who has changed what.
-pub const AUDIT: &str = "beckon_audit";
+/// Where an operator exchanges a token for a session, and ends it.
+pub const SESSION_PATH: &str = "/api/session";
+
+/// Whether a browser says that a page of this origin, or the user, sends a request.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Whether an answer is for whoever asks.
 pub(crate) type IsOpen = fn(&str) -> bool;
-
-/// Why a request is not answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Denial {
-    /// It shows no token.
-    NoToken,
-    /// It shows a token that does not admit to this.
-    OtherToken,
-    /// It would change something, and there is no token for that.
-    NoneSet,
-    /// `Host` is a name, which its owner may have pointed to this address.
-    Name,
-    /// A web page of another origin would change something.
-    Page,
-}
-
-impl Denial {
-    const ALL: [Self; 5] = [Self::NoToken, Self::OtherToken, Self::NoneSet, Self::Name, Self::Page];
-
-    fn reason(self) -> &'static str {
-        match self {
-            Self::NoToken => "no_token",
-            Self::OtherToken => "other_token",
-            Self::NoneSet => "none_set",
-            Self::Name => "name",
-            Self::Page => "page",
-        }
-    }
-
-    fn status(self) -> StatusCode {
-        match self {
-            Self::NoToken | Self::OtherToken => StatusCode::UNAUTHORIZED,
-            Self::NoneSet | Self::Page => StatusCode::FORBIDDEN,
-            Self::Name => StatusCode::MISDIRECTED_REQUEST,
-        }
-    }
-
-    fn text(self) -> &'static str {
-        match self {
-            Self::NoToken => "Show admin_token: Authorization: Bearer TOKEN; see docs/operations.md",
-            Self::OtherToken => "This is not an admin_token that is set here",
-            Self::NoneSet => "Nothing can be changed here, because admin_token is not set",
-            Self::Name => "Ask for an IP address or localhost, or show admin_token",
-            Self::Page => "A web page must not do this",
-        }
-    }
-}
-
-impl EncodeLabelValue for Denial {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        encoder.write_str(self.reason())
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
-    reason: Denial,
-}
 
 /// Decides on every request to the admin listener.
 #[derive(Debug)]
@@ -103,6 +53,7 @@ pub struct Guard {
     clock: Clock,
     denied: Counters<Labels>,
     throttle: LogThrottle<(Denial, Option<IpAddr>)>,
+    audit: Audit,
 }
 
 /// What a guard needs to know of a request.
@@ -123,22 +74,72 @@ pub(crate) struct Change {
     target: String,
 }
 
-impl Change {
-    /// Logs what has come of it.
-    pub(crate) fn answered(self, status: StatusCode) {
-        let Self { operator, peer, method, target } = self;
-        let peer = peer.map(|peer| tracing::field::display(peer.ip()));
-        let status = status.as_u16();
-        tracing::info!(target: AUDIT, operator, peer, %method, path = target, status, "changed by an operator");
-    }
-}
-
 impl Guard {
     /// A guard that admits whoever has these tokens. `registry` exports what it refuses.
     pub fn new(access: Access, clock: Clock, registry: &mut Registry) -> Self {
         let denied = Counters::new(Denial::ALL.map(|reason| Labels { reason }));
         denied.register(registry, "admin_denied", "Requests that the admin listener has refused, by reason");
-        Self { access, clock, denied, throttle: LogThrottle::new(INTERVAL) }
+        Self { access, clock, denied, throttle: LogThrottle::new(INTERVAL), audit: Audit::default() }
+    }
+
+    /// Begins a session for whoever shows this token. Returns it, and the value of `Set-Cookie`.
+    ///
+    /// # Errors
+    /// The answer to a token that is not an operator's.
+    pub fn sign_in(
+        &self,
+        shown: &str,
+        headers: &HeaderMap,
+        peer: Option<SocketAddr>,
+    ) -> Result<(Session, String), Box<Response<Bytes>>> {
+        let asked = Asked { method: &Method::POST, path: SESSION_PATH, headers, peer };
+        let is_secure = asked.header(ORIGIN).is_some_and(|origin| origin.starts_with("https://"));
+        let Access { operators, session, .. } = &self.access;
+        let begun = session::begin(operators, shown, self.clock.unix_seconds(), *session, is_secure);
+        let begun = begun.ok_or_else(|| Box::new(self.refuse(Denial::OtherToken, &asked)))?;
+        let operator = begun.0.operator.clone();
+        let change = Change { operator, peer, method: Method::POST, target: SESSION_PATH.into() };
+        self.remember(change, "sign in".into(), StatusCode::OK);
+        Ok(begun)
+    }
+
+    /// The value of `Set-Cookie` that ends a session in a browser.
+    pub fn sign_out(&self) -> String {
+        session::end()
+    }
+
+    /// The session that a request shows, if it is valid.
+    pub fn session(&self, headers: &HeaderMap) -> Option<Session> {
+        let asked = Asked { method: &Method::GET, path: SESSION_PATH, headers, peer: None };
+        session::verify(&self.access.operators, asked.session()?, self.clock.unix_seconds())
+    }
+
+    /// The last changes that operators have made through this guard, oldest first.
+    pub fn audit(&self) -> Vec<Entry> {
+        self.audit.entries()
+    }
+
+    /// Logs and remembers what has come of a change.
+    pub(crate) fn answered<B>(&self, change: Change, response: &Response<B>) {
+        let what = audit::description(response);
+        let what = what.unwrap_or_else(|| format!("{} {}", change.method, change.target));
+        self.remember(change, what, response.status());
+    }
+
+    fn remember(&self, change: Change, what: String, status: StatusCode) {
+        let Change { operator, peer, method, target } = change;
+        let (from, code) = (peer.map(|peer| tracing::field::display(peer.ip())), status.as_u16());
+        tracing::info!(
+            target: AUDIT,
+            operator,
+            peer = from,
+            %method,
+            path = target,
+            change = what,
+            status = code,
+            "changed by an operator"
+        );
+        self.audit.add(Entry { at_ms: self.clock.unix_ms(), operator, peer, change: what, status });
     }
 
     /// Whether a request is answered; if it may change something, what to log when it is.
@@ -153,11 +154,10 @@ impl Guard {
         let peer = request.extensions().get::<Peer>().map(|Peer(peer)| *peer);
         let (method, path, headers) = (request.method(), request.uri().path(), request.headers());
         let asked = Asked { method, path, headers, peer };
-        match check(&self.access, &asked, is_open) {
+        match check(&self.access, &asked, self.clock.unix_seconds(), is_open) {
             Ok(None) => Ok(None),
             Ok(Some(operator)) => {
-                let target = request.uri().path_and_query().map_or(path, |target| target.as_str());
-                let (operator, target) = (operator.to_owned(), target.to_owned());
+                let target = request.uri().path_and_query().map_or(path, |target| target.as_str()).to_owned();
                 Ok(Some(Change { operator, peer, method: method.clone(), target }))
             }
             Err(denial) => Err(Box::new(self.refuse(denial, &asked))),
@@ -182,7 +182,10 @@ impl Guard {
 }
 
 /// Who changes something; `None` for what changes nothing.
-fn check<'a>(access: &'a Access, asked: &Asked<'_>, is_open: IsOpen) -> Result<Option<&'a str>, Denial> {
+fn check(access: &Access, asked: &Asked<'_>, now_s: u64, is_open: IsOpen) -> Result<Option<String>, Denial> {
+    if asked.path.starts_with(session::PATHS) {
+        return check_api(access, asked, now_s);
+    }
     if *asked.method != Method::GET && *asked.method != Method::HEAD {
         if asked.is_foreign_page() {
             return Err(Denial::Page);
@@ -191,7 +194,8 @@ fn check<'a>(access: &'a Access, asked: &Asked<'_>, is_open: IsOpen) -> Result<O
             return Err(Denial::NoneSet);
         }
         let token = asked.token().ok_or(Denial::NoToken)?;
-        return access.operators.holder(token).map(Some).ok_or(Denial::OtherToken);
+        let holder = access.operators.holder(token).ok_or(Denial::OtherToken)?;
+        return Ok(Some(holder.to_owned()));
     }
     if is_open(asked.path) {
         return Ok(None);
@@ -208,8 +212,33 @@ fn check<'a>(access: &'a Access, asked: &Asked<'_>, is_open: IsOpen) -> Result<O
     if asked.header(HOST).is_some_and(is_address) { Ok(None) } else { Err(Denial::Name) }
 }
 
+/// As [`check`], for what the dashboard and scripts ask. Reading needs an operator as well, wherever it comes from.
+fn check_api(access: &Access, asked: &Asked<'_>, now_s: u64) -> Result<Option<String>, Denial> {
+    let is_read = *asked.method == Method::GET || *asked.method == Method::HEAD;
+    if asked.is_sent_by_another_page() {
+        return Err(Denial::Page);
+    }
+    if access.operators.is_empty() {
+        return Err(Denial::NoneSet);
+    }
+    if asked.path == SESSION_PATH && *asked.method == Method::POST {
+        return Ok(None);
+    }
+    let operator = if let Some(token) = asked.token() {
+        access.operators.holder(token).ok_or(Denial::OtherToken)?.to_owned()
+    } else {
+        let session = asked.session().ok_or(Denial::NoToken)?;
+        // A browser names the page with every change, so a change without an origin is not the page's.
+        if !is_read && !asked.headers.contains_key(ORIGIN) {
+            return Err(Denial::Page);
+        }
+        session::verify(&access.operators, session, now_s).ok_or(Denial::Session)?.operator
+    };
+    Ok((!is_read).then_some(operator))
+}
+
 impl<'a> Asked<'a> {
-    fn header(&self, name: hyper::header::HeaderName) -> Option<&'a str> {
+    fn header(&self, name: HeaderName) -> Option<&'a str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
@@ -218,6 +247,25 @@ impl<'a> Asked<'a> {
         let value = self.headers.get(AUTHORIZATION)?;
         let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
         Some(if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" })
+    }
+
+    /// What the browser keeps for the dashboard.
+    fn session(&self) -> Option<&'a str> {
+        self.headers
+            .get_all(COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .find_map(session::in_cookies)
+    }
+
+    /// Whether a browser says that a page sends this that was not opened at this host, by whatever name: the page has no
+    /// session of its own, because browsers keep those by host.
+    fn is_sent_by_another_page(&self) -> bool {
+        let is_other_site =
+            self.header(FETCH_SITE).is_some_and(|site| !matches!(site, "same-origin" | "none"));
+        let Some(origin) = self.headers.get(ORIGIN) else { return is_other_site };
+        let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        is_other_site || authority.map(|(_, authority)| authority) != self.header(HOST)
     }
 
     fn is_from_this_host(&self) -> bool {
@@ -255,14 +303,17 @@ fn is_ipv6(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     const TOKEN: &str = "Bearer 0123456789abcdef";
     const METRICS: &str = "Bearer metrics-0123456789";
+    const NOW: u64 = 1_800_000_000;
 
     fn access() -> Access {
         Access {
             operators: "alice:0123456789abcdef".parse().unwrap(),
             monitors: "metrics-0123456789".parse().unwrap(),
+            session: Duration::from_secs(3600),
         }
     }
 
@@ -280,7 +331,7 @@ mod tests {
         let method = method.parse().unwrap();
         let peer = Some(SocketAddr::new(peer.parse().unwrap(), 4711));
         let asked = Asked { method: &method, path, headers: &map, peer };
-        check(access, &asked, |path| path == "/live").map(|operator| operator.map(str::to_owned))
+        check(access, &asked, NOW, |path| path == "/live")
     }
 
     #[test]
@@ -343,5 +394,51 @@ mod tests {
         let none = Access::default();
         assert_eq!(checked(&none, "POST", "/drain", "::1", &[host, token]), Err(Denial::NoneSet));
         assert_eq!(checked(&none, "GET", "/metrics", "::1", &[host]), Ok(None));
+    }
+
+    #[test]
+    fn the_api_is_for_operators_and_their_own_page() {
+        let host = ("host", "node-1.example:8083");
+        let own = ("origin", "http://node-1.example:8083");
+        let evil = ("origin", "http://evil.example");
+        let token = ("authorization", TOKEN);
+        let hour = Duration::from_secs(3600);
+        let begun = session::begin(&access().operators, "0123456789abcdef", NOW, hour, false).unwrap().1;
+        let cookie = begun.split(';').next().unwrap().to_owned();
+        let late =
+            session::begin(&access().operators, "0123456789abcdef", NOW - 3600, hour, false).unwrap().1;
+        let late = late.split(';').next().unwrap().to_owned();
+        let (session, ended) = (("cookie", &*cookie), ("cookie", &*late));
+        let alice = Ok(Some("alice".to_owned()));
+        for (method, path, headers, expected) in [
+            ("GET", "/api/cluster", &[("host", "127.0.0.1:8083")][..], Err(Denial::NoToken)),
+            ("GET", "/api/cluster", &[host, token], Ok(None)),
+            ("GET", "/api/cluster", &[host, ("authorization", METRICS)], Err(Denial::OtherToken)),
+            ("GET", "/api/cluster", &[host, session], Ok(None)),
+            ("GET", "/api/cluster", &[host, ended], Err(Denial::Session)),
+            ("GET", "/api/cluster", &[host, session, own], Ok(None)),
+            ("GET", "/api/cluster", &[host, session, evil], Err(Denial::Page)),
+            ("GET", "/api/cluster", &[host, session, ("sec-fetch-site", "same-site")], Err(Denial::Page)),
+            ("GET", "/api/cluster", &[host, session, ("sec-fetch-site", "same-origin")], Ok(None)),
+            ("POST", "/api/node/drain", &[host, session, own], alice.clone()),
+            ("POST", "/api/node/drain", &[host, session], Err(Denial::Page)),
+            ("POST", "/api/node/drain", &[host, session, evil], Err(Denial::Page)),
+            ("POST", "/api/node/drain", &[host, session, ("origin", "null")], Err(Denial::Page)),
+            ("POST", "/api/node/drain", &[host, ended, own], Err(Denial::Session)),
+            ("POST", "/api/node/drain", &[host, own], Err(Denial::NoToken)),
+            ("POST", "/api/node/drain", &[host, token], alice.clone()),
+            ("POST", "/api/session", &[host, own], Ok(None)),
+            ("POST", "/api/session", &[host], Ok(None)),
+            ("POST", "/api/session", &[host, evil], Err(Denial::Page)),
+            ("DELETE", "/api/session", &[host, session, own], alice),
+            // A session opens nothing but the API.
+            ("POST", "/drain", &[("host", "127.0.0.1:8083"), session], Err(Denial::NoToken)),
+        ] {
+            let got = checked(&access(), method, path, "127.0.0.1", headers);
+            assert_eq!(got, expected, "{method} {path} {headers:?}");
+        }
+        let none = Access::default();
+        assert_eq!(checked(&none, "GET", "/api/cluster", "::1", &[host]), Err(Denial::NoneSet));
+        assert_eq!(checked(&none, "POST", "/api/session", "::1", &[host]), Err(Denial::NoneSet));
     }
 }

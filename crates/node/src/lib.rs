@@ -10,7 +10,8 @@
 //! * [`store_room`]: what is refused when the store fills up.
 //! * [`store`]: opening the store that the settings name.
 //! * [`admin`]: health, status, version and metrics over HTTP (PROTOCOL.md section 6).
-//! * [`access`], [`guard`]: who may do what on the admin listener.
+//! * [`access`], [`guard`]: who may do what on the admin listener; [`session`]: what a browser shows there.
+//! * [`audit`]: what operators have changed through it.
 //! * [`try_page`]: a page on the admin listener to try the server with.
 //! * [`error_body`]: the body of an error answer (PROTOCOL.md section 5.8).
 //! * [`build()`]: which build a program is.
@@ -19,7 +20,9 @@ pub mod access;
 pub mod admin;
 mod answer;
 pub mod assembly;
+pub mod audit;
 pub mod config;
+mod denial;
 pub mod drain;
 pub mod error_body;
 mod family;
@@ -27,7 +30,9 @@ pub mod files;
 pub mod guard;
 pub mod key_rings;
 mod probe;
+mod question;
 pub mod reloading;
+pub mod session;
 pub mod step_failures;
 pub mod store;
 pub mod store_room;

@@ -25,9 +25,13 @@ const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
+/// The style that all pages share.
+pub const BASE_CSS: &str = include_str!("pages/base.css");
+
 /// The files of the page: path, content type, content.
-const FILES: [(&str, &str, &str); 7] = [
+const FILES: [(&str, &str, &str); 8] = [
     ("/", HTML, include_str!("try_page/index.html")),
+    ("/try/base.css", CSS, BASE_CSS),
     ("/try/style.css", CSS, include_str!("try_page/style.css")),
     ("/try/page.js", JAVASCRIPT, include_str!("try_page/page.js")),
     ("/try/device.js", JAVASCRIPT, include_str!("try_page/device.js")),

@@ -1,10 +1,12 @@
 //! What the links to all connection-nodes share.
 
 use crate::metrics::Metrics;
+use beckon_dashboard::local::Local;
 use beckon_ops::{clock::Clock, stage::Stage};
 use beckon_proto::{auth::ClusterSecret, tls::Tls};
 use beckon_types::Moment;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::SetOnce;
 
 #[derive(Debug)]
 pub(super) struct Context {
@@ -15,6 +17,8 @@ pub(super) struct Context {
     pub(super) clock: Clock,
     /// Owns the tasks of the links and of the directory.
     pub(super) stage: Stage,
+    /// This node, as it answers to operators of others, once it has started.
+    pub(super) local: SetOnce<Arc<Local>>,
 }
 
 impl Context {

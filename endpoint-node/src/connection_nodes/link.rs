@@ -23,8 +23,8 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::oneshot, time::timeout};
-use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Request, Status, transport::Channel};
 
 /// Until a stream to a node has worked for the first time, the wait between attempts stops growing after this many
 /// failures: a node may be in the directory a little before it can be reached, and clients come soon.
@@ -135,10 +135,11 @@ impl Link {
 
     /// Opens a stream and reads receipts until it breaks. Returns whether it ever worked, and how it ended.
     async fn stream(self: &Arc<Self>) -> (bool, Failure) {
-        let mut receipts = match self.open().await {
-            Ok(receipts) => receipts,
+        let (mut receipts, channel) = match self.open().await {
+            Ok(open) => open,
             Err(failure) => return (false, failure),
         };
+        let _attending = self.attend(channel);
         tracing::info!(node.id = %self.entry.node, node.name = self.entry.name, "stream to node open");
         let _open = OpenStream::count(&self.context);
         if let Some(stream) = self.pending.lock().opened() {
@@ -159,7 +160,27 @@ impl Link {
         }
     }
 
-    async fn open(self: &Arc<Self>) -> Result<tonic::Streaming<DeliverResponse>, Failure> {
+    /// Answers to operators who are connected to the node, on the connection to its first worker, until the guard is dropped.
+    /// In a task of its own, so that receipts do not pass by it.
+    fn attend(&self, channel: Channel) -> Option<DropGuard> {
+        if self.worker != 0 {
+            return None;
+        }
+        let (context, node) = (self.context.clone(), self.entry.node);
+        let ended = self.closed.child_token();
+        let guard = ended.clone().drop_guard();
+        let stage = self.context.stage.clone();
+        self.context.stage.spawn(async move {
+            let attending = async {
+                let local = context.local.wait().await;
+                local.attend(node, channel, context.secret.clone()).await;
+            };
+            stage.run_until_stopping(ended.run_until_cancelled(attending)).await;
+        });
+        Some(guard)
+    }
+
+    async fn open(self: &Arc<Self>) -> Result<(tonic::Streaming<DeliverResponse>, Channel), Failure> {
         let unreachable = |reason: String| Failure::Unreachable(reason);
         let endpoint = transport::client(&self.entry.grpc_address, self.context.tls.as_ref())
             .map_err(|error| unreachable(error.to_string()))?;
@@ -170,7 +191,7 @@ impl Link {
             .map_err(too_slow)?
             .map_err(|error| unreachable(transport::chain(&error)))?;
         let secret = PresentSecret(self.context.secret.clone());
-        let mut client = DeliveryClient::with_interceptor(channel, secret)
+        let mut client = DeliveryClient::with_interceptor(channel.clone(), secret)
             .max_decoding_message_size(transport::MESSAGE_LEN_MAX);
         let number = self.pending.lock().next_stream();
         let parcels = Parcels { link: self.clone(), number, yielded: false };
@@ -179,7 +200,7 @@ impl Link {
         let response = timeout(OPEN_TIMEOUT, client.deliver(request)).await.map_err(too_slow)?;
         let response = response.map_err(|status: Status| Failure::from(status))?;
         target::check(response.metadata(), self.entry.node)?;
-        Ok(response.into_inner())
+        Ok((response.into_inner(), channel))
     }
 
     /// Hands receipts to the parcels that wait for them.

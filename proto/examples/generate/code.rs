@@ -1,4 +1,4 @@
-//! Generates the Rust code of the contract from its `.proto` file, without `protoc`.
+//! Generates the Rust code of the contract from its `.proto` files, without `protoc`.
 
 use std::{fs, path::Path};
 
@@ -8,7 +8,8 @@ pub(crate) const COMMITTED: &str = "src/push_v1.rs";
 /// The contents of [`COMMITTED`].
 pub(crate) fn generated() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
-    let files = protox::compile(["push/v1/delivery.proto"], [&root]).expect("the contract compiles");
+    let files = protox::compile(["push/v1/admin.proto", "push/v1/delivery.proto"], [&root])
+        .expect("the contract compiles");
     let out = tempfile::tempdir().expect("a temporary folder");
     tonic_prost_build::configure()
         .out_dir(out.path())

@@ -1,4 +1,4 @@
-//! Rewrites `src/push_v1.rs` after a change to `proto/push/v1/delivery.proto`:
+//! Rewrites `src/push_v1.rs` after a change to a file in `proto/push/v1`:
 //! `cargo run -p beckon-proto --example generate`.
 
 mod code;

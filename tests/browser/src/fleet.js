@@ -18,7 +18,7 @@ export const PROGRAMS =
   process.env.BECKON_PROGRAMS ?? fileURLToPath(new URL('../../../target/debug', import.meta.url));
 
 /** What operators show to the programs. */
-const ADMIN_TOKEN = randomBytes(16).toString('hex');
+export const ADMIN_TOKEN = randomBytes(16).toString('hex');
 
 /** Directories of fleets begin with this and the process id. */
 const DIRECTORY_PREFIX = 'beckon-browser-';
@@ -60,6 +60,25 @@ class Node {
 
   async kill() {
     await this.#program?.kill();
+  }
+
+  /** Stops it where it is: its sockets stay open, and it does nothing. */
+  pause() {
+    this.#program.signal('SIGSTOP');
+  }
+
+  /** Lets it go on. */
+  resume() {
+    this.#program.signal('SIGCONT');
+  }
+
+  /** The sum of a metric over its labels, or over the samples with this text in their labels. */
+  async metric(name, label = '') {
+    const text = await (await fetch(`${this.adminUrl}/metrics`)).text();
+    const samples = text.split('\n').filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
+    return samples
+      .filter((line) => line.includes(label))
+      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
   }
 }
 
@@ -121,7 +140,7 @@ export class Fleet {
   }
 
   /** Two connection-nodes and two endpoint-nodes with a Redis, and a load balancer before each pair. */
-  static async cluster() {
+  static async cluster(settings = {}) {
     const fleet = new Fleet();
     const [socket, http] = [await freePort(), await freePort()];
     fleet.webSocketUrl = `ws://127.0.0.1:${socket}/`;
@@ -131,12 +150,14 @@ export class Fleet {
       BECKON_ENDPOINT_URL: fleet.endpointOrigin,
       BECKON_TOKEN_KEYS: randomBytes(32).toString('base64url'),
       BECKON_CLUSTER_SECRET: randomBytes(16).toString('hex'),
+      ...settings,
     };
     const connectionNodes = [];
     for (const name of ['c0', 'c1']) {
       const port = await freePort();
       await fleet.#add(name, 'connection-node', {
         ...common,
+        BECKON_NODE_NAME: name,
         BECKON_WS_LISTEN: `127.0.0.1:${port}`,
         BECKON_GRPC_LISTEN: `127.0.0.1:${await freePort()}`,
       });
@@ -145,7 +166,11 @@ export class Fleet {
     const endpointNodes = [];
     for (const name of ['e0', 'e1']) {
       const port = await freePort();
-      await fleet.#add(name, 'endpoint-node', { ...common, BECKON_HTTP_LISTEN: `127.0.0.1:${port}` });
+      await fleet.#add(name, 'endpoint-node', {
+        ...common,
+        BECKON_NODE_NAME: name,
+        BECKON_HTTP_LISTEN: `127.0.0.1:${port}`,
+      });
       endpointNodes.push({ name, port });
     }
     fleet.sockets = await Balancer.start(socket, connectionNodes);
@@ -157,6 +182,11 @@ export class Fleet {
   /** Where logs and data of this fleet are. */
   get directory() {
     return this.#directory;
+  }
+
+  /** All programs, by their names. */
+  get nodes() {
+    return [...this.#nodes.values()];
   }
 
   /** A program by its name: `beckon`; in a cluster `c0`, `c1`, `e0`, `e1`. */

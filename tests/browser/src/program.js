@@ -74,6 +74,11 @@ export class Program {
     await this.ended();
   }
 
+  /** Sends a signal. */
+  signal(name) {
+    process.kill(this.#child.pid, name);
+  }
+
   /** Asks it to end, and waits until it has. */
   async terminate() {
     this.#child.kill('SIGTERM');

@@ -9,7 +9,7 @@ import { APP_SERVERS } from '../src/app_servers.js';
 import { Chromium } from '../src/chromium.js';
 import { Firefox } from '../src/firefox.js';
 import { Fleet, PROGRAMS } from '../src/fleet.js';
-import { until } from '../src/until.js';
+import { fill, shows, texts } from '../src/page.js';
 
 /** Where pictures are left; docs/images/try-page.png is a copy of one, with 256 colours. */
 const PICTURES =
@@ -19,25 +19,6 @@ const BROWSERS = {
   firefox: (fleet) => Firefox.start(fleet.directory, fleet.webSocketUrl),
   chromium: (fleet) => Chromium.start(fleet.directory),
 };
-
-/** The texts of all elements that a selector finds. */
-const texts = (page, selector) => page.$$eval(selector, (found) => found.map((element) => element.textContent));
-
-/** Waits until one of the elements that a selector finds has this text. */
-const shows = (page, selector, text) =>
-  until(`${selector} shows ${text}`, async () => {
-    const found = await texts(page, selector);
-    if (!found.some((one) => one.includes(text))) {
-      throw new Error(JSON.stringify(found));
-    }
-    return true;
-  });
-
-/** Replaces what a field of a form holds. */
-const fill = (page, selector, value) =>
-  page.$eval(selector, (field, text) => {
-    field.value = text;
-  }, value);
 
 for (const [name, startBrowser] of Object.entries(BROWSERS)) {
   describe(`the try page in ${name}`, () => {

@@ -85,7 +85,7 @@ fn admin() -> (Arc<Node>, Arc<Admin>, Shutdown) {
 
 /// Admits [`wire::TOKEN`].
 fn guard() -> Arc<Guard> {
-    let access = Access { operators: wire::TOKEN.parse().unwrap(), monitors: Default::default() };
+    let access = Access { operators: wire::TOKEN.parse().unwrap(), ..Access::default() };
     Arc::new(Guard::new(access, Clock::start(), &mut metrics::registry("test", "1.2.3", "abc")))
 }
 

@@ -1,0 +1,317 @@
+//! What the page and scripts ask over HTTP, on the admin listener of any node, about the whole cluster.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `POST /api/session` `{"token"}` | 200, and a cookie with a session for the page |
+//! | `GET /api/session` | 200, whose it is and when it ends; 401 |
+//! | `DELETE /api/session` | 204 |
+//! | `GET /api/cluster`, `?since=MS` | 200, each node, and the points of the charts that are newer |
+//! | `GET /api/audit` | 200, what operators have changed, newest first |
+//! | `POST /api/nodes/drain`, `/api/nodes/undrain` `{"node"}` | 200 |
+//! | `POST /api/nodes/shed` `{"node", "share" or "count"}` | 200, `{"sockets"}` |
+//! | `GET /api/broadcasts` | 200, `{"broadcasts": {"<id>": "<version>", ...}}` |
+//! | `POST /api/broadcasts/set` `{"id", "version"}` | 200 |
+//! | `POST /api/broadcasts/remove` `{"id"}` | 200 |
+//!
+//! Whoever asks shows `admin_token`, or has a session and is a page of this origin ([`beckon_node::guard`]). A node is named by
+//! its id, or by its name if only one has it. Errors have the body of PROTOCOL.md section 5.8: 404 for what does not exist, 409
+//! for what the node does not do now, 504 if a node has not answered within a second, and whether it has done it is unknown.
+
+use crate::{cluster::Cluster, others::Others, refusal::Refusal};
+use beckon_listener::port::Peer;
+use beckon_node::{
+    admin::{empty, json},
+    audit,
+    guard::{Guard, SESSION_PATH},
+    session::Session,
+};
+use beckon_proto::admin::{Answer, AuditLine, Quantity, Question};
+use beckon_store::{NodeEntry, Store};
+use beckon_types::{BroadcastId, BroadcastVersion, NodeId};
+use futures_util::{Stream, StreamExt as _};
+use hyper::{
+    HeaderMap, Method, Response, StatusCode,
+    body::{Buf, Bytes},
+    header::{HeaderValue, SET_COOKIE},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{collections::BTreeMap, net::SocketAddr, pin::pin, sync::Arc};
+
+/// The longest body of a request, in bytes: an endpoint and some words.
+const BODY_LEN_MAX: usize = 16 * 1024;
+
+/// The API of a node.
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub(crate) cluster: Cluster,
+    pub(crate) others: Arc<Others>,
+    pub(crate) store: Arc<dyn Store>,
+}
+
+/// A request to the API.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) peer: Option<Peer>,
+}
+
+#[derive(Deserialize)]
+struct SignIn {
+    token: String,
+}
+
+#[derive(Serialize)]
+struct SignedIn {
+    operator: String,
+    /// In seconds since 1970.
+    expires: u64,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    node: String,
+}
+
+#[derive(Deserialize)]
+struct Shed {
+    node: String,
+    share: Option<f64>,
+    count: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct SetBroadcast {
+    id: String,
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct RemoveBroadcast {
+    id: String,
+}
+
+#[derive(Serialize)]
+struct Done {
+    sockets: u64,
+}
+
+#[derive(Serialize)]
+struct Broadcasts<'a> {
+    broadcasts: BTreeMap<&'a str, &'a str>,
+}
+
+#[derive(Serialize)]
+struct Audit {
+    /// How many nodes have not answered.
+    silent: usize,
+    lines: Vec<Line>,
+}
+
+#[derive(Serialize)]
+struct Line {
+    at_ms: u64,
+    operator: String,
+    peer: String,
+    change: String,
+    status: u16,
+}
+
+impl Api {
+    /// Answers a request below `/api/` that the guard has admitted.
+    pub(crate) async fn answer<B: Buf>(
+        &self,
+        asked: Asked,
+        body: impl Stream<Item = Result<B, warp::Error>>,
+    ) -> Response<Bytes> {
+        let answered = async {
+            let body = read(body).await?;
+            self.perform(asked, body).await
+        };
+        answered.await.unwrap_or_else(|refusal: Refusal| refusal.answer())
+    }
+
+    async fn perform(&self, asked: Asked, body: Vec<u8>) -> Result<Response<Bytes>, Refusal> {
+        let is_get = asked.method == Method::GET || asked.method == Method::HEAD;
+        let is_post = asked.method == Method::POST;
+        let body = body.as_slice();
+        match asked.path.as_str() {
+            SESSION_PATH => self.session(&asked, body),
+            "/api/cluster" if is_get => {
+                Ok(json(StatusCode::OK, &self.cluster.overview(since(&asked.query)).await))
+            }
+            "/api/audit" if is_get => {
+                let (lines, silent) = self.cluster.audit().await;
+                let lines = lines.into_iter().map(Line::from).collect();
+                Ok(json(StatusCode::OK, &Audit { silent, lines }))
+            }
+            "/api/nodes/drain" if is_post => {
+                self.tell(parse::<Named>(body)?.node, "drain".into(), Question::Drain { begin: true }).await
+            }
+            "/api/nodes/undrain" if is_post => {
+                self.tell(parse::<Named>(body)?.node, "undrain".into(), Question::Drain { begin: false })
+                    .await
+            }
+            "/api/nodes/shed" if is_post => self.shed(parse(body)?).await,
+            "/api/broadcasts" if is_get => {
+                let found = self.store.broadcasts(0).await?.unwrap_or_default();
+                let broadcasts = found.values.iter().map(|(id, version)| (&**id, &**version)).collect();
+                Ok(json(StatusCode::OK, &Broadcasts { broadcasts }))
+            }
+            "/api/broadcasts/set" if is_post => self.set_broadcast(parse(body)?).await,
+            "/api/broadcasts/remove" if is_post => self.remove_broadcast(parse(body)?).await,
+            _ => Err(Refusal::Path),
+        }
+    }
+
+    fn session(&self, asked: &Asked, body: &[u8]) -> Result<Response<Bytes>, Refusal> {
+        let guard: &Guard = self.others.local.guard();
+        match asked.method {
+            Method::POST => {
+                let SignIn { token } = parse(body)?;
+                let peer: Option<SocketAddr> = asked.peer.map(|Peer(peer)| peer);
+                let (session, cookie) = match guard.sign_in(&token, &asked.headers, peer) {
+                    Ok(begun) => begun,
+                    Err(refused) => return Ok(*refused),
+                };
+                let mut response = json(StatusCode::OK, &SignedIn::from(session));
+                set_cookie(&mut response, &cookie);
+                Ok(response)
+            }
+            Method::GET | Method::HEAD => match guard.session(&asked.headers) {
+                Some(session) => Ok(json(StatusCode::OK, &SignedIn::from(session))),
+                // A token was shown.
+                None => Err(Refusal::Unknown("session")),
+            },
+            Method::DELETE => {
+                let mut response = empty(StatusCode::NO_CONTENT);
+                set_cookie(&mut response, &guard.sign_out());
+                audit::describe(&mut response, "sign out".into());
+                Ok(response)
+            }
+            _ => Err(Refusal::Path),
+        }
+    }
+
+    async fn shed(&self, shed: Shed) -> Result<Response<Bytes>, Refusal> {
+        let (quantity, what) = match (shed.share, shed.count) {
+            (Some(share), None) => (Quantity::share(share), format!("shed {share}")),
+            (None, Some(count)) => (Some(Quantity::Count(count)), format!("shed {count} sockets")),
+            (Some(_), Some(_)) | (None, None) => (None, String::new()),
+        };
+        let wrong = || Refusal::Body("name a share from 0 to 1, or a count".into());
+        self.tell(shed.node, what, Question::Shed(quantity.ok_or_else(wrong)?)).await
+    }
+
+    /// Has a node do something, which the audit calls `what`.
+    async fn tell(
+        &self,
+        named: String,
+        what: String,
+        question: Question,
+    ) -> Result<Response<Bytes>, Refusal> {
+        let directory = self.cluster.directory().await;
+        let entry = find(&directory, &named)?;
+        let answered = match self.others.ask(&directory, entry.node, question).await {
+            Ok(Answer::Done { sockets }) => Ok(json(StatusCode::OK, &Done { sockets })),
+            Ok(Answer::Refused(reason)) => Err(Refusal::Conflict(reason)),
+            Ok(Answer::Status(_) | Answer::Audit(_) | Answer::Socket { .. }) => {
+                Err(Refusal::Conflict("the node is of another version".into()))
+            }
+            Err(unanswered) => Err(unanswered.into()),
+        };
+        let mut response = answered.unwrap_or_else(|refusal| refusal.answer());
+        audit::describe(&mut response, format!("{what} of {}", entry.name));
+        Ok(response)
+    }
+
+    async fn set_broadcast(&self, set: SetBroadcast) -> Result<Response<Bytes>, Refusal> {
+        let (id, version) = (BroadcastId::parse(&set.id)?, BroadcastVersion::parse(&set.version)?);
+        let change = format!("set broadcast {id}");
+        self.store.set_broadcast(id, version).await??;
+        Ok(done(change))
+    }
+
+    async fn remove_broadcast(&self, remove: RemoveBroadcast) -> Result<Response<Bytes>, Refusal> {
+        let id = BroadcastId::parse(&remove.id)?;
+        let change = format!("remove broadcast {id}");
+        if !self.store.remove_broadcast(id).await? {
+            return Err(Refusal::Unknown("broadcast"));
+        }
+        Ok(done(change))
+    }
+}
+
+/// The answer to a change that was made, and what the audit says about it.
+fn done(change: String) -> Response<Bytes> {
+    let mut response = json(StatusCode::OK, &Done { sockets: 0 });
+    audit::describe(&mut response, change);
+    response
+}
+
+/// The node with this id, or with this name if only one has it.
+fn find<'a>(directory: &'a [NodeEntry], named: &str) -> Result<&'a NodeEntry, Refusal> {
+    let id = u64::from_str_radix(named, 16).ok().filter(|_| named.len() == 16).map(NodeId);
+    if let Some(entry) = directory.iter().find(|entry| Some(entry.node) == id) {
+        return Ok(entry);
+    }
+    let mut of_name = directory.iter().filter(|entry| entry.name == named);
+    match (of_name.next(), of_name.next()) {
+        (Some(entry), None) => Ok(entry),
+        (Some(_), Some(_)) => Err(Refusal::Conflict("several nodes have this name; give the id".into())),
+        (None, _) => Err(Refusal::NoSuchNode),
+    }
+}
+
+fn since(query: &str) -> u64 {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, _)| *name == "since").and_then(|(_, ms)| ms.parse().ok()).unwrap_or(0)
+}
+
+fn set_cookie(response: &mut Response<Bytes>, cookie: &str) {
+    // Names of operators have no character that a header cannot have.
+    if let Ok(cookie) = HeaderValue::from_str(cookie) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+}
+
+/// Reads a body in JSON. The error does not quote it: it may have a token in it.
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| {
+        let kind = match error.classify() {
+            serde_json::error::Category::Data => "a field is missing, or of another type",
+            serde_json::error::Category::Io
+            | serde_json::error::Category::Syntax
+            | serde_json::error::Category::Eof => "it is not JSON",
+        };
+        Refusal::Body(kind.into())
+    })
+}
+
+async fn read<B: Buf>(body: impl Stream<Item = Result<B, warp::Error>>) -> Result<Vec<u8>, Refusal> {
+    let mut body = pin!(body);
+    let mut whole = Vec::new();
+    while let Some(piece) = body.next().await {
+        let mut piece = piece.map_err(|_| Refusal::BodyLost)?;
+        if whole.len() + piece.remaining() > BODY_LEN_MAX {
+            return Err(Refusal::BodyLost);
+        }
+        whole.extend_from_slice(&piece.copy_to_bytes(piece.remaining()));
+    }
+    Ok(whole)
+}
+
+impl From<Session> for SignedIn {
+    fn from(session: Session) -> Self {
+        Self { operator: session.operator, expires: session.expires_s }
+    }
+}
+
+impl From<AuditLine> for Line {
+    fn from(line: AuditLine) -> Self {
+        let AuditLine { at_ms, operator, peer, change, status } = line;
+        Self { at_ms, operator, peer, change, status }
+    }
+}

@@ -1,0 +1,279 @@
+// The dashboard of a cluster under load, in the browsers that operators open it with.
+
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { createServer } from 'node:http';
+import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { once } from 'node:events';
+import { Chromium } from '../src/chromium.js';
+import { Firefox } from '../src/firefox.js';
+import { ADMIN_TOKEN, Fleet } from '../src/fleet.js';
+import { Load } from '../src/load.js';
+import { fill, shows, texts } from '../src/page.js';
+import { until } from '../src/until.js';
+
+/** Where pictures are left; those of docs/images are copies, with 256 colours. */
+const PICTURES =
+  process.env.BECKON_PICTURES ?? fileURLToPath(new URL('../../../target/browser', import.meta.url));
+
+/** Finds what people with disabilities stumble on. */
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+const DEVICES = 12;
+
+/** How long a session lasts here. */
+const SESSION_S = 600;
+
+const BROWSERS = {
+  firefox: (fleet) => Firefox.start(fleet.directory, undefined),
+  chromium: (fleet) => Chromium.start(fleet.directory),
+};
+
+/** A row of the table of nodes. */
+const row = (name) => `#nodes tr[data-node="${name}"]`;
+
+/** Clicks a button of a node and agrees. */
+async function perform(page, name, verb) {
+  await page.click(`${row(name)} button[data-verb="${verb}"]`);
+  await page.waitForSelector('#confirm[open]');
+  await page.click('#confirm-yes');
+}
+
+/** What axe finds on a page as it is now. */
+async function barriers(page) {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join('\n')}`);
+}
+
+async function signIn(page, token = ADMIN_TOKEN) {
+  await page.waitForSelector('#sign-in:not([hidden])');
+  await fill(page, '#token', token);
+  await page.click('#sign-in-form [type=submit]');
+}
+
+for (const [name, startBrowser] of Object.entries(BROWSERS)) {
+  describe(`the dashboard in ${name}`, () => {
+    let fleet;
+    let load;
+    let browser;
+    let page;
+    before(async () => {
+      fleet = await Fleet.cluster({
+        BECKON_ADMIN_SESSION: `${SESSION_S}s`,
+        BECKON_DRAIN_DELAY: '1s',
+        BECKON_MAX_CONNECTIONS: '100',
+      });
+      load = await Load.start(fleet, DEVICES);
+      browser = await startBrowser(fleet);
+      // A node without sockets, which reaches the other one of its kind through a third.
+      page = await browser.open(`${fleet.node('e0').adminUrl}/dashboard/`);
+    });
+    after(async () => {
+      await browser?.kill();
+      await load?.close();
+      await fleet?.close();
+    });
+
+    it('nothing is shown before an operator signs in', async () => {
+      await page.waitForSelector('#sign-in:not([hidden])');
+      assert.deepEqual(await texts(page, '#nodes tbody tr'), []);
+      assert.deepEqual(await barriers(page), []);
+      await signIn(page, 'not-a-token-of-this-cluster');
+      await shows(page, '#sign-in-answer', 'not an admin_token');
+      await signIn(page);
+      await shows(page, '#operator', 'admin_token');
+      const cookies = await page.evaluate(() => document.cookie);
+      assert.equal(cookies, '', 'no page can read the session');
+      assert.equal(await page.$eval('#token', (field) => field.value), '');
+    });
+
+    it('all nodes are ready, and the cluster is busy', async () => {
+      for (const node of ['c0', 'c1', 'e0', 'e1']) {
+        await shows(page, `${row(node)} .state`, 'ready');
+      }
+      await shows(page, '#summary', '4 nodes');
+      await shows(page, '#summary', `${DEVICES} sockets`);
+      await until('the charts have lines', async () => {
+        const lines = await page.$$eval('#charts svg g path:not(.area)', (paths) => paths.map((path) => path.getAttribute('d')));
+        return lines.length === 10 && lines.every((line) => line?.includes('L'));
+      });
+      const labels = await page.$$eval('#charts svg', (charts) => charts.map((chart) => chart.getAttribute('aria-label')));
+      assert.ok(labels.every((label) => /\d/.test(label)), labels.join('\n'));
+    });
+
+    it('numbers are those of the metrics', async () => {
+      await load.pause();
+      // A reading is shown for a second, and acknowledgements may be on their way.
+      await until('the figures agree', async () => {
+        const { nodes } = await page.evaluate(async () => (await fetch('/api/cluster')).json());
+        let accepted = 0;
+        for (const node of fleet.nodes) {
+          const { sockets, figures } = nodes.find((one) => one.name === node.name);
+          for (const [figure, metric, label] of [
+            ['accepted', 'beckon_endpoint_notifications_total'],
+            ['delivered', 'beckon_endpoint_notifications_total', 'outcome="delivered"'],
+            ['hellos', 'beckon_hellos_total', 'outcome="claimed"'],
+            ['sent', 'beckon_messages_sent_total'],
+            ['streams_open', 'beckon_endpoint_node_streams', 'state="open"'],
+          ]) {
+            assert.equal(figures[figure] ?? 0, await node.metric(metric, label), `${figure} of ${node.name}`);
+          }
+          const open = await node.metric('beckon_connections');
+          assert.equal(sockets, open, node.name);
+          if (open > 0) {
+            assert.deepEqual(await texts(page, `${row(node.name)} .sockets`), [`${open} / 100`]);
+          }
+          accepted += figures.accepted ?? 0;
+        }
+        assert.equal(accepted, load.accepted, 'what the senders have counted');
+        return true;
+      });
+    });
+
+    it('a node drains and is taken back', async () => {
+      const leaving = load.devices.filter(({ closed }) => closed === undefined).length;
+      await perform(page, 'c1', 'drain');
+      await shows(page, `${row('c1')} .state`, 'closing');
+      await shows(page, `${row('c1')} .sockets`, '0 / 100');
+      await until('its devices have left', () => load.devices.filter(({ closed }) => closed === 1001).length > 0);
+      assert.ok(load.devices.some(({ closed }) => closed === undefined), `${leaving} devices, those of c0 stay`);
+      await perform(page, 'c1', 'undrain');
+      await shows(page, `${row('c1')} .state`, 'ready');
+      // An endpoint-node that this one cannot call.
+      await perform(page, 'e1', 'drain');
+      await shows(page, `${row('e1')} .state`, 'closing');
+      await perform(page, 'e1', 'undrain');
+      await shows(page, `${row('e1')} .state`, 'ready');
+    });
+
+    it('a node sheds a share of its sockets', async () => {
+      await page.click(`${row('c0')} button[data-verb="shed"]`);
+      await page.waitForSelector('#confirm[open]');
+      await fill(page, '#confirm-percent', '100');
+      await page.click('#confirm-yes');
+      await shows(page, `${row('c0')} .sockets`, '0 / 100');
+      await until('all devices have left', () => load.devices.every(({ closed }) => closed === 1001));
+    });
+
+    it('what was done is shown with who did it', async () => {
+      for (const change of ['sign in', 'drain of c1', 'undrain of e1', 'shed 1 of c0']) {
+        await shows(page, '#audit tr', change);
+      }
+      await shows(page, '#audit tr', 'admin_token');
+    });
+
+    it('broadcasts are set and removed', async () => {
+      await fill(page, '#broadcast-form [name=id]', 'news/main');
+      await fill(page, '#broadcast-form [name=version]', '"<b>42</b>"');
+      await page.click('#broadcast-form [type=submit]');
+      await shows(page, '#broadcasts li', 'news/main "<b>42</b>"');
+      await page.click('#broadcasts button');
+      await page.waitForSelector('#confirm[open]');
+      await page.click('#confirm-yes');
+      await until('it is gone', async () => (await texts(page, '#broadcasts li')).length === 0);
+    });
+
+    it('a node that hangs is marked, and the rest is shown', async () => {
+      fleet.node('c1').pause();
+      await shows(page, `${row('c1')} .state`, 'silent');
+      await shows(page, '#problem', 'Sums are without c1');
+      assert.deepEqual(await texts(page, `${row('c0')} .state`), ['ready']);
+      fleet.node('c1').resume();
+      await shows(page, `${row('c1')} .state`, 'ready');
+      await until('nothing is missing', async () => (await texts(page, '#problem'))[0] === '');
+    });
+
+    it('has no barriers and fits, in light and dark, wide and on a phone', async () => {
+      mkdirSync(PICTURES, { recursive: true });
+      for (const scheme of name === 'chromium' ? ['light', 'dark'] : ['light']) {
+        if (name === 'chromium') {
+          await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
+        }
+        for (const [size, width, height] of [['wide', 1280, 860], ['phone', 390, 844]]) {
+          await page.setViewport({ width, height });
+          const isTooWide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+          assert.equal(isTooWide, false, `nothing is cut off at ${width} pixels`);
+          assert.deepEqual(await barriers(page), [], `${scheme}, ${size}`);
+          await page.evaluate(() => scrollTo(0, 0));
+          await page.screenshot({ path: `${PICTURES}/dashboard-${scheme}-${size}-${name}.png` });
+        }
+      }
+      await page.setViewport({ width: 1000, height: 464 });
+    });
+
+    it('it works with the keyboard alone', async () => {
+      await page.focus(`${row('c0')} button[data-verb="drain"]`);
+      await page.keyboard.press('Enter');
+      await page.waitForSelector('#confirm[open]');
+      const isWithin = () => page.evaluate(() => document.querySelector('#confirm').contains(document.activeElement));
+      assert.ok(await isWithin(), 'the question has the focus');
+      await page.keyboard.press('Escape');
+      await until('the question is gone', async () => (await page.$('#confirm[open]')) === null);
+      assert.deepEqual(await texts(page, `${row('c0')} .state`), ['ready']);
+    });
+
+    it('a page from elsewhere gets nothing, although the browser has a session', async () => {
+      const evil = createServer((_, answer) => {
+        answer.setHeader('Content-Type', 'text/html');
+        answer.end('<title>evil</title>');
+      });
+      evil.listen(0, '127.0.0.1');
+      await once(evil, 'listening');
+      // Another port of the same host is the same site, so SameSite does not keep the cookie back.
+      const other = await browser.open(`http://127.0.0.1:${evil.address().port}/`);
+      const got = await other.evaluate(async (url) => {
+        const ask = async (path, options) => {
+          try {
+            const answer = await fetch(url + path, { credentials: 'include', ...options });
+            return answer.type === 'opaque' ? 'opaque' : await answer.text();
+          } catch {
+            return 'refused';
+          }
+        };
+        const body = JSON.stringify({ node: 'c0' });
+        return [
+          await ask('/api/cluster', {}),
+          await ask('/api/cluster', { mode: 'no-cors' }),
+          await ask('/api/nodes/drain', { method: 'POST', body, mode: 'no-cors' }),
+          await ask('/api/nodes/drain', { method: 'POST', body }),
+        ];
+      }, fleet.node('e0').adminUrl);
+      assert.deepEqual(got, ['refused', 'opaque', 'opaque', 'refused']);
+      await other.close();
+      evil.close();
+      const denied = await fleet.node('e0').metric('beckon_admin_denied_total', 'reason="page"');
+      assert.ok(denied >= 3, `${denied} were refused`);
+      assert.deepEqual(await texts(page, `${row('c0')} .state`), ['ready'], 'nothing was drained');
+    });
+
+    it('after signing out nothing stays on the page', async () => {
+      await page.click('#sign-out');
+      await page.waitForSelector('#sign-in:not([hidden])');
+      assert.deepEqual(await texts(page, '#nodes tbody tr'), []);
+      const answer = await page.evaluate(async () => (await fetch('/api/cluster')).status);
+      assert.equal(answer, 401);
+    });
+  });
+}
+
+describe('a session that ends', () => {
+  it('leaves nothing on the page, and the operator signs in again', async () => {
+    const fleet = await Fleet.cluster({ BECKON_ADMIN_SESSION: '6s' });
+    const browser = await Chromium.start(fleet.directory);
+    try {
+      const page = await browser.open(`${fleet.node('c0').adminUrl}/dashboard/`);
+      await signIn(page);
+      await shows(page, `${row('e0')} .state`, 'ready');
+      await page.waitForSelector('#sign-in:not([hidden])');
+      assert.deepEqual(await texts(page, '#nodes tbody tr'), []);
+      await signIn(page);
+      await shows(page, `${row('e0')} .state`, 'ready');
+    } finally {
+      await browser.kill();
+      await fleet.close();
+    }
+  });
+});
