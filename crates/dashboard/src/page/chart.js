@@ -1,19 +1,15 @@
 // A small chart: lines over time, drawn as SVG, with what they are now as text.
 
-import { element, find, time, write } from './elements.js';
+import { element, find, shape, time, write } from './elements.js';
 
-const SVG = 'http://www.w3.org/2000/svg';
 const WIDTH = 300;
 const HEIGHT = 72;
 
 /** Points further apart than this are not joined: nothing is known of the time between them. */
 const GAP_MS = 10_000;
 
-const shape = (tag, className) => {
-  const made = document.createElementNS(SVG, tag);
-  made.setAttribute('class', className);
-  return made;
-};
+/** At least so much time is drawn. */
+const SPAN_MIN_MS = 60_000;
 
 /** A chart in a `figure`. */
 export class Chart {
@@ -22,7 +18,7 @@ export class Chart {
   #svg;
   #paths = [];
   #values = [];
-  #cursor = shape('path', 'cursor');
+  #cursor = shape('path', { class: 'cursor' });
   #top = element('span');
   #when = element('span');
   #points = [];
@@ -35,19 +31,16 @@ export class Chart {
   constructor(title, format, lines) {
     this.#lines = lines;
     this.#format = format;
-    this.#svg = shape('svg', '');
-    this.#svg.setAttribute('viewBox', `0 0 ${WIDTH} ${HEIGHT}`);
-    this.#svg.setAttribute('preserveAspectRatio', 'none');
-    this.#svg.setAttribute('role', 'img');
-    const grid = shape('path', 'grid');
+    this.#svg = shape('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img' });
+    const grid = shape('path', { class: 'grid' });
     grid.setAttribute('d', `M0 ${HEIGHT}H${WIDTH}M0 ${HEIGHT / 2}H${WIDTH}M0 0H${WIDTH}`);
     this.#svg.append(grid);
     const caption = element('figcaption', {}, element('span', { className: 'title' }, title));
     const keys = element('span');
     lines.forEach(({ name }, index) => {
-      const group = shape('g', `line${index}`);
-      const path = shape('path', '');
-      const area = shape('path', 'area');
+      const group = shape('g', { class: `line${index}` });
+      const path = shape('path', { class: '' });
+      const area = shape('path', { class: 'area' });
       group.append(...(lines.length === 1 ? [area, path] : [path]));
       this.#svg.append(group);
       this.#paths.push({ path, area });
@@ -69,9 +62,7 @@ export class Chart {
     const values = this.#lines.map(({ of }) => points.map(of));
     const max = Math.max(...values.flat().filter((value) => value !== undefined), 0);
     const top = niceCeiling(max);
-    const first = points[0]?.at_ms ?? 0;
-    const span = Math.max((points.at(-1)?.at_ms ?? 0) - first, 60_000);
-    const x = (at) => ((at - first) / span) * WIDTH;
+    const x = (at) => this.#x(at);
     values.forEach((line, index) => {
       let path = '';
       let area = '';
@@ -101,16 +92,21 @@ export class Chart {
     this.#show(points.length - 1, false);
   }
 
+  /** Where a time is drawn: the last one is at the right edge. */
+  #x(at) {
+    const last = this.#points.at(-1)?.at_ms ?? 0;
+    const span = Math.max(last - (this.#points[0]?.at_ms ?? 0), SPAN_MIN_MS);
+    return WIDTH - ((last - at) / span) * WIDTH;
+  }
+
   /** Shows the values where the pointer is. */
   #point(event) {
     if (this.#points.length === 0) {
       return;
     }
     const { left, width } = this.#svg.getBoundingClientRect();
-    const first = this.#points[0].at_ms;
-    const span = Math.max(this.#points.at(-1).at_ms - first, 60_000);
-    const at = first + ((event.clientX - left) / width) * span;
-    const distances = this.#points.map(({ at_ms }) => Math.abs(at_ms - at));
+    const at = ((event.clientX - left) / width) * WIDTH;
+    const distances = this.#points.map(({ at_ms }) => Math.abs(this.#x(at_ms) - at));
     this.#show(distances.indexOf(Math.min(...distances)), true);
   }
 
@@ -118,10 +114,7 @@ export class Chart {
     const point = this.#points[index];
     const values = this.#lines.map(({ of }) => (point === undefined ? undefined : of(point)));
     values.forEach((value, line) => write(this.#values[line], this.#format(value)));
-    const first = this.#points[0]?.at_ms ?? 0;
-    const span = Math.max((this.#points.at(-1)?.at_ms ?? 0) - first, 60_000);
-    const at = point === undefined ? 0 : ((point.at_ms - first) / span) * WIDTH;
-    this.#cursor.setAttribute('d', isPointed ? `M${at} 0V${HEIGHT}` : '');
+    this.#cursor.setAttribute('d', isPointed ? `M${this.#x(point.at_ms)} 0V${HEIGHT}` : '');
     write(this.#when, point === undefined ? '' : time(point.at_ms));
     const title = find('.title', this.figure).textContent;
     const now = this.#lines.map(({ name }, line) => `${name} ${this.#format(values[line])}`);

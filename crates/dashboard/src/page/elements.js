@@ -8,6 +8,17 @@ export function element(tag, { data = {}, ...properties } = {}, ...children) {
   return made;
 }
 
+const SVG = 'http://www.w3.org/2000/svg';
+
+/** A part of a drawing. */
+export function shape(tag, attributes) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    made.setAttribute(name, value);
+  }
+  return made;
+}
+
 export const find = (selector, within = document) => within.querySelector(selector);
 
 /** Sets a text only if it has changed, so that what a user has selected stays selected. */
@@ -23,7 +34,12 @@ const SHORT = new Intl.NumberFormat('en', { maximumSignificantDigits: 3, notatio
 export const count = (value) => (value === undefined ? '–' : WHOLE.format(value));
 
 /** Something that happens so often in a second. */
-export const rate = (value) => (value === undefined ? '–' : value < 10 ? value.toFixed(1) : SHORT.format(value));
+export function rate(value) {
+  if (value === undefined) {
+    return '–';
+  }
+  return value === 0 || value >= 10 ? SHORT.format(value) : value.toFixed(1);
+}
 
 export function duration(seconds) {
   if (seconds === undefined) {
@@ -65,7 +81,9 @@ export const time = (ms) => new Date(ms).toLocaleTimeString('en-GB');
 /** An identifier that is shown shortened, with a button that copies all of it. */
 export function shortened(text, what) {
   const short = text.length > 16 ? `${text.slice(0, 8)}…${text.slice(-4)}` : text;
-  const copy = element('button', { type: 'button', className: 'copy', title: `Copy the ${what}` }, '⧉');
+  const icon = shape('svg', { viewBox: '0 0 16 16', 'aria-hidden': 'true' });
+  icon.append(shape('path', { d: 'M5.5 5.5h8v8h-8zM10.5 5.5v-3h-8v8h3' }));
+  const copy = element('button', { type: 'button', className: 'copy', title: `Copy the ${what}` }, icon);
   copy.setAttribute('aria-label', `Copy the ${what}`);
   copy.addEventListener('click', async () => {
     await navigator.clipboard.writeText(text);

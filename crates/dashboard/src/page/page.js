@@ -16,7 +16,7 @@ const SHOWN_MS = 600_000;
 const CHARTS = [
   new Chart('Notifications/s', rate, [
     { name: 'accepted', of: (point) => point.rates.accepted },
-    { name: 'delivered at once', of: (point) => point.rates.delivered },
+    { name: 'delivered', of: (point) => point.rates.delivered },
   ]),
   new Chart('Clients/s', rate, [
     { name: 'hellos', of: (point) => point.rates.hellos },
@@ -27,11 +27,11 @@ const CHARTS = [
     { name: 'p50', of: (point) => point.quantiles.request?.p50 },
     { name: 'p99', of: (point) => point.quantiles.request?.p99 },
   ]),
-  new Chart('Acknowledgement of a device', duration, [
+  new Chart('Acknowledgement', duration, [
     { name: 'p50', of: (point) => point.quantiles.ack?.p50 },
     { name: 'p99', of: (point) => point.quantiles.ack?.p99 },
   ]),
-  new Chart('CPU of all nodes', percent, [{ name: 'of one core', of: (point) => point.rates.cpu }]),
+  new Chart('CPU, all nodes', percent, [{ name: 'of a core', of: (point) => point.rates.cpu }]),
 ];
 
 let points = [];
