@@ -15,9 +15,11 @@ use tonic::transport::Channel;
 pub struct Channels {
     secret: ClusterSecret,
     tls: Option<Tls>,
-    /// With the certificates that each channel uses.
-    channels: Arc<Mutex<HashMap<String, (Option<Version>, Channel)>>>,
+    channels: Arc<Mutex<HashMap<String, Connection>>>,
 }
+
+/// A connection, with the certificates that it uses.
+type Connection = (Option<Version>, Channel);
 
 impl Channels {
     /// No connections yet. They use these certificates.

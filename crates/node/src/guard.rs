@@ -326,7 +326,7 @@ mod tests {
     ) -> Result<Option<String>, Denial> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(name.parse::<hyper::header::HeaderName>().unwrap(), value.parse().unwrap());
+            map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         }
         let method = method.parse().unwrap();
         let peer = Some(SocketAddr::new(peer.parse().unwrap(), 4711));
