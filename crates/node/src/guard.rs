@@ -6,7 +6,7 @@
 //! | any other GET or HEAD, from this host | if `Host` is an address or `localhost` |
 //! | the same, from another host or with a `Host` that is a name | with `admin_token`; `/metrics` also with `metrics_token` |
 //! | `POST /api/session` | if no page of another origin sends it; it shows `admin_token` in its body |
-//! | everything else below `/api/` | with `admin_token` or a [session](crate::session), and not from a page of another origin |
+//! | everything else below `/api/` | with `admin_token` or a [session], and not from a page of another origin |
 //! | everything else | with `admin_token`, and not from a web page of another origin |
 //!
 //! A browser reaches this listener for any page, and one whose name resolves to this address (DNS rebinding) counts as of the
