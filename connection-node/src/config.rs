@@ -16,12 +16,13 @@ use beckon_node::{
     config::{ClusterSettings, CommonSettings, FAMILY, parse_share},
 };
 use beckon_ops::{
-    config::{ConfigErrors, Field, Source, in_range, positive},
+    config::{ConfigErrors, Field, Source, in_range, parsed, positive},
     logging::LogSettings,
     program::ServerConfig,
 };
 use beckon_proto::tls::Tls;
 use beckon_session::{BareHello, InvalidUaid, Settings};
+use beckon_types::UaidKey;
 use std::{net::SocketAddr, num::NonZero, sync::Arc, time::Duration};
 
 /// The default of `max_connections` where the limit of open files is unknown or unlimited.
@@ -42,6 +43,9 @@ const MESSAGE_LEN_MIN: usize = 4096;
 beckon_ops::settings! {
     /// WebSockets and the conversations on them, in a cluster and in a standalone server.
     pub struct SocketSettings {
+        /// Key with which UAIDs are hashed, so that the store has no UAID: 32 bytes in base64url. The same on all nodes,
+        /// and never changed: with another key, no client is known. `beckon genkey` prints a key.
+        uaid_key: UaidKey => parsed,
         /// Address and port on which WebSockets are accepted.
         ws_listen: SocketAddr = "127.0.0.1:8080",
         /// A second path for WebSockets, besides `/`.
@@ -200,6 +204,7 @@ impl SocketSettings {
     pub fn session(&self, common: &CommonSettings) -> Settings {
         Settings {
             keys: common.token_keys.clone(),
+            uaid_key: self.uaid_key.clone(),
             endpoint_url: common.endpoint_url.as_str().to_owned(),
             hello_timeout: self.hello_timeout,
             ping_min_sp: self.ping_min_sp,
@@ -348,7 +353,11 @@ mod tests {
     const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
 
     fn read(arguments: &[&str]) -> Result<Config, String> {
-        let variables = [("BECKON_ENDPOINT_URL", "http://p.example"), ("BECKON_TOKEN_KEYS", KEY)];
+        let variables = [
+            ("BECKON_ENDPOINT_URL", "http://p.example"),
+            ("BECKON_TOKEN_KEYS", KEY),
+            ("BECKON_UAID_KEY", KEY),
+        ];
         Config::read(Source::new(arguments, variables)).map_err(|errors| errors.to_string())
     }
 

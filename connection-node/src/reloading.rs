@@ -52,7 +52,9 @@ impl Tuner {
         limits: Limits,
     ) -> Take {
         let (node, port) = (self.node.clone(), self.port.clone());
-        let tunables = settings.tunables(common, limits);
+        let mut tunables = settings.tunables(common, limits);
+        // With another one, no client would be known.
+        tunables.settings.uaid_key = self.node.tunables().settings.uaid_key.clone();
         let port_limits = PortLimits::new(ports, settings.ws_max_pending, SocketSettings::IDLE_TIMEOUT);
         Box::new(move || {
             node.tune(tunables);

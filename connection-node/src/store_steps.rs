@@ -48,15 +48,15 @@ pub(crate) fn perform(store: &dyn Store, step: Step, now_us: u64) -> StepUnderWa
     let answer = match step {
         Step::Hello(hello) => Pending::Hello(store.hello(hello)),
         Step::AddChannel(add) => Pending::AddChannel(store.add_channel(add)),
-        Step::RemoveChannel(uaid, presence, channel) => {
-            Pending::OfOwner(store.remove_channel(uaid, presence, channel))
+        Step::RemoveChannel(client, presence, channel) => {
+            Pending::OfOwner(store.remove_channel(client, presence, channel))
         }
-        Step::AckVersions(uaid, acks) => Pending::OfAny(store.ack_versions(uaid, acks)),
-        Step::RemoveMessages(uaid, places) => Pending::OfAny(store.remove_messages(uaid, places)),
+        Step::AckVersions(client, acks) => Pending::OfAny(store.ack_versions(client, acks)),
+        Step::RemoveMessages(client, places) => Pending::OfAny(store.remove_messages(client, places)),
         Step::Fetch(fetch) => Pending::Fetch(store.fetch(fetch)),
-        Step::Snapshot(uaid, presence) => Pending::Snapshot(store.snapshot(uaid, presence)),
-        Step::Verify(uaid, presence) => Pending::Verify(store.verify(uaid, presence)),
-        Step::Release(uaid, presence) => Pending::OfAny(store.release(uaid, presence)),
+        Step::Snapshot(client, presence) => Pending::Snapshot(store.snapshot(client, presence)),
+        Step::Verify(client, presence) => Pending::Verify(store.verify(client, presence)),
+        Step::Release(client, presence) => Pending::OfAny(store.release(client, presence)),
     };
     StepUnderWay { kind, began_us: now_us as u32, answer }
 }

@@ -40,6 +40,7 @@ impl TestNode {
         let variables = [
             ("BECKON_ENDPOINT_URL", "http://push.example"),
             ("BECKON_TOKEN_KEYS", key.as_str()),
+            ("BECKON_UAID_KEY", key.as_str()),
             ("BECKON_MAX_CONNECTIONS", "100"),
         ];
         let mut source = Source::new(std::iter::empty::<&str>(), variables);
@@ -49,7 +50,7 @@ impl TestNode {
         let data = tempfile::tempdir().unwrap();
         let embedded = Embedded { data_dir: data.path().to_owned(), fsync: false };
         let (url, shutdown) = (EMBEDDED.to_owned().into(), Shutdown::new());
-        let store = beckon_node::store::open(&url, Some(embedded), &common, &shutdown).await;
+        let store = beckon_node::store::open(&url, Some(embedded), &common, None, &shutdown).await;
         let store = store.map_err(|failure| failure.message).unwrap().unwrap();
         let (suspended_sender, suspended) = mpsc::channel(suspended_max);
         let peers = Peers::new(Channels::new(ClusterSecret::default(), None), Stage::new(&shutdown, "peers"));

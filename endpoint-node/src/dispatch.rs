@@ -8,8 +8,8 @@ use beckon_ops::{clock::Clock, stage::Stage};
 use beckon_proto::delivery::{Deliver, Parcel, Receipt, Undelivered};
 use beckon_store::{Store, StoreError};
 use beckon_types::{
-    Dialect, FindChannel, FindChannelOutcome, Message, MessageId, Notification, Place, Presence, PutMessage,
-    PutMessageOutcome, PutVersion, PutVersionOutcome, Uaid, Update,
+    ClientId, Dialect, FindChannel, FindChannelOutcome, Message, MessageId, Notification, Place, Presence,
+    PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Update,
 };
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -110,7 +110,7 @@ impl Dispatcher {
         put: PutVersion,
         data: Option<Arc<str>>,
     ) -> Result<Accepted, VersionRefused> {
-        let PutVersion { uaid, channel, version } = put;
+        let PutVersion { client, channel, version } = put;
         // Stored before it is handed over or answered: a crash from here on must not lose it.
         let began_us = self.clock.now_us();
         let stored = self.store.put_version(put).await;
@@ -121,13 +121,13 @@ impl Dispatcher {
             PutVersionOutcome::Gone => return Err(VersionRefused::Gone),
         };
         let update = Notification::Update(Update { channel, version, sequence, data });
-        Ok(self.hand_over(Dialect::SimplePush, uaid, presence, update, stored_us).await)
+        Ok(self.hand_over(Dialect::SimplePush, client, presence, update, stored_us).await)
     }
 
     /// Stores a message, unless its TTL is zero, then hands it over if its client is connected; returns its id. The
     /// time limits of the store and of [`Deliver`] bound how long this takes.
     pub(crate) async fn accept_message(&self, put: PutMessage) -> Result<MessageId, MessageRefused> {
-        let PutMessage { uaid, channel, key, nonce, topic, .. } = put;
+        let PutMessage { client, channel, key, nonce, topic, .. } = put;
         let draft = put.draft.clone();
         // Stored before it is handed over or answered: a crash from here on must not lose it.
         let began_us = self.clock.now_us();
@@ -143,13 +143,13 @@ impl Dispatcher {
         let place = Place { sequence, nonce, topic };
         let is_stored = !draft.ttl.is_zero();
         let message = Notification::Message(Message { channel, place, key, draft });
-        match self.hand_over(Dialect::WebPush, uaid, presence, message, stored_us).await {
+        match self.hand_over(Dialect::WebPush, client, presence, message, stored_us).await {
             Accepted::Stored if !is_stored => {
                 self.metrics.messages_dropped.inc();
             }
             Accepted::Delivered | Accepted::Stored => {}
         }
-        Ok(MessageId { uaid, place })
+        Ok(MessageId { client, place })
     }
 
     /// Checks that a channel is registered, without sending to it. The store's time limit bounds how long this takes.
@@ -164,8 +164,8 @@ impl Dispatcher {
 
     /// Deletes a message if it is still stored. The store's time limit bounds how long this takes.
     pub(crate) async fn cancel(&self, message: MessageId) -> Result<(), StoreFailed> {
-        let MessageId { uaid, place } = message;
-        let removed = self.store.remove_messages(uaid, vec![place]).await;
+        let MessageId { client, place } = message;
+        let removed = self.store.remove_messages(client, vec![place]).await;
         self.logged(removed)
     }
 
@@ -174,7 +174,7 @@ impl Dispatcher {
     async fn hand_over(
         &self,
         dialect: Dialect,
-        uaid: Uaid,
+        client: ClientId,
         presence: Option<Presence>,
         notification: Notification,
         stored_us: u64,
@@ -191,12 +191,12 @@ impl Dispatcher {
         match receipt {
             Ok(Receipt::Delivered) => Accepted::Delivered,
             Ok(Receipt::NotHere) => {
-                self.release(uaid, presence);
+                self.release(client, presence);
                 Accepted::Stored
             }
             // A node that is still alive verifies the claims of its clients when it is back.
             Err(Undelivered::NodeLongGone) => {
-                self.release(uaid, presence);
+                self.release(client, presence);
                 Accepted::Stored
             }
             // A busy connection re-reads the store by itself.
@@ -220,12 +220,12 @@ impl Dispatcher {
     }
 
     /// Clears a stale presence in a task of its own: the sender's answer does not wait for it.
-    fn release(&self, uaid: Uaid, presence: Presence) {
+    fn release(&self, client: ClientId, presence: Presence) {
         let Ok(permit) = self.release_permits.clone().try_acquire_owned() else {
             self.metrics.releases_skipped.inc();
             return;
         };
-        let released = self.store.release(uaid, presence);
+        let released = self.store.release(client, presence);
         self.stage.spawn(async move {
             if let Err(error) = released.await {
                 tracing::debug!(%error, "stale presence not released, the next notification tries again");

@@ -101,7 +101,7 @@ pub async fn serve(
     workers: Workers,
     reload: Reload,
 ) -> Result<(), Failure> {
-    let opened = beckon_node::store::open(&config.cluster.store, None, &config.common, &shutdown);
+    let opened = beckon_node::store::open(&config.cluster.store, None, &config.common, None, &shutdown);
     let Some(store) = opened.await? else { return Ok(()) };
     // Only now, so that until then load balancers are refused instead of kept waiting.
     let listeners = Listeners::bind(&config)?;

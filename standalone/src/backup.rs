@@ -1,6 +1,10 @@
 //! `beckon backup`, `restore` and `compact`: the embedded store in the hands of its operator.
 
-use crate::{config::Config, control, token_keys};
+use crate::{
+    config::Config,
+    control,
+    key_files::{TOKEN_KEYS, UAID_KEY},
+};
 use beckon_ops::{
     config::Source,
     exit::Failure,
@@ -27,7 +31,7 @@ Usage: beckon backup FILE [SETTINGS]
        beckon restore FILE [SETTINGS]
        beckon compact [SETTINGS]
 
-  backup         copy everything that has been accepted, and the token keys, into a new file; the server has to run
+  backup         copy everything that has been accepted, and the keys, into a new file; the server has to run
   restore        make the data directory of a backup; the directory must not have a database yet
   compact        make the database small; the server has to be stopped
   SETTINGS       those of the server, of which data_dir is used
@@ -85,10 +89,12 @@ pub(crate) fn restore(arguments: Vec<OsString>) -> Result<(), Failure> {
         RestoreError::DataDir(_) | RestoreError::Occupied(_) => Failure::usage(error),
         RestoreError::Backup(reason) => Failure::usage(format!("{}: {reason}", file.display())),
     })?;
-    if keys.is_empty() || config.keys_given {
-        return Ok(());
+    for (file, is_given) in [(TOKEN_KEYS, config.given.token_keys), (UAID_KEY, config.given.uaid_key)] {
+        if let Some(keys) = file.find_in(&keys).filter(|_| !is_given) {
+            file.keep(data_dir, keys)?;
+        }
     }
-    token_keys::keep(data_dir, &keys)
+    Ok(())
 }
 
 /// Runs `beckon compact`.
@@ -99,6 +105,7 @@ pub(crate) fn compact(arguments: Vec<OsString>) -> Result<(), Failure> {
         embedded::OpenError::Directory { .. }
         | embedded::OpenError::Newer(_)
         | embedded::OpenError::OtherKeys(_)
+        | embedded::OpenError::OtherUaidKey(_)
         | embedded::OpenError::Damaged { .. } => Failure::usage(error),
     })?;
     print(&format!("{after} bytes; {before} before\n"))

@@ -150,7 +150,13 @@ mod tests {
         ];
         let config = Config::read(Source::new(std::iter::empty::<&str>(), variables)).unwrap();
         let shutdown = Shutdown::new();
-        let store = beckon_node::store::open_embedded(config.embedded(), &config.common, &shutdown).await;
+        let store = beckon_node::store::open_embedded(
+            config.embedded(),
+            &config.common,
+            &config.sockets.uaid_key,
+            &shutdown,
+        )
+        .await;
         let store = store.map_err(|failure| failure.message).unwrap().unwrap();
         let version = BroadcastVersion::parse(&"\"".repeat(BROADCAST_VERSION_LEN_MAX)).unwrap();
         let mut expected = String::new();

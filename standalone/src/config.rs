@@ -1,6 +1,6 @@
 //! What an operator can set on the standalone server.
 
-use crate::token_keys;
+use crate::key_files::{TOKEN_KEYS, UAID_KEY};
 use beckon_connection_node::{Limits, config::SocketSettings};
 use beckon_endpoint_node::config::HttpSettings;
 use beckon_listener::{settings::PortSettings, tls::Certificates};
@@ -35,7 +35,7 @@ beckon_ops::settings! {
         try_page: TryPageSetting = "true" => parsed,
         /// The store: embedded (in data_dir), or the URL of a store that nodes could share.
         store: Secret = "embedded",
-        /// Directory of the embedded store and of the token keys, created at first start.
+        /// Directory of the embedded store and of the keys, created at first start.
         data_dir: PathBuf = "./beckon-data",
         /// Whether an accepted notification also survives a power failure. If false, it survives the death of the
         /// process, and a power failure loses what was accepted in the last two seconds.
@@ -50,15 +50,22 @@ pub(crate) struct Config {
     pub(crate) http: HttpSettings,
     pub(crate) process: ProcessSettings,
     pub(crate) ports: PortSettings,
-    /// Its `token_keys` are a placeholder unless `keys_given`.
+    /// Its `token_keys`, as the `uaid_key` of `sockets`, are a placeholder unless they are `given`.
     pub(crate) common: CommonSettings,
     log: LogSettings,
     /// The certificates of the public ports.
     pub(crate) certificates: Option<Arc<Certificates>>,
     /// Without operators unless the owner has set a token.
     pub(crate) access: Access,
-    /// Whether the operator has set `token_keys`. If not, they come from the data directory.
-    pub(crate) keys_given: bool,
+    /// Which keys the operator has set. The others come from the data directory.
+    pub(crate) given: GivenKeys,
+}
+
+/// Which keys the operator has set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GivenKeys {
+    pub(crate) token_keys: bool,
+    pub(crate) uaid_key: bool,
 }
 
 impl Config {
@@ -79,6 +86,7 @@ impl Config {
         ("drain_delay", "0"),
         ("endpoint_url", "http:// and http_listen, with tls_cert https://"),
         ("token_keys", "made at first start"),
+        ("uaid_key", "made at first start"),
     ];
 
     /// Where devices reach this server without a proxy. With TLS that is at the name of the endpoints, for which there is
@@ -94,10 +102,14 @@ impl Config {
     /// Takes the token keys from the data directory, unless the operator has set them.
     ///
     /// # Errors
-    /// Those of [`token_keys::read_or_make`].
+    /// Those of [`crate::key_files::KeyFile::read_or_make`].
     pub(crate) fn find_keys(&mut self) -> Result<(), Failure> {
-        if !self.keys_given {
-            self.common.token_keys = token_keys::read_or_make(&self.process.data_dir)?;
+        let data_dir = &self.process.data_dir;
+        if !self.given.token_keys {
+            self.common.token_keys = TOKEN_KEYS.read_or_make(data_dir)?;
+        }
+        if !self.given.uaid_key {
+            self.sockets.uaid_key = UAID_KEY.read_or_make(data_dir)?;
         }
         Ok(())
     }
@@ -119,7 +131,9 @@ impl Config {
 impl ServerConfig for Config {
     fn read(mut source: Source) -> Result<Self, ConfigErrors> {
         source.ignore(FAMILY);
-        let keys_given = source.is_given("token_keys");
+        let given =
+            GivenKeys { token_keys: source.is_given("token_keys"), uaid_key: source.is_given("uaid_key") };
+        source.set_default("uaid_key", KeyRing::key_text(&[0; beckon_types::UAID_KEY_LEN]));
         source.set_default("token_keys", KeyRing::key_text(&[0; beckon_types::TOKEN_KEY_LEN]));
         // There is no other server to send clients to.
         source.set_default("drain_delay", "0");
@@ -145,7 +159,7 @@ impl ServerConfig for Config {
                 log: log?,
                 certificates,
                 access: access?,
-                keys_given,
+                given,
             })
         };
         source.finish(config())
@@ -262,7 +276,7 @@ mod tests {
     fn a_server_needs_no_settings() {
         let config = read(&[]).unwrap();
         assert_eq!(config.common.endpoint_url.as_str(), "http://127.0.0.1:8081");
-        assert!(!config.keys_given);
+        assert_eq!(config.given, GivenKeys { token_keys: false, uaid_key: false });
         let config = read(&[("BECKON_HTTP_LISTEN", "[::]:80"), ("BECKON_GRPC_LISTEN", "0.0.0.0:1")]).unwrap();
         assert_eq!(config.common.endpoint_url.as_str(), "http://[::1]:80");
         assert!(read(&[("BECKON_STORE", "")]).unwrap_err().contains("must not be empty"));

@@ -1,7 +1,10 @@
 //! The Unix socket `control` in the data directory, on which a running server gives its backup. Access to it is access to
 //! the directory: its owner only.
 
-use crate::config::Config;
+use crate::{
+    config::Config,
+    key_files::{TOKEN_KEYS, UAID_KEY},
+};
 use beckon_ops::{exit::Failure, stage::Stage};
 use beckon_store::embedded::{EmbeddedStore, Figures};
 use beckon_types::KeyRing;
@@ -46,6 +49,8 @@ pub(crate) struct Control {
     store: Arc<EmbeddedStore>,
     /// The token keys in use; `None` if the operator has set them.
     token_keys: Option<KeyRing>,
+    /// The UAID key, as a line of a backup; empty if the operator has set it.
+    uaid_key: String,
 }
 
 impl Control {
@@ -60,8 +65,11 @@ impl Control {
         }
         let listener = UnixListener::bind(&path).map_err(failed)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        let token_keys = if config.keys_given { None } else { Some(config.common.token_keys.clone()) };
-        Ok(Self { listener, store, token_keys })
+        let token_keys = if config.given.token_keys { None } else { Some(config.common.token_keys.clone()) };
+        let uaid_key = &config.sockets.uaid_key;
+        let uaid_key =
+            if config.given.uaid_key { String::new() } else { UAID_KEY.line(&uaid_key.secret_text()) };
+        Ok(Self { listener, store, token_keys, uaid_key })
     }
 
     /// Registers the sizes of the store.
@@ -90,13 +98,14 @@ impl Control {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the request is not known"));
         }
         let backup = self.store.backup().await.map_err(io::Error::other)?;
-        let token_keys = self.token_keys.as_ref().map(KeyRing::secret_text).unwrap_or_default();
+        let token_keys = self.token_keys.as_ref().map(|keys| TOKEN_KEYS.line(&keys.secret_text()));
+        let keys = token_keys.unwrap_or_default() + &self.uaid_key;
         let client = client.into_std()?;
         client.set_nonblocking(false)?;
         client.set_write_timeout(Some(PATIENCE))?;
         let handle = client.try_clone()?;
         let writing = tokio::task::spawn_blocking(move || {
-            backup.write_to(&token_keys, BufWriter::with_capacity(BUFFER_LEN, client))
+            backup.write_to(&keys, BufWriter::with_capacity(BUFFER_LEN, client))
         });
         tokio::select! {
             written = writing => {

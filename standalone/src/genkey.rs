@@ -1,14 +1,14 @@
-//! `beckon genkey`: a key for endpoint tokens.
+//! `beckon genkey`: a key for endpoint tokens, or for client ids.
 
 use beckon_ops::{exit::Failure, program::print};
 use beckon_types::{KeyRing, TOKEN_KEY_LEN};
 
 const HELP: &str = "\
-beckon genkey: print a new key for BECKON_TOKEN_KEYS
+beckon genkey: print a new key for BECKON_TOKEN_KEYS or BECKON_UAID_KEY
 
 Usage: beckon genkey
 
-To rotate keys, add the new key at the end of the list on all nodes. When all of them have it, move it to the front of
+BECKON_UAID_KEY is one key, which is never changed. To rotate the keys in BECKON_TOKEN_KEYS, add the new key at the end of the list on all nodes. When all of them have it, move it to the front of
 the list on all nodes. Remove the last key when no endpoint made with it is used any more.
 ";
 

@@ -9,13 +9,13 @@ mod control;
 mod doctor;
 mod drain;
 mod genkey;
+mod key_files;
 mod listen;
 mod reload;
 mod secret_file;
 mod send;
 mod serve;
 mod settings;
-mod token_keys;
 mod transfer;
 mod vapid;
 

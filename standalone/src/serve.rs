@@ -54,7 +54,7 @@ Usage: beckon [serve] [SETTINGS]
        beckon import FILE            fill a store with what another one had
        beckon config ACTION          check or show the settings, or print a template or a schema of them
        beckon doctor                 what would break the service here, and what to do about it
-       beckon genkey                 print a key for BECKON_TOKEN_KEYS
+       beckon genkey                 print a key for BECKON_TOKEN_KEYS or BECKON_UAID_KEY
 ",
     parts: Config::FIELDS,
     defaults: Config::DEFAULTS,
@@ -76,12 +76,15 @@ async fn serve(
     if config.access.operators.is_empty() {
         config.access.operators = admin_token::read_or_make(&config.process.data_dir)?;
     }
+    let uaid_key = &config.sockets.uaid_key;
     let (store, embedded): (Arc<dyn Store>, _) = if config.process.store.expose() == EMBEDDED {
-        let opened = beckon_node::store::open_embedded(config.embedded(), &config.common, &shutdown);
+        let opened =
+            beckon_node::store::open_embedded(config.embedded(), &config.common, uaid_key, &shutdown);
         let Some(store) = opened.await? else { return Ok(()) };
         (store.clone(), Some(store))
     } else {
-        let opened = beckon_node::store::open(&config.process.store, None, &config.common, &shutdown);
+        let opened =
+            beckon_node::store::open(&config.process.store, None, &config.common, Some(uaid_key), &shutdown);
         let Some(store) = opened.await? else { return Ok(()) };
         (store, None)
     };
@@ -208,9 +211,9 @@ impl Standalone {
     /// Lets the server take new settings from now on. `embedded` is its store, if that is in this process.
     async fn reload_by(&self, reload: &Reload, config: &Config, embedded: Option<Arc<EmbeddedStore>>) {
         let mut parts = Reloadables::default();
-        let keys_given = config.keys_given;
+        let given = config.given;
         parts.complete(move |config: &mut Config| {
-            if config.keys_given != keys_given {
+            if config.given != given {
                 let reason = "cannot move into the data directory or out of it while the server runs";
                 return Err(ConfigErrors::one("token_keys", reason));
             }

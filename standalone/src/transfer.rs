@@ -21,14 +21,14 @@ beckon export, import: from one store to another
 Usage: beckon export FILE [--live] [SETTINGS]
        beckon import FILE [--live] [--add] [SETTINGS]
 
-  export         copy clients, channels, messages, broadcasts and token keys into a new file, as lines of JSON
+  export         copy clients, channels, messages, broadcasts and keys into a new file, as lines of JSON
   import         fill a store with them
   FILE           the file; - is stdout or stdin
   --live         although nodes are running: an export may lack what they accept meanwhile, and clients that say hello
                  before they are imported have to register again
   --add          to a store that has clients already, which stay as they are: also to go on with an import that was cut
                  short
-  SETTINGS       those of the server, of which store, data_dir and token_keys matter most
+  SETTINGS       those of the server, of which store, data_dir, token_keys and uaid_key matter most
 
 The servers have to be stopped. Exit code: 0 done, 64 invalid arguments, file or store, 69 a store or a disk that fails.
 ";

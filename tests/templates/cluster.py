@@ -122,6 +122,7 @@ class Cluster:
             "stringData": {
                 "BECKON_STORE": f"redis://{host}:{port}",
                 "BECKON_TOKEN_KEYS": key(),
+                "BECKON_UAID_KEY": key(),
                 "BECKON_CLUSTER_SECRET": key(),
                 "BECKON_ADMIN_TOKEN": key(),
                 "BECKON_METRICS_TOKEN": key(),

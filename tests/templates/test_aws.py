@@ -71,6 +71,7 @@ class Template:
             "ClusterSecret": "cluster",
             "AdminToken": "admin",
             "TokenKeysSecretArn": "keys",
+            "UaidKeySecretArn": "uaid-key",
             "EndpointUrl": "https://push.example.net",
             "ConnectionsPerNode": "200000",
             "Logs": "logs",
@@ -93,7 +94,10 @@ class Machine:
             text = scripts[name].replace("/usr/local/bin/metadata", str(self.path / "metadata"))
             self.write(Path(name).name, text.replace("127.0.0.1:8083", f"{IP}:8083"))
         key = lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
-        for name, value in [("store", f"redis://{REDIS[0]}:{REDIS[1]}"), ("cluster", key()), ("admin", key()), ("keys", key())]:
+        values = {"store": f"redis://{REDIS[0]}:{REDIS[1]}"} | {
+            name: key() for name in ["cluster", "admin", "keys", "uaid-key"]
+        }
+        for name, value in values.items():
             (self.path / f"secret-{name}").write_text(value)
         (self.path / "state").write_text("InService")
         (self.path / "calls").write_text("")

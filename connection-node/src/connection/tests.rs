@@ -3,7 +3,7 @@
 use super::*;
 use crate::test_node::{Peer, TestNode};
 use beckon_proto::delivery::Receipt;
-use beckon_types::{ChannelId, PutVersion, PutVersionOutcome, Update, Version};
+use beckon_types::{ChannelId, PutVersion, PutVersionOutcome, UAID_KEY_LEN, UaidKey, Update, Version};
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 use tokio::io::AsyncWriteExt as _;
@@ -18,9 +18,11 @@ fn hello() -> String {
 
 /// Stores a version and posts it to the connection that has the client, as an endpoint-node does.
 async fn put(node: &Node, number: u64) -> Receipt {
-    let (uaid, channel) = (Uaid::parse(UAID).unwrap().0, ChannelId::parse(CHANNEL).unwrap().0);
+    let uaid_key = UaidKey::new(&[1; UAID_KEY_LEN]);
+    let (client, channel) =
+        (uaid_key.client_id(Uaid::parse(UAID).unwrap().0), ChannelId::parse(CHANNEL).unwrap().0);
     let version = Version::new(number).unwrap();
-    let stored = node.store.put_version(PutVersion { uaid, channel, version }).await.unwrap();
+    let stored = node.store.put_version(PutVersion { client, channel, version }).await.unwrap();
     let PutVersionOutcome::Stored { sequence, presence: Some(to) } = stored else { panic!("{stored:?}") };
     let update = Update { channel, version, sequence, data: None };
     node.registry.post(to.connection, node.now(), Notification::Update(update))

@@ -6,7 +6,7 @@ use beckon_ops::{
     config::Source, exit::Failure, program::ServerConfig as _, shutdown::Shutdown, workers::Threads,
 };
 use beckon_store::Store;
-use beckon_types::{KeyRing, TOKEN_KEY_LEN};
+use beckon_types::{ClientId, KeyRing, TOKEN_KEY_LEN, Uaid, UaidKey};
 use std::{net::SocketAddr, num::NonZero, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -35,6 +35,14 @@ pub(crate) struct TestNode {
     _data: tempfile::TempDir,
 }
 
+/// The key of token keys, and the one that makes client ids.
+const KEY: [u8; TOKEN_KEY_LEN] = [1; TOKEN_KEY_LEN];
+
+/// The client with this UAID.
+pub(crate) fn client_id(uaid: &str) -> ClientId {
+    UaidKey::new(&KEY).client_id(Uaid::parse(uaid).unwrap().0)
+}
+
 impl TestNode {
     /// A node with these settings, the others by default.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
@@ -47,7 +55,7 @@ impl TestNode {
         settings: &[(&str, &str)],
         prepare: impl AsyncFnOnce(&dyn Store),
     ) -> Self {
-        let key = KeyRing::key_text(&[1; TOKEN_KEY_LEN]);
+        let key = KeyRing::key_text(&KEY);
         let mut variables = vec![
             ("BECKON_WS_LISTEN", "127.0.0.1:0"),
             ("BECKON_GRPC_LISTEN", "127.0.0.1:0"),
@@ -55,6 +63,7 @@ impl TestNode {
             ("BECKON_ADMIN_TOKEN", ADMIN_TOKEN),
             ("BECKON_ENDPOINT_URL", "http://push.example"),
             ("BECKON_TOKEN_KEYS", key.as_str()),
+            ("BECKON_UAID_KEY", key.as_str()),
             // A node of a cluster may not name the embedded store; a test may open it.
             ("BECKON_STORE", "redis://127.0.0.1"),
             ("BECKON_STORE_TIMEOUT", "10s"),
@@ -65,7 +74,7 @@ impl TestNode {
         let data = tempfile::tempdir().unwrap();
         let embedded = Embedded { data_dir: data.path().to_owned(), fsync: false };
         let (url, shutdown) = (store.to_owned().into(), Shutdown::new());
-        let store = beckon_node::store::open(&url, Some(embedded), &config.common, &shutdown).await;
+        let store = beckon_node::store::open(&url, Some(embedded), &config.common, None, &shutdown).await;
         let store = store.map_err(|failure| failure.message).unwrap().unwrap();
         prepare(&*store).await;
         let listeners = Listeners::bind(&config).unwrap();

@@ -1,13 +1,13 @@
 //! What a socket does with bytes.
 
 use crate::{
-    node::TestNode,
+    node::{TestNode, client_id},
     wire::{CLOSE, HELLO, PING, PONG, TEXT, UPGRADE, Wire, frame},
 };
 use beckon_proto::delivery::{Deliver as _, Parcel, Receipt, Undelivered};
 use beckon_store::Store;
 use beckon_types::{
-    ChannelId, ConnectionId, NodeId, Notification, Presence, PutVersion, PutVersionOutcome, Uaid, Version,
+    ChannelId, ClientId, ConnectionId, NodeId, Notification, Presence, PutVersion, PutVersionOutcome, Version,
 };
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt as _;
@@ -15,8 +15,8 @@ use tokio::io::AsyncWriteExt as _;
 const CHANNEL: &str = "0d9f7b52-3c41-4e8a-9a57-51e0c2b7aa10";
 const UAID: &str = "6fa1c3e2d40b4f5a8c7e9b1032a4d5f6";
 
-fn uaid() -> Uaid {
-    Uaid::parse(UAID).unwrap().0
+fn client() -> ClientId {
+    client_id(UAID)
 }
 
 fn channel() -> ChannelId {
@@ -55,7 +55,7 @@ pub(crate) async fn stored(store: &dyn Store, number: u64) -> Parcel {
 
 async fn write(store: &dyn Store, number: u64, data: Option<Arc<str>>) -> Option<Parcel> {
     let version = Version::new(number).unwrap();
-    let put = PutVersion { uaid: uaid(), channel: channel(), version };
+    let put = PutVersion { client: client(), channel: channel(), version };
     match store.put_version(put).await.unwrap() {
         PutVersionOutcome::Stored { sequence, presence } => {
             let update = beckon_types::Update { channel: channel(), version, sequence, data };

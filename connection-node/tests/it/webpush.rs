@@ -1,13 +1,13 @@
 //! Web Push over sockets: what the node adds to the session.
 
 use crate::{
-    node::TestNode,
+    node::{TestNode, client_id},
     wire::{TEXT, Wire},
 };
 use beckon_proto::delivery::{Deliver as _, Parcel, Receipt};
 use beckon_types::{
     ChannelId, Draft, Encoding, Message, Nonce, Notification, Payload, Place, PutMessage, PutMessageOutcome,
-    Uaid, Urgency,
+    Urgency,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -49,7 +49,7 @@ async fn post(node: &TestNode, uaid: &str, body: &[u8], ttl: Duration) -> Option
     let draft = Draft { urgency: Urgency::Normal, ttl, payload };
     let nonce = Nonce(getrandom::u64().unwrap());
     let put = PutMessage {
-        uaid: Uaid::parse(uaid).unwrap().0,
+        client: client_id(uaid),
         channel,
         restricted: None,
         key: node.token_keys.newest(),

@@ -88,6 +88,7 @@ pub const FAMILY: &[&str] = &[
     "trusted_proxies",
     "try_page",
     "uaid_idle",
+    "uaid_key",
     "vapid_cache_size",
     "vapid_rate",
     "wait_for_store",

@@ -11,7 +11,7 @@ use beckon_session::{
 use beckon_types::{
     Backlog, Broadcasts, ChannelId, ConnectionId, Dialect, Draft, Encoding, HelloOutcome, KeyId, KeyRing,
     Message, MessageId, Moment, NodeId, Nonce, Notification, Payload, Place, Presence, Sequence, Snapshot,
-    Uaid, Update, Urgency, Version,
+    Uaid, UaidKey, Update, Urgency, Version,
 };
 use divan::{AllocProfiler, Bencher, black_box};
 use std::{sync::Arc, time::Duration};
@@ -41,6 +41,7 @@ struct Talk {
 fn settings() -> Settings {
     Settings {
         keys: KeyRing::parse(&KeyRing::key_text(&[7; 32])).unwrap(),
+        uaid_key: UaidKey::new(&[8; 32]),
         endpoint_url: "https://push.example.net".into(),
         hello_timeout: Duration::from_secs(30),
         ping_min_sp: Duration::from_secs(20),
@@ -192,7 +193,8 @@ fn message(bytes: usize) -> (Message, String) {
         },
     };
     let uaid = Uaid::parse("6fa1c3e2d40b4f5a8c7e9b1032a4d5f6").unwrap().0;
-    let id = MessageId { uaid, place: message.place }.seal(&settings().keys, message.key);
+    let client = settings().uaid_key.client_id(uaid);
+    let id = MessageId { client, place: message.place }.seal(&settings().keys, message.key);
     let ack = format!(
         r#"{{"messageType":"ack","updates":[{{"channelID":"{CHANNEL}","version":"{id}","code":100}}]}}"#
     );

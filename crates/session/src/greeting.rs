@@ -81,8 +81,9 @@ impl Greeting {
             let (identity, hello) = claim_new(context, presence, named.unwrap_or(otherwise));
             return Ok((Self::new(since, identity, true, request, broadcasts), hello));
         };
+        let identity = Identity { uaid, spelling };
         let hello = Hello {
-            uaid,
+            client: identity.client(settings),
             presence,
             named,
             otherwise,
@@ -91,7 +92,6 @@ impl Greeting {
             room: (context.admission)() == Admission::Open,
             backlog_max: settings.batch_size,
         };
-        let identity = Identity { uaid, spelling };
         Ok((Self::new(since, identity, false, request, broadcasts), hello))
     }
 
@@ -139,7 +139,7 @@ impl Greeting {
 fn claim_new(context: &Context<'_>, presence: Presence, dialect: Dialect) -> (Identity, Hello) {
     let identity = Identity { uaid: (context.new_uaid)(), spelling: Spelling::PLAIN };
     let hello = Hello {
-        uaid: identity.uaid,
+        client: identity.client(context.settings),
         presence,
         named: Some(dialect),
         otherwise: dialect,

@@ -7,12 +7,12 @@ use crate::{
     steps::Steps,
     violation::Violation,
 };
-use beckon_types::{HelloOutcome, Presence, Uaid};
+use beckon_types::{ClientId, HelloOutcome, Presence};
 
 /// A client that is sent nothing more. Its steps are finished, then its UAID is released.
 #[derive(Debug, Clone)]
 pub(crate) struct Leaving {
-    uaid: Uaid,
+    client: ClientId,
     awaits: Awaits,
 }
 
@@ -31,18 +31,18 @@ enum Awaits {
 
 impl Leaving {
     /// The socket has ended while it was claiming the UAID.
-    pub(crate) fn during_hello(uaid: Uaid) -> Self {
-        Self { uaid, awaits: Awaits::Hello }
+    pub(crate) fn during_hello(client: ClientId) -> Self {
+        Self { client, awaits: Awaits::Hello }
     }
 
     /// The socket has ended and may own the UAID.
-    pub(crate) fn as_owner(uaid: Uaid) -> Self {
-        Self { uaid, awaits: Awaits::Steps { is_owner: true } }
+    pub(crate) fn as_owner(client: ClientId) -> Self {
+        Self { client, awaits: Awaits::Steps { is_owner: true } }
     }
 
     /// The socket does not own the UAID any more. Its acknowledgements still count; everything else would be refused.
-    pub(crate) fn disowned(uaid: Uaid) -> Self {
-        Self { uaid, awaits: Awaits::Steps { is_owner: false } }
+    pub(crate) fn disowned(client: ClientId) -> Self {
+        Self { client, awaits: Awaits::Steps { is_owner: false } }
     }
 
     /// Handles the outcome of the step under way.
@@ -105,11 +105,11 @@ impl Leaving {
     /// Asks for the next step, unless one is under way. Returns true if nothing is left to do.
     pub(crate) fn go_on(&mut self, steps: &mut Steps, own: Presence, effects: &mut Vec<Effect>) -> bool {
         let Awaits::Steps { is_owner } = self.awaits else { return false };
-        if let Some(step) = steps.start(self.uaid, own) {
+        if let Some(step) = steps.start(self.client, own) {
             effects.push(Effect::Store(step));
         } else if steps.is_empty() && is_owner {
             self.awaits = Awaits::Release;
-            effects.push(Effect::Store(Step::Release(self.uaid, own)));
+            effects.push(Effect::Store(Step::Release(self.client, own)));
         }
         steps.is_empty() && !is_owner
     }

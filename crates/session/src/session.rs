@@ -69,11 +69,11 @@ impl Session {
                 }
             }
             Input::Timer => self.check_time(context, effects),
-            Input::Evicted => self.disown(CloseCode::Normal, effects),
-            Input::Drain => self.close(CloseCode::GoingAway, effects),
+            Input::Evicted => self.disown(context, CloseCode::Normal, effects),
+            Input::Drain => self.close(context, CloseCode::GoingAway, effects),
             Input::Verify => self.verify(context, effects),
-            Input::Broken(code) => self.close(code, effects),
-            Input::Disconnected => self.leave(effects),
+            Input::Broken(code) => self.close(context, code, effects),
+            Input::Disconnected => self.leave(context, effects),
         }
     }
 
@@ -174,7 +174,7 @@ impl Session {
         };
         if let Err(violation) = result {
             refuse(text.unwrap_or_default(), violation, effects);
-            self.leave(effects);
+            self.leave(context, effects);
         }
     }
 
@@ -231,7 +231,7 @@ impl Session {
                         self.claim(Box::new(greeting), hello, effects);
                     } else {
                         // Without a reply, because some user agents take any reply with a UAID for success.
-                        self.close(CloseCode::Error, effects);
+                        self.close(context, CloseCode::Error, effects);
                     }
                     Ok(())
                 }
@@ -240,7 +240,7 @@ impl Session {
             };
         }
         if command == Command::Hello && !(context.admits)(Demand::Hello) {
-            self.close(CloseCode::Error, effects);
+            self.close(context, CloseCode::Error, effects);
             return Ok(());
         }
         match self.turn(context, effects) {
@@ -281,7 +281,7 @@ impl Session {
         let Some((client, mut turn)) = self.turn(context, effects) else { return };
         match (client, notification) {
             (Client::SimplePush(client), Notification::Update(update)) => {
-                client.push_update(&mut turn, update);
+                client.push_update(&mut turn, update)
             }
             (Client::SimplePush(client), Notification::Missed) => client.refresh(&mut turn),
             (Client::WebPush(client), Notification::Message(message)) => {
@@ -308,7 +308,7 @@ impl Session {
             match self.turn(context, effects) {
                 Some((Client::SimplePush(client), mut turn)) => client.resume(&mut turn),
                 Some((Client::WebPush(client), mut turn)) => client.resume(&mut turn),
-                None => return self.close(CloseCode::Policy, effects),
+                None => return self.close(context, CloseCode::Policy, effects),
             }
         }
         if self.silence.is_over(now, settings) {
@@ -321,7 +321,7 @@ impl Session {
                     // The socket wakes up anyway.
                     self.verify(context, effects);
                 }
-                Silence::Asked(_) => self.close(CloseCode::Error, effects),
+                Silence::Asked(_) => self.close(context, CloseCode::Error, effects),
             }
         }
     }
@@ -345,7 +345,7 @@ impl Session {
         let Outcome::Hello(outcome) = outcome else {
             // The store failed, but may have performed the step.
             effects.push(Effect::Close(CloseCode::Error));
-            return self.finish(Leaving::as_owner(greeting.identity.uaid), effects);
+            return self.finish(Leaving::as_owner(greeting.identity.client(context.settings)), effects);
         };
         let dialect = match outcome {
             HelloOutcome::Claimed { dialect, former, snapshot, backlog } => {
@@ -359,7 +359,7 @@ impl Session {
             HelloOutcome::Unknown { dialect } => dialect,
             HelloOutcome::ListMissing => {
                 refuse(&greeting.request, Violation::IllFormed, effects);
-                return self.leave(effects);
+                return self.leave(context, effects);
             }
             HelloOutcome::NoRoom => {
                 let (status, url) = match (context.admission)() {
@@ -368,12 +368,12 @@ impl Session {
                     Admission::Full | Admission::Open => (429, None),
                 };
                 effects.push(Effect::Send(hello_reply(greeting.identity, status, url.as_deref())));
-                return self.close(CloseCode::Normal, effects);
+                return self.close(context, CloseCode::Normal, effects);
             }
         };
         if greeting.is_generated || !(context.admits)(Demand::NewClient) {
             // The store has refused a new UAID, or has no room for one.
-            return self.close(CloseCode::Error, effects);
+            return self.close(context, CloseCode::Error, effects);
         }
         let hello = greeting.replace_uaid(context, self.presence, dialect);
         self.claim(greeting, hello, effects);
@@ -398,7 +398,7 @@ impl Session {
             }
             (Dialect::WebPush, Err(_)) => {
                 refuse(&request, Violation::IllFormedHello, effects);
-                return self.finish(Leaving::as_owner(identity.uaid), effects);
+                return self.finish(Leaving::as_owner(identity.client(context.settings)), effects);
             }
         };
         self.peer = Peer::Client(identity, client);
@@ -425,7 +425,8 @@ impl Session {
                 let Some(job) = self.steps.finish() else { return };
                 self.answer(context, job, outcome, effects);
                 if let Peer::Client(identity, _) = &self.peer {
-                    effects.extend(self.steps.start(identity.uaid, self.presence).map(Effect::Store));
+                    let client = identity.client(context.settings);
+                    effects.extend(self.steps.start(client, self.presence).map(Effect::Store));
                 }
             }
             Peer::Leaving(leaving) => {
@@ -439,7 +440,7 @@ impl Session {
     /// Passes the outcome of a client's job to the client.
     fn answer(&mut self, context: &Context<'_>, job: Job, outcome: Outcome, effects: &mut Vec<Effect>) {
         if let Some(code) = outcome.disowns() {
-            return self.disown(code, effects);
+            return self.disown(context, code, effects);
         }
         let result = match self.turn(context, effects) {
             Some((Client::SimplePush(client), mut turn)) => client.conclude(&mut turn, job, outcome),
@@ -447,36 +448,35 @@ impl Session {
             None => Ok(()),
         };
         if let Err(code) = result {
-            self.close(code, effects);
+            self.close(context, code, effects);
         }
     }
 }
 
 /// The end.
 impl Session {
-    fn close(&mut self, code: CloseCode, effects: &mut Vec<Effect>) {
+    fn close(&mut self, context: &Context<'_>, code: CloseCode, effects: &mut Vec<Effect>) {
         effects.push(Effect::Close(code));
-        self.leave(effects);
+        self.leave(context, effects);
     }
 
     /// Continues without a socket: requests that were received are performed, then the UAID is released.
-    fn leave(&mut self, effects: &mut Vec<Effect>) {
-        match &self.peer {
-            Peer::Greeting(greeting) => self.finish(Leaving::during_hello(greeting.identity.uaid), effects),
-            Peer::Client(identity, _) => self.finish(Leaving::as_owner(identity.uaid), effects),
-            Peer::Stranger { .. } | Peer::Leaving(_) | Peer::Gone => self.end(effects),
-        }
+    fn leave(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
+        let leaving = match &self.peer {
+            Peer::Greeting(greeting) => Leaving::during_hello(greeting.identity.client(context.settings)),
+            Peer::Client(identity, _) => Leaving::as_owner(identity.client(context.settings)),
+            Peer::Stranger { .. } | Peer::Leaving(_) | Peer::Gone => return self.end(effects),
+        };
+        self.finish(leaving, effects);
     }
 
     /// Closes a socket that does not own its UAID any more.
-    fn disown(&mut self, code: CloseCode, effects: &mut Vec<Effect>) {
+    fn disown(&mut self, context: &Context<'_>, code: CloseCode, effects: &mut Vec<Effect>) {
         effects.push(Effect::Close(code));
-        if let Peer::Client(identity, _) = &self.peer {
-            self.steps.keep_acknowledgements();
-            self.finish(Leaving::disowned(identity.uaid), effects);
-        } else {
-            self.leave(effects);
-        }
+        let Peer::Client(identity, _) = &self.peer else { return self.leave(context, effects) };
+        let leaving = Leaving::disowned(identity.client(context.settings));
+        self.steps.keep_acknowledgements();
+        self.finish(leaving, effects);
     }
 
     fn finish(&mut self, leaving: Leaving, effects: &mut Vec<Effect>) {

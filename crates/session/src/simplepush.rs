@@ -107,9 +107,9 @@ impl SimplePush {
 
     /// The store has registered a channel.
     fn registered(&mut self, turn: &mut Turn<'_>, register: &Register, (key, sequence): (KeyId, Sequence)) {
-        let AddChannel { uaid, channel, spelling, .. } = register.add;
+        let AddChannel { client, channel, spelling, .. } = register.add;
         let is_new = self.channels.register(channel, spelling, sequence);
-        let url = turn.url(Endpoint::SimplePush { uaid, channel }, key);
+        let url = turn.url(Endpoint::SimplePush { client, channel }, key);
         turn.send(register_reply(*turn.identity, (channel, spelling), &url));
         if register.missed || is_new && self.has_failed_register {
             self.refresh(turn);

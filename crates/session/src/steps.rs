@@ -4,7 +4,7 @@ use crate::{
     api::Step,
     limits::{ACKS_MERGED_MAX, STEPS_WAITING_BYTES_MAX, STEPS_WAITING_MAX},
 };
-use beckon_types::{Ack, AddChannel, ChannelId, Fetch, Place, Presence, Spelling, Uaid};
+use beckon_types::{Ack, AddChannel, ChannelId, ClientId, Fetch, Place, Presence, Spelling};
 use std::{collections::VecDeque, mem};
 
 /// What a client asks of the store, and what it needs for handling the outcome.
@@ -52,15 +52,15 @@ pub(crate) struct Unregister {
 
 impl Job {
     /// The step to ask for. Acknowledgements of updates are moved into it.
-    fn step(&mut self, uaid: Uaid, presence: Presence) -> Step {
+    fn step(&mut self, client: ClientId, presence: Presence) -> Step {
         match self {
             Self::Register(Register { add, .. }) => Step::AddChannel(*add),
-            Self::Unregister(Unregister { channel, .. }) => Step::RemoveChannel(uaid, presence, *channel),
-            Self::AckVersions(acks) => Step::AckVersions(uaid, mem::take(acks)),
-            Self::RemoveMessages(places) => Step::RemoveMessages(uaid, places.clone()),
-            Self::HelloAgain | Self::Refresh => Step::Snapshot(uaid, presence),
+            Self::Unregister(Unregister { channel, .. }) => Step::RemoveChannel(client, presence, *channel),
+            Self::AckVersions(acks) => Step::AckVersions(client, mem::take(acks)),
+            Self::RemoveMessages(places) => Step::RemoveMessages(client, places.clone()),
+            Self::HelloAgain | Self::Refresh => Step::Snapshot(client, presence),
             Self::Fetch(fetch) => Step::Fetch(*fetch),
-            Self::Verify => Step::Verify(uaid, presence),
+            Self::Verify => Step::Verify(client, presence),
         }
     }
 
@@ -131,10 +131,10 @@ impl Steps {
 
     /// Adds a job. Returns its step if nothing else is under way; otherwise it waits. An acknowledgement joins an
     /// acknowledgement at the end of the queue.
-    pub(crate) fn push(&mut self, mut job: Job, uaid: Uaid, presence: Presence) -> Option<Step> {
+    pub(crate) fn push(&mut self, mut job: Job, client: ClientId, presence: Presence) -> Option<Step> {
         let queue = self.0.get_or_insert_default();
         if queue.under_way.is_none() && queue.waiting.is_empty() {
-            let step = job.step(uaid, presence);
+            let step = job.step(client, presence);
             queue.under_way = Some(job);
             return Some(step);
         }
@@ -163,14 +163,14 @@ impl Steps {
     }
 
     /// Moves the next job under way, unless there is one, and returns its step.
-    pub(crate) fn start(&mut self, uaid: Uaid, presence: Presence) -> Option<Step> {
+    pub(crate) fn start(&mut self, client: ClientId, presence: Presence) -> Option<Step> {
         let queue = self.0.as_mut()?;
         if queue.under_way.is_some() {
             return None;
         }
         let mut job = queue.waiting.pop_front()?;
         queue.waiting_bytes -= job.heap_bytes();
-        let step = job.step(uaid, presence);
+        let step = job.step(client, presence);
         queue.under_way = Some(job);
         Some(step)
     }

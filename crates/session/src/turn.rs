@@ -9,7 +9,9 @@ use crate::{
     steps::{Job, Register, Steps, Unregister},
     violation::Error,
 };
-use beckon_types::{AddChannel, Broadcasts, ChannelId, Endpoint, KeyHash, KeyId, Moment, Presence, Spelling};
+use beckon_types::{
+    AddChannel, Broadcasts, ChannelId, ClientId, Endpoint, KeyHash, KeyId, Moment, Presence, Spelling,
+};
 use std::time::Duration;
 
 /// Everything around a client of either dialect while it handles one input.
@@ -46,6 +48,11 @@ impl<'a> Turn<'a> {
         Self { now, settings, acknowledged, broadcasts, presence, identity, steps, budget, effects }
     }
 
+    /// What the store and endpoints call the client.
+    pub(crate) fn client(&self) -> ClientId {
+        self.identity.client(self.settings)
+    }
+
     /// Sends a message.
     pub(crate) fn send(&mut self, text: String) {
         self.effects.push(Effect::Send(text));
@@ -74,7 +81,7 @@ impl<'a> Turn<'a> {
 
     /// Asks the store for a step, now or after the steps before it.
     pub(crate) fn ask(&mut self, job: Job) {
-        if let Some(step) = self.steps.push(job, self.identity.uaid, self.presence) {
+        if let Some(step) = self.steps.push(job, self.client(), self.presence) {
             self.effects.push(Effect::Store(step));
         }
     }
@@ -106,7 +113,7 @@ impl<'a> Turn<'a> {
         channels_max: u32,
     ) {
         let add = AddChannel {
-            uaid: self.identity.uaid,
+            client: self.client(),
             presence: self.presence,
             channel,
             spelling,

@@ -128,9 +128,9 @@ impl WebPush {
 
     /// The store has registered a channel.
     fn registered(&mut self, turn: &mut Turn<'_>, register: &Register, (key, sequence): (KeyId, Sequence)) {
-        let AddChannel { uaid, channel, spelling, restricted, .. } = register.add;
+        let AddChannel { client, channel, spelling, restricted, .. } = register.add;
         let is_new = self.channels.register(channel, spelling, sequence);
-        let url = turn.url(Endpoint::WebPush { uaid, channel, restricted }, key);
+        let url = turn.url(Endpoint::WebPush { client, channel, restricted }, key);
         turn.send(register_reply(channel, spelling, &url));
         if register.missed || is_new && self.has_failed_register {
             self.read_again(turn);
@@ -182,10 +182,11 @@ impl WebPush {
     /// An ack (section 4.6). On this socket it counts whether or not the store keeps it.
     pub(crate) fn ack(&mut self, turn: &mut Turn<'_>, request: &Request<'_>) -> Result<(), Violation> {
         let acks = request.message_acks()?;
+        let client = turn.client();
         let mut places = Vec::with_capacity(acks.len());
         for ack in acks {
             let Ok(id) = MessageId::open(&turn.settings.keys, &ack.version) else { continue };
-            if id.uaid == turn.identity.uaid {
+            if id.client == client {
                 places.push(id.place);
                 turn.report(ack.report);
             }
@@ -302,7 +303,7 @@ impl WebPush {
         if !message.draft.ttl.is_zero() {
             self.progress().note(turn.now, message, from_backlog);
         }
-        let id = MessageId { uaid: turn.identity.uaid, place: message.place };
+        let id = MessageId { client: turn.client(), place: message.place };
         let id = id.seal(&turn.settings.keys, message.key);
         turn.notify(notification(message.channel, spelling, &id, message.draft.payload.as_ref()), 1);
     }
@@ -355,8 +356,8 @@ impl WebPush {
             && !turn.steps.is_fetching()
             && let Some(Next { after, .. }) = ongoing.progress.begin(turn.now, max)
         {
-            let (uaid, presence) = (turn.identity.uaid, turn.presence);
-            turn.ask(Job::Fetch(Fetch { uaid, presence, after, max }));
+            let (client, presence) = (turn.client(), turn.presence);
+            turn.ask(Job::Fetch(Fetch { client, presence, after, max }));
         }
         self.shrink();
     }

@@ -63,7 +63,7 @@ async fn a_backlog_goes_on_behind_a_removed_message(store) {
         places.push(accepted(&store, about(body.as_bytes()[0], message(&client, body))).await.0);
     }
     places.sort_by_key(|place| place.position());
-    remove(&store, client.uaid, &[places[0], places[1], places[3]]).await;
+    remove(&store, client.id, &[places[0], places[1], places[3]]).await;
     let behind = |index: usize| fetch(&store, &client, Some(places[index].position()), 10);
     assert_eq!(behind(1).await.messages.len(), 3);
     assert_eq!(behind(3).await.messages.len(), 2);
@@ -79,7 +79,7 @@ async fn an_expired_message_is_not_returned(store) {
     let_short_pass().await;
     let expected = fetch(&store, &client, None, 10).await;
     assert_eq!(bodies(&expected), ["c"]);
-    let claimed = claim_backlog(&store, webpush(client.uaid, client.presence)).await;
+    let claimed = claim_backlog(&store, webpush(client.id, client.presence)).await;
     assert_eq!(bodies(&claimed), ["c"]);
 }
 
@@ -94,7 +94,7 @@ async fn expired_messages_do_not_take_the_place_of_others(store) {
         accepted(&store, message(&client, body)).await;
     }
     let_short_pass().await;
-    let hello = Hello { backlog_max: 3, ..webpush(client.uaid, client.presence) };
+    let hello = Hello { backlog_max: 3, ..webpush(client.id, client.presence) };
     let claimed = claim_backlog(&store, hello).await;
     assert_eq!(bodies(&claimed), ["a", "b", "c"]);
     let rest = fetch(&store, &client, Some(claimed.messages[2].place.position()), 3).await;
@@ -122,12 +122,12 @@ async fn what_is_left_of_the_ttl_decreases(store) {
 async fn messages_are_for_the_owner_only(store) {
     let client = subscribed(&store, 1).await;
     accepted(&store, message(&client, "a")).await;
-    for (uaid, presence) in [(client.uaid, new_presence()), (new_uaid(), client.presence)] {
-        let fetch = Fetch { uaid, presence, after: None, max: 10 };
+    for (client, presence) in [(client.id, new_presence()), (new_client_id(), client.presence)] {
+        let fetch = Fetch { client, presence, after: None, max: 10 };
         assert_eq!(store.fetch(fetch).await, Ok(Err(NotOwner)));
     }
-    release(&store, client.uaid, client.presence).await;
-    let fetch = Fetch { uaid: client.uaid, presence: client.presence, after: None, max: 10 };
+    release(&store, client.id, client.presence).await;
+    let fetch = Fetch { client: client.id, presence: client.presence, after: None, max: 10 };
     assert_eq!(store.fetch(fetch).await, Ok(Err(NotOwner)));
 }
 
@@ -138,9 +138,9 @@ async fn a_web_push_claim_returns_the_first_messages(store) {
         let topic = (number % 3 == 0).then(|| tag(number));
         accepted(&store, PutMessage { topic, ..message(&client, &number.to_string()) }).await;
     }
-    release(&store, client.uaid, client.presence).await;
+    release(&store, client.id, client.presence).await;
     for backlog_max in [1, 10, 11, 12, 13] {
-        let hello = Hello { backlog_max, ..webpush(client.uaid, client.presence) };
+        let hello = Hello { backlog_max, ..webpush(client.id, client.presence) };
         let claimed = claim_backlog(&store, hello).await;
         let fetched = fetch(&store, &client, None, backlog_max).await;
         assert_eq!((positions(&claimed), bodies(&claimed)), (positions(&fetched), bodies(&fetched)));
@@ -152,7 +152,7 @@ async fn a_web_push_claim_returns_the_first_messages(store) {
 /// A claim of a client without messages, and one that asks for none, returns none.
 async fn a_claim_without_messages_returns_none(store) {
     let client = subscribed(&store, 1).await;
-    let hello = webpush(client.uaid, client.presence);
+    let hello = webpush(client.id, client.presence);
     assert_eq!(claim_backlog(&store, hello.clone()).await, Backlog::default());
     accepted(&store, message(&client, "a")).await;
     let hello = Hello { backlog_max: 0, ..hello };
@@ -162,16 +162,16 @@ async fn a_claim_without_messages_returns_none(store) {
 /// A message is returned by every hello until it is removed.
 async fn a_message_is_returned_until_it_is_removed(store) {
     let client = subscribed(&store, 1).await;
-    release(&store, client.uaid, client.presence).await;
+    release(&store, client.id, client.presence).await;
     let (place, presence) = accepted(&store, message(&client, "a")).await;
     assert_eq!(presence, None);
     for _ in 0..3 {
-        let hello = webpush(client.uaid, client.presence);
+        let hello = webpush(client.id, client.presence);
         assert_eq!(bodies(&claim_backlog(&store, hello).await), ["a"]);
-        release(&store, client.uaid, client.presence).await;
+        release(&store, client.id, client.presence).await;
     }
-    remove(&store, client.uaid, &[place]).await;
-    let hello = webpush(client.uaid, client.presence);
+    remove(&store, client.id, &[place]).await;
+    let hello = webpush(client.id, client.presence);
     assert_eq!(claim_backlog(&store, hello).await, Backlog::default());
 }
 
@@ -183,12 +183,12 @@ async fn messages_are_removed_by_their_places(store) {
         places.push(accepted(&store, message(&client, body)).await.0);
         places.push(accepted(&store, about(body.as_bytes()[0], message(&client, body))).await.0);
     }
-    release(&store, client.uaid, client.presence).await;
-    remove(&store, client.uaid, &[places[0], places[3], places[4], places[5], places[0]]).await;
-    remove(&store, client.uaid, &[places[7]]).await;
-    let hello = webpush(client.uaid, client.presence);
+    release(&store, client.id, client.presence).await;
+    remove(&store, client.id, &[places[0], places[3], places[4], places[5], places[0]]).await;
+    remove(&store, client.id, &[places[7]]).await;
+    let hello = webpush(client.id, client.presence);
     assert_eq!(bodies(&claim_backlog(&store, hello).await), ["a", "b", "d"]);
-    remove(&store, client.uaid, &places).await;
+    remove(&store, client.id, &places).await;
     assert!(waiting(&store, &client).await.is_empty());
 }
 
@@ -198,14 +198,14 @@ async fn removing_a_message_that_is_not_stored_has_no_effect(store) {
     let (former, _) = accepted(&store, about(1, message(&client, "a"))).await;
     let (topic, _) = accepted(&store, about(1, message(&client, "b"))).await;
     let (plain, _) = accepted(&store, message(&client, "c")).await;
-    remove(&store, client.uaid, &[former]).await;
-    remove(&store, client.uaid, &[Place { topic: Some(tag(2)), ..topic }, plain_place(topic.sequence)]).await;
-    remove(&store, client.uaid, &[Place { topic: Some(tag(1)), ..plain }]).await;
-    remove(&store, client.uaid, &[plain_place(beckon_types::Sequence(u64::MAX))]).await;
-    remove(&store, client.uaid, &[]).await;
-    remove(&store, new_uaid(), &[topic, plain]).await;
+    remove(&store, client.id, &[former]).await;
+    remove(&store, client.id, &[Place { topic: Some(tag(2)), ..topic }, plain_place(topic.sequence)]).await;
+    remove(&store, client.id, &[Place { topic: Some(tag(1)), ..plain }]).await;
+    remove(&store, client.id, &[plain_place(beckon_types::Sequence(u64::MAX))]).await;
+    remove(&store, client.id, &[]).await;
+    remove(&store, new_client_id(), &[topic, plain]).await;
     let other = subscribed(&store, 1).await;
-    remove(&store, other.uaid, &[topic, plain]).await;
+    remove(&store, other.id, &[topic, plain]).await;
     assert_eq!(waiting(&store, &client).await, ["b", "c"]);
     assert_eq!(snapshot(&store, &client).await.sequence, plain.sequence);
 }
@@ -214,10 +214,10 @@ async fn removing_a_message_that_is_not_stored_has_no_effect(store) {
 async fn of_a_message_and_a_concurrent_hello_the_second_sees_the_first(store) {
     for _ in 0..RACES {
         let client = subscribed(&store, 1).await;
-        release(&store, client.uaid, client.presence).await;
+        release(&store, client.id, client.presence).await;
         let presence = new_presence();
         let sending = accepted(&store, message(&client, "a"));
-        let ((_, seen), claimed) = join(sending, claim_backlog(&store, webpush(client.uaid, presence))).await;
+        let ((_, seen), claimed) = join(sending, claim_backlog(&store, webpush(client.id, presence))).await;
         let found = !claimed.messages.is_empty();
         assert!(seen == Some(presence) || found, "the message saw {seen:?}, hello saw {claimed:?}");
         assert!(seen.is_none() || !found, "only one of them is the second");

@@ -10,7 +10,7 @@ cases! { $ channels channel_cases:
 async fn a_channel_registered_again_keeps_its_key_and_what_is_pending(store) {
     let client = connected(&store, 1).await;
     let channel = client.channels[0];
-    let (sequence, _) = stored(&store, client.uaid, channel, 7).await;
+    let (sequence, _) = stored(&store, client.id, channel, 7).await;
     for spelling in [Spelling::PLAIN, Spelling { hyphens: true, upper: 3 }, Spelling { hyphens: false, upper: 1 << 31 }] {
         let again = AddChannel { spelling, key: KeyId(2), ..addition(&client, channel) };
         let expected = AddChannelOutcome::Registered { key: KeyId(1), sequence };
@@ -51,8 +51,8 @@ async fn a_client_has_no_more_than_the_maximum_of_channels(store) {
 /// A socket that does not own the UAID registers nothing.
 async fn only_the_owner_registers(store) {
     let client = connected(&store, 0).await;
-    for (uaid, presence) in [(client.uaid, new_presence()), (new_uaid(), client.presence)] {
-        let foreign = AddChannel { uaid, presence, ..addition(&client, new_channel()) };
+    for (id, presence) in [(client.id, new_presence()), (new_client_id(), client.presence)] {
+        let foreign = AddChannel { client: id, presence, ..addition(&client, new_channel()) };
         assert_eq!(add(&store, foreign).await, AddChannelOutcome::NotOwner(NotOwner));
     }
     assert!(snapshot(&store, &client).await.channels.is_empty());
@@ -62,14 +62,14 @@ async fn only_the_owner_registers(store) {
 async fn an_unregistered_channel_is_gone_with_what_is_pending(store) {
     let client = connected(&store, 2).await;
     let channel = client.channels[0];
-    let (sequence, _) = stored(&store, client.uaid, channel, 1).await;
+    let (sequence, _) = stored(&store, client.id, channel, 1).await;
     unregister(&store, &client, channel).await;
-    assert_eq!(put(&store, client.uaid, channel, 2).await, PutVersionOutcome::Gone);
+    assert_eq!(put(&store, client.id, channel, 2).await, PutVersionOutcome::Gone);
     assert_eq!(pending(&snapshot(&store, &client).await), [(client.channels[1], None)].into());
     let registered_again = register(&store, &client, channel).await;
     assert_eq!(registered_again, sequence, "earlier writes have lower sequences than later ones");
     assert_eq!(pending_on(&store, &client, channel).await, None);
-    assert!(stored(&store, client.uaid, channel, 3).await.0 > registered_again);
+    assert!(stored(&store, client.id, channel, 3).await.0 > registered_again);
 }
 
 /// Unregistering a channel that is not registered succeeds.
@@ -83,8 +83,8 @@ async fn unregistering_an_unknown_channel_succeeds(store) {
 async fn only_the_owner_unregisters(store) {
     let client = connected(&store, 1).await;
     let channel = client.channels[0];
-    assert_eq!(store.remove_channel(client.uaid, new_presence(), channel).await, Ok(Err(NotOwner)));
-    assert_eq!(store.remove_channel(new_uaid(), client.presence, channel).await, Ok(Err(NotOwner)));
+    assert_eq!(store.remove_channel(client.id, new_presence(), channel).await, Ok(Err(NotOwner)));
+    assert_eq!(store.remove_channel(new_client_id(), client.presence, channel).await, Ok(Err(NotOwner)));
     assert_eq!(snapshot(&store, &client).await.channels.len(), 1);
 }
 
@@ -97,10 +97,10 @@ async fn two_thousand_channels_are_kept(store) {
     assert!(outcomes.iter().all(|outcome| matches!(outcome, AddChannelOutcome::Registered { .. })));
     let seen = snapshot(&store, &client).await;
     assert_eq!(seen.channels.len(), CHANNELS);
-    let puts = seen.channels.iter().map(|channel| stored(&store, client.uaid, channel.id, 1));
+    let puts = seen.channels.iter().map(|channel| stored(&store, client.id, channel.id, 1));
     futures_util::future::join_all(puts).await;
     let acks = seen.channels.iter().map(|channel| beckon_types::Ack { channel: channel.id, version: Some(1.0) });
-    store.ack_versions(client.uaid, acks.collect()).await.expect("ack_versions");
+    store.ack_versions(client.id, acks.collect()).await.expect("ack_versions");
     assert!(snapshot(&store, &client).await.channels.iter().all(|channel| channel.pending.is_none()));
 }
 

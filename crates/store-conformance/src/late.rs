@@ -45,10 +45,10 @@ pub async fn a_step_that_was_given_up_changes_nothing(
         (BroadcastId::parse("late/held").expect("an id"), BroadcastVersion::parse("1").expect("a version"));
     let (kept, other) =
         (BroadcastId::parse("late/kept").expect("an id"), BroadcastVersion::parse("2").expect("a version"));
-    stored(store, simple.uaid, simple.channels[0], 7).await;
+    stored(store, simple.id, simple.channels[0], 7).await;
     // A step of each kind has gone this way before, so that a Redis has its script.
     let warm = connected(held_up, 2).await;
-    stored(held_up, warm.uaid, warm.channels[0], 1).await;
+    stored(held_up, warm.id, warm.channels[0], 1).await;
     unregister(held_up, &warm, warm.channels[1]).await;
     accepted(held_up, message(&web, "before")).await;
     held_up.announce(new_node()).await.expect("the store performs it");
@@ -58,12 +58,12 @@ pub async fn a_step_that_was_given_up_changes_nothing(
     assert_eq!(store.set_broadcast(kept.clone(), value.clone()).await, Ok(Ok(())));
     let (added, late_socket) = (new_channel(), new_presence());
     way.hold_up();
-    let put = PutVersion { uaid: simple.uaid, channel: simple.channels[0], version: version(6) };
+    let put = PutVersion { client: simple.id, channel: simple.channels[0], version: version(6) };
     let steps = [
-        failure(held_up.hello(simplepush(taken_over.uaid, late_socket))),
+        failure(held_up.hello(simplepush(taken_over.id, late_socket))),
         failure(held_up.put_version(put)),
         failure(held_up.add_channel(addition(&simple, added))),
-        failure(held_up.remove_channel(simple.uaid, simple.presence, simple.channels[1])),
+        failure(held_up.remove_channel(simple.id, simple.presence, simple.channels[1])),
         failure(held_up.put_message(message(&web, "late"))),
         failure(held_up.set_broadcast(id.clone(), value.clone())),
         failure(held_up.remove_broadcast(kept.clone())),
@@ -77,15 +77,12 @@ pub async fn a_step_that_was_given_up_changes_nothing(
     store.retire(node.node).await.expect("the store performs it");
     // A step over the same way is performed after those that were held up, if they are performed at all.
     held_up_recovers(held_up, &warm).await;
-    let (_, presence) = stored(store, taken_over.uaid, taken_over.channels[0], 1).await;
+    let (_, presence) = stored(store, taken_over.id, taken_over.channels[0], 1).await;
     assert_eq!(presence, Some(taken_over.presence), "a late hello does not take the UAID away");
     assert_eq!(pending_on(store, &simple, simple.channels[0]).await, Some(7), "no older version wins");
     assert_eq!(pending_on(store, &simple, simple.channels[1]).await, None);
-    let snapshot = store
-        .snapshot(simple.uaid, simple.presence)
-        .await
-        .expect("the store performs it")
-        .expect("the owner");
+    let snapshot =
+        store.snapshot(simple.id, simple.presence).await.expect("the store performs it").expect("the owner");
     let registered: Vec<_> = snapshot.channels.iter().map(|channel| channel.id).collect();
     assert!(registered.contains(&simple.channels[1]) && !registered.contains(&added), "{registered:?}");
     assert_eq!(waiting(store, &web).await, ["before"]);
@@ -96,16 +93,16 @@ pub async fn a_step_that_was_given_up_changes_nothing(
     assert!(nodes.iter().all(|entry| entry.node != node.node), "a late announcement revives a node");
     assert_eq!(store.set_broadcast(kept.clone(), other).await, Ok(Ok(())));
     assert_eq!(store.remove_broadcast(kept).await, Ok(true));
-    let backlog = claim_backlog(store, webpush(web.uaid, web.presence)).await;
+    let backlog = claim_backlog(store, webpush(web.id, web.presence)).await;
     assert_eq!(bodies(&backlog), ["before"]);
-    let outcome = say(store, simplepush(taken_over.uaid, new_presence())).await;
+    let outcome = say(store, simplepush(taken_over.id, new_presence())).await;
     let HelloOutcome::Claimed { former, .. } = outcome else { panic!("{outcome:?}") };
     assert_eq!(former, Some(taken_over.presence));
 }
 
 /// Waits until a step succeeds over the way that was held up.
 async fn held_up_recovers(held_up: &Arc<dyn Store>, client: &Client) {
-    let put = PutVersion { uaid: client.uaid, channel: client.channels[0], version: version(2) };
+    let put = PutVersion { client: client.id, channel: client.channels[0], version: version(2) };
     let mut attempts = 0;
     while held_up.put_version(put).await.is_err() {
         attempts += 1;

@@ -3,8 +3,8 @@
 use super::steps::{Client, random};
 use beckon_store::Store;
 use beckon_types::{
-    Backlog, Draft, Encoding, Fetch, FindChannel, KeyId, Message, Nonce, Payload, Place, Position, Presence,
-    PutMessage, PutMessageOutcome, Sequence, TOPIC_TAG_LEN, TopicTag, Uaid, Urgency,
+    Backlog, ClientId, Draft, Encoding, Fetch, FindChannel, KeyId, Message, Nonce, Payload, Place, Position,
+    Presence, PutMessage, PutMessageOutcome, Sequence, TOPIC_TAG_LEN, TopicTag, Urgency,
 };
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
@@ -23,7 +23,7 @@ pub fn payload(body: impl Into<Bytes>) -> Payload {
 /// A `put_message` to the first channel of a client: this body, for [`LONG`], of no more than 100 messages.
 pub fn message(client: &Client, body: &str) -> PutMessage {
     PutMessage {
-        uaid: client.uaid,
+        client: client.id,
         channel: client.channels[0],
         restricted: None,
         key: KeyId(1),
@@ -37,7 +37,7 @@ pub fn message(client: &Client, body: &str) -> PutMessage {
 
 /// A `find_channel` of the first channel of a client.
 pub fn find(client: &Client) -> FindChannel {
-    FindChannel { uaid: client.uaid, channel: client.channels[0], restricted: None }
+    FindChannel { client: client.id, channel: client.channels[0], restricted: None }
 }
 
 /// The same message with a topic, which is given by a number.
@@ -73,8 +73,8 @@ pub async fn accepted(store: &Arc<dyn Store>, put: PutMessage) -> (Place, Option
 
 /// Stored messages of a client that owns its UAID.
 pub async fn fetch(store: &Arc<dyn Store>, client: &Client, after: Option<Position>, max: usize) -> Backlog {
-    let Client { uaid, presence, .. } = *client;
-    store.fetch(Fetch { uaid, presence, after, max }).await.expect("fetch").expect("the owner")
+    let Client { id: client, presence, .. } = *client;
+    store.fetch(Fetch { client, presence, after, max }).await.expect("fetch").expect("the owner")
 }
 
 /// The bodies of all stored messages of a client that owns its UAID.
@@ -99,8 +99,8 @@ pub fn positions(backlog: &Backlog) -> Vec<Position> {
 }
 
 /// Removes messages.
-pub async fn remove(store: &Arc<dyn Store>, uaid: Uaid, places: &[Place]) {
-    store.remove_messages(uaid, places.to_vec()).await.expect("remove_messages");
+pub async fn remove(store: &Arc<dyn Store>, client: ClientId, places: &[Place]) {
+    store.remove_messages(client, places.to_vec()).await.expect("remove_messages");
 }
 
 /// The place of no message.

@@ -19,7 +19,7 @@ cases! { $ messages message_cases:
 /// An unknown UAID is another outcome than an unknown channel; this is checked first.
 async fn a_message_to_an_unknown_uaid_is_refused_first(store) {
     let client = subscribed(&store, 1).await;
-    let put = PutMessage { uaid: new_uaid(), messages_max: 0, ..message(&client, "a") };
+    let put = PutMessage { client: new_client_id(), messages_max: 0, ..message(&client, "a") };
     assert_eq!(send(&store, put).await, PutMessageOutcome::UaidGone);
 }
 
@@ -80,9 +80,9 @@ async fn a_channel_takes_what_is_of_its_dialect(store) {
     let (simple, web) = (connected(&store, 1).await, subscribed(&store, 1).await);
     assert_eq!(send(&store, message(&simple, "a")).await, PutMessageOutcome::ChannelGone);
     assert_eq!(store.find_channel(find(&simple)).await, Ok(FindChannelOutcome::ChannelGone));
-    assert_eq!(put(&store, web.uaid, web.channels[0], 1).await, PutVersionOutcome::Gone);
+    assert_eq!(put(&store, web.id, web.channels[0], 1).await, PutVersionOutcome::Gone);
     accepted(&store, message(&web, "b")).await;
-    ack(&store, web.uaid, web.channels[0], None).await;
+    ack(&store, web.id, web.channels[0], None).await;
     assert_eq!(waiting(&store, &web).await, ["b"]);
 }
 
@@ -91,13 +91,13 @@ async fn a_channel_is_found_where_it_would_take_messages(store) {
     let client = subscribed(&store, 2).await;
     let restricted = AddChannel { restricted: Some(ONE_KEY), ..addition(&client, client.channels[1]) };
     add(&store, restricted).await;
-    let stranger = new_uaid();
-    for uaid in [client.uaid, stranger] {
+    let stranger = new_client_id();
+    for id in [client.id, stranger] {
         for channel in [client.channels[0], client.channels[1], new_channel()] {
             for key in [None, Some(ONE_KEY), Some(OTHER_KEY)] {
-                let found = store.find_channel(FindChannel { uaid, channel, restricted: key }).await;
+                let found = store.find_channel(FindChannel { client: id, channel, restricted: key }).await;
                 assert_eq!(snapshot(&store, &client).await.sequence, Default::default(), "nothing is written");
-                let would_be = PutMessage { uaid, channel, restricted: key, ..message(&client, "a") };
+                let would_be = PutMessage { client: id, channel, restricted: key, ..message(&client, "a") };
                 let is_full = send(&store, PutMessage { messages_max: 0, ..would_be }).await;
                 let expected = match is_full {
                     PutMessageOutcome::Full => FindChannelOutcome::Registered,
@@ -105,10 +105,10 @@ async fn a_channel_is_found_where_it_would_take_messages(store) {
                     PutMessageOutcome::ChannelGone => FindChannelOutcome::ChannelGone,
                     PutMessageOutcome::Accepted { .. } => panic!("there is no room for a message"),
                 };
-                assert_eq!(found, Ok(expected), "{uaid:?} {channel:?} {key:?}");
+                assert_eq!(found, Ok(expected), "{id:?} {channel:?} {key:?}");
                 let is_open = channel == client.channels[0] && key.is_none();
                 let is_owner = channel == client.channels[1] && key == Some(ONE_KEY);
-                let is_registered = uaid == client.uaid && (is_open || is_owner);
+                let is_registered = id == client.id && (is_open || is_owner);
                 assert_eq!(expected == FindChannelOutcome::Registered, is_registered);
             }
         }
@@ -127,7 +127,7 @@ async fn a_client_has_no_more_than_the_maximum_of_messages(store) {
     }
     assert_eq!(snapshot(&store, &client).await.sequence, last.sequence);
     assert_eq!(waiting(&store, &client).await, ["c", "a", "b"]);
-    remove(&store, client.uaid, &[last]).await;
+    remove(&store, client.id, &[last]).await;
     accepted(&store, put("d")).await;
     assert_eq!(waiting(&store, &client).await, ["a", "b", "d"]);
 }
@@ -167,9 +167,9 @@ async fn each_channel_has_a_reserve(store) {
     assert_eq!(send(&store, put(1, "i")).await, PutMessageOutcome::Full, "it replaced one in the reserve");
     accepted(&store, put(2, "k")).await;
     assert_eq!(waiting(&store, &client).await, ["j", "a", "b", "c", "d", "e", "g", "k"]);
-    remove(&store, client.uaid, &[topic]).await;
+    remove(&store, client.id, &[topic]).await;
     assert_eq!(send(&store, put(0, "f")).await, PutMessageOutcome::Full, "the reserve is used");
-    remove(&store, client.uaid, &flood[3..4]).await;
+    remove(&store, client.id, &flood[3..4]).await;
     accepted(&store, put(0, "f")).await;
     assert_eq!(send(&store, put(0, "i")).await, PutMessageOutcome::Full);
 }
@@ -276,9 +276,9 @@ async fn each_message_has_a_higher_sequence(store) {
         assert!(place.sequence > last, "{place:?} after {last:?}");
         last = place.sequence;
         if round % 5 == 0 {
-            remove(&store, client.uaid, &[place]).await;
-            release(&store, client.uaid, client.presence).await;
-            claim(&store, webpush(client.uaid, client.presence)).await;
+            remove(&store, client.id, &[place]).await;
+            release(&store, client.id, client.presence).await;
+            claim(&store, webpush(client.id, client.presence)).await;
         }
     }
     assert_eq!(snapshot(&store, &client).await.sequence, last);
@@ -318,7 +318,7 @@ async fn everything_in_a_message_is_kept(store) {
             let left = kept.draft.ttl;
             assert_eq!(kept.draft, Draft { ttl: left, ..put.draft });
             assert!(left > LONG / 2 && left <= LONG, "{left:?}");
-            remove(&store, client.uaid, &[place]).await;
+            remove(&store, client.id, &[place]).await;
         }
     }
 }
@@ -349,7 +349,7 @@ async fn the_record_of_a_released_client_is_deleted_once_its_channels_are_unregi
             let_short_pass().await;
         }
         unregister(&store, &client, client.channels[0]).await;
-        release(&store, client.uaid, client.presence).await;
+        release(&store, client.id, client.presence).await;
         assert_eq!(send(&store, message(&client, "c")).await, PutMessageOutcome::UaidGone);
     }
 }
@@ -361,7 +361,7 @@ async fn a_snapshot_has_channels_only(store) {
     let (last, _) = accepted(&store, about(1, message(&client, "b"))).await;
     let seen = snapshot(&store, &client).await;
     assert_eq!((seen.sequence, seen.channels.len()), (last.sequence, 1));
-    let (_, _, claimed) = claim(&store, webpush(client.uaid, client.presence)).await;
+    let (_, _, claimed) = claim(&store, webpush(client.id, client.presence)).await;
     assert_eq!(claimed, seen);
 }
 
@@ -387,7 +387,7 @@ async fn nine_thousand_messages_are_kept(store) {
     assert_eq!(backlog.messages.len(), MESSAGES);
     let (kept, removed) = backlog.messages.split_at(10);
     let removed: Vec<_> = removed.iter().map(|message| message.place).collect();
-    remove(&store, client.uaid, &removed).await;
+    remove(&store, client.id, &removed).await;
     assert_eq!(fetch(&store, &client, None, 10_000).await.messages.len(), kept.len());
     unregister(&store, &client, client.channels[0]).await;
     assert!(waiting(&store, &client).await.is_empty());

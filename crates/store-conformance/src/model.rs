@@ -9,11 +9,11 @@ pub mod writes;
 
 use super::{
     message_steps::tag,
-    steps::{new_channel, new_presence, new_uaid},
+    steps::{new_channel, new_client_id, new_presence},
 };
 use beckon_types::{
-    AddChannelOutcome, Backlog, ChannelId, Dialect, HelloOutcome, KeyHash, Listed, Nonce, NotOwner, Place,
-    Position, Presence, PutMessageOutcome, PutVersionOutcome, Sequence, Snapshot, Spelling, Uaid, Urgency,
+    AddChannelOutcome, Backlog, ChannelId, ClientId, Dialect, HelloOutcome, KeyHash, Listed, Nonce, NotOwner,
+    Place, Position, Presence, PutMessageOutcome, PutVersionOutcome, Sequence, Snapshot, Spelling, Urgency,
 };
 
 /// The number of clients.
@@ -118,7 +118,7 @@ pub enum Outcome {
 /// The identifiers that the numbers stand for in one run.
 #[derive(Debug)]
 pub struct Names {
-    clients: [Uaid; CLIENTS],
+    clients: [ClientId; CLIENTS],
     channels: [ChannelId; CHANNELS],
     sockets: [Presence; SOCKETS],
 }
@@ -126,7 +126,7 @@ pub struct Names {
 impl Default for Names {
     fn default() -> Self {
         Self {
-            clients: std::array::from_fn(|_| new_uaid()),
+            clients: std::array::from_fn(|_| new_client_id()),
             channels: std::array::from_fn(|_| new_channel()),
             sockets: std::array::from_fn(|_| new_presence()),
         }

@@ -13,8 +13,8 @@ const RACES: usize = 40;
 async fn removes(store: &Arc<dyn Store>, pending: u64, number: f64) -> bool {
     let client = connected(store, 1).await;
     let channel = client.channels[0];
-    stored(store, client.uaid, channel, pending).await;
-    ack(store, client.uaid, channel, Some(number)).await;
+    stored(store, client.id, channel, pending).await;
+    ack(store, client.id, channel, Some(number)).await;
     let left = pending_on(store, &client, channel).await;
     assert!(left.is_none() || left == Some(pending), "{left:?}");
     left.is_none()
@@ -27,7 +27,7 @@ async fn the_last_version_written_is_pending(store) {
     let client = connected(&store, 1).await;
     let channel = client.channels[0];
     for number in [0, 12_345_789, 1, Version::MAX, Version::MAX - 1, 1 << 53, (1 << 53) + 1, 0] {
-        let (_, presence) = stored(&store, client.uaid, channel, number).await;
+        let (_, presence) = stored(&store, client.id, channel, number).await;
         assert_eq!(presence, Some(client.presence));
         assert_eq!(pending_on(&store, &client, channel).await, Some(number));
     }
@@ -38,13 +38,13 @@ async fn each_write_has_a_higher_sequence(store) {
     let client = connected(&store, 2).await;
     let mut last = snapshot(&store, &client).await.sequence;
     for round in 0..20 {
-        let (sequence, _) = stored(&store, client.uaid, client.channels[round % 2], 1).await;
+        let (sequence, _) = stored(&store, client.id, client.channels[round % 2], 1).await;
         assert!(sequence > last, "{sequence:?} after {last:?}");
         last = sequence;
         if round % 5 == 0 {
-            ack(&store, client.uaid, client.channels[0], None).await;
-            release(&store, client.uaid, client.presence).await;
-            claim(&store, simplepush(client.uaid, client.presence)).await;
+            ack(&store, client.id, client.channels[0], None).await;
+            release(&store, client.id, client.presence).await;
+            claim(&store, simplepush(client.id, client.presence)).await;
         }
     }
 }
@@ -53,17 +53,17 @@ async fn each_write_has_a_higher_sequence(store) {
 async fn a_put_to_what_is_not_registered_is_gone(store) {
     let client = connected(&store, 1).await;
     let other = connected(&store, 1).await;
-    assert_eq!(put(&store, new_uaid(), client.channels[0], 1).await, PutVersionOutcome::Gone);
-    assert_eq!(put(&store, client.uaid, new_channel(), 1).await, PutVersionOutcome::Gone);
-    assert_eq!(put(&store, client.uaid, other.channels[0], 1).await, PutVersionOutcome::Gone);
+    assert_eq!(put(&store, new_client_id(), client.channels[0], 1).await, PutVersionOutcome::Gone);
+    assert_eq!(put(&store, client.id, new_channel(), 1).await, PutVersionOutcome::Gone);
+    assert_eq!(put(&store, client.id, other.channels[0], 1).await, PutVersionOutcome::Gone);
     assert_eq!(snapshot(&store, &client).await.sequence, Default::default(), "nothing was written");
 }
 
 /// A version that is put while the client is offline is pending at the next hello.
 async fn a_version_waits_for_the_next_hello(store) {
     let client = offline(&store, 1).await;
-    assert_eq!(stored(&store, client.uaid, client.channels[0], 3).await.1, None);
-    let (_, _, claimed) = claim(&store, simplepush(client.uaid, new_presence())).await;
+    assert_eq!(stored(&store, client.id, client.channels[0], 3).await.1, None);
+    let (_, _, claimed) = claim(&store, simplepush(client.id, new_presence())).await;
     assert_eq!(pending(&claimed), [(client.channels[0], Some(3))].into());
 }
 
@@ -95,9 +95,9 @@ async fn an_acknowledgement_is_compared_as_a_double(store) {
 async fn an_acknowledgement_without_a_version_removes_any_pending_version(store) {
     let client = connected(&store, 2).await;
     for channel in &client.channels {
-        stored(&store, client.uaid, *channel, 9).await;
+        stored(&store, client.id, *channel, 9).await;
     }
-    ack(&store, client.uaid, client.channels[0], None).await;
+    ack(&store, client.id, client.channels[0], None).await;
     let expected = [(client.channels[0], None), (client.channels[1], Some(9))];
     assert_eq!(pending(&snapshot(&store, &client).await), expected.into());
 }
@@ -106,12 +106,12 @@ async fn an_acknowledgement_without_a_version_removes_any_pending_version(store)
 async fn several_channels_are_acknowledged_in_one_step(store) {
     let client = connected(&store, 3).await;
     for (number, channel) in client.channels.iter().enumerate() {
-        stored(&store, client.uaid, *channel, number as u64).await;
+        stored(&store, client.id, *channel, number as u64).await;
     }
     let before = snapshot(&store, &client).await;
     let ack = |index: usize, version| Ack { channel: client.channels[index], version };
     let acks = vec![ack(0, Some(0.0)), ack(1, Some(5.0)), ack(2, None), ack(0, Some(3.0))];
-    store.ack_versions(client.uaid, acks).await.expect("ack_versions");
+    store.ack_versions(client.id, acks).await.expect("ack_versions");
     let after = snapshot(&store, &client).await;
     let expected = [(client.channels[0], None), (client.channels[1], Some(1)), (client.channels[2], None)];
     assert_eq!(pending(&after), expected.into());
@@ -126,21 +126,21 @@ async fn several_channels_are_acknowledged_in_one_step(store) {
 async fn an_acknowledgement_of_what_is_not_pending_has_no_effect(store) {
     let client = connected(&store, 1).await;
     let channel = client.channels[0];
-    ack(&store, client.uaid, channel, Some(1.0)).await;
-    stored(&store, client.uaid, channel, 2).await;
-    ack(&store, client.uaid, channel, Some(1.0)).await;
-    ack(&store, client.uaid, new_channel(), None).await;
-    ack(&store, new_uaid(), channel, None).await;
-    store.ack_versions(client.uaid, Vec::new()).await.expect("no acknowledgement at all");
+    ack(&store, client.id, channel, Some(1.0)).await;
+    stored(&store, client.id, channel, 2).await;
+    ack(&store, client.id, channel, Some(1.0)).await;
+    ack(&store, client.id, new_channel(), None).await;
+    ack(&store, new_client_id(), channel, None).await;
+    store.ack_versions(client.id, Vec::new()).await.expect("no acknowledgement at all");
     assert_eq!(pending(&snapshot(&store, &client).await), [(channel, Some(2))].into());
 }
 
 /// Any socket may acknowledge, whether or not it owns the UAID.
 async fn an_acknowledgement_needs_no_owner(store) {
     let client = offline(&store, 1).await;
-    stored(&store, client.uaid, client.channels[0], 2).await;
-    ack(&store, client.uaid, client.channels[0], Some(2.0)).await;
-    let (_, _, claimed) = claim(&store, simplepush(client.uaid, new_presence())).await;
+    stored(&store, client.id, client.channels[0], 2).await;
+    ack(&store, client.id, client.channels[0], Some(2.0)).await;
+    let (_, _, claimed) = claim(&store, simplepush(client.id, new_presence())).await;
     assert_eq!(pending(&claimed), [(client.channels[0], None)].into());
 }
 
@@ -149,8 +149,8 @@ async fn of_a_put_and_a_concurrent_hello_the_second_sees_the_first(store) {
     for _ in 0..RACES {
         let client = offline(&store, 1).await;
         let presence = new_presence();
-        let putting = stored(&store, client.uaid, client.channels[0], 1);
-        let ((_, seen), (_, _, claimed)) = join(putting, claim(&store, simplepush(client.uaid, presence))).await;
+        let putting = stored(&store, client.id, client.channels[0], 1);
+        let ((_, seen), (_, _, claimed)) = join(putting, claim(&store, simplepush(client.id, presence))).await;
         let pending = pending(&claimed)[&client.channels[0]];
         assert!(seen == Some(presence) || pending == Some(1), "put saw {seen:?}, hello saw {pending:?}");
         assert!(seen.is_none() || pending.is_none(), "only one of them is the second");
@@ -162,14 +162,14 @@ async fn of_two_concurrent_hellos_one_owns_and_gets_the_other_as_former(store) {
     for _ in 0..RACES {
         let client = offline(&store, 1).await;
         let (one, two) = (new_presence(), new_presence());
-        let first = claim(&store, simplepush(client.uaid, one));
-        let ((_, of_one, _), (_, of_two, _)) = join(first, claim(&store, simplepush(client.uaid, two))).await;
+        let first = claim(&store, simplepush(client.id, one));
+        let ((_, of_one, _), (_, of_two, _)) = join(first, claim(&store, simplepush(client.id, two))).await;
         let owner = match (of_one, of_two) {
             (None, Some(former)) if former == one => two,
             (Some(former), None) if former == two => one,
             other => panic!("former presences {other:?}"),
         };
-        assert_eq!(stored(&store, client.uaid, client.channels[0], 1).await.1, Some(owner));
+        assert_eq!(stored(&store, client.id, client.channels[0], 1).await.1, Some(owner));
     }
 }
 
@@ -178,9 +178,9 @@ async fn a_late_release_never_clears_a_newer_presence(store) {
     for _ in 0..RACES {
         let client = connected(&store, 1).await;
         let newer = new_presence();
-        let releasing = release(&store, client.uaid, client.presence);
-        join(releasing, claim(&store, simplepush(client.uaid, newer))).await;
-        assert_eq!(stored(&store, client.uaid, client.channels[0], 1).await.1, Some(newer));
+        let releasing = release(&store, client.id, client.presence);
+        join(releasing, claim(&store, simplepush(client.id, newer))).await;
+        assert_eq!(stored(&store, client.id, client.channels[0], 1).await.1, Some(newer));
     }
 }
 
@@ -191,7 +191,7 @@ async fn concurrent_puts_have_distinct_sequences_and_the_highest_is_pending(stor
     let channel = client.channels[0];
     let puts = (0..PUTS).map(|number| {
         let (store, client) = (&store, &client);
-        async move { (stored(store, client.uaid, channel, number).await.0, number) }
+        async move { (stored(store, client.id, channel, number).await.0, number) }
     });
     let written: BTreeSet<_> = join_all(puts).await.into_iter().collect();
     let sequences: BTreeSet<_> = written.iter().map(|(sequence, _)| *sequence).collect();

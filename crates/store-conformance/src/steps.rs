@@ -2,9 +2,9 @@
 
 use beckon_store::{NodeEntry, Store};
 use beckon_types::{
-    Ack, AddChannel, AddChannelOutcome, Backlog, ChannelId, ConnectionId, Dialect, Hello, HelloOutcome,
-    KeyId, Listed, NodeId, Presence, PutVersion, PutVersionOutcome, Sequence, Snapshot, Spelling, Uaid,
-    Version,
+    Ack, AddChannel, AddChannelOutcome, Backlog, ChannelId, ClientId, ConnectionId, Dialect, Hello,
+    HelloOutcome, KeyId, Listed, NodeId, Presence, PutVersion, PutVersionOutcome, Sequence, Snapshot,
+    Spelling, Version,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,9 +18,9 @@ fn random_id() -> [u8; 16] {
     (u128::from(random()) << 64 | u128::from(random())).to_be_bytes()
 }
 
-/// A new UAID.
-pub fn new_uaid() -> Uaid {
-    Uaid(random_id())
+/// A new client.
+pub fn new_client_id() -> ClientId {
+    ClientId(random_id())
 }
 
 /// A new channel.
@@ -48,10 +48,10 @@ pub fn version(number: u64) -> Version {
 }
 
 /// A SimplePush hello with an empty list that adopts the UAID.
-pub fn simplepush(uaid: Uaid, presence: Presence) -> Hello {
+pub fn simplepush(client: ClientId, presence: Presence) -> Hello {
     let listed = Some(Listed::Channels(Vec::new()));
     Hello {
-        uaid,
+        client,
         presence,
         named: None,
         otherwise: Dialect::SimplePush,
@@ -63,10 +63,10 @@ pub fn simplepush(uaid: Uaid, presence: Presence) -> Hello {
 }
 
 /// A Web Push hello that does not adopt the UAID.
-pub fn webpush(uaid: Uaid, presence: Presence) -> Hello {
+pub fn webpush(client: ClientId, presence: Presence) -> Hello {
     let named = Some(Dialect::WebPush);
     Hello {
-        uaid,
+        client,
         presence,
         named,
         otherwise: Dialect::WebPush,
@@ -80,8 +80,8 @@ pub fn webpush(uaid: Uaid, presence: Presence) -> Hello {
 /// A client that has said hello.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// Its UAID.
-    pub uaid: Uaid,
+    /// Its name.
+    pub id: ClientId,
     /// Its socket.
     pub presence: Presence,
     /// Its channels, spelled [`Spelling::HYPHENATED`], with key 1.
@@ -90,16 +90,16 @@ pub struct Client {
 
 /// A connected SimplePush client with this number of channels.
 pub async fn connected(store: &Arc<dyn Store>, channels: usize) -> Client {
-    let (uaid, presence) = (new_uaid(), new_presence());
-    claim(store, simplepush(uaid, presence)).await;
-    with_channels(store, Client { uaid, presence, channels: Vec::new() }, channels).await
+    let (client, presence) = (new_client_id(), new_presence());
+    claim(store, simplepush(client, presence)).await;
+    with_channels(store, Client { id: client, presence, channels: Vec::new() }, channels).await
 }
 
 /// A connected Web Push client with this number of channels.
 pub async fn subscribed(store: &Arc<dyn Store>, channels: usize) -> Client {
-    let (uaid, presence) = (new_uaid(), new_presence());
-    claim(store, Hello { adopt: true, ..webpush(uaid, presence) }).await;
-    with_channels(store, Client { uaid, presence, channels: Vec::new() }, channels).await
+    let (client, presence) = (new_client_id(), new_presence());
+    claim(store, Hello { adopt: true, ..webpush(client, presence) }).await;
+    with_channels(store, Client { id: client, presence, channels: Vec::new() }, channels).await
 }
 
 async fn with_channels(store: &Arc<dyn Store>, mut client: Client, channels: usize) -> Client {
@@ -114,7 +114,7 @@ async fn with_channels(store: &Arc<dyn Store>, mut client: Client, channels: usi
 /// A disconnected SimplePush client with this number of channels.
 pub async fn offline(store: &Arc<dyn Store>, channels: usize) -> Client {
     let client = connected(store, channels).await;
-    release(store, client.uaid, client.presence).await;
+    release(store, client.id, client.presence).await;
     client
 }
 
@@ -145,15 +145,15 @@ async fn claim_all(store: &Arc<dyn Store>, hello: Hello) -> (Dialect, Option<Pre
 }
 
 /// Releases the presence.
-pub async fn release(store: &Arc<dyn Store>, uaid: Uaid, presence: Presence) {
-    store.release(uaid, presence).await.expect("release");
+pub async fn release(store: &Arc<dyn Store>, client: ClientId, presence: Presence) {
+    store.release(client, presence).await.expect("release");
 }
 
 /// An `add_channel` of a client: spelled [`Spelling::HYPHENATED`], with key 1, of no more than 200 channels.
 pub fn addition(client: &Client, channel: ChannelId) -> AddChannel {
-    let Client { uaid, presence, .. } = *client;
+    let Client { id: client, presence, .. } = *client;
     AddChannel {
-        uaid,
+        client,
         presence,
         channel,
         spelling: Spelling::HYPHENATED,
@@ -180,31 +180,36 @@ pub async fn register(store: &Arc<dyn Store>, client: &Client, channel: ChannelI
 
 /// Unregisters a channel.
 pub async fn unregister(store: &Arc<dyn Store>, client: &Client, channel: ChannelId) {
-    let outcome = store.remove_channel(client.uaid, client.presence, channel).await.expect("remove_channel");
+    let outcome = store.remove_channel(client.id, client.presence, channel).await.expect("remove_channel");
     assert_eq!(outcome, Ok(()));
 }
 
 /// A put of any outcome.
-pub async fn put(store: &Arc<dyn Store>, uaid: Uaid, channel: ChannelId, number: u64) -> PutVersionOutcome {
-    store.put_version(PutVersion { uaid, channel, version: version(number) }).await.expect("put_version")
+pub async fn put(
+    store: &Arc<dyn Store>,
+    client: ClientId,
+    channel: ChannelId,
+    number: u64,
+) -> PutVersionOutcome {
+    store.put_version(PutVersion { client, channel, version: version(number) }).await.expect("put_version")
 }
 
 /// A put that is stored: its sequence, and the socket that owns the client.
 pub async fn stored(
     store: &Arc<dyn Store>,
-    uaid: Uaid,
+    client: ClientId,
     channel: ChannelId,
     number: u64,
 ) -> (Sequence, Option<Presence>) {
-    match put(store, uaid, channel, number).await {
+    match put(store, client, channel, number).await {
         PutVersionOutcome::Stored { sequence, presence } => (sequence, presence),
         PutVersionOutcome::Gone => panic!("expected a stored version"),
     }
 }
 
 /// Acknowledges one channel.
-pub async fn ack(store: &Arc<dyn Store>, uaid: Uaid, channel: ChannelId, version: Option<f64>) {
-    store.ack_versions(uaid, vec![Ack { channel, version }]).await.expect("ack_versions");
+pub async fn ack(store: &Arc<dyn Store>, client: ClientId, channel: ChannelId, version: Option<f64>) {
+    store.ack_versions(client, vec![Ack { channel, version }]).await.expect("ack_versions");
 }
 
 /// What is pending on each channel of a snapshot.
@@ -215,7 +220,7 @@ pub fn pending(snapshot: &Snapshot) -> BTreeMap<ChannelId, Option<u64>> {
 
 /// The snapshot of a client that owns its UAID.
 pub async fn snapshot(store: &Arc<dyn Store>, client: &Client) -> Snapshot {
-    store.snapshot(client.uaid, client.presence).await.expect("snapshot").expect("the owner")
+    store.snapshot(client.id, client.presence).await.expect("snapshot").expect("the owner")
 }
 
 /// What is pending on one channel of a client that owns its UAID.

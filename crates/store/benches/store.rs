@@ -13,9 +13,9 @@ use beckon_store::{
 };
 use beckon_testbed::redis::RedisServer;
 use beckon_types::{
-    Ack, AddChannel, AddChannelOutcome, ChannelId, ConnectionId, Dialect, Draft, Encoding, Hello,
+    Ack, AddChannel, AddChannelOutcome, ChannelId, ClientId, ConnectionId, Dialect, Draft, Encoding, Hello,
     HelloOutcome, KeyId, Listed, NodeId, Nonce, Payload, Place, Presence, PutMessage, PutMessageOutcome,
-    PutVersion, PutVersionOutcome, Spelling, Uaid, Urgency, Version,
+    PutVersion, PutVersionOutcome, Spelling, Urgency, Version,
 };
 use divan::{Bencher, counter::ItemsCount};
 use futures_util::future::join_all;
@@ -103,6 +103,7 @@ impl Bed {
                     step_timeout: Duration::from_secs(10),
                     fsync,
                     keys: Vec::new(),
+                    uaid_key: None,
                     clock: Arc::new(|| Duration::from_secs(1_700_000_000)),
                     disk: Arc::new(OsDisk),
                 };
@@ -133,7 +134,7 @@ impl Bed {
     /// Writes to each of these clients.
     fn put(&self, clients: impl Iterator<Item = usize>) {
         let version = Version::new(VERSION).unwrap();
-        let put = |client| PutVersion { uaid: uaid(client), channel: CHANNEL, version };
+        let put = |client| PutVersion { client: id(client), channel: CHANNEL, version };
         let outcomes = self.all(clients.map(|client| self.store.put_version(put(client))));
         assert!(outcomes.iter().all(|outcome| matches!(outcome, PutVersionOutcome::Stored { .. })));
     }
@@ -151,8 +152,8 @@ impl Bed {
     }
 }
 
-fn uaid(client: usize) -> Uaid {
-    Uaid((client as u128).to_be_bytes())
+fn id(client: usize) -> ClientId {
+    ClientId((client as u128).to_be_bytes())
 }
 
 fn presence(connection: u64) -> Presence {
@@ -161,7 +162,7 @@ fn presence(connection: u64) -> Presence {
 
 fn hello(client: usize, connection: u64, dialect: Dialect) -> Hello {
     Hello {
-        uaid: uaid(client),
+        client: id(client),
         presence: presence(connection),
         named: None,
         otherwise: dialect,
@@ -174,7 +175,7 @@ fn hello(client: usize, connection: u64, dialect: Dialect) -> Hello {
 
 fn add(client: usize) -> AddChannel {
     AddChannel {
-        uaid: uaid(client),
+        client: id(client),
         presence: presence(0),
         channel: CHANNEL,
         spelling: Spelling::HYPHENATED,
@@ -186,7 +187,7 @@ fn add(client: usize) -> AddChannel {
 
 fn message(client: usize) -> PutMessage {
     PutMessage {
-        uaid: uaid(client),
+        client: id(client),
         channel: CHANNEL,
         restricted: None,
         key: KeyId(1),
@@ -230,7 +231,7 @@ fn ack_versions(bencher: Bencher<'_, '_>, case: Case) {
         .bench_local_values(|clients| {
             let bed = bed.borrow();
             let acks = || vec![Ack { channel: CHANNEL, version: Some(VERSION as f64) }];
-            bed.all(clients.into_iter().map(|client| bed.store.ack_versions(uaid(client), acks())));
+            bed.all(clients.into_iter().map(|client| bed.store.ack_versions(id(client), acks())));
         });
 }
 
@@ -270,7 +271,7 @@ fn remove_messages(bencher: Bencher<'_, '_>, case: Case) {
         })
         .bench_local_values(|messages| {
             let bed = bed.borrow();
-            let remove = |(client, place)| bed.store.remove_messages(uaid(client), vec![place]);
+            let remove = |(client, place)| bed.store.remove_messages(id(client), vec![place]);
             bed.all(messages.into_iter().map(remove));
         });
 }

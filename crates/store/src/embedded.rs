@@ -48,9 +48,9 @@ use crate::{Announced, Answer, Cause, Missed, Newcomers, NodeEntry, Store, Store
 use batch::{Batch, Counts, Idle, Memory};
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Claim,
-    ClientPage, ClientRecord, Cursor, Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId,
-    NotOwner, Place, Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot,
-    TooManyBroadcasts, Uaid,
+    ClientId, ClientPage, ClientRecord, Cursor, Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome,
+    NodeId, NotOwner, Place, Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome,
+    Snapshot, TooManyBroadcasts,
 };
 use data_dir::DataDir;
 use database::Opener;
@@ -91,6 +91,9 @@ pub struct Options {
     /// The fingerprints of the token keys ([`beckon_types::KeyRing::fingerprints`]). A database that was used with none
     /// of them is refused; none are checked if there are none.
     pub keys: Vec<u64>,
+    /// The fingerprint of the key that makes client ids ([`beckon_types::UaidKey::fingerprint`]). A database that was used
+    /// with another one is refused; `None` in a process that does not have the key.
+    pub uaid_key: Option<u64>,
     /// The clock.
     pub clock: Clock,
     /// Where the files of the data directory are: [`OsDisk`], except in tests.
@@ -99,7 +102,17 @@ pub struct Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { data_dir, uaid_idle, newcomers, step_timeout, fsync, keys: _, clock: _, disk } = self;
+        let Self {
+            data_dir,
+            uaid_idle,
+            newcomers,
+            step_timeout,
+            fsync,
+            keys: _,
+            uaid_key: _,
+            clock: _,
+            disk,
+        } = self;
         f.debug_struct("Options")
             .field("data_dir", data_dir)
             .field("uaid_idle", uaid_idle)
@@ -133,8 +146,13 @@ pub fn compact(data_dir: &Path) -> Result<(u64, u64), OpenError> {
     let path = data_dir.join(open_error::DATABASE);
     let size = || std::fs::metadata(&path).map(|metadata| metadata.len());
     let before = size().map_err(|error| OpenError::directory(data_dir, error))?;
-    let opener =
-        Opener { data_dir: DataDir::open(data_dir)?, disk: Arc::new(OsDisk), fsync: true, keys: Vec::new() };
+    let opener = Opener {
+        data_dir: DataDir::open(data_dir)?,
+        disk: Arc::new(OsDisk),
+        fsync: true,
+        keys: Vec::new(),
+        uaid_key: None,
+    };
     let mut database = opener.open()?;
     database.compact().map_err(|error| OpenError::database(data_dir, error))?;
     drop(database);
@@ -162,8 +180,9 @@ impl EmbeddedStore {
     ///
     /// [`OpenError::InUse`] and [`OpenError::Disk`] may pass; the others need the operator.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let Options { data_dir, uaid_idle, newcomers, step_timeout, fsync, keys, clock, disk } = options;
-        let mut opener = Opener { data_dir: DataDir::open(&data_dir)?, disk, fsync, keys };
+        let Options { data_dir, uaid_idle, newcomers, step_timeout, fsync, keys, uaid_key, clock, disk } =
+            options;
+        let mut opener = Opener { data_dir: DataDir::open(&data_dir)?, disk, fsync, keys, uaid_key };
         let database = opener.open()?;
         // When it is opened again after an error, other keys may have been added.
         opener.keys.clear();
@@ -243,17 +262,17 @@ impl Store for EmbeddedStore {
         self.submit(move |batch| batch.hello(&hello))
     }
 
-    fn release(&self, uaid: Uaid, presence: Presence) -> Answer<()> {
+    fn release(&self, client: ClientId, presence: Presence) -> Answer<()> {
         // A socket that has ended stays ended, whether or not something waits for this.
-        self.submit_even_if(Forsaken::Performed, move |batch| batch.release(uaid, presence))
+        self.submit_even_if(Forsaken::Performed, move |batch| batch.release(client, presence))
     }
 
-    fn snapshot(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Snapshot, NotOwner>> {
-        self.submit(move |batch| batch.snapshot(uaid, presence))
+    fn snapshot(&self, client: ClientId, presence: Presence) -> Answer<Result<Snapshot, NotOwner>> {
+        self.submit(move |batch| batch.snapshot(client, presence))
     }
 
-    fn verify(&self, uaid: Uaid, presence: Presence) -> Answer<Claim> {
-        self.submit(move |batch| batch.verify(uaid, presence))
+    fn verify(&self, client: ClientId, presence: Presence) -> Answer<Claim> {
+        self.submit(move |batch| batch.verify(client, presence))
     }
 
     fn add_channel(&self, add: AddChannel) -> Answer<AddChannelOutcome> {
@@ -262,19 +281,19 @@ impl Store for EmbeddedStore {
 
     fn remove_channel(
         &self,
-        uaid: Uaid,
+        client: ClientId,
         presence: Presence,
         channel: ChannelId,
     ) -> Answer<Result<(), NotOwner>> {
-        self.submit(move |batch| batch.remove_channel(uaid, presence, channel))
+        self.submit(move |batch| batch.remove_channel(client, presence, channel))
     }
 
     fn put_version(&self, put: PutVersion) -> Answer<PutVersionOutcome> {
         self.submit(move |batch| batch.put_version(&put))
     }
 
-    fn ack_versions(&self, uaid: Uaid, acks: Vec<Ack>) -> Answer<()> {
-        self.submit(move |batch| batch.ack_versions(uaid, &acks))
+    fn ack_versions(&self, client: ClientId, acks: Vec<Ack>) -> Answer<()> {
+        self.submit(move |batch| batch.ack_versions(client, &acks))
     }
 
     fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome> {
@@ -289,8 +308,8 @@ impl Store for EmbeddedStore {
         self.submit(move |batch| batch.fetch(&fetch))
     }
 
-    fn remove_messages(&self, uaid: Uaid, places: Vec<Place>) -> Answer<()> {
-        self.submit(move |batch| batch.remove_messages(uaid, &places))
+    fn remove_messages(&self, client: ClientId, places: Vec<Place>) -> Answer<()> {
+        self.submit(move |batch| batch.remove_messages(client, &places))
     }
 
     fn set_broadcast(
@@ -313,8 +332,8 @@ impl Store for EmbeddedStore {
         self.submit(move |batch| batch.list_clients(from))
     }
 
-    fn read_client(&self, uaid: Uaid) -> Answer<Option<ClientRecord>> {
-        self.submit(move |batch| batch.read_client(uaid))
+    fn read_client(&self, client: ClientId) -> Answer<Option<ClientRecord>> {
+        self.submit(move |batch| batch.read_client(client))
     }
 
     fn add_client(&self, record: ClientRecord) -> Answer<bool> {

@@ -24,6 +24,8 @@ pub struct OpenOptions {
     pub newcomers: Newcomers,
     /// A step that takes longer fails with [`crate::StoreError::Unavailable`].
     pub step_timeout: Duration,
+    /// The fingerprint of the key that makes client ids, which the store has to know; `None` in a process without the key.
+    pub uaid_key: Option<u64>,
     /// Redis: how it is reached.
     pub redis: redis::Access,
     /// Embedded: whether what was accepted also survives a power failure.
@@ -36,7 +38,17 @@ pub struct OpenOptions {
 
 impl fmt::Debug for OpenOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { data_dir, uaid_idle, newcomers, step_timeout, redis, fsync, keys: _, clock: _ } = self;
+        let Self {
+            data_dir,
+            uaid_idle,
+            newcomers,
+            step_timeout,
+            redis,
+            fsync,
+            keys: _,
+            uaid_key: _,
+            clock: _,
+        } = self;
         f.debug_struct("OpenOptions")
             .field("data_dir", data_dir)
             .field("uaid_idle", uaid_idle)
@@ -86,6 +98,7 @@ pub async fn open_embedded(options: &OpenOptions, wait: bool) -> Result<Arc<Embe
             step_timeout: options.step_timeout,
             fsync: options.fsync,
             keys: options.keys.clone(),
+            uaid_key: options.uaid_key,
             clock: options.clock.clone(),
             disk: Arc::new(OsDisk),
         };
@@ -100,6 +113,7 @@ pub async fn open_embedded(options: &OpenOptions, wait: bool) -> Result<Arc<Embe
                 embedded::OpenError::Directory { .. }
                 | embedded::OpenError::Newer(_)
                 | embedded::OpenError::OtherKeys(_)
+                | embedded::OpenError::OtherUaidKey(_)
                 | embedded::OpenError::Damaged { .. } => OpenError::Configuration(error.to_string()),
             }),
             Err(error) => Err(OpenError::Unavailable(error.to_string())),
@@ -130,6 +144,7 @@ async fn open_redis(name: &str, options: &OpenOptions, wait: bool) -> Result<Arc
         uaid_idle: options.uaid_idle,
         newcomers: options.newcomers,
         step_timeout: options.step_timeout,
+        uaid_key: options.uaid_key,
         access: options.redis.clone(),
     };
     match redis::connect(name, options).await {

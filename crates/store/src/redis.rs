@@ -1,6 +1,6 @@
 //! The store in Redis: a single server, one that Sentinels watch, or a Redis Cluster, shared by many nodes.
 //!
-//! * `keys`: the names of the keys; `record`, `messages`, `broadcasts` and `directory`: what is in them;
+//! * `keys`: the names of the keys; `record`, `messages`, `broadcasts`, `directory` and `format`: what is in them;
 //! * `outcomes`: of steps on channels; `records`: the steps that carry clients from one store to another;
 //! * `hello`: the step with the most arguments and the longest answer; `answer`: what is common to answers;
 //! * `script`: one Lua script for each step, so that each is atomic and one round trip.
@@ -28,6 +28,7 @@ mod broadcasts;
 mod dial;
 mod directory;
 mod fault;
+mod format;
 mod health;
 mod hello;
 mod idle;
@@ -62,9 +63,9 @@ use answer::{done, unexpected};
 use batch::Haste;
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, BROADCASTS_MAX, Backlog, BroadcastId, BroadcastVersion, Broadcasts,
-    ChannelId, Claim, ClientPage, ClientRecord, Cursor, Fetch, FindChannel, FindChannelOutcome, Hello,
-    HelloOutcome, NodeId, NotOwner, Place, Presence, PutMessage, PutMessageOutcome, PutVersion,
-    PutVersionOutcome, Snapshot, TooManyBroadcasts, Uaid,
+    ChannelId, Claim, ClientId, ClientPage, ClientRecord, Cursor, Fetch, FindChannel, FindChannelOutcome,
+    Hello, HelloOutcome, NodeId, NotOwner, Place, Presence, PutMessage, PutMessageOutcome, PutVersion,
+    PutVersionOutcome, Snapshot, TooManyBroadcasts,
 };
 use futures_util::future::{BoxFuture, join_all};
 use health::Health;
@@ -79,6 +80,7 @@ use std::{
     time::Duration,
 };
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use topology::Topology;
 
 /// The longest time until expiry, a thousand years: Redis rejects an expiry that overflows.
@@ -107,6 +109,9 @@ struct Shared {
     memory_high: f64,
     /// Whether it was so full when it was asked last.
     is_high: AtomicBool,
+    uaid_key: Option<u64>,
+    /// Cancelled if the store turns out not to be one that this process can use.
+    unfit: CancellationToken,
 }
 
 /// Connects to Redis and checks that it accepts writes.
@@ -139,6 +144,8 @@ pub async fn connect(url: &str, options: RedisOptions) -> Result<RedisStore, Con
             step_timeout,
             memory_high: options.newcomers.memory_high,
             is_high: AtomicBool::new(false),
+            uaid_key: options.uaid_key,
+            unfit: CancellationToken::new(),
         }),
         prefix: options.access.key_prefix,
         idle,
@@ -210,29 +217,25 @@ impl Store for RedisStore {
         self.step(&SCRIPTS.hello, hello::call(&self.prefix, &hello, self.idle()), hello::outcome)
     }
 
-    fn release(&self, uaid: Uaid, presence: Presence) -> Answer<()> {
+    fn release(&self, client: ClientId, presence: Presence) -> Answer<()> {
         let script = &SCRIPTS.release;
-        let mut call = script.call(&keys::all(&self.prefix, uaid), 3, 48);
+        let mut call = script.call(&keys::all(&self.prefix, client), 3, 48);
         let idle = self.idle();
         call.arg(&record::presence_bytes(presence)[..]).arg(idle.known).arg(idle.newcomer);
         self.step(script, call, done)
     }
 
-    fn snapshot(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Snapshot, NotOwner>> {
+    fn snapshot(&self, client: ClientId, presence: Presence) -> Answer<Result<Snapshot, NotOwner>> {
         let script = &SCRIPTS.snapshot;
-        let mut call = script.call(&[keys::client(&self.prefix, uaid)], 3, 48);
+        let mut call = script.call(&[keys::record(&self.prefix, client)], 3, 48);
         let idle = self.idle();
         call.arg(&record::presence_bytes(presence)[..]).arg(idle.known).arg(idle.newcomer);
-        self.step(script, call, |answer| match answer {
-            Value::Int(0) => Ok(Err(NotOwner)),
-            Value::Array(fields) => Ok(Ok(record::record(&fields)?.1)),
-            other => Err(unexpected(&other)),
-        })
+        self.step(script, call, outcomes::snapshot)
     }
 
-    fn verify(&self, uaid: Uaid, presence: Presence) -> Answer<Claim> {
+    fn verify(&self, client: ClientId, presence: Presence) -> Answer<Claim> {
         let script = &SCRIPTS.verify;
-        let mut call = script.call(&[keys::client(&self.prefix, uaid)], 3, 48);
+        let mut call = script.call(&[keys::record(&self.prefix, client)], 3, 48);
         let idle = self.idle();
         call.arg(&record::presence_bytes(presence)[..]).arg(idle.known).arg(idle.newcomer);
         self.step(script, call, outcomes::claim)
@@ -240,7 +243,7 @@ impl Store for RedisStore {
 
     fn add_channel(&self, add: AddChannel) -> Answer<AddChannelOutcome> {
         let script = &SCRIPTS.add_channel;
-        let mut call = script.call(&[keys::client(&self.prefix, add.uaid)], 5, 80);
+        let mut call = script.call(&[keys::record(&self.prefix, add.client)], 5, 80);
         call.arg(&record::presence_bytes(add.presence)[..])
             .arg(&add.channel.0[..])
             .arg(record::channel_start(add.spelling, add.restricted))
@@ -251,31 +254,27 @@ impl Store for RedisStore {
 
     fn remove_channel(
         &self,
-        uaid: Uaid,
+        client: ClientId,
         presence: Presence,
         channel: ChannelId,
     ) -> Answer<Result<(), NotOwner>> {
         let script = &SCRIPTS.remove_channel;
-        let keys = [keys::client(&self.prefix, uaid), keys::topics(&self.prefix, uaid)];
+        let keys = [keys::record(&self.prefix, client), keys::topics(&self.prefix, client)];
         let mut call = script.call(&keys, 2, 32);
         call.arg(&record::presence_bytes(presence)[..]).arg(&channel.0[..]);
-        self.step(script, call, |answer| match answer {
-            Value::Int(0) => Ok(Err(NotOwner)),
-            Value::Int(1) => Ok(Ok(())),
-            other => Err(unexpected(&other)),
-        })
+        self.step(script, call, outcomes::remove_channel)
     }
 
     fn put_version(&self, put: PutVersion) -> Answer<PutVersionOutcome> {
         let script = &SCRIPTS.put_version;
-        let mut call = script.call(&[keys::client(&self.prefix, put.uaid)], 3, 48);
+        let mut call = script.call(&[keys::record(&self.prefix, put.client)], 3, 48);
         call.arg(&put.channel.0[..]).arg(put.version.number()).arg(self.idle.after_a_write());
         self.step(script, call, outcomes::put_version)
     }
 
-    fn ack_versions(&self, uaid: Uaid, acks: Vec<Ack>) -> Answer<()> {
+    fn ack_versions(&self, client: ClientId, acks: Vec<Ack>) -> Answer<()> {
         let script = &SCRIPTS.ack_versions;
-        let mut call = script.call(&[keys::client(&self.prefix, uaid)], 2 * acks.len(), 40 * acks.len());
+        let mut call = script.call(&[keys::record(&self.prefix, client)], 2 * acks.len(), 40 * acks.len());
         // No version equals a number that is not finite, and Lua would misread its text.
         let meaningful = |ack: &&Ack| ack.version.is_none_or(f64::is_finite);
         let mut none = true;
@@ -298,19 +297,14 @@ impl Store for RedisStore {
 
     fn find_channel(&self, find: FindChannel) -> Answer<FindChannelOutcome> {
         let script = &SCRIPTS.find_channel;
-        let mut call = script.call(&[keys::client(&self.prefix, find.uaid)], 2, 32);
+        let mut call = script.call(&[keys::record(&self.prefix, find.client)], 2, 32);
         call.arg(&find.channel.0[..]).arg(record::restriction(find.restricted));
-        self.step(script, call, |answer| match answer {
-            Value::Int(0) => Ok(FindChannelOutcome::UaidGone),
-            Value::Int(1) => Ok(FindChannelOutcome::ChannelGone),
-            Value::Int(2) => Ok(FindChannelOutcome::Registered),
-            other => Err(unexpected(&other)),
-        })
+        self.step(script, call, outcomes::find_channel)
     }
 
     fn fetch(&self, fetch: Fetch) -> Answer<Result<Backlog, NotOwner>> {
         let script = &SCRIPTS.fetch;
-        let mut call = script.call(&keys::all(&self.prefix, fetch.uaid), 5, 80);
+        let mut call = script.call(&keys::all(&self.prefix, fetch.client), 5, 80);
         let idle = self.idle();
         call.arg(&record::presence_bytes(fetch.presence)[..])
             .arg(idle.known)
@@ -324,11 +318,11 @@ impl Store for RedisStore {
         })
     }
 
-    fn remove_messages(&self, uaid: Uaid, places: Vec<Place>) -> Answer<()> {
+    fn remove_messages(&self, client: ClientId, places: Vec<Place>) -> Answer<()> {
         if places.is_empty() {
             return Box::pin(std::future::ready(Ok(())));
         }
-        let (call, slot, script) = messages::remove_call(&self.prefix, uaid, &places);
+        let (call, slot, script) = messages::remove_call(&self.prefix, client, &places);
         let links = self.links.clone();
         let step = Step { script, call, slot, haste: Haste::Patient };
         Box::pin(async move { links.perform(step).await.map(drop).map_err(StoreError::from) })
@@ -376,10 +370,10 @@ impl Store for RedisStore {
         Box::pin(async move { records::list(&shared.topology, &links, &prefix, from).await })
     }
 
-    fn read_client(&self, uaid: Uaid) -> Answer<Option<ClientRecord>> {
+    fn read_client(&self, client: ClientId) -> Answer<Option<ClientRecord>> {
         let idle_ms = self.idle.known;
-        let read = move |answer| records::read(uaid, answer, idle_ms);
-        self.step(&SCRIPTS.read_client, records::read_call(&self.prefix, uaid), read)
+        let read = move |answer| records::read(client, answer, idle_ms);
+        self.step(&SCRIPTS.read_client, records::read_call(&self.prefix, client), read)
     }
 
     fn add_client(&self, record: ClientRecord) -> Answer<bool> {
@@ -391,20 +385,25 @@ impl Store for RedisStore {
 
     fn announce(&self, entry: NodeEntry) -> Answer<Announced> {
         let script = &SCRIPTS.announce;
-        let mut call = script.call(&[keys::nodes(&self.prefix), keys::epoch(&self.prefix)], 4, 256);
+        let mut call = script.call(&keys::announced(&self.prefix), 6, 256);
         // Drawn for each announcement: if it were the same number as before, a loss would go unnoticed.
-        let epoch = match getrandom::u64() {
+        let no_randomness =
+            |error| StoreError::unavailable(Cause::Refused, format!("no randomness: {error}"));
+        let epoch = match getrandom::u64().map_err(no_randomness) {
             Ok(number) => number,
-            Err(error) => {
-                return failed(StoreError::unavailable(Cause::Refused, format!("no randomness: {error}")));
-            }
+            Err(error) => return failed(error),
         };
         call.arg(&directory::field(entry.node)[..])
             .arg(directory::encode(&entry))
             .arg(LEASE.as_millis() as u64)
             .arg(epoch);
-        self.vital(script, call, |answer| match answer {
-            Value::Array(parts) => directory::announced(&parts),
+        format::add(&mut call, self.shared.uaid_key);
+        let unfit = self.shared.unfit.clone();
+        self.vital(script, call, move |answer| match answer {
+            Value::Array(parts) => {
+                format::check(&parts).inspect_err(|_| unfit.cancel())?;
+                directory::announced(&parts)
+            }
             other => Err(unexpected(&other)),
         })
     }
@@ -488,7 +487,7 @@ impl Store for RedisStore {
     }
 
     fn ended(&self) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::pending())
+        Box::pin(self.shared.unfit.clone().cancelled_owned())
     }
 }
 

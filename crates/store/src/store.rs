@@ -6,9 +6,9 @@ use crate::{
 };
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Claim,
-    ClientPage, ClientRecord, Cursor, Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome, NodeId,
-    NotOwner, Place, Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot,
-    TooManyBroadcasts, Uaid,
+    ClientId, ClientPage, ClientRecord, Cursor, Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome,
+    NodeId, NotOwner, Place, Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome,
+    Snapshot, TooManyBroadcasts,
 };
 use futures_util::future::BoxFuture;
 use std::{fmt, sync::Arc};
@@ -46,17 +46,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// * A presence that a newer hello has claimed is kept.
     /// * The record of a client without channels is deleted.
-    fn release(&self, uaid: Uaid, presence: Presence) -> Answer<()>;
+    fn release(&self, client: ClientId, presence: Presence) -> Answer<()>;
 
     /// Reads all channels and what is pending on them, and renews the time until the record expires.
     ///
     /// * A socket that does not own the UAID gets [`NotOwner`].
-    fn snapshot(&self, uaid: Uaid, presence: Presence) -> Answer<Result<Snapshot, NotOwner>>;
+    fn snapshot(&self, client: ClientId, presence: Presence) -> Answer<Result<Snapshot, NotOwner>>;
 
     /// Verifies that a socket still owns the UAID.
     ///
     /// * Less than three quarters of the time until the record expires (`uaid_idle`) may be left; then it is renewed.
-    fn verify(&self, uaid: Uaid, presence: Presence) -> Answer<Claim>;
+    fn verify(&self, client: ClientId, presence: Presence) -> Answer<Claim>;
 
     /// Registers a channel.
     ///
@@ -72,7 +72,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// * A socket that does not own the UAID gets [`NotOwner`].
     fn remove_channel(
         &self,
-        uaid: Uaid,
+        client: ClientId,
         presence: Presence,
         channel: ChannelId,
     ) -> Answer<Result<(), NotOwner>>;
@@ -92,7 +92,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// * Another version, an unknown channel and an unknown UAID have no effect.
     /// * Any socket may acknowledge, whether or not it owns the UAID: the user agent has received the update.
-    fn ack_versions(&self, uaid: Uaid, acks: Vec<Ack>) -> Answer<()>;
+    fn ack_versions(&self, client: ClientId, acks: Vec<Ack>) -> Answer<()>;
 
     /// Stores a message, unless its TTL is zero, and reads which socket owns the client.
     ///
@@ -131,7 +131,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// * An unknown UAID, and a place that has no message or another one, have no effect.
     /// * Any socket may acknowledge, whether or not it owns the UAID: the user agent has received the message.
-    fn remove_messages(&self, uaid: Uaid, places: Vec<Place>) -> Answer<()>;
+    fn remove_messages(&self, client: ClientId, places: Vec<Place>) -> Answer<()>;
 
     /// Sets the version of a broadcast, which is made if it does not exist.
     ///
@@ -158,9 +158,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Reads everything that is stored for a client; `None` if it is not stored.
     ///
     /// * Nothing is renewed, and the socket that owns the client does not matter.
-    fn read_client(&self, uaid: Uaid) -> Answer<Option<ClientRecord>>;
+    fn read_client(&self, client: ClientId) -> Answer<Option<ClientRecord>>;
 
-    /// Stores a client as another store had it, and returns true; false if its UAID is stored already.
+    /// Stores a client as another store had it, and returns true; false if that client is stored already.
     ///
     /// * A client that is stored already does not change.
     /// * The client is not connected. It expires when it would have expired in the other store.

@@ -4,13 +4,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has to stop")]
 
-use beckon_types::{ChannelId, Endpoint, KeyRing, Spelling, TOKEN_KEY_LEN, Uaid};
+use beckon_types::{ChannelId, ClientId, Endpoint, KeyRing, Spelling, TOKEN_KEY_LEN};
 use divan::{AllocProfiler, Bencher, black_box};
 
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
-const ENDPOINT: Endpoint = Endpoint::SimplePush { uaid: Uaid([7; 16]), channel: ChannelId([9; 16]) };
+const ENDPOINT: Endpoint = Endpoint::SimplePush { client: ClientId([7; 16]), channel: ChannelId([9; 16]) };
 const ID: [u8; 16] = *b"\x0d\x9f\x7b\x52\x3c\x41\x4e\x8a\x9a\x57\x51\xe0\xc2\xb7\xaa\x10";
 const UPPER: Spelling = Spelling { hyphens: true, upper: u32::MAX };
 

@@ -6,8 +6,8 @@
 
 use crate::{
     channel_id::ChannelId,
+    client_id::ClientId,
     key_ring::{KeyId, KeyRing},
-    uaid::Uaid,
     vapid_key::KeyHash,
 };
 
@@ -48,14 +48,14 @@ pub enum Endpoint {
     /// A SimplePush channel.
     SimplePush {
         /// The client that the channel belongs to.
-        uaid: Uaid,
+        client: ClientId,
         /// The channel.
         channel: ChannelId,
     },
     /// A Web Push channel.
     WebPush {
         /// The client that the channel belongs to.
-        uaid: Uaid,
+        client: ClientId,
         /// The channel.
         channel: ChannelId,
         /// The key that an application server has to present, if the channel was registered with one.
@@ -112,14 +112,16 @@ impl Endpoint {
 
     /// Its token.
     fn seal(self, keys: &KeyRing, key: KeyId) -> String {
-        let (kind, uaid, channel, restricted) = match self {
-            Self::SimplePush { uaid, channel } => (SIMPLEPUSH, uaid, channel, None),
-            Self::WebPush { uaid, channel, restricted: None } => (WEB_PUSH, uaid, channel, None),
-            Self::WebPush { uaid, channel, restricted } => (WEB_PUSH_RESTRICTED, uaid, channel, restricted),
+        let (kind, client, channel, restricted) = match self {
+            Self::SimplePush { client, channel } => (SIMPLEPUSH, client, channel, None),
+            Self::WebPush { client, channel, restricted: None } => (WEB_PUSH, client, channel, None),
+            Self::WebPush { client, channel, restricted } => {
+                (WEB_PUSH_RESTRICTED, client, channel, restricted)
+            }
         };
         let mut content = [0; RESTRICTED_LEN];
         content[0] = kind;
-        content[1..17].copy_from_slice(&uaid.0);
+        content[1..17].copy_from_slice(&client.0);
         content[17..33].copy_from_slice(&channel.0);
         let len = match restricted {
             None => CONTENT_LEN,
@@ -134,18 +136,18 @@ impl Endpoint {
     /// The endpoint with this token.
     fn open(keys: &KeyRing, token: &str) -> Result<Self, InvalidEndpoint> {
         if let Some(content) = keys.open::<CONTENT_LEN>(PURPOSE, token) {
-            let (uaid, channel) = address(&content);
+            let (client, channel) = address(&content);
             return match content[0] {
-                SIMPLEPUSH => Ok(Self::SimplePush { uaid, channel }),
-                WEB_PUSH => Ok(Self::WebPush { uaid, channel, restricted: None }),
+                SIMPLEPUSH => Ok(Self::SimplePush { client, channel }),
+                WEB_PUSH => Ok(Self::WebPush { client, channel, restricted: None }),
                 _ => Err(InvalidEndpoint),
             };
         }
         let content = keys.open::<RESTRICTED_LEN>(PURPOSE, token).ok_or(InvalidEndpoint)?;
-        let (uaid, channel) = address(&content);
+        let (client, channel) = address(&content);
         match (content[0], content[CONTENT_LEN..].try_into()) {
             (WEB_PUSH_RESTRICTED, Ok(hash)) => {
-                Ok(Self::WebPush { uaid, channel, restricted: Some(KeyHash(hash)) })
+                Ok(Self::WebPush { client, channel, restricted: Some(KeyHash(hash)) })
             }
             _ => Err(InvalidEndpoint),
         }
@@ -153,11 +155,11 @@ impl Endpoint {
 }
 
 /// The UAID and the channel in a content.
-fn address(content: &[u8]) -> (Uaid, ChannelId) {
-    let (mut uaid, mut channel) = ([0; 16], [0; 16]);
-    uaid.copy_from_slice(&content[1..17]);
+fn address(content: &[u8]) -> (ClientId, ChannelId) {
+    let (mut client, mut channel) = ([0; 16], [0; 16]);
+    client.copy_from_slice(&content[1..17]);
     channel.copy_from_slice(&content[17..33]);
-    (Uaid(uaid), ChannelId(channel))
+    (ClientId(client), ChannelId(channel))
 }
 
 #[cfg(test)]
@@ -171,13 +173,13 @@ mod tests {
     }
 
     fn endpoint() -> Endpoint {
-        Endpoint::SimplePush { uaid: Uaid([7; 16]), channel: ChannelId([9; 16]) }
+        Endpoint::SimplePush { client: ClientId([7; 16]), channel: ChannelId([9; 16]) }
     }
 
     /// One endpoint of each kind, and two that are restricted to different keys.
     fn endpoints() -> [Endpoint; 4] {
-        let (uaid, channel) = (Uaid([7; 16]), ChannelId([9; 16]));
-        let web_push = |restricted| Endpoint::WebPush { uaid, channel, restricted };
+        let (client, channel) = (ClientId([7; 16]), ChannelId([9; 16]));
+        let web_push = |restricted| Endpoint::WebPush { client, channel, restricted };
         [endpoint(), web_push(None), web_push(Some(KeyHash([1; 32]))), web_push(Some(KeyHash([2; 32])))]
     }
 

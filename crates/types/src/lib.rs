@@ -15,6 +15,7 @@
 
 mod broadcast;
 mod channel_id;
+mod client_id;
 mod dialect;
 mod draft;
 mod endpoint;
@@ -42,6 +43,7 @@ pub use broadcast::{
     Broadcasts, InvalidBroadcast, TooManyBroadcasts,
 };
 pub use channel_id::ChannelId;
+pub use client_id::{ClientId, InvalidUaidKey, UAID_KEY_LEN, UaidKey};
 pub use dialect::Dialect;
 pub use draft::Draft;
 pub use endpoint::{Endpoint, InvalidEndpoint, UPDATE_PATH, WEB_PUSH_PATH};

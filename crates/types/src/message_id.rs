@@ -5,11 +5,11 @@
 //! unguessable, and the store need not keep it: a message that is sent again has the same id.
 
 use crate::{
+    client_id::ClientId,
     key_ring::{KeyId, KeyRing},
     place::{Nonce, Place},
     sequence::Sequence,
     topic::{TOPIC_TAG_LEN, TopicTag},
-    uaid::Uaid,
 };
 
 /// The beginning of the path of a message (PROTOCOL.md section 5.6); its id follows.
@@ -31,7 +31,7 @@ const TOPIC_LEN: usize = CONTENT_LEN + TOPIC_TAG_LEN;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageId {
     /// The client that the message is for.
-    pub uaid: Uaid,
+    pub client: ClientId,
     /// Where the store keeps it.
     pub place: Place,
 }
@@ -45,7 +45,7 @@ impl MessageId {
     /// The text of the id, sealed with the named key, or with the newest if that key has left the ring.
     pub fn seal(self, keys: &KeyRing, key: KeyId) -> String {
         let mut content = [0; TOPIC_LEN];
-        content[..16].copy_from_slice(&self.uaid.0);
+        content[..16].copy_from_slice(&self.client.0);
         content[16..24].copy_from_slice(&self.place.sequence.0.to_be_bytes());
         content[24..CONTENT_LEN].copy_from_slice(&self.place.nonce.0.to_be_bytes());
         let len = match self.place.topic {
@@ -76,12 +76,12 @@ impl MessageId {
     }
 
     fn read(content: &[u8], topic: Option<TopicTag>) -> Self {
-        let (mut uaid, mut sequence, mut nonce) = ([0; 16], [0; 8], [0; 8]);
-        uaid.copy_from_slice(&content[..16]);
+        let (mut client, mut sequence, mut nonce) = ([0; 16], [0; 8], [0; 8]);
+        client.copy_from_slice(&content[..16]);
         sequence.copy_from_slice(&content[16..24]);
         nonce.copy_from_slice(&content[24..CONTENT_LEN]);
         let (sequence, nonce) = (Sequence(u64::from_be_bytes(sequence)), Nonce(u64::from_be_bytes(nonce)));
-        Self { uaid: Uaid(uaid), place: Place { sequence, nonce, topic } }
+        Self { client: ClientId(client), place: Place { sequence, nonce, topic } }
     }
 }
 
@@ -97,9 +97,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_id_survives(uaid: [u8; 16], sequence: u64, nonce: u64, tag in proptest::option::of(any::<[u8; TOPIC_TAG_LEN]>())) {
+        fn an_id_survives(client: [u8; 16], sequence: u64, nonce: u64, tag in proptest::option::of(any::<[u8; TOPIC_TAG_LEN]>())) {
             let place = Place { sequence: Sequence(sequence), nonce: Nonce(nonce), topic: tag.map(TopicTag) };
-            let id = MessageId { uaid: Uaid(uaid), place };
+            let id = MessageId { client: ClientId(client), place };
             let ring = ring(1);
             let text = id.seal(&ring, ring.newest());
             prop_assert!(text.len() <= 3 + 80);
@@ -110,7 +110,7 @@ mod tests {
         fn an_altered_id_is_rejected(position in 3_usize..50, letter in "[A-Za-z0-9_-]") {
             let ring = ring(1);
             let place = Place { sequence: Sequence(5), nonce: Nonce(6), topic: None };
-            let text = MessageId { uaid: Uaid([7; 16]), place }.seal(&ring, ring.newest());
+            let text = MessageId { client: ClientId([7; 16]), place }.seal(&ring, ring.newest());
             let mut altered = text.clone();
             altered.replace_range(position..=position, &letter);
             prop_assert_eq!(MessageId::open(&ring, &altered).is_ok(), altered == text);
@@ -125,12 +125,12 @@ mod tests {
     #[test]
     fn neither_a_token_nor_an_id_of_another_key_is_an_id() {
         let ring = ring(1);
-        let endpoint = Endpoint::SimplePush { uaid: Uaid([7; 16]), channel: ChannelId([9; 16]) };
+        let endpoint = Endpoint::SimplePush { client: ClientId([7; 16]), channel: ChannelId([9; 16]) };
         let path = endpoint.path(&ring, ring.newest());
         let token = path.strip_prefix("/update/").unwrap();
         assert_eq!(MessageId::open(&ring, &format!("{PREFIX}{token}")), Err(InvalidMessageId));
         let id = MessageId {
-            uaid: Uaid([7; 16]),
+            client: ClientId([7; 16]),
             place: Place { sequence: Sequence(1), nonce: Nonce(1), topic: None },
         };
         let text = id.seal(&ring, ring.newest());

@@ -1,7 +1,7 @@
 //! How often an endpoint takes a notification, and an application server sends one.
 
 use beckon_listener::rate::{Jitter, Limiter, Rate};
-use beckon_types::{ChannelId, KeyHash, Uaid};
+use beckon_types::{ChannelId, ClientId, KeyHash};
 use std::time::Duration;
 
 /// Too many notifications: when to try again.
@@ -29,8 +29,13 @@ impl Rates {
     }
 
     /// One more notification to this channel, at this reading of the node's clock.
-    pub(crate) fn admit_channel(&self, uaid: Uaid, channel: ChannelId, now_us: u64) -> Result<(), TooOften> {
-        self.endpoints.admit((uaid, channel), 1, now_us).map_err(|wait| self.too_often(wait))
+    pub(crate) fn admit_channel(
+        &self,
+        client: ClientId,
+        channel: ChannelId,
+        now_us: u64,
+    ) -> Result<(), TooOften> {
+        self.endpoints.admit((client, channel), 1, now_us).map_err(|wait| self.too_often(wait))
     }
 
     /// One more notification of the application server with this key.

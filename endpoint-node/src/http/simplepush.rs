@@ -71,15 +71,15 @@ where
         None => Version::new(handler.clock.unix_seconds())
             .map_err(|_| VersionRejection::Parameters(Unusable::Invalid))?,
     };
-    let Ok(Endpoint::SimplePush { uaid, channel }) = Endpoint::from_path(&handler.keys, path) else {
+    let Ok(Endpoint::SimplePush { client, channel }) = Endpoint::from_path(&handler.keys, path) else {
         return Err(if handler.key_rings.lacks_keys() {
             VersionRejection::Refused(VersionRefused::Storage)
         } else {
             VersionRejection::Token
         });
     };
-    let admitted = handler.rates.admit_channel(uaid, channel, handler.clock.now_us());
+    let admitted = handler.rates.admit_channel(client, channel, handler.clock.now_us());
     admitted.map_err(VersionRejection::TooOften)?;
-    let put = PutVersion { uaid, channel, version };
+    let put = PutVersion { client, channel, version };
     handler.dispatcher.accept_version(put, parameters.data).await.map_err(VersionRejection::Refused)
 }

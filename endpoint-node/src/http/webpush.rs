@@ -114,15 +114,16 @@ fn admit(handler: &Handler, path: &str, head: &Head) -> Result<FindChannel, Mess
     if head.method != Method::POST {
         return Err(MessageRejection::Method);
     }
-    let Ok(Endpoint::WebPush { uaid, channel, restricted }) = Endpoint::from_path(&handler.keys, path) else {
+    let Ok(Endpoint::WebPush { client, channel, restricted }) = Endpoint::from_path(&handler.keys, path)
+    else {
         if handler.key_rings.lacks_keys() {
             return Err(MessageRejection::Refused(MessageRefused::Storage));
         }
         return Err(MessageRejection::Endpoint);
     };
     let now_us = handler.clock.now_us();
-    handler.rates.admit_channel(uaid, channel, now_us).map_err(MessageRejection::TooOften)?;
-    let target = FindChannel { uaid, channel, restricted };
+    handler.rates.admit_channel(client, channel, now_us).map_err(MessageRejection::TooOften)?;
+    let target = FindChannel { client, channel, restricted };
     let Some(authorization) = value(&head.headers, &AUTHORIZATION) else {
         return match restricted {
             Some(_) => Err(MessageRejection::Credential(NoCredential::Missing)),
@@ -149,7 +150,7 @@ fn message(
     body: Result<Bytes, BodyError>,
     nonce: Nonce,
 ) -> Result<PutMessage, MessageRejection> {
-    let FindChannel { uaid, channel, restricted } = target;
+    let FindChannel { client, channel, restricted } = target;
     let body = body.map_err(MessageRejection::Body)?;
     let ttl = message_headers::ttl(value(headers, &TTL).as_deref(), handler.settings().ttl_max)
         .map_err(MessageRejection::Ttl)?;
@@ -171,7 +172,7 @@ fn message(
         (settings.messages_max, settings.channel_reserve)
     };
     let draft = Draft { urgency, ttl, payload };
-    Ok(PutMessage { uaid, channel, restricted, key, nonce, topic, draft, messages_max, reserve })
+    Ok(PutMessage { client, channel, restricted, key, nonce, topic, draft, messages_max, reserve })
 }
 
 /// The answer to a message that was accepted, whatever became of it.

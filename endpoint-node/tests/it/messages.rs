@@ -8,7 +8,7 @@ use crate::{
 };
 use beckon_proto::delivery::Receipt;
 use beckon_types::{
-    ChannelId, Draft, Encoding, Message, MessageId, Notification, Payload, TopicTag, Uaid, Urgency,
+    ChannelId, ClientId, Draft, Encoding, Message, MessageId, Notification, Payload, TopicTag, Urgency,
 };
 use bytes::Bytes;
 use std::time::Duration;
@@ -86,9 +86,9 @@ async fn a_connected_client_gets_what_was_sent() {
     .enumerate()
     {
         let answer = send(node.http, "POST", &path, headers, body).await;
-        let MessageId { uaid, place } = id(&node, &answer);
+        let MessageId { client, place } = id(&node, &answer);
         let message = taken(&server, count + 1).await.pop().unwrap();
-        assert_eq!((uaid, place.topic), (Uaid([1; 16]), topic));
+        assert_eq!((client, place.topic), (ClientId([1; 16]), topic));
         // It is shorter by the time for which the message waited for its turn on the stream.
         let (full, ttl) = (Duration::from_secs(ttl), message.draft.ttl);
         assert!(ttl <= full && full - ttl < Duration::from_secs(2), "{ttl:?} of {full:?}");

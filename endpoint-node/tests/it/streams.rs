@@ -9,7 +9,7 @@ use beckon_proto::delivery::Receipt;
 use beckon_store::Missed;
 use beckon_testbed::certificates::Certificates;
 use beckon_types::{
-    ChannelId, Claim, ConnectionId, NodeId, Notification, Presence, PutVersion, PutVersionOutcome, Uaid,
+    ChannelId, Claim, ClientId, ConnectionId, NodeId, Notification, Presence, PutVersion, PutVersionOutcome,
     Version,
 };
 use std::time::Duration;
@@ -97,7 +97,7 @@ async fn another_node_at_the_address_is_not_taken_for_the_one_that_is_meant() {
     assert_eq!(node.put(&path, "version=1").await.status, 202);
     // The connection hears of it through the store, and still has its client.
     assert_eq!(node.store.take_missed(meant).await, Ok(Missed::These(vec![presence.connection])));
-    let claim = node.store.verify(Uaid([1; 16]), presence).await.unwrap();
+    let claim = node.store.verify(ClientId([1; 16]), presence).await.unwrap();
     assert!(matches!(claim, Claim::Owned(_)), "{claim:?}");
     assert!(server.until_taken(|_| true).await.is_empty());
     node.stop().await;
@@ -161,7 +161,7 @@ async fn a_busy_client_keeps_its_presence() {
 /// Whether the store says that client 1 is connected.
 async fn presence_is_stored(node: &TestNode) -> bool {
     let version = Version::new(1).unwrap();
-    let put = PutVersion { uaid: Uaid([1; 16]), channel: ChannelId([1; 16]), version };
+    let put = PutVersion { client: ClientId([1; 16]), channel: ChannelId([1; 16]), version };
     match node.store.put_version(put).await.unwrap() {
         PutVersionOutcome::Stored { presence, .. } => presence.is_some(),
         PutVersionOutcome::Gone => panic!("client 1 is registered"),

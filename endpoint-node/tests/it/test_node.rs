@@ -6,8 +6,8 @@ use beckon_ops::{config::Source, program::ServerConfig as _, shutdown::Shutdown,
 use beckon_store::Store;
 use beckon_testbed::redis::RedisServer;
 use beckon_types::{
-    AddChannel, AddChannelOutcome, Backlog, ChannelId, ConnectionId, Dialect, Endpoint, Hello, HelloOutcome,
-    KeyHash, KeyId, KeyRing, Listed, Message, NodeId, Presence, Spelling, Uaid,
+    AddChannel, AddChannelOutcome, Backlog, ChannelId, ClientId, ConnectionId, Dialect, Endpoint, Hello,
+    HelloOutcome, KeyHash, KeyId, KeyRing, Listed, Message, NodeId, Presence, Spelling,
 };
 use std::{net::SocketAddr, num::NonZero, sync::Arc};
 use tokio::task::JoinHandle;
@@ -77,9 +77,9 @@ impl TestNode {
     /// Registers a channel for a client connected to this node and connection, and returns its endpoint's path.
     pub(crate) async fn register(&self, client: u8, presence: Presence) -> String {
         self.claim(client, presence, Dialect::SimplePush).await;
-        let (uaid, channel) = (Uaid([client; 16]), ChannelId([client; 16]));
         let key = self.add_channel(client, presence, None).await;
-        Endpoint::SimplePush { uaid, channel }.path(&self.keys, key)
+        let (client, channel) = (ClientId([client; 16]), ChannelId([client; 16]));
+        Endpoint::SimplePush { client, channel }.path(&self.keys, key)
     }
 
     /// Registers a Web Push channel for a client connected to this node and connection, and returns its endpoint's
@@ -91,16 +91,16 @@ impl TestNode {
         restricted: Option<KeyHash>,
     ) -> String {
         self.claim(client, presence, Dialect::WebPush).await;
-        let (uaid, channel) = (Uaid([client; 16]), ChannelId([client; 16]));
         let key = self.add_channel(client, presence, restricted).await;
-        Endpoint::WebPush { uaid, channel, restricted }.path(&self.keys, key)
+        let (client, channel) = (ClientId([client; 16]), ChannelId([client; 16]));
+        Endpoint::WebPush { client, channel, restricted }.path(&self.keys, key)
     }
 
     /// Registers a Web Push channel without a key, for a client that is not connected.
     pub(crate) async fn subscribe_offline(&self, client: u8) -> String {
         let presence = connected_to(NodeId(1), client);
         let path = self.subscribe(client, presence, None).await;
-        self.store.release(Uaid([client; 16]), presence).await.unwrap();
+        self.store.release(ClientId([client; 16]), presence).await.unwrap();
         path
     }
 
@@ -108,13 +108,13 @@ impl TestNode {
     pub(crate) async fn stored(&self, client: u8) -> Vec<Message> {
         let presence = connected_to(NodeId(9), client);
         let backlog = self.claim(client, presence, Dialect::WebPush).await;
-        self.store.release(Uaid([client; 16]), presence).await.unwrap();
+        self.store.release(ClientId([client; 16]), presence).await.unwrap();
         backlog.messages
     }
 
     async fn claim(&self, client: u8, presence: Presence, dialect: Dialect) -> Backlog {
         let hello = Hello {
-            uaid: Uaid([client; 16]),
+            client: ClientId([client; 16]),
             presence,
             named: Some(dialect),
             otherwise: dialect,
@@ -129,9 +129,9 @@ impl TestNode {
     }
 
     async fn add_channel(&self, client: u8, presence: Presence, restricted: Option<KeyHash>) -> KeyId {
-        let (uaid, channel) = (Uaid([client; 16]), ChannelId([client; 16]));
+        let (client, channel) = (ClientId([client; 16]), ChannelId([client; 16]));
         let (spelling, key) = (Spelling::HYPHENATED, self.keys.newest());
-        let add = AddChannel { uaid, presence, channel, spelling, key, channels_max: 10, restricted };
+        let add = AddChannel { client, presence, channel, spelling, key, channels_max: 10, restricted };
         let added = self.store.add_channel(add).await.unwrap();
         assert!(matches!(added, AddChannelOutcome::Registered { .. }), "{added:?}");
         key
@@ -141,7 +141,7 @@ impl TestNode {
     pub(crate) async fn register_offline(&self, client: u8) -> String {
         let presence = connected_to(NodeId(1), client);
         let path = self.register(client, presence).await;
-        self.store.release(Uaid([client; 16]), presence).await.unwrap();
+        self.store.release(ClientId([client; 16]), presence).await.unwrap();
         path
     }
 

@@ -4,7 +4,7 @@ use crate::{
     http_client::{Answer, exchange, put, read_answer, send},
     test_node::{TestNode, connected_to},
 };
-use beckon_types::{ChannelId, HelloOutcome, NodeId, PutVersion, PutVersionOutcome, Uaid, Version};
+use beckon_types::{ChannelId, ClientId, HelloOutcome, NodeId, PutVersion, PutVersionOutcome, Version};
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
@@ -59,7 +59,7 @@ async fn a_channel_that_is_not_registered_is_gone() {
     let node = TestNode::start().await;
     let presence = connected_to(NodeId(1), 1);
     let path = node.register(1, presence).await;
-    node.store.remove_channel(Uaid([1; 16]), presence, ChannelId([1; 16])).await.unwrap().unwrap();
+    node.store.remove_channel(ClientId([1; 16]), presence, ChannelId([1; 16])).await.unwrap().unwrap();
     let answer = node.put(&path, "version=1").await;
     assert_eq!((answer.status, answer.body.as_str()), (410, r#""Channel Not Registered""#));
     assert_cors(&answer);
@@ -115,7 +115,7 @@ async fn the_stored_version_is_the_requested_one() {
 async fn pending(node: &TestNode) -> u64 {
     let presence = connected_to(NodeId(9), 1);
     let hello = beckon_types::Hello {
-        uaid: Uaid([1; 16]),
+        client: ClientId([1; 16]),
         presence,
         named: None,
         otherwise: beckon_types::Dialect::SimplePush,
@@ -127,7 +127,7 @@ async fn pending(node: &TestNode) -> u64 {
     let HelloOutcome::Claimed { snapshot, .. } = node.store.hello(hello).await.unwrap() else {
         panic!("client 1 is known");
     };
-    node.store.release(Uaid([1; 16]), presence).await.unwrap();
+    node.store.release(ClientId([1; 16]), presence).await.unwrap();
     snapshot.channels[0].pending.unwrap().number()
 }
 
@@ -273,8 +273,11 @@ async fn a_version_is_stored_before_the_answer() {
         assert_eq!(put(node.http, &path, &format!("version={version}")).await.status, 202);
         assert_eq!(pending(&node).await, version);
     }
-    let put =
-        PutVersion { uaid: Uaid([1; 16]), channel: ChannelId([1; 16]), version: Version::new(1).unwrap() };
+    let put = PutVersion {
+        client: ClientId([1; 16]),
+        channel: ChannelId([1; 16]),
+        version: Version::new(1).unwrap(),
+    };
     let stored = node.store.put_version(put).await.unwrap();
     assert!(matches!(stored, PutVersionOutcome::Stored { presence: None, .. }), "{stored:?}");
     node.stop().await;

@@ -4,7 +4,7 @@ use crate::{
     http_client::{Answer, exchange, send},
     test_node::{TestNode, connected_to},
 };
-use beckon_types::{ChannelId, Endpoint, KeyHash, NodeId, Uaid};
+use beckon_types::{ChannelId, ClientId, Endpoint, KeyHash, NodeId};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::{
@@ -166,10 +166,11 @@ async fn a_gone_endpoint_answers_410_whatever_is_sent() {
     let node = TestNode::start().await;
     let presence = connected_to(NodeId(1), 1);
     let unregistered = node.subscribe(1, presence, None).await;
-    node.store.remove_channel(Uaid([1; 16]), presence, ChannelId([1; 16])).await.unwrap().unwrap();
+    node.store.remove_channel(ClientId([1; 16]), presence, ChannelId([1; 16])).await.unwrap().unwrap();
     let superseded = node.subscribe(2, presence, None).await;
     node.subscribe(2, presence, Some(KEY)).await;
-    let unknown = Endpoint::WebPush { uaid: Uaid([3; 16]), channel: ChannelId([3; 16]), restricted: None };
+    let unknown =
+        Endpoint::WebPush { client: ClientId([3; 16]), channel: ChannelId([3; 16]), restricted: None };
     let deleted = unknown.path(&node.keys, node.keys.newest());
     let good = "TTL: 1\r\nContent-Encoding: aes128gcm\r\n";
     for (path, errno) in [(unregistered, 106), (superseded, 106), (deleted, 103)] {

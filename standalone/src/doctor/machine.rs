@@ -89,10 +89,18 @@ fn data_dir(folder: &Path, report: &mut Report) {
     } else {
         report.fine(NAME, format!("{shown}, mode {mode:03o}, user {}", metadata.uid()));
     }
-    let (database, keys) = (folder.join("store.redb").exists(), folder.join("token-keys").exists());
-    if database && !keys {
-        let advice = "there is a database but no token-keys file: endpoints that were given out can only be opened with \
-                      the keys they were made with. Put the file back, or set token_keys";
-        report.fault(NAME, advice);
+    let is_there = |name| folder.join(name).exists();
+    for (file, setting, loss) in [
+        (
+            "token-keys",
+            "token_keys",
+            "endpoints that were given out can only be opened with the keys they were made with",
+        ),
+        ("uaid-key", "uaid_key", "clients are only known with the key that made their ids"),
+    ] {
+        if is_there("store.redb") && !is_there(file) {
+            let put_back = format!("Put the file back, or set {setting}");
+            report.fault(NAME, format!("there is a database but no {file} file: {loss}. {put_back}"));
+        }
     }
 }

@@ -24,6 +24,7 @@ pub(super) async fn examine(url: &Secret, subject: &Subject, report: &mut Report
         step_timeout: subject.common.store_timeout,
         uaid_idle: subject.common.uaid_idle,
         newcomers: subject.common.newcomers(),
+        ..RedisOptions::default()
     };
     let surveyed = match survey(url.expose(), &options).await {
         Ok(surveyed) => surveyed,

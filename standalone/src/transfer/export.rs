@@ -3,7 +3,7 @@
 use super::{
     file::{Item, Writer},
     line::EndLine,
-    order::{Order, Progress, patiently, say, unavailable},
+    order::{Keys, Order, Progress, patiently, say, unavailable},
 };
 use beckon_ops::{clock::Clock, exit::Failure};
 use beckon_store::{Cause, Store, StoreError};
@@ -39,13 +39,15 @@ pub(super) async fn run(mut order: Order) -> Result<(), Failure> {
     if let Some(file) = order.file.as_ref().filter(|file| file.exists()) {
         return Err(Failure::usage(format!("{} is there already", file.display())));
     }
-    let Some(keys) = order.token_keys()? else {
-        return Err(Failure::usage("set token_keys as the nodes have it: the export has the keys too"));
+    let (Some(token_keys), Some(uaid_key)) = (order.token_keys()?, order.uaid_key()?) else {
+        let reason = "set token_keys and uaid_key as the nodes have them: the export has these keys too";
+        return Err(Failure::usage(reason));
     };
+    let keys = Keys { token_keys, uaid_key };
     let store = order.open(keys.clone()).await?;
     let (queue, pieces) = mpsc::channel(QUEUE_LEN_MAX);
     let file = order.file.clone();
-    let writing = tokio::task::spawn_blocking(move || write(file.as_deref(), &keys.secret_text(), pieces));
+    let writing = tokio::task::spawn_blocking(move || write(file.as_deref(), &keys, pieces));
     let exported = export(&store, queue).await;
     let written = writing.await.map_err(Failure::software)?;
     let name = order.file_name("stdout");
@@ -82,7 +84,7 @@ async fn export(store: &Arc<dyn Store>, queue: mpsc::Sender<Piece>) -> Result<u6
     let (mut from, mut clients, mut messages, mut unreadable) = (None, 0, 0, 0);
     loop {
         let page = patiently(|| store.list_clients(from)).await.map_err(unavailable)?;
-        let reads = page.uaids.into_iter().map(|uaid| patiently(move || store.read_client(uaid)));
+        let reads = page.clients.into_iter().map(|client| patiently(move || store.read_client(client)));
         let mut reads = stream::iter(reads).buffered(READS_MAX);
         while let Some(read) = reads.next().await {
             match read {
@@ -115,7 +117,7 @@ async fn export(store: &Arc<dyn Store>, queue: mpsc::Sender<Piece>) -> Result<u6
 
 /// Writes what comes; a file is for its owner only. Returns what has been written, `None` if the end does not come. Then
 /// there is no file.
-fn write(file: Option<&Path>, keys: &str, pieces: mpsc::Receiver<Piece>) -> io::Result<Option<EndLine>> {
+fn write(file: Option<&Path>, keys: &Keys, pieces: mpsc::Receiver<Piece>) -> io::Result<Option<EndLine>> {
     let Some(file) = file else {
         let written = write_all(BufWriter::new(io::stdout().lock()), keys, pieces)?;
         return Ok(written.map(|(end, _)| end));
@@ -139,10 +141,10 @@ fn write(file: Option<&Path>, keys: &str, pieces: mpsc::Receiver<Piece>) -> io::
 
 fn write_all<W: Write>(
     out: W,
-    keys: &str,
+    keys: &Keys,
     mut pieces: mpsc::Receiver<Piece>,
 ) -> io::Result<Option<(EndLine, W)>> {
-    let mut writer = Writer::new(out, keys.to_owned())?;
+    let mut writer = Writer::new(out, keys)?;
     while let Some(piece) = pieces.blocking_recv() {
         match piece {
             Piece::Item(item, read_at) => writer.write(&item, read_at)?,

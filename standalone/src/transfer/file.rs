@@ -1,6 +1,9 @@
 //! An export: its lines in their order, with their counts and a hash at the end.
 
-use super::line::{BroadcastLine, ClientLine, EndLine, HeaderLine, Line, MessageLine, VERSION};
+use super::{
+    line::{BroadcastLine, ClientLine, EndLine, HeaderLine, Line, MessageLine, VERSION},
+    order::Keys,
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use beckon_types::{BroadcastId, BroadcastVersion, ClientRecord};
 use sha2::{Digest as _, Sha256};
@@ -13,7 +16,7 @@ use std::{
 /// The longest line, in bytes. A line has one client without its messages, or one message.
 const LINE_LEN_MAX: u64 = 64 * 1024 * 1024;
 
-/// What an export has, besides token keys.
+/// What an export has, besides keys.
 #[derive(Debug)]
 pub(super) enum Item {
     /// A broadcast.
@@ -40,9 +43,10 @@ pub(super) struct Writer<W> {
 
 impl<W: Write> Writer<W> {
     /// Begins an export. `out` should have a buffer.
-    pub(super) fn new(out: W, token_keys: String) -> io::Result<Self> {
+    pub(super) fn new(out: W, keys: &Keys) -> io::Result<Self> {
         let mut writer = Self { out, hash: Sha256::new(), written: EndLine::default() };
-        writer.line(&Line::Export(HeaderLine { version: VERSION, token_keys }))?;
+        let (token_keys, uaid_key) = (keys.token_keys.secret_text(), keys.uaid_key.secret_text());
+        writer.line(&Line::Export(HeaderLine { version: VERSION, token_keys, uaid_key }))?;
         Ok(writer)
     }
 
@@ -85,38 +89,35 @@ impl<W: Write> Writer<W> {
 /// Reads an export.
 #[derive(Debug)]
 pub(super) struct Reader<R> {
-    source: R,
-    hash: Sha256,
+    lines: Lines<R>,
     counted: EndLine,
-    line: u64,
-    text: Vec<u8>,
-    /// The token keys.
-    pub(super) token_keys: String,
+    /// The keys.
+    pub(super) keys: Keys,
 }
 
 impl<R: BufRead> Reader<R> {
     /// Reads the first line.
     pub(super) fn new(source: R) -> Result<Self, Unusable> {
-        let (hash, counted, text, token_keys) =
-            (Sha256::new(), EndLine::default(), Vec::new(), String::new());
-        let mut reader = Self { source, hash, counted, line: 0, text, token_keys };
+        let mut lines = Lines { source, hash: Sha256::new(), line: 0, text: Vec::new() };
         let not_one = "it does not begin as an export";
-        let Ok(line) = reader.line() else { return Err(reader.unusable(not_one)) };
-        let Line::Export(HeaderLine { version, token_keys }) = line else {
-            return Err(reader.unusable(not_one));
+        let Ok(line) = lines.next() else { return Err(lines.unusable(not_one)) };
+        let Line::Export(HeaderLine { version, token_keys, uaid_key }) = line else {
+            return Err(lines.unusable(not_one));
         };
         if version != VERSION {
             let reason = format!("the export has format {version}, and this program reads format {VERSION}");
-            return Err(reader.unusable(reason));
+            return Err(lines.unusable(reason));
         }
-        reader.token_keys = token_keys;
-        Ok(reader)
+        let token_keys =
+            token_keys.parse().map_err(|reason| lines.unusable(format!("token_keys: {reason}")))?;
+        let uaid_key = uaid_key.parse().map_err(|reason| lines.unusable(format!("uaid_key: {reason}")))?;
+        Ok(Self { lines, counted: EndLine::default(), keys: Keys { token_keys, uaid_key } })
     }
 
     /// Reads the next item as it is at this time since the Unix epoch; `None` at the end, if all of it was whole.
     pub(super) fn next(&mut self, now: Duration) -> Result<Option<Item>, Unusable> {
-        let hash = self.hash.clone();
-        match self.line()? {
+        let hash = self.lines.hash.clone();
+        match self.lines.next()? {
             Line::Broadcast(BroadcastLine { id, version }) => {
                 self.counted.broadcasts += 1;
                 let id = BroadcastId::parse(&id).map_err(|error| self.unusable(error))?;
@@ -145,7 +146,7 @@ impl<R: BufRead> Reader<R> {
 
     /// Reads one of the messages of a client.
     fn message(&mut self, record: &mut ClientRecord, now: Duration) -> Result<(), Unusable> {
-        let Line::Message(line) = self.line()? else {
+        let Line::Message(line) = self.lines.next()? else {
             return Err(self.unusable("a message of the client is missing"));
         };
         self.counted.messages += 1;
@@ -159,7 +160,24 @@ impl<R: BufRead> Reader<R> {
         Ok(())
     }
 
-    fn line(&mut self) -> Result<Line, Unusable> {
+    fn unusable(&self, reason: impl Display) -> Unusable {
+        self.lines.unusable(reason)
+    }
+}
+
+/// The lines of an export.
+#[derive(Debug)]
+struct Lines<R> {
+    source: R,
+    /// Of all lines so far.
+    hash: Sha256,
+    /// The number of the last line.
+    line: u64,
+    text: Vec<u8>,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn next(&mut self) -> Result<Line, Unusable> {
         self.line += 1;
         self.text.clear();
         let read = (&mut self.source).take(LINE_LEN_MAX).read_until(b'\n', &mut self.text);

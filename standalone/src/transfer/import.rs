@@ -2,9 +2,9 @@
 
 use super::{
     file::{Item, Reader, Unusable},
-    order::{Order, Progress, patiently, say, unavailable},
+    order::{Keys, Order, Progress, patiently, say, unavailable},
 };
-use crate::token_keys;
+use crate::key_files::{TOKEN_KEYS, UAID_KEY};
 use beckon_ops::{clock::Clock, exit::Failure};
 use beckon_store::{Store, StoreError};
 use beckon_types::{ClientRecord, KeyRing, Payload};
@@ -47,7 +47,7 @@ pub(super) async fn run(mut order: Order) -> Result<(), Failure> {
         while reader.next(Duration::ZERO).map_err(unusable)?.is_some() {}
     }
     let reader = Reader::new(open(order.file.as_deref())?).map_err(unusable)?;
-    let keys = fitting_keys(&order, &reader.token_keys)?;
+    let keys = fitting_keys(&order, &reader.keys)?;
     let store = order.open(keys).await?;
     if !order.add && has_clients(&store).await.map_err(unavailable)? {
         let reason = "the store has clients already; --add leaves them as they are and adds the others";
@@ -79,23 +79,37 @@ fn open(file: Option<&Path>) -> Result<Source, Failure> {
     Ok(Box::new(BufReader::new(opened)))
 }
 
-/// The keys with which the store will be used: those that are set or in its data directory, which have to include those
-/// of the export; otherwise the data directory gets those of the export.
-fn fitting_keys(order: &Order, exported: &str) -> Result<KeyRing, Failure> {
-    let needed: KeyRing =
-        exported.parse().map_err(|reason| Failure::usage(format!("token keys: {reason}")))?;
-    let found = match order.token_keys()? {
-        Some(found) => found,
-        None if order.is_embedded() => {
-            token_keys::keep(&order.config.process.data_dir, exported)?;
-            return Ok(needed);
+/// The keys with which the store will be used: those that are set or in its data directory, which have to fit those of the
+/// export; otherwise the data directory gets those of the export.
+fn fitting_keys(order: &Order, exported: &Keys) -> Result<Keys, Failure> {
+    let (token_keys, uaid_key) = (order.token_keys()?, order.uaid_key()?);
+    // Before a file is made: an import that is refused changes nothing.
+    let token_keys = token_keys.map(|found| including(found, &exported.token_keys)).transpose()?;
+    if uaid_key.as_ref().is_some_and(|found| found.fingerprint() != exported.uaid_key.fingerprint()) {
+        return Err(Failure::usage(
+            "the export was made with another uaid_key, so no client would be known: uaid_key, or the file uaid-key in \
+             data_dir, has to be the one in the first line of the export",
+        ));
+    }
+    if order.is_embedded() {
+        let data_dir = &order.config.process.data_dir;
+        if token_keys.is_none() {
+            TOKEN_KEYS.keep(data_dir, &exported.token_keys.secret_text())?;
         }
-        None => {
-            let reason = "set token_keys as the nodes will have it; it has to include the keys in the first line of \
-                          the export";
-            return Err(Failure::usage(reason));
+        if uaid_key.is_none() {
+            UAID_KEY.keep(data_dir, &exported.uaid_key.secret_text())?;
         }
-    };
+    } else if token_keys.is_none() || uaid_key.is_none() {
+        let reason = "set token_keys and uaid_key as the nodes will have them; token_keys has to include the keys in the \
+                      first line of the export, and uaid_key has to be the one there";
+        return Err(Failure::usage(reason));
+    }
+    let token_keys = token_keys.unwrap_or_else(|| exported.token_keys.clone());
+    Ok(Keys { token_keys, uaid_key: exported.uaid_key.clone() })
+}
+
+/// Token keys, if they include all of the export's.
+fn including(found: KeyRing, needed: &KeyRing) -> Result<KeyRing, Failure> {
     let found_keys: BTreeSet<u64> = found.fingerprints().into_iter().collect();
     match needed.fingerprints().into_iter().filter(|key| !found_keys.contains(key)).count() {
         0 => Ok(found),
@@ -110,7 +124,7 @@ async fn has_clients(store: &Arc<dyn Store>) -> Result<bool, StoreError> {
     let mut from = None;
     loop {
         let page = patiently(|| store.list_clients(from)).await?;
-        if !page.uaids.is_empty() {
+        if !page.clients.is_empty() {
             return Ok(true);
         }
         from = page.next;

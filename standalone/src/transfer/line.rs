@@ -1,9 +1,9 @@
 //! What the lines of an export say. Each is a JSON object with one member, whose name is the kind of line.
 //!
 //! ```text
-//! {"export":{"version":1,"token_keys":"…"}}            first: the keys, separated by commas
+//! {"export":{"version":1,"token_keys":"…","uaid_key":"…"}}   first: the keys, as in the settings
 //! {"broadcast":{"id":"news/main","version":"42"}}
-//! {"client":{"uaid":"…","dialect":"web_push","last_seen":1795730000,"sequence":7,"channels":[…],"messages":1}}
+//! {"client":{"id":"…","dialect":"web_push","last_seen":1795730000,"sequence":7,"channels":[…],"messages":1}}
 //! {"message":{"channel":"…","sequence":7,…}}           the messages of a client follow it
 //! {"end":{"clients":1,"messages":1,"broadcasts":1,"sha256":"…"}}   last: counts, and a hash of all lines before
 //! ```
@@ -12,11 +12,11 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use beckon_types::{
-    Channel, ChannelId, ChannelRecord, ClientRecord, Dialect, Draft, Encoding, KeyId, Message, Nonce,
-    Payload, Place, Restriction, Sequence, Spelling, TopicTag, Uaid, Urgency, Version,
+    Channel, ChannelId, ChannelRecord, ClientId, ClientRecord, Dialect, Draft, Encoding, KeyId, Message,
+    Nonce, Payload, Place, Restriction, Sequence, Spelling, TopicTag, Urgency, Version,
 };
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// The version of the format that this file writes and reads.
 pub(super) const VERSION: u32 = 1;
@@ -32,11 +32,13 @@ pub(super) enum Line {
     End(EndLine),
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) struct HeaderLine {
     pub(super) version: u32,
     /// The newest first, as in the setting.
     pub(super) token_keys: String,
+    /// The key that has made the ids of the clients.
+    pub(super) uaid_key: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,7 +51,7 @@ pub(super) struct BroadcastLine {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ClientLine {
-    uaid: String,
+    id: String,
     dialect: DialectName,
     /// Unix seconds.
     last_seen: u64,
@@ -114,6 +116,12 @@ pub(super) struct EndLine {
     pub(super) sha256: String,
 }
 
+impl fmt::Debug for HeaderLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeaderLine").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
 /// Why a line cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -132,7 +140,7 @@ impl ClientLine {
             }
         });
         Self {
-            uaid: record.uaid.to_text(Spelling::HYPHENATED),
+            id: URL_SAFE_NO_PAD.encode(record.client.0),
             dialect: match record.dialect {
                 Dialect::SimplePush => DialectName::SimplePush,
                 Dialect::WebPush => DialectName::WebPush,
@@ -146,10 +154,9 @@ impl ClientLine {
 
     /// The client as it is at this time, without its messages.
     pub(super) fn record(&self, now: Duration) -> Result<ClientRecord, Invalid> {
-        let (uaid, _) = Uaid::parse(&self.uaid).map_err(|_| Invalid("the UAID is not one"))?;
         let channels = self.channels.iter().map(ChannelLine::record).collect::<Result<_, _>>()?;
         Ok(ClientRecord {
-            uaid,
+            client: ClientId(fixed(&self.id)?),
             dialect: match self.dialect {
                 DialectName::SimplePush => Dialect::SimplePush,
                 DialectName::WebPush => Dialect::WebPush,
@@ -236,7 +243,7 @@ fn payload(encoding: Encoding, body: &str) -> Result<Payload, Invalid> {
 
 fn fixed<const LEN: usize>(text: &str) -> Result<[u8; LEN], Invalid> {
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Invalid("not base64url"))?;
-    bytes.try_into().map_err(|_| Invalid("a restriction or a topic has another length"))
+    bytes.try_into().map_err(|_| Invalid("a client id, a restriction or a topic has another length"))
 }
 
 #[cfg(test)]
@@ -256,7 +263,7 @@ mod tests {
         };
         let aesgcm = Encoding::Aesgcm { encryption: "salt=a".into(), crypto_key: "dh=b".into() };
         ClientRecord {
-            uaid: Uaid([0xcd; 16]),
+            client: ClientId([0xcd; 16]),
             dialect: Dialect::WebPush,
             unseen: Duration::from_secs(7),
             sequence: Sequence(1 << 60),

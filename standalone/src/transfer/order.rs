@@ -1,12 +1,15 @@
 //! What the operator asks for, and the store that it is about.
 
-use crate::{config::Config, token_keys};
+use crate::{
+    config::Config,
+    key_files::{KeyFile, TOKEN_KEYS, UAID_KEY},
+};
 use beckon_ops::{
     clock::Clock, config::Source, exit::Failure, program::ServerConfig as _, shutdown::Shutdown,
 };
 use beckon_store::{Answer, Cause, EMBEDDED, Store, StoreError};
-use beckon_types::KeyRing;
-use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+use beckon_types::{KeyRing, UaidKey};
+use std::{ffi::OsString, fmt::Display, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 /// Time limit for one step, if the setting is shorter: a client can have thousands of messages.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,6 +33,13 @@ pub(super) struct Order {
     /// Whether the store may have clients already.
     pub(super) add: bool,
     pub(super) config: Config,
+}
+
+/// The keys with which a store is used.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    pub(super) token_keys: KeyRing,
+    pub(super) uaid_key: UaidKey,
 }
 
 impl Order {
@@ -74,23 +84,41 @@ impl Order {
     /// # Errors
     /// They cannot be read.
     pub(super) fn token_keys(&self) -> Result<Option<KeyRing>, Failure> {
-        if self.config.keys_given {
+        if self.config.given.token_keys {
             return Ok(Some(self.config.common.token_keys.clone()));
         }
-        let data_dir = &self.config.process.data_dir;
-        if token_keys::is_new(data_dir) { Ok(None) } else { token_keys::read_or_make(data_dir).map(Some) }
+        self.kept(TOKEN_KEYS)
     }
 
-    /// Opens the store, which has to be used with these token keys.
+    /// The UAID key that is set or in the data directory; `None` if there is none.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn uaid_key(&self) -> Result<Option<UaidKey>, Failure> {
+        if self.config.given.uaid_key {
+            return Ok(Some(self.config.sockets.uaid_key.clone()));
+        }
+        self.kept(UAID_KEY)
+    }
+
+    /// What is in a file of the data directory; `None` if that has neither the file nor a database.
+    fn kept<T: FromStr<Err: Display>>(&self, file: KeyFile) -> Result<Option<T>, Failure> {
+        let data_dir = &self.config.process.data_dir;
+        if file.is_new(data_dir) { Ok(None) } else { file.read_or_make(data_dir).map(Some) }
+    }
+
+    /// Opens the store, which has to be used with these keys.
     ///
     /// # Errors
     /// It cannot be opened, or nodes that use it are running and may not.
-    pub(super) async fn open(&mut self, keys: KeyRing) -> Result<Arc<dyn Store>, Failure> {
-        self.config.common.token_keys = keys;
-        let process = &self.config.process;
+    pub(super) async fn open(&mut self, keys: Keys) -> Result<Arc<dyn Store>, Failure> {
+        let Keys { token_keys, uaid_key } = keys;
+        self.config.common.token_keys = token_keys;
+        let (process, uaid_key) = (&self.config.process, Some(&uaid_key));
         let embedded = self.is_embedded().then(|| self.config.embedded());
         let shutdown = Shutdown::new();
-        let opened = beckon_node::store::open(&process.store, embedded, &self.config.common, &shutdown);
+        let opened =
+            beckon_node::store::open(&process.store, embedded, &self.config.common, uaid_key, &shutdown);
         let Some(store) = opened.await? else { return Err(Failure::software("there was no shutdown")) };
         let nodes = patiently(|| store.nodes()).await.map_err(unavailable)?;
         if !self.live && !nodes.is_empty() {

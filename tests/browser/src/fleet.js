@@ -149,6 +149,7 @@ export class Fleet {
       BECKON_STORE: await fleet.#startRedis(),
       BECKON_ENDPOINT_URL: fleet.endpointOrigin,
       BECKON_TOKEN_KEYS: randomBytes(32).toString('base64url'),
+      BECKON_UAID_KEY: randomBytes(32).toString('base64url'),
       BECKON_CLUSTER_SECRET: randomBytes(16).toString('hex'),
       ...settings,
     };

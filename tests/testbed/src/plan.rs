@@ -96,6 +96,7 @@ impl Plan {
         for node in &mut programs {
             node.set("BECKON_ENDPOINT_URL", &endpoint_url);
             node.set("BECKON_TOKEN_KEYS", &key(1));
+            node.set("BECKON_UAID_KEY", &key(2));
             node.set("BECKON_CLUSTER_SECRET", SECRET);
         }
         Self { shape: Shape::Cluster, programs, store: None, build: None }

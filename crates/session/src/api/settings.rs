@@ -1,6 +1,6 @@
 //! What a session depends on besides its inputs: the node's load and the operator's choices.
 
-use beckon_types::KeyRing;
+use beckon_types::{KeyRing, UaidKey};
 use std::time::Duration;
 
 /// Whether a node accepts another SimplePush client (PROTOCOL.md section 1.9, Balancing).
@@ -19,6 +19,8 @@ pub enum Admission {
 pub struct Settings {
     /// Seals the tokens of registered channels; seals and opens message ids.
     pub keys: KeyRing,
+    /// Makes client ids out of UAIDs.
+    pub uaid_key: UaidKey,
     /// Scheme, host and port of endpoints, without a trailing slash.
     pub endpoint_url: String,
     /// Longest time from the upgrade to the first hello. Pings do not extend it.

@@ -2,8 +2,8 @@
 
 use super::close_code::CloseCode;
 use beckon_types::{
-    Ack, AddChannel, AddChannelOutcome, Backlog, ChannelId, Claim, Fetch, Hello, HelloOutcome, KeyId,
-    NotOwner, Place, Presence, Sequence, Snapshot, Uaid,
+    Ack, AddChannel, AddChannelOutcome, Backlog, ChannelId, Claim, ClientId, Fetch, Hello, HelloOutcome,
+    KeyId, NotOwner, Place, Presence, Sequence, Snapshot,
 };
 
 /// One atomic operation of the store; each variant is the method of the trait `Store` with the same name.
@@ -14,19 +14,19 @@ pub enum Step {
     /// Register a channel.
     AddChannel(AddChannel),
     /// Unregister a channel.
-    RemoveChannel(Uaid, Presence, ChannelId),
+    RemoveChannel(ClientId, Presence, ChannelId),
     /// Remove the versions that a SimplePush user agent has acknowledged.
-    AckVersions(Uaid, Vec<Ack>),
+    AckVersions(ClientId, Vec<Ack>),
     /// Remove the messages that a Web Push user agent has acknowledged.
-    RemoveMessages(Uaid, Vec<Place>),
+    RemoveMessages(ClientId, Vec<Place>),
     /// Read the next stored messages and renew the record.
     Fetch(Fetch),
     /// Read all channels with their pending versions and renew the record.
-    Snapshot(Uaid, Presence),
+    Snapshot(ClientId, Presence),
     /// Make sure that this socket still owns the UAID, and that the record does not expire.
-    Verify(Uaid, Presence),
+    Verify(ClientId, Presence),
     /// Give up the UAID.
-    Release(Uaid, Presence),
+    Release(ClientId, Presence),
 }
 
 /// What the store answered to a [`Step`].

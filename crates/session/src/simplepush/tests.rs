@@ -4,7 +4,7 @@ use super::*;
 use crate::doubt::repeat_at;
 use crate::{
     api::{Effect, Step},
-    turn::rig::{CHANNEL, CHANNEL_TEXT, PRESENCE, Rig, UAID, snapshot},
+    turn::rig::{CHANNEL, CHANNEL_TEXT, PRESENCE, Rig, UAID, client_id, snapshot},
 };
 use beckon_types::{Ack, Spelling, Version};
 
@@ -24,7 +24,7 @@ fn notified(version: u64) -> Effect {
 }
 
 fn read_record() -> Effect {
-    Effect::Store(Step::Snapshot(UAID, PRESENCE))
+    Effect::Store(Step::Snapshot(client_id(), PRESENCE))
 }
 
 #[test]

@@ -10,8 +10,8 @@ use crate::{
     violation::Violation,
 };
 use beckon_types::{
-    Broadcasts, Channel, ChannelId, ConnectionId, KeyRing, Moment, NodeId, Presence, Sequence, Snapshot,
-    Spelling, Uaid, Version,
+    Broadcasts, Channel, ChannelId, ClientId, ConnectionId, KeyRing, Moment, NodeId, Presence, Sequence,
+    Snapshot, Spelling, Uaid, UaidKey, Version,
 };
 use std::{mem, time::Duration};
 
@@ -20,6 +20,15 @@ pub(crate) const PRESENCE: Presence = Presence { node: NodeId(1), connection: Co
 /// The channel that [`snapshot`] has, and how messages spell it.
 pub(crate) const CHANNEL: ChannelId = ChannelId([0x11; 16]);
 pub(crate) const CHANNEL_TEXT: &str = "11111111111111111111111111111111";
+
+/// The client with [`UAID`].
+pub(crate) fn client_id() -> ClientId {
+    uaid_key().client_id(UAID)
+}
+
+fn uaid_key() -> UaidKey {
+    UaidKey::new(&[8; 32])
+}
 
 /// Everything that turns borrow.
 #[derive(Debug)]
@@ -38,6 +47,7 @@ impl Rig {
         let second = Duration::from_secs(1);
         let settings = Settings {
             keys: KeyRing::parse(&KeyRing::key_text(&[7; 32])).unwrap(),
+            uaid_key: uaid_key(),
             endpoint_url: "https://push.example.net".into(),
             hello_timeout: 30 * second,
             ping_min_sp: 20 * second,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     api::{ClientReport, Effect, Step},
-    turn::rig::{CHANNEL, CHANNEL_TEXT, PRESENCE, Rig, UAID, snapshot},
+    turn::rig::{CHANNEL, CHANNEL_TEXT, PRESENCE, Rig, client_id, snapshot},
 };
 use beckon_types::{Draft, Nonce, Place, Sequence};
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn push(rig: &mut Rig, client: &mut WebPush, message: &Message) -> usize {
 fn ack(messages: &[Message]) -> String {
     let keys = Rig::new().turn(|turn| turn.settings.keys.clone()).0;
     let entry = |message: &Message| {
-        let id = MessageId { uaid: UAID, place: message.place }.seal(&keys, message.key);
+        let id = MessageId { client: client_id(), place: message.place }.seal(&keys, message.key);
         format!(r#"{{"channelID":"{CHANNEL_TEXT}","version":"{id}"}}"#)
     };
     let entries: Vec<String> = messages.iter().map(entry).collect();
@@ -60,7 +60,7 @@ fn an_ack_is_reported_and_stored_and_does_not_wait_for_the_store() {
     assert_eq!(push(&mut rig, &mut client, &sent), 1);
     let (result, effects) =
         rig.request(&ack(std::slice::from_ref(&sent)), |turn, request| client.ack(turn, request));
-    let remove = Effect::Store(Step::RemoveMessages(UAID, vec![sent.place]));
+    let remove = Effect::Store(Step::RemoveMessages(client_id(), vec![sent.place]));
     assert_eq!((result, effects), (Ok(()), vec![Effect::Report(ClientReport::Delivered), remove]));
     assert!(client.ongoing.is_none());
 }
@@ -72,7 +72,7 @@ fn a_missed_message_is_fetched_and_sent_once() {
     let sent = message(1, 60);
     assert_eq!(push(&mut rig, &mut client, &sent), 1);
     let (_, effects) = rig.turn(|turn| client.read_again(turn));
-    let fetch = Fetch { uaid: UAID, presence: PRESENCE, after: None, max: 10 };
+    let fetch = Fetch { client: client_id(), presence: PRESENCE, after: None, max: 10 };
     assert_eq!(effects, [Effect::Store(Step::Fetch(fetch))]);
     let backlog = Backlog { messages: vec![sent, message(2, 60)], more: false };
     let (result, effects) = rig.turn(|turn| {

@@ -5,9 +5,9 @@ use beckon_session::{
     Step,
 };
 use beckon_types::{
-    Ack, AddChannel, Backlog, Broadcasts, Channel, ChannelId, ConnectionId, Dialect, Endpoint, Hello,
-    HelloOutcome, KeyRing, Listed, Moment, NodeId, Notification, Presence, Sequence, Snapshot, Uaid, Update,
-    Version,
+    Ack, AddChannel, Backlog, Broadcasts, Channel, ChannelId, ClientId, ConnectionId, Dialect, Endpoint,
+    Hello, HelloOutcome, KeyRing, Listed, Moment, NodeId, Notification, Presence, Sequence, Snapshot, Uaid,
+    UaidKey, Update, Version,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -28,6 +28,7 @@ pub(crate) const OTHER: Presence = Presence { node: NodeId(2), connection: Conne
 pub(crate) fn settings() -> Settings {
     Settings {
         keys: KeyRing::parse(&KeyRing::key_text(&[7; 32])).unwrap(),
+        uaid_key: UaidKey::new(&[8; 32]),
         endpoint_url: "https://push.example.net".into(),
         hello_timeout: Duration::from_secs(30),
         ping_min_sp: Duration::from_secs(20),
@@ -48,6 +49,11 @@ pub(crate) fn settings() -> Settings {
 
 pub(crate) fn uaid(text: &str) -> Uaid {
     Uaid::parse(text).unwrap().0
+}
+
+/// The client with this UAID.
+pub(crate) fn client(text: &str) -> ClientId {
+    settings().uaid_key.client_id(uaid(text))
 }
 
 pub(crate) fn channel(text: &str) -> ChannelId {
@@ -192,15 +198,15 @@ pub(crate) fn store(step: Step) -> Effect {
 }
 
 pub(crate) fn release() -> Effect {
-    store(Step::Release(uaid(A), OWN))
+    store(Step::Release(client(A), OWN))
 }
 
 pub(crate) fn look() -> Effect {
-    store(Step::Snapshot(uaid(A), OWN))
+    store(Step::Snapshot(client(A), OWN))
 }
 
 pub(crate) fn verify() -> Effect {
-    store(Step::Verify(uaid(A), OWN))
+    store(Step::Verify(client(A), OWN))
 }
 
 pub(crate) fn verified(sequence: u64) -> Input<'static> {
@@ -214,7 +220,7 @@ pub(crate) fn outcome(outcome: Outcome) -> Input<'static> {
 /// The step of a hello without `use_webpush`, with this list, on a node with room.
 pub(crate) fn hello_step(id: &str, listed: &[&str]) -> Hello {
     Hello {
-        uaid: uaid(id),
+        client: client(id),
         presence: OWN,
         named: None,
         otherwise: Dialect::SimplePush,
@@ -227,7 +233,11 @@ pub(crate) fn hello_step(id: &str, listed: &[&str]) -> Hello {
 
 /// The step that claims a generated UAID.
 pub(crate) fn hello_new(id: Uaid) -> Hello {
-    Hello { uaid: id, named: Some(Dialect::SimplePush), ..hello_step(A, &[]) }
+    Hello {
+        client: settings().uaid_key.client_id(id),
+        named: Some(Dialect::SimplePush),
+        ..hello_step(A, &[])
+    }
 }
 
 pub(crate) fn snapshot(sequence: u64, channels: &[(&str, Option<u64>)]) -> Snapshot {
@@ -299,7 +309,7 @@ pub(crate) fn add_step(id: &str) -> Effect {
     let (channel, spelling) = ChannelId::parse(id).unwrap();
     let key = settings().keys.newest();
     store(Step::AddChannel(AddChannel {
-        uaid: uaid(A),
+        client: client(A),
         presence: OWN,
         channel,
         spelling,
@@ -310,7 +320,7 @@ pub(crate) fn add_step(id: &str) -> Effect {
 }
 
 pub(crate) fn remove_step(id: &str) -> Effect {
-    store(Step::RemoveChannel(uaid(A), OWN, channel(id)))
+    store(Step::RemoveChannel(client(A), OWN, channel(id)))
 }
 
 pub(crate) fn ack_step(acks: &[(&str, Option<u64>)]) -> Effect {
@@ -318,12 +328,12 @@ pub(crate) fn ack_step(acks: &[(&str, Option<u64>)]) -> Effect {
         channel: channel(id),
         version: number.map(|number| number as f64),
     };
-    store(Step::AckVersions(uaid(A), acks.iter().map(ack).collect()))
+    store(Step::AckVersions(client(A), acks.iter().map(ack).collect()))
 }
 
 pub(crate) fn push_endpoint(id: &str) -> String {
     let keys = settings().keys;
-    let endpoint = Endpoint::SimplePush { uaid: uaid(A), channel: channel(id) };
+    let endpoint = Endpoint::SimplePush { client: client(A), channel: channel(id) };
     format!("https://push.example.net{}", endpoint.path(&keys, keys.newest()))
 }
 

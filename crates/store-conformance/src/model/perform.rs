@@ -20,8 +20,8 @@ pub async fn perform(store: &Arc<dyn Store>, names: &Names, writes: &mut Writes,
     match step.clone() {
         Step::Hello { client, socket, named, otherwise, listed, adopt, room, backlog_max } => {
             let listed = listed.map(|list| names.listed(list));
-            let (uaid, presence) = (clients[client], sockets[socket]);
-            let hello = Hello { uaid, presence, named, otherwise, listed, adopt, room, backlog_max };
+            let (client, presence) = (clients[client], sockets[socket]);
+            let hello = Hello { client, presence, named, otherwise, listed, adopt, room, backlog_max };
             perform_hello(store, hello).await
         }
         Step::Release { client, socket } => {
@@ -36,9 +36,9 @@ pub async fn perform(store: &Arc<dyn Store>, names: &Names, writes: &mut Writes,
             Outcome::Snapshot(outcome)
         }
         Step::Add { client, socket, channel, spelling, restricted, key, channels_max } => {
-            let (uaid, presence, channel) = (clients[client], sockets[socket], channels[channel]);
+            let (client, presence, channel) = (clients[client], sockets[socket], channels[channel]);
             let (restricted, key) = (restricted.map(key_hash), KeyId(key));
-            let add = AddChannel { uaid, presence, channel, spelling, restricted, key, channels_max };
+            let add = AddChannel { client, presence, channel, spelling, restricted, key, channels_max };
             Outcome::Added(store.add_channel(add).await.expect(PERFORMED))
         }
         Step::Remove { client, socket, channel } => Outcome::Removed(
@@ -46,7 +46,7 @@ pub async fn perform(store: &Arc<dyn Store>, names: &Names, writes: &mut Writes,
         ),
         Step::Put { client, channel, version: number } => {
             let put =
-                PutVersion { uaid: clients[client], channel: channels[channel], version: version(number) };
+                PutVersion { client: clients[client], channel: channels[channel], version: version(number) };
             Outcome::Put(store.put_version(put).await.expect(PERFORMED))
         }
         Step::Ack { client, acks } => {
@@ -82,7 +82,7 @@ async fn perform_on_messages(
             reserve,
         } => {
             let put = PutMessage {
-                uaid: clients[client],
+                client: clients[client],
                 channel: channels[channel],
                 restricted: restricted.map(key_hash),
                 key: KeyId(key),
@@ -108,7 +108,7 @@ async fn perform_on_messages(
                 without_topic,
                 sequence: writes.stores(client, sequence),
             });
-            let fetch = Fetch { uaid: clients[client], presence: sockets[socket], after, max };
+            let fetch = Fetch { client: clients[client], presence: sockets[socket], after, max };
             let outcome = store.fetch(fetch).await.expect(PERFORMED);
             Outcome::Fetched(outcome.map(with_whole_ttls))
         }

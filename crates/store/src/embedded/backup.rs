@@ -1,7 +1,7 @@
 //! Backups: everything that is in a database at one moment, as a stream.
 //!
 //! ```text
-//! backup  "beckon backup 1\n" | length of the token keys, 4 bytes | the token keys, as text
+//! backup  "beckon backup 1\n" | length of the keys, 4 bytes | the keys: a line for each file of them, its name and its text
 //!         | parts: their length, 4 bytes, and changes ([`super::changes`]) | 0, 4 bytes | SHA-256 of all before, 32 bytes
 //! ```
 //!
@@ -33,7 +33,7 @@ const PART_LEN: usize = 256 * 1024;
 /// The longest part that is read: one change more than [`PART_LEN`], and a record has less than 16 MB.
 const PART_LEN_MAX: usize = 32 * 1024 * 1024;
 
-/// The longest token keys that are read.
+/// The longest keys that are read.
 const KEYS_LEN_MAX: usize = 4096;
 
 /// Parts that are in one transaction while a backup is restored.
@@ -73,14 +73,14 @@ impl Backup {
         Self(transaction)
     }
 
-    /// Writes the backup, with the token keys if it is to have them. `out` should have a buffer.
+    /// Writes the backup, with the keys if it is to have them. `out` should have a buffer.
     ///
     /// # Errors
     /// Those of `out` and of the database.
-    pub fn write_to(&self, token_keys: &str, out: impl Write) -> io::Result<Summary> {
+    pub fn write_to(&self, keys: &str, out: impl Write) -> io::Result<Summary> {
         let mut out = Hashing { inner: out, hash: Sha256::new() };
         out.write_all(MAGIC)?;
-        write_part(&mut out, token_keys.as_bytes())?;
+        write_part(&mut out, keys.as_bytes())?;
         let mut changes = Changes::default();
         let mut summary = Summary::default();
         let mut flush = |changes: &mut Changes, least: usize| -> io::Result<()> {
@@ -129,7 +129,7 @@ impl std::fmt::Debug for Backup {
     }
 }
 
-/// Reads a backup, and passes on each of its parts. Returns the token keys; they and the parts are those of a whole backup
+/// Reads a backup, and passes on each of its parts. Returns the keys; they and the parts are those of a whole backup
 /// only if this succeeds.
 ///
 /// # Errors
@@ -159,10 +159,10 @@ pub fn read_backup(
     if hash[..] != expected[..] {
         return Err(RestoreError::Backup("its checksum is wrong".into()));
     }
-    String::from_utf8(keys).map_err(|_| RestoreError::Backup("its token keys are not text".into()))
+    String::from_utf8(keys).map_err(|_| RestoreError::Backup("its keys are not text".into()))
 }
 
-/// Makes the database of a backup in a data directory that has none. Returns the token keys of the backup.
+/// Makes the database of a backup in a data directory that has none. Returns the keys of the backup.
 ///
 /// # Errors
 /// Nothing was changed.

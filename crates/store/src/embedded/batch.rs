@@ -14,7 +14,7 @@ use crate::{
     Cause, StoreError,
     newcomers::{NEWCOMER_IDLE_PARTS, Newcomers},
 };
-use beckon_types::{NotOwner, Presence, Sequence, Uaid};
+use beckon_types::{ClientId, NotOwner, Presence, Sequence};
 use redb::{ReadableTable as _, WriteTransaction};
 use std::{
     collections::HashMap,
@@ -56,7 +56,7 @@ pub(super) struct Sweep {
     /// When the next part is due, by the steady time.
     pub(super) next: Duration,
     /// The last client that was visited; `None` if the next part starts at the first client.
-    pub(super) last: Option<Uaid>,
+    pub(super) last: Option<ClientId>,
 }
 
 /// How many there are, as of the last part of the sweep.
@@ -115,7 +115,7 @@ pub(super) struct Batch<'txn, 'm> {
     pub(super) clients: Clients<'txn>,
     /// What the batch makes of them; `None` is removed. Written at its end, so that many steps on one client write
     /// its record once.
-    written: HashMap<Uaid, Option<Record>>,
+    written: HashMap<ClientId, Option<Record>>,
     /// What the messages carry, as the batch has made it so far: a record and its messages are changed together.
     pub(super) messages: Messages<'txn>,
     /// What the batch changes, for the log.
@@ -166,16 +166,16 @@ impl<'txn, 'm> Batch<'txn, 'm> {
         if let Some(error) = self.broken {
             return Err(error);
         }
-        for (uaid, record) in self.written {
+        for (client, record) in self.written {
             match record {
                 Some(record) => {
                     let record = record.encode();
-                    self.changes.set(Table::Clients, &uaid.0, &record);
-                    self.clients.insert(&uaid.0, &record[..]).map_err(failed)?;
+                    self.changes.set(Table::Clients, &client.0, &record);
+                    self.clients.insert(&client.0, &record[..]).map_err(failed)?;
                 }
                 None => {
-                    self.changes.remove(Table::Clients, &uaid.0);
-                    self.clients.remove(&uaid.0).map_err(failed)?;
+                    self.changes.remove(Table::Clients, &client.0);
+                    self.clients.remove(&client.0).map_err(failed)?;
                 }
             }
         }
@@ -183,24 +183,24 @@ impl<'txn, 'm> Batch<'txn, 'm> {
     }
 
     /// The seat of a client, if this socket has it.
-    pub(super) fn seat(&self, uaid: Uaid, presence: Presence) -> Result<Seat, NotOwner> {
-        self.memory.seats.get(&uaid).filter(|seat| seat.presence == presence).copied().ok_or(NotOwner)
+    pub(super) fn seat(&self, client: ClientId, presence: Presence) -> Result<Seat, NotOwner> {
+        self.memory.seats.get(&client).filter(|seat| seat.presence == presence).copied().ok_or(NotOwner)
     }
 
     /// Reads a record. One that has expired is removed, so that it is not seen again even after a new hello.
-    pub(super) fn load(&mut self, uaid: Uaid) -> Result<Option<Record>, StoreError> {
-        if let Some(record) = self.written.get(&uaid) {
+    pub(super) fn load(&mut self, client: ClientId) -> Result<Option<Record>, StoreError> {
+        if let Some(record) = self.written.get(&client) {
             return Ok(record.clone());
         }
-        let record = match self.clients.get(&uaid.0).map_err(failed)? {
+        let record = match self.clients.get(&client.0).map_err(failed)? {
             None => return Ok(None),
             Some(bytes) => Record::decode(bytes.value())?,
         };
         let idle = self.memory.idle.of(&record);
         let uncertainty = 2 * (idle / LAST_SEEN_PARTS) + Duration::from_secs(1);
         let unseen = self.now.earliest.saturating_sub(Duration::from_secs(record.last_seen));
-        if unseen > idle + uncertainty && !self.memory.seats.contains_key(&uaid) {
-            self.remove(uaid, &record)?;
+        if unseen > idle + uncertainty && !self.memory.seats.contains_key(&client) {
+            self.remove(client, &record)?;
             return Ok(None);
         }
         Ok(Some(record))
@@ -208,9 +208,9 @@ impl<'txn, 'm> Batch<'txn, 'm> {
 
     /// Notes that a client is seen now, unless the record says so closely enough. Messages that have expired are
     /// removed on the way.
-    pub(super) fn renew(&mut self, uaid: Uaid, record: Option<Record>) -> Result<(), StoreError> {
+    pub(super) fn renew(&mut self, client: ClientId, record: Option<Record>) -> Result<(), StoreError> {
         let Some(mut record) = record else { return Ok(()) };
-        let mut is_changed = self.remove_expired(uaid, &mut record)?;
+        let mut is_changed = self.remove_expired(client, &mut record)?;
         // The time that is written never goes back.
         let unseen = self.now.latest.saturating_sub(Duration::from_secs(record.last_seen));
         if unseen > self.memory.idle.of(&record) / LAST_SEEN_PARTS {
@@ -218,7 +218,7 @@ impl<'txn, 'm> Batch<'txn, 'm> {
             is_changed = true;
         }
         if is_changed {
-            self.save(uaid, record);
+            self.save(client, record);
         }
         Ok(())
     }
@@ -230,16 +230,16 @@ impl<'txn, 'm> Batch<'txn, 'm> {
     }
 
     /// Keeps a record.
-    pub(super) fn save(&mut self, uaid: Uaid, record: Record) {
+    pub(super) fn save(&mut self, client: ClientId, record: Record) {
         self.is_changed = true;
-        self.written.insert(uaid, Some(record));
+        self.written.insert(client, Some(record));
     }
 
     /// Removes a record that has been loaded, and its messages.
-    pub(super) fn remove(&mut self, uaid: Uaid, record: &Record) -> Result<(), StoreError> {
-        self.remove_carried(uaid, record.messages.iter().map(|message| message.place.sequence))?;
+    pub(super) fn remove(&mut self, client: ClientId, record: &Record) -> Result<(), StoreError> {
+        self.remove_carried(client, record.messages.iter().map(|message| message.place.sequence))?;
         self.is_changed = true;
-        self.written.insert(uaid, None);
+        self.written.insert(client, None);
         Ok(())
     }
 
@@ -249,21 +249,25 @@ impl<'txn, 'm> Batch<'txn, 'm> {
     }
 
     /// Takes the messages that have expired out of a record. True if there were any: the record has to be saved.
-    pub(super) fn remove_expired(&mut self, uaid: Uaid, record: &mut Record) -> Result<bool, StoreError> {
+    pub(super) fn remove_expired(
+        &mut self,
+        client: ClientId,
+        record: &mut Record,
+    ) -> Result<bool, StoreError> {
         let expired = record.take_messages(|message| !self.is_good(message));
         let is_changed = !expired.is_empty();
-        self.remove_carried(uaid, expired)?;
+        self.remove_carried(client, expired)?;
         Ok(is_changed)
     }
 
     /// Removes what messages carry that have been taken out of a record. The record has to be saved, or removed.
     pub(super) fn remove_carried(
         &mut self,
-        uaid: Uaid,
+        client: ClientId,
         messages: impl IntoIterator<Item = Sequence>,
     ) -> Result<(), StoreError> {
         for sequence in messages {
-            let key = message_key(uaid, sequence);
+            let key = message_key(client, sequence);
             self.messages.remove(&key).map_err(failed)?;
             self.changes.remove(Table::Messages, &key);
             self.removed += 1;

@@ -3,16 +3,16 @@
 use super::{batch::Batch, record::Record, seats::Seat};
 use crate::StoreError;
 use beckon_types::{
-    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, ChannelRecord, Claim, Dialect, Hello,
-    HelloOutcome, Listed, NotOwner, Presence, PutVersion, PutVersionOutcome, Restriction, Sequence, Snapshot,
-    Uaid,
+    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, ChannelRecord, Claim, ClientId, Dialect,
+    Hello, HelloOutcome, Listed, NotOwner, Presence, PutVersion, PutVersionOutcome, Restriction, Sequence,
+    Snapshot,
 };
 
 impl Batch<'_, '_> {
     /// See [`crate::Store::hello`].
     pub(super) fn hello(&mut self, hello: &Hello) -> Result<HelloOutcome, StoreError> {
-        let record = self.load(hello.uaid)?;
-        let seat = self.memory.seats.get(&hello.uaid).copied();
+        let record = self.load(hello.client)?;
+        let seat = self.memory.seats.get(&hello.client).copied();
         let stored = record.as_ref().map(|record| record.dialect).or(seat.map(|seat| seat.dialect));
         let former = seat.map(|seat| seat.presence);
         let dialect = hello.named.or(stored).unwrap_or(hello.otherwise);
@@ -28,9 +28,9 @@ impl Batch<'_, '_> {
             Some(stored) if stored != dialect => return Ok(HelloOutcome::Unknown { dialect }),
             Some(Dialect::SimplePush) if !all_registered(hello.listed.as_ref(), record.as_ref()) => {
                 if let Some(record) = record {
-                    self.remove(hello.uaid, &record)?;
+                    self.remove(hello.client, &record)?;
                 }
-                self.memory.seats.remove(&hello.uaid);
+                self.memory.seats.remove(&hello.client);
                 return Ok(HelloOutcome::Deleted { former });
             }
             Some(_) => {}
@@ -44,65 +44,67 @@ impl Batch<'_, '_> {
         let mut record = record;
         if let Some(record) = record.as_mut().filter(|record| !record.is_known) {
             record.is_known = true;
-            self.save(hello.uaid, record.clone());
+            self.save(hello.client, record.clone());
         }
         let snapshot = record.as_ref().map(Record::snapshot).unwrap_or_default();
         let backlog = match (dialect, &record) {
-            (Dialect::WebPush, Some(record)) => self.backlog(hello.uaid, record, None, hello.backlog_max)?,
+            (Dialect::WebPush, Some(record)) => {
+                self.backlog(hello.client, record, None, hello.backlog_max)?
+            }
             (Dialect::WebPush, None) | (Dialect::SimplePush, _) => Backlog::default(),
         };
-        self.renew(hello.uaid, record)?;
-        self.memory.seats.insert(hello.uaid, Seat { presence: hello.presence, dialect });
+        self.renew(hello.client, record)?;
+        self.memory.seats.insert(hello.client, Seat { presence: hello.presence, dialect });
         Ok(HelloOutcome::Claimed { dialect, former, snapshot, backlog })
     }
 
     /// See [`crate::Store::release`].
-    pub(super) fn release(&mut self, uaid: Uaid, presence: Presence) -> Result<(), StoreError> {
-        if self.seat(uaid, presence).is_err() {
+    pub(super) fn release(&mut self, client: ClientId, presence: Presence) -> Result<(), StoreError> {
+        if self.seat(client, presence).is_err() {
             return Ok(());
         }
-        match self.load(uaid)? {
-            Some(record) if record.channels.is_empty() => self.remove(uaid, &record)?,
-            record => self.renew(uaid, record)?,
+        match self.load(client)? {
+            Some(record) if record.channels.is_empty() => self.remove(client, &record)?,
+            record => self.renew(client, record)?,
         }
-        self.memory.seats.remove(&uaid);
+        self.memory.seats.remove(&client);
         Ok(())
     }
 
     /// See [`crate::Store::snapshot`].
     pub(super) fn snapshot(
         &mut self,
-        uaid: Uaid,
+        client: ClientId,
         presence: Presence,
     ) -> Result<Result<Snapshot, NotOwner>, StoreError> {
-        if let Err(not_owner) = self.seat(uaid, presence) {
+        if let Err(not_owner) = self.seat(client, presence) {
             return Ok(Err(not_owner));
         }
-        let record = self.load(uaid)?;
+        let record = self.load(client)?;
         let snapshot = record.as_ref().map(Record::snapshot).unwrap_or_default();
-        self.renew(uaid, record)?;
+        self.renew(client, record)?;
         Ok(Ok(snapshot))
     }
 
     /// See [`crate::Store::verify`].
-    pub(super) fn verify(&mut self, uaid: Uaid, presence: Presence) -> Result<Claim, StoreError> {
-        if self.seat(uaid, presence).is_err() {
-            let is_taken = self.memory.seats.contains_key(&uaid);
+    pub(super) fn verify(&mut self, client: ClientId, presence: Presence) -> Result<Claim, StoreError> {
+        if self.seat(client, presence).is_err() {
+            let is_taken = self.memory.seats.contains_key(&client);
             return Ok(if is_taken { Claim::Taken } else { Claim::Lost });
         }
-        let record = self.load(uaid)?;
+        let record = self.load(client)?;
         let sequence = record.as_ref().map(|record| record.sequence).unwrap_or_default();
-        self.renew(uaid, record)?;
+        self.renew(client, record)?;
         Ok(Claim::Owned(sequence))
     }
 
     /// See [`crate::Store::add_channel`].
     pub(super) fn add_channel(&mut self, add: &AddChannel) -> Result<AddChannelOutcome, StoreError> {
-        let seat = match self.seat(add.uaid, add.presence) {
+        let seat = match self.seat(add.client, add.presence) {
             Ok(seat) => seat,
             Err(not_owner) => return Ok(AddChannelOutcome::NotOwner(not_owner)),
         };
-        let mut record = self.load(add.uaid)?.unwrap_or_else(|| Record {
+        let mut record = self.load(add.client)?.unwrap_or_else(|| Record {
             dialect: seat.dialect,
             is_known: false,
             last_seen: self.now.latest.as_secs(),
@@ -117,7 +119,7 @@ impl Batch<'_, '_> {
             if (registration.channel.spelling, registration.restricted) != (add.spelling, restricted) {
                 registration.channel.spelling = add.spelling;
                 registration.restricted = restricted;
-                self.save(add.uaid, record);
+                self.save(add.client, record);
             }
             return Ok(AddChannelOutcome::Registered { key, sequence });
         }
@@ -126,7 +128,7 @@ impl Batch<'_, '_> {
         }
         let channel = Channel { id: add.channel, spelling: add.spelling, pending: None };
         record.channels.push(ChannelRecord { channel, key: add.key, restricted });
-        self.save(add.uaid, record);
+        self.save(add.client, record);
         Ok(AddChannelOutcome::Registered { key: add.key, sequence })
     }
 
@@ -134,25 +136,25 @@ impl Batch<'_, '_> {
     /// so that its sequence continues.
     pub(super) fn remove_channel(
         &mut self,
-        uaid: Uaid,
+        client: ClientId,
         presence: Presence,
         channel: ChannelId,
     ) -> Result<Result<(), NotOwner>, StoreError> {
-        if let Err(not_owner) = self.seat(uaid, presence) {
+        if let Err(not_owner) = self.seat(client, presence) {
             return Ok(Err(not_owner));
         }
-        if let Some(mut record) = self.load(uaid)?
+        if let Some(mut record) = self.load(client)?
             && let Some(messages) = record.take_channel(channel)
         {
-            self.remove_carried(uaid, messages)?;
-            self.save(uaid, record);
+            self.remove_carried(client, messages)?;
+            self.save(client, record);
         }
         Ok(Ok(()))
     }
 
     /// See [`crate::Store::put_version`].
     pub(super) fn put_version(&mut self, put: &PutVersion) -> Result<PutVersionOutcome, StoreError> {
-        let Some(mut record) = self.load(put.uaid)? else { return Ok(PutVersionOutcome::Gone) };
+        let Some(mut record) = self.load(put.client)? else { return Ok(PutVersionOutcome::Gone) };
         if record.dialect != Dialect::SimplePush {
             return Ok(PutVersionOutcome::Gone);
         }
@@ -161,14 +163,14 @@ impl Batch<'_, '_> {
         registration.channel.pending = Some(put.version);
         record.sequence = sequence;
         record.is_known = true;
-        self.save(put.uaid, record);
-        let presence = self.memory.seats.get(&put.uaid).map(|seat| seat.presence);
+        self.save(put.client, record);
+        let presence = self.memory.seats.get(&put.client).map(|seat| seat.presence);
         Ok(PutVersionOutcome::Stored { sequence, presence })
     }
 
     /// See [`crate::Store::ack_versions`].
-    pub(super) fn ack_versions(&mut self, uaid: Uaid, acks: &[Ack]) -> Result<(), StoreError> {
-        let Some(mut record) = self.load(uaid)? else { return Ok(()) };
+    pub(super) fn ack_versions(&mut self, client: ClientId, acks: &[Ack]) -> Result<(), StoreError> {
+        let Some(mut record) = self.load(client)? else { return Ok(()) };
         let mut is_changed = false;
         for ack in acks {
             let Some(registration) = record.channel_mut(ack.channel) else { continue };
@@ -179,7 +181,7 @@ impl Batch<'_, '_> {
             }
         }
         if is_changed {
-            self.save(uaid, record);
+            self.save(client, record);
         }
         Ok(())
     }

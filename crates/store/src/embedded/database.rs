@@ -43,6 +43,8 @@ pub(super) struct Opener {
     pub(super) fsync: bool,
     /// The fingerprints of the token keys; none if the keys are not known.
     pub(super) keys: Vec<u64>,
+    /// The fingerprint of the key that makes client ids, if it is known.
+    pub(super) uaid_key: Option<u64>,
 }
 
 /// An open database.
@@ -60,6 +62,7 @@ pub(super) struct Database {
 enum Obstacle {
     Newer,
     OtherKeys,
+    OtherUaidKey,
     Damaged(String),
     Error(redb::Error),
 }
@@ -79,6 +82,7 @@ impl Opener {
             Ok(Ok(database)) => Ok(database),
             Ok(Err(Obstacle::Newer)) => Err(OpenError::Newer(data_dir.to_owned())),
             Ok(Err(Obstacle::OtherKeys)) => Err(OpenError::OtherKeys(data_dir.to_owned())),
+            Ok(Err(Obstacle::OtherUaidKey)) => Err(OpenError::OtherUaidKey(data_dir.to_owned())),
             Ok(Err(Obstacle::Damaged(reason))) => Err(OpenError::damaged(data_dir, reason)),
             Ok(Err(Obstacle::Error(error))) => Err(OpenError::database(data_dir, error)),
             Err(_) => Err(OpenError::damaged(data_dir, "reading it has failed unexpectedly")),
@@ -101,6 +105,9 @@ impl Opener {
         // The log may have keys that came later.
         if !keys::belong(&transaction, &self.keys)? {
             return Err(Obstacle::OtherKeys);
+        }
+        if !keys::is_uaid_key(&transaction, self.uaid_key)? {
+            return Err(Obstacle::OtherUaidKey);
         }
         transaction.open_table(NUMBERS)?.insert(LOGGED, log.last())?;
         commit_for_good(transaction)?;

@@ -66,7 +66,12 @@ impl Keeper {
                     *retry = now + REOPEN_INTERVAL;
                     return Err(error.clone());
                 }
-                Err(reason @ (OpenError::Newer(_) | OpenError::OtherKeys(_) | OpenError::Damaged { .. })) => {
+                Err(
+                    reason @ (OpenError::Newer(_)
+                    | OpenError::OtherKeys(_)
+                    | OpenError::OtherUaidKey(_)
+                    | OpenError::Damaged { .. }),
+                ) => {
                     tracing::error!(error = %reason, "the database is lost");
                     self.state = State::Lost(StoreError::unavailable(Cause::Disk, reason.to_string()));
                 }

@@ -1,10 +1,10 @@
-//! The token keys with which a database is used. Without them all endpoints are lost, so a database and its keys have to
-//! belong together.
+//! The keys with which a database is used. Without its token keys all endpoints are lost, and with another UAID key no client
+//! is known, so a database and its keys have to belong together.
 
 use super::{
     batch::{Batch, failed},
     changes::Table,
-    tables::NUMBERS,
+    tables::{NUMBERS, UAID_KEY},
 };
 use crate::StoreError;
 use redb::{ReadableTable as _, WriteTransaction};
@@ -37,6 +37,20 @@ pub(super) fn belong(transaction: &WriteTransaction, keys: &[u64]) -> Result<boo
         numbers.insert(&**name, 1)?;
     }
     Ok(true)
+}
+
+/// Whether this is the fingerprint of the UAID key of the last time, or there was no last time, or the key is not known now.
+pub(super) fn is_uaid_key(
+    transaction: &WriteTransaction,
+    uaid_key: Option<u64>,
+) -> Result<bool, redb::Error> {
+    let Some(uaid_key) = uaid_key else { return Ok(true) };
+    let mut numbers = transaction.open_table(NUMBERS)?;
+    let known = numbers.get(UAID_KEY)?.map(|known| known.value());
+    if known.is_none() {
+        numbers.insert(UAID_KEY, uaid_key)?;
+    }
+    Ok(known.is_none_or(|known| known == uaid_key))
 }
 
 impl Batch<'_, '_> {

@@ -12,8 +12,8 @@ use crate::{
     codec::{Unreadable, message},
 };
 use beckon_types::{
-    Backlog, Dialect, Fetch, FindChannel, FindChannelOutcome, Message, NotOwner, Place, Position, PutMessage,
-    PutMessageOutcome, Restriction, Uaid,
+    Backlog, ClientId, Dialect, Fetch, FindChannel, FindChannelOutcome, Message, NotOwner, Place, Position,
+    PutMessage, PutMessageOutcome, Restriction,
 };
 use bytes::Bytes;
 use redb::ReadableTable as _;
@@ -22,8 +22,8 @@ use std::time::Duration;
 impl Batch<'_, '_> {
     /// See [`crate::Store::put_message`].
     pub(super) fn put_message(&mut self, put: &PutMessage) -> Result<PutMessageOutcome, StoreError> {
-        let presence = self.memory.seats.get(&put.uaid).map(|seat| seat.presence);
-        let Some(mut record) = self.load(put.uaid)? else {
+        let presence = self.memory.seats.get(&put.client).map(|seat| seat.presence);
+        let Some(mut record) = self.load(put.client)? else {
             // A connected client without channels is known, although it has no record.
             let known = presence.is_some();
             return Ok(if known { PutMessageOutcome::ChannelGone } else { PutMessageOutcome::UaidGone });
@@ -52,14 +52,14 @@ impl Batch<'_, '_> {
                 return Ok(PutMessageOutcome::Full);
             }
         }
-        self.remove_carried(put.uaid, taken)?;
+        self.remove_carried(put.client, taken)?;
         let sequence = self.next_sequence(&record);
         // Even if nothing is stored: the sequence is part of the message id, which must not be used twice.
         record.sequence = sequence;
         record.is_known = true;
         if stores {
             let (key, message) =
-                (message_key(put.uaid, sequence), message::encode(put.channel, put.key, &put.draft));
+                (message_key(put.client, sequence), message::encode(put.channel, put.key, &put.draft));
             self.messages.insert(&key, &message[..]).map_err(failed)?;
             self.changes.set(Table::Messages, &key, &message);
             record.messages.push(Stored {
@@ -69,14 +69,14 @@ impl Batch<'_, '_> {
                 is_reserved,
             });
         }
-        self.save(put.uaid, record);
+        self.save(put.client, record);
         Ok(PutMessageOutcome::Accepted { sequence, presence })
     }
 
     /// See [`crate::Store::find_channel`].
     pub(super) fn find_channel(&mut self, find: &FindChannel) -> Result<FindChannelOutcome, StoreError> {
-        let is_connected = self.memory.seats.contains_key(&find.uaid);
-        let Some(record) = self.load(find.uaid)? else {
+        let is_connected = self.memory.seats.contains_key(&find.client);
+        let Some(record) = self.load(find.client)? else {
             let gone = FindChannelOutcome::UaidGone;
             return Ok(if is_connected { FindChannelOutcome::ChannelGone } else { gone });
         };
@@ -89,22 +89,22 @@ impl Batch<'_, '_> {
 
     /// See [`crate::Store::fetch`].
     pub(super) fn fetch(&mut self, fetch: &Fetch) -> Result<Result<Backlog, NotOwner>, StoreError> {
-        if let Err(not_owner) = self.seat(fetch.uaid, fetch.presence) {
+        if let Err(not_owner) = self.seat(fetch.client, fetch.presence) {
             return Ok(Err(not_owner));
         }
-        let Some(record) = self.load(fetch.uaid)? else { return Ok(Ok(Backlog::default())) };
-        let backlog = self.backlog(fetch.uaid, &record, fetch.after, fetch.max)?;
-        self.renew(fetch.uaid, Some(record))?;
+        let Some(record) = self.load(fetch.client)? else { return Ok(Ok(Backlog::default())) };
+        let backlog = self.backlog(fetch.client, &record, fetch.after, fetch.max)?;
+        self.renew(fetch.client, Some(record))?;
         Ok(Ok(backlog))
     }
 
     /// See [`crate::Store::remove_messages`].
-    pub(super) fn remove_messages(&mut self, uaid: Uaid, places: &[Place]) -> Result<(), StoreError> {
-        let Some(mut record) = self.load(uaid)? else { return Ok(()) };
+    pub(super) fn remove_messages(&mut self, client: ClientId, places: &[Place]) -> Result<(), StoreError> {
+        let Some(mut record) = self.load(client)? else { return Ok(()) };
         let taken = record.take_messages(|message| places.contains(&message.place));
         if !taken.is_empty() {
-            self.remove_carried(uaid, taken)?;
-            self.save(uaid, record);
+            self.remove_carried(client, taken)?;
+            self.save(client, record);
         }
         Ok(())
     }
@@ -112,7 +112,7 @@ impl Batch<'_, '_> {
     /// Reads no more than `max` messages of a record, behind a position.
     pub(super) fn backlog(
         &self,
-        uaid: Uaid,
+        client: ClientId,
         record: &Record,
         after: Option<Position>,
         max: usize,
@@ -122,14 +122,14 @@ impl Batch<'_, '_> {
             record.messages.iter().filter(behind).filter(|stored| self.is_good(stored)).collect();
         listed.sort_by_key(|stored| stored.place.position());
         let first = listed.iter().take(max);
-        let messages = first.map(|stored| self.message(uaid, stored)).collect::<Result<Vec<_>, _>>()?;
+        let messages = first.map(|stored| self.message(client, stored)).collect::<Result<Vec<_>, _>>()?;
         let more = !messages.is_empty() && listed.len() > messages.len();
         Ok(Backlog { messages, more })
     }
 
     /// Reads a message that has not expired.
-    fn message(&self, uaid: Uaid, stored: &Stored) -> Result<Message, StoreError> {
-        let bytes = self.messages.get(&message_key(uaid, stored.place.sequence)).map_err(failed)?;
+    fn message(&self, client: ClientId, stored: &Stored) -> Result<Message, StoreError> {
+        let bytes = self.messages.get(&message_key(client, stored.place.sequence)).map_err(failed)?;
         let bytes = bytes.ok_or(Unreadable("message is missing"))?;
         let left = Duration::from_millis(stored.expires.saturating_sub(millis(self.now.earliest)));
         Ok(message::decode(&Bytes::copy_from_slice(bytes.value()), stored.place, left)?)

@@ -44,6 +44,13 @@ pub enum OpenError {
         .0.display()
     )]
     OtherKeys(PathBuf),
+    /// The database was used with another UAID key.
+    #[error(
+        "the UAID key is not the one with which data directory {} was used, so no client would be known; restore its file \
+         uaid-key from a backup, or set uaid_key as before. To give the clients up, move {DATABASE} and {LOG} away",
+        .0.display()
+    )]
+    OtherUaidKey(PathBuf),
     /// The database is damaged.
     #[error(
         "{DATABASE} in data directory {} is damaged ({reason}); restore a backup with `beckon restore`, or move \

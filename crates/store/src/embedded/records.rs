@@ -10,7 +10,7 @@ use crate::{
     StoreError,
     codec::{Unreadable, message},
 };
-use beckon_types::{ClientPage, ClientRecord, Cursor, Message, Uaid};
+use beckon_types::{ClientId, ClientPage, ClientRecord, Cursor, Message};
 use redb::ReadableTable as _;
 use std::{ops::Bound, time::Duration};
 
@@ -18,36 +18,36 @@ use std::{ops::Bound, time::Duration};
 const PAGE_LEN: usize = 1000;
 
 impl Batch<'_, '_> {
-    /// See [`crate::Store::list_clients`]. The cursor is the last UAID of the page before.
+    /// See [`crate::Store::list_clients`]. The cursor is the last client of the page before.
     pub(super) fn list_clients(&self, from: Option<Cursor>) -> Result<ClientPage, StoreError> {
         let after = from.map(|Cursor(last)| last.to_be_bytes());
         let after = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let range = self.clients.range::<&[u8; 16]>((after, Bound::Unbounded)).map_err(failed)?;
-        let mut uaids = Vec::new();
+        let mut clients = Vec::new();
         for entry in range.take(PAGE_LEN) {
-            uaids.push(Uaid(*entry.map_err(failed)?.0.value()));
+            clients.push(ClientId(*entry.map_err(failed)?.0.value()));
         }
-        let is_full = uaids.len() == PAGE_LEN;
-        let last = uaids.last().filter(|_| is_full);
-        Ok(ClientPage { next: last.map(|uaid| Cursor(u128::from_be_bytes(uaid.0))), uaids })
+        let is_full = clients.len() == PAGE_LEN;
+        let last = clients.last().filter(|_| is_full);
+        Ok(ClientPage { next: last.map(|client| Cursor(u128::from_be_bytes(client.0))), clients })
     }
 
     /// See [`crate::Store::read_client`].
-    pub(super) fn read_client(&mut self, uaid: Uaid) -> Result<Option<ClientRecord>, StoreError> {
-        let Some(record) = self.load(uaid)? else { return Ok(None) };
-        let messages = self.backlog(uaid, &record, None, usize::MAX)?.messages;
+    pub(super) fn read_client(&mut self, client: ClientId) -> Result<Option<ClientRecord>, StoreError> {
+        let Some(record) = self.load(client)? else { return Ok(None) };
+        let messages = self.backlog(client, &record, None, usize::MAX)?.messages;
         let Record { dialect, is_known: _, last_seen, sequence, messages: _, channels } = record;
-        let unseen = match self.memory.seats.contains_key(&uaid) {
+        let unseen = match self.memory.seats.contains_key(&client) {
             true => Duration::ZERO,
             false => self.now.earliest.saturating_sub(Duration::from_secs(last_seen)),
         };
-        Ok(Some(ClientRecord { uaid, dialect, unseen, sequence, channels, messages }))
+        Ok(Some(ClientRecord { client, dialect, unseen, sequence, channels, messages }))
     }
 
     /// See [`crate::Store::add_client`].
     pub(super) fn add_client(&mut self, record: &ClientRecord) -> Result<bool, StoreError> {
-        let ClientRecord { uaid, dialect, unseen, sequence, channels, messages } = record;
-        if self.memory.seats.contains_key(uaid) || self.load(*uaid)?.is_some() {
+        let ClientRecord { client, dialect, unseen, sequence, channels, messages } = record;
+        if self.memory.seats.contains_key(client) || self.load(*client)?.is_some() {
             return Ok(false);
         }
         let position = |message: &Message| {
@@ -66,7 +66,7 @@ impl Batch<'_, '_> {
         }
         stored.sort_by_key(|stored| stored.place.sequence);
         for Message { channel, place, key, draft } in messages {
-            let (at, bytes) = (message_key(*uaid, place.sequence), message::encode(*channel, *key, draft));
+            let (at, bytes) = (message_key(*client, place.sequence), message::encode(*channel, *key, draft));
             self.messages.insert(&at, &bytes[..]).map_err(failed)?;
             self.changes.set(Table::Messages, &at, &bytes);
         }
@@ -78,7 +78,7 @@ impl Batch<'_, '_> {
             messages: stored,
             channels: channels.clone(),
         };
-        self.save(*uaid, record);
+        self.save(*client, record);
         Ok(true)
     }
 }

@@ -1,6 +1,6 @@
 //! The sockets that own clients. They are in memory only, since no socket outlives the process.
 
-use beckon_types::{Dialect, Presence, Uaid};
+use beckon_types::{ClientId, Dialect, Presence};
 use std::collections::HashMap;
 
 /// The socket that owns a client.
@@ -13,32 +13,32 @@ pub(super) struct Seat {
 /// The seats of the connected clients. What a batch changes is taken back if the batch fails.
 #[derive(Debug, Default)]
 pub(super) struct Seats {
-    seats: HashMap<Uaid, Seat>,
+    seats: HashMap<ClientId, Seat>,
     /// What this batch has replaced, oldest first.
-    replaced: Vec<(Uaid, Option<Seat>)>,
+    replaced: Vec<(ClientId, Option<Seat>)>,
 }
 
 impl Seats {
     /// The seat of a client.
-    pub(super) fn get(&self, uaid: &Uaid) -> Option<&Seat> {
-        self.seats.get(uaid)
+    pub(super) fn get(&self, client: &ClientId) -> Option<&Seat> {
+        self.seats.get(client)
     }
 
     /// Whether a client is connected.
-    pub(super) fn contains_key(&self, uaid: &Uaid) -> bool {
-        self.seats.contains_key(uaid)
+    pub(super) fn contains_key(&self, client: &ClientId) -> bool {
+        self.seats.contains_key(client)
     }
 
     /// Gives a client a seat.
-    pub(super) fn insert(&mut self, uaid: Uaid, seat: Seat) {
-        let former = self.seats.insert(uaid, seat);
-        self.replaced.push((uaid, former));
+    pub(super) fn insert(&mut self, client: ClientId, seat: Seat) {
+        let former = self.seats.insert(client, seat);
+        self.replaced.push((client, former));
     }
 
     /// Takes the seat of a client away.
-    pub(super) fn remove(&mut self, uaid: &Uaid) {
-        let former = self.seats.remove(uaid);
-        self.replaced.push((*uaid, former));
+    pub(super) fn remove(&mut self, client: &ClientId) {
+        let former = self.seats.remove(client);
+        self.replaced.push((*client, former));
     }
 
     /// The batch was committed.
@@ -48,10 +48,10 @@ impl Seats {
 
     /// The batch has failed: takes back what it has changed.
     pub(super) fn take_back(&mut self) {
-        for (uaid, former) in self.replaced.drain(..).rev() {
+        for (client, former) in self.replaced.drain(..).rev() {
             match former {
-                Some(seat) => drop(self.seats.insert(uaid, seat)),
-                None => drop(self.seats.remove(&uaid)),
+                Some(seat) => drop(self.seats.insert(client, seat)),
+                None => drop(self.seats.remove(&client)),
             }
         }
     }
@@ -68,7 +68,7 @@ mod tests {
             presence: Presence { node: NodeId(1), connection: ConnectionId(number) },
             dialect: Dialect::WebPush,
         };
-        let [first, second, third] = [1, 2, 3].map(|byte| Uaid([byte; 16]));
+        let [first, second, third] = [1, 2, 3].map(|byte| ClientId([byte; 16]));
         let mut seats = Seats::default();
         seats.insert(first, seat(1));
         seats.insert(second, seat(2));

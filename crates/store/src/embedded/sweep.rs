@@ -2,7 +2,7 @@
 
 use super::batch::{Batch, failed};
 use crate::StoreError;
-use beckon_types::Uaid;
+use beckon_types::ClientId;
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 use std::{ops::Bound, sync::atomic::Ordering, time::Duration};
 
@@ -35,20 +35,20 @@ impl Batch<'_, '_> {
         self.memory.counts.clients.store(clients, Ordering::Relaxed);
         self.memory.counts.messages.store(messages, Ordering::Relaxed);
         let records = clients.div_ceil(PARTS).clamp(RECORDS_MIN, RECORDS_MAX) as usize;
-        let after = self.memory.sweep.last.map_or(Bound::Unbounded, |uaid| Bound::Excluded(uaid.0));
+        let after = self.memory.sweep.last.map_or(Bound::Unbounded, |client| Bound::Excluded(client.0));
         let range = self.clients.range::<&[u8; 16]>((after.as_ref(), Bound::Unbounded)).map_err(failed)?;
         let mut uaids = Vec::with_capacity(records);
         for entry in range.take(records) {
-            uaids.push(Uaid(*entry.map_err(failed)?.0.value()));
+            uaids.push(ClientId(*entry.map_err(failed)?.0.value()));
         }
         self.memory.sweep.last = if uaids.len() < records { None } else { uaids.last().copied() };
         let before = self.removed;
-        for uaid in uaids {
-            match self.load(uaid) {
-                Ok(record) if self.memory.seats.contains_key(&uaid) => self.renew(uaid, record)?,
+        for client in uaids {
+            match self.load(client) {
+                Ok(record) if self.memory.seats.contains_key(&client) => self.renew(client, record)?,
                 Ok(Some(mut record)) => {
-                    if self.remove_expired(uaid, &mut record)? {
-                        self.save(uaid, record);
+                    if self.remove_expired(client, &mut record)? {
+                        self.save(client, record);
                     }
                 }
                 // Loading removes what has expired. An unreadable record may be of a newer version, and stays.
@@ -56,7 +56,7 @@ impl Batch<'_, '_> {
                 Err(error @ StoreError::Unavailable { .. }) => return Err(error),
             }
             if self.removed - before >= MESSAGES_MAX {
-                self.memory.sweep.last = Some(uaid);
+                self.memory.sweep.last = Some(client);
                 break;
             }
         }

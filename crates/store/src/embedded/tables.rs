@@ -1,19 +1,20 @@
 //! The tables of the database.
 
-use beckon_types::{Sequence, Uaid};
+use beckon_types::{ClientId, Sequence};
 use redb::{Table, TableDefinition};
 
-/// The records of the clients, by UAID ([`super::record`]).
+/// The records of the clients, by their ids ([`super::record`]).
 pub(super) const CLIENTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("clients");
 
-/// What the stored messages carry, by UAID and sequence ([`crate::codec::message`]).
+/// What the stored messages carry, by client and sequence ([`crate::codec::message`]).
 pub(super) const MESSAGES: TableDefinition<'_, &[u8; MESSAGE_KEY_LEN], &[u8]> =
     TableDefinition::new("messages");
 
 /// The version of each broadcast, by its id.
 pub(super) const BROADCASTS: TableDefinition<'_, &str, &str> = TableDefinition::new("broadcasts");
 
-/// Numbers about the database, by their names: [`FORMAT`], [`EPOCH`], [`REVISION`], [`LOGGED`] and [`HAS_LOG`].
+/// Numbers about the database, by their names: [`FORMAT`], [`EPOCH`], [`REVISION`], [`LOGGED`], [`HAS_LOG`] and [`UAID_KEY`], and
+/// those of the token keys ([`super::keys`]).
 pub(super) const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
 /// The name of the number that is the version of the tables.
@@ -31,6 +32,9 @@ pub(super) const LOGGED: &str = "logged";
 /// The name of the number that is there since the log was made.
 pub(super) const HAS_LOG: &str = "has log";
 
+/// The name of the number that is the fingerprint of the UAID key.
+pub(super) const UAID_KEY: &str = "UAID key";
+
 /// [`CLIENTS`], opened.
 pub(super) type Clients<'txn> = Table<'txn, &'static [u8; 16], &'static [u8]>;
 
@@ -44,9 +48,9 @@ pub(super) type Numbers<'txn> = Table<'txn, &'static str, u64>;
 const MESSAGE_KEY_LEN: usize = 24;
 
 /// The key of a message. The messages of one client are beside each other, the oldest first.
-pub(super) fn message_key(uaid: Uaid, sequence: Sequence) -> [u8; MESSAGE_KEY_LEN] {
+pub(super) fn message_key(client: ClientId, sequence: Sequence) -> [u8; MESSAGE_KEY_LEN] {
     let mut key = [0; MESSAGE_KEY_LEN];
-    key[..16].copy_from_slice(&uaid.0);
+    key[..16].copy_from_slice(&client.0);
     key[16..].copy_from_slice(&sequence.0.to_be_bytes());
     key
 }
@@ -57,7 +61,8 @@ mod tests {
 
     #[test]
     fn keys_have_the_order_of_the_sequences() {
-        let keys = [0, 1, 255, 256, u64::MAX].map(|sequence| message_key(Uaid([7; 16]), Sequence(sequence)));
+        let keys =
+            [0, 1, 255, 256, u64::MAX].map(|sequence| message_key(ClientId([7; 16]), Sequence(sequence)));
         assert!(keys.is_sorted());
     }
 }

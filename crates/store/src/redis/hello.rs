@@ -17,7 +17,7 @@ pub(super) fn call(prefix: &KeyPrefix, hello: &Hello, idle: IdleMs) -> Cmd {
         Some(Listed::Channels(_)) => "given",
     };
     let arguments = 9 + listed.len();
-    let mut call = SCRIPTS.hello.call(&keys::all(prefix, hello.uaid), arguments, 64 + 16 * listed.len());
+    let mut call = SCRIPTS.hello.call(&keys::all(prefix, hello.client), arguments, 64 + 16 * listed.len());
     call.arg(hello.named.map_or(0, codec::dialect_byte))
         .arg(codec::dialect_byte(hello.otherwise))
         .arg(&record::presence_bytes(hello.presence)[..])

@@ -1,14 +1,14 @@
 //! The names of the keys in Redis. Only this file has them. Scripts get all keys that they use from here.
 //!
-//! Every key of a client has the UAID as its hash tag, so all of them are on the same node of a Redis Cluster and one
+//! Every key of a client has its id as its hash tag, so all of them are on the same node of a Redis Cluster and one
 //! script can use them together. The keys of the directory share a tag for the same reason.
 
 use super::options::{KEY_PREFIX_LEN_MAX, KeyPrefix};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use beckon_types::{NodeId, Uaid};
+use beckon_types::{ClientId, NodeId};
 use std::{ops::Deref, time::Duration};
 
-/// Length of a client's key without the prefix: `c`, braces, and 22 characters for the 16 bytes of the UAID.
+/// Length of a client's key without the prefix: `c`, braces, and 22 characters for the 16 bytes of its id.
 const CLIENT_LEN: usize = 25;
 
 /// How long the key that checks write is kept.
@@ -41,35 +41,35 @@ impl Deref for Key {
 }
 
 /// The record of a client.
-pub(super) fn client(prefix: &KeyPrefix, uaid: Uaid) -> Key {
-    of_client(prefix, b'c', uaid)
+pub(super) fn record(prefix: &KeyPrefix, client: ClientId) -> Key {
+    of_client(prefix, b'c', client)
 }
 
 /// The stored messages of a client.
-pub(super) fn messages(prefix: &KeyPrefix, uaid: Uaid) -> Key {
-    of_client(prefix, b'm', uaid)
+pub(super) fn messages(prefix: &KeyPrefix, client: ClientId) -> Key {
+    of_client(prefix, b'm', client)
 }
 
 /// The topics of a client's messages, and the reserves of its channels.
-pub(super) fn topics(prefix: &KeyPrefix, uaid: Uaid) -> Key {
-    of_client(prefix, b't', uaid)
+pub(super) fn topics(prefix: &KeyPrefix, client: ClientId) -> Key {
+    of_client(prefix, b't', client)
 }
 
 /// The order of a client's messages, if there are many.
-fn index(prefix: &KeyPrefix, uaid: Uaid) -> Key {
-    of_client(prefix, b'i', uaid)
+fn index(prefix: &KeyPrefix, client: ClientId) -> Key {
+    of_client(prefix, b'i', client)
 }
 
 /// All keys of a client, in the order in which scripts that use all of them expect them.
-pub(super) fn all(prefix: &KeyPrefix, uaid: Uaid) -> [Key; 4] {
-    [client(prefix, uaid), messages(prefix, uaid), topics(prefix, uaid), index(prefix, uaid)]
+pub(super) fn all(prefix: &KeyPrefix, client: ClientId) -> [Key; 4] {
+    [record(prefix, client), messages(prefix, client), topics(prefix, client), index(prefix, client)]
 }
 
-fn of_client(prefix: &KeyPrefix, kind: u8, uaid: Uaid) -> Key {
+fn of_client(prefix: &KeyPrefix, kind: u8, client: ClientId) -> Key {
     let mut name = *b".{......................}";
     name[0] = kind;
     #[expect(clippy::expect_used, reason = "16 bytes are 22 characters of base64")]
-    URL_SAFE_NO_PAD.encode_slice(uaid.0, &mut name[2..CLIENT_LEN - 1]).expect("the UAID fits");
+    URL_SAFE_NO_PAD.encode_slice(client.0, &mut name[2..CLIENT_LEN - 1]).expect("the id fits");
     Key::new(prefix, &name)
 }
 
@@ -79,11 +79,11 @@ pub(super) fn clients(prefix: &KeyPrefix) -> String {
 }
 
 /// The client whose record this is.
-pub(super) fn uaid(prefix: &KeyPrefix, key: &[u8]) -> Option<Uaid> {
-    let tag = key.strip_prefix(prefix.as_bytes())?.strip_prefix(b"c{")?.strip_suffix(b"}")?;
+pub(super) fn client(prefix: &KeyPrefix, record: &[u8]) -> Option<ClientId> {
+    let tag = record.strip_prefix(prefix.as_bytes())?.strip_prefix(b"c{")?.strip_suffix(b"}")?;
     let mut decoded = [0; 18];
     let len = URL_SAFE_NO_PAD.decode_slice(tag, &mut decoded).ok()?;
-    decoded[..len].try_into().ok().map(Uaid)
+    decoded[..len].try_into().ok().map(ClientId)
 }
 
 /// The nodes and their leases.
@@ -100,6 +100,16 @@ pub(super) fn missed(prefix: &KeyPrefix, node: NodeId) -> Key {
 /// The random number that shows whether the store has lost all its data. Never expires.
 pub(super) fn epoch(prefix: &KeyPrefix) -> Key {
     Key::new(prefix, b"{beckon}epoch")
+}
+
+/// What all programs that use the store have to agree on ([`super::format`]). Never expires.
+pub(super) fn format(prefix: &KeyPrefix) -> Key {
+    Key::new(prefix, b"{beckon}format")
+}
+
+/// The keys that an announcement uses.
+pub(super) fn announced(prefix: &KeyPrefix) -> [Key; 3] {
+    [nodes(prefix), epoch(prefix), format(prefix)]
 }
 
 /// The broadcasts: a hash of ids and versions, and the revision in the field with the empty name. Never expires.
@@ -122,23 +132,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_tag_of_a_client_is_its_uaid() {
+    fn the_hash_tag_of_a_client_is_its_id() {
         let none = KeyPrefix::default();
-        assert_eq!(&*client(&none, Uaid([0xff; 16])), b"c{_____________________w}");
-        assert_eq!(&*client(&none, Uaid([0; 16])), b"c{AAAAAAAAAAAAAAAAAAAAAA}");
+        assert_eq!(&*record(&none, ClientId([0xff; 16])), b"c{_____________________w}");
+        assert_eq!(&*record(&none, ClientId([0; 16])), b"c{AAAAAAAAAAAAAAAAAAAAAA}");
     }
 
     #[test]
     fn the_client_of_a_record_is_in_its_name() {
         for prefix in ["", "push:"] {
             let prefix: KeyPrefix = prefix.parse().unwrap();
-            let key = client(&prefix, Uaid([7; 16]));
-            assert_eq!(uaid(&prefix, &key), Some(Uaid([7; 16])));
+            let key = record(&prefix, ClientId([7; 16]));
+            assert_eq!(client(&prefix, &key), Some(ClientId([7; 16])));
             assert_eq!(clients(&prefix).len(), key.len());
             for other in
                 [&check(&prefix, 7)[..], &nodes(&prefix), &key[1..], b"c{______________________}", b""]
             {
-                assert_eq!(uaid(&prefix, other), None, "{other:?}");
+                assert_eq!(client(&prefix, other), None, "{other:?}");
             }
         }
     }
@@ -150,10 +160,11 @@ mod tests {
             nodes(&prefix),
             missed(&prefix, NodeId(u64::MAX)),
             epoch(&prefix),
+            format(&prefix),
             broadcasts(&prefix),
             check(&prefix, u32::MAX),
         ];
-        let of_clients = all(&prefix, Uaid([1; 16])).into_iter().chain(probes(&prefix, u32::MAX));
+        let of_clients = all(&prefix, ClientId([1; 16])).into_iter().chain(probes(&prefix, u32::MAX));
         for key in others.into_iter().chain(of_clients) {
             assert!(key.starts_with(prefix.as_bytes()), "{key:?}");
             assert!(key.contains(&b'{') && key.len() <= KEY_PREFIX_LEN_MAX + CLIENT_LEN);

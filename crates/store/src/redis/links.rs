@@ -97,7 +97,8 @@ impl Links {
     }
 
     async fn route(&self, step: &Step, deadline: Instant) -> Result<Value, Fault> {
-        let (mut with_text, mut ask_at) = (None, None);
+        let (mut changed, mut ask_at) = (None, None);
+        let (mut script, mut full) = (step.script, None);
         let deadline = step.script.is_some_and(Script::is_timed).then_some(deadline);
         let (mut pause, mut was_lost, mut attempts) = (MOVING_PAUSE, false, 0);
         loop {
@@ -106,7 +107,7 @@ impl Links {
                 Some(node) => self.link_at(&node),
                 None => self.link_of(step.slot)?,
             };
-            let mut call = with_text.as_ref().unwrap_or(&step.call).clone();
+            let mut call = changed.as_ref().unwrap_or(&step.call).clone();
             if was_lost && step.script.is_some_and(Script::notes_repetition) {
                 call.arg(1);
             }
@@ -118,6 +119,16 @@ impl Links {
             if attempts == ATTEMPTS_MAX {
                 return Err(fault);
             }
+            if let Some(full) = full.take_if(|_| fault.step == StepAction::Fail) {
+                return Err(full);
+            }
+            if fault.cause == Cause::Full
+                && let Some(when_full) = script.and_then(Script::when_full)
+            {
+                changed = Some(when_full.instead(&step.call));
+                (script, full) = (Some(when_full), Some(fault));
+                continue;
+            }
             match fault.step {
                 StepAction::RetryOnce if !was_lost => was_lost = true,
                 StepAction::Fail | StepAction::FailUnreadable | StepAction::RetryOnce => {
@@ -126,7 +137,7 @@ impl Links {
                 // After a jump of the clock, the link has learned it from the answer.
                 StepAction::RetryOnNextConnection | StepAction::RetryWithClock(_) => {}
                 StepAction::RetryWithText => {
-                    with_text = step.script.map(|script| script.with_text(&step.call));
+                    changed = script.map(|script| script.with_text(&step.call));
                 }
                 StepAction::Ask(node) => ask_at = Some(node),
                 StepAction::Redirect(slot, node) => {

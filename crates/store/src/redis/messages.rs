@@ -32,7 +32,8 @@ use crate::{
     codec::{Unreadable, message, take},
 };
 use beckon_types::{
-    Backlog, Draft, Message, Nonce, Payload, Place, Position, PutMessage, PutMessageOutcome, TopicTag, Uaid,
+    Backlog, ClientId, Draft, Message, Nonce, Payload, Place, Position, PutMessage, PutMessageOutcome,
+    TopicTag,
 };
 use redis::{Cmd, Value};
 use std::time::Duration;
@@ -52,7 +53,7 @@ const TTL_MS_MAX: u64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 /// The call of the script that stores a message.
 pub(super) fn put_call(prefix: &KeyPrefix, put: &PutMessage, idle: IdleMs) -> Cmd {
     let message = message::encode(put.channel, put.key, &put.draft);
-    let mut call = SCRIPTS.put_message.call(&keys::all(prefix, put.uaid), 9, 124 + message.len());
+    let mut call = SCRIPTS.put_message.call(&keys::all(prefix, put.client), 9, 124 + message.len());
     call.arg(&put.channel.0[..])
         .arg(record::restriction(put.restricted))
         .arg(&put.nonce.0.to_be_bytes()[..])
@@ -82,10 +83,10 @@ pub(super) fn put_outcome(answer: Value) -> Result<PutMessageOutcome, StoreError
 /// The command that removes messages: HDEL, or the call of a script if one of them has a topic.
 pub(super) fn remove_call(
     prefix: &KeyPrefix,
-    uaid: Uaid,
+    client: ClientId,
     places: &[Place],
 ) -> (Cmd, Slot, Option<&'static Script>) {
-    let messages = keys::messages(prefix, uaid);
+    let messages = keys::messages(prefix, client);
     let slot = Slot::of_key(&messages);
     let (mut call, script) = if places.iter().all(|place| place.topic.is_none()) {
         let mut call = Cmd::with_capacity(2 + places.len(), 40 + 24 * places.len());
@@ -93,7 +94,7 @@ pub(super) fn remove_call(
         (call, None)
     } else {
         let script = &SCRIPTS.remove_messages;
-        let keys = [messages, keys::topics(prefix, uaid)];
+        let keys = [messages, keys::topics(prefix, client)];
         (script.call(&keys, places.len(), 36 * places.len()), Some(script))
     };
     for place in places {

@@ -5,7 +5,7 @@ use super::{
     address::{Address, Node},
     dial::Dialer,
     fault::Fault,
-    keys,
+    format, keys,
     options::{KeyPrefix, RedisOptions},
     primary::Primary,
     script::SCRIPTS,
@@ -81,7 +81,12 @@ async fn examine(
         let mut connection = dialed.connection;
         let mut pipeline = Pipeline::new();
         pipeline.cmd("INFO").arg("memory");
-        add_probes(&mut pipeline, topology, primary, &options.access.key_prefix);
+        add_probe_of_rights(&mut pipeline, topology, primary, &options.access.key_prefix);
+        let compares = has_directory(topology, primary, &options.access.key_prefix);
+        if compares {
+            let call = format::call(&options.access.key_prefix, options.uaid_key);
+            pipeline.add_command(SCRIPTS.compare_format.with_text(&call));
+        }
         let count = pipeline.len();
         let answers = connection.send_packed_commands(&pipeline, 0, count).await;
         let mut answers = answers.map_err(|error| Fault::from_dial(&error, &at))?.into_iter();
@@ -92,24 +97,34 @@ async fn examine(
                  maxmemory-policy to noeviction"
             );
         }
-        answers.try_for_each(|refused| check_rights(refused, &at))
+        let compared = if compares { answers.next_back() } else { None };
+        answers.try_for_each(|refused| check_rights(refused, &at))?;
+        compared.map_or(Ok(()), |compared| check_format(compared, &at))
     });
     let fault = examined.await.unwrap_or_else(|_| Err(Fault::silent(limit))).err()?;
     Some((primary.clone(), fault))
 }
 
 /// Adds commands that do everything that steps do, on keys that belong to no client.
-fn add_probes(pipeline: &mut Pipeline, topology: &Topology, primary: &Primary, prefix: &KeyPrefix) {
+fn add_probe_of_rights(pipeline: &mut Pipeline, topology: &Topology, primary: &Primary, prefix: &KeyPrefix) {
     let map = topology.map();
     if let Some(tag) = map.tag_for(primary) {
         let call = SCRIPTS.rights.call(&keys::probes(prefix, tag), 0, 0);
         pipeline.add_command(SCRIPTS.rights.with_text(&call)).add_command(call);
     }
-    let directory = keys::nodes(prefix);
-    let owner = map.owner(Slot::of_key(&directory)).and_then(|owner| map.primaries().get(owner));
-    if owner.is_some_and(|owner| std::ptr::eq(Arc::as_ptr(owner), primary)) {
-        pipeline.cmd("HLEN").arg(&*directory);
-    }
+}
+
+/// Whether the directory, and what belongs to all nodes, is at this primary.
+fn has_directory(topology: &Topology, primary: &Primary, prefix: &KeyPrefix) -> bool {
+    let map = topology.map();
+    let owner = map.owner(Slot::of_key(&keys::nodes(prefix))).and_then(|owner| map.primaries().get(owner));
+    owner.is_some_and(|owner| std::ptr::eq(Arc::as_ptr(owner), primary))
+}
+
+/// Reads the answer of the script that compares the format.
+fn check_format(answer: Value, at: &Node) -> Result<(), Fault> {
+    let answer = answer.extract_error().map_err(|error| Fault::from_redis(&error, at))?;
+    format::outcome(&answer).map_err(|error| Fault::refused(Cause::Denied, error.to_string()))
 }
 
 /// Reads the answer of the script that tries all commands: those that the user may not call.

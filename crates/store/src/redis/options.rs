@@ -17,6 +17,9 @@ pub struct RedisOptions {
     /// A step that takes longer fails with [`crate::StoreError::Unavailable`], and a connection on which nothing is answered
     /// for this long is replaced. Default 3 s.
     pub step_timeout: Duration,
+    /// The fingerprint of the key that makes client ids ([`beckon_types::UaidKey::fingerprint`]). A store that was used with
+    /// another one is refused. Default: `None`, for a process that does not have the key.
+    pub uaid_key: Option<u64>,
     /// How the servers are reached.
     pub access: Access,
 }
@@ -61,6 +64,7 @@ impl Default for RedisOptions {
             uaid_idle: Duration::from_secs(90 * 24 * 60 * 60),
             newcomers: Newcomers::default(),
             step_timeout: Duration::from_secs(3),
+            uaid_key: None,
             access: Access::default(),
         }
     }

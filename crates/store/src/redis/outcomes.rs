@@ -1,9 +1,18 @@
-//! The outcomes of steps on channels, from the answers of their scripts.
+//! The outcomes of steps on claims and channels, from the answers of their scripts.
 
 use super::{answer::unexpected, record};
 use crate::StoreError;
-use beckon_types::{AddChannelOutcome, Claim, NotOwner, PutVersionOutcome};
+use beckon_types::{AddChannelOutcome, Claim, FindChannelOutcome, NotOwner, PutVersionOutcome, Snapshot};
 use redis::Value;
+
+/// Of `snapshot`.
+pub(super) fn snapshot(answer: Value) -> Result<Result<Snapshot, NotOwner>, StoreError> {
+    match answer {
+        Value::Int(0) => Ok(Err(NotOwner)),
+        Value::Array(fields) => Ok(Ok(record::record(&fields)?.1)),
+        other => Err(unexpected(&other)),
+    }
+}
 
 /// Of `verify`.
 pub(super) fn claim(answer: Value) -> Result<Claim, StoreError> {
@@ -24,6 +33,25 @@ pub(super) fn add_channel(answer: Value) -> Result<AddChannelOutcome, StoreError
             let (key, sequence) = record::key_and_sequence(&bytes)?;
             Ok(AddChannelOutcome::Registered { key, sequence })
         }
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Of `remove_channel`.
+pub(super) fn remove_channel(answer: Value) -> Result<Result<(), NotOwner>, StoreError> {
+    match answer {
+        Value::Int(0) => Ok(Err(NotOwner)),
+        Value::Int(1) => Ok(Ok(())),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Of `find_channel`.
+pub(super) fn find_channel(answer: Value) -> Result<FindChannelOutcome, StoreError> {
+    match answer {
+        Value::Int(0) => Ok(FindChannelOutcome::UaidGone),
+        Value::Int(1) => Ok(FindChannelOutcome::ChannelGone),
+        Value::Int(2) => Ok(FindChannelOutcome::Registered),
         other => Err(unexpected(&other)),
     }
 }

@@ -16,7 +16,7 @@ use super::{
     topology::Topology,
 };
 use crate::{Cause, StoreError, codec::Unreadable};
-use beckon_types::{ClientPage, ClientRecord, Cursor, Uaid};
+use beckon_types::{ClientId, ClientPage, ClientRecord, Cursor};
 use redis::{Cmd, Value};
 use std::{collections::BTreeSet, time::Duration};
 
@@ -51,10 +51,10 @@ pub(super) async fn list(
     };
     let scan = record::number(scan)?;
     // SCAN may return a key several times.
-    let uaids: BTreeSet<Uaid> = found
+    let clients: BTreeSet<ClientId> = found
         .iter()
         .filter_map(|key| match key {
-            Value::BulkString(key) => keys::uaid(prefix, key),
+            Value::BulkString(key) => keys::client(prefix, key),
             _ => None,
         })
         .collect();
@@ -63,16 +63,20 @@ pub(super) async fn list(
         0 => map.next_primary(first).map(|slot| cursor(slot, 0)),
         scan => Some(cursor(first, scan)),
     };
-    Ok(ClientPage { uaids: uaids.into_iter().collect(), next })
+    Ok(ClientPage { clients: clients.into_iter().collect(), next })
 }
 
 /// The call of the script that reads a client.
-pub(super) fn read_call(prefix: &KeyPrefix, uaid: Uaid) -> Cmd {
-    SCRIPTS.read_client.call(&keys::all(prefix, uaid), 0, 0)
+pub(super) fn read_call(prefix: &KeyPrefix, client: ClientId) -> Cmd {
+    SCRIPTS.read_client.call(&keys::all(prefix, client), 0, 0)
 }
 
 /// Reads its answer. Records expire after `idle_ms`.
-pub(super) fn read(uaid: Uaid, answer: Value, idle_ms: u64) -> Result<Option<ClientRecord>, StoreError> {
+pub(super) fn read(
+    client: ClientId,
+    answer: Value,
+    idle_ms: u64,
+) -> Result<Option<ClientRecord>, StoreError> {
     let mut parts = match answer {
         Value::Int(0) => return Ok(None),
         Value::Array(parts) => parts.into_iter(),
@@ -93,17 +97,17 @@ pub(super) fn read(uaid: Uaid, answer: Value, idle_ms: u64) -> Result<Option<Cli
     }
     let unseen = Duration::from_millis(idle_ms.saturating_sub(left_ms));
     let messages = messages::backlog(backlog)?.messages;
-    Ok(Some(ClientRecord { uaid, dialect, unseen, sequence, channels, messages }))
+    Ok(Some(ClientRecord { client, dialect, unseen, sequence, channels, messages }))
 }
 
 /// The call of the script that adds a client. Records expire after `idle_ms`.
-pub(super) fn add_call(prefix: &KeyPrefix, client: &ClientRecord, idle_ms: u64) -> Result<Cmd, Unreadable> {
-    let ClientRecord { uaid, dialect, unseen, sequence, channels, messages } = client;
+pub(super) fn add_call(prefix: &KeyPrefix, record: &ClientRecord, idle_ms: u64) -> Result<Cmd, Unreadable> {
+    let ClientRecord { client, dialect, unseen, sequence, channels, messages } = record;
     let weight: usize = messages.iter().map(messages::weight).sum();
     let arguments = 4 + 2 * channels.len() + 3 * messages.len();
     let bytes = 64 + 64 * channels.len() + 64 * messages.len() + weight;
     let script = &SCRIPTS.add_client;
-    let mut call = script.call(&keys::all(prefix, *uaid), arguments, bytes);
+    let mut call = script.call(&keys::all(prefix, *client), arguments, bytes);
     let unseen_ms = u64::try_from(unseen.as_millis()).unwrap_or(u64::MAX);
     call.arg(record::offline_head(*dialect, *sequence))
         .arg(idle_ms.saturating_sub(unseen_ms).max(1))

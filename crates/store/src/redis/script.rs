@@ -6,13 +6,18 @@ use std::{ops::Deref, sync::LazyLock};
 /// Digits of a deadline.
 const DEADLINE_LEN: usize = 13;
 
+/// The first line of a script that may write although Redis is full (Redis 7.0).
+const ALLOW_OOM: &str = "#!lua flags=allow-oom\n";
+
 /// A Lua script.
 #[derive(Debug)]
 pub(super) struct Script {
-    text: &'static str,
+    text: String,
     sha: String,
     is_timed: bool,
     notes_repetition: bool,
+    /// The same script, allowed to write although Redis is full.
+    when_full: Option<Box<Script>>,
 }
 
 /// All scripts.
@@ -42,6 +47,7 @@ pub(super) struct Scripts {
     pub(super) take_missed: Script,
     pub(super) nodes: Script,
     pub(super) check: Script,
+    pub(super) compare_format: Script,
     pub(super) rights: Script,
 }
 
@@ -54,17 +60,18 @@ macro_rules! text {
 
 /// Hashed once.
 pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
-    hello: Script::timed(text!("late", "channel", "messages", "read_all", "backlog", "hello")),
-    release: Script::new(text!("release")),
+    hello: Script::timed(text!("has_room", "late", "channel", "messages", "read_all", "backlog", "hello"))
+        .also_when_full(),
+    release: Script::new(text!("release")).also_when_full(),
     snapshot: Script::new(text!("channel", "read_all", "snapshot")),
     verify: Script::new(text!("verify")),
     add_channel: Script::timed(text!("late", "channel", "add_channel")),
     remove_channel: Script::timed(text!("late", "remove_channel")),
     put_version: Script::timed(text!("late", "put_version")),
-    ack_versions: Script::new(text!("channel", "ack_versions")),
+    ack_versions: Script::new(text!("channel", "ack_versions")).also_when_full(),
     put_message: Script::noting_repetition(text!("late", "channel", "messages", "put_message")),
     find_channel: Script::new(text!("channel", "find_channel")),
-    fetch: Script::new(text!("now", "channel", "messages", "backlog", "fetch")),
+    fetch: Script::new(text!("now", "channel", "messages", "backlog", "fetch")).also_when_full(),
     remove_messages: Script::new(text!("remove_messages")),
     set_broadcast: Script::timed(text!("late", "set_broadcast")),
     remove_broadcast: Script::timed(text!("late", "remove_broadcast")),
@@ -72,32 +79,41 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     list_clients: Script::new(text!("list_clients")),
     read_client: Script::new(text!("now", "channel", "messages", "read_all", "backlog", "read_client")),
     add_client: Script::timed(text!("late", "channel", "messages", "add_client")),
-    announce: Script::timed(text!("late", "announce")),
+    announce: Script::timed(text!("late", "format", "announce")).also_when_full(),
     retire: Script::new(text!("retire")),
-    note_missed: Script::new(text!("note_missed")),
+    note_missed: Script::new(text!("note_missed")).also_when_full(),
     take_missed: Script::timed(text!("late", "take_missed")),
     nodes: Script::new(text!("nodes")),
     check: Script::new(text!("check")),
+    compare_format: Script::new(text!("format", "compare_format")),
     rights: Script::new(text!("rights")),
 });
 
 impl Script {
-    fn new(text: &'static str) -> Self {
-        Self {
-            text,
-            sha: redis::Script::new(text).get_hash().to_owned(),
-            is_timed: false,
-            notes_repetition: false,
-        }
+    fn new(text: &str) -> Self {
+        let sha = redis::Script::new(text).get_hash().to_owned();
+        Self { text: text.to_owned(), sha, is_timed: false, notes_repetition: false, when_full: None }
+    }
+
+    /// A script that is called again if Redis is full, because it frees memory in the end, or takes next to none.
+    fn also_when_full(self) -> Self {
+        let text = [ALLOW_OOM, &self.text.replacen("is_full = false", "is_full = true", 1)].concat();
+        let when_full = Self { is_timed: self.is_timed, ..Self::new(&text) };
+        Self { when_full: Some(Box::new(when_full)), ..self }
+    }
+
+    /// The same script, allowed to write although Redis is full, if it has to work then. It takes the same call.
+    pub(super) fn when_full(&self) -> Option<&Self> {
+        self.when_full.as_deref()
     }
 
     /// A script that begins with `late.lua`.
-    fn timed(text: &'static str) -> Self {
+    fn timed(text: &str) -> Self {
         Self { is_timed: true, ..Self::new(text) }
     }
 
     /// A timed script that has to know whether it may have been performed already.
-    fn noting_repetition(text: &'static str) -> Self {
+    fn noting_repetition(text: &str) -> Self {
         Self { notes_repetition: true, ..Self::timed(text) }
     }
 
@@ -124,17 +140,28 @@ impl Script {
         call
     }
 
-    /// The same call with the text of the script, for a server that does not have it yet. The server keeps it.
+    /// A call of this or another script, with the text of this one, for a server that does not have it yet. The server
+    /// keeps it.
     pub(super) fn with_text(&self, call: &Cmd) -> Cmd {
-        let mut whole = Cmd::new();
-        whole.arg("EVAL").arg(self.text);
-        for argument in call.args_iter().skip(2) {
-            if let Arg::Simple(bytes) = argument {
-                whole.arg(bytes);
-            }
-        }
-        whole
+        readdressed("EVAL", &self.text, call)
     }
+
+    /// A call of another script, as a call of this one.
+    pub(super) fn instead(&self, call: &Cmd) -> Cmd {
+        readdressed("EVALSHA", &self.sha, call)
+    }
+}
+
+/// A call with another command and script.
+fn readdressed(command: &str, script: &str, call: &Cmd) -> Cmd {
+    let mut whole = Cmd::new();
+    whole.arg(command).arg(script);
+    for argument in call.args_iter().skip(2) {
+        if let Arg::Simple(bytes) = argument {
+            whole.arg(bytes);
+        }
+    }
+    whole
 }
 
 /// The first key of a call.

@@ -30,6 +30,7 @@ fn options(data_dir: &Path, clock: &SetClock) -> Options {
         step_timeout: Duration::from_secs(10),
         fsync: false,
         keys: Vec::new(),
+        uaid_key: None,
         clock: clock.clock(),
         disk: Arc::new(OsDisk),
     }
@@ -69,7 +70,7 @@ async fn after_a_restart_everything_is_stored_and_no_client_is_connected() {
         let options = Options { fsync, ..options(directory.path(), &clock) };
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(options).unwrap());
         let client = connected(&store, 2).await;
-        let (sequence, _) = stored(&store, client.uaid, client.channels[0], 7).await;
+        let (sequence, _) = stored(&store, client.id, client.channels[0], 7).await;
         let epoch = store.announce(new_node()).await.unwrap().epoch;
         drop(store);
 
@@ -77,7 +78,7 @@ async fn after_a_restart_everything_is_stored_and_no_client_is_connected() {
         let announced = store.announce(new_node()).await.unwrap();
         assert_eq!(announced.epoch, epoch);
         assert_eq!(announced.nodes.len(), 1, "the nodes of the former process are gone");
-        let (_, former, snapshot) = claim(&store, simplepush(client.uaid, new_presence())).await;
+        let (_, former, snapshot) = claim(&store, simplepush(client.id, new_presence())).await;
         assert_eq!(former, None);
         assert_eq!(snapshot.sequence, sequence);
         assert_eq!(pending(&snapshot), [(client.channels[0], Some(7)), (client.channels[1], None)].into());
@@ -91,11 +92,11 @@ async fn an_answered_put_survives_the_end_of_the_process_even_without_fsync() {
     let store = shared(directory.path(), &clock);
     let client = connected(&store, 1).await;
     for number in 0..20 {
-        stored(&store, client.uaid, client.channels[0], number).await;
+        stored(&store, client.id, client.channels[0], number).await;
         let copy = tempfile::tempdir().unwrap();
         copy_files(directory.path(), copy.path());
         let left = shared(copy.path(), &clock);
-        let (_, _, snapshot) = claim(&left, simplepush(client.uaid, new_presence())).await;
+        let (_, _, snapshot) = claim(&left, simplepush(client.id, new_presence())).await;
         assert_eq!(pending(&snapshot), [(client.channels[0], Some(number))].into());
     }
 }
@@ -143,10 +144,10 @@ async fn a_client_that_is_not_seen_expires_for_good() {
     let store = shared(directory.path(), &clock);
     let client = offline(&store, 1).await;
     clock.advance(IDLE - Duration::from_secs(1));
-    stored(&store, client.uaid, client.channels[0], 1).await;
+    stored(&store, client.id, client.channels[0], 1).await;
     clock.advance(IDLE / 32 + Duration::from_secs(4));
-    assert_eq!(put(&store, client.uaid, client.channels[0], 2).await, PutVersionOutcome::Gone);
-    let (_, _, snapshot) = claim(&store, simplepush(client.uaid, new_presence())).await;
+    assert_eq!(put(&store, client.id, client.channels[0], 2).await, PutVersionOutcome::Gone);
+    let (_, _, snapshot) = claim(&store, simplepush(client.id, new_presence())).await;
     assert_eq!(snapshot, Default::default());
 }
 
@@ -159,14 +160,14 @@ async fn a_client_that_never_came_back_expires_sooner() {
     let [newcomer, written_to, returned] =
         [offline(&store, 1).await, offline(&store, 1).await, offline(&store, 1).await];
     clock.advance(NEWCOMER_IDLE - Duration::from_secs(1));
-    stored(&store, written_to.uaid, written_to.channels[0], 1).await;
-    claim(&store, simplepush(returned.uaid, returned.presence)).await;
-    release(&store, returned.uaid, returned.presence).await;
+    stored(&store, written_to.id, written_to.channels[0], 1).await;
+    claim(&store, simplepush(returned.id, returned.presence)).await;
+    release(&store, returned.id, returned.presence).await;
     clock.advance(NEWCOMER_IDLE / 32 + Duration::from_secs(4));
-    assert_eq!(put(&store, newcomer.uaid, newcomer.channels[0], 2).await, PutVersionOutcome::Gone);
+    assert_eq!(put(&store, newcomer.id, newcomer.channels[0], 2).await, PutVersionOutcome::Gone);
     clock.advance(NEWCOMER_IDLE * 2);
-    stored(&store, written_to.uaid, written_to.channels[0], 2).await;
-    stored(&store, returned.uaid, returned.channels[0], 2).await;
+    stored(&store, written_to.id, written_to.channels[0], 2).await;
+    stored(&store, returned.id, returned.channels[0], 2).await;
     let fullness = store.fullness().await.unwrap().unwrap();
     assert!((0.0..0.8).contains(&fullness), "{fullness}");
 }
@@ -178,13 +179,13 @@ async fn hello_release_and_snapshot_renew_the_time_until_a_record_expires() {
     let client = offline(&store, 1).await;
     let step = IDLE - Duration::from_secs(60);
     clock.advance(step);
-    claim(&store, simplepush(client.uaid, client.presence)).await;
+    claim(&store, simplepush(client.id, client.presence)).await;
     clock.advance(step);
     snapshot(&store, &client).await;
     clock.advance(step);
-    release(&store, client.uaid, client.presence).await;
+    release(&store, client.id, client.presence).await;
     clock.advance(step);
-    stored(&store, client.uaid, client.channels[0], 1).await;
+    stored(&store, client.id, client.channels[0], 1).await;
 }
 
 #[tokio::test]
@@ -193,12 +194,12 @@ async fn a_connected_client_never_expires_and_is_still_seen_after_a_crash() {
     let store = shared(directory.path(), &clock);
     let client = connected(&store, 1).await;
     clock.advance(IDLE * 10);
-    stored(&store, client.uaid, client.channels[0], 1).await;
+    stored(&store, client.id, client.channels[0], 1).await;
     // Any step makes the sweep run, which notes that the client is seen. No release is written.
     drop(store);
     clock.advance(IDLE / 2);
     let store = shared(directory.path(), &clock);
-    stored(&store, client.uaid, client.channels[0], 1).await;
+    stored(&store, client.id, client.channels[0], 1).await;
 }
 
 #[tokio::test]
@@ -211,7 +212,7 @@ async fn expired_records_are_swept_from_the_disk() {
     drop(store);
     // The clock goes back: what is still on the disk would not be expired.
     let store = shared(directory.path(), &SetClock::new());
-    assert_eq!(put(&store, client.uaid, client.channels[0], 1).await, PutVersionOutcome::Gone);
+    assert_eq!(put(&store, client.id, client.channels[0], 1).await, PutVersionOutcome::Gone);
 }
 
 #[tokio::test]
@@ -241,24 +242,24 @@ async fn an_unreadable_record_is_reported_and_kept() {
     {
         let database = redb::Database::open(directory.path().join("store.redb")).unwrap();
         let transaction = database.begin_write().unwrap();
-        transaction.open_table(clients).unwrap().insert(&client.uaid.0, newer).unwrap();
+        transaction.open_table(clients).unwrap().insert(&client.id.0, newer).unwrap();
         transaction.commit().unwrap();
     }
     assert_ne!(std::fs::read(directory.path().join("store.redb")).unwrap(), bytes);
     let store = shared(directory.path(), &clock);
     let unreadable = |error: &StoreError| matches!(error, StoreError::Unreadable(_));
     let put =
-        beckon_types::PutVersion { uaid: client.uaid, channel: client.channels[0], version: version(1) };
-    assert!(unreadable(&store.hello(simplepush(client.uaid, new_presence())).await.unwrap_err()));
+        beckon_types::PutVersion { client: client.id, channel: client.channels[0], version: version(1) };
+    assert!(unreadable(&store.hello(simplepush(client.id, new_presence())).await.unwrap_err()));
     assert!(unreadable(&store.put_version(put).await.unwrap_err()));
     let ack = beckon_types::Ack { channel: client.channels[0], version: None };
-    assert!(unreadable(&store.ack_versions(client.uaid, vec![ack]).await.unwrap_err()));
+    assert!(unreadable(&store.ack_versions(client.id, vec![ack]).await.unwrap_err()));
     clock.advance(IDLE * 2);
     store.nodes().await.unwrap();
     drop(store);
     let database = redb::Database::open(directory.path().join("store.redb")).unwrap();
     let kept = redb::ReadableDatabase::begin_read(&database).unwrap().open_table(clients).unwrap();
-    assert_eq!(kept.get(&client.uaid.0).unwrap().unwrap().value(), newer);
+    assert_eq!(kept.get(&client.id.0).unwrap().unwrap().value(), newer);
 }
 
 #[tokio::test]
@@ -267,11 +268,11 @@ async fn concurrent_puts_share_commits_and_are_all_kept() {
     let synced = Options { fsync: true, ..options(directory.path(), &clock) };
     let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(synced).unwrap());
     let client = connected(&store, 1).await;
-    let puts = (0..500).map(|number| stored(&store, client.uaid, client.channels[0], number));
+    let puts = (0..500).map(|number| stored(&store, client.id, client.channels[0], number));
     futures_util::future::join_all(puts).await;
     drop(store);
     let store = shared(directory.path(), &clock);
-    let HelloOutcome::Claimed { snapshot, .. } = say(&store, simplepush(client.uaid, new_presence())).await
+    let HelloOutcome::Claimed { snapshot, .. } = say(&store, simplepush(client.id, new_presence())).await
     else {
         panic!("claimed expected")
     };

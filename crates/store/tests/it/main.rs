@@ -7,6 +7,7 @@ mod outage;
 mod random_steps;
 mod redis;
 mod redis_access;
+mod redis_format;
 mod redis_links;
 mod redis_messages;
 mod transfer;
@@ -61,6 +62,7 @@ fn open_options(data_dir: std::path::PathBuf) -> beckon_store::OpenOptions {
         redis: beckon_store::redis::Access::default(),
         fsync: true,
         keys: Vec::new(),
+        uaid_key: None,
         clock: SetClock::new().clock(),
     }
 }

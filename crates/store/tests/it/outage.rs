@@ -40,21 +40,21 @@ async fn recovers(store: &Arc<dyn Store>) {
 
 /// Checks that concurrent steps of all kinds fail within their time limit, with [`StoreError::Unavailable`].
 async fn all_steps_fail(store: &Arc<dyn Store>, client: &Client) {
-    let Client { uaid, presence, .. } = *client;
-    let put = beckon_types::PutVersion { uaid, channel: client.channels[0], version: version(9) };
+    let Client { id, presence, .. } = *client;
+    let put = beckon_types::PutVersion { client: id, channel: client.channels[0], version: version(9) };
     let ack = beckon_types::Ack { channel: client.channels[0], version: None };
-    let ask = beckon_types::Fetch { uaid, presence, after: None, max: 10 };
+    let ask = beckon_types::Fetch { client: id, presence, after: None, max: 10 };
     let place = message_steps::plain_place(beckon_types::Sequence(1));
-    let (id, value) = (BroadcastId::parse("a").unwrap(), BroadcastVersion::parse("1").unwrap());
+    let (broadcast, value) = (BroadcastId::parse("a").unwrap(), BroadcastVersion::parse("1").unwrap());
     let steps = [
-        failure(store.hello(simplepush(uaid, presence))),
+        failure(store.hello(simplepush(id, presence))),
         failure(store.put_version(put)),
-        failure(store.ack_versions(uaid, vec![ack])),
+        failure(store.ack_versions(id, vec![ack])),
         failure(store.put_message(message_steps::message(client, "a"))),
         failure(store.find_channel(message_steps::find(client))),
         failure(store.fetch(ask)),
-        failure(store.remove_messages(uaid, vec![place])),
-        failure(store.set_broadcast(id, value)),
+        failure(store.remove_messages(id, vec![place])),
+        failure(store.set_broadcast(broadcast, value)),
         failure(store.broadcasts(0)),
         failure(store.announce(new_node())),
     ];
@@ -73,7 +73,7 @@ async fn steps_fail_while_redis_is_down_and_succeed_when_it_is_up_again() {
     let mut server = RedisServer::start_with(Options { appendonly: true, ..Options::default() });
     let store: Arc<dyn Store> = Arc::new(open(&server.url()).await);
     let client = connected(&store, 1).await;
-    stored(&store, client.uaid, client.channels[0], 7).await;
+    stored(&store, client.id, client.channels[0], 7).await;
     let epoch = store.announce(new_node()).await.unwrap().epoch;
     for _ in 0..2 {
         server.kill();
@@ -94,7 +94,7 @@ async fn a_step_ends_in_time_while_redis_is_paused() {
     all_steps_fail(&store, &client).await;
     server.resume();
     recovers(&store).await;
-    stored(&store, client.uaid, client.channels[0], 1).await;
+    stored(&store, client.id, client.channels[0], 1).await;
 }
 
 /// There are more steps than may be under way, and the server does not answer: all of them end, and the store works
@@ -107,7 +107,7 @@ async fn a_crowd_of_steps_ends_in_time_while_redis_is_paused() {
     server.pause();
     let mut steps = JoinSet::new();
     for _ in 0..10_000 {
-        steps.spawn(store.snapshot(client.uaid, client.presence));
+        steps.spawn(store.snapshot(client.id, client.presence));
     }
     let outcomes = tokio::time::timeout(STEP_END, steps.join_all()).await.expect("every step ends");
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(StoreError::Unavailable { .. }))));
@@ -136,7 +136,7 @@ async fn a_message_whose_answer_is_lost_is_stored_once() {
     accepted(&store, lasting(Duration::ZERO, message(&client, "c"))).await;
     assert!(way.has_lost_answer());
     way.lose_answer();
-    remove(&store, client.uaid, &[place]).await;
+    remove(&store, client.id, &[place]).await;
     assert!(way.has_lost_answer());
     assert_eq!(waiting(&store, &client).await, ["b"]);
 }
@@ -167,8 +167,8 @@ async fn a_cluster_recovers_when_a_master_comes_back() {
     let clients = join_all((0..60).map(|_| connected(&store, 1))).await;
     cluster.nodes()[1].kill();
     let put = |client: &Client| {
-        let (uaid, channel) = (client.uaid, client.channels[0]);
-        store.put_version(beckon_types::PutVersion { uaid, channel, version: version(1) })
+        let (client, channel) = (client.id, client.channels[0]);
+        store.put_version(beckon_types::PutVersion { client, channel, version: version(1) })
     };
     let outcomes =
         tokio::time::timeout(STEP_END, join_all(clients.iter().map(put))).await.expect("steps end");

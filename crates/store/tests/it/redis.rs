@@ -54,7 +54,7 @@ async fn a_connected_client_with_one_channel_takes_no_more_than_300_bytes() {
     let client = connected(&store, 1).await;
     let usage = || number(&server.command(&["MEMORY", "USAGE", &only_client(&server)]));
     let idle = usage();
-    stored(&store, client.uaid, client.channels[0], beckon_types::Version::MAX).await;
+    stored(&store, client.id, client.channels[0], beckon_types::Version::MAX).await;
     let pending = usage();
     println!("MEMORY USAGE of a client: {idle} bytes, with a pending version {pending} bytes");
     assert!(idle <= 300, "{idle} bytes");
@@ -73,16 +73,16 @@ async fn hello_release_and_snapshot_renew_the_time_until_a_record_expires() {
     let renewed = 900_000..=1_000_000;
     assert!(renewed.contains(&left()), "hello");
     age();
-    stored(&store, client.uaid, client.channels[0], 1).await;
-    ack(&store, client.uaid, client.channels[0], None).await;
+    stored(&store, client.id, client.channels[0], 1).await;
+    ack(&store, client.id, client.channels[0], None).await;
     assert!(!renewed.contains(&left()), "neither a put nor an acknowledgement is a sign of life");
     snapshot(&store, &client).await;
     assert!(renewed.contains(&left()), "snapshot");
     age();
-    release(&store, client.uaid, client.presence).await;
+    release(&store, client.id, client.presence).await;
     assert!(renewed.contains(&left()), "release");
     age();
-    claim(&store, simplepush(client.uaid, client.presence)).await;
+    claim(&store, simplepush(client.id, client.presence)).await;
     assert!(renewed.contains(&left()), "hello again");
 }
 
@@ -99,17 +99,17 @@ async fn a_client_that_never_came_back_expires_sooner() {
         let key = only_client(&server);
         let left = || number(&server.command(&["PTTL", &key]));
         assert!(as_newcomer.contains(&left()), "hello: {}", left());
-        store.verify(client.uaid, client.presence).await.unwrap();
+        store.verify(client.id, client.presence).await.unwrap();
         snapshot(&store, &client).await;
-        release(&store, client.uaid, client.presence).await;
+        release(&store, client.id, client.presence).await;
         assert!(as_newcomer.contains(&left()), "release: {}", left());
         if comes_back {
-            claim(&store, simplepush(client.uaid, client.presence)).await;
+            claim(&store, simplepush(client.id, client.presence)).await;
         } else {
-            stored(&store, client.uaid, client.channels[0], 1).await;
+            stored(&store, client.id, client.channels[0], 1).await;
         }
         assert!(as_known.contains(&left()), "known: {}", left());
-        release(&store, client.uaid, client.presence).await;
+        release(&store, client.id, client.presence).await;
         assert!(as_known.contains(&left()), "released: {}", left());
     }
     let server = RedisServer::start();
@@ -132,12 +132,12 @@ async fn an_expired_client_is_gone() {
             .await;
     let client = connected(&store, 1).await;
     let mut polls = 0;
-    while put(&store, client.uaid, client.channels[0], 1).await != PutVersionOutcome::Gone {
+    while put(&store, client.id, client.channels[0], 1).await != PutVersionOutcome::Gone {
         polls += 1;
         assert!(polls < 1000, "the record does not expire");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let hello = Hello { adopt: false, ..simplepush(client.uaid, new_presence()) };
+    let hello = Hello { adopt: false, ..simplepush(client.id, new_presence()) };
     assert!(matches!(say(&store, hello).await, HelloOutcome::Unknown { .. }));
 }
 
@@ -190,28 +190,28 @@ async fn an_unreadable_record_is_reported_and_kept() {
         ("channel", "\u{9}\u{1}"),
         ("channel", "\u{2}\u{1}"),
     ] {
-        claim(&store, simplepush(client.uaid, client.presence)).await;
+        claim(&store, simplepush(client.id, client.presence)).await;
         server.command(&["EVAL", DAMAGE, "1", &key, part, value]);
         let before = server.command(&["DUMP", &key]);
-        let hello = store.hello(simplepush(client.uaid, new_presence())).await;
+        let hello = store.hello(simplepush(client.id, new_presence())).await;
         assert!(matches!(hello, Err(StoreError::Unreadable(_))), "{hello:?}");
         let put =
-            beckon_types::PutVersion { uaid: client.uaid, channel: client.channels[0], version: version(1) };
+            beckon_types::PutVersion { client: client.id, channel: client.channels[0], version: version(1) };
         let put = store.put_version(put).await;
         assert!(matches!(put, Err(StoreError::Unreadable(_))), "{put:?}");
         let ack = beckon_types::Ack { channel: client.channels[0], version: None };
-        let ack = store.ack_versions(client.uaid, vec![ack]).await;
+        let ack = store.ack_versions(client.id, vec![ack]).await;
         // An acknowledgement reads only the version of the head.
         let needless = part == "head" && value.starts_with('\u{1}');
         assert!(needless || matches!(ack, Err(StoreError::Unreadable(_))), "{ack:?}");
         assert_eq!(server.command(&["DUMP", &key]), before, "nothing was changed");
         server.command(&["DEL", &key]);
-        claim(&store, simplepush(client.uaid, client.presence)).await;
+        claim(&store, simplepush(client.id, client.presence)).await;
         register(&store, &client, client.channels[0]).await;
     }
     server.command(&["DEL", &key]);
     server.command(&["SET", &key, "of another program"]);
-    let hello = store.hello(simplepush(client.uaid, new_presence())).await;
+    let hello = store.hello(simplepush(client.id, new_presence())).await;
     assert!(matches!(hello, Err(StoreError::Unreadable(_))), "{hello:?}");
 }
 
@@ -224,8 +224,8 @@ async fn password_and_database_of_the_url_are_used() {
         Arc::new(connect(&format!("{url}/3"), RedisOptions::default()).await.unwrap());
     let client = connected(&store, 1).await;
     let elsewhere: Arc<dyn Store> = Arc::new(connect(&url, RedisOptions::default()).await.unwrap());
-    assert_eq!(put(&elsewhere, client.uaid, client.channels[0], 1).await, PutVersionOutcome::Gone);
-    stored(&store, client.uaid, client.channels[0], 1).await;
+    assert_eq!(put(&elsewhere, client.id, client.channels[0], 1).await, PutVersionOutcome::Gone);
+    stored(&store, client.id, client.channels[0], 1).await;
     for wrong in ["redis://:hunter3@", "redis://"] {
         let error = connect(&format!("{wrong}127.0.0.1:{}", server.port()), RedisOptions::default())
             .await
@@ -244,7 +244,7 @@ async fn a_cluster_takes_a_password_and_is_not_mistaken_for_a_single_server() {
     let store: Arc<dyn Store> = Arc::new(connect(&cluster.url(), RedisOptions::default()).await.unwrap());
     let clients = futures_util::future::join_all((0..8).map(|_| connected(&store, 1))).await;
     for client in &clients {
-        stored(&store, client.uaid, client.channels[0], 1).await;
+        stored(&store, client.id, client.channels[0], 1).await;
     }
     let (user, hosts) = cluster
         .url()
@@ -276,7 +276,7 @@ async fn tls_is_used_and_the_certificate_is_verified() {
     let tls = TlsFiles { ca: Some(authority.path().to_owned()), identity: None };
     let store: Arc<dyn Store> = open(&server, reached_with(Access { tls, ..Access::default() })).await;
     let client = connected(&store, 1).await;
-    stored(&store, client.uaid, client.channels[0], 1).await;
+    stored(&store, client.id, client.channels[0], 1).await;
     let error = connect(&server.url(), RedisOptions::default()).await.unwrap_err();
     assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
 }
@@ -289,11 +289,11 @@ async fn a_redis_that_cannot_write_fails_the_check_and_the_steps() {
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     assert!(matches!(store.check().await, Err(StoreError::Unavailable { .. })));
     let put =
-        beckon_types::PutVersion { uaid: client.uaid, channel: client.channels[0], version: version(1) };
+        beckon_types::PutVersion { client: client.id, channel: client.channels[0], version: version(1) };
     assert!(matches!(store.put_version(put).await, Err(StoreError::Unavailable { .. })));
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(pending_on(&store, &client, client.channels[0]).await, None);
-    stored(&store, client.uaid, client.channels[0], 1).await;
+    stored(&store, client.id, client.channels[0], 1).await;
     let healthy = async {
         while store.check().await.is_err() {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -308,7 +308,7 @@ async fn scripts_that_redis_has_forgotten_are_sent_again() {
     let store = open(&server, RedisOptions::default()).await;
     let client = connected(&store, 1).await;
     server.command(&["SCRIPT", "FLUSH"]);
-    stored(&store, client.uaid, client.channels[0], 1).await;
+    stored(&store, client.id, client.channels[0], 1).await;
     assert_eq!(pending_on(&store, &client, client.channels[0]).await, Some(1));
 }
 

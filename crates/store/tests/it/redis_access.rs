@@ -122,7 +122,7 @@ async fn a_password_file_is_read_for_each_connection() {
     fs::write(file.path(), "two").unwrap();
     server.drop_clients();
     let works = async {
-        while store.snapshot(client.uaid, client.presence).await.is_err() {
+        while store.snapshot(client.id, client.presence).await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -185,7 +185,7 @@ async fn stores_with_different_prefixes_are_independent() {
 
     let two = open(&server.url(), with("two:")).await;
     let client = connected(&one, 1).await;
-    assert_eq!(put(&two, client.uaid, client.channels[0], 1).await, PutVersionOutcome::Gone);
+    assert_eq!(put(&two, client.id, client.channels[0], 1).await, PutVersionOutcome::Gone);
     assert_eq!(two.broadcasts(0).await, Ok(None));
     let (in_one, in_two) = (one.announce(new_node()).await.unwrap(), two.announce(new_node()).await.unwrap());
     assert_ne!(in_one.epoch, in_two.epoch);

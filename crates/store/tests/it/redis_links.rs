@@ -35,7 +35,7 @@ async fn redis_store(url: &str) -> RedisStore {
 }
 
 fn put_to(store: &Arc<dyn Store>, client: &Client) -> beckon_store::Answer<beckon_types::PutVersionOutcome> {
-    store.put_version(PutVersion { uaid: client.uaid, channel: client.channels[0], version: version(1) })
+    store.put_version(PutVersion { client: client.id, channel: client.channels[0], version: version(1) })
 }
 
 /// Why a put fails, if it does.
@@ -83,7 +83,7 @@ async fn the_connection_to_a_demoted_primary_is_replaced() {
     let forwarder = Forwarder::to(former.address());
     let store = open(&former.url_at(forwarder.address())).await;
     let client = connected(&store, 1).await;
-    stored(&store, client.uaid, client.channels[0], 7).await;
+    stored(&store, client.id, client.channels[0], 7).await;
     next.wait_until_replicated();
 
     next.become_primary();
@@ -274,13 +274,13 @@ async fn a_store_opens_while_one_of_three_hosts_is_silent() {
         links.shard(shard).silence();
         let store: Arc<dyn Store> =
             timeout(RECOVERY_TIME, open(links.url())).await.expect("it opens in time");
-        let made = join_all((0..48).map(|_| store.hello(simplepush(new_uaid(), new_presence())))).await;
+        let made = join_all((0..48).map(|_| store.hello(simplepush(new_client_id(), new_presence())))).await;
         let failed = made.iter().filter(|outcome| outcome.is_err()).count();
         assert!((1..48).contains(&failed), "{failed} of 48");
         links.shard(shard).heal();
         let clients = timeout(RECOVERY_TIME, async {
             loop {
-                let outcome = store.hello(simplepush(new_uaid(), new_presence())).await;
+                let outcome = store.hello(simplepush(new_client_id(), new_presence())).await;
                 if outcome.is_ok() && store.check().await.is_ok() {
                     break some_clients(&store).await;
                 }
@@ -365,7 +365,7 @@ async fn overload_neither_delays_announcements_nor_wastes_work() {
                 let mut done = 0;
                 let end = now() + Duration::from_secs(8);
                 while now() < end {
-                    match store.snapshot(client.uaid, client.presence).await {
+                    match store.snapshot(client.id, client.presence).await {
                         Ok(_) => done += 1,
                         Err(StoreError::Unavailable { .. }) => sleep(Duration::from_millis(200)).await,
                         Err(error) => panic!("{error}"),
@@ -406,10 +406,10 @@ async fn a_store_on_another_runtime_has_a_connection_of_its_own_and_closes_with_
     let client = connected(&store, 1).await;
     store.announce(new_node()).await.unwrap();
     assert_eq!(connections(), 2, "one for steps, one for leases and health");
-    let (uaid, channel, stepping) = (client.uaid, client.channels[0], own.clone());
-    runtime.spawn(async move { stored(&stepping, uaid, channel, 5).await }).await.unwrap();
+    let (id, channel, stepping) = (client.id, client.channels[0], own.clone());
+    runtime.spawn(async move { stored(&stepping, id, channel, 5).await }).await.unwrap();
     // Also from here its steps go over its own connection.
-    stored(&own, uaid, channel, 6).await;
+    stored(&own, id, channel, 6).await;
     own.announce(new_node()).await.unwrap();
     assert_eq!(connections(), 3);
     assert_eq!(pending_on(&store, &client, channel).await, Some(6));

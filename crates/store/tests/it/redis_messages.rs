@@ -101,12 +101,12 @@ async fn a_message_and_its_topic_are_removed_together() {
     let (replaced, _) = accepted(&store, about(1, message(&client, "b"))).await;
     let (topic, _) = accepted(&store, about(1, message(&client, "c"))).await;
     assert_eq!((counts(), fields(&server, "c")), ((2, 1), 3), "the record has the head and two channels");
-    remove(&store, client.uaid, &[plain, replaced]).await;
+    remove(&store, client.id, &[plain, replaced]).await;
     assert_eq!(counts(), (1, 1), "the other was replaced");
     accepted(&store, about(2, message(&client, "d"))).await;
     accepted(&store, about(1, lasting(Duration::ZERO, message(&client, "e")))).await;
     assert_eq!(counts(), (1, 1));
-    remove(&store, client.uaid, &[topic]).await;
+    remove(&store, client.id, &[topic]).await;
     assert_eq!(counts(), (1, 1), "it was removed already");
     unregister(&store, &client, client.channels[0]).await;
     assert!(waiting(&store, &client).await.is_empty());
@@ -136,12 +136,12 @@ async fn messages_expire_without_a_step_and_are_forgotten_by_one() {
     assert_eq!(waiting(&store, &client).await, ["b"]);
     assert_eq!((fields(&server, "m"), fields(&server, "t")), (1, 0));
     expired(1).await;
-    claim_backlog(&store, webpush(client.uaid, client.presence)).await;
+    claim_backlog(&store, webpush(client.id, client.presence)).await;
     assert_eq!(fields(&server, "m"), 1);
     expired(1).await;
     accepted(&store, PutMessage { messages_max: 2, ..message(&client, "c") }).await;
     assert_eq!(fields(&server, "m"), 2);
-    remove(&store, client.uaid, &[kept]).await;
+    remove(&store, client.id, &[kept]).await;
     let ttl = number(&server.command(&["PTTL", &keys(&server, "m")[0]]));
     assert!(ttl > LONG.as_millis() as i64 - 60_000, "{ttl}");
 }
@@ -179,14 +179,14 @@ async fn many_messages_are_read_in_order_whatever_became_of_their_index() {
     let indexed =
         || keys(&server, "i").iter().map(|key| number(&server.command(&["ZCARD", key]))).sum::<i64>();
     assert_eq!(indexed(), 270);
-    remove(&store, client.uaid, &places[..10]).await;
+    remove(&store, client.id, &places[..10]).await;
     assert_eq!((fields(&server, "m"), indexed()), (260, 270));
     assert_eq!(waiting(&store, &client).await, expected[10..]);
     assert_eq!((fields(&server, "m"), indexed()), (260, 260), "a fetch forgets what is gone");
     server.command(&["DEL", &keys(&server, "i")[0]]);
     assert_eq!(waiting(&store, &client).await, expected[10..]);
     assert_eq!(indexed(), 260);
-    remove(&store, client.uaid, &places[10..20]).await;
+    remove(&store, client.id, &places[10..20]).await;
     assert_eq!(waiting(&store, &client).await, expected[20..]);
     assert_eq!((fields(&server, "m"), indexed()), (250, 0), "few messages need no index");
     // Messages that are written while there is no index are in the next one.
@@ -218,7 +218,7 @@ async fn a_fetch_renews_the_time_until_a_record_expires_and_a_message_does_not()
     let left = || number(&server.command(&["PTTL", &key]));
     server.command(&["PEXPIRE", &key, "500000"]);
     let (place, _) = accepted(&store, message(&client, "a")).await;
-    remove(&store, client.uaid, &[place]).await;
+    remove(&store, client.id, &[place]).await;
     assert!(left() <= 500_000, "neither is a sign of life");
     fetch(&store, &client, None, 10).await;
     assert!((900_000..=1_000_000).contains(&left()));
@@ -233,8 +233,8 @@ async fn an_unreadable_message_is_reported_and_kept() {
     let (place, _) = accepted(&store, message(&client, "a")).await;
     let (key, messages) = (only_client(&server), keys(&server, "m").remove(0));
     let unreadable = |error: StoreError| assert!(matches!(error, StoreError::Unreadable(_)), "{error:?}");
-    let hello = || Hello { named: Some(Dialect::WebPush), ..webpush(client.uaid, new_presence()) };
-    let ask = Fetch { uaid: client.uaid, presence: client.presence, after: None, max: 10 };
+    let hello = || Hello { named: Some(Dialect::WebPush), ..webpush(client.id, new_presence()) };
+    let ask = Fetch { client: client.id, presence: client.presence, after: None, max: 10 };
     let dump = || [server.command(&["DUMP", &key]), server.command(&["DUMP", &messages])];
 
     const SET: &str = "local field = redis.call('HKEYS', KEYS[1])[1]
@@ -248,7 +248,7 @@ async fn an_unreadable_message_is_reported_and_kept() {
         assert_eq!(dump(), before, "nothing was changed");
     }
     // Removing it does not read it.
-    remove(&store, client.uaid, &[place]).await;
+    remove(&store, client.id, &[place]).await;
     assert!(waiting(&store, &client).await.is_empty());
 
     const OF_NEWER_VERSION: &str = "local head = redis.call('HGET', KEYS[1], 'm')
@@ -259,7 +259,7 @@ async fn an_unreadable_message_is_reported_and_kept() {
     unreadable(store.put_message(message(&client, "b")).await.unwrap_err());
     unreadable(store.find_channel(find(&client)).await.unwrap_err());
     unreadable(store.fetch(ask).await.unwrap_err());
-    unreadable(store.remove_channel(client.uaid, client.presence, client.channels[0]).await.unwrap_err());
+    unreadable(store.remove_channel(client.id, client.presence, client.channels[0]).await.unwrap_err());
     assert_eq!(dump(), before, "nothing was changed");
 }
 
@@ -269,26 +269,26 @@ async fn a_redis_that_goes_back_in_time_uses_no_sequence_again() {
     let server = RedisServer::start();
     let store = open(&server, RedisOptions::default()).await;
     let (simple, web) = (connected(&store, 1).await, subscribed(&store, 1).await);
-    stored(&store, simple.uaid, simple.channels[0], 1).await;
+    stored(&store, simple.id, simple.channels[0], 1).await;
     accepted(&store, message(&web, "a")).await;
     let all = [keys(&server, "c"), keys(&server, "m")].concat();
     for key in &all {
         server.command(&["COPY", key, &format!("saved:{key}")]);
     }
-    let (lost, _) = stored(&store, simple.uaid, simple.channels[0], 2).await;
+    let (lost, _) = stored(&store, simple.id, simple.channels[0], 2).await;
     let (lost_place, _) = accepted(&store, message(&web, "lost")).await;
-    remove(&store, web.uaid, &[lost_place]).await;
+    remove(&store, web.id, &[lost_place]).await;
     for key in &all {
         server.command(&["COPY", &format!("saved:{key}"), key, "REPLACE"]);
     }
     // The clock is read in milliseconds.
     tokio::time::sleep(Duration::from_millis(2)).await;
-    let (again, _) = stored(&store, simple.uaid, simple.channels[0], 3).await;
+    let (again, _) = stored(&store, simple.id, simple.channels[0], 3).await;
     assert!(again > lost, "{again:?} is not above {lost:?}, which the client has seen");
     let (place, _) = accepted(&store, message(&web, "b")).await;
     assert!(place.sequence > lost_place.sequence && place.nonce != lost_place.nonce);
     // A late acknowledgement of the lost message removes no other.
-    remove(&store, web.uaid, &[lost_place, Place { nonce: lost_place.nonce, ..place }]).await;
+    remove(&store, web.id, &[lost_place, Place { nonce: lost_place.nonce, ..place }]).await;
     assert_eq!(waiting(&store, &web).await, ["a", "b"]);
 }
 
@@ -351,9 +351,9 @@ async fn no_message_is_lost_while_a_slot_moves() {
 
     let moving = |error: StoreError| assert_eq!(error.cause(), Cause::Cluster, "{error:?}");
     migrate(&record);
-    let ask = Fetch { uaid: client.uaid, presence: client.presence, after: None, max: 10 };
+    let ask = Fetch { client: client.id, presence: client.presence, after: None, max: 10 };
     let steps = [
-        failure(store.hello(webpush(client.uaid, client.presence))),
+        failure(store.hello(webpush(client.id, client.presence))),
         failure(store.fetch(ask)),
         failure(store.put_message(message(&client, "lost"))),
         failure(store.put_message(about(1, message(&client, "lost")))),
@@ -370,7 +370,7 @@ async fn no_message_is_lost_while_a_slot_moves() {
     };
     let (retried, ()) = tokio::join!(store.put_message(message(&client, "b")), moved);
     assert!(matches!(retried, Ok(PutMessageOutcome::Accepted { .. })));
-    let backlog = claim_backlog(&store, webpush(client.uaid, client.presence)).await;
+    let backlog = claim_backlog(&store, webpush(client.id, client.presence)).await;
     assert_eq!(bodies(&backlog), ["t", "a", "b"]);
     accepted(&store, about(1, message(&client, "u"))).await;
     assert_eq!(waiting(&store, &client).await, ["u", "a", "b"]);

@@ -1,8 +1,8 @@
 //! The steps on channels.
 
 use crate::{
-    channel_id::ChannelId, key_ring::KeyId, presence::Presence, sequence::Sequence, spelling::Spelling,
-    uaid::Uaid, vapid_key::KeyHash, version::Version,
+    channel_id::ChannelId, client_id::ClientId, key_ring::KeyId, presence::Presence, sequence::Sequence,
+    spelling::Spelling, vapid_key::KeyHash, version::Version,
 };
 
 /// Everything stored about a client's channels at one moment.
@@ -34,7 +34,7 @@ pub struct NotOwner;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddChannel {
     /// The client.
-    pub uaid: Uaid,
+    pub client: ClientId,
     /// The socket that asks.
     pub presence: Presence,
     /// The channel.

@@ -1,13 +1,13 @@
 //! The step with which a socket claims a UAID.
 
 use super::{channels::Snapshot, messages::Backlog};
-use crate::{channel_id::ChannelId, dialect::Dialect, presence::Presence, uaid::Uaid};
+use crate::{channel_id::ChannelId, client_id::ClientId, dialect::Dialect, presence::Presence};
 
 /// Looks a UAID up, verifies the listed channels, claims presence, and reads what is pending, in one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
     /// The UAID that the user agent sent, or that the server generated.
-    pub uaid: Uaid,
+    pub client: ClientId,
     /// The socket that says hello.
     pub presence: Presence,
     /// The dialect that the hello itself names (rows 1 and 2 of PROTOCOL.md section 1.9).

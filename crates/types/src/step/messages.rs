@@ -2,6 +2,7 @@
 
 use crate::{
     channel_id::ChannelId,
+    client_id::ClientId,
     draft::Draft,
     key_ring::KeyId,
     message::Message,
@@ -9,7 +10,6 @@ use crate::{
     presence::Presence,
     sequence::Sequence,
     topic::TopicTag,
-    uaid::Uaid,
     vapid_key::KeyHash,
 };
 
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FindChannel {
     /// The client.
-    pub uaid: Uaid,
+    pub client: ClientId,
     /// The channel.
     pub channel: ChannelId,
     /// The key that the endpoint is restricted to, as in [`PutMessage::restricted`].
@@ -39,7 +39,7 @@ pub enum FindChannelOutcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PutMessage {
     /// The client.
-    pub uaid: Uaid,
+    pub client: ClientId,
     /// The channel.
     pub channel: ChannelId,
     /// The key that the endpoint is restricted to. If the latest register named another key, the endpoint is
@@ -81,7 +81,7 @@ pub enum PutMessageOutcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fetch {
     /// The client.
-    pub uaid: Uaid,
+    pub client: ClientId,
     /// The socket that asks.
     pub presence: Presence,
     /// Only messages behind this position; `None` starts at the beginning.

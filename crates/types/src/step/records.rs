@@ -1,8 +1,8 @@
 //! The steps that carry clients from one store to another.
 
 use crate::{
-    dialect::Dialect, key_ring::KeyId, message::Message, sequence::Sequence, step::channels::Channel,
-    uaid::Uaid, vapid_key::Restriction,
+    client_id::ClientId, dialect::Dialect, key_ring::KeyId, message::Message, sequence::Sequence,
+    step::channels::Channel, vapid_key::Restriction,
 };
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientRecord {
     /// The client.
-    pub uaid: Uaid,
+    pub client: ClientId,
     /// Its dialect.
     pub dialect: Dialect,
     /// How long ago it was last seen, as far as its store knows; zero if it is connected.
@@ -39,7 +39,7 @@ pub struct ChannelRecord {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientPage {
     /// The clients.
-    pub uaids: Vec<Uaid>,
+    pub clients: Vec<ClientId>,
     /// Where the next page begins; `None` if there is no other.
     pub next: Option<Cursor>,
 }

@@ -1,12 +1,14 @@
 //! The steps on SimplePush versions.
 
-use crate::{channel_id::ChannelId, presence::Presence, sequence::Sequence, uaid::Uaid, version::Version};
+use crate::{
+    channel_id::ChannelId, client_id::ClientId, presence::Presence, sequence::Sequence, version::Version,
+};
 
 /// Stores a version as pending on a channel, in place of the one that was, and reads which socket owns the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PutVersion {
     /// The client.
-    pub uaid: Uaid,
+    pub client: ClientId,
     /// The channel.
     pub channel: ChannelId,
     /// The version.

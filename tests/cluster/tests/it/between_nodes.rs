@@ -89,6 +89,7 @@ async fn the_internal_port_is_not_opened_to_others_without_a_secret() {
         ("BECKON_STORE", &redis.url()),
         ("BECKON_ENDPOINT_URL", "http://127.0.0.1:1"),
         ("BECKON_TOKEN_KEYS", &key(1)),
+        ("BECKON_UAID_KEY", &key(2)),
     ];
     let (status, output) = process::run(&Program::ConnectionNode.path(), &[], &settings);
     assert_eq!(status.code(), Some(64), "{output}");

@@ -35,16 +35,18 @@ async fn keys_and_database_belong_together() {
     let Registered { client, endpoint, .. } = stage.registered().await;
     client.leave().await;
     node.terminate();
-    let keys = fs::read(stage.folder().join("data/token-keys")).unwrap();
-    let log = refusal(&stage, |data| fs::remove_file(data.join("token-keys")).unwrap());
-    assert!(log.contains("token-keys: it is missing") && log.contains("backup"), "{log}");
-    let log = refusal(&stage, |data| fs::write(data.join("token-keys"), "").unwrap());
-    assert!(log.contains("token-keys") && log.contains("backup"), "{log}");
-    let other = beckon_testbed::plan::key(9);
-    let log = refusal(&stage, |data| fs::write(data.join("token-keys"), &other).unwrap());
-    assert!(log.contains("are not those") && log.contains("backup"), "{log}");
-    // Nothing is lost by trying.
-    fs::write(stage.folder().join("data/token-keys"), keys).unwrap();
+    for (file, misfit) in [("token-keys", "are not those"), ("uaid-key", "is not the one")] {
+        let keys = fs::read(stage.folder().join("data").join(file)).unwrap();
+        let log = refusal(&stage, |data| fs::remove_file(data.join(file)).unwrap());
+        assert!(log.contains(&format!("{file}: it is missing")) && log.contains("backup"), "{log}");
+        let log = refusal(&stage, |data| fs::write(data.join(file), "").unwrap());
+        assert!(log.contains(file) && log.contains("backup"), "{log}");
+        let other = beckon_testbed::plan::key(9);
+        let log = refusal(&stage, |data| fs::write(data.join(file), &other).unwrap());
+        assert!(log.contains(misfit) && log.contains("backup"), "{log}");
+        // Nothing is lost by trying.
+        fs::write(stage.folder().join("data").join(file), keys).unwrap();
+    }
     node.start();
     assert_eq!(stage.put(&endpoint, 1).await, 202);
 }

@@ -26,6 +26,7 @@ fn complete(store: &str) -> Vec<Planned> {
     let mut all: Vec<_> = plans.into_iter().flat_map(Plan::into_programs).collect();
     for planned in &mut all {
         planned.set("BECKON_STORE", store);
+        planned.set("BECKON_UAID_KEY", &key(2));
     }
     all
 }
@@ -70,7 +71,7 @@ fn a_bad_setting_is_named_with_its_source() {
 #[test]
 fn nodes_name_what_is_missing() {
     for (program, missing) in [
-        (Program::ConnectionNode, &["store", "endpoint_url", "token_keys"][..]),
+        (Program::ConnectionNode, &["store", "endpoint_url", "token_keys", "uaid_key"][..]),
         (Program::EndpointNode, &["store", "endpoint_url", "token_keys"]),
     ] {
         let (status, output) = process::run(&program.path(), &[], &[]);

@@ -35,9 +35,22 @@ fn refuse(arguments: &[&str], settings: &[(&str, &str)], expected: &str) {
 }
 
 /// A cluster on this Redis that serves the endpoints of another server with its keys.
-fn cluster_at(redis: &RedisServer, endpoint_url: &str, keys: &str) -> Plan {
-    let plan = Plan::new(Shape::Cluster).store(redis.url());
-    plan.all("BECKON_ENDPOINT_URL", endpoint_url).all("BECKON_TOKEN_KEYS", keys)
+fn cluster_at(redis: &RedisServer, endpoint_url: &str, keys: &Keys) -> Plan {
+    let plan = Plan::new(Shape::Cluster).store(redis.url()).all("BECKON_ENDPOINT_URL", endpoint_url);
+    plan.all("BECKON_TOKEN_KEYS", &keys.token_keys).all("BECKON_UAID_KEY", &keys.uaid_key)
+}
+
+/// The keys in a data directory.
+struct Keys {
+    token_keys: String,
+    uaid_key: String,
+}
+
+impl Keys {
+    fn read(data_dir: &Path) -> Self {
+        let read = |name| fs::read_to_string(data_dir.join(name)).unwrap().trim().to_owned();
+        Self { token_keys: read("token-keys"), uaid_key: read("uaid-key") }
+    }
 }
 
 /// The URL in front of the path of an endpoint.
@@ -122,14 +135,18 @@ async fn devices_move_to_a_cluster_and_back_and_notice_a_reconnect_only() {
     let redis = RedisServer::start();
     let [data, file, other] = ["data", "export", "other"].map(|name| alone.folder().join(name));
     let file = file.to_str().unwrap();
-    let keys = fs::read_to_string(data.join("token-keys")).unwrap();
+    let keys = Keys::read(&data);
     succeed(&["export", file], &[("BECKON_DATA_DIR", data.to_str().unwrap())], "exported 4 clients");
     assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
     let url = redis.url();
-    let store = [("BECKON_STORE", url.as_str()), ("BECKON_TOKEN_KEYS", keys.trim())];
+    let store = [
+        ("BECKON_STORE", url.as_str()),
+        ("BECKON_TOKEN_KEYS", keys.token_keys.as_str()),
+        ("BECKON_UAID_KEY", keys.uaid_key.as_str()),
+    ];
     succeed(&["import", file], &store, "imported 4 clients");
 
-    let cluster = Stage::own(cluster_at(&redis, origin(&devices.endpoint), keys.trim()));
+    let cluster = Stage::own(cluster_at(&redis, origin(&devices.endpoint), &keys));
     let mut browser = devices.come_back(&cluster).await;
     cluster.until_broadcast("news/main", "42").await;
     // Ids that were given out before are good: one message is acknowledged, one is taken back.
@@ -164,6 +181,13 @@ async fn devices_move_to_a_cluster_and_back_and_notice_a_reconnect_only() {
     client.expect_message(&channel, &id_of(&restricted), "e").await;
 }
 
+/// An import into a new data directory that is refused makes no key files there.
+fn expect_no_key_files(file: &str, data: &Path, other_key: &str) {
+    let settings = [("BECKON_DATA_DIR", data.to_str().unwrap()), ("BECKON_UAID_KEY", other_key)];
+    refuse(&["import", file], &settings, "no client would be known");
+    assert!(!data.join("token-keys").exists(), "a key file was made");
+}
+
 #[tokio::test]
 async fn an_import_says_what_it_cannot_do_and_changes_nothing() {
     let alone = Stage::apart(Plan::new(Shape::Standalone));
@@ -181,9 +205,12 @@ async fn an_import_says_what_it_cannot_do_and_changes_nothing() {
     succeed(&["import", file, "--add"], &at, "2 clients were there already");
 
     let redis = RedisServer::start();
-    let (url, keys) = (redis.url(), fs::read_to_string(Path::new(data).join("token-keys")).unwrap());
-    let (keys, other_keys) = (keys.trim(), plan::key(9));
-    let store = [("BECKON_STORE", url.as_str()), ("BECKON_TOKEN_KEYS", keys)];
+    let (url, keys, other_key) = (redis.url(), Keys::read(Path::new(data)), plan::key(9));
+    let store = [
+        ("BECKON_STORE", url.as_str()),
+        ("BECKON_TOKEN_KEYS", keys.token_keys.as_str()),
+        ("BECKON_UAID_KEY", keys.uaid_key.as_str()),
+    ];
     let whole = fs::read(file).unwrap();
     let mut flipped = whole.clone();
     let last_seen = String::from_utf8_lossy(&whole).find("\"last_seen\":1").unwrap() + "\"last_seen\":".len();
@@ -202,7 +229,14 @@ async fn an_import_says_what_it_cannot_do_and_changes_nothing() {
         refuse(&["import", bad], &store, expected);
     }
     refuse(&["import", file], &store[..1], "set token_keys");
-    refuse(&["import", file], &[store[0], ("BECKON_TOKEN_KEYS", &other_keys)], "would be lost");
+    refuse(&["import", file], &store[..2], "set token_keys and uaid_key");
+    refuse(&["import", file], &[store[0], ("BECKON_TOKEN_KEYS", &other_key), store[2]], "would be lost");
+    refuse(
+        &["import", file],
+        &[store[0], store[1], ("BECKON_UAID_KEY", &other_key)],
+        "no client would be known",
+    );
+    expect_no_key_files(file, &Path::new(data).with_file_name("new"), &other_key);
     refuse(&["import", bad, "--no-such-setting"], &store, "no such setting");
     assert_eq!(redis.command(&["KEYS", "c{*"]), redis.command(&["KEYS", "nothing"]));
 
@@ -212,7 +246,8 @@ async fn an_import_says_what_it_cannot_do_and_changes_nothing() {
     let beckon = Program::Beckon.path();
     let beckon = beckon.to_str().unwrap();
     let run = |line: &str| {
-        let (status, output) = process::run(Path::new("/bin/sh"), &["-c", line], &[at[0], store[1]]);
+        let (status, output) =
+            process::run(Path::new("/bin/sh"), &["-c", line], &[at[0], store[1], store[2]]);
         (status.code(), output)
     };
     let (code, output) = run(&format!("{beckon} import - --store {url} < {bad}"));
@@ -220,7 +255,7 @@ async fn an_import_says_what_it_cannot_do_and_changes_nothing() {
     let pipe = format!("{beckon} export - | {beckon} import - --add --store {url}");
     let (code, output) = run(&pipe);
     assert!(code == Some(0) && output.contains("imported"), "{output}");
-    let cluster = Stage::own(cluster_at(&redis, origin(&devices.endpoint), keys));
+    let cluster = Stage::own(cluster_at(&redis, origin(&devices.endpoint), &keys));
     refuse(&["export", bad, "--store", &url], &store, "there already");
     fs::remove_file(bad).unwrap();
     refuse(&["export", bad], &store, "nodes use the store");

@@ -5,7 +5,7 @@ use super::{
     network::Network,
     socket::{Frame, Handed, Socket, Work},
 };
-use crate::talk::{X, Y, channel, register_text, uaid, unregister_text};
+use crate::talk::{X, Y, channel, client, register_text, uaid, unregister_text};
 use beckon_session::{Admission, Context, Effect, Input, Outcome, Step};
 use beckon_types::{Broadcasts, ChannelId, ConnectionId, HelloOutcome, Moment, Notification, Presence};
 use serde_json::Value;
@@ -447,7 +447,7 @@ impl<D: Dialect> Agent<D> {
     /// The client of the socket in use belongs to it, or to none if an outcome was lost.
     pub(super) fn assert_claim_is_held(&mut self, network: &Network) {
         let Some((_, socket)) = self.current() else { return };
-        let owner = network.store.owner(uaid(D::UAID));
+        let owner = network.store.owner(client(D::UAID));
         assert!(
             owner.is_none_or(|owner| owner == socket.presence),
             "{owner:?} has the client of {:?}, which is open",

@@ -6,7 +6,7 @@ use super::{
     network::Network,
     socket::Handed,
 };
-use crate::talk::{A, ack_text, channel, uaid, version};
+use crate::talk::{A, ack_text, channel, client, version};
 use beckon_session::Step;
 use beckon_types::{ChannelId, Notification, Spelling, Update, Version};
 use serde_json::Value;
@@ -54,7 +54,8 @@ impl Dialect for SimplePush {
         let position = self.writes.len();
         // Unique, and not in the order of the writes.
         let version = version((position as u64 * 7919) % 10_007);
-        if let Some((sequence, presence)) = network.store.put_version(network.now, uaid(A), channel, version)
+        if let Some((sequence, presence)) =
+            network.store.put_version(network.now, client(A), channel, version)
         {
             self.writes.insert(version.number(), position);
             self.channels.insert(version.number(), channel);
@@ -154,12 +155,12 @@ impl Dialect for SimplePush {
     }
 
     fn undelivered(&self, network: &Network, _log: &Log) -> Vec<ChannelId> {
-        let mut pending = network.store.pending(uaid(A));
+        let mut pending = network.store.pending(client(A));
         pending.retain(|_, version| self.writes[&version.number()] >= self.lost);
         pending.into_keys().collect()
     }
 
     fn is_drained(&self, network: &Network) -> bool {
-        network.store.pending(uaid(A)).is_empty()
+        network.store.pending(client(A)).is_empty()
     }
 }

@@ -2,15 +2,15 @@
 
 use beckon_session::{Outcome, Step};
 use beckon_types::{
-    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, Claim, Dialect, Fetch, Hello,
+    Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelId, Claim, ClientId, Dialect, Fetch, Hello,
     HelloOutcome, KeyId, Listed, Message, Moment, NotOwner, Place, Position, Presence, Sequence, Snapshot,
-    Spelling, Uaid, Version,
+    Spelling, Version,
 };
 use std::collections::BTreeMap;
 
 #[derive(Debug, Clone)]
 pub(super) struct Store {
-    records: BTreeMap<Uaid, Record>,
+    records: BTreeMap<ClientId, Record>,
     /// The last write. It does not start again with a client, so that the world can distinguish all writes.
     sequence: u64,
     /// Whether sequences are not below the clock.
@@ -81,8 +81,8 @@ impl Store {
     }
 
     /// The socket that owns a client.
-    pub(super) fn owner(&self, uaid: Uaid) -> Option<Presence> {
-        self.records.get(&uaid).and_then(|record| record.presence)
+    pub(super) fn owner(&self, client: ClientId) -> Option<Presence> {
+        self.records.get(&client).and_then(|record| record.presence)
     }
 
     pub(super) fn perform(&mut self, now: Moment, step: Step) -> Outcome {
@@ -90,40 +90,40 @@ impl Store {
         match step {
             Step::Hello(hello) => self.hello(now, hello).into(),
             Step::AddChannel(add) => self.add_channel(add).into(),
-            Step::RemoveChannel(uaid, presence, channel) => {
-                let owned = self.owned(uaid, presence);
+            Step::RemoveChannel(client, presence, channel) => {
+                let owned = self.owned(client, presence);
                 let removed = owned.map(|record| {
                     record.channels.remove(&channel);
                     record.messages.retain(|_, stored| stored.message.channel != channel);
                 });
                 removed.into()
             }
-            Step::AckVersions(uaid, acks) => {
-                self.ack_versions(uaid, &acks);
+            Step::AckVersions(client, acks) => {
+                self.ack_versions(client, &acks);
                 Outcome::Done
             }
-            Step::RemoveMessages(uaid, places) => {
-                self.remove_messages(uaid, &places);
+            Step::RemoveMessages(client, places) => {
+                self.remove_messages(client, &places);
                 Outcome::Done
             }
-            Step::Fetch(Fetch { uaid, presence, after, max }) => {
-                self.owned(uaid, presence).map(|record| record.backlog(now, after, max)).into()
+            Step::Fetch(Fetch { client, presence, after, max }) => {
+                self.owned(client, presence).map(|record| record.backlog(now, after, max)).into()
             }
-            Step::Snapshot(uaid, presence) => {
-                self.owned(uaid, presence).map(|record| record.snapshot(sequence)).into()
+            Step::Snapshot(client, presence) => {
+                self.owned(client, presence).map(|record| record.snapshot(sequence)).into()
             }
-            Step::Verify(uaid, presence) => {
-                match self.records.get(&uaid).and_then(|record| record.presence) {
+            Step::Verify(client, presence) => {
+                match self.records.get(&client).and_then(|record| record.presence) {
                     Some(owner) if owner == presence => Claim::Owned(Sequence(sequence)).into(),
                     Some(_) => Claim::Taken.into(),
                     None => Claim::Lost.into(),
                 }
             }
-            Step::Release(uaid, presence) => {
-                if let Ok(record) = self.owned(uaid, presence) {
+            Step::Release(client, presence) => {
+                if let Ok(record) = self.owned(client, presence) {
                     record.presence = None;
                     if record.channels.is_empty() {
-                        self.records.remove(&uaid);
+                        self.records.remove(&client);
                     }
                 }
                 Outcome::Done
@@ -131,12 +131,12 @@ impl Store {
         }
     }
 
-    fn owned(&mut self, uaid: Uaid, presence: Presence) -> Result<&mut Record, NotOwner> {
-        self.records.get_mut(&uaid).filter(|record| record.presence == Some(presence)).ok_or(NotOwner)
+    fn owned(&mut self, client: ClientId, presence: Presence) -> Result<&mut Record, NotOwner> {
+        self.records.get_mut(&client).filter(|record| record.presence == Some(presence)).ok_or(NotOwner)
     }
 
     fn hello(&mut self, now: Moment, hello: Hello) -> HelloOutcome {
-        let stored = self.records.get(&hello.uaid).map(|record| record.dialect);
+        let stored = self.records.get(&hello.client).map(|record| record.dialect);
         let dialect = hello.named.or(stored).unwrap_or(hello.otherwise);
         let listed = match (dialect, hello.listed) {
             (Dialect::SimplePush, None) => return HelloOutcome::ListMissing,
@@ -148,14 +148,14 @@ impl Store {
         if stored != Some(dialect) && !is_adopted {
             return HelloOutcome::Unknown { dialect };
         }
-        let record = self.records.entry(hello.uaid).or_insert_with(|| Record::new(dialect));
+        let record = self.records.entry(hello.client).or_insert_with(|| Record::new(dialect));
         let former = record.presence.replace(hello.presence);
         let is_registered = match listed {
             Listed::Channels(ids) => ids.iter().all(|id| record.channels.contains_key(id)),
             Listed::Impossible => false,
         };
         if !is_registered {
-            self.records.remove(&hello.uaid);
+            self.records.remove(&hello.client);
             return HelloOutcome::Deleted { former };
         }
         let backlog = record.backlog(now, None, hello.backlog_max);
@@ -164,7 +164,7 @@ impl Store {
 
     fn add_channel(&mut self, add: AddChannel) -> AddChannelOutcome {
         let sequence = Sequence(self.sequence);
-        let record = match self.owned(add.uaid, add.presence) {
+        let record = match self.owned(add.client, add.presence) {
             Ok(record) => record,
             Err(not_owner) => return AddChannelOutcome::NotOwner(not_owner),
         };
@@ -178,8 +178,8 @@ impl Store {
         AddChannelOutcome::Registered { key: registered.key, sequence }
     }
 
-    fn ack_versions(&mut self, uaid: Uaid, acks: &[Ack]) {
-        let Some(record) = self.records.get_mut(&uaid) else { return };
+    fn ack_versions(&mut self, client: ClientId, acks: &[Ack]) {
+        let Some(record) = self.records.get_mut(&client) else { return };
         for ack in acks {
             let Some(registered) = record.channels.get_mut(&ack.channel) else { continue };
             let is_named =
@@ -188,8 +188,8 @@ impl Store {
         }
     }
 
-    pub(super) fn remove_messages(&mut self, uaid: Uaid, places: &[Place]) {
-        if let Some(record) = self.records.get_mut(&uaid) {
+    pub(super) fn remove_messages(&mut self, client: ClientId, places: &[Place]) {
+        if let Some(record) = self.records.get_mut(&client) {
             record.messages.retain(|_, stored| !places.contains(&stored.message.place));
         }
     }
@@ -198,12 +198,12 @@ impl Store {
     pub(super) fn put_version(
         &mut self,
         now: Moment,
-        uaid: Uaid,
+        client: ClientId,
         channel: ChannelId,
         version: Version,
     ) -> Option<(Sequence, Option<Presence>)> {
         let sequence = self.next_sequence(now);
-        let record = self.records.get_mut(&uaid)?;
+        let record = self.records.get_mut(&client)?;
         record.channels.get_mut(&channel)?.pending = Some(version);
         self.sequence = sequence;
         Some((Sequence(sequence), record.presence))
@@ -214,11 +214,11 @@ impl Store {
     pub(super) fn put_message(
         &mut self,
         now: Moment,
-        uaid: Uaid,
+        client: ClientId,
         mut message: Message,
     ) -> Option<(Message, Option<Presence>)> {
         let sequence = self.next_sequence(now);
-        let record = self.records.get_mut(&uaid)?;
+        let record = self.records.get_mut(&client)?;
         record.channels.get(&message.channel)?;
         self.sequence = sequence;
         message.place.sequence = Sequence(sequence);
@@ -233,14 +233,14 @@ impl Store {
     }
 
     /// The versions that are pending for a client.
-    pub(super) fn pending(&self, uaid: Uaid) -> BTreeMap<ChannelId, Version> {
-        let channels = self.records.get(&uaid).into_iter().flat_map(|record| &record.channels);
+    pub(super) fn pending(&self, client: ClientId) -> BTreeMap<ChannelId, Version> {
+        let channels = self.records.get(&client).into_iter().flat_map(|record| &record.channels);
         channels.filter_map(|(id, registered)| Some((*id, registered.pending?))).collect()
     }
 
     /// The messages that are stored for a client and have not expired.
-    pub(super) fn messages(&self, now: Moment, uaid: Uaid) -> Vec<&Message> {
-        let messages = self.records.get(&uaid).into_iter().flat_map(|record| record.messages.values());
+    pub(super) fn messages(&self, now: Moment, client: ClientId) -> Vec<&Message> {
+        let messages = self.records.get(&client).into_iter().flat_map(|record| record.messages.values());
         messages.filter(|stored| now < stored.expires).map(|stored| &stored.message).collect()
     }
 }

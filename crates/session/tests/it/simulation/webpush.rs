@@ -8,7 +8,7 @@ use super::{
     socket::Handed,
 };
 use crate::{
-    talk::{A, X, channel, uaid},
+    talk::{A, X, channel, client},
     webpush::talk::message,
 };
 use beckon_session::Step;
@@ -129,7 +129,7 @@ impl Dialect for WebPush {
         message.draft.urgency = Urgency::from_number(urgency).unwrap();
         message.place.topic = topic.map(|n| TopicTag::parse(message.channel, ["a", "b"][n]).unwrap());
         let now = network.now;
-        if let Some((message, presence)) = network.store.put_message(now, uaid(UAID), message) {
+        if let Some((message, presence)) = network.store.put_message(now, client(UAID), message) {
             if !message.draft.ttl.is_zero() {
                 self.expiries.insert(message.place.sequence.0, now + message.draft.ttl);
             }
@@ -140,9 +140,9 @@ impl Dialect for WebPush {
     }
 
     fn cancel(&mut self, network: &mut Network, n: usize) {
-        let stored = network.store.messages(network.now, uaid(UAID));
+        let stored = network.store.messages(network.now, client(UAID));
         let place = stored.get(n % stored.len().max(1)).map(|message| message.place);
-        network.store.remove_messages(uaid(UAID), place.as_slice());
+        network.store.remove_messages(client(UAID), place.as_slice());
     }
 
     /// On whatever socket it has received the message.
@@ -204,7 +204,7 @@ impl Dialect for WebPush {
         let opened = MessageId::open(&network.settings.keys, version).unwrap();
         let message = handed.messages.iter().find(|message| message.place == opened.place);
         let message = message.expect("only what was handed over is sent");
-        assert_eq!((opened.uaid, id), (uaid(UAID), message.channel));
+        assert_eq!((opened.client, id), (client(UAID), message.channel));
         let sequence = message.place.sequence.0;
         let expires = self.expiries.get(&sequence);
         assert!(expires.is_none_or(|expires| handed.at < *expires), "{message:?} has expired");
@@ -239,7 +239,7 @@ impl Dialect for WebPush {
 
     /// What the store could not remove is left to the next hello.
     fn undelivered(&self, network: &Network, log: &Log) -> Vec<ChannelId> {
-        let mut messages = network.store.messages(network.now, uaid(UAID));
+        let mut messages = network.store.messages(network.now, client(UAID));
         messages.retain(|message| message.draft.urgency >= log.min[0]);
         messages.retain(|message| !self.lost.contains(&message.place.sequence.0));
         messages.retain(|message| !log.not_removed.contains(&message.place));
@@ -247,6 +247,6 @@ impl Dialect for WebPush {
     }
 
     fn is_drained(&self, network: &Network) -> bool {
-        network.store.messages(network.now, uaid(UAID)).is_empty()
+        network.store.messages(network.now, client(UAID)).is_empty()
     }
 }

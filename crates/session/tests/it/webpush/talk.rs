@@ -60,7 +60,7 @@ pub(crate) fn webpush_hello(id: &str) -> Hello {
 
 /// The step that claims a generated UAID.
 pub(crate) fn webpush_hello_new(id: Uaid) -> Hello {
-    Hello { uaid: id, adopt: true, ..webpush_hello(A) }
+    Hello { client: settings().uaid_key.client_id(id), adopt: true, ..webpush_hello(A) }
 }
 
 pub(crate) fn webpush_claimed(channels: &[&str], messages: &[Message], more: bool) -> Input<'static> {
@@ -118,8 +118,8 @@ pub(crate) fn bring(message: &Message) -> Input<'static> {
 }
 
 /// The id of a message to a client.
-pub(crate) fn id_for(client: &str, message: &Message) -> String {
-    MessageId { uaid: uaid(client), place: message.place }.seal(&settings().keys, message.key)
+pub(crate) fn id_for(of: &str, message: &Message) -> String {
+    MessageId { client: client(of), place: message.place }.seal(&settings().keys, message.key)
 }
 
 /// The notification of a message without a body, in the spelling of X or Y.
@@ -140,12 +140,12 @@ pub(crate) fn ack_messages(messages: &[Message]) -> String {
 }
 
 pub(crate) fn remove_messages(messages: &[Message]) -> Effect {
-    store(Step::RemoveMessages(uaid(A), messages.iter().map(|message| message.place).collect()))
+    store(Step::RemoveMessages(client(A), messages.iter().map(|message| message.place).collect()))
 }
 
 pub(crate) fn fetch(after: Option<&Message>) -> Effect {
     let after: Option<Position> = after.map(|message| message.place.position());
-    store(Step::Fetch(Fetch { uaid: uaid(A), presence: OWN, after, max: 10 }))
+    store(Step::Fetch(Fetch { client: client(A), presence: OWN, after, max: 10 }))
 }
 
 pub(crate) fn fetched(messages: &[Message], more: bool) -> Input<'static> {
@@ -159,13 +159,13 @@ pub(crate) fn key_hash() -> KeyHash {
 pub(crate) fn webpush_add(id: &str, restricted: Option<KeyHash>) -> Effect {
     let (channel, spelling) = ChannelId::parse(id).unwrap();
     let key = settings().keys.newest();
-    let (uaid, presence, channels_max) = (uaid(A), OWN, 2000);
-    store(Step::AddChannel(AddChannel { uaid, presence, channel, spelling, restricted, key, channels_max }))
+    let (client, presence, channels_max) = (client(A), OWN, 2000);
+    store(Step::AddChannel(AddChannel { client, presence, channel, spelling, restricted, key, channels_max }))
 }
 
 pub(crate) fn webpush_register_reply(id: &str, restricted: Option<KeyHash>) -> Effect {
     let keys = settings().keys;
-    let endpoint = Endpoint::WebPush { uaid: uaid(A), channel: channel(id), restricted };
+    let endpoint = Endpoint::WebPush { client: client(A), channel: channel(id), restricted };
     let url = format!("https://push.example.net{}", endpoint.path(&keys, keys.newest()));
     send(&format!(r#"{{"messageType":"register","channelID":"{id}","status":200,"pushEndpoint":"{url}"}}"#))
 }

@@ -1,4 +1,7 @@
--- KEYS: 1 nodes, 2 epoch  ARGV: 1 node, 2 entry, 3 lease ms, 4 epoch if there is none, last: deadline
+-- KEYS: 1 nodes, 2 epoch, 3 format  ARGV: 1 node, 2 entry, 3 lease ms, 4 epoch if there is none, 5 version,
+-- 6 fingerprint of the UAID key or '', last: deadline
+local unfit = misfit(KEYS[3], ARGV[5], ARGV[6])
+if unfit then return unfit end
 -- Only the clock of Redis counts, so the clocks of the nodes need not agree.
 local all = redis.call('HGETALL', KEYS[1])
 local lapsed = 1

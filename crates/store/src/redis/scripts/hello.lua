@@ -21,6 +21,8 @@ end
 if not stored then
   local empty = ARGV[6] == 'given' and #ARGV == 10
   if ARGV[4] ~= '1' or (dialect == 1 and not empty) then return 10 + dialect end
+  -- Clients that are known may come and go while Redis is full. For others there is no room.
+  if is_full then return redis.error_reply('OOM no memory for a new client') end
 end
 local found, gone = { 0 }, {}
 if dialect == 2 and stored then

@@ -6,17 +6,28 @@ use super::super::{
     slot::{SLOTS, Slot},
 };
 use redis::Value;
-use std::{collections::HashSet, ops::RangeInclusive, sync::Arc};
+use std::{collections::HashSet, fmt, ops::RangeInclusive, sync::Arc};
 
 /// In place of a primary's number: no primary serves the slot.
 const NO_PRIMARY: u16 = u16::MAX;
 
 /// Which primary serves which slot.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(in super::super) struct Map {
     primaries: Vec<Arc<Primary>>,
     /// The number of the primary of each slot.
     owners: Vec<u16>,
+}
+
+/// The primaries, each with how many slots it serves.
+impl fmt::Debug for Map {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let served = |number| self.owners.iter().filter(|owner| usize::from(**owner) == number).count();
+        let primaries = self.primaries.iter().enumerate();
+        f.debug_map()
+            .entries(primaries.map(|(number, primary)| (primary.to_string(), served(number))))
+            .finish()
+    }
 }
 
 /// Consecutive slots of one primary.
@@ -178,6 +189,11 @@ mod tests {
         };
         assert!(Arc::ptr_eq(&of(&map), &of(&later)));
         assert_eq!(later.primaries().len(), 2);
+    }
+
+    #[test]
+    fn a_map_is_shown_by_how_many_slots_each_primary_serves() {
+        assert_eq!(format!("{:?}", two()), r#"{"h:1": 100, "h:2": 16184}"#);
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn next(number: u64) -> Sequence {
 
 /// The first messages that a hello brings.
 async fn backlog(store: &Arc<dyn Store>, client: &Client, max: usize) -> Backlog {
-    claim_backlog(store, Hello { backlog_max: max, ..webpush(client.uaid, client.presence) }).await
+    claim_backlog(store, Hello { backlog_max: max, ..webpush(client.id, client.presence) }).await
 }
 
 /// The number of messages in a closed database.
@@ -88,7 +88,7 @@ async fn an_answered_step_survives_the_end_of_the_process() {
         let (place, _) = accepted(&store, numbered(&client, number)).await;
         expected.push(number.to_string());
         if number % 3 == 0 {
-            remove(&store, client.uaid, &[place]).await;
+            remove(&store, client.id, &[place]).await;
             expected.pop();
         }
         let copy = tempfile::tempdir().unwrap();
@@ -154,11 +154,11 @@ async fn left_after<F: Future<Output = ()>>(end: impl FnOnce(Arc<dyn Store>, Cli
 async fn the_messages_of_a_removed_channel_or_client_leave_the_disk() {
     let unregistered = left_after(|store, client, _| async move {
         unregister(&store, &client, client.channels[0]).await;
-        release(&store, client.uaid, client.presence).await;
+        release(&store, client.id, client.presence).await;
     });
     assert_eq!(unregistered.await, 1);
     let expired = left_after(|store, client, clock| async move {
-        release(&store, client.uaid, client.presence).await;
+        release(&store, client.id, client.presence).await;
         clock.advance(IDLE * 2);
         // The other client is connected, and this makes the sweep run.
         store.nodes().await.unwrap();
@@ -167,7 +167,7 @@ async fn the_messages_of_a_removed_channel_or_client_leave_the_disk() {
     let acknowledged = left_after(|store, client, _| async move {
         let first = fetch(&store, &client, None, 5).await;
         let places: Vec<_> = first.messages.iter().map(|message| message.place).collect();
-        remove(&store, client.uaid, &places).await;
+        remove(&store, client.id, &places).await;
     });
     assert_eq!(acknowledged.await, 1);
     assert_eq!(left_after(|_, _, _| async {}).await, 6, "nothing has come to an end");
@@ -187,7 +187,7 @@ async fn expired_messages_are_swept_from_the_disk() {
         accepted(&store, lasting(IDLE, numbered(&client, 200))).await;
         // Some are connected.
         if number % 2 == 0 {
-            release(&store, client.uaid, client.presence).await;
+            release(&store, client.id, client.presence).await;
         }
         last = Some(client);
     }
@@ -225,7 +225,7 @@ async fn concurrent_steps_see_each_other_and_share_commits() {
     let removes = (1..=20).map(|number| {
         let topic = topic.filter(|_| number % 2 == 1);
         let place = Place { sequence: next(number), nonce: Nonce(number - 1), topic };
-        store.remove_messages(client.uaid, vec![place])
+        store.remove_messages(client.id, vec![place])
     });
     // They are queued in this order, since the task of the test does not yield, and performed by one thread.
     let all = async {
@@ -252,7 +252,7 @@ async fn an_unreadable_message_is_reported_and_kept() {
     let (place, _) = accepted(&store, numbered(&client, 1)).await;
     drop(store);
     let mut key = [0; 24];
-    key[..16].copy_from_slice(&client.uaid.0);
+    key[..16].copy_from_slice(&client.id.0);
     key[16..].copy_from_slice(&place.sequence.0.to_be_bytes());
     let newer: &[u8] = &[2, 0];
     {
@@ -262,7 +262,7 @@ async fn an_unreadable_message_is_reported_and_kept() {
         transaction.commit().unwrap();
     }
     let store = shared(directory.path(), &clock);
-    let claimed = store.hello(webpush(client.uaid, new_presence())).await;
+    let claimed = store.hello(webpush(client.id, new_presence())).await;
     assert!(matches!(claimed, Err(StoreError::Unreadable(_))), "{claimed:?}");
     let (_, owner) = accepted(&store, lasting(Duration::ZERO, numbered(&client, 2))).await;
     assert_eq!(owner, None, "the hello changed nothing");
@@ -324,7 +324,7 @@ async fn a_restored_backup_has_every_message() {
     assert_eq!(on_disk(copy.path()), 100 * CLIENTS as u64);
     let restored = shared(copy.path(), &clock);
     for client in clients {
-        let hello = Hello { backlog_max: 200, ..webpush(client.uaid, new_presence()) };
+        let hello = Hello { backlog_max: 200, ..webpush(client.id, new_presence()) };
         assert_eq!(claim_backlog(&restored, hello).await.messages.len(), 100);
     }
 }

@@ -54,7 +54,7 @@ async fn a_disk_that_failed_for_a_while_is_used_again_and_nothing_accepted_is_lo
             if number == 100 {
                 disk.set(Some(fault));
             }
-            let put = PutVersion { uaid: client.uaid, channel: *channel, version: version(number as u64) };
+            let put = PutVersion { client: client.id, channel: *channel, version: version(number as u64) };
             match store.put_version(put).await {
                 Ok(PutVersionOutcome::Stored { .. }) => accepted.push((*channel, Some(number as u64))),
                 Ok(PutVersionOutcome::Gone) => panic!("the client is gone"),
@@ -68,7 +68,7 @@ async fn a_disk_that_failed_for_a_while_is_used_again_and_nothing_accepted_is_lo
         assert!(accepted.len() < 200, "{fault:?} has had no effect");
         disk.set(None);
         let last = client.channels[199];
-        stored_in_the_end(&store, PutVersion { uaid: client.uaid, channel: last, version: version(1) }).await;
+        stored_in_the_end(&store, PutVersion { client: client.id, channel: last, version: version(1) }).await;
         // The client has kept its seat.
         let stored = pending(&snapshot(&store, &client).await);
         for (channel, number) in accepted {
@@ -84,7 +84,7 @@ async fn a_step_whose_caller_has_given_up_is_not_performed() {
     let client = connected(&store, 2).await;
     disk.set(Some(Fault::Slow(Duration::from_millis(200))));
     let [first, second] = [0, 1].map(|index| {
-        let put = PutVersion { uaid: client.uaid, channel: client.channels[index], version: version(1) };
+        let put = PutVersion { client: client.id, channel: client.channels[index], version: version(1) };
         store.put_version(put)
     });
     let first = tokio::task::JoinSet::from_iter([first]);
@@ -138,7 +138,7 @@ async fn a_damaged_page_fails_its_own_steps_only() {
     for _ in 0..CLIENTS {
         clients.push(connected(&store, 2).await);
     }
-    clients.sort_by_key(|client| client.uaid.0);
+    clients.sort_by_key(|client| client.id.0);
     store.close().await.unwrap();
     drop(store);
     // The page that has the record of one client in the middle: its type is overwritten.
@@ -150,7 +150,7 @@ async fn a_damaged_page_fails_its_own_steps_only() {
     });
     let store = open_on(directory.path(), &disk);
     let puts = clients.iter().map(|client| {
-        let put = PutVersion { uaid: client.uaid, channel: client.channels[0], version: version(7) };
+        let put = PutVersion { client: client.id, channel: client.channels[0], version: version(7) };
         store.put_version(put)
     });
     let outcomes = futures_util::future::join_all(puts).await;
@@ -164,7 +164,7 @@ async fn a_damaged_page_fails_its_own_steps_only() {
     }
     for (client, outcome) in clients.iter().zip(outcomes) {
         if outcome.is_ok() {
-            let (_, _, snapshot) = claim(&store, simplepush(client.uaid, new_presence())).await;
+            let (_, _, snapshot) = claim(&store, simplepush(client.id, new_presence())).await;
             assert_eq!(pending(&snapshot)[&client.channels[0]], Some(7));
         }
     }
@@ -187,7 +187,7 @@ async fn a_power_failure_loses_nothing_accepted() {
             let index = (random() % 20) as usize;
             let value = round * 1000 + number;
             let put =
-                PutVersion { uaid: client.uaid, channel: client.channels[index], version: version(value) };
+                PutVersion { client: client.id, channel: client.channels[index], version: version(value) };
             // A write that failed may be there or not.
             written[index].1 = value;
             match store.put_version(put).await {
@@ -199,7 +199,7 @@ async fn a_power_failure_loses_nothing_accepted() {
         drop(store);
         disk.cut_power(|| random().is_multiple_of(2));
         let store = open_on(directory.path(), &disk);
-        let (_, _, snapshot) = claim(&store, simplepush(client.uaid, new_presence())).await;
+        let (_, _, snapshot) = claim(&store, simplepush(client.id, new_presence())).await;
         let found = pending(&snapshot);
         for (channel, (accepted, latest)) in client.channels.iter().zip(&mut written) {
             let found = found[channel].unwrap_or(0);
@@ -226,14 +226,14 @@ async fn without_fsync_a_power_failure_loses_the_end_only() {
         let puts = 1 + random() % 300;
         for number in last + 1..=last + puts {
             let channel = client.channels[(number % 10) as usize];
-            stored(&store, client.uaid, channel, number).await;
+            stored(&store, client.id, channel, number).await;
         }
         // The process lives on and loses its disk, so that it cannot write anything more when it is closed.
         disk.set(Some(Fault::Broken));
         drop(store);
         disk.cut_power(|| random().is_multiple_of(2));
         let store = open();
-        let (_, _, snapshot) = claim(&store, simplepush(client.uaid, new_presence())).await;
+        let (_, _, snapshot) = claim(&store, simplepush(client.id, new_presence())).await;
         let found = pending(&snapshot);
         let newest = found.values().flatten().max().copied().unwrap_or(0);
         assert!(newest >= last, "round {round}: {newest}, and {last} was on the disk");
@@ -288,7 +288,7 @@ async fn a_clock_that_jumps_a_year_and_back_expires_nothing() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
     let store: Arc<dyn Store> = Arc::new(super::open(directory.path(), &clock));
     let client = offline(&store, 1).await;
-    stored(&store, client.uaid, client.channels[0], 1).await;
+    stored(&store, client.id, client.channels[0], 1).await;
     // Whether the client is still there after half an hour of this.
     let half_an_hour = async || {
         for _ in 0..30 {
@@ -300,19 +300,19 @@ async fn a_clock_that_jumps_a_year_and_back_expires_nothing() {
     half_an_hour().await;
     clock.go_back(YEAR);
     half_an_hour().await;
-    stored(&store, client.uaid, client.channels[0], 2).await;
+    stored(&store, client.id, client.channels[0], 2).await;
     clock.go_back(YEAR);
     half_an_hour().await;
     // Seen by a clock that is behind.
-    claim(&store, simplepush(client.uaid, client.presence)).await;
-    release(&store, client.uaid, client.presence).await;
+    claim(&store, simplepush(client.id, client.presence)).await;
+    release(&store, client.id, client.presence).await;
     clock.advance(YEAR);
     half_an_hour().await;
-    stored(&store, client.uaid, client.channels[0], 3).await;
+    stored(&store, client.id, client.channels[0], 3).await;
     // A clock that stays a year ahead is right after an hour: everything has expired.
     clock.advance(YEAR);
     half_an_hour().await;
-    stored(&store, client.uaid, client.channels[0], 4).await;
+    stored(&store, client.id, client.channels[0], 4).await;
     half_an_hour().await;
-    assert_eq!(put(&store, client.uaid, client.channels[0], 5).await, PutVersionOutcome::Gone);
+    assert_eq!(put(&store, client.id, client.channels[0], 5).await, PutVersionOutcome::Gone);
 }

@@ -1,4 +1,4 @@
-//! Token keys that are rotated, that differ, and that are lost.
+//! Keys that are rotated, that differ, and that are lost.
 
 use beckon_cluster_tests::{
     device::{DIALECTS, Device},
@@ -16,6 +16,7 @@ rows![
     a_rotation_of_token_keys_loses_no_subscription: [Server],
     an_endpoint_node_with_other_keys_denies_no_subscription: [Server],
     a_lost_key_file_denies_no_subscription: [Server],
+    another_uaid_key_forgets_no_client: [Server, Sentinel, Cluster],
 ];
 
 /// The lists of keys that all nodes get, one round after the other, as docs/configuration.md says.
@@ -62,6 +63,34 @@ async fn an_endpoint_node_with_other_keys_denies_no_subscription(topology: Topol
     for device in &mut devices {
         let sent = device.send(site.node("e0")).await;
         device.receive(&sent, HEARING).await;
+    }
+}
+
+/// A connection-node gets a UAID key that no other node has, so it would know no client: it refuses to start, and the
+/// others go on. An endpoint-node needs no UAID key.
+async fn another_uaid_key_forgets_no_client(topology: Topology) {
+    let site = Site::start(topology);
+    let mut devices = site.devices("c0").await;
+    let node = site.node("c1");
+    node.terminate();
+    node.set("BECKON_UAID_KEY", key(9));
+    node.launch();
+    let status = until_within(RECOVERY, "c1 has ended", async || node.ended()).await;
+    let log = node.log();
+    assert!(status.code() == Some(64) && log.contains("another uaid_key"), "{status}: {log}");
+    let endpoint_node = site.node("e1");
+    endpoint_node.terminate();
+    endpoint_node.set("BECKON_UAID_KEY", key(9));
+    endpoint_node.start();
+    for device in &mut devices {
+        device.hello(site.node("c0")).await;
+        site.expect_to_hear(device).await;
+    }
+    node.set("BECKON_UAID_KEY", key(2));
+    node.start();
+    for device in &mut devices {
+        device.hello(node).await;
+        site.expect_to_hear(device).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use beckon_cluster_tests::{
     device::Device,
-    site::{HEARING, Site},
+    site::{HEARING, RECOVERY, Site},
 };
 use beckon_testbed::{redis::Topology, until_within};
 use beckon_types::Dialect;
@@ -13,6 +13,7 @@ rows![
     a_demoted_primary_is_left: [Server, Sentinel, Cluster],
     a_wrong_password_does_no_lasting_harm: [Server, Cluster],
     acknowledgements_are_repeated_until_they_are_stored: [Server, Sentinel, Cluster],
+    a_full_store_lets_clients_come_and_go: [Server, Sentinel, Cluster],
 ];
 
 /// A fail-over loses the last notifications, which the client has had. What is sent later reaches it, and no message
@@ -91,5 +92,42 @@ async fn acknowledgements_are_repeated_until_they_are_stored(topology: Topology)
         let accepted = async || device.try_send(site.node("e0")).await.ok();
         let sent = until_within(HEARING, "there is room for a message", accepted).await;
         device.receive(&sent, HEARING).await;
+    }
+}
+
+/// Redis has no memory for anything new, and senders go on: clients that are known can say hello, acknowledge and
+/// leave, nodes keep their leases, and health says all the time that notifications cannot be stored.
+async fn a_full_store_lets_clients_come_and_go(topology: Topology) {
+    const CLIENTS: usize = 3;
+    let mut site = Site::start(topology);
+    let mut devices = Vec::new();
+    for _ in 0..CLIENTS {
+        devices.extend(site.devices("c0").await);
+    }
+    let mut waiting = Vec::new();
+    for device in &mut devices {
+        device.leave().await;
+        waiting.push(device.send(site.node("e0")).await);
+    }
+    site.store.fill_up();
+    for (device, waiting) in devices.iter_mut().zip(&waiting) {
+        assert_eq!(device.try_send(site.node("e0")).await, Err(503), "{:?}", device.dialect());
+        device.hello(site.node("c1")).await;
+        device.receive(waiting, RECOVERY).await;
+        device.leave().await;
+    }
+    for _ in 0..10 {
+        for node in site.nodes() {
+            let answer = site.get(&format!("http://{}/health", node.addresses().admin)).await;
+            assert_eq!(answer.status(), 503, "{}: {answer:?}", node.name());
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    site.store.make_room();
+    site.expect_recovery().await;
+    for device in &mut devices {
+        // What was received while the store was full stays acknowledged, and is not sent again.
+        device.hello(site.node("c0")).await;
+        site.expect_to_hear(device).await;
     }
 }
