@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   release      version, commit and target
-//!   programs     the three programs, and the libraries that they need from the system
+//!   training     what the compiler optimizes the programs for
+//!     └─▶ programs     the three, and the libraries that they need from the system
 //!   help         what `--help` prints, as data
 //!     └─▶ manual, completions     made from it
 //!   tree         the files as they are installed
@@ -11,7 +12,7 @@
 //!   signature    checksums, signed with a key from the environment
 //! ```
 //!
-//! The same commit gives the same archives: their times are the commit's.
+//! The same commit with the same profile gives the same archives: their times are the commit's.
 
 mod completions;
 mod debian;
@@ -22,20 +23,23 @@ mod release;
 mod sbom;
 mod signature;
 mod tarball;
+mod training;
 mod tree;
 
 use anyhow::Result;
 use release::{Choice, Release, fresh};
-use std::path::Path;
+use std::{fs, path::Path};
 
-/// Builds the programs and packs them. `arguments` are `--profile NAME` (dist) and `--target TRIPLE` (this machine).
+/// Builds the programs and packs them. `arguments` are `--profile NAME` (dist), `--target TRIPLE` (this machine) and
+/// `--pgo FILE`, a profile of an earlier training (a new one).
 ///
 /// # Errors
 /// An argument is unknown, something does not build, or a program needs a newer system than Debian 12.
 pub(crate) fn dist(arguments: &[&str]) -> Result<()> {
     let choice = Choice::parse(arguments)?;
     let release = Release::new(&choice)?;
-    let built = programs::build(&choice, &release)?;
+    let profile = training::profile(&choice, &release)?;
+    let built = programs::build(&choice, &release, profile.as_deref())?;
     let manuals = help::of_programs(&built.folder)?;
     fresh(&release.folder)?;
     if let Some(libraries) = &built.libraries {
@@ -43,6 +47,9 @@ pub(crate) fn dist(arguments: &[&str]) -> Result<()> {
     }
     tarball::pack(&release, &built, &manuals)?;
     sbom::write(&release)?;
+    if let Some(profile) = profile {
+        fs::copy(profile, release.folder.join(release.profile()))?;
+    }
     signature::sign(&release.folder)?;
     eprintln!("xtask: {} is in {}", release.commit, release.folder.display());
     Ok(())

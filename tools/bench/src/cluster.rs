@@ -62,6 +62,20 @@ impl Cluster {
         self.fleet.check().map_err(Failure::unavailable)
     }
 
+    /// Ends every server by SIGTERM, and waits for its end.
+    ///
+    /// # Errors
+    /// One fails.
+    pub fn stop(self) -> Result<(), Failure> {
+        for node in self.fleet.nodes() {
+            let status = node.terminate();
+            if !status.success() {
+                return Err(Failure::unavailable(format!("{} ends with {status}", node.name())));
+            }
+        }
+        Ok(())
+    }
+
     /// The servers.
     pub fn nodes(&self) -> &[Node] {
         self.fleet.nodes()

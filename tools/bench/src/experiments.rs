@@ -10,6 +10,7 @@ mod memory;
 mod million;
 mod rolling;
 mod smoke;
+mod train;
 
 use crate::{findings::Findings, settings::Settings};
 use beckon_ops::exit::Failure;
@@ -18,7 +19,7 @@ use beckon_ops::exit::Failure;
 pub type Conduct = fn(&Settings, &mut Findings) -> Result<(), Failure>;
 
 /// Every experiment: its name, its purpose and duration, and the function that conducts it.
-pub const EXPERIMENTS: [(&str, &str, Conduct); 9] = [
+pub const EXPERIMENTS: [(&str, &str, Conduct); 10] = [
     ("smoke", "the figures that each change is compared by, both dialects; 3 minutes", smoke::conduct),
     ("memory", "bytes of a client, and what is given back; 5 minutes", memory::conduct),
     ("cost", "CPU of a notification and of a connect, cluster and standalone; 3 minutes", cost::conduct),
@@ -32,4 +33,5 @@ pub const EXPERIMENTS: [(&str, &str, Conduct); 9] = [
         "restarts of every node behind HAProxy and nginx: what is refused and lost; 8 minutes",
         rolling::conduct,
     ),
+    ("train", "what `cargo xtask dist` optimizes the published programs for; 2 minutes", train::conduct),
 ];

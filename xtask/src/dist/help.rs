@@ -1,7 +1,7 @@
 //! What the programs print for `--help`, as data. Their settings are declared in one place; manuals and completions are
 //! made from what that place prints. Text that is not understood is an error, so that nothing is left out silently.
 
-use super::programs::PROGRAMS;
+use super::release::PROGRAMS;
 use crate::run;
 use anyhow::{Context as _, Result, ensure};
 use std::{path::Path, process::Command};

@@ -1,6 +1,9 @@
 //! The programs of a release, and what they need from the system that they run on.
 
-use super::release::{Choice, Release, fresh, stage};
+use super::{
+    release::{Choice, PROGRAMS, Release, fresh, stage},
+    training,
+};
 use crate::run::{self, cargo, run, target};
 use anyhow::{Context as _, Result, bail, ensure};
 use std::{
@@ -9,13 +12,6 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
-
-/// Packages and their programs.
-pub(super) const PROGRAMS: [(&str, &str); 3] = [
-    ("beckon", "beckon"),
-    ("beckon-connection-node", "connection-node"),
-    ("beckon-endpoint-node", "endpoint-node"),
-];
 
 /// The version of glibc in Debian 12: no program may need a newer one.
 const GLIBC_MAX: Glibc = Glibc(2, 36);
@@ -51,16 +47,20 @@ pub(super) struct Built {
     pub(super) libraries: Option<Libraries>,
 }
 
-/// Builds the programs, and checks what they need.
-pub(super) fn build(choice: &Choice, release: &Release) -> Result<Built> {
+/// Builds the programs, with a profile of their training if there is one, and checks what they need.
+pub(super) fn build(choice: &Choice, release: &Release, profile: Option<&Path>) -> Result<Built> {
     let mut build = cargo(&["build", "--locked", "--profile", &choice.profile]);
     for (package, _) in PROGRAMS {
         build.args(["--package", package]);
     }
     let mut built = target();
-    if let Some(target) = &choice.target {
-        build.args(["--target", target]);
-        built.push(target);
+    // A build with flags of its own names its target, so that the flags are not for build scripts too.
+    if choice.target.is_some() || profile.is_some() {
+        build.args(["--target", &release.target]);
+        built.push(&release.target);
+    }
+    if let Some(profile) = profile {
+        training::optimize(&mut build, profile);
     }
     built.push(if choice.profile == "dev" { "debug" } else { &choice.profile });
     run(build.env("BECKON_COMMIT", &release.commit))?;

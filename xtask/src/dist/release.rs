@@ -8,6 +8,13 @@ use std::{
     process::Command,
 };
 
+/// Packages and their programs.
+pub(super) const PROGRAMS: [(&str, &str); 3] = [
+    ("beckon", "beckon"),
+    ("beckon-connection-node", "connection-node"),
+    ("beckon-endpoint-node", "endpoint-node"),
+];
+
 /// Names the person or group that users of the Debian package write to: `NAME <ADDRESS>`.
 const MAINTAINER: &str = "BECKON_MAINTAINER";
 
@@ -36,16 +43,19 @@ pub(super) struct Release {
 pub(super) struct Choice {
     pub(super) profile: String,
     pub(super) target: Option<String>,
+    /// A profile of an earlier training, relative to the root.
+    pub(super) pgo: Option<String>,
 }
 
 impl Choice {
     pub(super) fn parse(arguments: &[&str]) -> Result<Self> {
-        let mut choice = Self { profile: "dist".to_owned(), target: None };
+        let mut choice = Self { profile: "dist".to_owned(), target: None, pgo: None };
         for pair in arguments.chunks(2) {
             match pair {
                 ["--profile", name] => choice.profile = (*name).to_owned(),
                 ["--target", triple] => choice.target = Some((*triple).to_owned()),
-                _ => bail!("usage: cargo xtask dist [--profile NAME] [--target TRIPLE]"),
+                ["--pgo", file] => choice.pgo = Some((*file).to_owned()),
+                _ => bail!("usage: cargo xtask dist [--profile NAME] [--target TRIPLE] [--pgo FILE]"),
             }
         }
         Ok(choice)
@@ -82,6 +92,11 @@ impl Release {
         format!("beckon-{}-{}", self.version, self.target)
     }
 
+    /// A name for the profile that the programs are optimized with.
+    pub(super) fn profile(&self) -> String {
+        format!("{}.profdata", self.name())
+    }
+
     /// A command whose output does not depend on when it runs.
     pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
@@ -91,7 +106,7 @@ impl Release {
 }
 
 /// The machine that this runs on, as a target of the compiler.
-fn host() -> Result<String> {
+pub(super) fn host() -> Result<String> {
     let text = run::output(Command::new("rustc").arg("-vV").current_dir(root()))?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("rustc tells its host")?.to_owned())

@@ -1,6 +1,6 @@
 //! Which packages went into each program, as CycloneDX documents. cargo-cyclonedx makes them.
 
-use super::{programs::PROGRAMS, release::Release};
+use super::release::{PROGRAMS, Release};
 use crate::{
     run::{self, cargo, root, run},
     tool::{Tool, installed},
