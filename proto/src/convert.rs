@@ -5,6 +5,8 @@
 
 mod field;
 mod message;
+#[cfg(feature = "next-format")]
+mod next;
 
 pub use field::Malformed;
 
@@ -24,12 +26,21 @@ pub fn parcel_to_wire(tag: u64, parcel: &Parcel) -> wire::Parcel {
         Notification::Message(message) => wire::parcel::Notification::Message(message.into()),
         Notification::Missed => wire::parcel::Notification::Missed(wire::Missed {}),
     };
-    wire::Parcel {
+    let parcel = wire::Parcel {
         tag,
         node: parcel.to.node.0,
         connection: parcel.to.connection.0,
         notification: Some(notification),
-    }
+        #[cfg(feature = "next-format")]
+        next_update: None,
+        #[cfg(feature = "next-format")]
+        next_message: None,
+        #[cfg(feature = "next-format")]
+        next_note: next::NOTE,
+    };
+    #[cfg(feature = "next-format")]
+    let parcel = next::parcel(parcel);
+    parcel
 }
 
 /// The socket that a parcel is for, which every version understands.
@@ -42,6 +53,8 @@ impl TryFrom<wire::Parcel> for Parcel {
     type Error = Malformed;
 
     fn try_from(parcel: wire::Parcel) -> Result<Self, Malformed> {
+        #[cfg(feature = "next-format")]
+        let parcel = next::from_parcel(parcel);
         let to = addressee(&parcel);
         let notification = match parcel.notification.ok_or(Malformed::Notification)? {
             wire::parcel::Notification::Update(update) => Notification::Update(update.try_into()?),
@@ -83,7 +96,15 @@ pub fn receipt_to_wire(tag: u64, receipt: Receipt) -> wire::Receipt {
         Receipt::NotHere => wire::Outcome::NotHere,
         Receipt::Busy => wire::Outcome::Busy,
     };
-    wire::Receipt { tag, outcome: outcome.into() }
+    let receipt = wire::Receipt {
+        tag,
+        outcome: outcome.into(),
+        #[cfg(feature = "next-format")]
+        next_number: tag,
+    };
+    #[cfg(feature = "next-format")]
+    let receipt = next::receipt(receipt);
+    receipt
 }
 
 /// Reads everything but the tag.
@@ -91,6 +112,8 @@ impl TryFrom<wire::Receipt> for Receipt {
     type Error = Malformed;
 
     fn try_from(receipt: wire::Receipt) -> Result<Self, Malformed> {
+        #[cfg(feature = "next-format")]
+        let receipt = next::from_receipt(receipt);
         let unknown = Malformed::Outcome(receipt.outcome);
         match wire::Outcome::try_from(receipt.outcome).map_err(|_| unknown)? {
             wire::Outcome::Delivered => Ok(Self::Delivered),

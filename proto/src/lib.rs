@@ -16,6 +16,9 @@
 //! After a change to a `.proto` file, run `cargo run -p beckon-proto --example generate` to rewrite [`push_v1`]. A test
 //! fails while the two differ.
 
+#[cfg(all(feature = "next-format", not(debug_assertions)))]
+compile_error!("the feature next-format is for tests only");
+
 pub mod admin;
 pub mod auth;
 pub mod channels;

@@ -551,6 +551,15 @@ pub struct DeliverRequest {
 /// not know for no receipt.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Parcel {
+    #[prost(message, optional, tag = "1001")]
+    #[cfg(feature = "next-format")]
+    pub next_update: ::core::option::Option<Update>,
+    #[prost(message, optional, tag = "1002")]
+    #[cfg(feature = "next-format")]
+    pub next_message: ::core::option::Option<Message>,
+    #[prost(bytes = "bytes", tag = "1003")]
+    #[cfg(feature = "next-format")]
+    pub next_note: ::prost::bytes::Bytes,
     /// Chosen by the sender, returned in the receipt, unique among its unanswered parcels on this stream.
     #[prost(uint64, tag = "1")]
     pub tag: u64,
@@ -657,6 +666,9 @@ pub struct DeliverResponse {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Receipt {
+    #[prost(uint64, tag = "1004")]
+    #[cfg(feature = "next-format")]
+    pub next_number: u64,
     #[prost(uint64, tag = "1")]
     pub tag: u64,
     #[prost(enumeration = "Outcome", tag = "2")]

@@ -10,6 +10,9 @@
 //! Every method of [`Store`] is one atomic step and costs its caller one round trip. Each sentence of its
 //! documentation is a case of the suite.
 
+#[cfg(all(feature = "next-format", not(debug_assertions)))]
+compile_error!("the feature next-format is for tests only");
+
 mod codec;
 mod directory;
 pub mod embedded;

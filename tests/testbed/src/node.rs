@@ -23,7 +23,7 @@ use std::{
 pub struct Node {
     process: Mutex<Option<Process>>,
     program: Program,
-    path: PathBuf,
+    path: Mutex<PathBuf>,
     name: String,
     addresses: Addresses,
     settings: Mutex<BTreeMap<String, String>>,
@@ -38,7 +38,7 @@ impl Node {
         Self {
             process: Mutex::default(),
             program,
-            path: build.path(program),
+            path: Mutex::new(build.path(program)),
             name,
             addresses,
             settings: Mutex::new(settings),
@@ -89,12 +89,17 @@ impl Node {
         lock(&self.settings).insert(variable.to_owned(), value.into());
     }
 
+    /// The next start is that of another build.
+    pub fn install(&self, build: &Programs) {
+        *lock(&self.path) = build.path(self.program);
+    }
+
     /// Starts it without waiting until it is ready.
     pub fn launch(&self) {
         let mut settings = lock(&self.settings).clone();
         settings.insert("RUST_BACKTRACE".to_owned(), "1".to_owned());
         let settings: Vec<_> = settings.into_iter().collect();
-        *lock(&self.process) = Some(Process::start(&self.path, &[""; 0], &settings, &self.log));
+        *lock(&self.process) = Some(Process::start(&lock(&self.path), &[""; 0], &settings, &self.log));
     }
 
     /// Starts it and waits until it is ready.

@@ -22,6 +22,9 @@ pub enum Program {
     Bench,
 }
 
+/// What is built. A target folder follows.
+const SELECTION: [&str; 3] = ["--workspace", "--bins", "--target-dir"];
+
 /// What has to be in a folder of programs.
 const SERVERS: [Program; 3] = [Program::ConnectionNode, Program::EndpointNode, Program::Beckon];
 
@@ -82,6 +85,16 @@ impl Programs {
         BUILT.get_or_init(find).clone()
     }
 
+    /// Those of the next version, as far as a test can imagine it: this source with the feature `next-format`, which adds to
+    /// what nodes say to each other and to what they store. The first call builds them, unoptimized.
+    ///
+    /// # Panics
+    /// If they do not build.
+    pub fn next() -> Self {
+        static BUILT: OnceLock<Programs> = OnceLock::new();
+        BUILT.get_or_init(|| Self { folder: build_next() }).clone()
+    }
+
     /// Those in the folder of the running program.
     ///
     /// # Errors
@@ -110,27 +123,46 @@ impl Programs {
     }
 }
 
-/// Runs cargo and returns the folder of the programs, `target/<profile>`.
+/// Builds everything and returns the folder of the programs, `target/<profile>`.
 fn build() -> PathBuf {
-    let test = std::env::current_exe().expect("the path of the test");
-    // target/<profile>/deps/<test>
-    let folder = test.ancestors().nth(2).expect("a test in target/<profile>/deps").to_owned();
+    let folder = own_folder();
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") => "dev",
         Some(name) => name,
-        None => panic!("{} is not in a target folder", test.display()),
+        None => panic!("{} is not in a target folder", folder.display()),
     };
-    let output = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--workspace", "--bins", "--profile", profile, "--target-dir"])
-        .arg(folder.parent().expect("a target folder"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdin(Stdio::null())
-        .output()
-        .expect("cargo starts");
+    let target = folder.parent().expect("a target folder");
+    run(Command::new(env!("CARGO")).args(["build", "--profile", profile]).args(SELECTION).arg(target));
+    folder
+}
+
+/// Builds the programs of [`Programs::next`] and returns their folder. What does not depend on the feature is shared with the
+/// other build.
+fn build_next() -> PathBuf {
+    let build = own_folder().parent().expect("a target folder").to_owned();
+    let target = build.join("next-format");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--features", "beckon-proto/next-format,beckon-store/next-format"]);
+    if std::env::var_os(VARIABLE).is_some() {
+        // What `cargo xtask test` has built has the features that tests need, too. So has this with an example.
+        cargo.args(["--example", "generate"]);
+    }
+    run(cargo.args(SELECTION).arg(&target).env("CARGO_BUILD_BUILD_DIR", build));
+    target.join("debug")
+}
+
+/// The folder of the programs that were built with the running test: of target/<profile>/deps/<test>.
+fn own_folder() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of the test");
+    test.ancestors().nth(2).expect("a test in target/<profile>/deps").to_owned()
+}
+
+fn run(cargo: &mut Command) {
+    let cargo = cargo.arg("--quiet").current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    let output = cargo.output().expect("cargo starts");
     assert!(
         output.status.success(),
         "the programs do not build:\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    folder
 }

@@ -166,6 +166,13 @@ impl<'txn, 'm> Batch<'txn, 'm> {
         if let Some(error) = self.broken {
             return Err(error);
         }
+        #[cfg(feature = "next-format")]
+        for client in self.written.keys() {
+            let (mut next, value) =
+                (self.transaction.open_table(tables::NEXT).map_err(failed)?, b"of the next version");
+            next.insert(&client.0[..], &value[..]).map_err(failed)?;
+            self.changes.set(Table::Next, &client.0, value);
+        }
         for (client, record) in self.written {
             match record {
                 Some(record) => {

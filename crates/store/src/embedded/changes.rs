@@ -4,7 +4,11 @@
 //! change  table, 1 byte | length of the key, 2 bytes | the key | 0 if it is removed, else 1, and the value: its length in
 //!         4 bytes, and the bytes
 //! ```
+//!
+//! Changes of other tables than those below were made by a newer version, which can do without them. They are passed over.
 
+#[cfg(feature = "next-format")]
+use super::tables::NEXT;
 use super::tables::{BROADCASTS, CLIENTS, MESSAGES, NUMBERS};
 use crate::codec::{Unreadable, take};
 use redb::WriteTransaction;
@@ -20,6 +24,9 @@ pub(super) enum Table {
     Broadcasts = 3,
     /// [`NUMBERS`].
     Numbers = 4,
+    /// [`NEXT`].
+    #[cfg(feature = "next-format")]
+    Next = 200,
 }
 
 /// The changes of a batch.
@@ -81,6 +88,7 @@ pub(super) fn apply(changes: &[u8], transaction: &WriteTransaction) -> Result<()
     let mut rest = changes;
     while !rest.is_empty() {
         let (table, key, value) = change(&mut rest).map_err(ApplyError::Unreadable)?;
+        let Some(table) = table else { continue };
         match table {
             Table::Clients => {
                 let key = fixed(key)?;
@@ -104,21 +112,32 @@ pub(super) fn apply(changes: &[u8], transaction: &WriteTransaction) -> Result<()
                 Some(value) => drop(numbers.insert(text(key)?, u64::from_be_bytes(fixed(value)?))?),
                 None => drop(numbers.remove(text(key)?)?),
             },
+            #[cfg(feature = "next-format")]
+            Table::Next => {
+                let mut next = transaction.open_table(NEXT)?;
+                match value {
+                    Some(value) => drop(next.insert(key, value)?),
+                    None => drop(next.remove(key)?),
+                }
+            }
         }
     }
     Ok(())
 }
 
-type Change<'a> = (Table, &'a [u8], Option<&'a [u8]>);
+/// The table, if this version has it; the key; the value, unless it is removed.
+type Change<'a> = (Option<Table>, &'a [u8], Option<&'a [u8]>);
 
 /// Takes a change off the front.
 fn change<'a>(rest: &mut &'a [u8]) -> Result<Change<'a>, Unreadable> {
     let table = match take(rest)? {
-        [1] => Table::Clients,
-        [2] => Table::Messages,
-        [3] => Table::Broadcasts,
-        [4] => Table::Numbers,
-        [_] => return Err(Unreadable("unknown table")),
+        [1] => Some(Table::Clients),
+        [2] => Some(Table::Messages),
+        [3] => Some(Table::Broadcasts),
+        [4] => Some(Table::Numbers),
+        #[cfg(feature = "next-format")]
+        [200] => Some(Table::Next),
+        [_] => None,
     };
     let len = usize::from(u16::from_be_bytes(take(rest)?));
     let key = take_slice(rest, len)?;
@@ -158,12 +177,15 @@ mod tests {
         changes.set(Table::Messages, b"", b"");
         changes.remove(Table::Broadcasts, b"other");
         changes.set(Table::Numbers, &[7; 300], &[8; 70_000]);
-        let mut rest = changes.bytes();
-        let expected: [Change<'_>; 4] = [
-            (Table::Clients, b"key", Some(b"value")),
-            (Table::Messages, b"", Some(b"")),
-            (Table::Broadcasts, b"other", None),
-            (Table::Numbers, &[7; 300], Some(&[8; 70_000])),
+        // A table of a newer version.
+        let bytes = [changes.bytes(), &[9, 0, 1, 6, 1, 0, 0, 0, 1, 7]].concat();
+        let mut rest = &bytes[..];
+        let expected: [Change<'_>; 5] = [
+            (Some(Table::Clients), b"key", Some(b"value")),
+            (Some(Table::Messages), b"", Some(b"")),
+            (Some(Table::Broadcasts), b"other", None),
+            (Some(Table::Numbers), &[7; 300], Some(&[8; 70_000])),
+            (None, &[6], Some(&[7])),
         ];
         for expected in expected {
             assert_eq!(change(&mut rest), Ok(expected));

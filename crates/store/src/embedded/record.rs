@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! client    version 0x01 | dialect (1 SimplePush, 2 Web Push) | whether it is known (0 or 1) | last seen, Unix seconds,
-//!           8 bytes | sequence, 8 bytes | number of messages, 4 bytes | the messages, oldest first | the channels
+//!           8 bytes | sequence, 8 bytes | number of messages, 4 bytes | the messages, oldest first
+//!           | number of channels, 4 bytes | the channels
 //! message   sequence, 8 bytes | nonce, 8 bytes | expires, Unix milliseconds, 8 bytes
 //!           | index of its channel, from 0, 4 bytes | flags (bit 0 has a topic, bit 1 is in the reserve of its channel)
 //!           | tag of the topic, 12 bytes, if it has one
@@ -10,7 +11,8 @@
 //!           | the pending version, 8 bytes, if there is one
 //! ```
 //!
-//! Numbers are big-endian. The presence is not written: no client is connected when the process starts.
+//! Numbers are big-endian. What is behind a client was added by a newer version; it is ignored, and does not stay. The
+//! presence is not written: no client is connected when the process starts.
 //!
 //! The record has what a step needs to know of a message to decide. What the message carries is in a table of its own
 //! ([`crate::codec::message`]), and is read only to be sent.
@@ -28,8 +30,8 @@ use beckon_types::{
 /// The version of the format that this file writes and reads.
 const VERSION: u8 = 1;
 
-/// Bytes in front of the messages.
-const FIXED_LEN: usize = 3 + 8 + 8 + 4;
+/// Bytes besides the messages and the channels.
+const FIXED_LEN: usize = 3 + 8 + 8 + 4 + 4;
 
 /// Bytes of a message without a topic.
 const MESSAGE_LEN_MIN: usize = 8 + 8 + 8 + 4 + 1;
@@ -125,7 +127,10 @@ impl Record {
         // The number always fits: `PutMessage::messages_max` has the same type.
         out.extend(u32::try_from(messages.len()).unwrap_or(u32::MAX).to_be_bytes());
         messages.iter().for_each(|message| message.encode(&mut out));
+        out.extend(u32::try_from(channels.len()).unwrap_or(u32::MAX).to_be_bytes());
         channels.iter().for_each(|registration| encode_channel(registration, &mut out));
+        #[cfg(feature = "next-format")]
+        out.extend(b"of the next version");
         out
     }
 
@@ -144,14 +149,15 @@ impl Record {
         };
         let last_seen = u64::from_be_bytes(take(&mut rest)?);
         let sequence = Sequence(u64::from_be_bytes(take(&mut rest)?));
-        let number = u32::from_be_bytes(take(&mut rest)?) as usize;
         // A damaged record does not reserve more than it could contain.
+        let number = u32::from_be_bytes(take(&mut rest)?) as usize;
         let mut messages = Vec::with_capacity(number.min(rest.len() / MESSAGE_LEN_MIN));
         for _ in 0..number {
             messages.push(Stored::decode(&mut rest)?);
         }
-        let mut channels = Vec::with_capacity(rest.len() / CHANNEL_LEN_MIN);
-        while !rest.is_empty() {
+        let number = u32::from_be_bytes(take(&mut rest)?) as usize;
+        let mut channels = Vec::with_capacity(number.min(rest.len() / CHANNEL_LEN_MIN));
+        for _ in 0..number {
             channels.push(decode_channel(&mut rest)?);
         }
         if messages.iter().any(|message| message.channel as usize >= channels.len()) {
@@ -243,14 +249,16 @@ mod tests {
     #[test]
     fn any_other_format_is_unreadable() {
         let record = |rest: &[u8]| [&[VERSION, 2, 0][..], &[0; 16], rest].concat();
-        let message = |flag: u8| record(&[&[0, 0, 0, 1][..], &[0; 28], &[flag]].concat());
-        let channel = |rest: &[u8]| record(&[&[0; 4][..], &[0; 16], rest].concat());
+        let message = |flag: u8| record(&[&[0, 0, 0, 1][..], &[0; 28], &[flag], &[0; 4]].concat());
+        let channel = |rest: &[u8]| record(&[&[0, 0, 0, 0, 0, 0, 0, 1][..], &[0; 16], rest].concat());
         for (bytes, reason) in [
             (vec![], "too short"),
             (vec![2, 1], "record of another version"),
             (vec![VERSION, 3], "unknown dialect"),
             (vec![VERSION, 2, 2], "client is neither known nor a newcomer"),
             (record(&[0xff; 4]), "too short"),
+            (record(&[0, 0, 0, 0]), "too short"),
+            (record(&[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]), "too short"),
             (message(4), "unknown flag of a message"),
             (message(0), "message of a channel that is not registered"),
             (channel(&[8, 1, 0]), "unknown form of a channel"),
@@ -319,6 +327,7 @@ mod tests {
             sequence: u64,
             mut messages in messages(),
             channels in registrations(),
+            newer: Vec<u8>,
         ) {
             let dialect = if is_webpush { Dialect::WebPush } else { Dialect::SimplePush };
             match u32::try_from(channels.len()) {
@@ -327,7 +336,8 @@ mod tests {
             }
             let record =
                 Record { dialect, is_known, last_seen, sequence: Sequence(sequence), messages, channels };
-            prop_assert_eq!(Record::decode(&record.encode()), Ok(record));
+            let bytes = [record.encode(), newer].concat();
+            prop_assert_eq!(Record::decode(&bytes), Ok(record));
         }
 
         #[test]

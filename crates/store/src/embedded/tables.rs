@@ -35,6 +35,10 @@ pub(super) const HAS_LOG: &str = "has log";
 /// The name of the number that is the fingerprint of the UAID key.
 pub(super) const UAID_KEY: &str = "UAID key";
 
+/// A table as a next version could have it.
+#[cfg(feature = "next-format")]
+pub(super) const NEXT: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("next");
+
 /// [`CLIENTS`], opened.
 pub(super) type Clients<'txn> = Table<'txn, &'static [u8; 16], &'static [u8]>;
 

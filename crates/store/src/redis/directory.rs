@@ -1,10 +1,11 @@
-//! How a node is written in the directory, version 2.
+//! How a node is written in the directory, version 3.
 //!
 //! ```text
-//! version 0x02 | flags (bit 0 room, bit 1 has a WebSocket URL) | workers, one byte | name | gRPC address |
-//! WebSocket URL, if any | 8 bytes for each key
+//! version 0x03 | flags (bit 0 room, bit 1 has a WebSocket URL) | workers, one byte | name | gRPC address |
+//! WebSocket URL, if any | number of keys, one byte | 8 bytes for each key
 //! ```
 //!
+//! What is behind that was added by a newer version, and is ignored.
 //! The script puts the end of the lease in front of it.
 
 use super::answer::pairs;
@@ -16,7 +17,7 @@ use beckon_types::{ConnectionId, NodeId};
 use redis::Value;
 
 /// The version of the format that this file writes and reads.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Flag: the node has room.
 const ROOM: u8 = 1;
@@ -37,7 +38,11 @@ pub(super) fn encode(entry: &NodeEntry) -> Vec<u8> {
     for text in [Some(&entry.name), Some(&entry.grpc_address), entry.ws_url.as_ref()].into_iter().flatten() {
         put_text(text, &mut out);
     }
+    // A ring has up to `TOKEN_KEYS_MAX` keys.
+    out.push(u8::try_from(entry.keys.len()).unwrap_or(u8::MAX));
     out.extend(entry.keys.iter().flat_map(|key| key.to_be_bytes()));
+    #[cfg(feature = "next-format")]
+    out.extend(b"of the next version");
     out
 }
 
@@ -55,10 +60,8 @@ pub(super) fn decode(field: &[u8], value: &[u8]) -> Result<NodeEntry, Unreadable
     let name = take_text(&mut rest)?.to_owned();
     let grpc_address = take_text(&mut rest)?.to_owned();
     let ws_url = if flags & WS_URL != 0 { Some(take_text(&mut rest)?.to_owned()) } else { None };
-    let mut keys = Vec::with_capacity(rest.len() / 8);
-    while !rest.is_empty() {
-        keys.push(u64::from_be_bytes(take(&mut rest)?));
-    }
+    let [number] = take(&mut rest)?;
+    let keys = (0..number).map(|_| take(&mut rest).map(u64::from_be_bytes)).collect::<Result<_, _>>()?;
     Ok(NodeEntry { node: NodeId(node), name, grpc_address, workers, ws_url, room: flags & ROOM != 0, keys })
 }
 
@@ -117,9 +120,11 @@ mod tests {
             ws_url: Option<String>,
             room: bool,
             keys: Vec<u64>,
+            newer: Vec<u8>,
         ) {
             let entry = NodeEntry { node: NodeId(node), name, grpc_address, workers, ws_url, room, keys };
-            prop_assert_eq!(decode(&field(entry.node), &encode(&entry)), Ok(entry));
+            let bytes = [encode(&entry), newer].concat();
+            prop_assert_eq!(decode(&field(entry.node), &bytes), Ok(entry));
         }
 
         #[test]

@@ -9,7 +9,7 @@
 //!   (16 bytes)          decimal digits; Web Push: the last write before it was registered, decimal digits
 //! ```
 //!
-//! Messages are in keys of their own (`messages`).
+//! Other fields were added by a newer version. They are ignored, and stay. Messages are in keys of their own (`messages`).
 //!
 //! Numbers of more than a byte are big-endian. Numbers that scripts count with are decimal digits, so that a Lua
 //! number never has to hold a version. The scripts in `scripts/` write the same format.
@@ -31,6 +31,9 @@ const VERSION: u8 = 1;
 
 /// Flag of the head: the client has come back or has been sent something.
 const KNOWN: u8 = 1;
+
+/// Bytes of a channel's field.
+const CHANNEL_LEN: usize = 16;
 
 /// Bytes of a presence.
 pub(super) const PRESENCE_LEN: usize = 16;
@@ -140,10 +143,15 @@ pub(super) fn record(fields: &[Value]) -> Result<(Option<Head>, Snapshot), Unrea
     };
     let head = head(value)?;
     snapshot.sequence = head.sequence;
-    for (field, value) in pairs(fields).filter(|(field, _)| *field != HEAD) {
+    for (field, value) in channels(fields) {
         snapshot.channels.push(channel(field, value, head.dialect)?.channel);
     }
     Ok((Some(head), snapshot))
+}
+
+/// The fields of a record that are channels, and their values.
+pub(super) fn channels(fields: &[Value]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pairs(fields).filter(|(field, _)| field.len() == CHANNEL_LEN)
 }
 
 /// Reads the decimal digits of a sequence.

@@ -92,7 +92,7 @@ pub(super) fn read(
     let (_, head) = head.ok_or(Unreadable("record without a head"))?;
     let record::Head { dialect, presence: _, sequence } = record::head(head)?;
     let mut channels = Vec::new();
-    for (field, value) in pairs(&fields).filter(|(field, _)| *field != record::HEAD) {
+    for (field, value) in record::channels(&fields) {
         channels.push(record::channel(field, value, dialect)?);
     }
     let unseen = Duration::from_millis(idle_ms.saturating_sub(left_ms));

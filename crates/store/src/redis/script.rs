@@ -52,9 +52,18 @@ pub(super) struct Scripts {
 }
 
 /// The text of a script: the parts that it shares with others, and its own.
+#[cfg(not(feature = "next-format"))]
 macro_rules! text {
     ($($file:literal),+) => {
         concat!($(include_str!(concat!("scripts/", $file, ".lua"))),+)
+    };
+}
+
+/// The same, as a next version could have it.
+#[cfg(feature = "next-format")]
+macro_rules! text {
+    ($($file:literal),+) => {
+        concat!(include_str!("scripts/next.lua"), $(include_str!(concat!("scripts/", $file, ".lua"))),+)
     };
 }
 

@@ -168,7 +168,7 @@ async fn a_directory_entry_of_a_newer_version_is_left_out() {
     let store = open(&server, RedisOptions::default()).await;
     let node = new_node();
     store.announce(node.clone()).await.unwrap();
-    server.command(&["HSET", "{beckon}nodes", "12345678", "99999999999999 \u{2}newer"]);
+    server.command(&["HSET", "{beckon}nodes", "12345678", "99999999999999 \u{4}newer"]);
     server.command(&["HSET", "{beckon}nodes", "short", "99999999999999 \u{1}"]);
     assert_eq!(store.nodes().await.unwrap(), std::slice::from_ref(&node));
     assert_eq!(store.announce(node.clone()).await.unwrap().nodes, [node]);

@@ -66,6 +66,7 @@ mod stopping;
 mod supervision;
 mod tls;
 mod transfer;
+mod versions;
 mod wp_ack;
 mod wp_backlog;
 mod wp_broadcast;

@@ -1,5 +1,5 @@
 -- Shared by the scripts that read a whole record: its fields and values, its head, its channels, and whether this version
--- can read all of it. If not, the step fails before it writes anything.
+-- can read them. If not, the step fails before it writes anything. Other fields were added by a newer version.
 local all = redis.call('HGETALL', KEYS[1])
 local head, readable, channels = false, true, {}
 for i = 1, #all, 2 do
@@ -10,8 +10,6 @@ for i = 1, #all, 2 do
     local len = prefix(value)
     if not len or not string.find(value, '^%d*$', len + 1) then readable = false end
     channels[field] = true
-  else
-    readable = false
   end
 end
 if head then
