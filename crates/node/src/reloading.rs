@@ -6,12 +6,12 @@ use crate::{
 };
 use beckon_listener::{settings::PortSettings, tls::Certificates};
 use beckon_ops::{
-    config::ConfigErrors,
+    config::{ConfigError, ConfigErrors},
     reload::{Reloadables, Take},
 };
 use beckon_proto::tls::Tls;
 use beckon_types::KeyRing;
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 /// Settings of [`CommonSettings`] and of the log that every node takes, besides all of [`PortSettings`].
 pub const COMMON: &[&str] = &["drain_delay", "log", "token_keys"];
@@ -27,6 +27,9 @@ pub const CERTIFICATES: &[&str] = &["tls_cert", "tls_key"];
 /// Settings of a cluster's nodes: [`ClusterSettings::add_reloadables`] and [`add_tls`].
 pub const CLUSTER: &[&[&str]] = &[&[SECRET], TLS];
 
+/// Settings of the files that the store reads for each connection to Redis.
+pub const OF_STORE: &[&str] = &["store_password_file", "store_tls_ca", "store_tls_cert", "store_tls_key"];
+
 const SECRET: &str = "cluster_secret";
 
 const TLS: &[&str] = &["grpc_tls_ca", "grpc_tls_cert", "grpc_tls_key", "grpc_tls_name"];
@@ -39,6 +42,9 @@ impl Assembled {
         parts: &mut Reloadables<C>,
         settings: impl Fn(&C) -> (&CommonSettings, &PortSettings) + Send + Sync + 'static,
     ) {
+        let settings = Arc::new(settings);
+        let of_store = settings.clone();
+        parts.add_files(OF_STORE, move |config| check_files(of_store(config).0));
         let names: Vec<_> = COMMON.iter().copied().chain(ports()).collect();
         let (keys, drain, shares) = (keys.clone(), self.drain().clone(), self.shares().clone());
         parts.add(&names, move |config| {
@@ -103,6 +109,19 @@ pub fn add_tls<C>(
         }
         None => Err(ConfigErrors::one("grpc_tls_cert", "is in use; to go on without TLS, restart the node")),
     });
+}
+
+/// The files that the store reads for each connection can be read.
+fn check_files(settings: &CommonSettings) -> Result<(), ConfigErrors> {
+    let CommonSettings { store_password_file, store_tls_ca, store_tls_cert, store_tls_key, .. } = settings;
+    let paths = [store_password_file, store_tls_ca, store_tls_cert, store_tls_key];
+    let unreadable = |(name, path): (&&str, &Option<PathBuf>)| {
+        let path = path.as_ref()?;
+        let error = std::fs::read(path).err()?;
+        Some(ConfigError { place: (*name).to_owned(), reason: format!("{}: {error}", path.display()) })
+    };
+    let errors: Vec<_> = OF_STORE.iter().zip(paths).filter_map(unreadable).collect();
+    if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) }
 }
 
 /// Endpoints of a ring that shares no key with the next one could not be opened, and application servers would drop them.

@@ -27,6 +27,7 @@ pub type Take = Box<dyn FnOnce() + Send>;
 /// The parts of a program that can take new settings, `C`, while it runs.
 pub struct Reloadables<C> {
     names: BTreeSet<&'static str>,
+    files: BTreeSet<&'static str>,
     complete: Option<Box<Complete<C>>>,
     parts: Vec<Box<Prepare<C>>>,
 }
@@ -43,7 +44,8 @@ impl<C> fmt::Debug for Reloadables<C> {
 impl<C: ServerConfig> Default for Reloadables<C> {
     /// The filter of the log.
     fn default() -> Self {
-        let mut parts = Self { names: BTreeSet::new(), complete: None, parts: Vec::new() };
+        let (names, files) = (BTreeSet::new(), BTreeSet::new());
+        let mut parts = Self { names, files, complete: None, parts: Vec::new() };
         parts.add(&["log"], |config| {
             let filter = config.log().log.clone();
             Ok(Box::new(move || logging::set_filter(&filter)))
@@ -62,6 +64,17 @@ impl<C> Reloadables<C> {
     ) {
         self.names.extend(names);
         self.parts.push(Box::new(prepare));
+    }
+
+    /// Adds files that are read whenever they are used, so that other contents of them need nothing more. `names` are the
+    /// settings that name them, of which other values need a restart. `check` says what is wrong with the files.
+    pub fn add_files(
+        &mut self,
+        names: &[&'static str],
+        check: impl Fn(&C) -> Result<(), ConfigErrors> + Send + Sync + 'static,
+    ) {
+        self.files.extend(names);
+        self.parts.push(Box::new(move |config| check(config).map(|()| Box::new(|| {}) as Take)));
     }
 
     /// What reads the rest of the settings, such as a file that the program has made at its first start, before any part
@@ -121,6 +134,7 @@ struct State {
 
 struct Serving {
     names: BTreeSet<&'static str>,
+    files: BTreeSet<&'static str>,
     prepare: Box<dyn Fn(Source) -> Result<Vec<Take>, ConfigErrors> + Send + Sync>,
 }
 
@@ -137,11 +151,11 @@ impl Reload {
 
     /// From now on these parts take new settings. Does at once what was asked for until now.
     pub async fn serve<C: ServerConfig + 'static>(&self, parts: Reloadables<C>) {
-        let names = parts.names.clone();
+        let (names, files) = (parts.names.clone(), parts.files.clone());
         let prepare = Box::new(move |source| parts.prepare(C::read(source)?));
         let is_due = {
             let mut state = self.shared.state.lock();
-            state.serving = Some(Serving { names, prepare });
+            state.serving = Some(Serving { names, files, prepare });
             std::mem::take(&mut state.is_due)
         };
         if is_due {
@@ -155,7 +169,7 @@ impl Reload {
         let Shared { read, fields, state } = &*self.shared;
         let mut state = state.lock();
         let State { in_use, serving, is_due } = &mut *state;
-        let Some(Serving { names, prepare }) = serving else {
+        let Some(Serving { names, files, prepare }) = serving else {
             *is_due = true;
             return Ok(Reloaded::default());
         };
@@ -167,8 +181,10 @@ impl Reload {
         for take in takes {
             take();
         }
+        let is_taken =
+            |name: &str| names.contains(name) || (files.contains(name) && in_use.names_same_file(&new, name));
         let (changed, needs_restart): (Vec<_>, Vec<_>) =
-            in_use.differing(&new).into_iter().partition(|name| names.contains(name));
+            in_use.differing(&new).into_iter().partition(|name| is_taken(name));
         in_use.keep(&new, &changed);
         tracing::info!(changed = changed.join(","), "configuration reloaded");
         if !needs_restart.is_empty() {

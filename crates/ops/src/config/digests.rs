@@ -11,7 +11,13 @@ use std::{
 #[derive(Debug, Clone)]
 pub struct Digests {
     hasher: RandomState,
-    given: BTreeMap<&'static str, u64>,
+    given: BTreeMap<&'static str, Digest>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Digest {
+    text: u64,
+    contents: u64,
 }
 
 impl Digests {
@@ -26,7 +32,9 @@ impl Digests {
             let text = source.text(field.name)?;
             let paths = text.split(',').map(str::trim).filter(|_| field.is_file());
             let contents: Vec<_> = paths.map(|path| fs::read(path).ok()).collect();
-            Some((field.name, self.hasher.hash_one((text, contents))))
+            let digest =
+                Digest { text: self.hasher.hash_one(text), contents: self.hasher.hash_one(contents) };
+            Some((field.name, digest))
         };
         let given = fields.iter().copied().flatten().filter_map(digest).collect();
         Self { hasher: self.hasher.clone(), given }
@@ -36,6 +44,12 @@ impl Digests {
     pub(crate) fn differing(&self, new: &Self) -> BTreeSet<&'static str> {
         let all = self.given.keys().chain(new.given.keys()).copied();
         all.filter(|name| self.given.get(name) != new.given.get(name)).collect()
+    }
+
+    /// Whether a setting names the same file.
+    pub(crate) fn names_same_file(&self, new: &Self, name: &str) -> bool {
+        let text = |digests: &Self| digests.given.get(name).map(|digest| digest.text);
+        text(self) == text(new)
     }
 
     /// Takes the digests of these settings.

@@ -25,6 +25,8 @@ beckon_ops::settings! {
         word: String = "a",
         /// A file.
         file: Option<PathBuf> = "",
+        /// A file that is read whenever it is used.
+        fresh: Option<PathBuf> = "",
     }
 }
 
@@ -84,6 +86,10 @@ impl Program {
             13 => Err(ConfigErrors::one("number", "unlucky")),
             _ => Ok(Box::new(|| {})),
         });
+        parts.add_files(&["fresh"], |config| match &config.tested.fresh {
+            Some(path) if !path.exists() => Err(ConfigErrors::one("fresh", "not there")),
+            _ => Ok(()),
+        });
         self.reload.serve(parts).await;
     }
 
@@ -126,6 +132,22 @@ async fn a_file_with_other_contents_has_changed() {
     assert_eq!(program.reload(&text).await.0, reloaded(&[], &[]));
     program.write("a.pem", "two");
     assert_eq!(program.reload(&text).await.0, reloaded(&["file"], &[]));
+}
+
+#[tokio::test]
+async fn a_file_that_is_read_whenever_it_is_used_has_changed_and_another_one_needs_a_restart() {
+    let files = tempfile::tempdir().unwrap();
+    let [one, other] = ["one", "other"].map(|name| files.path().join(name));
+    let text = |path: &PathBuf| format!("fresh = \"{}\"", path.display());
+    fs::write(&one, "1").unwrap();
+    let program = Program::with(&text(&one));
+    program.serve().await;
+    fs::write(&one, "2").unwrap();
+    assert_eq!(program.reload(&text(&one)).await.0, reloaded(&["fresh"], &[]));
+    assert_eq!(program.reload(&text(&one)).await.0, reloaded(&[], &[]));
+    assert_eq!(program.reload(&text(&other)).await.0, None, "it is checked");
+    fs::write(&other, "2").unwrap();
+    assert_eq!(program.reload(&text(&other)).await.0, reloaded(&[], &["fresh"]));
 }
 
 #[tokio::test]

@@ -7,13 +7,14 @@ use beckon_cluster_tests::{
     talk::new_channel,
 };
 use beckon_testbed::{
-    PATIENCE,
+    PATIENCE, folder,
+    node::http,
     plan::Plan,
     programs::{Program, VARIABLE},
     until_within,
 };
 use serde_json::{Value, json};
-use std::{process::Command, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
 /// Makes the test below run in a network of its own, whose packets it can drop.
 const CHILD: &str = "BECKON_CLUSTER_TESTS_CHILD";
@@ -71,7 +72,14 @@ async fn receive(socket: &mut BareSocket) -> Value {
 
 async fn cut() {
     ip("link set lo up");
-    let stage = Stage::own(Plan::standalone().all("BECKON_DEAD_CLIENT", "3s"));
+    // The setting counts for sockets that come after a reload.
+    let folder = folder::temporary();
+    let settings = folder.path().join("beckon.toml");
+    fs::write(&settings, "dead_client = \"1h\"\n").unwrap();
+    let stage = Stage::own(Plan::standalone().all("BECKON_CONFIG", &settings.to_string_lossy()));
+    fs::write(&settings, "dead_client = \"3s\"\n").unwrap();
+    let reloaded = http(stage.nodes()[0].addresses().admin, "POST", "/reload").unwrap();
+    assert!(reloaded.0 == 200 && reloaded.1.contains("dead_client"), "{reloaded:?}");
     let ws = stage.connection_nodes()[0].addresses().ws.unwrap();
     let (head, stream) = Host::new(66).ask_within(SOON, ws, &upgrade_request("/", "")).await;
     assert_eq!(status(&head), 101);

@@ -17,6 +17,7 @@ use beckon_testbed::{
     plan::{ADMIN_TOKEN, Plan, Shape, key},
     process::{self, Signal},
     programs::Program,
+    redis::{self, RedisServer},
     until, wait_until,
 };
 use serde_json::{Value, json};
@@ -32,6 +33,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -143,6 +145,8 @@ async fn keys_and_secrets_are_rotated_under_traffic() {
     let settings = Settings::with(&secrets(&[1], &[OLD_SECRET]));
     let stage = Arc::new(Stage::own(settings.plan(Shape::Cluster)));
     let traffic = Traffic::begin(&stage);
+    let opened = || stage.nodes().iter().map(|node| node.log().matches("stream to node open").count());
+    let before: Vec<_> = opened().collect();
     for (keys, cluster_secrets, changed) in [
         (&[1, 2][..], &[OLD_SECRET, NEW_SECRET][..], &["cluster_secret", "token_keys"][..]),
         (&[2, 1], &[NEW_SECRET, OLD_SECRET], &["cluster_secret", "token_keys"]),
@@ -156,6 +160,7 @@ async fn keys_and_secrets_are_rotated_under_traffic() {
         }
     }
     traffic.end().await;
+    assert_eq!(opened().collect::<Vec<_>>(), before, "streams that the old secret has opened stay open");
     // Nodes that know the new secret alone, and the ones that have learned it.
     restart(&stage, "e0");
     restart(&stage, "c0");
@@ -167,6 +172,13 @@ async fn keys_and_secrets_are_rotated_under_traffic() {
             assert!(!log.contains(secret), "{secret} in the log of {}", node.name());
         }
     }
+    // The old one opens no streams any more.
+    let node = stage.node("e1");
+    node.set("BECKON_CLUSTER_SECRET", OLD_SECRET);
+    node.kill();
+    node.start();
+    let is_refused = || node.log().contains("refuses the cluster secret").then_some(());
+    wait_until("the old secret is refused", is_refused);
 }
 
 /// A certificate of the nodes and its authority, as settings.
@@ -219,6 +231,43 @@ async fn certificates_between_nodes_and_their_authority_are_replaced_under_traff
     settings.write(&fixed);
     let (status, answer) = reload(stage.node("c0"));
     assert!(status == 422 && answer["message"].as_str().unwrap().contains("without TLS"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_password_of_redis_is_rotated_under_traffic() {
+    let redis =
+        RedisServer::start_with(redis::Options { password: Some("old".into()), ..Default::default() });
+    let folder = folder::temporary();
+    let file = folder.path().join("password");
+    fs::write(&file, "old").unwrap();
+    let path = format!("store_password_file = \"{}\"\n", file.display());
+    let settings = Settings::with(&(secrets(&[1], &[OLD_SECRET]) + &path));
+    let plan = settings.plan(Shape::Cluster).store(format!("redis://{}", redis.address()));
+    let stage = Arc::new(Stage::own(plan));
+    let traffic = Traffic::begin(&stage);
+    redis.command(&["ACL", "SETUSER", "default", ">new"]);
+    fs::write(&file, "new").unwrap();
+    for node in stage.nodes() {
+        reload_changes(node, &["store_password_file"]);
+    }
+    // From now on only the new password opens connections, and nobody has one.
+    let mut operator = TcpStream::connect(redis.address()).await.unwrap();
+    operator
+        .write_all(b"AUTH new\r\nACL SETUSER default <old\r\nCLIENT KILL TYPE normal\r\nPING\r\n")
+        .await
+        .unwrap();
+    let mut answers = String::new();
+    while !answers.contains("+PONG") {
+        answers.push(char::from(operator.read_u8().await.unwrap()));
+    }
+    assert!(answers.starts_with("+OK\r\n+OK\r\n:") && !answers.contains(":0\r"), "{answers}");
+    sleep(Duration::from_secs(1)).await;
+    traffic.end().await;
+    restart(&stage, "e0");
+    restart(&stage, "c0");
+    fs::remove_file(&file).unwrap();
+    let (status, answer) = reload(stage.node("c1"));
+    assert!(status == 422 && answer["message"].as_str().unwrap().contains("store_password_file"), "{answer}");
 }
 
 /// A node that starts with good files again is found by those that have refused the bad ones.
