@@ -2,9 +2,10 @@
 
 use crate::{
     packages,
-    run::{cargo, run},
+    run::{cargo, run, target},
 };
 use anyhow::Result;
+use std::process::Command;
 
 /// Everything that an experiment starts.
 const PROGRAMS: [&str; 5] =
@@ -15,10 +16,17 @@ const PROGRAMS: [&str; 5] =
 /// # Errors
 /// Something does not build, or the experiment fails.
 pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
+    run(&mut experiment(arguments)?)
+}
+
+/// The same, to be run.
+fn experiment(arguments: &[&str]) -> Result<Command> {
     packages::install(&[packages::REDIS])?;
     let packages = PROGRAMS.iter().flat_map(|program| ["--package", program]);
     run(cargo(&["build", "--profile", "dist", "--bins"]).args(packages))?;
-    run(cargo(&["run", "--profile", "dist", "--quiet", "--package", "beckon-bench", "--"]).args(arguments))
+    let mut command = cargo(&["run", "--profile", "dist", "--quiet", "--package", "beckon-bench", "--"]);
+    command.args(arguments);
+    Ok(command)
 }
 
 /// Restarts every node behind the shipped balancers. `--small` is for CI: a tenth of the clients, and programs that are not
@@ -28,12 +36,17 @@ pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
 /// Something does not build, or the experiment fails: a request did, or a notification was lost or stored twice.
 pub(crate) fn rolling(arguments: &[&str]) -> Result<()> {
     packages::install(&packages::BALANCERS)?;
-    if !arguments.contains(&"--small") {
-        return bench(&[&["rolling"], arguments].concat());
-    }
-    packages::install(&[packages::REDIS])?;
-    run(&mut cargo(&["build", "--workspace", "--bins"]))?;
-    run(cargo(&["run", "--quiet", "--package", "beckon-bench", "--", "rolling"]).args(arguments))
+    let caddy = packages::unpacked("caddy", "caddy", &target().join("browser/packages"))?;
+    let mut command = if arguments.contains(&"--small") {
+        packages::install(&[packages::REDIS])?;
+        run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+        let mut command = cargo(&["run", "--quiet", "--package", "beckon-bench", "--", "rolling"]);
+        command.args(arguments);
+        command
+    } else {
+        experiment(&[&["rolling"], arguments].concat())?
+    };
+    run(command.env("BECKON_CADDY", caddy))
 }
 
 /// Breaks a cluster in every known way, with books of every notification. `--small` is for CI: few devices, each fault

@@ -35,7 +35,7 @@ usage: cargo xtask <task>
   package          installs, starts, upgrades and removes the Debian package of `dist`, as root, in a Debian of its own
   ci               everything that has to pass before a change is merged
   bench WHAT       measures memory, cost, latency or growth; lists what it can measure if WHAT is missing
-  rolling          restarts every node behind HAProxy and nginx, and counts what is refused and lost; --small is quicker
+  rolling          restarts every node behind HAProxy, nginx and Caddy, and counts what is refused and lost; --small is quicker
   million          one million clients on this machine, or as many as --clients says
 ";
 

@@ -1,4 +1,4 @@
-//! HAProxy and nginx before a cluster, with the configurations of `deploy` except for addresses, and for what this
+//! HAProxy, nginx and Caddy before a cluster, with the configurations of `deploy` except for addresses, and for what this
 //! machine does not allow.
 
 use crate::cluster::Cluster;
@@ -7,12 +7,16 @@ use beckon_testbed::{ports::Port, process::Process, wait_until};
 use std::{
     fs,
     net::{SocketAddr, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 const WEBSOCKET_CFG: &str = include_str!("../../../deploy/haproxy/websocket.cfg");
 const ENDPOINT_CFG: &str = include_str!("../../../deploy/haproxy/endpoint.cfg");
 const NGINX_CONF: &str = include_str!("../../../deploy/nginx/beckon.conf");
+const CADDYFILE: &str = include_str!("../../../deploy/caddy/Caddyfile");
+
+/// Names the program of Caddy, if it is not `caddy`: `cargo xtask rolling` sets it.
+const CADDY: &str = "BECKON_CADDY";
 
 /// Connections of a balancer here: within the usual limits of open files.
 const CONNECTIONS_MAX: usize = 8000;
@@ -24,6 +28,8 @@ pub enum Kind {
     Haproxy,
     /// One process before both.
     Nginx,
+    /// One process before both.
+    Caddy,
 }
 
 /// Running balancers. Their processes end with it.
@@ -51,6 +57,7 @@ impl Balancers {
         let balancers = match kind {
             Kind::Haproxy => haproxy(cluster, &folder),
             Kind::Nginx => nginx(cluster, &folder),
+            Kind::Caddy => caddy(cluster, &folder),
         }?;
         for address in [balancers.ws, balancers.http] {
             let is_listening = || TcpStream::connect(address).ok().map(drop);
@@ -74,14 +81,16 @@ impl Kind {
         match self {
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx",
+            Self::Caddy => "caddy",
         }
     }
 
-    fn path(self) -> &'static Path {
-        Path::new(match self {
-            Self::Haproxy => "/usr/sbin/haproxy",
-            Self::Nginx => "/usr/sbin/nginx",
-        })
+    fn path(self) -> PathBuf {
+        match self {
+            Self::Haproxy => "/usr/sbin/haproxy".into(),
+            Self::Nginx => "/usr/sbin/nginx".into(),
+            Self::Caddy => std::env::var_os(CADDY).unwrap_or_else(|| "caddy".into()).into(),
+        }
     }
 }
 
@@ -96,7 +105,7 @@ fn haproxy(cluster: &Cluster, folder: &Path) -> Result<Balancers, Failure> {
         fs::write(&path, text).map_err(Failure::unavailable)?;
         let arguments = ["-db".as_ref(), "-f".as_ref(), path.as_os_str()];
         let log = folder.join(format!("{name}.log"));
-        started.push((port, Process::start(Kind::Haproxy.path(), &arguments, &[], &log)));
+        started.push((port, Process::start(&Kind::Haproxy.path(), &arguments, &[], &log)));
     }
     let (ports, processes): (Vec<Port>, Vec<Process>) = started.into_iter().unzip();
     Ok(Balancers { ws: ports[0].address(), http: ports[1].address(), processes, _ports: ports })
@@ -139,7 +148,7 @@ fn nginx(cluster: &Cluster, folder: &Path) -> Result<Balancers, Failure> {
         "-g".as_ref(),
         "daemon off;".as_ref(),
     ];
-    let process = Process::start(Kind::Nginx.path(), &arguments, &[], &folder.join("nginx.log"));
+    let process = Process::start(&Kind::Nginx.path(), &arguments, &[], &folder.join("nginx.log"));
     let address = port.address();
     Ok(Balancers { ws: address, http: address, processes: vec![process], _ports: vec![port] })
 }
@@ -171,6 +180,29 @@ fn nginx_conf(listen: SocketAddr, ws: &[SocketAddr], http: &[SocketAddr]) -> Str
     text
 }
 
+fn caddy(cluster: &Cluster, folder: &Path) -> Result<Balancers, Failure> {
+    let port = Port::free();
+    let address = port.address();
+    let path = folder.join("Caddyfile");
+    fs::write(&path, caddyfile(address, &cluster.ws(), &cluster.http())).map_err(Failure::unavailable)?;
+    let arguments = ["run".as_ref(), "--config".as_ref(), path.as_os_str()];
+    // It keeps files of its own there.
+    let settings = [("HOME".to_owned(), folder.display().to_string())];
+    let process = Process::start(&Kind::Caddy.path(), &arguments, &settings, &folder.join("caddy.log"));
+    Ok(Balancers { ws: address, http: address, processes: vec![process], _ports: vec![port] })
+}
+
+/// The shipped configuration with other addresses and without TLS: all nodes of a tier in one line.
+fn caddyfile(listen: SocketAddr, ws: &[SocketAddr], http: &[SocketAddr]) -> String {
+    let names = |nodes: &[SocketAddr]| nodes.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" ");
+    let site = format!("http://{listen} {{\n\tbind {}", listen.ip());
+    let text = CADDYFILE
+        .replace("\npush.example.net {", &format!("\n{site}"))
+        .replace("reverse_proxy 127.0.0.1:8080", &format!("reverse_proxy {}", names(ws)))
+        .replace("reverse_proxy 127.0.0.1:8081", &format!("reverse_proxy {}", names(http)));
+    format!("{{\n\tadmin off\n}}\n{text}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,5 +223,14 @@ mod tests {
             assert!(text.contains(line), "{line} in {text}");
         }
         assert!(!text.contains("ssl_"), "{text}");
+        let text = caddyfile(listen, &nodes, &nodes[1..]);
+        for line in [
+            "http://127.9.9.9:1 {\n\tbind 127.9.9.9\n",
+            "reverse_proxy 127.9.9.9:2 127.9.9.9:3 {\n",
+            "reverse_proxy 127.9.9.9:3 {\n",
+            "health_uri /ready\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
     }
 }

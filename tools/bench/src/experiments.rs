@@ -30,7 +30,7 @@ pub const EXPERIMENTS: [(&str, &str, Conduct); 10] = [
     ("million", "one million clients on all nodes that they need; 12 minutes", million::conduct),
     (
         "rolling",
-        "restarts of every node behind HAProxy and nginx: what is refused and lost; 8 minutes",
+        "restarts of every node behind HAProxy, nginx and Caddy: what is refused and lost; 12 minutes",
         rolling::conduct,
     ),
     ("train", "what `cargo xtask dist` optimizes the published programs for; 2 minutes", train::conduct),

@@ -1,7 +1,7 @@
 //! Measures whole clusters: it starts Redis, nodes and load generators on free ports, and ends them again.
 //!
 //! * [`settings`]: what can be chosen.
-//! * [`balancer`]: HAProxy and nginx with the configurations of `deploy`.
+//! * [`balancer`]: HAProxy, nginx and Caddy with the configurations of `deploy`.
 //! * [`cluster`]: the processes that serve; [`load`]: those that load.
 //! * [`machine`]: what all of it runs on.
 //! * [`experiments`]: what is measured, and how.

@@ -41,9 +41,9 @@ enum Way {
     Drain,
 }
 
-/// Restarts every node behind both balancers, in both ways.
+/// Restarts every node behind each balancer, in both ways.
 pub(crate) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
-    for kind in [Kind::Haproxy, Kind::Nginx] {
+    for kind in [Kind::Haproxy, Kind::Nginx, Kind::Caddy] {
         for (way, name) in [(Way::Signal, "SIGTERM"), (Way::Drain, "drain")] {
             let column = format!("{}, {name}", kind.name());
             tell(&column);
