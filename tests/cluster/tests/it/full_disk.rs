@@ -6,6 +6,7 @@ use beckon_cluster_tests::{
 };
 use beckon_testbed::{
     folder,
+    node::http_status,
     plan::{Plan, Shape},
     programs::{Program, Programs},
     until, until_within,
@@ -99,4 +100,38 @@ async fn a_disk_that_was_full_for_a_while_loses_nothing_and_needs_no_restart() {
     let log = node.log();
     assert_eq!(log.matches("the database failed").count(), 1, "{log}");
     assert_eq!(log.matches("the database works again").count(), 1, "{log}");
+}
+
+/// While the disk is full, the file of the database is overwritten: there is nothing to go on with.
+#[tokio::test]
+async fn a_server_whose_database_is_lost_ends_with_exit_code_70_and_says_which_task_has_ended() {
+    let programs = folder::temporary();
+    let plan = Plan::new(Shape::Standalone).build(on_a_small_disk(programs.path()));
+    let stage = Stage::own(plan.http("BECKON_MSG_LIMIT", "5000"));
+    let node = &stage.nodes()[0];
+    let Subscribed { client, endpoint, .. } = stage.subscribed().await;
+    client.leave().await;
+    let root = Path::new("/proc").join(node.pid().to_string()).join("root");
+    let data = root.join(stage.folder().join("data").strip_prefix("/").unwrap());
+    let mut ballast = fs::File::create(data.join("ballast")).unwrap();
+    while ballast.write_all(&[0xff; 4096]).is_ok() {}
+    let body = "x".repeat(4000);
+    until("the disk is full", async || {
+        let answer = stage.post(&endpoint, &[KEPT, ENCRYPTED], body.clone()).await;
+        (answer.status() == 503).then_some(())
+    })
+    .await;
+    let database = data.join("store.redb");
+    // In place, because the disk is full, and only what has a page already: the file has holes.
+    let mut file = fs::OpenOptions::new().write(true).open(&database).unwrap();
+    file.write_all(&[0xff; 4096]).unwrap();
+    // Each attempt to use the database opens it again.
+    until_within(Duration::from_secs(30), "the program ends", async || {
+        let _ = http_status(node.addresses().admin, "/health");
+        node.ended().map(drop)
+    })
+    .await;
+    let log = node.log();
+    assert_eq!(node.wait().code(), Some(70), "{log}");
+    assert!(log.contains("the database is lost") && log.contains("a vital task has"), "{log}");
 }
