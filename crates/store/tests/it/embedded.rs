@@ -1,5 +1,6 @@
 //! The suite on the embedded store, and what is special about it: its disk and its clock.
 
+mod large;
 mod messages;
 mod weather;
 
@@ -12,6 +13,7 @@ use beckon_store_conformance::{Fixture, late, steps::*};
 use beckon_types::{HelloOutcome, PutVersionOutcome};
 use futures_util::future::BoxFuture;
 use std::{
+    io,
     path::Path,
     sync::{Arc, Condvar, Mutex},
     time::Duration,
@@ -260,6 +262,85 @@ async fn an_unreadable_record_is_reported_and_kept() {
     let database = redb::Database::open(directory.path().join("store.redb")).unwrap();
     let kept = redb::ReadableDatabase::begin_read(&database).unwrap().open_table(clients).unwrap();
     assert_eq!(kept.get(&client.id.0).unwrap().unwrap().value(), newer);
+}
+
+/// What is logged, as text.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// Logs what a closure does on this thread.
+    fn of<T>(&self, work: impl FnOnce() -> T) -> T {
+        let log = self.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone()).finish();
+        tracing::subscriber::with_default(subscriber, work)
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The last commit was not a checkpoint, as after `beckon compact` was killed: all of the file has to be read.
+#[tokio::test]
+async fn a_repair_of_the_whole_file_says_how_far_it_is() {
+    let (directory, copy, clock) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), SetClock::new());
+    let store = shared(directory.path(), &clock);
+    let client = offline(&store, 1).await;
+    drop(store);
+    let database = redb::Database::open(directory.path().join("store.redb")).unwrap();
+    let other: redb::TableDefinition<'_, u64, u64> = redb::TableDefinition::new("other");
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(other).unwrap().insert(1, 1).unwrap();
+    transaction.commit().unwrap();
+    copy_files(directory.path(), copy.path());
+    drop(database);
+    let log = Log::default();
+    let store = log.of(|| EmbeddedStore::open(options(copy.path(), &clock)).unwrap());
+    assert!(
+        log.text().contains("repairing the database") && log.text().contains("percent="),
+        "{}",
+        log.text()
+    );
+    claim(&(Arc::new(store) as Arc<dyn Store>), simplepush(client.uaid, client.presence)).await;
+    // Not if it was closed in good order.
+    let log = Log::default();
+    log.of(|| EmbeddedStore::open(options(directory.path(), &clock)).unwrap());
+    assert!(!log.text().contains("repairing"), "{}", log.text());
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused_and_stays_as_it_is() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), SetClock::new());
+    drop(EmbeddedStore::open(options(directory.path(), &clock)).unwrap());
+    let numbers: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("numbers");
+    let set_format = |format: u64| {
+        let database = redb::Database::open(directory.path().join("store.redb")).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let former =
+            transaction.open_table(numbers).unwrap().insert("format", format).unwrap().map(|old| old.value());
+        transaction.commit().unwrap();
+        former
+    };
+    let this = set_format(1000).unwrap();
+    for _ in 0..2 {
+        let error = EmbeddedStore::open(options(directory.path(), &clock)).unwrap_err();
+        assert!(matches!(error, OpenError::Newer(_)), "{error}");
+        assert!(error.to_string().contains("start that version"), "{error}");
+    }
+    assert_eq!(set_format(this), Some(1000));
+    drop(EmbeddedStore::open(options(directory.path(), &clock)).unwrap());
 }
 
 #[tokio::test]

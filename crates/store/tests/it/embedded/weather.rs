@@ -128,6 +128,62 @@ async fn a_damaged_file_needs_the_operator() {
     }
 }
 
+/// Bits are flipped anywhere, or the end is missing: the file is refused, or steps on it succeed or fail one by one. Nothing hangs,
+/// and the store does not end.
+#[tokio::test]
+async fn a_file_with_flipped_bits_or_without_its_end_is_refused_or_served() {
+    const ROUNDS: u64 = 60;
+    const CLIENTS: usize = 50;
+    let (directory, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+    let mut random = random_numbers(13);
+    let store = open_on(directory.path(), &disk);
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(offline(&store, 2).await);
+    }
+    store.close().await.unwrap();
+    drop(store);
+    let mut whole = Vec::new();
+    disk.damage("store.redb", |content| whole.clone_from(content));
+    let (mut refused, mut served) = (0, 0);
+    for round in 0..ROUNDS {
+        disk.damage("store.redb", |content| {
+            content.clone_from(&whole);
+            let bits = content.len() as u64 * 8;
+            match round % 4 {
+                0 => content.truncate((random() % (bits / 8)) as usize),
+                flips => (0..1 << (3 * flips)).map(|_| random() % bits).for_each(|bit| {
+                    content[(bit / 8) as usize] ^= 1 << (bit % 8);
+                }),
+            }
+        });
+        // The log is that of the whole file.
+        let store: Arc<dyn Store> = match EmbeddedStore::open(synced(directory.path(), &disk)) {
+            Ok(store) => Arc::new(store),
+            Err(error) => {
+                let needs_operator = matches!(error, OpenError::Damaged { .. } | OpenError::Newer(_));
+                assert!(needs_operator, "round {round}: {error}");
+                refused += 1;
+                continue;
+            }
+        };
+        served += 1;
+        let puts = clients.iter().map(|client| {
+            store.put_version(PutVersion {
+                uaid: client.uaid,
+                channel: client.channels[0],
+                version: version(7),
+            })
+        });
+        let outcomes = futures_util::future::join_all(puts).await;
+        let timed_out = outcomes
+            .iter()
+            .any(|outcome| outcome.as_ref().is_err_and(|error| error.cause() == Cause::Timeout));
+        assert!(!timed_out, "round {round}: {outcomes:?}");
+    }
+    assert!(refused > 0 && served > 0, "{refused} refused, {served} served");
+}
+
 /// A page that is damaged fails the steps that need it, and no others in the same batch.
 #[tokio::test]
 async fn a_damaged_page_fails_its_own_steps_only() {
