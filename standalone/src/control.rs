@@ -125,11 +125,16 @@ struct Sizes(Arc<EmbeddedStore>);
 
 impl Collector for Sizes {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Figures { clients, messages, database_bytes, log_bytes } = self.0.figures();
+        let Figures { clients, messages, database_bytes, content_bytes, log_bytes } = self.0.figures();
         for (name, help, value) in [
             ("store_clients", "Records of clients in the embedded store", clients),
             ("store_messages", "Messages in the embedded store", messages),
             ("store_database_bytes", "Size of store.redb, including its free pages", database_bytes),
+            (
+                "store_content_bytes",
+                "Bytes of records and messages in store.redb; the rest is free pages and overhead",
+                content_bytes,
+            ),
             ("store_log_bytes", "Size of store.log", log_bytes),
         ] {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));

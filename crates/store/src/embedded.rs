@@ -133,6 +133,9 @@ pub struct Figures {
     pub messages: u64,
     /// Bytes of the file of the database, including its free pages.
     pub database_bytes: u64,
+    /// Bytes of the records and the messages in it. The rest are free pages, which are used before the file grows, and what
+    /// the database needs for itself.
+    pub content_bytes: u64,
     /// Bytes of the file of the log.
     pub log_bytes: u64,
 }
@@ -226,6 +229,7 @@ impl EmbeddedStore {
             clients: self.counts.clients.load(Ordering::Relaxed),
             messages: self.counts.messages.load(Ordering::Relaxed),
             database_bytes: size(open_error::DATABASE),
+            content_bytes: self.counts.content.load(Ordering::Relaxed),
             log_bytes: size(open_error::LOG),
         }
     }

@@ -210,7 +210,9 @@ fn write_draft(draft: &Path, log: &Path, source: impl Read) -> Result<String, Re
             None => begin()?,
         };
         parts += 1;
-        changes::apply(changes, transaction.insert(current)).map_err(|error| match error {
+        let applied = changes::apply(changes, transaction.insert(current));
+        // How many bytes there are is one of the numbers.
+        applied.map(drop).map_err(|error| match error {
             ApplyError::Database(error) => failed(error),
             ApplyError::Unreadable(reason) => RestoreError::Backup(reason.to_string()),
         })

@@ -7,7 +7,7 @@ use super::{
     directory::Directory,
     record::{Record, Stored},
     seats::{Seat, Seats},
-    tables::{CLIENTS, Clients, MESSAGES, Messages, message_key},
+    tables::{self, CLIENTS, Clients, MESSAGES, Messages, message_key},
     time::{Moment, Watch},
 };
 use crate::{
@@ -64,6 +64,8 @@ pub(super) struct Sweep {
 pub(super) struct Counts {
     pub(super) clients: AtomicU64,
     pub(super) messages: AtomicU64,
+    /// Bytes of both, and of their keys.
+    pub(super) content: AtomicU64,
 }
 
 /// What is in memory only.
@@ -178,11 +180,11 @@ impl<'txn, 'm> Batch<'txn, 'm> {
                 Some(record) => {
                     let record = record.encode();
                     self.changes.set(Table::Clients, &client.0, &record);
-                    self.clients.insert(&client.0, &record[..]).map_err(failed)?;
+                    self.changes.grown += tables::set(&mut self.clients, &client.0, &record).map_err(failed)?;
                 }
                 None => {
                     self.changes.remove(Table::Clients, &client.0);
-                    self.clients.remove(&client.0).map_err(failed)?;
+                    self.changes.grown += tables::remove(&mut self.clients, &client.0).map_err(failed)?;
                 }
             }
         }
@@ -275,7 +277,7 @@ impl<'txn, 'm> Batch<'txn, 'm> {
     ) -> Result<(), StoreError> {
         for sequence in messages {
             let key = message_key(client, sequence);
-            self.messages.remove(&key).map_err(failed)?;
+            self.changes.grown += tables::remove(&mut self.messages, &key).map_err(failed)?;
             self.changes.remove(Table::Messages, &key);
             self.removed += 1;
         }

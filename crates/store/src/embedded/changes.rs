@@ -9,7 +9,7 @@
 
 #[cfg(feature = "next-format")]
 use super::tables::NEXT;
-use super::tables::{BROADCASTS, CLIENTS, MESSAGES, NUMBERS};
+use super::tables::{self, BROADCASTS, CLIENTS, MESSAGES, NUMBERS};
 use crate::codec::{Unreadable, take};
 use redb::WriteTransaction;
 
@@ -33,6 +33,8 @@ pub(super) enum Table {
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     bytes: Vec<u8>,
+    /// How many bytes more [`CLIENTS`] and [`MESSAGES`] have.
+    pub(super) grown: i64,
 }
 
 impl Changes {
@@ -79,8 +81,9 @@ impl<E: Into<redb::Error>> From<E> for ApplyError {
     }
 }
 
-/// Makes changes again, in their order.
-pub(super) fn apply(changes: &[u8], transaction: &WriteTransaction) -> Result<(), ApplyError> {
+/// Makes changes again, in their order. Returns how many bytes more [`CLIENTS`] and [`MESSAGES`] have.
+pub(super) fn apply(changes: &[u8], transaction: &WriteTransaction) -> Result<i64, ApplyError> {
+    let mut grown = 0;
     let mut clients = transaction.open_table(CLIENTS)?;
     let mut messages = transaction.open_table(MESSAGES)?;
     let mut broadcasts = transaction.open_table(BROADCASTS)?;
@@ -92,17 +95,17 @@ pub(super) fn apply(changes: &[u8], transaction: &WriteTransaction) -> Result<()
         match table {
             Table::Clients => {
                 let key = fixed(key)?;
-                match value {
-                    Some(value) => drop(clients.insert(&key, value)?),
-                    None => drop(clients.remove(&key)?),
-                }
+                grown += match value {
+                    Some(value) => tables::set(&mut clients, &key, value)?,
+                    None => tables::remove(&mut clients, &key)?,
+                };
             }
             Table::Messages => {
                 let key = fixed(key)?;
-                match value {
-                    Some(value) => drop(messages.insert(&key, value)?),
-                    None => drop(messages.remove(&key)?),
-                }
+                grown += match value {
+                    Some(value) => tables::set(&mut messages, &key, value)?,
+                    None => tables::remove(&mut messages, &key)?,
+                };
             }
             Table::Broadcasts => match value {
                 Some(value) => drop(broadcasts.insert(text(key)?, text(value)?)?),
@@ -122,7 +125,7 @@ pub(super) fn apply(changes: &[u8], transaction: &WriteTransaction) -> Result<()
             }
         }
     }
-    Ok(())
+    Ok(grown)
 }
 
 /// The table, if this version has it; the key; the value, unless it is removed.

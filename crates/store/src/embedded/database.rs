@@ -14,7 +14,7 @@ use super::{
     keys,
     log::Log,
     open_error::{DATABASE, LOG, OpenError},
-    tables::{BROADCASTS, CLIENTS, EPOCH, FORMAT, HAS_LOG, LOGGED, MESSAGES, NUMBERS},
+    tables::{BROADCASTS, CLIENTS, CONTENT, EPOCH, FORMAT, HAS_LOG, LOGGED, MESSAGES, NUMBERS},
 };
 use crate::StoreError;
 use redb::{Durability, ReadableTable as _, WriteTransaction};
@@ -56,6 +56,8 @@ pub(super) struct Database {
     background: Option<BackgroundSync>,
     /// The random number that was drawn when the database was made.
     pub(super) epoch: u64,
+    /// Bytes of all keys and values of clients and messages.
+    pub(super) content: u64,
 }
 
 /// Why a database could not be opened.
@@ -96,11 +98,13 @@ impl Opener {
         let transaction = redb.begin_write()?;
         let numbers = Numbers::read(&transaction)?;
         let mut log = numbers.log(log_file.clone())?;
+        let mut content = numbers.content;
         while let Some(changes) = log.read_next()? {
-            changes::apply(&changes, &transaction).map_err(|error| match error {
+            let grown = changes::apply(&changes, &transaction).map_err(|error| match error {
                 ApplyError::Database(error) => Obstacle::Error(error),
                 ApplyError::Unreadable(reason) => Obstacle::Damaged(format!("{LOG}: {reason}")),
             })?;
+            content = content.saturating_add_signed(grown);
         }
         // The log may have keys that came later.
         if !keys::belong(&transaction, &self.keys)? {
@@ -109,7 +113,7 @@ impl Opener {
         if !keys::is_uaid_key(&transaction, self.uaid_key)? {
             return Err(Obstacle::OtherUaidKey);
         }
-        transaction.open_table(NUMBERS)?.insert(LOGGED, log.last())?;
+        note_state(&transaction, &log, content)?;
         commit_for_good(transaction)?;
         log.restart();
         if !numbers.has_log {
@@ -118,7 +122,7 @@ impl Opener {
             commit_for_good(transaction)?;
         }
         let background = if self.fsync { None } else { Some(BackgroundSync::start(log_file)?) };
-        Ok(Database { redb, log, background, epoch: numbers.epoch })
+        Ok(Database { redb, log, background, epoch: numbers.epoch, content })
     }
 }
 
@@ -136,6 +140,7 @@ pub(super) fn redb_builder() -> redb::Builder {
 /// What the database says about itself.
 struct Numbers {
     epoch: u64,
+    content: u64,
     logged: u64,
     has_log: bool,
 }
@@ -149,7 +154,7 @@ impl Numbers {
         let mut numbers = transaction.open_table(NUMBERS)?;
         let number = |name| numbers.get(name).map(|number| number.map(|number| number.value()));
         let (format, epoch, logged) = (number(FORMAT)?, number(EPOCH)?, number(LOGGED)?.unwrap_or(0));
-        let has_log = number(HAS_LOG)?.is_some();
+        let (has_log, content) = (number(HAS_LOG)?.is_some(), number(CONTENT)?.unwrap_or(0));
         if format.is_some_and(|format| format > FORMAT_VERSION) {
             return Err(Obstacle::Newer);
         }
@@ -162,7 +167,7 @@ impl Numbers {
                 epoch
             }
         };
-        Ok(Self { epoch, logged, has_log })
+        Ok(Self { epoch, content, logged, has_log })
     }
 
     /// The log of this database.
@@ -198,8 +203,11 @@ impl Database {
             None => self.log.file().sync().map_err(failed)?,
             Some(background) => background.has_written().map_err(failed)?,
         }
-        transaction.open_table(NUMBERS).map_err(failed)?.insert(LOGGED, self.log.last()).map_err(failed)?;
-        transaction.commit().map_err(failed)
+        let content = self.content.saturating_add_signed(changes.grown);
+        note_state(&transaction, &self.log, content).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        self.content = content;
+        Ok(())
     }
 
     /// The database, as it is in memory.
@@ -226,6 +234,14 @@ impl Database {
         self.log.restart();
         Ok(())
     }
+}
+
+/// Notes which entries of the log a transaction includes, and how many bytes it has.
+fn note_state(transaction: &WriteTransaction, log: &Log, content: u64) -> Result<(), redb::Error> {
+    let mut numbers = transaction.open_table(NUMBERS)?;
+    numbers.insert(LOGGED, log.last())?;
+    numbers.insert(CONTENT, content)?;
+    Ok(())
 }
 
 /// Commits to the disk in two phases, with the state of the allocator, so that nothing has to be repaired after a crash.

@@ -5,7 +5,7 @@ use super::{
     batch::{Batch, failed, millis},
     changes::Table,
     record::{Record, Stored},
-    tables::message_key,
+    tables::{self, message_key},
 };
 use crate::{
     StoreError,
@@ -60,7 +60,7 @@ impl Batch<'_, '_> {
         if stores {
             let (key, message) =
                 (message_key(put.client, sequence), message::encode(put.channel, put.key, &put.draft));
-            self.messages.insert(&key, &message[..]).map_err(failed)?;
+            self.changes.grown += tables::set(&mut self.messages, &key, &message).map_err(failed)?;
             self.changes.set(Table::Messages, &key, &message);
             record.messages.push(Stored {
                 place: Place { sequence, nonce: put.nonce, topic: put.topic },

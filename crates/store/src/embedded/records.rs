@@ -4,7 +4,7 @@ use super::{
     batch::{Batch, failed, millis},
     changes::Table,
     record::{Record, Stored},
-    tables::message_key,
+    tables::{self, message_key},
 };
 use crate::{
     StoreError,
@@ -67,7 +67,7 @@ impl Batch<'_, '_> {
         stored.sort_by_key(|stored| stored.place.sequence);
         for Message { channel, place, key, draft } in messages {
             let (at, bytes) = (message_key(*client, place.sequence), message::encode(*channel, *key, draft));
-            self.messages.insert(&at, &bytes[..]).map_err(failed)?;
+            self.changes.grown += tables::set(&mut self.messages, &at, &bytes).map_err(failed)?;
             self.changes.set(Table::Messages, &at, &bytes);
         }
         let record = Record {

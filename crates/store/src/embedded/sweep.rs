@@ -1,6 +1,9 @@
 //! The sweep: it visits all records in turn and removes what has expired, a bounded number each second.
 
-use super::batch::{Batch, failed};
+use super::{
+    batch::{Batch, failed},
+    tables::{CONTENT, NUMBERS},
+};
 use crate::StoreError;
 use beckon_types::ClientId;
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
@@ -34,6 +37,11 @@ impl Batch<'_, '_> {
         let (clients, messages) = (self.clients.len().map_err(failed)?, self.messages.len().map_err(failed)?);
         self.memory.counts.clients.store(clients, Ordering::Relaxed);
         self.memory.counts.messages.store(messages, Ordering::Relaxed);
+        let numbers = self.transaction.open_table(NUMBERS).map_err(failed)?;
+        let content = numbers.get(CONTENT).map_err(failed)?.map_or(0, |content| content.value());
+        drop(numbers);
+        let content = content.saturating_add_signed(self.changes.grown);
+        self.memory.counts.content.store(content, Ordering::Relaxed);
         let records = clients.div_ceil(PARTS).clamp(RECORDS_MIN, RECORDS_MAX) as usize;
         let after = self.memory.sweep.last.map_or(Bound::Unbounded, |client| Bound::Excluded(client.0));
         let range = self.clients.range::<&[u8; 16]>((after.as_ref(), Bound::Unbounded)).map_err(failed)?;

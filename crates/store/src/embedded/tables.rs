@@ -1,7 +1,7 @@
 //! The tables of the database.
 
 use beckon_types::{ClientId, Sequence};
-use redb::{Table, TableDefinition};
+use redb::{StorageError, Table, TableDefinition};
 
 /// The records of the clients, by their ids ([`super::record`]).
 pub(super) const CLIENTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("clients");
@@ -13,8 +13,8 @@ pub(super) const MESSAGES: TableDefinition<'_, &[u8; MESSAGE_KEY_LEN], &[u8]> =
 /// The version of each broadcast, by its id.
 pub(super) const BROADCASTS: TableDefinition<'_, &str, &str> = TableDefinition::new("broadcasts");
 
-/// Numbers about the database, by their names: [`FORMAT`], [`EPOCH`], [`REVISION`], [`LOGGED`], [`HAS_LOG`] and [`UAID_KEY`], and
-/// those of the token keys ([`super::keys`]).
+/// Numbers about the database, by their names: [`FORMAT`], [`EPOCH`], [`REVISION`], [`LOGGED`], [`HAS_LOG`], [`UAID_KEY`] and
+/// [`CONTENT`], and those of the token keys ([`super::keys`]).
 pub(super) const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
 /// The name of the number that is the version of the tables.
@@ -35,6 +35,9 @@ pub(super) const HAS_LOG: &str = "has log";
 /// The name of the number that is the fingerprint of the UAID key.
 pub(super) const UAID_KEY: &str = "UAID key";
 
+/// The name of the number of bytes that [`CLIENTS`] and [`MESSAGES`] have in their keys and values.
+pub(super) const CONTENT: &str = "content";
+
 /// A table as a next version could have it.
 #[cfg(feature = "next-format")]
 pub(super) const NEXT: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("next");
@@ -47,6 +50,28 @@ pub(super) type Messages<'txn> = Table<'txn, &'static [u8; MESSAGE_KEY_LEN], &'s
 
 /// [`NUMBERS`], opened.
 pub(super) type Numbers<'txn> = Table<'txn, &'static str, u64>;
+
+/// [`CLIENTS`] or [`MESSAGES`], opened.
+pub(super) type Content<'txn, const KEY_LEN: usize> = Table<'txn, &'static [u8; KEY_LEN], &'static [u8]>;
+
+/// Gives a key a value, and returns how many bytes more the table has.
+pub(super) fn set<const KEY_LEN: usize>(
+    table: &mut Content<'_, KEY_LEN>,
+    key: &[u8; KEY_LEN],
+    value: &[u8],
+) -> Result<i64, StorageError> {
+    let former = table.insert(key, value)?.map_or(0, |former| KEY_LEN + former.value().len());
+    Ok((KEY_LEN + value.len()) as i64 - former as i64)
+}
+
+/// Removes a key, and returns how many bytes more the table has: none, or fewer.
+pub(super) fn remove<const KEY_LEN: usize>(
+    table: &mut Content<'_, KEY_LEN>,
+    key: &[u8; KEY_LEN],
+) -> Result<i64, StorageError> {
+    let former = table.remove(key)?.map_or(0, |former| KEY_LEN + former.value().len());
+    Ok(-(former as i64))
+}
 
 /// Bytes of a key of [`MESSAGES`].
 const MESSAGE_KEY_LEN: usize = 24;

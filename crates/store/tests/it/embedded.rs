@@ -313,7 +313,7 @@ async fn a_repair_of_the_whole_file_says_how_far_it_is() {
         "{}",
         log.text()
     );
-    claim(&(Arc::new(store) as Arc<dyn Store>), simplepush(client.uaid, client.presence)).await;
+    claim(&(Arc::new(store) as Arc<dyn Store>), simplepush(client.id, client.presence)).await;
     // Not if it was closed in good order.
     let log = Log::default();
     log.of(|| EmbeddedStore::open(options(directory.path(), &clock)).unwrap());

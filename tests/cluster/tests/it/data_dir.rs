@@ -109,11 +109,13 @@ async fn a_backup_is_made_while_the_server_runs_and_restored_with_its_keys() {
     // What comes later is not in it.
     assert_eq!(stage.put(&endpoint, 8).await, 202);
     stage.message(&messages, "too late").await;
-    assert!(metric(&stage, node, "store_database_bytes").await > 0);
     beckon_testbed::until("the messages are counted", async || {
         (metric(&stage, node, "store_messages").await == 2).then_some(())
     })
     .await;
+    for name in ["store_database_bytes", "store_log_bytes", "store_content_bytes"] {
+        assert!(metric(&stage, node, name).await > 0, "{name}");
+    }
     let again = command(&data, &["backup", saved]);
     assert!(again.0 == Some(64) && again.1.contains("there already"), "{again:?}");
     node.terminate();

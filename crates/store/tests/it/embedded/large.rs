@@ -11,7 +11,7 @@ use beckon_store::{
 use beckon_store_conformance::{message_steps::*, steps::*};
 use beckon_types::{
     Channel, ChannelRecord, ClientRecord, Dialect, Draft, KeyId, Message, Nonce, Place, Sequence, Spelling,
-    Uaid, Urgency,
+    ClientId, Urgency,
 };
 use futures_util::stream::{self, StreamExt as _};
 use std::{
@@ -132,7 +132,7 @@ fn client(messages: u64) -> ClientRecord {
         draft: Draft { urgency: Urgency::Normal, ttl: LONG, payload: Some(payload(vec![7; BODY_LEN])) },
     };
     ClientRecord {
-        uaid: new_uaid(),
+        client: new_client_id(),
         dialect: Dialect::WebPush,
         unseen: Duration::ZERO,
         sequence: Sequence(messages),
@@ -142,19 +142,19 @@ fn client(messages: u64) -> ClientRecord {
 }
 
 /// Adds so many clients with so many messages each, and returns one of them.
-async fn fill(store: &EmbeddedStore, clients: u64, messages: u64) -> Uaid {
+async fn fill(store: &EmbeddedStore, clients: u64, messages: u64) -> ClientId {
     let added = stream::iter(0..clients).map(|_| {
         let record = client(messages);
-        let uaid = record.uaid;
+        let id = record.client;
         let adding = store.add_client(record);
-        async move { adding.await.map(|added| (uaid, added)) }
+        async move { adding.await.map(|added| (id, added)) }
     });
     let mut last = None;
     let mut added = added.buffer_unordered(STEPS_MAX);
     while let Some(added) = added.next().await {
-        let (uaid, is_new) = added.unwrap();
+        let (id, is_new) = added.unwrap();
         assert!(is_new);
-        last = Some(uaid);
+        last = Some(id);
     }
     last.unwrap()
 }

@@ -8,7 +8,7 @@ use beckon_types::{
     AddChannel, Backlog, BroadcastId, BroadcastVersion, ChannelId, Draft, Encoding, Hello, KeyHash, KeyId,
     Nonce, Payload, Place, PutMessage, PutMessageOutcome, Sequence, Urgency,
 };
-use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
+use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
 use std::{path::Path, sync::Arc, time::Duration};
 
 const TTL: Duration = Duration::from_secs(60);
@@ -75,6 +75,43 @@ async fn messages_and_broadcasts_are_kept_over_a_restart() {
     assert_eq!(with_topic.draft.ttl, TTL - Duration::from_secs(10));
     let expected = Sequence(next(1).0 + 10_000);
     assert_eq!(accepted(&store, second).await.0.sequence, expected, "the sequence goes on with the clock");
+}
+
+/// Whatever was added, replaced and removed, also after a crash.
+#[tokio::test]
+async fn the_bytes_of_records_and_messages_are_known() {
+    const CLIENTS: redb::TableDefinition<'_, &[u8; 16], &[u8]> = redb::TableDefinition::new("clients");
+    let (directory, copy, clock) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), SetClock::new());
+    // They are counted once a second.
+    let counted = async |embedded: &EmbeddedStore| {
+        clock.advance(Duration::from_secs(2));
+        embedded.nodes().await.unwrap();
+        embedded.figures().content_bytes
+    };
+    let embedded = Arc::new(super::open(directory.path(), &clock));
+    assert_eq!(counted(&embedded).await, 0);
+    let store: Arc<dyn Store> = embedded.clone();
+    let (client, other) = (subscribed(&store, 2).await, offline(&store, 3).await);
+    stored(&store, other.id, other.channels[0], 7).await;
+    for number in 0..10 {
+        let (place, _) = accepted(&store, numbered(&client, number)).await;
+        accepted(&store, PutMessage { topic: Some(tag(1)), ..numbered(&client, number) }).await;
+        if number % 3 == 0 {
+            remove(&store, client.id, &[place]).await;
+        }
+    }
+    let known = counted(&embedded).await;
+    copy_files(directory.path(), copy.path());
+    assert_eq!(counted(&super::open(copy.path(), &clock)).await, known, "after a crash");
+    drop((embedded, store));
+    let database = redb::Database::open(directory.path().join("store.redb")).unwrap();
+    let transaction = database.begin_read().unwrap();
+    let (records, messages) =
+        (transaction.open_table(CLIENTS).unwrap(), transaction.open_table(MESSAGES).unwrap());
+    let records: usize = records.iter().unwrap().map(|entry| 16 + entry.unwrap().1.value().len()).sum();
+    let messages: usize = messages.iter().unwrap().map(|entry| 24 + entry.unwrap().1.value().len()).sum();
+    assert_eq!(known, (records + messages) as u64);
 }
 
 /// After `kill -9`, the file has what the operating system had received when the step was answered.

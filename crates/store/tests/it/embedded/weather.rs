@@ -170,7 +170,7 @@ async fn a_file_with_flipped_bits_or_without_its_end_is_refused_or_served() {
         served += 1;
         let puts = clients.iter().map(|client| {
             store.put_version(PutVersion {
-                uaid: client.uaid,
+                client: client.id,
                 channel: client.channels[0],
                 version: version(7),
             })
