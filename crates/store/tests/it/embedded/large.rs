@@ -26,7 +26,7 @@ use std::{
 
 /// Names the size of the database that is opened, if it is not [`SIZE_MB`].
 const SIZE: &str = "BECKON_TEST_STORE_MB";
-const SIZE_MB: u64 = 128;
+const SIZE_MB: u64 = 64;
 
 /// Names the number of clients that the sweep visits, if it is not [`CLIENTS`].
 const COUNT: &str = "BECKON_TEST_CLIENTS";
@@ -40,7 +40,7 @@ const MESSAGES: u64 = 100;
 const BODY_LEN: usize = 4000;
 
 /// No more is read when a database is opened: its log, and the state of its allocator.
-const READ_MAX: u64 = 40 * 1024 * 1024;
+const READ_MAX: u64 = 24 * 1024 * 1024;
 
 /// The value of a variable, or this one.
 fn number(variable: &str, otherwise: u64) -> u64 {
