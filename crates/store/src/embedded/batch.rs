@@ -180,7 +180,8 @@ impl<'txn, 'm> Batch<'txn, 'm> {
                 Some(record) => {
                     let record = record.encode();
                     self.changes.set(Table::Clients, &client.0, &record);
-                    self.changes.grown += tables::set(&mut self.clients, &client.0, &record).map_err(failed)?;
+                    self.changes.grown +=
+                        tables::set(&mut self.clients, &client.0, &record).map_err(failed)?;
                 }
                 None => {
                     self.changes.remove(Table::Clients, &client.0);

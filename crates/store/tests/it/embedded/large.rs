@@ -10,8 +10,8 @@ use beckon_store::{
 };
 use beckon_store_conformance::{message_steps::*, steps::*};
 use beckon_types::{
-    Channel, ChannelRecord, ClientRecord, Dialect, Draft, KeyId, Message, Nonce, Place, Sequence, Spelling,
-    ClientId, Urgency,
+    Channel, ChannelRecord, ClientId, ClientRecord, Dialect, Draft, KeyId, Message, Nonce, Place, Sequence,
+    Spelling, Urgency,
 };
 use futures_util::stream::{self, StreamExt as _};
 use std::{
@@ -44,7 +44,7 @@ const READ_MAX: u64 = 24 * 1024 * 1024;
 
 /// The value of a variable, or this one.
 fn number(variable: &str, otherwise: u64) -> u64 {
-    std::env::var(variable).map_or(otherwise, |value| value.parse().unwrap())
+    std::env::var_os(variable).map_or(otherwise, |value| value.to_str().unwrap().parse().unwrap())
 }
 
 /// The disk of the operating system, which counts what is read and can take the process away.
