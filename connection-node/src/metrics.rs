@@ -177,7 +177,7 @@ impl Metrics {
         self.hellos.register(
             registry,
             "hellos",
-            "First hellos that the store has answered, by dialect and outcome; failed has no dialect",
+            "First hellos that the store has answered, by dialect and outcome; blocked and failed have none",
         );
         self.ends.register(registry, "connection_ends", "Connections that have ended, by whom and why");
         let help = "Time from the upgrade of a connection to its end";

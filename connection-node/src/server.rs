@@ -18,6 +18,7 @@ use crate::{
 };
 use beckon_dashboard::{
     Dashboard,
+    clients::Identification,
     local::{Local, Sockets},
 };
 use beckon_listener::port::Port;
@@ -166,7 +167,10 @@ impl Server {
             Arc::new(OperatedSockets { node: node.clone(), shedder: self.shedder.clone() });
         let (admin, guard) = (assembled.admin().clone(), assembled.guard().clone());
         let local = Local::new(node.id, admin, guard, node.clock, Some(sockets));
-        Dashboard::new(local, node.store.clone(), self.channels.clone())
+        let settings = &node.tunables().settings;
+        let (keys, uaid_key) = (settings.keys.clone(), Some(settings.uaid_key.clone()));
+        let identification = Identification { keys, uaid_key };
+        Dashboard::new(local, node.store.clone(), self.channels.clone(), identification)
     }
 
     /// Takes notifications for this node's sockets.

@@ -26,7 +26,7 @@ pub mod vapid;
 pub use reloading::{RELOADED, Tuner};
 
 use arc_swap::ArcSwap;
-use beckon_dashboard::{Dashboard, local::Local};
+use beckon_dashboard::{Dashboard, clients::Identification, local::Local};
 use beckon_listener::{http::Limits, port::Port};
 use beckon_node::{
     admin::{Admin, GATE, StorageCheck, Vitals},
@@ -169,7 +169,12 @@ impl EndpointNode {
         let this = Local::new(nodes.id(), admin, guard, clock, None);
         nodes.attend(this.clone());
         let channels = Channels::new(config.cluster.cluster_secret.clone(), config.tls.clone());
-        let dashboard = Dashboard::new(this, store, channels);
+        let dashboard = Dashboard::new(
+            this,
+            store,
+            channels,
+            Identification { keys: config.common.token_keys.clone(), uaid_key: None },
+        );
         let parts = HandlerParts {
             port,
             workers,

@@ -4,6 +4,7 @@ mod admin;
 mod admin_token;
 mod backup;
 mod broadcast;
+mod client;
 mod config;
 mod control;
 mod doctor;
@@ -42,6 +43,7 @@ fn command(mut arguments: Vec<OsString>) -> Result<(), Failure> {
         "send" => user_command(send::run(lexopt::Parser::from_args(arguments))),
         "broadcast" => user_command(broadcast::run(lexopt::Parser::from_args(arguments))),
         "drain" | "undrain" | "shed" => user_command(drain::run(&name, lexopt::Parser::from_args(arguments))),
+        "client" => user_command(client::run(lexopt::Parser::from_args(arguments))),
         "reload" => user_command(reload::run(lexopt::Parser::from_args(arguments))),
         "vapid" => vapid::run(lexopt::Parser::from_args(arguments)),
         "backup" => backup::back_up(arguments),
@@ -55,7 +57,7 @@ fn command(mut arguments: Vec<OsString>) -> Result<(), Failure> {
         "help" => serve::ABOUT.answer(beckon_ops::config::Request::Help),
         _ => Err(Failure::usage(format!(
             "`{name}` is not a command; the commands are serve (the default), listen, send, vapid, broadcast, \
-             drain, undrain, shed, reload, backup, restore, compact, export, import, config, doctor, genkey and help"
+             client, drain, undrain, shed, reload, backup, restore, compact, export, import, config, doctor, genkey and help"
         ))),
     }
 }

@@ -45,6 +45,7 @@ Usage: beckon [serve] [SETTINGS]
        beckon send ENDPOINT          send a notification
        beckon vapid                  print a key pair that identifies an application server
        beckon broadcast ACTION       list, set or remove values that all Web Push clients share
+       beckon client VERB NAME       show, test, disconnect, forget, block or unblock a client
        beckon drain, undrain, shed   send the clients of a node elsewhere
        beckon reload                 read the settings of a running node again
        beckon backup FILE            copy the embedded store while the server runs

@@ -220,7 +220,7 @@ impl HelloLabels {
             .into_iter()
             .flat_map(of)
             .chain(others.map(|outcome| Self { dialect: "simplepush", outcome }))
-            .chain([Self { dialect: "", outcome: "failed" }])
+            .chain(["blocked", "failed"].map(|outcome| Self { dialect: "", outcome }))
     }
 }
 
@@ -238,6 +238,7 @@ impl From<&Outcome> for HelloLabels {
             HelloOutcome::Deleted { .. } => ("simplepush", "deleted"),
             HelloOutcome::ListMissing => ("simplepush", "list_missing"),
             HelloOutcome::NoRoom => ("simplepush", "no_room"),
+            HelloOutcome::Blocked => ("", "blocked"),
         };
         Self { dialect, outcome }
     }

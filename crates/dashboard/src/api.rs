@@ -12,12 +12,18 @@
 //! | `GET /api/broadcasts` | 200, `{"broadcasts": {"<id>": "<version>", ...}}` |
 //! | `POST /api/broadcasts/set` `{"id", "version"}` | 200 |
 //! | `POST /api/broadcasts/remove` `{"id"}` | 200 |
+//! | `POST /api/client/…` | see [`crate::clients`] |
 //!
 //! Whoever asks shows `admin_token`, or has a session and is a page of this origin ([`beckon_node::guard`]). A node is named by
 //! its id, or by its name if only one has it. Errors have the body of PROTOCOL.md section 5.8: 404 for what does not exist, 409
 //! for what the node does not do now, 504 if a node has not answered within a second, and whether it has done it is unknown.
 
-use crate::{cluster::Cluster, others::Others, refusal::Refusal};
+use crate::{
+    clients::{Clients, Verb},
+    cluster::Cluster,
+    others::Others,
+    refusal::Refusal,
+};
 use beckon_listener::port::Peer;
 use beckon_node::{
     admin::{empty, json},
@@ -46,6 +52,7 @@ pub(crate) struct Api {
     pub(crate) cluster: Cluster,
     pub(crate) others: Arc<Others>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) clients: Clients,
 }
 
 /// A request to the API.
@@ -162,8 +169,18 @@ impl Api {
             }
             "/api/broadcasts/set" if is_post => self.set_broadcast(parse(body)?).await,
             "/api/broadcasts/remove" if is_post => self.remove_broadcast(parse(body)?).await,
-            _ => Err(Refusal::Path),
+            path => match Verb::of(path) {
+                Some(verb) if is_post => self.of_client(verb, body).await,
+                Some(_) | None => Err(Refusal::Path),
+            },
         }
+    }
+
+    async fn of_client(&self, verb: Verb, body: &[u8]) -> Result<Response<Bytes>, Refusal> {
+        let (view, change) = self.clients.perform(&self.cluster, verb, parse(body)?).await?;
+        let mut response = json(StatusCode::OK, &view);
+        audit::describe(&mut response, change);
+        Ok(response)
     }
 
     fn session(&self, asked: &Asked, body: &[u8]) -> Result<Response<Bytes>, Refusal> {

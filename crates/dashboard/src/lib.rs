@@ -9,6 +9,7 @@
 //! * [`local`]: this node as it answers; `attending`: the nodes that cannot be called; `others`: the way to every node;
 //! * [`service`]: what other nodes ask, over gRPC;
 //! * `cluster`: one reading of all nodes for all who look;
+//! * [`clients`]: what operators see of a client and do with it;
 //! * `api`: what the page and scripts ask over HTTP, and `refusal`: why it is not done;
 //! * `page`: the files of the page.
 //!
@@ -16,6 +17,7 @@
 
 mod api;
 mod attending;
+pub mod clients;
 mod cluster;
 mod figures;
 pub mod local;
@@ -31,6 +33,7 @@ use beckon_listener::port::Peer;
 use beckon_ops::stage::Stage;
 use beckon_proto::channels::Channels;
 use beckon_store::Store;
+use clients::{Clients, Identification};
 use cluster::Cluster;
 use hyper::{HeaderMap, Method, Response, body::Bytes};
 use local::Local;
@@ -47,11 +50,17 @@ pub struct Dashboard {
 
 impl Dashboard {
     /// The dashboard of a node. `channels` lead to the other nodes.
-    pub fn new(local: Arc<Local>, store: Arc<dyn Store>, channels: Channels) -> Self {
+    pub fn new(
+        local: Arc<Local>,
+        store: Arc<dyn Store>,
+        channels: Channels,
+        identification: Identification,
+    ) -> Self {
         let clock = local.clock();
         let others = Arc::new(Others { local, channels, attending: Attending::default() });
         let cluster = Cluster::new(others.clone(), store.clone(), clock);
-        Self { api: Arc::new(Api { cluster, others, store }) }
+        let clients = Clients { identification, store: store.clone(), others: others.clone(), clock };
+        Self { api: Arc::new(Api { cluster, others, store, clients }) }
     }
 
     /// What other nodes ask this one. Its streams end when `stage` is asked to stop.

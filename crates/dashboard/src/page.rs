@@ -15,7 +15,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The files: path, content type, content.
-const FILES: [(&str, &str, &str); 9] = [
+const FILES: [(&str, &str, &str); 10] = [
     ("/dashboard/", HTML, include_str!("page/index.html")),
     ("/dashboard/base.css", CSS, beckon_node::try_page::BASE_CSS),
     ("/dashboard/style.css", CSS, include_str!("page/style.css")),
@@ -23,6 +23,7 @@ const FILES: [(&str, &str, &str); 9] = [
     ("/dashboard/server.js", JAVASCRIPT, include_str!("page/server.js")),
     ("/dashboard/nodes.js", JAVASCRIPT, include_str!("page/nodes.js")),
     ("/dashboard/chart.js", JAVASCRIPT, include_str!("page/chart.js")),
+    ("/dashboard/client.js", JAVASCRIPT, include_str!("page/client.js")),
     ("/dashboard/lists.js", JAVASCRIPT, include_str!("page/lists.js")),
     ("/dashboard/elements.js", JAVASCRIPT, include_str!("page/elements.js")),
 ];

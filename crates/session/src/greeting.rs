@@ -154,6 +154,15 @@ fn claim_new(context: &Context<'_>, presence: Presence, dialect: Dialect) -> (Id
     (identity, hello)
 }
 
+/// The status of the reply if there is no room, and where there is some.
+pub(crate) fn no_room(admission: Admission) -> (u16, Option<String>) {
+    match admission {
+        Admission::Redirect(url) => (307, Some(url)),
+        // If there is room again, the user agent finds it when it returns.
+        Admission::Full | Admission::Open => (429, None),
+    }
+}
+
 /// Closes the socket that owned the UAID before, if there was one.
 pub(crate) fn evict(former: Option<Presence>, own: Presence, effects: &mut Vec<Effect>) {
     effects.extend(former.filter(|former| *former != own).map(Effect::Evict));

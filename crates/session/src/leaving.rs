@@ -65,7 +65,10 @@ impl Leaving {
                         false
                     }
                     Outcome::Hello(
-                        HelloOutcome::Unknown { .. } | HelloOutcome::ListMissing | HelloOutcome::NoRoom,
+                        HelloOutcome::Unknown { .. }
+                        | HelloOutcome::ListMissing
+                        | HelloOutcome::NoRoom
+                        | HelloOutcome::Blocked,
                     ) => false,
                     // The store has failed, but may have performed the step.
                     Outcome::Registered { .. }

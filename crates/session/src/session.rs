@@ -1,9 +1,9 @@
 //! The state machine: who is at the other end, and who handles what comes in.
 
 use crate::{
-    api::{Admission, CloseCode, Context, Demand, Effect, Input, Outcome, Settings, Step},
+    api::{CloseCode, Context, Demand, Effect, Input, Outcome, Settings, Step},
     budget::Budget,
-    greeting::{Greeting, evict},
+    greeting::{Greeting, evict, no_room},
     leaving::{Leaving, refuse},
     message::{Command, EMPTY_OBJECT, Frame, Kind, Request, simplepush::hello_reply},
     peer::{Client, Peer},
@@ -361,12 +361,10 @@ impl Session {
                 refuse(&greeting.request, Violation::IllFormed, effects);
                 return self.leave(context, effects);
             }
+            // Without a reply: Firefox takes any reply with a `uaid` for a success.
+            HelloOutcome::Blocked => return self.close(context, CloseCode::Policy, effects),
             HelloOutcome::NoRoom => {
-                let (status, url) = match (context.admission)() {
-                    Admission::Redirect(url) => (307, Some(url)),
-                    // If there is room again, the user agent finds it when it returns.
-                    Admission::Full | Admission::Open => (429, None),
-                };
+                let (status, url) = no_room((context.admission)());
                 effects.push(Effect::Send(hello_reply(greeting.identity, status, url.as_deref())));
                 return self.close(context, CloseCode::Normal, effects);
             }

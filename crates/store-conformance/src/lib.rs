@@ -13,8 +13,8 @@
 //! If a store takes seconds to start, [`run_all`] runs all cases on one store: the cases use random identifiers and
 //! do not disturb each other.
 //!
-//! * [`hello`], [`channels`], [`pending`], [`messages`], [`backlog`], [`broadcasts`], [`records`], [`directory`]: the
-//!   cases, by subject;
+//! * [`hello`], [`channels`], [`pending`], [`messages`], [`backlog`], [`broadcasts`], [`records`], [`operators`],
+//!   [`directory`]: the cases, by subject;
 //! * [`late`]: steps that their callers have given up;
 //! * [`model`]: random steps, compared with a simple reference;
 //! * [`steps`], [`message_steps`]: helpers that perform a step.
@@ -31,6 +31,7 @@ pub mod late;
 pub mod message_steps;
 pub mod messages;
 pub mod model;
+pub mod operators;
 pub mod pending;
 pub mod records;
 pub mod steps;
@@ -67,6 +68,7 @@ pub async fn run_all(store: &Arc<dyn Store>) {
         backlog::CASES,
         broadcasts::CASES,
         records::CASES,
+        operators::CASES,
         directory::CASES,
     ];
     for (name, case) in cases.concat() {
@@ -91,6 +93,7 @@ macro_rules! suite {
         $crate::backlog_cases!($fixture);
         $crate::broadcast_cases!($fixture);
         $crate::record_cases!($fixture);
+        $crate::operator_cases!($fixture);
         $crate::directory_cases!($fixture);
     };
 }

@@ -137,7 +137,8 @@ pub async fn claim_backlog(store: &Arc<dyn Store>, hello: Hello) -> Backlog {
 async fn claim_all(store: &Arc<dyn Store>, hello: Hello) -> (Dialect, Option<Presence>, Snapshot, Backlog) {
     match say(store, hello).await {
         HelloOutcome::Claimed { dialect, former, snapshot, backlog } => (dialect, former, snapshot, backlog),
-        other @ (HelloOutcome::Unknown { .. }
+        other @ (HelloOutcome::Blocked
+        | HelloOutcome::Unknown { .. }
         | HelloOutcome::Deleted { .. }
         | HelloOutcome::ListMissing
         | HelloOutcome::NoRoom) => panic!("expected a claim, not {other:?}"),

@@ -48,9 +48,9 @@ use crate::{Announced, Answer, Cause, Missed, Newcomers, NodeEntry, Store, Store
 use batch::{Batch, Counts, Idle, Memory};
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Claim,
-    ClientId, ClientPage, ClientRecord, Cursor, Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome,
-    NodeId, NotOwner, Place, Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome,
-    Snapshot, TooManyBroadcasts,
+    ClientId, ClientPage, ClientRecord, Cursor, Fetch, FindChannel, FindChannelOutcome, FoundClient, Hello,
+    HelloOutcome, NodeId, NotOwner, Place, Presence, PutMessage, PutMessageOutcome, PutVersion,
+    PutVersionOutcome, Revoke, Revoked, Snapshot, TooManyBroadcasts,
 };
 use data_dir::DataDir;
 use database::Opener;
@@ -342,6 +342,14 @@ impl Store for EmbeddedStore {
 
     fn add_client(&self, record: ClientRecord) -> Answer<bool> {
         self.submit(move |batch| batch.add_client(&record))
+    }
+
+    fn find_client(&self, client: ClientId) -> Answer<FoundClient> {
+        self.submit(move |batch| batch.find_client(client))
+    }
+
+    fn revoke(&self, revoke: Revoke) -> Answer<Revoked> {
+        self.submit(move |batch| batch.revoke(revoke))
     }
 
     fn announce(&self, entry: NodeEntry) -> Answer<Announced> {

@@ -59,13 +59,13 @@ use crate::{
     Announced, Answer, Cause, LEASE, MISSED_LIFETIME, MISSED_MAX, Missed, NodeEntry, Store, StoreError,
 };
 use ::redis::{Cmd, Value};
-use answer::{done, unexpected};
+use answer::{done, failed, unexpected};
 use batch::Haste;
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, BROADCASTS_MAX, Backlog, BroadcastId, BroadcastVersion, Broadcasts,
     ChannelId, Claim, ClientId, ClientPage, ClientRecord, Cursor, Fetch, FindChannel, FindChannelOutcome,
-    Hello, HelloOutcome, NodeId, NotOwner, Place, Presence, PutMessage, PutMessageOutcome, PutVersion,
-    PutVersionOutcome, Snapshot, TooManyBroadcasts,
+    FoundClient, Hello, HelloOutcome, NodeId, NotOwner, Place, Presence, PutMessage, PutMessageOutcome,
+    PutVersion, PutVersionOutcome, Revoke, Revoked, Snapshot, TooManyBroadcasts,
 };
 use futures_util::future::{BoxFuture, join_all};
 use health::Health;
@@ -371,9 +371,8 @@ impl Store for RedisStore {
     }
 
     fn read_client(&self, client: ClientId) -> Answer<Option<ClientRecord>> {
-        let idle_ms = self.idle.known;
-        let read = move |answer| records::read(client, answer, idle_ms);
-        self.step(&SCRIPTS.read_client, records::read_call(&self.prefix, client), read)
+        let (call, idle_ms) = (records::read_call(&self.prefix, client), self.idle.known);
+        self.step(&SCRIPTS.read_client, call, move |answer| records::read(client, answer, idle_ms))
     }
 
     fn add_client(&self, record: ClientRecord) -> Answer<bool> {
@@ -381,6 +380,15 @@ impl Store for RedisStore {
             Ok(call) => self.step(&SCRIPTS.add_client, call, records::added),
             Err(error) => failed(error.into()),
         }
+    }
+
+    fn find_client(&self, client: ClientId) -> Answer<FoundClient> {
+        let (call, idle_ms) = (records::read_call(&self.prefix, client), self.idle.known);
+        self.step(&SCRIPTS.read_client, call, move |answer| records::find(client, answer, idle_ms))
+    }
+
+    fn revoke(&self, revoke: Revoke) -> Answer<Revoked> {
+        self.step(&SCRIPTS.revoke, records::revoke_call(&self.prefix, revoke), records::revoked)
     }
 
     fn announce(&self, entry: NodeEntry) -> Answer<Announced> {
@@ -489,9 +497,4 @@ impl Store for RedisStore {
     fn ended(&self) -> BoxFuture<'static, ()> {
         Box::pin(self.shared.unfit.clone().cancelled_owned())
     }
-}
-
-/// An answer that is ready.
-fn failed<T: Send + 'static>(error: StoreError) -> Answer<T> {
-    Box::pin(std::future::ready(Err(error)))
 }

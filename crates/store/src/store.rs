@@ -6,9 +6,9 @@ use crate::{
 };
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Claim,
-    ClientId, ClientPage, ClientRecord, Cursor, Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome,
-    NodeId, NotOwner, Place, Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome,
-    Snapshot, TooManyBroadcasts,
+    ClientId, ClientPage, ClientRecord, Cursor, Fetch, FindChannel, FindChannelOutcome, FoundClient, Hello,
+    HelloOutcome, NodeId, NotOwner, Place, Presence, PutMessage, PutMessageOutcome, PutVersion,
+    PutVersionOutcome, Revoke, Revoked, Snapshot, TooManyBroadcasts,
 };
 use futures_util::future::BoxFuture;
 use std::{fmt, sync::Arc};
@@ -28,8 +28,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// * The dialect is the one that is named, else the one that is stored, else `otherwise`.
     /// * A UAID that is stored for another dialect is [`HelloOutcome::Unknown`], and does not change.
-    /// * SimplePush without a list is [`HelloOutcome::ListMissing`]; this is checked first.
-    /// * SimplePush without room is [`HelloOutcome::NoRoom`]; this is checked second.
+    /// * A client that was blocked ([`Store::revoke`]) is [`HelloOutcome::Blocked`]; this is checked first.
+    /// * SimplePush without a list is [`HelloOutcome::ListMissing`]; this is checked second.
+    /// * SimplePush without room is [`HelloOutcome::NoRoom`]; this is checked third.
     /// * A stored SimplePush UAID whose listed channels are all registered (those of an empty list are) is claimed;
     ///   channels that the list lacks are kept.
     /// * A stored SimplePush UAID with an impossible list, or with a listed channel that is not registered, is
@@ -167,6 +168,20 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// * Its messages keep their places, so their ids stay the same. Their number is not limited.
     /// * A message of a channel that the record lacks makes the record [`StoreError::Unreadable`].
     fn add_client(&self, record: ClientRecord) -> Answer<bool>;
+
+    /// Reads everything that is stored for a client, and which socket owns it, for an operator.
+    ///
+    /// * Nothing is renewed.
+    fn find_client(&self, client: ClientId) -> Answer<FoundClient>;
+
+    /// Forgets a client, blocks it, or lets it come back.
+    ///
+    /// * A client that is forgotten is not stored any more: its socket does not own it, and its endpoints are gone.
+    /// * A client that is blocked is forgotten, and cannot be claimed, until it is unblocked; this does not expire.
+    /// * A client that is not stored can be blocked.
+    /// * [`Store::read_client`] returns `None` for a blocked client, and [`Store::add_client`] false.
+    /// * [`Revoked::changed`] is false for a client that is as it should be already. A blocked client is not forgotten.
+    fn revoke(&self, revoke: Revoke) -> Answer<Revoked>;
 
     /// Announces a node for the next [`LEASE`](crate::LEASE), and reads the directory.
     ///

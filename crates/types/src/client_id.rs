@@ -20,6 +20,27 @@ const FINGERPRINT: &[u8] = b"beckon UAID key fingerprint";
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(pub [u8; ID_LEN]);
 
+impl fmt::Display for ClientId {
+    /// 22 characters of base64url.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+/// A text is not the id of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the id of a client is 22 characters of base64url")]
+pub struct InvalidClientId;
+
+impl FromStr for ClientId {
+    type Err = InvalidClientId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidClientId> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidClientId)?;
+        bytes.try_into().map(Self).map_err(|_| InvalidClientId)
+    }
+}
+
 impl fmt::Debug for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ClientId({})", URL_SAFE_NO_PAD.encode(self.0))

@@ -43,7 +43,7 @@ pub use broadcast::{
     Broadcasts, InvalidBroadcast, TooManyBroadcasts,
 };
 pub use channel_id::ChannelId;
-pub use client_id::{ClientId, InvalidUaidKey, UAID_KEY_LEN, UaidKey};
+pub use client_id::{ClientId, InvalidClientId, InvalidUaidKey, UAID_KEY_LEN, UaidKey};
 pub use dialect::Dialect;
 pub use draft::Draft;
 pub use endpoint::{Endpoint, InvalidEndpoint, UPDATE_PATH, WEB_PUSH_PATH};
@@ -60,8 +60,8 @@ pub use sequence::Sequence;
 pub use spelling::{InvalidUuid, Spelling};
 pub use step::{
     Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelRecord, Claim, ClientPage, ClientRecord,
-    Cursor, Fetch, FindChannel, FindChannelOutcome, Hello, HelloOutcome, Listed, NotOwner, PutMessage,
-    PutMessageOutcome, PutVersion, PutVersionOutcome, Snapshot,
+    Cursor, Fetch, FindChannel, FindChannelOutcome, FoundClient, Hello, HelloOutcome, Listed, NotOwner,
+    PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Revoke, Revoked, Snapshot,
 };
 pub use topic::{InvalidTopic, TOPIC_LEN_MAX, TOPIC_TAG_LEN, TopicTag};
 pub use uaid::Uaid;

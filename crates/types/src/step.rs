@@ -8,12 +8,14 @@
 //! * `channels`: what is registered;
 //! * `versions`: SimplePush;
 //! * `messages`: Web Push;
+//! * `operators`: what operators see of a client and take from it;
 //! * `records`: carrying clients from one store to another.
 
 mod channels;
 mod claim;
 mod hello;
 mod messages;
+mod operators;
 mod records;
 mod versions;
 
@@ -21,5 +23,6 @@ pub use channels::{AddChannel, AddChannelOutcome, Channel, NotOwner, Snapshot};
 pub use claim::Claim;
 pub use hello::{Hello, HelloOutcome, Listed};
 pub use messages::{Backlog, Fetch, FindChannel, FindChannelOutcome, PutMessage, PutMessageOutcome};
+pub use operators::{FoundClient, Revoke, Revoked};
 pub use records::{ChannelRecord, ClientPage, ClientRecord, Cursor};
 pub use versions::{Ack, PutVersion, PutVersionOutcome};

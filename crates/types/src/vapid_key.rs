@@ -25,6 +25,13 @@ pub struct Restriction(pub [u8; Self::LEN]);
 impl Restriction {
     /// Bytes of a restriction.
     pub const LEN: usize = 16;
+
+    /// A hash that passes it, for what the server itself sends to the channel.
+    pub fn passing_hash(self) -> KeyHash {
+        let mut hash = [0; 32];
+        hash[..Self::LEN].copy_from_slice(&self.0);
+        KeyHash(hash)
+    }
 }
 
 impl From<KeyHash> for Restriction {

@@ -36,8 +36,12 @@ class Device {
 
   async #ask(message) {
     const answer = once(this.#socket, 'message');
+    const closed = once(this.#socket, 'close').then(([code]) => {
+      throw new Error(`closed with ${code}`);
+    });
+    closed.catch(() => {});
     this.#socket.send(JSON.stringify(message));
-    return JSON.parse((await answer)[0]);
+    return JSON.parse((await Promise.race([answer, closed]))[0]);
   }
 
   #take({ messageType, updates }) {

@@ -133,6 +133,52 @@ for (const [name, startBrowser] of Object.entries(BROWSERS)) {
       });
     });
 
+    it('a device is found, tested, disconnected, forgotten and blocked', async () => {
+      const device = load.devices[0];
+      const search = async (text) => {
+        await fill(page, '#client-form [name=name]', text);
+        await page.click('#client-form [type=submit]');
+      };
+      const verb = async (name, asks = true) => {
+        await page.click(`#client button[data-verb="${name}"]`);
+        if (asks) {
+          await page.waitForSelector('#confirm[open]');
+          await page.click('#confirm-yes');
+        }
+      };
+      // This node has no key of UAIDs.
+      await search(device.uaid);
+      await shows(page, '#client-answer', 'ask a connection-node');
+      await search(device.endpoint);
+      await shows(page, '#client .state', 'connected');
+      await shows(page, '#client dd', 'SimplePush');
+      assert.equal(await page.$eval('#client-form [name=name]', (field) => field.value), '');
+      assert.ok(!page.url().includes('?'), 'nothing is in the URL');
+      const before = device.received.length;
+      await verb('test', false);
+      await shows(page, '#client-answer', 'has acknowledged the test after');
+      assert.equal(device.received.length, before + 1);
+      await verb('disconnect');
+      await until('it is closed', () => device.closed === 1001);
+      device.closed = undefined;
+      await device.connect(fleet.webSocketUrl);
+      await search(device.endpoint);
+      await shows(page, '#client .state', 'connected');
+      await verb('block');
+      await shows(page, '#client .state', 'blocked');
+      await until('it is closed', () => device.closed !== undefined);
+      const gone = await fetch(device.endpoint, { method: 'PUT', body: 'version=1' });
+      assert.equal(gone.status, 410);
+      await assert.rejects(device.connect(fleet.webSocketUrl), /closed with 1008/);
+      await verb('unblock', false);
+      await shows(page, '#client .state', 'unknown');
+      await shows(page, '#audit tr', 'block client');
+      await search('https://push.example/update/nothing');
+      await shows(page, '#client-answer', 'not one of this cluster');
+      // The load goes on without it.
+      load.devices.shift();
+    });
+
     it('a node drains and is taken back', async () => {
       const leaving = load.devices.filter(({ closed }) => closed === undefined).length;
       await perform(page, 'c1', 'drain');

@@ -1,6 +1,7 @@
 // The page: asks its node about the cluster while it is visible, and shows what it answers.
 
 import { Chart } from './chart.js';
+import { forgetClient, listenToSearch } from './client.js';
 import { count, duration, element, find, percent, rate, tell, write } from './elements.js';
 import { listenToBroadcasts, showAudit, showBroadcasts } from './lists.js';
 import { showNodes } from './nodes.js';
@@ -101,6 +102,7 @@ function signedOut() {
   points = [];
   clearTimeout(timer);
   showNodes([], refresh);
+  forgetClient();
   for (const list of ['#summary', '#broadcasts', '#audit tbody']) {
     find(list).replaceChildren();
   }
@@ -114,6 +116,7 @@ function signedOut() {
 
 find('#charts').append(...CHARTS.map(({ figure }) => figure));
 listenToBroadcasts();
+listenToSearch();
 events.addEventListener('signed-out', signedOut);
 document.addEventListener('visibilitychange', refresh);
 

@@ -209,7 +209,7 @@ impl<'txn, 'm> Batch<'txn, 'm> {
         let idle = self.memory.idle.of(&record);
         let uncertainty = 2 * (idle / LAST_SEEN_PARTS) + Duration::from_secs(1);
         let unseen = self.now.earliest.saturating_sub(Duration::from_secs(record.last_seen));
-        if unseen > idle + uncertainty && !self.memory.seats.contains_key(&client) {
+        if !record.is_blocked && unseen > idle + uncertainty && !self.memory.seats.contains_key(&client) {
             self.remove(client, &record)?;
             return Ok(None);
         }

@@ -12,6 +12,9 @@ impl Batch<'_, '_> {
     /// See [`crate::Store::hello`].
     pub(super) fn hello(&mut self, hello: &Hello) -> Result<HelloOutcome, StoreError> {
         let record = self.load(hello.client)?;
+        if record.as_ref().is_some_and(|record| record.is_blocked) {
+            return Ok(HelloOutcome::Blocked);
+        }
         let seat = self.memory.seats.get(&hello.client).copied();
         let stored = record.as_ref().map(|record| record.dialect).or(seat.map(|seat| seat.dialect));
         let former = seat.map(|seat| seat.presence);
@@ -107,6 +110,7 @@ impl Batch<'_, '_> {
         let mut record = self.load(add.client)?.unwrap_or_else(|| Record {
             dialect: seat.dialect,
             is_known: false,
+            is_blocked: false,
             last_seen: self.now.latest.as_secs(),
             sequence: Sequence::default(),
             messages: Vec::new(),

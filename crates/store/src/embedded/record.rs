@@ -1,7 +1,7 @@
 //! How a client is written in the database, version 1.
 //!
 //! ```text
-//! client    version 0x01 | dialect (1 SimplePush, 2 Web Push) | whether it is known (0 or 1) | last seen, Unix seconds,
+//! client    version 0x01 | dialect (1 SimplePush, 2 Web Push) | standing (0 new, 1 known, 2 blocked) | last seen, Unix seconds,
 //!           8 bytes | sequence, 8 bytes | number of messages, 4 bytes | the messages, oldest first
 //!           | number of channels, 4 bytes | the channels
 //! message   sequence, 8 bytes | nonce, 8 bytes | expires, Unix milliseconds, 8 bytes
@@ -55,6 +55,8 @@ pub(super) struct Record {
     pub(super) dialect: Dialect,
     /// Whether it has come back after its first socket, or was written to.
     pub(super) is_known: bool,
+    /// Whether an operator has blocked it. Then it has nothing else, and does not expire.
+    pub(super) is_blocked: bool,
     /// About when it was last connected, in Unix seconds.
     pub(super) last_seen: u64,
     /// The last write.
@@ -118,10 +120,10 @@ impl Record {
 
     /// The bytes of the record.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let Self { dialect, is_known, last_seen, sequence, messages, channels } = self;
+        let Self { dialect, is_known, is_blocked, last_seen, sequence, messages, channels } = self;
         let messages_len = messages.len() * (MESSAGE_LEN_MIN + TOPIC_TAG_LEN);
         let mut out = Vec::with_capacity(FIXED_LEN + messages_len + channels.len() * CHANNEL_LEN_MAX);
-        out.extend([VERSION, dialect_byte(*dialect), u8::from(*is_known)]);
+        out.extend([VERSION, dialect_byte(*dialect), if *is_blocked { 2 } else { u8::from(*is_known) }]);
         out.extend(last_seen.to_be_bytes());
         out.extend(sequence.0.to_be_bytes());
         // The number always fits: `PutMessage::messages_max` has the same type.
@@ -142,10 +144,11 @@ impl Record {
             return Err(Unreadable("record of another version"));
         }
         let dialect = dialect(dialect_byte)?;
-        let is_known = match take(&mut rest)? {
-            [0] => false,
-            [1] => true,
-            [_] => return Err(Unreadable("client is neither known nor a newcomer")),
+        let (is_known, is_blocked) = match take(&mut rest)? {
+            [0] => (false, false),
+            [1] => (true, false),
+            [2] => (true, true),
+            [_] => return Err(Unreadable("unknown standing of a client")),
         };
         let last_seen = u64::from_be_bytes(take(&mut rest)?);
         let sequence = Sequence(u64::from_be_bytes(take(&mut rest)?));
@@ -163,7 +166,7 @@ impl Record {
         if messages.iter().any(|message| message.channel as usize >= channels.len()) {
             return Err(Unreadable("message of a channel that is not registered"));
         }
-        Ok(Self { dialect, is_known, last_seen, sequence, messages, channels })
+        Ok(Self { dialect, is_known, is_blocked, last_seen, sequence, messages, channels })
     }
 }
 
@@ -255,7 +258,7 @@ mod tests {
             (vec![], "too short"),
             (vec![2, 1], "record of another version"),
             (vec![VERSION, 3], "unknown dialect"),
-            (vec![VERSION, 2, 2], "client is neither known nor a newcomer"),
+            (vec![VERSION, 2, 3], "unknown standing of a client"),
             (record(&[0xff; 4]), "too short"),
             (record(&[0, 0, 0, 0]), "too short"),
             (record(&[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]), "too short"),
@@ -285,6 +288,7 @@ mod tests {
         let mut record = Record {
             dialect: Dialect::WebPush,
             is_known: true,
+            is_blocked: false,
             last_seen: 0,
             sequence: Sequence(4),
             messages: vec![message(1, 0), message(2, 1), message(3, 2), message(4, 1)],
@@ -323,6 +327,7 @@ mod tests {
         fn a_record_survives(
             is_webpush: bool,
             is_known: bool,
+            is_blocked: bool,
             last_seen: u64,
             sequence: u64,
             mut messages in messages(),
@@ -334,8 +339,9 @@ mod tests {
                 Ok(len @ 1..) => messages.iter_mut().for_each(|message| message.channel %= len),
                 Ok(0) | Err(_) => messages.clear(),
             }
-            let record =
-                Record { dialect, is_known, last_seen, sequence: Sequence(sequence), messages, channels };
+            let is_known = is_known || is_blocked;
+            let sequence = Sequence(sequence);
+            let record = Record { dialect, is_known, is_blocked, last_seen, sequence, messages, channels };
             let bytes = [record.encode(), newer].concat();
             prop_assert_eq!(Record::decode(&bytes), Ok(record));
         }

@@ -10,7 +10,9 @@ use crate::{
     StoreError,
     codec::{Unreadable, message},
 };
-use beckon_types::{ClientId, ClientPage, ClientRecord, Cursor, Message};
+use beckon_types::{
+    ClientId, ClientPage, ClientRecord, Cursor, Dialect, FoundClient, Message, Revoke, Revoked, Sequence,
+};
 use redb::ReadableTable as _;
 use std::{ops::Bound, time::Duration};
 
@@ -34,14 +36,81 @@ impl Batch<'_, '_> {
 
     /// See [`crate::Store::read_client`].
     pub(super) fn read_client(&mut self, client: ClientId) -> Result<Option<ClientRecord>, StoreError> {
-        let Some(record) = self.load(client)? else { return Ok(None) };
-        let messages = self.backlog(client, &record, None, usize::MAX)?.messages;
-        let Record { dialect, is_known: _, last_seen, sequence, messages: _, channels } = record;
-        let unseen = match self.memory.seats.contains_key(&client) {
-            true => Duration::ZERO,
-            false => self.now.earliest.saturating_sub(Duration::from_secs(last_seen)),
+        if self.load(client)?.is_none() {
+            return Ok(None);
+        }
+        Ok(match self.find_client(client)? {
+            FoundClient::Unknown | FoundClient::Blocked => None,
+            FoundClient::Stored { record, presence: _ } => Some(*record),
+        })
+    }
+
+    /// See [`crate::Store::find_client`]. A client that is connected and has registered nothing has no record.
+    pub(super) fn find_client(&mut self, client: ClientId) -> Result<FoundClient, StoreError> {
+        let Some(record) = self.load(client)? else {
+            let Some(seat) = self.memory.seats.get(&client) else { return Ok(FoundClient::Unknown) };
+            let record = ClientRecord {
+                client,
+                dialect: seat.dialect,
+                unseen: Duration::ZERO,
+                sequence: Sequence::default(),
+                channels: Vec::new(),
+                messages: Vec::new(),
+            };
+            return Ok(FoundClient::Stored { record: Box::new(record), presence: Some(seat.presence) });
         };
-        Ok(Some(ClientRecord { client, dialect, unseen, sequence, channels, messages }))
+        if record.is_blocked {
+            return Ok(FoundClient::Blocked);
+        }
+        let messages = self.backlog(client, &record, None, usize::MAX)?.messages;
+        let Record { dialect, is_known: _, is_blocked: _, last_seen, sequence, messages: _, channels } =
+            record;
+        let presence = self.memory.seats.get(&client).map(|seat| seat.presence);
+        let unseen = match presence {
+            Some(_) => Duration::ZERO,
+            None => self.now.earliest.saturating_sub(Duration::from_secs(last_seen)),
+        };
+        let record = Box::new(ClientRecord { client, dialect, unseen, sequence, channels, messages });
+        Ok(FoundClient::Stored { record, presence })
+    }
+
+    /// See [`crate::Store::revoke`].
+    pub(super) fn revoke(&mut self, revoke: Revoke) -> Result<Revoked, StoreError> {
+        let (Revoke::Forget(client) | Revoke::Block(client) | Revoke::Unblock(client)) = revoke;
+        let record = self.load(client)?;
+        let is_blocked = record.as_ref().is_some_and(|record| record.is_blocked);
+        let seat = self.memory.seats.get(&client).copied();
+        let former = seat.map(|seat| seat.presence);
+        let is_there = record.is_some() || former.is_some();
+        let changed = match revoke {
+            Revoke::Unblock(_) => is_blocked,
+            Revoke::Block(_) => !is_blocked,
+            Revoke::Forget(_) => is_there && !is_blocked,
+        };
+        if !changed {
+            return Ok(Revoked { changed, former: None });
+        }
+        if let Some(record) = &record {
+            self.remove(client, record)?;
+        }
+        self.memory.seats.remove(&client);
+        if let Revoke::Block(_) = revoke {
+            let before = record.as_ref().map(|record| (record.dialect, record.sequence));
+            let dialect = seat.map(|seat| seat.dialect).or(before.map(|(dialect, _)| dialect));
+            self.save(
+                client,
+                Record {
+                    dialect: dialect.unwrap_or(Dialect::SimplePush),
+                    is_known: true,
+                    is_blocked: true,
+                    last_seen: self.now.latest.as_secs(),
+                    sequence: before.map(|(_, sequence)| sequence).unwrap_or_default(),
+                    messages: Vec::new(),
+                    channels: Vec::new(),
+                },
+            );
+        }
+        Ok(Revoked { changed, former })
     }
 
     /// See [`crate::Store::add_client`].
@@ -73,6 +142,7 @@ impl Batch<'_, '_> {
         let record = Record {
             dialect: *dialect,
             is_known: true,
+            is_blocked: false,
             last_seen: self.now.latest.saturating_sub(*unseen).as_secs(),
             sequence: *sequence,
             messages: stored,

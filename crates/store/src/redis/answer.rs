@@ -1,6 +1,6 @@
 //! What is common to the answers of scripts.
 
-use crate::StoreError;
+use crate::{Answer, StoreError};
 use redis::Value;
 
 /// Fields and values, as a hash is listed.
@@ -17,6 +17,11 @@ pub(super) fn done(answer: Value) -> Result<(), StoreError> {
         Value::Int(0) => Ok(()),
         other => Err(unexpected(&other)),
     }
+}
+
+/// An answer that is ready.
+pub(super) fn failed<T: Send + 'static>(error: StoreError) -> Answer<T> {
+    Box::pin(std::future::ready(Err(error)))
 }
 
 /// The error for any answer that a step does not expect. A script answers -1 for a record that it cannot read.

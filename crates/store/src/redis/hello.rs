@@ -38,6 +38,7 @@ pub(super) fn outcome(answer: Value) -> Result<HelloOutcome, StoreError> {
     match answer {
         Value::Int(1) => Ok(HelloOutcome::ListMissing),
         Value::Int(2) => Ok(HelloOutcome::NoRoom),
+        Value::Int(3) => Ok(HelloOutcome::Blocked),
         Value::Int(11) => Ok(HelloOutcome::Unknown { dialect: Dialect::SimplePush }),
         Value::Int(12) => Ok(HelloOutcome::Unknown { dialect: Dialect::WebPush }),
         Value::BulkString(former) => Ok(HelloOutcome::Deleted { former: record::presence(&former)? }),

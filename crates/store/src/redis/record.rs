@@ -4,7 +4,7 @@
 //! field "m", the head   version 0x01 | dialect (1 SimplePush, 2 Web Push) | flags | node, 8 bytes
 //!                       | connection, 8 bytes | sequence, decimal digits
 //!                       node and connection are zero if the client is offline; flags are 1 if it has come back or has
-//!                       been sent something, else 0
+//!                       been sent something, 2 if an operator has blocked it, else 0
 //! field channel id      the start of a channel (`codec::channel`) | key id | SimplePush: the pending version,
 //!   (16 bytes)          decimal digits; Web Push: the last write before it was registered, decimal digits
 //! ```

@@ -16,7 +16,7 @@ use super::{
     topology::Topology,
 };
 use crate::{Cause, StoreError, codec::Unreadable};
-use beckon_types::{ClientId, ClientPage, ClientRecord, Cursor};
+use beckon_types::{ClientId, ClientPage, ClientRecord, Cursor, FoundClient, Revoke, Revoked};
 use redis::{Cmd, Value};
 use std::{collections::BTreeSet, time::Duration};
 
@@ -77,8 +77,17 @@ pub(super) fn read(
     answer: Value,
     idle_ms: u64,
 ) -> Result<Option<ClientRecord>, StoreError> {
+    match find(client, answer, idle_ms)? {
+        FoundClient::Unknown | FoundClient::Blocked => Ok(None),
+        FoundClient::Stored { record, presence: _ } => Ok(Some(*record)),
+    }
+}
+
+/// Reads the same answer for an operator.
+pub(super) fn find(client: ClientId, answer: Value, idle_ms: u64) -> Result<FoundClient, StoreError> {
     let mut parts = match answer {
-        Value::Int(0) => return Ok(None),
+        Value::Int(0) => return Ok(FoundClient::Unknown),
+        Value::Int(1) => return Ok(FoundClient::Blocked),
         Value::Array(parts) => parts.into_iter(),
         other => return Err(unexpected(&other)),
     };
@@ -90,14 +99,37 @@ pub(super) fn read(
     let left_ms = u64::try_from(left_ms).unwrap_or(idle_ms);
     let head = pairs(&fields).find(|(field, _)| *field == record::HEAD);
     let (_, head) = head.ok_or(Unreadable("record without a head"))?;
-    let record::Head { dialect, presence: _, sequence } = record::head(head)?;
+    let record::Head { dialect, presence, sequence } = record::head(head)?;
     let mut channels = Vec::new();
     for (field, value) in record::channels(&fields) {
         channels.push(record::channel(field, value, dialect)?);
     }
     let unseen = Duration::from_millis(idle_ms.saturating_sub(left_ms));
     let messages = messages::backlog(backlog)?.messages;
-    Ok(Some(ClientRecord { client, dialect, unseen, sequence, channels, messages }))
+    let record = Box::new(ClientRecord { client, dialect, unseen, sequence, channels, messages });
+    Ok(FoundClient::Stored { record, presence })
+}
+
+/// The call of the script that revokes a client.
+pub(super) fn revoke_call(prefix: &KeyPrefix, revoke: Revoke) -> Cmd {
+    let (client, what) = match revoke {
+        Revoke::Forget(client) => (client, "forget"),
+        Revoke::Block(client) => (client, "block"),
+        Revoke::Unblock(client) => (client, "unblock"),
+    };
+    let mut call = SCRIPTS.revoke.call(&keys::all(prefix, client), 1, 16);
+    call.arg(what);
+    call
+}
+
+/// Reads its answer.
+pub(super) fn revoked(answer: Value) -> Result<Revoked, StoreError> {
+    let Value::Array(parts) = &answer else { return Err(unexpected(&answer)) };
+    let [Value::Int(changed), Value::BulkString(former)] = &parts[..] else {
+        return Err(unexpected(&answer));
+    };
+    let former = if former.is_empty() { None } else { record::presence(former)? };
+    Ok(Revoked { changed: *changed == 1, former })
 }
 
 /// The call of the script that adds a client. Records expire after `idle_ms`.

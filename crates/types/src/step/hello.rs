@@ -63,4 +63,6 @@ pub enum HelloOutcome {
     ListMissing,
     /// SimplePush, and [`Hello::room`] was false.
     NoRoom,
+    /// An operator has blocked the client.
+    Blocked,
 }

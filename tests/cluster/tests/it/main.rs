@@ -56,6 +56,7 @@ mod programs;
 mod redis_faults;
 mod refusal;
 mod reload;
+mod revoking;
 mod sp_ack;
 mod sp_delivery;
 mod sp_hello;

@@ -3,6 +3,8 @@
 -- 10.. listed channels, last: deadline
 if not readable then return -1 end
 local stored = head and string.byte(head, 2)
+-- Flag: an operator has blocked the client.
+if head and string.byte(head, 3) == 2 then return 3 end
 local named = tonumber(ARGV[1])
 local dialect = named ~= 0 and named or stored or tonumber(ARGV[2])
 if dialect == 1 and ARGV[6] == 'none' then return 1 end

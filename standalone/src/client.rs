@@ -1,0 +1,224 @@
+//! `beckon client`: one client on the command line, through the admin listener of any node.
+
+use crate::admin::{self, AdminListener, refusal};
+use beckon_ops::{exit::Failure, program::print};
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use std::io;
+
+/// The text of `beckon client --help`.
+const HELP: &str = concat!(
+    "\
+beckon client: where a client is connected and what waits for it, and revoking it
+
+Usage: beckon client show NAME [OPTIONS]
+       beckon client test NAME [OPTIONS]
+       beckon client disconnect NAME [OPTIONS]
+       beckon client forget NAME [OPTIONS]
+       beckon client block NAME [OPTIONS]
+       beckon client unblock NAME [OPTIONS]
+
+  NAME           a UAID, an endpoint, or the id that an answer has; - reads it from stdin, so that it is in no list of
+                 processes and no history. Endpoint-nodes do not know UAIDs
+  test           sends it a notification, and says after how long it was acknowledged
+  disconnect     closes its socket; it connects again
+  forget         deletes everything that is stored for it, and closes its socket: its endpoints are gone
+  block          the same, and it cannot say hello until it is unblocked
+",
+    admin::help!(),
+    "
+Exit code: 0 done, 1 refused, 64 invalid arguments, 69 server or its store not reachable.
+"
+);
+
+/// The verbs, and the paths of the API that they are.
+const VERBS: [(&str, &str); 6] = [
+    ("show", "find"),
+    ("test", "test"),
+    ("disconnect", "disconnect"),
+    ("forget", "forget"),
+    ("block", "block"),
+    ("unblock", "unblock"),
+];
+
+/// Characters of the id of a client. A UAID has 32 or 36.
+const CLIENT_ID_LEN: usize = 22;
+
+/// The arguments of the command.
+#[derive(Debug, PartialEq, Eq)]
+struct Arguments {
+    admin: AdminListener,
+    /// The path of the API.
+    path: &'static str,
+    name: String,
+}
+
+/// A client, as the API shows it.
+#[derive(serde::Deserialize)]
+struct Client {
+    client: String,
+    state: String,
+    stored: Option<Stored>,
+    socket: Option<Socket>,
+    changed: Option<bool>,
+    test: Option<Test>,
+}
+
+#[derive(serde::Deserialize)]
+struct Stored {
+    dialect: String,
+    channels: u64,
+    pending: u64,
+    message_bytes: u64,
+    unseen_s: u64,
+}
+
+#[derive(serde::Deserialize)]
+struct Socket {
+    name: String,
+    open_s: Option<u64>,
+}
+
+#[derive(serde::Deserialize)]
+struct Test {
+    acknowledged_ms: Option<u64>,
+}
+
+impl Arguments {
+    /// Parses what follows `client`; `None` for `--help`.
+    fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
+        use lexopt::prelude::*;
+        let (mut admin, mut words) = (AdminListener::default(), Vec::new());
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Short('h') | Long("help") => return Ok(None),
+                Value(value) if words.len() < 2 => words.push(value.string()?),
+                Long(name) => {
+                    let name = name.to_owned();
+                    if !admin.take(&name, &mut parser)? {
+                        return Err(Long(&name).unexpected());
+                    }
+                }
+                Short(_) | Value(_) => return Err(argument.unexpected()),
+            }
+        }
+        let [verb, name] = &words[..] else {
+            return Err("say what to do, and the name of a client; see beckon client --help".into());
+        };
+        let known = VERBS.iter().find(|(known, _)| known == verb);
+        let (_, path) = known.ok_or_else(|| {
+            format!("{verb:?} is not one of show, test, disconnect, forget, block and unblock")
+        })?;
+        Ok(Some(Self { admin, path, name: name.clone() }))
+    }
+}
+
+/// Runs `beckon client`.
+pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
+    let Some(Arguments { admin, path, name }) = Arguments::parse(parser).map_err(Failure::usage)? else {
+        return print(HELP);
+    };
+    let name = match name.as_str() {
+        "-" => io::read_to_string(io::stdin()).map_err(Failure::unavailable)?,
+        name => name.to_owned(),
+    };
+    let answer = admin.ask(Method::POST, &format!("/api/client/{path}"), body(name.trim())).await?;
+    if answer.status() != StatusCode::OK {
+        return Err(refusal(&answer));
+    }
+    let client: Client = serde_json::from_slice(answer.body())
+        .map_err(|error| Failure::unavailable(format!("the answer is not that of a node: {error}")))?;
+    print(&text(&client))
+}
+
+fn body(name: &str) -> Bytes {
+    let kind = match name {
+        name if name.contains('/') => "endpoint",
+        name if name.len() == CLIENT_ID_LEN => "client",
+        _ => "uaid",
+    };
+    serde_json::json!({ kind: name }).to_string().into()
+}
+
+/// A line for each fact.
+fn text(client: &Client) -> String {
+    let Client { client, state, stored, socket, changed, test } = client;
+    let mut lines = vec![format!("client      {client}"), format!("state       {state}")];
+    if let Some(Socket { name, open_s }) = socket {
+        let since =
+            open_s.map_or_else(|| "since an unknown time".to_owned(), |open_s| format!("for {open_s} s"));
+        lines.push(format!("connected   to {name} {since}"));
+    }
+    if let Some(Stored { dialect, channels, pending, message_bytes, unseen_s }) = stored {
+        lines.push(format!("dialect     {dialect}"));
+        lines.push(format!("channels    {channels}"));
+        lines.push(format!("pending     {pending} ({message_bytes} bytes of messages)"));
+        if socket.is_none() {
+            lines.push(format!("last seen   about {unseen_s} s ago"));
+        }
+    }
+    if changed == &Some(false) {
+        lines.push("changed     nothing: it is so already".to_owned());
+    }
+    match test {
+        Some(Test { acknowledged_ms: Some(ms) }) => {
+            lines.push(format!("test        acknowledged after {ms} ms"))
+        }
+        Some(Test { acknowledged_ms: None }) => {
+            lines.push("test        stored, not acknowledged yet".to_owned())
+        }
+        None => {}
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Option<Arguments>, String> {
+        Arguments::parse(lexopt::Parser::from_args(arguments)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_verb_and_a_name_are_taken() {
+        let admin = AdminListener::at("http://n:1");
+        let expected = Arguments { admin, path: "find", name: "-".into() };
+        assert_eq!(parse(&["show", "-", "--admin=http://n:1"]), Ok(Some(expected)));
+        assert_eq!(parse(&["block", "--help"]), Ok(None));
+        for (arguments, reason) in [
+            (&[][..], "see beckon client --help"),
+            (&["show"], "see beckon client --help"),
+            (&["kill", "x"], "not one of"),
+            (&["show", "x", "y"], "y"),
+            (&["show", "x", "--loud"], "--loud"),
+        ] {
+            let error = parse(arguments).expect_err("they are invalid");
+            assert!(error.contains(reason), "{arguments:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_client_is_named_in_three_ways() {
+        for (name, expected) in [
+            ("https://push.example/update/x", r#"{"endpoint":"https://push.example/update/x"}"#),
+            ("0123456789abcdef0123456789abcdef", r#"{"uaid":"0123456789abcdef0123456789abcdef"}"#),
+            ("AAAAAAAAAAAAAAAAAAAAAA", r#"{"client":"AAAAAAAAAAAAAAAAAAAAAA"}"#),
+        ] {
+            assert_eq!(body(name), expected);
+        }
+    }
+
+    #[test]
+    fn the_answer_is_a_list_of_facts() {
+        let answer = r#"{"client":"A","state":"connected","changed":false,
+            "stored":{"dialect":"webpush","channels":2,"pending":1,"messages":1,"message_bytes":7,"unseen_s":0},
+            "socket":{"node":"1","name":"c0","open_s":12},"test":{"acknowledged_ms":34}}"#;
+        let shown = text(&serde_json::from_str(answer).unwrap());
+        for line in
+            ["state       connected", "connected   to c0 for 12 s", "test        acknowledged after 34 ms"]
+        {
+            assert!(shown.lines().any(|shown| shown == line), "{line} in {shown}");
+        }
+    }
+}
