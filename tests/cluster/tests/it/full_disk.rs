@@ -111,6 +111,8 @@ async fn a_server_whose_database_is_lost_ends_with_exit_code_70_and_says_which_t
     let node = &stage.nodes()[0];
     let Subscribed { client, endpoint, .. } = stage.subscribed().await;
     client.leave().await;
+    let mut other = stage.connect_webpush().await;
+    other.hello().await;
     let root = Path::new("/proc").join(node.pid().to_string()).join("root");
     let data = root.join(stage.folder().join("data").strip_prefix("/").unwrap());
     let mut ballast = fs::File::create(data.join("ballast")).unwrap();
@@ -131,6 +133,8 @@ async fn a_server_whose_database_is_lost_ends_with_exit_code_70_and_says_which_t
         node.ended().map(drop)
     })
     .await;
+    // It has drained.
+    other.expect_close(1001).await;
     let log = node.log();
     assert_eq!(node.wait().code(), Some(70), "{log}");
     assert!(log.contains("the database is lost") && log.contains("a vital task has"), "{log}");
