@@ -172,13 +172,20 @@ impl Session {
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
-                        let record = record?;
-                        discard += record.discard;
-                        self.plain.extend_from_slice(record.payload);
+                        match record {
+                            Ok(record) => {
+                                discard += record.discard;
+                                self.plain.extend_from_slice(record.payload);
+                            }
+                            Err(error) => {
+                                failed = Some(error);
+                                break;
+                            }
+                        }
                     }
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    append(&mut self.outgoing, |room| data.encode(room)).map_err(general)?;
+                    failed = append(&mut self.outgoing, |room| data.encode(room)).err().map(general);
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.is_peer_closed = true,
@@ -193,7 +200,7 @@ impl Session {
             }
             self.incoming.drain(..discard);
             if let Some(error) = failed {
-                self.encode_alert();
+                self.fail();
                 return Err(error);
             }
             if is_blocked {
@@ -206,12 +213,16 @@ impl Session {
         Ok(())
     }
 
-    /// After an error, rustls has an alert for the peer.
-    fn encode_alert(&mut self) {
+    /// After an error, rustls has an alert for the peer, which is the last thing that is sent. What came in must not be
+    /// processed again, nor anything after it.
+    fn fail(&mut self) {
+        self.incoming = Vec::new();
         let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut self.incoming);
         if let Ok(ConnectionState::EncodeTlsData(mut data)) = state {
             let _ = append(&mut self.outgoing, |room| data.encode(room));
         }
+        self.is_closed = true;
+        self.is_peer_closed = true;
     }
 
     /// Appends application data to `outgoing`.
@@ -399,3 +410,6 @@ fn append<E: NeedsRoom>(
 fn general(error: impl fmt::Display) -> rustls::Error {
     rustls::Error::General(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;
