@@ -15,7 +15,7 @@ use std::time::Duration;
 pub(crate) fn verify_at(settings: &Settings, connection: ConnectionId, verified: Moment) -> Moment {
     let interval = match settings.keepalive_interval {
         Duration::ZERO => VERIFY_INTERVAL,
-        interval => interval,
+        interval => interval.min(VERIFY_INTERVAL),
     };
     let renewal = (settings.uaid_idle / RENEWALS_PER_UAID_IDLE).max(RENEWAL_MIN);
     verified + (interval + interval / 16 + spread(interval / 8, connection, verified)).min(renewal)
@@ -37,6 +37,20 @@ fn spread(most: Duration, connection: ConnectionId, now: Moment) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::turn::rig::Rig;
+
+    #[test]
+    fn a_claim_is_verified_twice_before_a_client_without_channels_is_forgotten() {
+        for keepalive in [Duration::ZERO, Duration::from_secs(300), Duration::from_secs(24 * 60 * 60)] {
+            let latest = |turn: &mut crate::turn::Turn<'_>| {
+                let settings = Settings { keepalive_interval: keepalive, ..turn.settings.clone() };
+                (0..1000).map(|id| verify_at(&settings, ConnectionId(id), Moment(0))).max()
+            };
+            let (latest, _) = Rig::new().turn(latest);
+            let latest = latest.unwrap().since(Moment(0));
+            assert!(latest * 2 < beckon_types::UNREGISTERED_LIFETIME, "{keepalive:?}: {latest:?}");
+        }
+    }
 
     #[test]
     fn connections_that_fail_together_repeat_their_steps_apart() {

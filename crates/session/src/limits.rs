@@ -23,7 +23,8 @@ pub(crate) const UPDATES_PER_NOTIFICATION_MAX: usize = 100;
 /// as long again.
 pub(crate) const REPEAT_AFTER: Duration = Duration::from_secs(10);
 
-/// Time between two verifications of a claim if keep-alive is off. Otherwise it is about `keepalive_interval`.
+/// Time between two verifications of a claim, or about `keepalive_interval` if that is shorter. With what is added at
+/// random it is less than half of [`beckon_types::UNREGISTERED_LIFETIME`].
 pub(crate) const VERIFY_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// How often a connected client's record is renewed within `uaid_idle`.

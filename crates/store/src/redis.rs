@@ -54,7 +54,6 @@ pub use options::{
 };
 pub use survey::{Info, Surveyed, survey};
 
-use crate::newcomers::NEWCOMER_IDLE_PARTS;
 use crate::{
     Announced, Answer, Cause, LEASE, MISSED_LIFETIME, MISSED_MAX, Missed, NodeEntry, Store, StoreError,
 };
@@ -82,9 +81,6 @@ use std::{
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use topology::Topology;
-
-/// The longest time until expiry, a thousand years: Redis rejects an expiry that overflows.
-const IDLE_MS_MAX: u64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 
 /// The store in Redis.
 #[derive(Debug)]
@@ -130,9 +126,7 @@ pub async fn connect(url: &str, options: RedisOptions) -> Result<RedisStore, Con
     let _ = rustls::crypto::ring::default_provider().install_default();
     let topology = Arc::new(opening::open(address, &options).await?);
     let step_timeout = options.step_timeout;
-    let ms = |idle: Duration| u64::try_from(idle.as_millis()).unwrap_or(u64::MAX).clamp(1, IDLE_MS_MAX);
-    let known = ms(options.uaid_idle);
-    let idle = IdleMs { known, newcomer: ms(options.newcomers.idle).min(known) };
+    let idle = IdleMs::new(options.uaid_idle, options.newcomers.idle);
     let links = Arc::new(Links::new(topology.clone(), step_timeout, Handle::current()));
     Ok(RedisStore {
         links: links.clone(),
@@ -155,11 +149,7 @@ pub async fn connect(url: &str, options: RedisOptions) -> Result<RedisStore, Con
 impl RedisStore {
     /// After how long records expire now.
     fn idle(&self) -> IdleMs {
-        let IdleMs { known, newcomer } = self.idle;
-        if !self.shared.is_high.load(Ordering::Relaxed) {
-            return self.idle;
-        }
-        IdleMs { known, newcomer: (newcomer / u64::from(NEWCOMER_IDLE_PARTS)).max(1) }
+        if self.shared.is_high.load(Ordering::Relaxed) { self.idle.when_high() } else { self.idle }
     }
 
     /// Calls a script over the links that are reserved for leases and health, and reads its answer.
@@ -227,28 +217,29 @@ impl Store for RedisStore {
 
     fn snapshot(&self, client: ClientId, presence: Presence) -> Answer<Result<Snapshot, NotOwner>> {
         let script = &SCRIPTS.snapshot;
-        let mut call = script.call(&[keys::record(&self.prefix, client)], 3, 48);
-        let idle = self.idle();
-        call.arg(&record::presence_bytes(presence)[..]).arg(idle.known).arg(idle.newcomer);
+        let mut call = script.call(&[keys::record(&self.prefix, client)], 4, 56);
+        self.idle().add_to(call.arg(&record::presence_bytes(presence)[..]));
         self.step(script, call, outcomes::snapshot)
     }
 
     fn verify(&self, client: ClientId, presence: Presence) -> Answer<Claim> {
         let script = &SCRIPTS.verify;
-        let mut call = script.call(&[keys::record(&self.prefix, client)], 3, 48);
-        let idle = self.idle();
-        call.arg(&record::presence_bytes(presence)[..]).arg(idle.known).arg(idle.newcomer);
+        let mut call = script.call(&[keys::record(&self.prefix, client)], 4, 56);
+        self.idle().add_to(call.arg(&record::presence_bytes(presence)[..]));
         self.step(script, call, outcomes::claim)
     }
 
     fn add_channel(&self, add: AddChannel) -> Answer<AddChannelOutcome> {
         let script = &SCRIPTS.add_channel;
-        let mut call = script.call(&[keys::record(&self.prefix, add.client)], 5, 80);
+        let mut call = script.call(&[keys::record(&self.prefix, add.client)], 7, 104);
+        let idle = self.idle();
         call.arg(&record::presence_bytes(add.presence)[..])
             .arg(&add.channel.0[..])
             .arg(record::channel_start(add.spelling, add.restricted))
             .arg(&[add.key.0][..])
-            .arg(add.channels_max);
+            .arg(add.channels_max)
+            .arg(idle.known)
+            .arg(idle.newcomer);
         self.step(script, call, outcomes::add_channel)
     }
 
@@ -304,13 +295,9 @@ impl Store for RedisStore {
 
     fn fetch(&self, fetch: Fetch) -> Answer<Result<Backlog, NotOwner>> {
         let script = &SCRIPTS.fetch;
-        let mut call = script.call(&keys::all(&self.prefix, fetch.client), 5, 80);
-        let idle = self.idle();
-        call.arg(&record::presence_bytes(fetch.presence)[..])
-            .arg(idle.known)
-            .arg(idle.newcomer)
-            .arg(messages::position(fetch.after))
-            .arg(fetch.max);
+        let mut call = script.call(&keys::all(&self.prefix, fetch.client), 6, 88);
+        self.idle().add_to(call.arg(&record::presence_bytes(fetch.presence)[..]));
+        call.arg(messages::position(fetch.after)).arg(fetch.max);
         self.step(script, call, |answer| match answer {
             Value::Int(0) => Ok(Err(NotOwner)),
             Value::Array(parts) => messages::backlog(parts).map(Ok),

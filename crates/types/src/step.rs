@@ -20,7 +20,7 @@ mod records;
 mod versions;
 
 pub use channels::{AddChannel, AddChannelOutcome, Channel, NotOwner, Snapshot};
-pub use claim::Claim;
+pub use claim::{Claim, UNREGISTERED_LIFETIME};
 pub use hello::{Hello, HelloOutcome, Listed};
 pub use messages::{Backlog, Fetch, FindChannel, FindChannelOutcome, PutMessage, PutMessageOutcome};
 pub use operators::{FoundClient, Revoke, Revoked};

@@ -16,17 +16,16 @@ pub(super) fn call(prefix: &KeyPrefix, hello: &Hello, idle: IdleMs) -> Cmd {
         Some(Listed::Impossible) => "impossible",
         Some(Listed::Channels(_)) => "given",
     };
-    let arguments = 9 + listed.len();
-    let mut call = SCRIPTS.hello.call(&keys::all(prefix, hello.client), arguments, 64 + 16 * listed.len());
+    let arguments = 10 + listed.len();
+    let mut call = SCRIPTS.hello.call(&keys::all(prefix, hello.client), arguments, 72 + 16 * listed.len());
     call.arg(hello.named.map_or(0, codec::dialect_byte))
         .arg(codec::dialect_byte(hello.otherwise))
         .arg(&record::presence_bytes(hello.presence)[..])
         .arg(u8::from(hello.adopt))
         .arg(u8::from(hello.room))
-        .arg(list)
-        .arg(idle.known)
-        .arg(idle.newcomer)
-        .arg(hello.backlog_max);
+        .arg(list);
+    idle.add_to(&mut call);
+    call.arg(hello.backlog_max);
     for channel in listed {
         call.arg(&channel.0[..]);
     }

@@ -6,7 +6,7 @@ use beckon_store::{
 };
 use beckon_store_conformance::{Fixture, run_all, steps::*};
 use beckon_testbed::redis::{Options, RedisCluster, RedisServer};
-use beckon_types::{Hello, HelloOutcome, PutVersionOutcome};
+use beckon_types::{Hello, HelloOutcome, PutVersionOutcome, UNREGISTERED_LIFETIME};
 use std::{sync::Arc, time::Duration};
 
 async fn single() -> Fixture {
@@ -84,6 +84,34 @@ async fn hello_release_and_snapshot_renew_the_time_until_a_record_expires() {
     age();
     claim(&store, simplepush(client.id, client.presence)).await;
     assert!(renewed.contains(&left()), "hello again");
+}
+
+#[tokio::test]
+async fn a_client_without_channels_expires_within_minutes_after_its_last_verification() {
+    let server = RedisServer::start();
+    let store = open(&server, RedisOptions::default()).await;
+    for hello in [webpush(new_client_id(), new_presence()), simplepush(new_client_id(), new_presence())] {
+        let (id, presence) = (hello.client, hello.presence);
+        claim(&store, Hello { adopt: true, ..hello }).await;
+        let key = only_client(&server);
+        let minutes = i64::try_from(UNREGISTERED_LIFETIME.as_millis()).unwrap();
+        let left = || number(&server.command(&["PTTL", &key]));
+        let is_renewed = || (minutes - 60_000..=minutes).contains(&left());
+        assert!(is_renewed(), "hello: {}", left());
+        server.command(&["PEXPIRE", &key, "100000"]);
+        store.verify(id, presence).await.unwrap();
+        assert!(is_renewed(), "verify: {}", left());
+        let client = Client { id, presence, channels: vec![new_channel()] };
+        add(&store, addition(&client, client.channels[0])).await;
+        assert!(left() > minutes, "with a channel: {}", left());
+        store.verify(id, presence).await.unwrap();
+        assert!(left() > minutes, "with a channel that was verified: {}", left());
+        store.remove_channel(id, presence, client.channels[0]).await.unwrap().unwrap();
+        store.verify(id, presence).await.unwrap();
+        assert!(is_renewed(), "without the channel: {}", left());
+        release(&store, id, presence).await;
+        assert_eq!(server.command(&["EXISTS", &key]), server.command(&["EXISTS", "nothing"]));
+    }
 }
 
 #[tokio::test]

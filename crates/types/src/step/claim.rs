@@ -1,6 +1,11 @@
 //! Whether a socket still owns its UAID.
 
 use crate::Sequence;
+use std::time::Duration;
+
+/// A store forgets a client without channels this long after its socket last verified its claim, so that a node that
+/// crashes leaves nothing behind. Sockets verify their claims at least twice in this time.
+pub const UNREGISTERED_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 /// What a socket learns when it verifies its claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,11 @@ use std::io::Write as _;
 /// Names the topology that rows run on. Without it, each runs on the first that it applies to.
 const TOPOLOGY: &str = "BECKON_FAULTS_TOPOLOGY";
 
+/// Whether a topology was chosen by hand, so that there is time for rows with large numbers.
+pub(super) fn is_thorough() -> bool {
+    std::env::var_os(TOPOLOGY).is_some()
+}
+
 /// Runs a row on one topology, unless it does not apply there.
 ///
 /// # Panics

@@ -1,12 +1,40 @@
 //! Nodes that crash, restart, and are set up wrongly.
 
-use beckon_cluster_tests::site::{RECOVERY, Site};
+use super::gate;
+use beckon_cluster_tests::{
+    device::{DIALECTS, Device},
+    site::{HEARING, RECOVERY, Site},
+};
 use beckon_testbed::{node::Node, redis::Topology, until_within};
+use beckon_types::UNREGISTERED_LIFETIME;
+use std::time::Duration;
 
 rows![
+    a_crash_leaves_no_record_of_clients_that_never_registered: [Server, Sentinel, Cluster],
     two_nodes_with_one_address_are_noticed: [Server],
     a_restarted_node_leaves_no_ghost: [Server],
 ];
+
+/// Clients that said hello and registered nothing are forgotten within minutes after their node was killed.
+async fn a_crash_leaves_no_record_of_clients_that_never_registered(topology: Topology) {
+    let clients = if gate::is_thorough() { 2000 } else { 500 };
+    let site = Site::start(topology);
+    // A record that expires within this time counts as gone.
+    let is_lasting = |left: &Option<Duration>| left.is_none_or(|left| left > UNREGISTERED_LIFETIME);
+    let lasting = || site.store.lifetimes().iter().filter(|left| is_lasting(left)).count();
+    let before = lasting();
+    let mut sockets = Vec::new();
+    for client in 0..clients {
+        let stranger = Device::stranger(DIALECTS[client % 2]);
+        let mut socket = stranger.begin_hello(site.node("c0")).await.unwrap();
+        socket.text_within(RECOVERY).await.unwrap();
+        sockets.push(socket);
+    }
+    assert!(site.store.lifetimes().len() >= clients, "their records are counted");
+    site.node("c0").kill();
+    let forgotten = async || (lasting() <= before).then_some(());
+    until_within(HEARING, "no record of them lasts", forgotten).await;
+}
 
 /// Two connection-nodes announce the same address, as replicas of one service do: the second is refused, or every client
 /// is served all the same; and the log names the address.
