@@ -57,6 +57,8 @@ pub(crate) struct Metrics {
     pub(crate) steps_failed: StepFailureCounter,
     announcements: Counters<ResultLabels>,
     doubts: Counters<DoubtLabels>,
+    /// Verifications that the store has put off.
+    verifications_postponed: Counter,
     client_reports: Counters<ReportLabels>,
     /// Changes of the broadcasts that this node has seen.
     pub(crate) broadcast_changes: Counter,
@@ -155,6 +157,7 @@ impl Default for Metrics {
             steps_failed: StepFailureCounter::default(),
             announcements: Counters::new(ResultLabels::all()),
             doubts: Counters::new(DoubtLabels::all()),
+            verifications_postponed: Counter::default(),
             client_reports: Counters::new(ReportLabels::all()),
             broadcast_changes: Counter::default(),
             connections_moved: Counter::default(),
@@ -228,6 +231,8 @@ impl Metrics {
             "claim_doubts",
             "Times that all connections verify that they own their clients, by reason",
         );
+        let help = "Verifications that are repeated later, because the store has enough to do";
+        registry.register("verifications_postponed", help, self.verifications_postponed.clone());
     }
 
     /// Counts an upgrade request.
@@ -256,6 +261,9 @@ impl Metrics {
         self.step_duration.observe(&kind.into(), began_us, now_us);
         if kind == StepKind::Hello {
             self.hellos.inc(&outcome.into());
+        }
+        if matches!(outcome, Outcome::Postponed) {
+            self.verifications_postponed.inc();
         }
     }
 

@@ -79,6 +79,7 @@ impl Leaving {
                     | Outcome::Done
                     | Outcome::ClaimLost
                     | Outcome::NotOwner
+                    | Outcome::Postponed
                     | Outcome::Failed => true,
                 };
                 self.awaits = Awaits::Steps { is_owner };
@@ -98,6 +99,7 @@ impl Leaving {
                     | Outcome::Backlog(_)
                     | Outcome::Snapshot(_)
                     | Outcome::Verified(_)
+                    | Outcome::Postponed
                     | Outcome::Done => {}
                 }
             }

@@ -226,7 +226,8 @@ impl Store for RedisStore {
         let script = &SCRIPTS.verify;
         let mut call = script.call(&[keys::record(&self.prefix, client)], 4, 56);
         self.idle().add_to(call.arg(&record::presence_bytes(presence)[..]));
-        self.step(script, call, outcomes::claim)
+        let (links, step) = (self.links.clone(), step(script, call, Haste::Spare));
+        Box::pin(async move { outcomes::claim(links.perform(step).await) })
     }
 
     fn add_channel(&self, add: AddChannel) -> Answer<AddChannelOutcome> {

@@ -55,6 +55,8 @@ pub enum Outcome {
     ClaimLost,
     /// The step was refused, because this socket does not own the UAID.
     NotOwner,
+    /// To [`Step::Verify`]: not now, because the store has enough to do.
+    Postponed,
     /// The store failed. The step may have been performed.
     Failed,
 }
@@ -103,6 +105,7 @@ impl From<Claim> for Outcome {
             Claim::Owned(sequence) => Self::Verified(sequence),
             Claim::Taken => Self::NotOwner,
             Claim::Lost => Self::ClaimLost,
+            Claim::Postponed => Self::Postponed,
         }
     }
 }

@@ -37,6 +37,8 @@ pub(super) enum Haste {
     AtOnce,
     /// No peer waits for the outcome, only later steps of the same session: it may be delayed for a few milliseconds.
     Patient,
+    /// It can be asked for again later, and is refused while the primary has enough to do. It may be delayed, too.
+    Spare,
 }
 
 /// A command and the channel for its answer.
@@ -92,7 +94,7 @@ impl Submitter {
     pub(super) fn try_submit(&self, request: Request, haste: Haste) -> bool {
         let sender = match haste {
             Haste::AtOnce => &self.at_once,
-            Haste::Patient => &self.patient,
+            Haste::Patient | Haste::Spare => &self.patient,
         };
         // If the link has ended, the request is dropped, which its caller notices.
         !matches!(sender.try_send(request), Err(TrySendError::Full(_)))
@@ -106,18 +108,19 @@ impl Submitter {
 }
 
 impl Queue {
-    /// Waits until a pipeline is due and returns its commands, without those whose callers have given up. `None` when
-    /// all submitters are gone. Cancel safe.
-    pub(super) async fn next(&mut self) -> Option<Vec<Request>> {
+    /// Waits until a pipeline is due and returns its commands, as many as there is `room` for, without those whose callers
+    /// have given up. `None` when all submitters are gone. Cancel safe.
+    pub(super) async fn next(&mut self, room: usize) -> Option<Vec<Request>> {
+        let len_max = room.min(BATCH_LEN_MAX);
         loop {
             if !self.is_due {
                 self.wait().await?;
             }
             yield_now().await;
             // Half of the room is reserved for patient commands, which would starve otherwise.
-            fill(&mut self.batch, &mut self.patient, BATCH_LEN_MAX / 2);
-            fill(&mut self.batch, &mut self.at_once, BATCH_LEN_MAX);
-            fill(&mut self.batch, &mut self.patient, BATCH_LEN_MAX);
+            fill(&mut self.batch, &mut self.patient, len_max / 2);
+            fill(&mut self.batch, &mut self.at_once, len_max);
+            fill(&mut self.batch, &mut self.patient, len_max);
             self.is_due = false;
             self.batch.retain(|request| !request.reply.is_closed());
             if self.batch.is_empty() {
@@ -217,7 +220,7 @@ mod tests {
             let (submitter, mut queue) = queue();
             let mut sending = JoinSet::new();
             sending.spawn(async move {
-                while let Some(batch) = queue.next().await {
+                while let Some(batch) = queue.next(BATCH_LEN_MAX).await {
                     sizes.try_send(batch.len()).unwrap();
                     for request in batch {
                         let _ = request.reply.send(Ok(Value::Okay));
@@ -311,6 +314,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_pipeline_is_no_longer_than_there_is_room_for() {
+        let (submitter, mut queue) = queue();
+        let offer = |haste| {
+            let (reply, answer) = oneshot::channel();
+            let request = Request { command: redis::cmd("PING"), deadline: None, asking: false, reply };
+            assert!(submitter.try_submit(request, haste));
+            answer
+        };
+        let _answers: Vec<_> = (0..10).flat_map(|_| [offer(Haste::AtOnce), offer(Haste::Spare)]).collect();
+        for len in [2, 7, 11] {
+            assert_eq!(queue.next(len).await.unwrap().len(), len);
+        }
+        assert!(queue.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn nothing_is_sent_for_a_caller_that_has_given_up() {
         let mut bench = Bench::new();
         bench.ask(Haste::Patient);
@@ -332,7 +351,7 @@ mod tests {
         let waiting: Vec<_> = std::iter::from_fn(offer).collect();
         assert_eq!((waiting.len(), submitter.len()), (QUEUE_LEN_MAX, QUEUE_LEN_MAX));
         // A batch that was put back is refused as well.
-        let batch = queue.next().await.unwrap();
+        let batch = queue.next(BATCH_LEN_MAX).await.unwrap();
         queue.put_back(batch);
         let fault = Fault::refused(crate::Cause::Loading, "LOADING");
         queue.refuse_all(&fault);

@@ -125,7 +125,9 @@ impl Link {
             return Err(fault);
         }
         let (reply, answer) = oneshot::channel();
-        if self.shared.load.is_overloaded(self.submitter.len())
+        let (load, waiting) = (&self.shared.load, self.submitter.len());
+        if load.is_overloaded(waiting)
+            || haste == Haste::Spare && !load.has_spare_room(waiting)
             || !self.submitter.try_submit(Request { command, deadline, asking, reply }, haste)
         {
             return Err(Fault::refused(Cause::Overloaded, "more steps wait than Redis can perform in time"));
@@ -204,18 +206,19 @@ async fn serve(shared: &Arc<Shared>, queue: &mut Queue, at: Node, dialed: Dialed
     let Dialed { connection, lost, .. } = dialed;
     let wire = Wire { at, connection, lost, answered: AtomicU64::new(0), fault: OnceLock::new() };
     let wire = Arc::new(wire);
+    shared.load.start_over();
     let mut in_flight = JoinSet::new();
     let mut heartbeat = interval_at(now() + jittered(HEARTBEAT_INTERVAL, random()), HEARTBEAT_INTERVAL);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while wire.fault.get().is_none() {
-        let has_room = in_flight.len() < PIPELINES_MAX && shared.load.has_room();
+        let room = if in_flight.len() < PIPELINES_MAX { shared.load.room() } else { 0 };
         tokio::select! {
             Some(_) = in_flight.join_next() => {}
             () = wire.lost.notified() => wire.end(Fault::lost("the connection was closed".into())),
             _ = heartbeat.tick() => {
                 in_flight.spawn(ask_time(shared.clone(), wire.clone()));
             }
-            batch = queue.next(), if has_room => {
+            batch = queue.next(room), if room > 0 => {
                 let batch = batch?;
                 if wire.fault.get().is_some() {
                     queue.put_back(batch);
@@ -247,12 +250,14 @@ struct Flight {
     commands: usize,
     /// Whether commands were left in the queue.
     others_wait: bool,
+    /// Whether it fills the window ([`Load::sent`]).
+    is_window_in_use: bool,
 }
 
 impl Flight {
     fn begin(shared: Arc<Shared>, commands: usize, others_wait: bool) -> Self {
-        shared.load.sent(commands, others_wait);
-        Self { shared, commands, others_wait }
+        let is_window_in_use = shared.load.sent(commands, others_wait);
+        Self { shared, commands, others_wait, is_window_in_use }
     }
 }
 
@@ -285,6 +290,7 @@ async fn perform(flight: Flight, wire: Arc<Wire>, batch: Vec<Request>) {
     let answers = wire.ask(&pipeline, shared.step_timeout).await;
     let received = now();
     shared.load.measure(commands, sent, received, flight.others_wait);
+    shared.load.adapt(commands, sent, received, flight.is_window_in_use);
     match answers {
         Ok(values) => {
             let answers: Vec<_> = values.into_iter().map(|value| wire.read(value)).collect();

@@ -1,8 +1,10 @@
 //! How many commands may wait and be in flight on a link, given how fast its primary executes them.
 //!
-//! A queue must not grow longer than what the primary can execute before the callers give up: then every command would
-//! be executed in vain, and so would those behind it. So the time per command is measured while commands wait, and a
-//! command that would have to wait too long is refused at once.
+//! Neither the queue nor what is in flight may grow longer than what the primary can execute before the callers give up:
+//! then every command would be executed in vain, and so would those behind it. The primary also works for other links and
+//! nodes, so its speed is not known, only how long it takes to answer. So the number of commands in flight has a window,
+//! as in TCP: it grows by what is answered in time, and is halved when an answer takes too long. The time per command is
+//! measured while commands wait, and a command that would have to wait too long is refused at once.
 
 use std::{
     sync::{
@@ -16,8 +18,15 @@ use tokio::time::Instant;
 /// Most commands in flight on one link. Further ones wait in its queue.
 pub(super) const IN_FLIGHT_MAX: usize = 4096;
 
-/// Commands that may be in flight however slow the primary is: one full pipeline.
-const IN_FLIGHT_MIN: usize = super::batch::BATCH_LEN_MAX;
+/// Commands that may be in flight however slow the primary is: an urgent one and a patient one.
+const IN_FLIGHT_MIN: usize = 2;
+
+/// Commands that may be in flight on a new connection, as long as nothing is known of the primary: one full
+/// pipeline.
+const IN_FLIGHT_START: usize = super::batch::BATCH_LEN_MAX;
+
+/// Commands that no caller needs soon may take the window divided by this.
+const SPARE_SHARE: usize = 4;
 
 /// A step may wait in the queue for its time limit divided by this.
 const QUEUE_SHARE: u32 = 2;
@@ -30,6 +39,10 @@ const FLIGHT_SHARE: u32 = 4;
 pub(super) struct Load {
     limit: Duration,
     in_flight: AtomicUsize,
+    /// Commands that may be in flight.
+    window: AtomicUsize,
+    /// When the window was halved. Answers to what was sent before say nothing about the window after.
+    narrowed: Mutex<Option<Instant>>,
     /// The time per command in nanoseconds, measured while commands wait. Zero while none has to.
     service_ns: AtomicU64,
     last_answer: Mutex<Option<Instant>>,
@@ -41,6 +54,8 @@ impl Load {
         Self {
             limit,
             in_flight: AtomicUsize::new(0),
+            window: AtomicUsize::new(IN_FLIGHT_START),
+            narrowed: Mutex::default(),
             service_ns: AtomicU64::new(0),
             last_answer: Mutex::default(),
         }
@@ -52,19 +67,32 @@ impl Load {
         service_ns.saturating_mul(waiting as u64) > nanos(self.limit / QUEUE_SHARE)
     }
 
-    /// Whether the next pipeline may be sent.
-    pub(super) fn has_room(&self) -> bool {
-        let service_ns = self.service_ns.load(Ordering::Relaxed).max(1);
-        let window = usize::try_from(nanos(self.limit / FLIGHT_SHARE) / service_ns).unwrap_or(usize::MAX);
-        self.in_flight.load(Ordering::Relaxed) < window.clamp(IN_FLIGHT_MIN, IN_FLIGHT_MAX)
+    /// Whether a command that no caller needs soon should come later, because the primary has enough to do. `waiting` is
+    /// the number of commands that wait.
+    pub(super) fn has_spare_room(&self, waiting: usize) -> bool {
+        let outstanding = self.in_flight.load(Ordering::Relaxed) + waiting;
+        outstanding < (self.window.load(Ordering::Relaxed) / SPARE_SHARE).max(1)
     }
 
-    /// A pipeline of `count` commands is sent. `others_wait` is whether commands are left in the queue.
-    pub(super) fn sent(&self, count: usize, others_wait: bool) {
-        self.in_flight.fetch_add(count, Ordering::Relaxed);
+    /// How many commands may be sent now.
+    pub(super) fn room(&self) -> usize {
+        self.window.load(Ordering::Relaxed).saturating_sub(self.in_flight.load(Ordering::Relaxed))
+    }
+
+    /// There is a new connection.
+    pub(super) fn start_over(&self) {
+        self.window.fetch_min(IN_FLIGHT_START, Ordering::Relaxed);
+        self.service_ns.store(0, Ordering::Relaxed);
+    }
+
+    /// A pipeline of `count` commands is sent. `others_wait` is whether commands are left in the queue. Returns whether the
+    /// window is in use, so that it may grow if the answer comes in time.
+    pub(super) fn sent(&self, count: usize, others_wait: bool) -> bool {
+        let in_flight = self.in_flight.fetch_add(count, Ordering::Relaxed) + count;
         if !others_wait {
             self.service_ns.store(0, Ordering::Relaxed);
         }
+        others_wait || in_flight * 2 >= self.window.load(Ordering::Relaxed)
     }
 
     /// A pipeline of `count` commands is not in flight any more: it was answered, given up, or dropped with its connection.
@@ -72,8 +100,25 @@ impl Load {
         self.in_flight.fetch_sub(count, Ordering::Relaxed);
     }
 
-    /// A pipeline of `count` commands has been answered or given up. `others_wait` is whether commands were left in the
-    /// queue when it was sent.
+    /// Adapts the window to a pipeline of `count` commands that has been answered or given up. `is_in_use` is what
+    /// [`Self::sent`] has returned.
+    pub(super) fn adapt(&self, count: usize, sent: Instant, now: Instant, is_in_use: bool) {
+        let is_late = now.saturating_duration_since(sent) > self.limit / FLIGHT_SHARE;
+        let mut narrowed = self.narrowed.lock().unwrap_or_else(PoisonError::into_inner);
+        let window = self.window.load(Ordering::Relaxed);
+        let adapted = match is_late {
+            true if narrowed.is_none_or(|narrowed| narrowed <= sent) => {
+                *narrowed = Some(now);
+                window / 2
+            }
+            false if is_in_use => window + count,
+            true | false => return,
+        };
+        self.window.store(adapted.clamp(IN_FLIGHT_MIN, IN_FLIGHT_MAX), Ordering::Relaxed);
+    }
+
+    /// Measures the time per command by a pipeline of `count` commands that has been answered or given up. `others_wait` is
+    /// whether commands were left in the queue when it was sent.
     pub(super) fn measure(&self, count: usize, sent: Instant, now: Instant, others_wait: bool) {
         let last = self.last_answer.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
         if others_wait {
@@ -123,19 +168,81 @@ mod tests {
         );
     }
 
+    /// Full pipelines one after the other on a primary that executes so many commands in a second, and what it would take
+    /// to answer the window then.
+    fn answer_time(load: &Load, per_second: u32, pipelines: usize) -> Duration {
+        let mut now = super::super::dial::now();
+        for _ in 0..pipelines {
+            let count = load.room();
+            let is_in_use = load.sent(count, true);
+            let sent = now;
+            now += Duration::from_secs(1) * u32::try_from(count).unwrap() / per_second;
+            load.landed(count);
+            load.adapt(count, sent, now, is_in_use);
+        }
+        Duration::from_secs(1) * u32::try_from(load.room()).unwrap() / per_second
+    }
+
     #[test]
-    fn a_slow_primary_gets_fewer_commands_at_once_but_always_one_pipeline() {
-        let in_flight = |load: &Load| {
-            let mut count = 0;
-            while load.has_room() {
-                load.sent(256, true);
-                count += 256;
-            }
-            count
-        };
-        assert_eq!(in_flight(&measured(Duration::from_millis(2))), IN_FLIGHT_MAX);
-        assert_eq!(in_flight(&measured(Duration::from_millis(256))), 768, "750 ms of work");
-        assert_eq!(in_flight(&measured(Duration::from_secs(10))), IN_FLIGHT_MIN);
+    fn the_window_grows_to_what_the_primary_answers_in_time() {
+        let load = Load::new(LIMIT);
+        assert_eq!(load.room(), IN_FLIGHT_START);
+        answer_time(&load, 100_000, 6);
+        assert_eq!(load.room(), IN_FLIGHT_MAX, "it doubles each time");
+        for per_second in [1000, 100, 10] {
+            let time = answer_time(&load, per_second, 30);
+            assert!(time <= LIMIT / 2, "{per_second} per second: {time:?}");
+            assert!(time >= LIMIT / 16, "{per_second} per second: {time:?}");
+        }
+        assert!(answer_time(&load, 1, 30) <= Duration::from_secs(2), "never less than two");
+        answer_time(&load, 100_000, 12);
+        assert_eq!(load.room(), IN_FLIGHT_MAX, "it is fast again");
+        load.start_over();
+        assert_eq!(load.room(), IN_FLIGHT_START);
+    }
+
+    #[test]
+    fn what_was_sent_before_the_window_was_halved_does_not_halve_it_again() {
+        let load = Load::new(LIMIT);
+        let start = super::super::dial::now();
+        let late = start + LIMIT;
+        for pipeline in 0..8 {
+            load.adapt(8, start, late + Duration::from_millis(pipeline), true);
+        }
+        assert_eq!(load.room(), IN_FLIGHT_START / 2);
+        load.adapt(8, late, late + LIMIT, true);
+        assert_eq!(load.room(), IN_FLIGHT_START / 4);
+    }
+
+    #[test]
+    fn a_window_that_is_not_in_use_does_not_grow() {
+        let load = Load::new(LIMIT);
+        let now = super::super::dial::now();
+        for _ in 0..1000 {
+            let is_in_use = load.sent(1, false);
+            load.landed(1);
+            load.adapt(1, now, now, is_in_use);
+        }
+        assert_eq!(load.room(), IN_FLIGHT_START);
+    }
+
+    #[test]
+    fn what_no_caller_needs_soon_takes_a_part_of_the_window() {
+        let load = Load::new(LIMIT);
+        let mut taken = 0;
+        while load.has_spare_room(0) {
+            load.sent(1, false);
+            taken += 1;
+        }
+        assert_eq!(taken, IN_FLIGHT_START / SPARE_SHARE);
+        load.landed(taken);
+        assert!(!load.has_spare_room(taken), "others wait");
+        let start = super::super::dial::now();
+        for second in 0..10 {
+            let at = start + second * LIMIT;
+            load.adapt(1, at, at + LIMIT, false);
+        }
+        assert!(load.has_spare_room(0) && !load.has_spare_room(1), "one at a time is always sent");
     }
 
     #[test]

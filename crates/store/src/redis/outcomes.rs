@@ -1,7 +1,7 @@
 //! The outcomes of steps on claims and channels, from the answers of their scripts.
 
-use super::{answer::unexpected, record};
-use crate::StoreError;
+use super::{answer::unexpected, fault::Fault, record};
+use crate::{Cause, StoreError};
 use beckon_types::{AddChannelOutcome, Claim, FindChannelOutcome, NotOwner, PutVersionOutcome, Snapshot};
 use redis::Value;
 
@@ -15,7 +15,11 @@ pub(super) fn snapshot(answer: Value) -> Result<Result<Snapshot, NotOwner>, Stor
 }
 
 /// Of `verify`.
-pub(super) fn claim(answer: Value) -> Result<Claim, StoreError> {
+pub(super) fn claim(answer: Result<Value, Fault>) -> Result<Claim, StoreError> {
+    let answer = match answer {
+        Err(fault) if fault.cause == Cause::Overloaded => return Ok(Claim::Postponed),
+        answer => answer?,
+    };
     match answer {
         Value::Int(0) => Ok(Claim::Lost),
         Value::Int(1) => Ok(Claim::Taken),

@@ -16,4 +16,6 @@ pub enum Claim {
     Taken,
     /// No connection owns the UAID: it was released, or the store has lost the record.
     Lost,
+    /// The store has enough to do at the moment. Ask again later.
+    Postponed,
 }
