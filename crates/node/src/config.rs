@@ -17,6 +17,9 @@ use beckon_store::{
 use beckon_types::{EndpointUrl, KeyRing};
 use std::{num::NonZero, path::PathBuf, time::Duration};
 
+/// The largest `store_replicas`.
+const REPLICAS_MAX: u32 = 5;
+
 beckon_ops::settings! {
     /// What every program has, in a cluster and alone.
     pub struct CommonSettings {
@@ -51,6 +54,9 @@ beckon_ops::settings! {
         store_tls_key: Option<PathBuf> = "",
         /// Redis: what the names of all keys begin with, so that several clusters can share one Redis.
         store_key_prefix: KeyPrefix = "" => parsed,
+        /// Redis: how many replicas must have a notification or a channel before it is accepted, 0 to 5. The same on all
+        /// nodes.
+        store_replicas: u32 = "0" => parse_replicas,
         /// Wait for the store at start instead of exiting with code 69, or with 64 if Redis refuses the password.
         wait_for_store: bool = "false",
         /// Worker threads, each of which owns a share of the connections, 1 to 255. Empty: one for each core.
@@ -104,6 +110,7 @@ impl CommonSettings {
             password_file: self.store_password_file.clone(),
             tls: RedisTlsFiles { ca: self.store_tls_ca.clone(), identity },
             key_prefix: self.store_key_prefix,
+            replicas: self.store_replicas,
         })
     }
 }
@@ -134,6 +141,10 @@ fn parse_store(text: &str) -> Result<Secret, String> {
         return Err(reason.to_owned());
     }
     Secret::parse(text)
+}
+
+fn parse_replicas(text: &str) -> Result<u32, String> {
+    in_range(0..=REPLICAS_MAX, text)
 }
 
 fn parse_threads(text: &str) -> Result<Option<NonZero<u8>>, String> {

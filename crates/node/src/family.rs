@@ -74,6 +74,7 @@ pub const FAMILY: &[&str] = &[
     "store_key_prefix",
     "store_memory_high",
     "store_password_file",
+    "store_replicas",
     "store_timeout",
     "store_tls_ca",
     "store_tls_cert",

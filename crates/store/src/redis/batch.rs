@@ -49,6 +49,8 @@ pub(super) struct Request {
     pub(super) deadline: Option<Instant>,
     /// Whether `ASKING` goes before it.
     pub(super) asking: bool,
+    /// Whether replicas have to have what it has written.
+    pub(super) replicated: bool,
     pub(super) reply: oneshot::Sender<Result<Value, Fault>>,
 }
 
@@ -208,7 +210,7 @@ mod tests {
     async fn ask(submitter: Arc<Submitter>, haste: Haste) -> Result<Value, Fault> {
         let (reply, answer) = oneshot::channel();
         assert!(submitter.try_submit(
-            Request { command: redis::cmd("PING"), deadline: None, asking: false, reply },
+            Request { command: redis::cmd("PING"), deadline: None, asking: false, replicated: false, reply },
             haste
         ));
         answer.await.unwrap()
@@ -318,7 +320,13 @@ mod tests {
         let (submitter, mut queue) = queue();
         let offer = |haste| {
             let (reply, answer) = oneshot::channel();
-            let request = Request { command: redis::cmd("PING"), deadline: None, asking: false, reply };
+            let request = Request {
+                command: redis::cmd("PING"),
+                deadline: None,
+                asking: false,
+                replicated: false,
+                reply,
+            };
             assert!(submitter.try_submit(request, haste));
             answer
         };
@@ -345,7 +353,13 @@ mod tests {
         let (submitter, mut queue) = queue();
         let offer = || {
             let (reply, answer) = oneshot::channel();
-            let request = Request { command: redis::cmd("PING"), deadline: None, asking: false, reply };
+            let request = Request {
+                command: redis::cmd("PING"),
+                deadline: None,
+                asking: false,
+                replicated: false,
+                reply,
+            };
             submitter.try_submit(request, Haste::AtOnce).then_some(answer)
         };
         let waiting: Vec<_> = std::iter::from_fn(offer).collect();

@@ -77,6 +77,11 @@ impl Dialer {
         }
     }
 
+    /// [`Access::replicas`].
+    pub(super) fn replicas(&self) -> u32 {
+        self.access.replicas
+    }
+
     /// Connects to a server with data and sends it one command, all within the connect timeout.
     pub(super) async fn dial(&self, at: &Node, ask: Option<redis::Cmd>) -> Result<Dialed, Fault> {
         let limit = self.access.connect_timeout;

@@ -44,6 +44,9 @@ const GOOD_AFTER: Duration = Duration::from_secs(5);
 /// The longest pause before a connection is replaced at once.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Replicas have to have what was written within the time limit of a step divided by this.
+const REPLICAS_SHARE: u32 = 4;
+
 /// Time limit for outstanding answers on a connection that is replaced, unless it is silent.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
@@ -120,15 +123,18 @@ impl Link {
         haste: Haste,
         deadline: Option<Instant>,
         asking: bool,
+        replicated: bool,
     ) -> Result<Value, Fault> {
-        if let Some(fault) = self.refusal() {
+        let replicated = replicated && self.shared.topology.replicas() > 0;
+        let lacking = if replicated { self.shared.primary.lacks_replicas(now()) } else { None };
+        if let Some(fault) = self.refusal().or(lacking) {
             return Err(fault);
         }
         let (reply, answer) = oneshot::channel();
         let (load, waiting) = (&self.shared.load, self.submitter.len());
         if load.is_overloaded(waiting)
             || haste == Haste::Spare && !load.has_spare_room(waiting)
-            || !self.submitter.try_submit(Request { command, deadline, asking, reply }, haste)
+            || !self.submitter.try_submit(Request { command, deadline, asking, replicated, reply }, haste)
         {
             return Err(Fault::refused(Cause::Overloaded, "more steps wait than Redis can perform in time"));
         }
@@ -275,7 +281,8 @@ async fn perform(flight: Flight, wire: Arc<Wire>, batch: Vec<Request>) {
     let mut replies = Vec::with_capacity(commands);
     let sent = now();
     let clock = shared.primary.clock();
-    for Request { mut command, deadline, asking, reply } in batch {
+    let waits = batch.iter().any(|request| request.replicated);
+    for Request { mut command, deadline, asking, replicated, reply } in batch {
         if let Some(deadline) = deadline {
             // With an unknown clock it is refused, and the answer says what the clock shows.
             command.arg(clock.map_or(0, |clock| clock.earliest_ms(deadline)));
@@ -285,14 +292,21 @@ async fn perform(flight: Flight, wire: Arc<Wire>, batch: Vec<Request>) {
             replies.push(None);
         }
         pipeline.add_command(command);
-        replies.push(Some(reply));
+        replies.push(Some((reply, replicated)));
+    }
+    if waits {
+        // For all commands before it.
+        let patience = shared.step_timeout / REPLICAS_SHARE;
+        pipeline.cmd("WAIT").arg(shared.topology.replicas()).arg(patience.as_millis() as u64);
     }
     let answers = wire.ask(&pipeline, shared.step_timeout).await;
     let received = now();
     shared.load.measure(commands, sent, received, flight.others_wait);
     shared.load.adapt(commands, sent, received, flight.is_window_in_use);
     match answers {
-        Ok(values) => {
+        Ok(mut values) => {
+            let waited = if waits { values.pop() } else { None };
+            let lacking = waited.and_then(|waited| shared.replicas_lacking(&wire, waited, received));
             let answers: Vec<_> = values.into_iter().map(|value| wire.read(value)).collect();
             // The link reacts before a step can be retried.
             for fault in answers.iter().filter_map(|answer| answer.as_ref().err()) {
@@ -302,12 +316,17 @@ async fn perform(flight: Flight, wire: Arc<Wire>, batch: Vec<Request>) {
                 shared.react(&wire, fault, received);
             }
             for (reply, answer) in replies.into_iter().zip(answers) {
+                let Some((reply, replicated)) = reply else { continue };
+                let answer = match &lacking {
+                    Some(lacking) if replicated && answer.is_ok() => Err(lacking.clone()),
+                    Some(_) | None => answer,
+                };
                 // The caller may have given up.
-                let _ = reply.map(|reply| reply.send(answer));
+                let _ = reply.send(answer);
             }
         }
         Err(fault) => {
-            for reply in replies.into_iter().flatten() {
+            for (reply, _) in replies.into_iter().flatten() {
                 let _ = reply.send(Err(fault.clone()));
             }
         }
@@ -331,6 +350,26 @@ async fn ask_time(shared: Arc<Shared>, wire: Arc<Wire>) {
 }
 
 impl Shared {
+    /// Reads the answer of `WAIT`: the fault of the commands before it that had to be replicated, if too few replicas have
+    /// them.
+    fn replicas_lacking(&self, wire: &Wire, waited: Value, now: Instant) -> Option<Fault> {
+        let wanted = self.topology.replicas();
+        let lacking = match wire.read(waited) {
+            Ok(Value::Int(replicas)) if replicas >= i64::from(wanted) => None,
+            Ok(Value::Int(replicas)) => Some(Fault::refused(
+                Cause::NotDurable,
+                format!("{replicas} of {wanted} replicas had it in time"),
+            )),
+            Ok(_) => Some(Fault::refused(Cause::Refused, "WAIT gave an answer that it never gives")),
+            Err(fault) => Some(fault),
+        };
+        if let Some(fault) = &lacking {
+            self.react(wire, fault, now);
+        }
+        self.primary.note_replicas(lacking.clone(), now);
+        lacking
+    }
+
     /// Reacts to an error that was answered on this connection.
     fn react(&self, wire: &Wire, fault: &Fault, now: Instant) {
         if fault.is_degradation() {

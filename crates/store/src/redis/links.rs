@@ -111,7 +111,8 @@ impl Links {
             if was_lost && step.script.is_some_and(Script::notes_repetition) {
                 call.arg(1);
             }
-            let fault = match link.send(call, step.haste, deadline, asking).await {
+            let replicated = script.is_some_and(Script::is_replicated);
+            let fault = match link.send(call, step.haste, deadline, asking, replicated).await {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };

@@ -23,7 +23,7 @@ const EXAMINED_MAX: usize = 32;
 
 /// The ACL rule for every command that is sent or called by a script. The last one is needed only for a warning.
 const COMMANDS: &str = "-@all +eval +evalsha +time +cluster|slots +select +hset +hget +hmget +hgetall +hkeys +hlen +hdel \
-                        +hexists +hrandfield +zadd +zcard +zrangebyscore +zrem +set +get +del +pexpire +pttl +info";
+                        +hexists +hrandfield +zadd +zcard +zrangebyscore +zrem +set +get +del +pexpire +pttl +wait +info";
 
 /// A store in Redis could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -111,6 +111,10 @@ fn add_probe_of_rights(pipeline: &mut Pipeline, topology: &Topology, primary: &P
     if let Some(tag) = map.tag_for(primary) {
         let call = SCRIPTS.rights.call(&keys::probes(prefix, tag), 0, 0);
         pipeline.add_command(SCRIPTS.rights.with_text(&call)).add_command(call);
+    }
+    if topology.replicas() > 0 {
+        // Answered at once.
+        pipeline.cmd("WAIT").arg(0).arg(1);
     }
 }
 

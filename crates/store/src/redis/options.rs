@@ -38,6 +38,8 @@ pub struct Access {
     pub tls: TlsFiles,
     /// The beginning of the name of every key. Default: empty.
     pub key_prefix: KeyPrefix,
+    /// How many replicas have to have a notification or a channel before the step that stores it succeeds. Default 0.
+    pub replicas: u32,
 }
 
 /// Files in PEM for connections with TLS. They are read for each connection.
@@ -78,6 +80,7 @@ impl Default for Access {
             password_file: None,
             tls: TlsFiles::default(),
             key_prefix: KeyPrefix::default(),
+            replicas: 0,
         }
     }
 }

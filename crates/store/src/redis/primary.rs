@@ -11,6 +11,9 @@ use tokio::{sync, time::Instant};
 /// How long a primary counts as failing after it has refused a step for a reason such as a lack of memory.
 const DEGRADED_TIME: Duration = Duration::from_secs(10);
 
+/// How long commands that have to be replicated are refused after some were not.
+const LACK_TIME: Duration = Duration::from_secs(2);
+
 /// The clock of a primary has jumped if it differs from the expected time by more than this.
 const CLOCK_JUMP_MIN: Duration = Duration::from_secs(2);
 
@@ -23,6 +26,8 @@ pub(super) struct Primary {
     at: Option<Node>,
     clock: Mutex<Option<Reading>>,
     degradation: Mutex<Option<(Instant, Fault)>>,
+    /// Why the last commands that had to be replicated were not.
+    lack: Mutex<Option<(Instant, Fault)>>,
     outage: Mutex<Outage>,
     /// Held by the link that connects, also between its attempts, so that one link of the process tries at a time.
     attempts: sync::Mutex<Backoff>,
@@ -65,6 +70,7 @@ impl Primary {
             at,
             clock: Mutex::default(),
             degradation: Mutex::default(),
+            lack: Mutex::default(),
             outage: Mutex::default(),
             attempts: sync::Mutex::default(),
         }
@@ -140,6 +146,25 @@ impl Primary {
         }
     }
 
+    /// Remembers whether the last commands that had to be replicated were, and if not, why.
+    pub(super) fn note_replicas(&self, lacking: Option<Fault>, now: Instant) {
+        let lack = lacking.map(|fault| (now, fault));
+        *self.lack.lock().unwrap_or_else(PoisonError::into_inner) = lack;
+    }
+
+    /// Why no command is sent that has to be replicated, if none is. All commands behind such a one wait, too, so while
+    /// replicas are missing it is tried once in [`LACK_TIME`].
+    pub(super) fn lacks_replicas(&self, now: Instant) -> Option<Fault> {
+        let mut lack = self.lack.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, fault) = lack.as_mut()?;
+        if now.saturating_duration_since(*since) < LACK_TIME {
+            return Some(fault.unsent());
+        }
+        // The others wait for the outcome of this one.
+        *since = now;
+        None
+    }
+
     /// Remembers that the primary has refused a step.
     pub(super) fn mark_degraded(&self, fault: Fault, now: Instant) {
         *self.degradation.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, fault));
@@ -207,6 +232,21 @@ mod tests {
         let clock = primary.clock().unwrap();
         assert_eq!((clock.earliest_ms(at(140)), clock.earliest_ms(at(3140))), (5000, 8000));
         assert_eq!((clock.earliest_ms(at(100)), clock.earliest_ms(start)), (4960, 4860));
+    }
+
+    #[test]
+    fn while_replicas_are_missing_one_command_tries_from_time_to_time() {
+        let primary = Primary::new(None);
+        let start = super::super::dial::now();
+        assert_eq!(primary.lacks_replicas(start), None);
+        let fault = Fault::refused(Cause::NotDurable, "0 of 1");
+        primary.note_replicas(Some(fault.clone()), start);
+        assert_eq!(primary.lacks_replicas(start), Some(fault.clone()));
+        let later = start + LACK_TIME;
+        assert_eq!(primary.lacks_replicas(later), None, "it tries");
+        assert_eq!(primary.lacks_replicas(later), Some(fault), "the others wait");
+        primary.note_replicas(None, later);
+        assert_eq!(primary.lacks_replicas(later), None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub(super) struct Script {
     sha: String,
     is_timed: bool,
     notes_repetition: bool,
+    is_replicated: bool,
     /// The same script, allowed to write although Redis is full.
     when_full: Option<Box<Script>>,
 }
@@ -75,11 +76,11 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     release: Script::new(text!("release")).also_when_full(),
     snapshot: Script::new(text!("channel", "read_all", "lifetime", "snapshot")),
     verify: Script::new(text!("lifetime", "verify")),
-    add_channel: Script::timed(text!("late", "channel", "add_channel")),
+    add_channel: Script::timed(text!("late", "channel", "add_channel")).replicated(),
     remove_channel: Script::timed(text!("late", "remove_channel")),
-    put_version: Script::timed(text!("late", "put_version")),
+    put_version: Script::timed(text!("late", "put_version")).replicated(),
     ack_versions: Script::new(text!("channel", "ack_versions")).also_when_full(),
-    put_message: Script::noting_repetition(text!("late", "channel", "messages", "put_message")),
+    put_message: Script::noting_repetition(text!("late", "channel", "messages", "put_message")).replicated(),
     find_channel: Script::new(text!("channel", "find_channel")),
     fetch: Script::new(text!("now", "channel", "messages", "backlog", "lifetime", "fetch")).also_when_full(),
     remove_messages: Script::new(text!("remove_messages")),
@@ -95,7 +96,7 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     note_missed: Script::new(text!("note_missed")).also_when_full(),
     take_missed: Script::timed(text!("late", "take_missed")),
     nodes: Script::new(text!("nodes")),
-    check: Script::new(text!("check")),
+    check: Script::new(text!("check")).replicated(),
     compare_format: Script::new(text!("format", "compare_format")),
     rights: Script::new(text!("rights")),
 });
@@ -103,7 +104,14 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
 impl Script {
     fn new(text: &str) -> Self {
         let sha = redis::Script::new(text).get_hash().to_owned();
-        Self { text: text.to_owned(), sha, is_timed: false, notes_repetition: false, when_full: None }
+        Self {
+            text: text.to_owned(),
+            sha,
+            is_timed: false,
+            notes_repetition: false,
+            is_replicated: false,
+            when_full: None,
+        }
     }
 
     /// A script that is called again if Redis is full, because it frees memory in the end, or takes next to none.
@@ -126,6 +134,16 @@ impl Script {
     /// A timed script that has to know whether it may have been performed already.
     fn noting_repetition(text: &str) -> Self {
         Self { notes_repetition: true, ..Self::timed(text) }
+    }
+
+    /// A script whose caller relies on what it has written. It waits for [`super::Access::replicas`].
+    fn replicated(self) -> Self {
+        Self { is_replicated: true, ..self }
+    }
+
+    /// Whether replicas have to have what it has written before it counts as performed.
+    pub(super) fn is_replicated(&self) -> bool {
+        self.is_replicated
     }
 
     /// Whether it takes one more argument in front of the deadline if its answer has been lost once.

@@ -131,6 +131,11 @@ impl Topology {
         self.request_refresh();
     }
 
+    /// How many replicas have to have what a step stores.
+    pub(super) fn replicas(&self) -> u32 {
+        self.shared.dialer.replicas()
+    }
+
     /// Connects to a primary and checks that it accepts writes. One that lacks memory or replicas is accepted as well,
     /// because steps that only read or remove can still succeed.
     pub(super) async fn dial(&self, primary: &Primary) -> Result<(Node, Dialed), Fault> {

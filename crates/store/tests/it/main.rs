@@ -10,6 +10,7 @@ mod redis_access;
 mod redis_format;
 mod redis_links;
 mod redis_messages;
+mod redis_replicas;
 mod transfer;
 
 use std::{

@@ -91,7 +91,10 @@ async fn a_user_that_lacks_a_right_is_refused_at_start_with_the_rule() {
         others.remove(index);
         server.command(&["ACL", "SETUSER", "beckon", "reset"]);
         let url = server.add_user("beckon", &others);
-        let error = connect(&url, RedisOptions::default()).await.expect_err(right).to_string();
+        // With a store that does not wait for replicas, +wait is optional, too.
+        let access = Access { replicas: 1, ..Access::default() };
+        let options = RedisOptions { access, ..RedisOptions::default() };
+        let error = connect(&url, options).await.expect_err(right).to_string();
         assert!(error.contains("~c{* ~m{* ~t{* ~i{* ~n{* ~{beckon}* ~check{* "), "{right}: {error}");
         for right in &rights {
             assert!(error.contains(*right) || *right == "-@all", "{right} is missing in {error}");

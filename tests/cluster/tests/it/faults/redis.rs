@@ -14,6 +14,7 @@ rows![
     a_wrong_password_does_no_lasting_harm: [Server, Cluster],
     acknowledgements_are_repeated_until_they_are_stored: [Server, Sentinel, Cluster],
     a_full_store_lets_clients_come_and_go: [Server, Sentinel, Cluster],
+    a_fail_over_loses_nothing_that_replicas_had_to_have: [Server, Sentinel, Cluster],
 ];
 
 /// A fail-over loses the last notifications, which the client has had. What is sent later reaches it, and no message
@@ -129,5 +130,38 @@ async fn a_full_store_lets_clients_come_and_go(topology: Topology) {
         // What was received while the store was full stays acknowledged, and is not sent again.
         device.hello(site.node("c0")).await;
         site.expect_to_hear(device).await;
+    }
+}
+
+/// With `store_replicas`, nothing is accepted that a replica lacks, so a fail-over loses nothing that was accepted, and
+/// health says why nothing is.
+async fn a_fail_over_loses_nothing_that_replicas_had_to_have(topology: Topology) {
+    let mut site = Site::start_with(topology, |plan| plan.all("BECKON_STORE_REPLICAS", "1"));
+    let mut devices = site.devices("c0").await;
+    let mut waiting = Vec::new();
+    for device in &mut devices {
+        device.leave().await;
+        waiting.push(device.send(site.node("e0")).await);
+    }
+    site.store.stop_replication();
+    for device in &mut devices {
+        assert_eq!(device.try_send(site.node("e0")).await, Err(503), "{:?}", device.dialect());
+    }
+    for node in site.nodes() {
+        let health = format!("http://{}/health", node.addresses().admin);
+        let sick = async || (site.get(&health).await.status() == 503).then_some(());
+        until_within(RECOVERY, &format!("{} says that replicas lag", node.name()), sick).await;
+    }
+    for shard in 0..site.store.shards() {
+        site.store.fail_over_by_kill(shard);
+    }
+    for (device, waiting) in devices.iter_mut().zip(&waiting) {
+        let greeted = async {
+            while device.try_hello(site.node("c1")).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        tokio::time::timeout(RECOVERY, greeted).await.expect("hellos are answered again");
+        device.receive(waiting, HEARING).await;
     }
 }
