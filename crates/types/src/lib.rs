@@ -61,7 +61,8 @@ pub use spelling::{InvalidUuid, Spelling};
 pub use step::{
     Ack, AddChannel, AddChannelOutcome, Backlog, Channel, ChannelRecord, Claim, ClientPage, ClientRecord,
     Cursor, Fetch, FindChannel, FindChannelOutcome, FoundClient, Hello, HelloOutcome, Listed, NotOwner,
-    PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Revoke, Revoked, Snapshot, UNREGISTERED_LIFETIME,
+    PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Revoke, Revoked, Snapshot,
+    UNREGISTERED_LIFETIME,
 };
 pub use topic::{InvalidTopic, TOPIC_LEN_MAX, TOPIC_TAG_LEN, TopicTag};
 pub use uaid::Uaid;
