@@ -9,14 +9,16 @@
 //! Connections are moved in batches that free all their old memory before they take new memory, except for the tables
 //! of their channels, which are freed afterwards: memory that is freed and wanted again at once comes from the thread's
 //! own cache, wherever that is. The mailboxes stay where they are, since other tasks hold them too.
+//!
+//! In the same way connections are suspended to be handed over to another process ([`Order`]).
 
 use crate::{connection::Connection, shard::Shard, suspended::Suspended};
 use beckon_ops::stage::Stage;
 use std::{mem, sync::Arc, time::Duration};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::yield_now,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 /// Connections that are moved together.
@@ -34,9 +36,26 @@ const GATHER_PAUSE: Duration = Duration::from_millis(5);
 /// Connections that are resumed before other tasks get the thread.
 const RESUMED_AT_ONCE: usize = 32;
 
-/// Moves the connections whenever half of them have left, until `stage` is asked to stop. Then it resumes what is still
-/// suspended and returns.
-pub(crate) async fn run(shard: Arc<Shard>, mut suspended: mpsc::Receiver<Suspended>, stage: Stage) {
+/// Orders that may wait for a worker.
+pub(crate) const ORDERS_MAX: usize = 4;
+
+/// What a worker should do with its connections.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Suspend all that come to rest within this time, and return them.
+    Park(Duration, oneshot::Sender<Vec<Suspended>>),
+    /// Resume these.
+    Resume(Vec<Suspended>),
+}
+
+/// Moves the connections whenever half of them have left, and obeys orders, until `stage` is asked to stop. Then it resumes what
+/// is still suspended and returns.
+pub(crate) async fn run(
+    shard: Arc<Shard>,
+    mut suspended: mpsc::Receiver<Suspended>,
+    mut orders: mpsc::Receiver<Order>,
+    stage: Stage,
+) {
     let mut checks = interval(CHECK_INTERVAL);
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let registry = &shard.node.registry;
@@ -45,6 +64,17 @@ pub(crate) async fn run(shard: Arc<Shard>, mut suspended: mpsc::Receiver<Suspend
             () = stage.stopping() => break,
             // Came too late for its batch.
             Some(late) = suspended.recv() => resume(&shard, vec![late], &stage).await,
+            Some(order) = orders.recv() => match order {
+                Order::Park(patience, reply) => {
+                    let mut parked = Vec::new();
+                    // Those that it has by then.
+                    let _ = timeout(patience, park(&shard, &mut suspended, &mut parked)).await;
+                    if let Err(parked) = reply.send(parked) {
+                        resume(&shard, parked, &stage).await;
+                    }
+                }
+                Order::Resume(connections) => resume(&shard, connections, &stage).await,
+            },
             _ = checks.tick() => {
                 let (open, peak) = (registry.open_of(shard.worker), registry.peak_of(shard.worker));
                 if peak * u64::from(registry.workers()) >= PEAK_MIN && open <= peak / 2 && !shard.node.drain.is_draining() {
@@ -70,17 +100,41 @@ async fn compact(shard: &Arc<Shard>, suspended: &mut mpsc::Receiver<Suspended>, 
         }
         batch.iter().for_each(|mailbox| mailbox.signal_suspend());
         let mut gathered = Vec::with_capacity(batch.len());
-        while gathered.len() < batch.len() {
-            let missing = batch.len() - gathered.len();
-            match timeout(GATHER_PAUSE, suspended.recv_many(&mut gathered, missing)).await {
-                Ok(1..) => {}
-                Ok(0) | Err(_) => break,
-            }
-        }
+        gather(suspended, batch.len(), &mut gathered).await;
         moved += gathered.len();
         resume(shard, gathered, stage).await;
     }
     moved
+}
+
+/// Suspends connections until none has a task, and adds them to `parked`. Those that are at work are asked again and again, so
+/// this may never end. Cancel safe.
+async fn park(shard: &Shard, suspended: &mut mpsc::Receiver<Suspended>, parked: &mut Vec<Suspended>) {
+    loop {
+        let all = shard.node.registry.all_of(shard.worker);
+        let mut is_complete = true;
+        for batch in all.chunks(BATCH_LEN) {
+            let asked = batch.iter().filter(|mailbox| mailbox.ask_to_suspend()).count();
+            is_complete &= asked == 0;
+            let max = parked.len() + asked;
+            gather(suspended, max, parked).await;
+        }
+        if is_complete {
+            return;
+        }
+        sleep(GATHER_PAUSE).await;
+    }
+}
+
+/// Receives suspended connections until there are `max`, or none has come for a while. Cancel safe.
+async fn gather(suspended: &mut mpsc::Receiver<Suspended>, max: usize, gathered: &mut Vec<Suspended>) {
+    while gathered.len() < max {
+        let missing = max - gathered.len();
+        match timeout(GATHER_PAUSE, suspended.recv_many(gathered, missing)).await {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => break,
+        }
+    }
 }
 
 /// Resumes connections, each in its own task.
@@ -150,7 +204,8 @@ mod tests {
             mailbox.signal_drain();
         }
         let stage = Stage::new(&Shutdown::new(), "sockets");
-        stage.spawn(run(test.shard.clone(), test.suspended, stage.clone()));
+        let (_orders, orders) = mpsc::channel(ORDERS_MAX);
+        stage.spawn(run(test.shard.clone(), test.suspended, orders, stage.clone()));
         let (stopped, ()) = tokio::join!(stage.stop(PATIENCE), async {
             for mut peer in peers {
                 assert!(peer.receive().await.is_close());

@@ -4,6 +4,7 @@ use crate::{metrics::Kind, node::Node};
 use beckon_ops::{
     log_throttle::{self, LogThrottle},
     stage::Stage,
+    tenure::Phase,
 };
 use beckon_proto::{
     convert::{self, Malformed, receipt_to_wire},
@@ -20,10 +21,12 @@ use futures_util::{
 };
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
 };
-use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Takes notifications for the connections of a node.
@@ -32,6 +35,8 @@ pub struct DeliveryService {
     node: Arc<Node>,
     /// Ends the streams when the last socket is gone.
     stage: Stage,
+    /// Streams that are open.
+    streams: Arc<AtomicUsize>,
     /// Bounds what is logged of parcels that are not understood.
     unreadable: Arc<LogThrottle<()>>,
 }
@@ -40,7 +45,12 @@ impl DeliveryService {
     /// A service for the connections of this node. Its streams end when `stage` is asked to stop.
     pub(crate) fn new(node: Arc<Node>, stage: Stage) -> Self {
         let unreadable = Arc::new(LogThrottle::new(log_throttle::INTERVAL));
-        Self { node, stage, unreadable }
+        Self { node, stage, streams: Arc::default(), unreadable }
+    }
+
+    /// How many streams are open.
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.load(Ordering::Acquire)
     }
 
     /// Posts a parcel to its connection. `None` if it is for another node, whose presences are not this node's to judge.
@@ -95,11 +105,20 @@ impl Delivery for DeliveryService {
         request: Request<Streaming<DeliverRequest>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
         target::check(request.metadata(), self.node.id)?;
+        self.streams.fetch_add(1, Ordering::AcqRel);
+        let (stage, tenure) = (self.stage.clone(), self.node.tenure.clone());
+        let ending = async move {
+            tokio::select! {
+                () = stage.stopping() => {}
+                () = tenure.at_least(Phase::Frozen) => {}
+            }
+        };
         let answers = Answers {
             service: self.clone(),
             requests: request.into_inner(),
-            stopping: Box::pin(self.stage.stopping_owned()),
-            is_armed: false,
+            ending: Box::pin(ending),
+            armed: None,
+            has_ended: false,
         };
         let mut response = Response::new(answers.boxed());
         target::write(response.metadata_mut(), self.node.id);
@@ -111,8 +130,26 @@ impl Delivery for DeliveryService {
         if former.node != self.node.id {
             return Err(Failure::WrongNode.into());
         }
+        if self.node.tenure.is_frozen() {
+            return Err(Failure::HandingOver.into());
+        }
         self.node.registry.evict(former.connection);
         Ok(Response::new(EvictResponse {}))
+    }
+}
+
+impl Answers {
+    /// Nothing is posted from now on.
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.has_ended, true) {
+            self.service.streams.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -120,9 +157,11 @@ impl Delivery for DeliveryService {
 struct Answers {
     service: DeliveryService,
     requests: Streaming<DeliverRequest>,
-    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Whether `stopping` wakes the task of this stream.
-    is_armed: bool,
+    /// Ready when the node stops or hands over.
+    ending: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// `ending` wakes the task of this stream, unless the phase of the tenure has changed since it had changed so often.
+    armed: Option<u64>,
+    has_ended: bool,
 }
 
 impl Stream for Answers {
@@ -130,10 +169,16 @@ impl Stream for Answers {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         // Polling it takes a lock that all streams share. One poll registers the waker, which stays the same.
-        if !self.is_armed || self.service.stage.is_stopping() {
-            self.is_armed = true;
-            if self.stopping.as_mut().poll(context).is_ready() {
-                return Poll::Ready(None);
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        let tenure = &self.service.node.tenure;
+        let (changes, is_frozen) = (tenure.changes(), tenure.is_frozen());
+        if self.armed != Some(changes) || self.service.stage.is_stopping() {
+            self.armed = Some(changes);
+            if is_frozen || self.ending.as_mut().poll(context).is_ready() {
+                self.end();
+                return Poll::Ready(is_frozen.then(|| Err(Failure::HandingOver.into())));
             }
         }
         let answer = match ready!(self.requests.poll_next_unpin(context)) {

@@ -9,6 +9,7 @@
 //! * `suspended` is a connection without a task; `compaction` moves connections together when many have left;
 //! * `draining` closes sockets so that their clients go elsewhere; `reloading` gives them other settings;
 //! * `operators` is what operators do with the sockets, through any node;
+//! * `hand_over` hands all of it over to another process;
 //! * `presence` keeps this node in the directory, `peers` reaches the other nodes;
 //! * `broadcasts` keeps the broadcasts current, and is where operators set them;
 //! * `node_listener` hands the connections of other nodes to the workers that they ask for, where `delivery_service` takes
@@ -23,6 +24,7 @@ mod compaction;
 mod connection;
 mod delivery_service;
 mod draining;
+mod hand_over;
 mod handshake;
 mod listener;
 mod mailbox;
@@ -47,39 +49,51 @@ mod test_node;
 mod timers;
 
 pub use delivery_service::DeliveryService;
-pub use node::Limits;
+pub use node::{Former, Limits};
 pub use presence::Announcement;
 pub use reloading::{RELOADED, Tuner};
+use server::Handing;
 pub use server::{Membership, Server};
 
-use beckon_node::assembly::{Assembled, Assembly};
+use beckon_node::assembly::{Assembled, Assembly, Run};
 use beckon_ops::{
+    clock::Clock,
     exit::Failure,
-    listener::BindError,
+    hand_over::Place,
+    listener::{BindError, Listener, bind},
     program::Build,
     reload::{Reload, Reloadables},
     shutdown::Shutdown,
     supervisor,
+    tenure::Tenure,
     workers::Workers,
 };
 use beckon_store::Store;
 use config::Config;
-use std::sync::Arc;
-use tokio::net::TcpListener;
+use hand_over::{
+    adopting::Adopted,
+    taking::{self, Beginning, Offered},
+};
+use std::{io, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 use warp::Filter as _;
 
 /// Which build this is.
 pub const BUILD: Build = beckon_node::build("connection-node");
 
+/// The ports of a node, as they are called in a hand-over.
+const SOCKETS: &str = "sockets";
+const GRPC: &str = "grpc";
+const ADMIN: &str = "admin";
+
 /// The ports of a node, bound but not served yet.
 #[derive(Debug)]
 pub struct Listeners {
     /// For clients.
-    pub sockets: TcpListener,
+    pub sockets: Listener,
     /// For other nodes.
-    pub grpc: TcpListener,
+    pub grpc: Listener,
     /// For operators.
-    pub admin: TcpListener,
+    pub admin: Listener,
 }
 
 impl Listeners {
@@ -89,10 +103,36 @@ impl Listeners {
     /// A port cannot be had.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
         Ok(Self {
-            sockets: beckon_ops::listener::bind("ws_listen", config.sockets.ws_listen)?,
-            grpc: beckon_ops::listener::bind("grpc_listen", config.node.grpc_listen)?,
-            admin: beckon_ops::listener::bind("admin_listen", config.node.admin_listen)?,
+            sockets: bind("ws_listen", config.sockets.ws_listen)?,
+            grpc: bind("grpc_listen", config.node.grpc_listen)?,
+            admin: bind("admin_listen", config.node.admin_listen)?,
         })
+    }
+
+    /// Takes the ports of the former process, and binds those that have other addresses now.
+    fn inherit(config: &Config, offered: &mut Offered) -> Result<Self, Failure> {
+        let mut inherit = |name, setting, address| match offered.port(name) {
+            Ok(Some(port)) if port.local_addr().is_ok_and(|had| is_same(had, address)) => Ok(port),
+            Ok(_) => Ok(bind(setting, address)?),
+            Err(error) => Err(Failure::unavailable(error)),
+        };
+        Ok(Self {
+            sockets: inherit(SOCKETS, "ws_listen", config.sockets.ws_listen)?,
+            grpc: inherit(GRPC, "grpc_listen", config.node.grpc_listen)?,
+            admin: inherit(ADMIN, "admin_listen", config.node.admin_listen)?,
+        })
+    }
+
+    /// The same ports, to hand them over.
+    fn sockets(&self) -> io::Result<Vec<(&'static str, OwnedFd)>> {
+        let Self { sockets, grpc, admin } = self;
+        Ok(vec![(SOCKETS, sockets.socket()?), (GRPC, grpc.socket()?), (ADMIN, admin.socket()?)])
+    }
+
+    fn under(self, run: &Run) -> Self {
+        let Self { sockets, grpc, admin } = self;
+        let under = |listener: Listener| listener.under(&run.tenure);
+        Self { sockets: under(sockets), grpc: under(grpc), admin: under(admin) }
     }
 }
 
@@ -111,12 +151,29 @@ pub async fn serve(
     let opened = beckon_node::store::open(&config.cluster.store, None, &config.common, uaid_key, &shutdown);
     let Some(store) = opened.await? else { return Ok(()) };
     // Only now, so that until then load balancers are refused instead of kept waiting.
-    let listeners = Listeners::bind(&config)?;
-    let node = ConnectionNode::start(&config, listeners, store, shutdown, workers).await?;
+    let node = match config.node.hand_over.as_deref() {
+        None => {
+            let listeners = Listeners::bind(&config)?;
+            ConnectionNode::start(&config, listeners, store, Run::new(shutdown, workers)).await?
+        }
+        Some(place) => {
+            let place = Place::at(place).map_err(|error| Failure::usage(format!("hand_over: {error}")))?;
+            let beginning = tokio::select! {
+                beginning = taking::begin(&place) => beginning?,
+                () = shutdown.requested() => return Ok(()),
+            };
+            ConnectionNode::start_at(&config, place, beginning, store, Run::new(shutdown, workers)).await?
+        }
+    };
     node.reload_by(&reload, &config).await;
     supervisor::ready();
     node.run().await;
     Ok(())
+}
+
+/// Whether a port with this address is the one that a setting names; the setting may leave the number to the system.
+fn is_same(had: SocketAddr, named: SocketAddr) -> bool {
+    had.ip() == named.ip() && (named.port() == 0 || had.port() == named.port())
 }
 
 /// A node of a cluster that serves.
@@ -136,20 +193,90 @@ impl ConnectionNode {
         config: &Config,
         listeners: Listeners,
         store: Arc<dyn Store>,
-        shutdown: Shutdown,
-        workers: Workers,
+        run: Run,
     ) -> Result<Self, Failure> {
-        let mut assembly = Assembly::new(
-            BUILD,
-            store,
-            shutdown.clone(),
-            workers,
-            &config.common,
-            &config.ports,
-            config.certificates.clone(),
-        );
+        Self::start_with(config, listeners, None, store, run).await
+    }
+
+    /// Serves at this place of hand-overs: what another process there has served until now, or as the first.
+    async fn start_at(
+        config: &Config,
+        place: Place,
+        beginning: Beginning,
+        store: Arc<dyn Store>,
+        mut run: Run,
+    ) -> Result<Self, Failure> {
+        let (node, ports, lock) = match beginning {
+            Beginning::Alone(lock) => {
+                let listeners = Listeners::bind(config)?;
+                let ports = listeners.sockets().map_err(Failure::unavailable)?;
+                (Self::start(config, listeners, store, run).await?, ports, lock)
+            }
+            Beginning::Offered(mut offered) => {
+                run.clock = Clock::continuing(offered.clock_ms());
+                run.tenure = Tenure::frozen();
+                let prepared = Self::prepare(config, &mut offered, store, run).await;
+                let (node, ports, adopted) = match prepared {
+                    Ok(prepared) => prepared,
+                    Err(failure) => return Err(offered.decline(failure).await),
+                };
+                match offered.confirm().await {
+                    Ok(successor) => {
+                        node.server.succeed(adopted).await;
+                        (node, ports, successor.serves().await)
+                    }
+                    Err(failure) => {
+                        drop(adopted);
+                        node.stop().await;
+                        return Err(failure);
+                    }
+                }
+            }
+        };
+        let handing = Handing { place, lock, ports };
+        node.server.hand_over(handing).map_err(Failure::unavailable)?;
+        Ok(node)
+    }
+
+    /// Prepares a node to go on with what another process still has.
+    async fn prepare(
+        config: &Config,
+        offered: &mut Offered,
+        store: Arc<dyn Store>,
+        run: Run,
+    ) -> Result<(Self, Vec<(&'static str, OwnedFd)>, Adopted), Failure> {
+        let listeners = Listeners::inherit(config, offered)?;
+        let ports = listeners.sockets().map_err(Failure::unavailable)?;
+        let address = grpc_address(config, &listeners.grpc)?;
+        if address != offered.grpc_address {
+            let former = &offered.grpc_address;
+            let reason = format!("a node is at {former}, and should be at {address}; restart it instead");
+            return Err(Failure::usage(reason));
+        }
+        // While the other process serves, because this may take a while.
+        let node = Self::start_with(config, listeners, Some(offered.former), store, run).await?;
+        let received = offered.receive().await;
+        match received.and_then(|inheritance| node.server.adopt(inheritance).map_err(Failure::software)) {
+            Ok(adopted) => Ok((node, ports, adopted)),
+            Err(failure) => {
+                node.stop().await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn start_with(
+        config: &Config,
+        listeners: Listeners,
+        former: Option<Former>,
+        store: Arc<dyn Store>,
+        run: Run,
+    ) -> Result<Self, Failure> {
+        let (listeners, shutdown) = (listeners.under(&run), run.shutdown.clone());
+        let mut assembly =
+            Assembly::new(BUILD, store, run, &config.common, &config.ports, config.certificates.clone());
         let limits = config.sockets.limits(beckon_ops::process::open_files_max());
-        let membership = membership(config, &listeners.grpc)?;
+        let membership = membership(config, &listeners.grpc, former)?;
         let starting = Server::start(&config.sockets, &config.common, limits, membership, &mut assembly);
         let server = starting.await;
         let assembled = assembly.finish(server.vitals(), config.access.clone());
@@ -201,20 +328,31 @@ impl ConnectionNode {
     pub async fn run(self) {
         self.shutdown.requested().await;
         self.server.drained().await;
+        self.stop().await;
+    }
+
+    /// Stops everything, with what is left of the sockets.
+    async fn stop(self) {
         self.server.stop().await;
         self.assembled.close().await;
     }
 }
 
-fn membership(config: &Config, grpc: &TcpListener) -> Result<Membership, Failure> {
-    let grpc_address = match &config.node.grpc_advertise {
-        Some(address) => address.clone(),
-        None => grpc.local_addr().map_err(Failure::unavailable)?.to_string(),
-    };
+/// Where other nodes reach the one that listens there.
+fn grpc_address(config: &Config, grpc: &Listener) -> Result<String, Failure> {
+    match &config.node.grpc_advertise {
+        Some(address) => Ok(address.clone()),
+        None => Ok(grpc.local_addr().map_err(Failure::unavailable)?.to_string()),
+    }
+}
+
+fn membership(config: &Config, grpc: &Listener, former: Option<Former>) -> Result<Membership, Failure> {
+    let grpc_address = grpc_address(config, grpc)?;
     Ok(Membership {
         name: config.cluster.node_name.clone().unwrap_or_else(|| grpc_address.clone()),
         announcement: Announcement { grpc_address, ws_url: config.node.ws_advertise.clone() },
         secret: config.cluster.cluster_secret.clone(),
         tls: config.tls.clone(),
+        former,
     })
 }

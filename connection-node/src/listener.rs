@@ -3,18 +3,18 @@
 use crate::{connection::Connection, handshake::Handshake};
 use beckon_listener::port::{Accepted, Port};
 use beckon_ops::{
+    listener::Listener,
     stage::Stage,
     workers::{Worker, Workers},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::net::TcpListener;
 
 /// Accepts connections until `stage` is asked to stop, and hands each to the worker that has fewest. There is a handshake
 /// for each worker, in their order. Connections that are not upgraded when the stage stops are dropped; the others go on,
 /// as tasks of the stage.
 pub(crate) async fn accept(
     port: Arc<Port>,
-    listener: TcpListener,
+    listener: Listener,
     workers: Workers,
     handshakes: Vec<Arc<Handshake>>,
     stage: Stage,

@@ -77,6 +77,14 @@ enum Interest {
     Closed,
 }
 
+/// What a suspended connection has not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    Nothing,
+    /// Something for which it has to re-read the store.
+    Missed,
+}
+
 /// Hellos that wait for an eviction. There are hardly ever any, so a mailbox has only a pointer for them.
 #[derive(Debug, Default)]
 struct Evictors(Vec<oneshot::Sender<()>>);
@@ -146,6 +154,28 @@ impl Mailbox {
     /// Signals that the connection should be suspended if it is at rest.
     pub(crate) fn signal_suspend(&self) {
         self.signal(|signals| signals.suspend = true);
+    }
+
+    /// As [`Mailbox::signal_suspend`]. Returns false, and does nothing, if the connection has no task.
+    pub(crate) fn ask_to_suspend(&self) -> bool {
+        let mut state = self.state.lock();
+        let has_task = state.waker.is_some();
+        if has_task {
+            state.signals.suspend = true;
+            state.wake();
+        }
+        has_task
+    }
+
+    /// For a connection without a task: whether it has to re-read the store because of what it has not taken. `None` if it
+    /// has to end.
+    pub(crate) fn left(&self) -> Option<Left> {
+        let state = self.state.lock();
+        let Signals { evicted, drain, missed, verify, .. } = state.signals;
+        if evicted || drain || state.interest == Interest::Closed {
+            return None;
+        }
+        Some(if missed || verify || !state.notifications.is_empty() { Left::Missed } else { Left::Nothing })
     }
 
     /// Bytes of the notifications that wait.

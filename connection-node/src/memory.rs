@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn those_that_hold_the_most_are_dropped_first() {
-        let registry = Arc::new(Registry::new(1, shares(), Clock::start(), Durations::default()));
+        let registry = Arc::new(Registry::new(1, 1, shares(), Clock::start(), Durations::default()));
         let entered: Vec<_> = (0..4).filter_map(|_| registry.enter(0, 10, None)).collect();
         let memory = Memory::new(100_000, registry);
         let mut charges = [(); 4].map(|()| Charge::default());
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn very_many_that_hold_little_are_dropped_too() {
         const EACH: usize = 4096;
-        let registry = Arc::new(Registry::new(1, shares(), Clock::start(), Durations::default()));
+        let registry = Arc::new(Registry::new(1, 1, shares(), Clock::start(), Durations::default()));
         let entered: Vec<_> = (0..100).filter_map(|_| registry.enter(0, 100, None)).collect();
         let memory = Memory::new(50 * EACH as u64, registry);
         let mut charges: Vec<_> = entered.iter().map(|_| Charge::default()).collect();

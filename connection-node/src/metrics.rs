@@ -10,15 +10,15 @@ use beckon_ops::{
 };
 use beckon_proto::delivery::Receipt;
 use beckon_session::{ClientReport, Outcome};
-pub(crate) use labels::{Because, Doubt, End, Eviction, Kind, StepKind, Upgrade};
+pub(crate) use labels::{Because, Doubt, End, Eviction, HandOver, Kind, StepKind, Upgrade};
 use labels::{
-    DoubtLabels, EndLabels, EvictionLabels, HelloLabels, ParcelLabels, ReportLabels, ResultLabels,
-    StepLabels, UpgradeLabels,
+    DoubtLabels, EndLabels, EvictionLabels, HandOverLabels, HelloLabels, ParcelLabels, ReportLabels,
+    ResultLabels, StepLabels, UpgradeLabels,
 };
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
-    metrics::gauge::ConstGauge,
+    metrics::gauge::{ConstGauge, Gauge},
     registry::Registry,
 };
 use std::{
@@ -62,6 +62,10 @@ pub(crate) struct Metrics {
     client_reports: Counters<ReportLabels>,
     /// Changes of the broadcasts that this node has seen.
     pub(crate) broadcast_changes: Counter,
+    /// Sockets of the hand-over with which this process began.
+    handed_over: Counters<HandOverLabels>,
+    /// How long nothing was served at that hand-over, in seconds; 0 if there was none.
+    pub(crate) hand_over_pause: Gauge<f64, AtomicU64>,
     /// Connections moved in memory, so that the memory of those that left is given back.
     pub(crate) connections_moved: Counter,
 }
@@ -160,6 +164,8 @@ impl Default for Metrics {
             verifications_postponed: Counter::default(),
             client_reports: Counters::new(ReportLabels::all()),
             broadcast_changes: Counter::default(),
+            handed_over: Counters::new(HandOverLabels::all()),
+            hand_over_pause: Gauge::default(),
             connections_moved: Counter::default(),
         }
     }
@@ -196,6 +202,11 @@ impl Metrics {
             "evictions",
             "Older sockets of a client that has said hello here, by what became of closing them",
         );
+        let help = "Sockets of the process from which this one has taken over, by what became of them";
+        self.handed_over.register(registry, "hand_over_sockets", help);
+        let help =
+            "How long nothing was served when this process took over from another one; 0 if it did not";
+        registry.register("hand_over_pause_seconds", help, self.hand_over_pause.clone());
         let help = "Connections moved in memory to give back the memory of those that left";
         registry.register("connections_moved", help, self.connections_moved.clone());
     }
@@ -275,6 +286,11 @@ impl Metrics {
     /// Measures an acknowledgement.
     pub(crate) fn acknowledged(&self, waited: Duration) {
         self.ack_duration.observe(0, microseconds(waited));
+    }
+
+    /// Counts sockets of the process before this one.
+    pub(crate) fn handed_over(&self, outcome: HandOver, sockets: u64) {
+        self.handed_over.inc_by(&outcome.into(), sockets);
     }
 
     /// Counts what became of an eviction.

@@ -17,12 +17,15 @@ use beckon_node::{
     step_failures::StepFailures,
     store_room::{Newcomer, StoreRoom},
 };
-use beckon_ops::clock::Clock;
+use beckon_ops::{clock::Clock, tenure::Tenure};
 use beckon_session::{Admission, Demand, Settings};
 use beckon_store::{Store, StoreError};
 use beckon_types::{Broadcasts, Moment, NodeId, Presence};
-use std::{sync::Arc, time::Duration};
-use tokio::sync::oneshot;
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+use tokio::sync::{Mutex, oneshot};
 
 /// The label of the port for WebSockets in metrics.
 pub(crate) const PORT: &str = "sockets";
@@ -60,8 +63,25 @@ pub(crate) struct Node {
     pub(crate) broadcasts: ArcSwap<Broadcasts>,
     /// The drain of this node.
     pub(crate) drain: Drain,
+    /// Whether this process serves.
+    pub(crate) tenure: Tenure,
+    /// Held while the node is announced, and while it is handed over.
+    pub(crate) announcing: Arc<Mutex<()>>,
+    /// The epoch of the store as of the last announcement; 0 before the first.
+    pub(crate) epoch: AtomicU64,
     /// What the store has room for.
     room: Arc<StoreRoom>,
+}
+
+/// What a process goes on with that has taken a node over from another one.
+#[derive(Debug, Clone, Copy)]
+pub struct Former {
+    /// The run of the node.
+    pub id: NodeId,
+    /// The tables that the former process had for its connections.
+    pub tables: u8,
+    /// The epoch of the store as the former process knew it; 0 if it did not.
+    pub epoch: u64,
 }
 
 /// The limits of a client's messages.
@@ -102,14 +122,22 @@ pub(crate) struct Tunables {
 }
 
 impl Node {
-    /// A node without connections, which no other node knows yet.
-    pub(crate) fn new(name: String, tunables: Tunables, peers: Peers, assembly: &mut Assembly) -> Self {
+    /// A node without connections: a new one, which no other node knows yet, or one that another process has had.
+    pub(crate) fn new(
+        name: String,
+        former: Option<Former>,
+        tunables: Tunables,
+        peers: Peers,
+        assembly: &mut Assembly,
+    ) -> Self {
         let (store, clock) = (assembly.store.clone(), assembly.clock);
         let exported = assembly.metrics();
         let (metrics, lease) = (Arc::new(Metrics::new(exported)), Lease::new(clock));
         exported.register_collector(Box::new(lease.clone()));
         let shares = assembly.ports.shares().clone();
-        let registry = Registry::new(assembly.workers.count(), shares, clock, metrics.lifetimes.clone());
+        let workers = assembly.workers.count();
+        let tables = former.map_or(workers, |former| former.tables);
+        let registry = Registry::new(workers, tables, shares, clock, metrics.lifetimes.clone());
         let registry = Arc::new(registry);
         let memory = Arc::new(Memory::new(tunables.limits.buffered_max, registry.clone()));
         let key_rings = KeyRings::in_cluster(&tunables.settings.keys);
@@ -119,7 +147,7 @@ impl Node {
         let open = Open { registry: registry.clone(), max, memory: memory.clone() };
         assembly.metrics().register_collector(Box::new(open));
         Self {
-            id: new_node_id(),
+            id: former.map_or_else(new_node_id, |former| former.id),
             name,
             tunables,
             clock,
@@ -134,6 +162,9 @@ impl Node {
             metrics,
             broadcasts: ArcSwap::default(),
             drain: assembly.drain.clone(),
+            tenure: assembly.tenure.clone(),
+            announcing: Arc::default(),
+            epoch: AtomicU64::new(former.map_or(0, |former| former.epoch)),
             room: assembly.room.clone(),
         }
     }

@@ -4,8 +4,9 @@
 use crate::delivery_service::DeliveryService;
 use beckon_dashboard::service::AdminService;
 use beckon_ops::{
-    listener::accept,
+    listener::{Listener, accept},
     stage::Stage,
+    tenure::{Phase, Tenure},
     workers::{Worker, Workers},
 };
 use beckon_proto::{
@@ -26,7 +27,7 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
 use tonic::{
@@ -72,39 +73,55 @@ const ARRIVING_MAX: usize = 512;
 
 /// Serves other nodes until `stage` is asked to stop: a gRPC server on each worker, and one accept loop.
 pub(crate) fn serve(
-    listener: TcpListener,
+    listener: Listener,
+    tenure: &Tenure,
     workers: &Workers,
     services: &Services,
     tls: Option<Tls>,
     stage: &Stage,
 ) {
-    let arrivals = workers.iter().map(|worker| serve_on(worker, services.clone(), stage)).collect();
+    let arrivals = workers.iter().map(|worker| serve_on(worker, services.clone(), tenure, stage)).collect();
     let arrivals =
         Arc::new(Arrivals { workers: workers.clone(), arrived: arrivals, tls, stage: stage.clone() });
     stage.spawn_vital("listener for nodes", accept_all(listener, arrivals));
 }
 
 /// Serves what is sent to the returned channel, on this worker.
-fn serve_on(worker: &Worker, services: Services, stage: &Stage) -> mpsc::Sender<ServerStream> {
+fn serve_on(
+    worker: &Worker,
+    services: Services,
+    tenure: &Tenure,
+    stage: &Stage,
+) -> mpsc::Sender<ServerStream> {
     let (sender, streams) = mpsc::channel(ARRIVING_MAX);
     let incoming = unfold(streams, |mut streams| async {
         let stream = streams.recv().await?;
         Some((Ok::<_, Infallible>(stream), streams))
     });
-    let handle = stage.clone();
+    let (handle, tenure) = (stage.clone(), tenure.clone());
     let _entered = worker.enter();
     stage.spawn_vital("server for nodes", async move {
-        let serving = transport::server().serve_with_incoming_shutdown(services, incoming, handle.stopping());
-        if let Err(error) = serving.await {
-            let error = transport::chain(&error);
-            tracing::error!(error, "the server for other nodes has failed");
+        // Nodes whose requests come after a hand-over connect to the next process.
+        let ending = async {
+            tokio::select! {
+                () = handle.stopping() => {}
+                () = tenure.reached(Phase::Over) => {}
+            }
+        };
+        let serving = transport::server().serve_with_incoming_shutdown(services, incoming, ending);
+        match serving.await {
+            Ok(()) => handle.stopping().await,
+            Err(error) => {
+                let error = transport::chain(&error);
+                tracing::error!(error, "the server for other nodes has failed");
+            }
         }
     });
     sender
 }
 
 /// Accepts connections until the stage is asked to stop.
-async fn accept_all(listener: TcpListener, arrivals: Arc<Arrivals>) {
+async fn accept_all(listener: Listener, arrivals: Arc<Arrivals>) {
     let permits = Arc::new(Semaphore::new(ARRIVING_MAX));
     let next = async || {
         // Fails only if the semaphore is closed, which never happens.

@@ -4,11 +4,14 @@
 //! lease.
 
 use crate::{mailbox::Mailbox, metrics::Doubt, node::Node, pace::spread};
-use beckon_ops::stage::Stage;
+use beckon_ops::{stage::Stage, tenure::Phase};
 use beckon_store::{ANNOUNCE_INTERVAL, Announced, LEASE, Missed, NodeEntry, StoreError};
 use beckon_types::Notification;
-use std::{sync::Arc, time::Duration};
-use tokio::sync::Notify;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::sync::{MutexGuard, Notify};
 
 /// Connections that verify their claims each second, unless that would take longer than [`VERIFY_TIME_MAX`].
 const VERIFY_RATE: u32 = 2000;
@@ -25,8 +28,8 @@ pub struct Announcement {
     pub ws_url: Option<String>,
 }
 
-/// Announces the node until `stage` is asked to stop, then ends its lease. `first` is the first announcement, if it has
-/// succeeded.
+/// Announces the node until `stage` is asked to stop, then ends its lease, unless another process has the node by then. `first` is
+/// the first announcement, if it has succeeded; a process that takes a node over repeats it as soon as it serves.
 ///
 /// Afterwards all connections verify their claims whenever the store may have forgotten them, or other nodes may have
 /// taken this one for gone.
@@ -38,16 +41,24 @@ pub(crate) async fn keep_lease(
 ) {
     let doubt = Arc::new(Notify::new());
     stage.spawn_endless("verification", verify_claims(node.clone(), doubt.clone()));
+    let is_inherited = node.tenure.is_frozen();
+    let known_epoch = Some(node.epoch.load(Ordering::Relaxed)).filter(|epoch| *epoch != 0);
     let mut witness = Witness {
-        epoch: first.map(|announced| announced.epoch),
+        epoch: known_epoch.or(first.map(|announced| announced.epoch)),
         disturbances: node.store.disturbances(),
         announced_ms: node.clock.now_ms(),
     };
-    let next = || tokio::time::timeout(ANNOUNCE_INTERVAL, node.key_rings.until_reloaded());
-    while stage.run_until_stopping(next()).await.is_some() {
+    let mut interval = if is_inherited { Duration::ZERO } else { ANNOUNCE_INTERVAL };
+    let mut next = async || {
+        let _ = tokio::time::timeout(interval, node.key_rings.until_reloaded()).await;
+        interval = ANNOUNCE_INTERVAL;
+        turn(&node).await
+    };
+    while let Some(_announcing) = stage.run_until_stopping(next()).await {
         let began_ms = node.clock.now_ms();
         match announce(&node, &announcement).await {
             Ok(announced) => {
+                node.epoch.store(announced.epoch, Ordering::Relaxed);
                 let (now_ms, disturbances) = (node.clock.now_ms(), node.store.disturbances());
                 let reason = witness.doubt(&announced, disturbances, began_ms, now_ms);
                 if let Some(reason) = reason.or(pass_on_missed(&node).await) {
@@ -62,8 +73,22 @@ pub(crate) async fn keep_lease(
             }
         }
     }
+    if node.tenure.is_frozen() {
+        return;
+    }
     if let Err(error) = node.store.retire(node.id).await {
         tracing::warn!(%error, "could not end the lease; it will lapse");
+    }
+}
+
+/// Waits until this process may announce the node, and take notes of what was missed. It is not handed over meanwhile.
+async fn turn(node: &Node) -> MutexGuard<'_, ()> {
+    loop {
+        node.tenure.reached(Phase::Serving).await;
+        let announcing = node.announcing.lock().await;
+        if !node.tenure.is_frozen() {
+            return announcing;
+        }
     }
 }
 

@@ -28,6 +28,9 @@ const SLOTS_MAX: usize = 1 << SLOT_BITS;
 /// The connections of this node.
 #[derive(Debug)]
 pub(crate) struct Registry {
+    workers: u8,
+    /// One for each worker, and those of a former process that had more. A worker has every one whose index it is, counted on
+    /// from the first worker again after the last.
     tables: Box<[Table]>,
     /// Counted apart, so that the limit is that of the node.
     open: AtomicU64,
@@ -52,6 +55,8 @@ struct Table {
 struct Slab {
     slots: Vec<Slot>,
     free: Vec<u32>,
+    /// The generation of slots that have not been used: a former process has used all before it.
+    first_generation: u32,
 }
 
 #[derive(Debug)]
@@ -76,15 +81,23 @@ pub(crate) struct Registration {
 }
 
 impl Registry {
-    /// An empty registry of a node with so many workers. `lifetimes` measures how long connections live.
-    pub(crate) fn new(workers: u8, shares: Arc<Shares>, clock: Clock, lifetimes: Durations<Long>) -> Self {
-        let tables = (0..workers.max(1)).map(|_| Table::default()).collect();
-        Self { tables, open: AtomicU64::new(0), shares, clock, lifetimes }
+    /// An empty registry of a node with so many workers, and as many tables, or more if a former process had more.
+    /// `lifetimes` measures how long connections live.
+    pub(crate) fn new(
+        workers: u8,
+        tables: u8,
+        shares: Arc<Shares>,
+        clock: Clock,
+        lifetimes: Durations<Long>,
+    ) -> Self {
+        let workers = workers.max(1);
+        let tables = (0..workers.max(tables)).map(|_| Table::default()).collect();
+        Self { workers, tables, open: AtomicU64::new(0), shares, clock, lifetimes }
     }
 
     /// How many workers the node has.
     pub(crate) fn workers(&self) -> u8 {
-        self.tables.len() as u8
+        self.workers
     }
 
     /// How many connections there are.
@@ -94,17 +107,19 @@ impl Registry {
 
     /// How many of them a worker has.
     pub(crate) fn open_of(&self, worker: u8) -> u64 {
-        self.table(worker).open.load(Ordering::Relaxed)
+        self.tables_of(worker).map(|table| table.open.load(Ordering::Relaxed)).sum()
     }
 
     /// The most connections that a worker has had at once since the start or the last [`Registry::reset_peak_of`].
     pub(crate) fn peak_of(&self, worker: u8) -> u64 {
-        self.table(worker).peak.load(Ordering::Relaxed)
+        self.tables_of(worker).map(|table| table.peak.load(Ordering::Relaxed)).sum()
     }
 
     /// Counts the peak of a worker anew, from the connections that it has now.
     pub(crate) fn reset_peak_of(&self, worker: u8) {
-        self.table(worker).peak.store(self.open_of(worker), Ordering::Relaxed);
+        for table in self.tables_of(worker) {
+            table.peak.store(table.open.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 
     /// Enters a connection of a worker, unless the node has `max` already, or the worker as many as it can have. Its
@@ -121,15 +136,45 @@ impl Registry {
             return None;
         }
         let mailbox = Arc::new(Mailbox::default());
-        let table = self.table(worker);
+        let table = &self.tables[usize::from(worker)];
         let Some(rest) = table.slab.lock().enter(mailbox.clone(), self.now_s()) else {
             self.open.fetch_sub(1, Ordering::Relaxed);
             self.shares.close(source);
             return None;
         };
-        let others = table.open.fetch_add(1, Ordering::Relaxed);
-        table.peak.fetch_max(others + 1, Ordering::Relaxed);
+        table.entered();
         Some(Registration { id: ConnectionId::new(worker, rest), mailbox, source, registry: self.clone() })
+    }
+
+    /// Enters a connection of a former process, with its id and the second at which it was entered there. Nothing else may be
+    /// entered before [`Registry::seal`]. `None` if a former process could not have had it.
+    pub(crate) fn adopt(
+        self: &Arc<Self>,
+        id: ConnectionId,
+        source: Option<Source>,
+        entered_s: u32,
+    ) -> Option<Registration> {
+        let table = self.tables.get(usize::from(id.worker()))?;
+        let mailbox = Arc::new(Mailbox::default());
+        let slot = Slot { generation: slot_of(id).1, entered_s, mailbox: Some(mailbox.clone()) };
+        table.slab.lock().adopt(slot_of(id).0, slot)?;
+        table.entered();
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.shares.adopt(source);
+        Some(Registration { id, mailbox, source, registry: self.clone() })
+    }
+
+    /// Makes sure that no id comes again which the former process has used. `generations` are its
+    /// [`Registry::generations`].
+    pub(crate) fn seal(&self, generations: &[u32]) {
+        for (table, &generation) in self.tables.iter().zip(generations) {
+            table.slab.lock().seal(generation);
+        }
+    }
+
+    /// For each table, a generation that none of its ids has.
+    pub(crate) fn generations(&self) -> Vec<u32> {
+        self.tables.iter().map(|table| table.slab.lock().next_generation()).collect()
     }
 
     /// Posts a notification to a connection's mailbox.
@@ -152,11 +197,16 @@ impl Registry {
 
     /// For how long a connection has been here, in milliseconds and to the second; `None` if it is not.
     pub(crate) fn open_ms(&self, id: ConnectionId) -> Option<u64> {
+        Some(u64::from(self.now_s().saturating_sub(self.entered_s(id)?)) * 1000)
+    }
+
+    /// The second of the clock at which a connection was entered, if it is here.
+    pub(crate) fn entered_s(&self, id: ConnectionId) -> Option<u32> {
         let (slot, generation) = slot_of(id);
         let slab = self.tables.get(usize::from(id.worker()))?.slab.lock();
         let slot = slab.slots.get(slot)?;
         let is_here = slot.generation == generation && slot.mailbox.is_some();
-        is_here.then(|| u64::from(self.now_s().saturating_sub(slot.entered_s)) * 1000)
+        is_here.then_some(slot.entered_s)
     }
 
     /// The mailboxes of all connections that are here now, those of all workers in turn.
@@ -174,16 +224,26 @@ impl Registry {
 
     /// The mailboxes of all connections of a worker.
     pub(crate) fn all_of(&self, worker: u8) -> Vec<Arc<Mailbox>> {
-        let slab = self.table(worker).slab.lock();
-        slab.slots.iter().filter_map(|slot| slot.mailbox.clone()).collect()
+        let mut all = Vec::new();
+        for table in self.tables_of(worker) {
+            all.extend(table.slab.lock().slots.iter().filter_map(|slot| slot.mailbox.clone()));
+        }
+        all
     }
 
     fn now_s(&self) -> u32 {
         (self.clock.now_ms() / 1000) as u32
     }
 
-    fn table(&self, worker: u8) -> &Table {
-        &self.tables[usize::from(worker)]
+    fn tables_of(&self, worker: u8) -> impl Iterator<Item = &Table> {
+        self.tables.iter().skip(usize::from(worker)).step_by(usize::from(self.workers))
+    }
+}
+
+impl Table {
+    fn entered(&self) {
+        let others = self.open.fetch_add(1, Ordering::Relaxed);
+        self.peak.fetch_max(others + 1, Ordering::Relaxed);
     }
 }
 
@@ -195,7 +255,7 @@ impl Slab {
             Some(index) => index,
             None if self.slots.len() >= SLOTS_MAX => return None,
             None => {
-                self.slots.push(Slot { generation: 0, entered_s: 0, mailbox: None });
+                self.slots.push(Slot { generation: self.first_generation, entered_s: 0, mailbox: None });
                 (self.slots.len() - 1) as u32
             }
         };
@@ -203,6 +263,34 @@ impl Slab {
         slot.mailbox = Some(mailbox);
         slot.entered_s = now_s;
         Some(u64::from(slot.generation) << SLOT_BITS | u64::from(index))
+    }
+
+    /// Fills the slot with this index. `None` if it is full.
+    fn adopt(&mut self, index: usize, slot: Slot) -> Option<()> {
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || Slot { generation: 0, entered_s: 0, mailbox: None });
+        }
+        let place = &mut self.slots[index];
+        if place.mailbox.is_some() {
+            return None;
+        }
+        *place = slot;
+        Some(())
+    }
+
+    fn seal(&mut self, generation: u32) {
+        self.first_generation = generation;
+        for (index, slot) in self.slots.iter_mut().enumerate().rev() {
+            if slot.mailbox.is_none() {
+                slot.generation = generation;
+                self.free.push(index as u32);
+            }
+        }
+    }
+
+    fn next_generation(&self) -> u32 {
+        let used = self.slots.iter().map(|slot| slot.generation.wrapping_add(1)).max();
+        used.unwrap_or_default().max(self.first_generation)
     }
 }
 
@@ -212,7 +300,7 @@ impl Drop for Registration {
         self.mailbox.close();
         self.mailbox.release_evictors();
         let (index, _) = slot_of(self.id);
-        let table = self.registry.table(self.id.worker());
+        let table = &self.registry.tables[usize::from(self.id.worker())];
         let mut slab = table.slab.lock();
         let slot = &mut slab.slots[index];
         slot.mailbox = None;
@@ -250,7 +338,7 @@ mod tests {
     use std::collections::HashSet;
 
     fn registry() -> Arc<Registry> {
-        Arc::new(Registry::new(2, shares(), Clock::start(), Durations::default()))
+        Arc::new(Registry::new(2, 2, shares(), Clock::start(), Durations::default()))
     }
 
     #[test]
@@ -303,6 +391,40 @@ mod tests {
         entered.truncate(40);
         assert_eq!((registry.all().len(), registry.open()), (40, 40));
         assert_eq!((registry.open_of(0), registry.open_of(1)), (0, 40));
+    }
+
+    #[test]
+    fn a_process_goes_on_with_the_ids_of_the_former_one() {
+        let former = Arc::new(Registry::new(3, 3, shares(), Clock::start(), Durations::default()));
+        let mut entered: Vec<_> = (0..30).filter_map(|n| former.enter(n % 3, 100, None)).collect();
+        let mut used: HashSet<_> = entered.iter().map(|entered| entered.id).collect();
+        for round in 0..20 {
+            entered.remove(round % entered.len());
+            entered.extend(former.enter(round as u8 % 3, 100, None));
+            used.extend(entered.iter().map(|entered| entered.id));
+        }
+        entered.truncate(13);
+        let registry = Arc::new(Registry::new(2, 3, shares(), Clock::start(), Durations::default()));
+        let adopted: Vec<_> =
+            entered.iter().map(|entered| registry.adopt(entered.id, None, 7).unwrap()).collect();
+        assert!(registry.adopt(entered[0].id, None, 7).is_none());
+        assert!(registry.adopt(ConnectionId::new(3, 0), None, 7).is_none());
+        registry.seal(&former.generations());
+        assert_eq!((registry.open(), registry.workers(), registry.all().len()), (13, 2, 13));
+        assert_eq!(registry.open_of(0) + registry.open_of(1), 13);
+        for entered in &adopted {
+            assert_eq!(registry.post(entered.id, Moment(7), Notification::Missed), Receipt::Delivered);
+        }
+        let mut next = Vec::new();
+        for n in 0..50 {
+            let entered = registry.enter(n % 2, 100, None).unwrap();
+            assert!(used.insert(entered.id), "{:?} was used", entered.id);
+            if n % 3 > 0 {
+                next.push(entered);
+            }
+        }
+        drop(adopted);
+        assert_eq!(registry.open(), next.len() as u64);
     }
 
     #[test]

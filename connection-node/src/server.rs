@@ -2,13 +2,15 @@
 //! server.
 
 use crate::{
-    broadcasts, compaction,
+    broadcasts,
+    compaction::{self, Order},
     config::SocketSettings,
     delivery_service::DeliveryService,
     draining,
+    hand_over::{self, adopting::Adopted, giving::Giver, paths::HandOvers, taking::Inheritance},
     handshake::Handshake,
     listener,
-    node::{Limits, Node},
+    node::{Former, Limits, Node},
     node_listener,
     operators::OperatedSockets,
     peers::Peers,
@@ -28,7 +30,10 @@ use beckon_node::{
     config::CommonSettings,
 };
 use beckon_ops::{
+    hand_over::{Lock, Place, Unusable},
+    listener::Listener,
     stage::Stage,
+    tenure::Phase,
     workers::{Worker, Workers},
 };
 use beckon_proto::{
@@ -38,11 +43,12 @@ use beckon_proto::{
     tls::Tls,
     transport,
 };
+use beckon_session::Damaged;
 use beckon_store::Store;
 use bytes::Bytes;
 use http::Response;
-use std::{sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::mpsc};
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+use tokio::sync::{mpsc, watch};
 use tonic::service::interceptor::InterceptedService;
 use warp::{Filter, Rejection};
 
@@ -55,6 +61,15 @@ const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// Time limit for ending the lease, the streams of other nodes, and everything else that served the sockets.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
+/// What another process of this node gets, and how it asks for it.
+#[derive(Debug)]
+pub(crate) struct Handing {
+    pub(crate) place: Place,
+    pub(crate) lock: Lock,
+    /// The listening sockets, by their names.
+    pub(crate) ports: Vec<(&'static str, OwnedFd)>,
+}
+
 /// How this node takes part in a cluster.
 #[derive(Debug)]
 pub struct Membership {
@@ -66,6 +81,8 @@ pub struct Membership {
     pub secret: ClusterSecret,
     /// TLS between the nodes.
     pub tls: Option<Tls>,
+    /// What another process has handed over. `None`: this is a new run of the node.
+    pub former: Option<Former>,
 }
 
 /// The part of a node that holds WebSockets. It is known to the other nodes, and accepts clients as soon as
@@ -76,6 +93,9 @@ pub struct Server {
     /// The threads that hold the sockets, and the share of each, in their order.
     workers: Workers,
     shards: Vec<Arc<Shard>>,
+    /// Suspend and resume the connections of each.
+    orders: Vec<mpsc::Sender<Order>>,
+    delivery: DeliveryService,
     membership: Membership,
     /// Everything that serves sockets, and the sockets.
     stage: Stage,
@@ -84,6 +104,7 @@ pub struct Server {
     shedder: Arc<draining::Shedder>,
     ws_path: Option<String>,
     port: Arc<Port>,
+    hand_overs: HandOvers,
 }
 
 impl Server {
@@ -97,10 +118,11 @@ impl Server {
         assembly: &mut Assembly,
     ) -> Self {
         let stage = Stage::new(&assembly.shutdown, "sockets");
-        let Membership { name, announcement, secret, tls } = &membership;
+        let Membership { name, announcement, secret, tls, former } = &membership;
         let channels = Channels::new(secret.clone(), tls.clone());
         let peers = Peers::new(channels.clone(), stage.clone());
-        let node = Arc::new(Node::new(name.clone(), settings.tunables(common, limits), peers, assembly));
+        let tunables = settings.tunables(common, limits);
+        let node = Arc::new(Node::new(name.clone(), *former, tunables, peers, assembly));
         let announced = presence::announce(&node, announcement).await;
         let first = announced.inspect_err(|error| node.step_failed(error)).ok();
         // Before the first hello, which would otherwise find no broadcasts.
@@ -116,8 +138,11 @@ impl Server {
             .iter()
             .zip(&assembly.stores)
             .map(|(worker, store)| start_shard(&node, worker, store, &stage));
+        let (shards, orders) = shards.unzip();
         Self {
-            shards: shards.collect(),
+            shards,
+            orders,
+            delivery: DeliveryService::new(node.clone(), stage.clone()),
             shedder: draining::Shedder::new(node.clone(), stage.clone()),
             channels,
             node,
@@ -126,6 +151,7 @@ impl Server {
             stage,
             ws_path: settings.ws_path.clone(),
             port: settings.port(&assembly.ports),
+            hand_overs: HandOvers::default(),
         }
     }
 
@@ -149,15 +175,16 @@ impl Server {
         self.node.clone()
     }
 
-    /// What operators do with a node that has sockets, for [`Admin::serve_with`]: they set the broadcasts, and shed
-    /// sockets.
+    /// What operators do with a node that has sockets, for [`Admin::serve_with`]: they set the broadcasts, shed sockets, and
+    /// hand the node over.
     pub fn operator_paths(
         &self,
         admin: Arc<Admin>,
     ) -> impl Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send> + Clone + Send + Sync + 'static
     {
         let shed = draining::shed_path(self.shedder.clone(), admin.clone());
-        broadcasts::paths(self.node.clone(), admin).or(shed).unify()
+        let hand_over = hand_over::paths::path(self.hand_overs.clone(), admin.clone());
+        broadcasts::paths(self.node.clone(), admin).or(shed).unify().or(hand_over).unify()
     }
 
     /// What operators of the whole cluster see and do through this node.
@@ -175,11 +202,11 @@ impl Server {
 
     /// Takes notifications for this node's sockets.
     pub fn delivery(&self) -> DeliveryService {
-        DeliveryService::new(self.node.clone(), self.stage.clone())
+        self.delivery.clone()
     }
 
     /// Serves the other nodes on this listener from now on.
-    pub fn serve_nodes(&self, listener: TcpListener, dashboard: &Dashboard) {
+    pub fn serve_nodes(&self, listener: Listener, dashboard: &Dashboard) {
         let Membership { secret, tls, .. } = &self.membership;
         let service = DeliveryServer::new(self.delivery())
             .max_decoding_message_size(transport::MESSAGE_LEN_MAX)
@@ -191,11 +218,11 @@ impl Server {
                 RequireSecret(secret.clone()),
             ),
         };
-        node_listener::serve(listener, &self.workers, &services, tls.clone(), &self.stage);
+        node_listener::serve(listener, &self.node.tenure, &self.workers, &services, tls.clone(), &self.stage);
     }
 
     /// Accepts clients on this listener from now on. `admin` answers the health paths there.
-    pub fn accept(&self, listener: TcpListener, admin: Arc<Admin>) {
+    pub fn accept(&self, listener: Listener, admin: Arc<Admin>) {
         let handshake = |shard: &Arc<Shard>| {
             Arc::new(Handshake {
                 shard: shard.clone(),
@@ -208,6 +235,44 @@ impl Server {
         let (port, workers) = (self.port.clone(), self.workers.clone());
         let accepting = listener::accept(port, listener, workers, handshakes, self.stage.clone());
         self.stage.spawn_vital("listener for sockets", accepting);
+    }
+
+    /// Prepares the sockets of the process before this one.
+    ///
+    /// # Errors
+    /// They are not what that process could have had.
+    pub(crate) fn adopt(&self, inheritance: Inheritance) -> Result<Adopted, Damaged> {
+        Adopted::prepare(&self.node, inheritance)
+    }
+
+    /// Serves these sockets, and the ports, from now on.
+    pub(crate) async fn succeed(&self, adopted: Adopted) {
+        adopted.resume(&self.node, &self.orders).await;
+        self.node.tenure.enter(Phase::Serving);
+    }
+
+    /// Hands over to the next process that asks for it.
+    ///
+    /// # Errors
+    /// The Unix socket cannot be made.
+    pub(crate) fn hand_over(&self, handing: Handing) -> Result<(), Unusable> {
+        let Handing { place, lock, ports } = handing;
+        let listener = place.listen(&lock)?;
+        let results = watch::Sender::default();
+        // Set once, because this is called once.
+        let _ = self.hand_overs.set(results.subscribe());
+        let giver = Giver {
+            node: self.node.clone(),
+            orders: self.orders.clone(),
+            delivery: self.delivery.clone(),
+            port: self.port.clone(),
+            ports,
+            grpc_address: self.membership.announcement.grpc_address.clone(),
+            stage: self.stage.clone(),
+            results,
+        };
+        self.stage.spawn_finite("hand-over", giver.run(place, listener, lock));
+        Ok(())
     }
 
     /// For a stopping program: waits until the drain's delay is over and all sockets have gone.
@@ -232,16 +297,22 @@ impl Server {
 }
 
 /// Starts what the sockets of a worker need, on that worker.
-fn start_shard(node: &Arc<Node>, worker: &Worker, store: &Arc<dyn Store>, stage: &Stage) -> Arc<Shard> {
+fn start_shard(
+    node: &Arc<Node>,
+    worker: &Worker,
+    store: &Arc<dyn Store>,
+    stage: &Stage,
+) -> (Arc<Shard>, mpsc::Sender<Order>) {
     let (sender, suspended) = mpsc::channel(compaction::BATCH_LEN);
+    let (orders, ordered) = mpsc::channel(compaction::ORDERS_MAX);
     let shard = Arc::new(Shard::new(node.clone(), worker.index(), store.clone(), sender));
     let timed = shard.clone();
     let _entered = worker.enter();
     stage.spawn_endless("timers", async move {
         timed.timers.run(&timed.node.clock, &timed.node.registry).await;
     });
-    stage.spawn_vital("compaction", compaction::run(shard.clone(), suspended, stage.clone()));
-    shard
+    stage.spawn_vital("compaction", compaction::run(shard.clone(), suspended, ordered, stage.clone()));
+    (shard, orders)
 }
 
 impl Vitals for Node {

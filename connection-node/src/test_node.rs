@@ -5,7 +5,11 @@ use crate::{
     socket::Socket, suspended::Suspended,
 };
 use beckon_listener::{settings::PortSettings, stream::Stream};
-use beckon_node::{assembly::Assembly, config::CommonSettings, store::Embedded};
+use beckon_node::{
+    assembly::{Assembly, Run},
+    config::CommonSettings,
+    store::Embedded,
+};
 use beckon_ops::{config::Source, shutdown::Shutdown, stage::Stage, workers::Workers};
 use beckon_proto::{auth::ClusterSecret, channels::Channels};
 use beckon_store::EMBEDDED;
@@ -54,11 +58,13 @@ impl TestNode {
         let store = store.map_err(|failure| failure.message).unwrap().unwrap();
         let (suspended_sender, suspended) = mpsc::channel(suspended_max);
         let peers = Peers::new(Channels::new(ClusterSecret::default(), None), Stage::new(&shutdown, "peers"));
+        let run = Run::new(shutdown, Workers::current());
         let node = Node::new(
             "test".into(),
+            None,
             settings.tunables(&common, settings.limits(None)),
             peers,
-            &mut Assembly::new(BUILD, store.clone(), shutdown, Workers::current(), &common, &ports, None),
+            &mut Assembly::new(BUILD, store.clone(), run, &common, &ports, None),
         );
         let node = Arc::new(node);
         let shard = Arc::new(Shard::new(node.clone(), 0, store, suspended_sender));

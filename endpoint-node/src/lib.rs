@@ -30,7 +30,7 @@ use beckon_dashboard::{Dashboard, clients::Identification, local::Local};
 use beckon_listener::{http::Limits, port::Port};
 use beckon_node::{
     admin::{Admin, GATE, StorageCheck, Vitals},
-    assembly::{Assembled, Assembly},
+    assembly::{Assembled, Assembly, Run},
     drain::Drain,
     files::fitting,
     key_rings::KeyRings,
@@ -39,7 +39,7 @@ use beckon_node::{
 use beckon_ops::{
     clock::Clock,
     exit::Failure,
-    listener::BindError,
+    listener::{BindError, Listener},
     program::Build,
     reload::{Reload, Reloadables},
     shutdown::Shutdown,
@@ -55,7 +55,6 @@ use connection_nodes::{ConnectionNodes, Member};
 use dispatch::Dispatcher;
 use metrics::Metrics;
 use std::{sync::Arc, time::Duration};
-use tokio::net::TcpListener;
 use vapid::Verifier;
 
 /// What identifies this build.
@@ -72,9 +71,9 @@ const STREAMS_STOP: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Listeners {
     /// For application servers.
-    pub http: TcpListener,
+    pub http: Listener,
     /// For operators.
-    pub admin: TcpListener,
+    pub admin: Listener,
 }
 
 impl Listeners {
@@ -135,8 +134,7 @@ impl EndpointNode {
         let mut assembly = Assembly::new(
             BUILD,
             store,
-            shutdown.clone(),
-            workers.clone(),
+            Run::new(shutdown.clone(), workers.clone()),
             &config.common,
             &config.ports,
             config.certificates.clone(),
@@ -236,7 +234,7 @@ fn connections_max(settings: &HttpSettings) -> u64 {
 }
 
 /// The address that a listener has: the settings may leave the port to the system.
-fn local(listener: &TcpListener) -> String {
+fn local(listener: &Listener) -> String {
     listener.local_addr().map_or_else(|_| "unknown".to_owned(), |address| address.to_string())
 }
 
@@ -270,7 +268,7 @@ pub struct HandlerParts {
 /// Serves endpoints and the public health paths from now on. `stage` owns the connections and the requests. Returns what
 /// gives them other settings.
 pub fn serve_endpoints(
-    listener: TcpListener,
+    listener: Listener,
     settings: &HttpSettings,
     parts: HandlerParts,
     admin: Arc<Admin>,

@@ -15,6 +15,10 @@ pub enum Failure {
     /// The node is shutting down. Its clients will connect elsewhere.
     #[error("node is shutting down")]
     Draining,
+    /// The node hands over to another process, which answers at the same address in a moment. What the node has not answered
+    /// before it has not done.
+    #[error("node hands over to another process")]
+    HandingOver,
     /// The node does not serve this method: it is older, or is not a connection-node.
     #[error("method unknown to the node: {0}")]
     Unsupported(String),
@@ -29,6 +33,9 @@ pub enum Failure {
 /// The message of `Unavailable` from a node that shuts down, which distinguishes it from a broken connection.
 const DRAINING: &str = "node is shutting down";
 
+/// The message of `Unavailable` from a node that hands over.
+const HANDING_OVER: &str = "node hands over to another process";
+
 impl From<Malformed> for Failure {
     fn from(malformed: Malformed) -> Self {
         Self::Malformed(malformed.to_string())
@@ -41,6 +48,7 @@ impl From<Failure> for Status {
             Failure::SecretRefused => Self::unauthenticated(failure.to_string()),
             Failure::Malformed(reason) => Self::invalid_argument(reason),
             Failure::Draining => Self::unavailable(DRAINING),
+            Failure::HandingOver => Self::unavailable(HANDING_OVER),
             Failure::Unsupported(reason) => Self::unimplemented(reason),
             Failure::WrongNode => Self::failed_precondition(failure.to_string()),
             Failure::Unreachable(reason) => Self::unavailable(reason),
@@ -64,6 +72,7 @@ impl From<Status> for Failure {
             Code::Unimplemented => Self::Unsupported(reason()),
             Code::FailedPrecondition => Self::WrongNode,
             Code::Unavailable if status.message() == DRAINING => Self::Draining,
+            Code::Unavailable if status.message() == HANDING_OVER => Self::HandingOver,
             _ => Self::Unreachable(reason()),
         }
     }
@@ -79,6 +88,7 @@ mod tests {
             Failure::SecretRefused,
             Failure::Malformed("version too large".into()),
             Failure::Draining,
+            Failure::HandingOver,
             Failure::Unsupported("no such method".into()),
             Failure::WrongNode,
             Failure::Unreachable("connection reset".into()),

@@ -10,6 +10,7 @@ mod control;
 mod doctor;
 mod drain;
 mod genkey;
+mod hand_over;
 mod key_files;
 mod listen;
 mod reload;
@@ -44,6 +45,7 @@ fn command(mut arguments: Vec<OsString>) -> Result<(), Failure> {
         "broadcast" => user_command(broadcast::run(lexopt::Parser::from_args(arguments))),
         "drain" | "undrain" | "shed" => user_command(drain::run(&name, lexopt::Parser::from_args(arguments))),
         "client" => user_command(client::run(lexopt::Parser::from_args(arguments))),
+        "hand-over" => user_command(hand_over::run(lexopt::Parser::from_args(arguments))),
         "reload" => user_command(reload::run(lexopt::Parser::from_args(arguments))),
         "vapid" => vapid::run(lexopt::Parser::from_args(arguments)),
         "backup" => backup::back_up(arguments),
@@ -57,7 +59,7 @@ fn command(mut arguments: Vec<OsString>) -> Result<(), Failure> {
         "help" => serve::ABOUT.answer(beckon_ops::config::Request::Help),
         _ => Err(Failure::usage(format!(
             "`{name}` is not a command; the commands are serve (the default), listen, send, vapid, broadcast, \
-             client, drain, undrain, shed, reload, backup, restore, compact, export, import, config, doctor, genkey and help"
+             client, drain, undrain, shed, hand-over, reload, backup, restore, compact, export, import, config, doctor, genkey and help"
         ))),
     }
 }

@@ -9,14 +9,14 @@ use beckon_connection_node::{Announcement, Membership, Server};
 use beckon_endpoint_node::{HandlerParts, REQUESTS_STOP, Tuner, metrics::Metrics, serve_endpoints};
 use beckon_node::{
     admin::{StorageCheck, Vitals},
-    assembly::{Assembled, Assembly},
+    assembly::{Assembled, Assembly, Run},
     key_rings::KeyRings,
     try_page::{TryPage, TryPageSetting},
 };
 use beckon_ops::{
     config::{ConfigErrors, Source},
     exit::Failure,
-    listener::{BindError, bind},
+    listener::{BindError, Listener, bind},
     program::{About, Build},
     reload::{Reload, Reloadables, Take},
     shutdown::Shutdown,
@@ -28,7 +28,7 @@ use beckon_proto::auth::ClusterSecret;
 use beckon_store::{EMBEDDED, Store, embedded::EmbeddedStore};
 use beckon_types::KeyRing;
 use std::{ffi::OsString, sync::Arc};
-use tokio::{net::TcpListener, runtime::Handle};
+use tokio::runtime::Handle;
 use warp::Filter as _;
 
 /// Which build this is.
@@ -47,6 +47,7 @@ Usage: beckon [serve] [SETTINGS]
        beckon broadcast ACTION       list, set or remove values that all Web Push clients share
        beckon client VERB NAME       show, test, disconnect, forget, block or unblock a client
        beckon drain, undrain, shed   send the clients of a node elsewhere
+       beckon hand-over              replace a running node by a new process, with its sockets
        beckon reload                 read the settings of a running node again
        beckon backup FILE            copy the embedded store while the server runs
        beckon restore FILE           make the data directory of a backup
@@ -114,9 +115,9 @@ fn know_keys(store: &EmbeddedStore, keys: &KeyRing) -> Result<Take, ConfigErrors
 /// The ports of the server, bound but not served yet.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    sockets: TcpListener,
-    http: TcpListener,
-    pub(crate) admin: TcpListener,
+    sockets: Listener,
+    http: Listener,
+    pub(crate) admin: Listener,
 }
 
 impl Listeners {
@@ -154,8 +155,7 @@ impl Standalone {
         let mut assembly = Assembly::new(
             BUILD,
             store,
-            shutdown.clone(),
-            workers.clone(),
+            Run::new(shutdown.clone(), workers.clone()),
             common,
             &config.ports,
             config.certificates.clone(),
@@ -165,6 +165,7 @@ impl Standalone {
             announcement: Announcement { grpc_address: String::new(), ws_url: None },
             secret: ClusterSecret::default(),
             tls: None,
+            former: None,
         };
         let (http_connections_max, limits) = config.limits(beckon_ops::process::open_files_max());
         if let Some(control) = &control {

@@ -284,6 +284,39 @@ impl From<Eviction> for EvictionLabels {
     }
 }
 
+/// What became of a socket of the process before this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HandOver {
+    /// This process has it.
+    Taken,
+    /// It had TLS, so the other process closes it.
+    Tls,
+    /// It was in the middle of a message or of a step of the store for too long, so the other process closes it.
+    Busy,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct HandOverLabels {
+    outcome: &'static str,
+}
+
+impl HandOverLabels {
+    pub(super) fn all() -> [Self; 3] {
+        [HandOver::Taken, HandOver::Tls, HandOver::Busy].map(Self::from)
+    }
+}
+
+impl From<HandOver> for HandOverLabels {
+    fn from(outcome: HandOver) -> Self {
+        let outcome = match outcome {
+            HandOver::Taken => "taken",
+            HandOver::Tls => "tls",
+            HandOver::Busy => "busy",
+        };
+        Self { outcome }
+    }
+}
+
 /// What a session was told just before it closed its socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Because {

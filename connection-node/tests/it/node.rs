@@ -1,7 +1,7 @@
 //! A connection-node on a free port.
 
 use beckon_connection_node::{ConnectionNode, DeliveryService, Listeners, config::Config};
-use beckon_node::store::Embedded;
+use beckon_node::{assembly::Run, store::Embedded};
 use beckon_ops::{
     config::Source, exit::Failure, program::ServerConfig as _, shutdown::Shutdown, workers::Threads,
 };
@@ -85,7 +85,8 @@ impl TestNode {
         let threads = threads.map_err(|failure| failure.message).unwrap();
         let workers = threads.workers().clone();
         let running =
-            ConnectionNode::start(&config, listeners, store.clone(), shutdown.clone(), workers).await;
+            ConnectionNode::start(&config, listeners, store.clone(), Run::new(shutdown.clone(), workers))
+                .await;
         let running = running.map_err(|failure| failure.message).unwrap();
         let (delivery, token_keys) = (running.server().delivery(), config.common.token_keys);
         #[expect(

@@ -192,6 +192,11 @@ impl Connections {
         connections
     }
 
+    /// How many have not ended.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
     /// Other limits. If there are too many connections now, those that come make room one by one.
     pub(crate) fn set_limits(&self, limits: Limits) {
         self.limits.store(Arc::new(limits));

@@ -7,6 +7,7 @@ use crate::{
     watched::Watched,
 };
 use beckon_ops::{
+    listener::Listener,
     stage::Stage,
     workers::{Worker, Workers},
 };
@@ -24,7 +25,6 @@ use hyper_util::{
 use std::{
     convert::Infallible, error::Error, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration,
 };
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use warp::{Filter, reply, reply::Reply};
 
@@ -69,7 +69,7 @@ const LAST_REQUESTS: Duration = Duration::from_millis(250);
 /// [`Stage::stop`] bounds the drain.
 pub async fn serve<S, B>(
     port: Arc<Port>,
-    listener: TcpListener,
+    listener: Listener,
     workers: Workers,
     service: impl Fn(&Worker) -> S,
     gate: Gate,

@@ -11,13 +11,10 @@ use crate::{
     tls::{self, Certificates, HandshakeError, TlsStream},
     trust::{Client, Trust},
 };
-use beckon_ops::{clock::Clock, stage::Stage, workers::Worker};
+use beckon_ops::{clock::Clock, listener::Listener, stage::Stage, workers::Worker};
 use prometheus_client::registry::Registry;
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    time::MissedTickBehavior,
-};
+use tokio::{net::TcpStream, time::MissedTickBehavior};
 
 /// Makes the public ports of a node, which share what an operator has set.
 #[derive(Debug)]
@@ -148,6 +145,11 @@ impl Port {
         self.connections.limits().connections_max
     }
 
+    /// Connections that are open and not upgraded.
+    pub fn open_connections(&self) -> usize {
+        self.connections.open()
+    }
+
     /// Whether the port is for operators, not for strangers.
     pub(crate) fn is_internal(&self) -> bool {
         self.shares.is_none()
@@ -175,7 +177,7 @@ impl Port {
     /// each of them over, without waiting.
     pub async fn accept(
         self: Arc<Self>,
-        listener: TcpListener,
+        listener: Listener,
         stage: Stage,
         linger: Duration,
         mut hand_over: impl FnMut(Accepted),

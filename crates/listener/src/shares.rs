@@ -74,6 +74,14 @@ impl Shares {
         Err(self.jitter.spread(SOCKETS_RETRY))
     }
 
+    /// One more socket, which another process has opened; [`Shares::close`] has to follow.
+    pub fn adopt(&self, source: Option<Source>) {
+        if let Some(source) = source {
+            // Nobody has so many.
+            let _ = self.sockets.add(source, u32::MAX);
+        }
+    }
+
     /// A socket has ended.
     pub fn close(&self, source: Option<Source>) {
         if let Some(source) = source {

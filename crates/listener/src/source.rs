@@ -26,6 +26,16 @@ impl Source {
         NonZeroU64::new(number).map(Self)
     }
 
+    /// As a number, for another process.
+    pub fn number(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The source with this number; `None` for 0.
+    pub fn from_number(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).map(Self)
+    }
+
     /// The address, or the first address of the /64.
     pub fn address(self) -> IpAddr {
         let number = self.0.get();

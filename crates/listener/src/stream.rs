@@ -27,6 +27,18 @@ pub struct SuspendedStream {
     session: Option<Box<Session>>,
 }
 
+impl SuspendedStream {
+    /// A connection without TLS.
+    pub fn plain(tcp: net::TcpStream) -> Self {
+        Self { tcp, session: None }
+    }
+
+    /// The TCP connection. `None` if it has TLS, whose state cannot leave the process.
+    pub fn as_plain(&self) -> Option<&net::TcpStream> {
+        self.session.is_none().then_some(&self.tcp)
+    }
+}
+
 impl Stream {
     /// The TCP connection, to set options of it.
     pub fn tcp(&self) -> &TcpStream {

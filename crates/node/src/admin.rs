@@ -39,7 +39,9 @@ use beckon_listener::{
     http,
     port::Port,
 };
-use beckon_ops::{clock::Clock, metrics, program::Build, reload::Reload, stage::Stage, workers::Workers};
+use beckon_ops::{
+    clock::Clock, listener::Listener, metrics, program::Build, reload::Reload, stage::Stage, workers::Workers,
+};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
@@ -54,7 +56,6 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::net::TcpListener;
 use warp::{Filter, Rejection, reply, reply::Reply as _};
 
 /// How long the store may be silent before a node is not ready. Shorter outages should not empty the load balancer.
@@ -213,19 +214,14 @@ impl Admin {
     }
 
     /// Serves whoever `guard` admits, until `stage` is asked to stop.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, guard: Arc<Guard>, stage: Stage) {
+    pub async fn serve(self: Arc<Self>, listener: Listener, guard: Arc<Guard>, stage: Stage) {
         let service = http::warp_service(self.clone().filter());
         self.serve_guarded(listener, guard, service, stage).await;
     }
 
     /// As [`Admin::serve`], with paths that the node adds. They take precedence, and reject all other paths.
-    pub async fn serve_with<F>(
-        self: Arc<Self>,
-        listener: TcpListener,
-        guard: Arc<Guard>,
-        added: F,
-        stage: Stage,
-    ) where
+    pub async fn serve_with<F>(self: Arc<Self>, listener: Listener, guard: Arc<Guard>, added: F, stage: Stage)
+    where
         F: Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send>
             + Clone
             + Send
@@ -239,7 +235,7 @@ impl Admin {
     /// Every request to the admin listener passes here.
     async fn serve_guarded<S>(
         self: Arc<Self>,
-        listener: TcpListener,
+        listener: Listener,
         guard: Arc<Guard>,
         service: S,
         stage: Stage,

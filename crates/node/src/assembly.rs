@@ -9,12 +9,14 @@ use crate::{
     store_room::StoreRoom,
 };
 use beckon_listener::{port::Ports, settings::PortSettings, shares::Shares, tls::Certificates};
-use beckon_ops::{clock::Clock, program::Build, shutdown::Shutdown, stage::Stage, workers::Workers};
+use beckon_ops::{
+    clock::Clock, listener::Listener, program::Build, shutdown::Shutdown, stage::Stage, tenure::Tenure,
+    workers::Workers,
+};
 use beckon_store::Store;
 use hyper::{Response, body::Bytes};
 use prometheus_client::registry::Registry;
 use std::{sync::Arc, time::Duration};
-use tokio::net::TcpListener;
 use warp::{Filter, Rejection};
 
 /// Time limit for the admin listener to answer what it has begun, at the very end.
@@ -22,6 +24,26 @@ const ADMIN_STOP: Duration = Duration::from_secs(1);
 
 /// Time limit for the store to close.
 const STORE_CLOSE: Duration = Duration::from_secs(3);
+
+/// What carries a node in this process.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The end of the program.
+    pub shutdown: Shutdown,
+    /// The threads that serve.
+    pub workers: Workers,
+    /// The node's clock.
+    pub clock: Clock,
+    /// Whether this process serves.
+    pub tenure: Tenure,
+}
+
+impl Run {
+    /// A node that begins in this process, and serves.
+    pub fn new(shutdown: Shutdown, workers: Workers) -> Self {
+        Self { shutdown, workers, clock: Clock::start(), tenure: Tenure::new() }
+    }
+}
 
 /// A node that is being put together: what its parts are built on.
 #[derive(Debug)]
@@ -36,6 +58,8 @@ pub struct Assembly {
     pub clock: Clock,
     /// The end of the program.
     pub shutdown: Shutdown,
+    /// Whether this process serves.
+    pub tenure: Tenure,
     /// The drain of the node.
     pub drain: Drain,
     /// What the store has room for.
@@ -51,22 +75,21 @@ impl Assembly {
     pub fn new(
         build: Build,
         store: Arc<dyn Store>,
-        shutdown: Shutdown,
-        workers: Workers,
+        run: Run,
         common: &CommonSettings,
         ports: &PortSettings,
         certificates: Option<Arc<Certificates>>,
     ) -> Self {
+        let Run { shutdown, workers, clock, tenure } = run;
         let mut metrics = beckon_ops::metrics::registry(build.source, build.version, build.commit);
         let stores = stores_of_workers(&store, &workers);
         // What a node does once is so little that it needs no links of its own.
         let store = stores.first().cloned().unwrap_or(store);
         let drain = Drain::new(&shutdown, common.drain_delay);
-        let clock = Clock::start();
         let ports = Ports::new(ports, certificates, clock, metrics.sub_registry_with_prefix("beckon"));
         let room = Arc::new(StoreRoom::new(common.store_memory_high));
         room.register(metrics.sub_registry_with_prefix("beckon"));
-        Self { store, stores, workers, clock, shutdown, drain, room, ports, build, metrics }
+        Self { store, stores, workers, clock, shutdown, tenure, drain, room, ports, build, metrics }
     }
 
     /// Where parts register their metrics: their names begin with `beckon_`.
@@ -137,13 +160,13 @@ impl Assembled {
     }
 
     /// Serves operators from now on.
-    pub fn serve_admin(&self, listener: TcpListener) {
+    pub fn serve_admin(&self, listener: Listener) {
         let serving = self.admin.clone().serve(listener, self.guard.clone(), self.stage.clone());
         self.stage.spawn_vital("admin listener", serving);
     }
 
     /// As [`Assembled::serve_admin`], with further paths ([`Admin::serve_with`]).
-    pub fn serve_admin_with<F>(&self, listener: TcpListener, paths: F)
+    pub fn serve_admin_with<F>(&self, listener: Listener, paths: F)
     where
         F: Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send>
             + Clone

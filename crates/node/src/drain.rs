@@ -114,6 +114,12 @@ impl Drain {
         }
     }
 
+    /// Closes sockets from now on, for good: another process serves, and this one stops.
+    pub fn close_at_once(&self) {
+        self.shared.is_draining.store(true, Ordering::Relaxed);
+        self.shared.phase.send_replace(Phase::Closing);
+    }
+
     /// Serves as before from now on. Sockets that are closed already stay closed.
     ///
     /// # Errors

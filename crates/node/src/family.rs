@@ -28,6 +28,7 @@ pub const FAMILY: &[&str] = &[
     "grpc_tls_cert",
     "grpc_tls_key",
     "grpc_tls_name",
+    "hand_over",
     "head_timeout",
     "hello_timeout",
     "hsts",

@@ -17,6 +17,14 @@ impl Clock {
         Self { start: Instant::now() }
     }
 
+    /// A clock that reads `now_ms` now: it continues that of another process on this machine.
+    #[expect(clippy::disallowed_methods, reason = "this is the edge that reads the time for all others")]
+    #[must_use]
+    pub fn continuing(now_ms: u64) -> Self {
+        let now = Instant::now();
+        Self { start: now.checked_sub(std::time::Duration::from_millis(now_ms)).unwrap_or(now) }
+    }
+
     /// Milliseconds since the clock was started. It never goes back, and follows tokio's paused time in tests.
     #[expect(clippy::disallowed_methods, reason = "this is the edge that reads the time for all others")]
     pub fn now_ms(&self) -> u64 {
@@ -62,6 +70,14 @@ mod tests {
         assert_eq!(clock.now_us(), 1_500_000);
         tokio::time::sleep_until(clock.instant(4000)).await;
         assert_eq!(clock.now_ms(), 4000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_continues_another_one() {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let clock = Clock::continuing(7000);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(clock.now_ms(), 7500);
     }
 
     #[test]

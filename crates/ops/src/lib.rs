@@ -9,6 +9,7 @@
 //! * [`shutdown`]: one request to stop, and a bound on every wait. [`stage`]: an owner for every task.
 //! * [`reload`]: reading the settings again while a program runs.
 //! * [`supervisor`]: what a program tells systemd, and `pulse`: whether its vital tasks run.
+//! * [`hand_over`]: passing open files and the right to serve to the next process; [`tenure`]: whether this one serves.
 //! * [`listener`]: binding a port and accepting connections without falling over.
 //! * [`metrics`]: the Prometheus registry, and the metrics of the process.
 //! * [`process`]: limits and usage of this process, read from `/proc`.
@@ -17,6 +18,7 @@
 pub mod clock;
 pub mod config;
 pub mod exit;
+pub mod hand_over;
 pub mod listener;
 pub mod log_throttle;
 mod log_writer;
@@ -30,4 +32,5 @@ mod server_config;
 pub mod shutdown;
 pub mod stage;
 pub mod supervisor;
+pub mod tenure;
 pub mod workers;

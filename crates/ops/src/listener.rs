@@ -1,9 +1,11 @@
 //! Binding a port and accepting connections, without falling over when there are too many.
 
+use crate::tenure::{Phase, Tenure};
 use socket2::{SockFilter, SockRef};
 use std::{
     io,
     net::SocketAddr,
+    os::fd::{AsFd as _, OwnedFd},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -43,12 +45,63 @@ impl From<BindError> for crate::exit::Failure {
     }
 }
 
+/// A port on which connections are accepted while this process serves. Otherwise they wait in the kernel, for this process or
+/// for the one that it hands over to.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: TcpListener,
+    tenure: Tenure,
+}
+
+impl From<TcpListener> for Listener {
+    /// One that is never handed over.
+    fn from(tcp: TcpListener) -> Self {
+        Self { tcp, tenure: Tenure::new() }
+    }
+}
+
+impl Listener {
+    /// A port that another process has handed over. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// It is not a listening port, or the runtime does not take it.
+    pub fn handed_over(socket: OwnedFd) -> io::Result<Self> {
+        let tcp = std::net::TcpListener::from(socket);
+        tcp.set_nonblocking(true)?;
+        let tcp = TcpListener::from_std(tcp)?;
+        tcp.local_addr()?;
+        Ok(tcp.into())
+    }
+
+    /// The port, on which connections are accepted while the process serves.
+    #[must_use]
+    pub fn under(self, tenure: &Tenure) -> Self {
+        Self { tenure: tenure.clone(), ..self }
+    }
+
+    /// Its address.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// The same port, to hand it over.
+    ///
+    /// # Errors
+    /// The process has too many files open.
+    pub fn socket(&self) -> io::Result<OwnedFd> {
+        self.tcp.as_fd().try_clone_to_owned()
+    }
+}
+
 /// Listens on an address; `setting` is its name in error messages. Must be called inside a tokio runtime.
 ///
 /// # Errors
 /// The address is in use, does not belong to this machine, or is not permitted.
-pub fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
-    listen(address).map_err(|source| BindError { setting, address, source })
+pub fn bind(setting: &'static str, address: SocketAddr) -> Result<Listener, BindError> {
+    listen(address).map(Listener::from).map_err(|source| BindError { setting, address, source })
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -61,11 +114,12 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Makes the kernel drop the SYNs of new connections from now on. Connections that have begun are completed and can be
 /// accepted. A listener that is closed some time after that resets none of them: the clients of those that were dropped
-/// repeat their SYN a second later, and are refused then, before they have sent anything.
+/// repeat their SYN a second later, and are refused then, before they have sent anything. Does nothing to a port that another
+/// process serves.
 ///
 /// # Errors
 /// The kernel takes no filter.
-pub fn stop_new(listener: &TcpListener) -> io::Result<()> {
+pub fn stop_new(listener: &Listener) -> io::Result<()> {
     /// Classic BPF; the packet begins with the TCP header, whose byte 13 has the flags.
     const FILTER: [SockFilter; 5] = [
         // Load byte 13, keep SYN (0x02) and ACK (0x10), and go on to the next line only for SYN alone.
@@ -76,15 +130,25 @@ pub fn stop_new(listener: &TcpListener) -> io::Result<()> {
         SockFilter::new(0x06, 0, 0, 0),
         SockFilter::new(0x06, 0, 0, u32::MAX),
     ];
-    SockRef::from(listener).attach_filter(&FILTER)
+    if listener.tenure.is_frozen() {
+        return Ok(());
+    }
+    SockRef::from(&listener.tcp).attach_filter(&FILTER)
 }
 
 /// Accepts the next connection and sets `TCP_NODELAY`. Never fails: a connection that ended before it was accepted is
 /// skipped, and while file descriptors or memory are short this pauses and tries again. Cancel safe.
-pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+pub async fn accept(listener: &Listener) -> (TcpStream, SocketAddr) {
+    let Listener { tcp, tenure } = listener;
     let mut pause = PAUSE_MIN;
     loop {
-        match listener.accept().await {
+        tenure.reached(Phase::Serving).await;
+        let accepted = tokio::select! {
+            biased;
+            () = tenure.at_least(Phase::Settling) => continue,
+            accepted = tcp.accept() => accepted,
+        };
+        match accepted {
             Ok((stream, peer)) => {
                 // Fails only if the connection is already gone, which the first read finds out.
                 let _ = stream.set_nodelay(true);

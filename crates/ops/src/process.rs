@@ -1,9 +1,63 @@
-//! Limits and usage of this process, read from `/proc`. On a system without it, every value is `None`.
+//! Limits and usage of this process, read from `/proc`. On a system without it, every value is `None`. And starting the same
+//! program once more.
 
-use std::{fs, os::unix::fs::MetadataExt as _};
+use std::{
+    env, fs, io,
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
+    path::PathBuf,
+    process::Stdio,
+    sync::OnceLock,
+};
+use tokio::process::{Child, Command};
 
 /// The kernel's clock ticks per second in `/proc`: 100 on every architecture Linux has (`USER_HZ`).
 const TICKS_PER_SECOND: u64 = 100;
+
+/// Where this program was when it started. Another version may be there since.
+static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
+
+/// Remembers where this program is, for [`start_again`]. To be called before the current directory changes.
+pub(crate) fn remember_program() {
+    PROGRAM.get_or_init(program);
+}
+
+/// The path by which this program was called: a symbolic link to the current version stays one. Found in `PATH`, it is the
+/// file that runs.
+fn program() -> Option<PathBuf> {
+    let called = PathBuf::from(env::args_os().next()?);
+    if called.components().count() > 1 { std::path::absolute(called).ok() } else { env::current_exe().ok() }
+}
+
+/// Starts the program that is now where this one was, with the same arguments, environment, directory and output. It goes on
+/// when the child is dropped. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// It cannot be started, or it is not known where it was.
+pub fn start_again() -> io::Result<Child> {
+    let program = PROGRAM.get_or_init(program).as_ref().ok_or(io::ErrorKind::NotFound)?;
+    // systemd names the process that has to give signs of life. The next one has to as well.
+    Command::new(program).args(env::args_os().skip(1)).env_remove("WATCHDOG_PID").stdin(Stdio::null()).spawn()
+}
+
+/// Replaces this process by the program that is now where this one was, with the same arguments and environment. Returns only the
+/// reason why it cannot.
+pub fn start_over() -> io::Error {
+    match PROGRAM.get_or_init(program) {
+        Some(program) => std::process::Command::new(program).args(env::args_os().skip(1)).exec(),
+        None => io::ErrorKind::NotFound.into(),
+    }
+}
+
+/// In a debug build, stops this process as SIGSTOP does if the environment variable `HAND_OVER_STOPS_AT` has this name: the
+/// tests of hand-overs kill processes there.
+pub fn stop_at(name: &str) {
+    #[cfg(debug_assertions)]
+    if env::var_os("HAND_OVER_STOPS_AT").is_some_and(|stops_at| stops_at == name) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = name;
+}
 
 /// How many files (and so sockets) this process may have open: the soft limit. `None` if unlimited or unknown.
 pub fn open_files_max() -> Option<u64> {

@@ -70,6 +70,7 @@ impl About {
         read: impl Fn() -> Source + Send + Sync + 'static,
         run: impl AsyncFnOnce(C, Shutdown, Workers, Reload) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        process::remember_program();
         let source = read();
         if let Some(request) = source.request() {
             return self.answer(request);

@@ -12,9 +12,14 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// A full one.
-    pub(crate) fn new(now: Moment) -> Self {
-        Self { full_at: now }
+    /// One that is full at this moment.
+    pub(crate) fn new(full_at: Moment) -> Self {
+        Self { full_at }
+    }
+
+    /// When it is full again.
+    pub(crate) fn full_at(self) -> Moment {
+        self.full_at
     }
 
     /// A request was read.

@@ -14,7 +14,8 @@
 //!
 //! Each file uses only those above it in this list:
 //!
-//! * `api`: the words of the interface; `limits`: limits that are not settings; `identity`: a UAID and its spelling;
+//! * `api`: the words of the interface; `limits`: limits that are not settings; `parked`: a session at rest as data;
+//! * `identity`: a UAID and its spelling;
 //! * `violation`: what a user agent can do wrong, and what follows from it;
 //! * `message`: JSON in and out, below it what belongs to one dialect;
 //! * `steps`: the queue of store steps; `table`: a table of channels; `silence`: keep-alive;
@@ -24,7 +25,8 @@
 //!   Push client;
 //! * `greeting`: the first hello, which chooses the dialect; `leaving`: what is done after the end;
 //! * `budget`: how many requests are read; `peer`: who is at the other end;
-//! * `session`: knows who is at the other end, passes on what comes in, and turns a violation into a reply and a close.
+//! * `session`: knows who is at the other end, passes on what comes in, and turns a violation into a reply and a close;
+//! * `parking`: from a session at rest to data and back, so that another process can continue it.
 //!
 //! A client is a plain type whose methods take a `Turn`, and return a violation if a request breaks the rules. So each
 //! dialect can be read and tested without the other and without a session.
@@ -100,6 +102,8 @@ mod identity;
 mod leaving;
 mod limits;
 mod message;
+mod parked;
+mod parking;
 mod peer;
 mod session;
 mod silence;
@@ -114,4 +118,5 @@ pub use api::{
     Admission, BareHello, ClientReport, CloseCode, Context, Demand, Effect, Input, InvalidUaid, Outcome,
     Settings, Step,
 };
+pub use parked::{Damaged, Parked};
 pub use session::Session;

@@ -23,13 +23,13 @@ use std::{mem, num::NonZeroU64, str::Utf8Error};
 #[derive(Debug, Clone)]
 pub struct Session {
     /// Which connection this is.
-    presence: Presence,
-    peer: Peer,
-    steps: Steps,
-    silence: Silence,
-    budget: Budget,
+    pub(crate) presence: Presence,
+    pub(crate) peer: Peer,
+    pub(crate) steps: Steps,
+    pub(crate) silence: Silence,
+    pub(crate) budget: Budget,
     /// When the last ping came in. A millisecond is added, so that "never" takes no memory.
-    pinged: Option<NonZeroU64>,
+    pub(crate) pinged: Option<NonZeroU64>,
 }
 
 impl Session {

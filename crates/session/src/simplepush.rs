@@ -5,12 +5,14 @@ mod channels;
 use crate::{
     api::{CloseCode, Outcome, Settings},
     doubt::verify_at,
+    identity::Identity,
     limits::{RETRY_SLACK_PART, UPDATES_PER_NOTIFICATION_MAX},
     message::{
         NamedChannel, NamedUaid, Request, channel_json,
         simplepush::{Entry, hello_reply, notification, register_reply},
         unregister_reply,
     },
+    parked::{Damaged, ParkedClient, ParkedSimplePush},
     steps::{Job, Register, Unregister},
     turn::Turn,
     violation::{INTERNAL_ERROR, Violation},
@@ -41,6 +43,32 @@ impl SimplePush {
         send_updates(turn, &pending);
         let (verified, seen) = (turn.now, snapshot.sequence);
         Self { channels, verified, seen, reread: None, has_failed_register: false }
+    }
+
+    /// The client as data.
+    pub(crate) fn park(&self, identity: Identity) -> ParkedSimplePush {
+        let client = ParkedClient {
+            channels: self.channels.park(),
+            verified: self.verified.0,
+            seen: self.seen.0,
+            has_failed_register: self.has_failed_register,
+            reread: self.reread.map(|at| at.0),
+            ..identity.park()
+        };
+        ParkedSimplePush { client }
+    }
+
+    /// The client that was parked.
+    pub(crate) fn resume_parked(parked: &ParkedSimplePush) -> Result<(Identity, Self), Damaged> {
+        let client = &parked.client;
+        let resumed = Self {
+            channels: Channels::resume(&client.channels)?,
+            verified: Moment(client.verified),
+            seen: Sequence(client.seen),
+            reread: client.reread.map(Moment),
+            has_failed_register: client.has_failed_register,
+        };
+        Ok((Identity::resume(client)?, resumed))
     }
 
     /// Handles the outcome of a job. An outcome that does not fit counts as a failure of the store. Returns an error if

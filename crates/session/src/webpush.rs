@@ -7,17 +7,19 @@ mod subscriptions;
 use crate::{
     api::{CloseCode, Outcome, Settings},
     doubt::verify_at,
+    identity::Identity,
     message::{
         NamedChannel, Request, channel_json, unregister_reply,
         webpush::{NamedBroadcasts, URGENCY_REPLY, broadcast, hello_reply, notification, register_reply},
     },
+    parked::{Damaged, ParkedClient, ParkedWebPush},
     steps::{Job, Register, Steps, Unregister},
     turn::Turn,
     violation::{INTERNAL_ERROR, INVALID_KEY, Violation},
 };
 use beckon_types::{
-    AddChannel, Backlog, Endpoint, Fetch, KeyId, Message, MessageId, Moment, Place, Position, Presence,
-    Sequence, Snapshot, Spelling, Urgency,
+    AddChannel, Backlog, Broadcasts, Endpoint, Fetch, KeyId, Message, MessageId, Moment, Place, Position,
+    Presence, Sequence, Snapshot, Spelling, Urgency,
 };
 use channels::Channels;
 use progress::{Next, Progress};
@@ -57,6 +59,49 @@ impl WebPush {
             min: Urgency::VeryLow,
             has_failed_register: false,
         }
+    }
+
+    /// The client as data.
+    pub(crate) fn park(&self, identity: Identity) -> ParkedWebPush {
+        let client = ParkedClient {
+            channels: self.channels.park(),
+            verified: self.verified.0,
+            seen: self.seen.0,
+            has_failed_register: self.has_failed_register,
+            ..identity.park()
+        };
+        let urgency_min = self.min.number().into();
+        let mut parked = ParkedWebPush { client, urgency_min, ..ParkedWebPush::default() };
+        if let Some(ongoing) = &self.ongoing {
+            ongoing.progress.park(&mut parked);
+            parked.subscriptions = ongoing.subscriptions.park();
+        }
+        parked
+    }
+
+    /// The client that was parked.
+    pub(crate) fn resume_parked(
+        mut parked: ParkedWebPush,
+        broadcasts: &Broadcasts,
+    ) -> Result<(Identity, Self), Damaged> {
+        let subscriptions = Subscriptions::resume(std::mem::take(&mut parked.subscriptions), broadcasts);
+        let ongoing = Ongoing { progress: Progress::resume(&parked)?, subscriptions };
+        let min = u8::try_from(parked.urgency_min).ok().and_then(Urgency::from_number);
+        let mut client = Self {
+            channels: Channels::resume(&parked.client.channels)?,
+            verified: Moment(parked.client.verified),
+            seen: Sequence(parked.client.seen),
+            ongoing: Some(Box::new(ongoing)),
+            min: min.ok_or(Damaged("urgency"))?,
+            has_failed_register: parked.client.has_failed_register,
+        };
+        client.shrink();
+        Ok((Identity::resume(&parked.client)?, client))
+    }
+
+    /// Whether it has subscribed to a broadcast.
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.ongoing.as_ref().is_some_and(|ongoing| !ongoing.subscriptions.is_empty())
     }
 
     /// Replies to the hello that has claimed the UAID, and sends the first messages of the backlog (section 4.2).

@@ -120,6 +120,12 @@ impl Link {
         let mut failures_max = FAILURES_BEFORE_FIRST_MAX;
         loop {
             let (worked, failure) = self.stream().await;
+            if failure == Failure::HandingOver {
+                // The next process takes what waits, as soon as it serves.
+                self.pending.lock().handed_over();
+                self.log(0, &failure);
+                continue;
+            }
             let mut settled = Vec::new();
             self.pending.lock().broken(&mut settled);
             answer(&mut settled);
@@ -245,6 +251,9 @@ impl Link {
                 );
             }
             Failure::Draining => tracing::info!(node.id = %id, node.name = name, "node is shutting down"),
+            Failure::HandingOver => {
+                tracing::info!(node.id = %id, node.name = name, "node hands over to another process");
+            }
             Failure::Unreachable(_) if failures == 1 => {
                 tracing::warn!(
                     node.id = %id,

@@ -32,7 +32,7 @@ pub(super) type Reply = oneshot::Sender<Result<Receipt, Undelivered>>;
 /// An outcome that is due, to be sent when the lock is no longer held.
 pub(super) type Settled = (Reply, Result<Receipt, Undelivered>);
 
-/// A parcel that waits to be sent.
+/// A parcel that waits to be sent, or was sent and waits for its receipt.
 #[derive(Debug)]
 struct Waiting {
     parcel: Parcel,
@@ -42,17 +42,43 @@ struct Waiting {
 
 /// A parcel that was sent.
 #[derive(Debug)]
-struct Sent {
-    connection: ConnectionId,
-    deadline: Moment,
-    /// `None` for a nudge: no request waits for it.
-    reply: Option<Reply>,
+enum Sent {
+    Parcel(Waiting),
+    /// No request waits for it.
+    Nudge {
+        connection: ConnectionId,
+        deadline: Moment,
+    },
+}
+
+impl Sent {
+    fn connection(&self) -> ConnectionId {
+        match self {
+            Self::Parcel(sent) => sent.parcel.to.connection,
+            Self::Nudge { connection, .. } => *connection,
+        }
+    }
+
+    fn deadline(&self) -> Moment {
+        match self {
+            Self::Parcel(sent) => sent.deadline,
+            Self::Nudge { deadline, .. } => *deadline,
+        }
+    }
+
+    /// Where the outcome goes.
+    fn reply(self) -> Option<Reply> {
+        match self {
+            Self::Parcel(sent) => Some(sent.reply),
+            Self::Nudge { .. } => None,
+        }
+    }
 }
 
 /// How the node can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The first stream is being opened: parcels wait for it.
+    /// The first stream is being opened, or the one to the next process of a node that hands over: parcels wait for it.
     Opening,
     /// The stream works.
     Open,
@@ -167,8 +193,7 @@ impl Pending {
             }
             weight += parcel.notification.weight();
             parcels.push(convert::parcel_to_wire(self.next_tag(), &parcel));
-            let connection = parcel.to.connection;
-            self.in_flight.push_back(Some(Sent { connection, deadline, reply: Some(reply) }));
+            self.in_flight.push_back(Some(Sent::Parcel(Waiting { parcel, deadline, reply })));
         }
         while parcels.len() < room && self.may_nudge() {
             let Some(connection) = self.missed.pop_first() else { break };
@@ -176,7 +201,7 @@ impl Pending {
             let to = Presence { node: self.node, connection };
             let nudge = Parcel { to, notification: Notification::Missed };
             parcels.push(convert::parcel_to_wire(self.next_tag(), &nudge));
-            self.in_flight.push_back(Some(Sent { connection, deadline: nudge_deadline, reply: None }));
+            self.in_flight.push_back(Some(Sent::Nudge { connection, deadline: nudge_deadline }));
         }
         Ok((!parcels.is_empty()).then_some(wire::DeliverRequest { parcels }))
     }
@@ -204,11 +229,11 @@ impl Pending {
         let index = usize::try_from(tag.wrapping_sub(self.first_tag)).unwrap_or(usize::MAX);
         if let Some(sent) = self.in_flight.get_mut(index).and_then(Option::take) {
             // A nudge, which has no reply, would be answered in the same way again.
-            if receipt.is_none() && sent.reply.is_some() {
-                self.remember(sent.connection);
+            if receipt.is_none() && matches!(sent, Sent::Parcel(_)) {
+                self.remember(sent.connection());
             }
             let receipt = receipt.ok_or(Undelivered::Unreadable);
-            settled.extend(sent.reply.map(|reply| (reply, receipt)));
+            settled.extend(sent.reply().map(|reply| (reply, receipt)));
         }
         self.trim();
     }
@@ -221,17 +246,34 @@ impl Pending {
 
     /// Gives up on parcels whose deadline has passed.
     pub(super) fn expire(&mut self, now: Moment, settled: &mut Vec<Settled>) {
-        while let Some(late) = self.in_flight.front_mut().and_then(|sent| sent.take_if(|s| s.deadline <= now))
+        while let Some(late) =
+            self.in_flight.front_mut().and_then(|sent| sent.take_if(|sent| sent.deadline() <= now))
         {
             self.silent = true;
-            self.remember(late.connection);
-            settled.extend(late.reply.map(|reply| (reply, Err(Undelivered::TimedOut))));
+            self.remember(late.connection());
+            settled.extend(late.reply().map(|reply| (reply, Err(Undelivered::TimedOut))));
             self.trim();
         }
         while self.outbox.front().is_some_and(|waiting| waiting.deadline <= now) {
             let Some(late) = self.outbox.pop_front() else { break };
             self.remember(late.parcel.to.connection);
             settled.push((late.reply, Err(Undelivered::TimedOut)));
+        }
+    }
+
+    /// The stream has ended because the node hands over. Its process has posted nothing but what it has given a receipt for, so
+    /// everything else is sent again to the next one.
+    pub(super) fn handed_over(&mut self) {
+        if self.phase != Phase::Closed {
+            self.phase = Phase::Opening;
+        }
+        self.stream += 1;
+        self.first_tag = self.next_tag();
+        for sent in std::mem::take(&mut self.in_flight).into_iter().rev().flatten() {
+            match sent {
+                Sent::Parcel(waiting) => self.outbox.push_front(waiting),
+                Sent::Nudge { connection, .. } => self.remember(connection),
+            }
         }
     }
 
@@ -257,8 +299,8 @@ impl Pending {
     fn abandon(&mut self, why: Undelivered, settled: &mut Vec<Settled>) {
         self.first_tag = self.next_tag();
         for sent in std::mem::take(&mut self.in_flight).into_iter().flatten() {
-            self.remember(sent.connection);
-            settled.extend(sent.reply.map(|reply| (reply, Err(why))));
+            self.remember(sent.connection());
+            settled.extend(sent.reply().map(|reply| (reply, Err(why))));
         }
         for waiting in std::mem::take(&mut self.outbox) {
             self.remember(waiting.parcel.to.connection);

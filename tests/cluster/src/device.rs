@@ -29,6 +29,8 @@ pub struct Device {
     /// Versions or message ids.
     sent: Vec<Sent>,
     received: BTreeSet<Sent>,
+    /// How many came again.
+    repeats: usize,
     acknowledges: bool,
 }
 
@@ -72,6 +74,7 @@ impl Device {
             socket: None,
             sent: Vec::new(),
             received: BTreeSet::new(),
+            repeats: 0,
             acknowledges: true,
         }
     }
@@ -265,6 +268,11 @@ impl Device {
         }
     }
 
+    /// How many notifications have come more than once.
+    pub fn repeats(&self) -> usize {
+        self.repeats
+    }
+
     /// Waits until the server closes the socket.
     ///
     /// # Errors
@@ -315,7 +323,9 @@ impl Device {
             if self.acknowledges {
                 self.try_acknowledge(&received).await?;
             }
-            self.received.insert(received);
+            if !self.received.insert(received) {
+                self.repeats += 1;
+            }
         }
         Ok(None)
     }

@@ -102,6 +102,19 @@ impl Node {
         *lock(&self.process) = Some(Process::start(&lock(&self.path), &[""; 0], &settings, &self.log));
     }
 
+    /// Starts it once more while it runs, without waiting, and returns the process that has run until now. From now on this is
+    /// the new one.
+    pub fn launch_successor(&self) -> Process {
+        let former = lock(&self.process).take().expect("it runs");
+        self.launch();
+        former
+    }
+
+    /// Goes on with a process that [`Self::launch_successor`] has returned. The present one is killed.
+    pub fn replace(&self, process: Process) {
+        *lock(&self.process) = Some(process);
+    }
+
     /// Starts it and waits until it is ready.
     pub fn start(&self) {
         self.launch();
@@ -168,6 +181,11 @@ impl Node {
     /// Continues a paused process.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
+    }
+
+    /// Waits until it is stopped where it is ([`Process::wait_until_stopped`]).
+    pub fn wait_until_stopped(&self) {
+        self.with_process(|process| process.wait_until_stopped());
     }
 
     /// The id of its process.

@@ -98,6 +98,19 @@ impl Process {
         self.child.id()
     }
 
+    /// Waits until it is stopped where it is, by a signal that it may have sent to itself.
+    ///
+    /// # Panics
+    /// If that does not happen within [`crate::PATIENCE`].
+    pub fn wait_until_stopped(&self) {
+        let path = format!("/proc/{}/stat", self.pid());
+        wait_until(&format!("{} is stopped", self.name), || {
+            let stat = fs::read_to_string(&path).ok()?;
+            // The name of the program, in parentheses, may have spaces.
+            stat.rsplit_once(')')?.1.trim_start().starts_with('T').then_some(())
+        });
+    }
+
     /// How it has ended; `None` while it runs.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child of this process")

@@ -21,7 +21,7 @@ beckon_ops::settings! {
         clients: u32 = "1000000",
         /// million: notifications per second.
         rate: u32 = "2000",
-        /// million and rolling: seconds of sending. Empty: 120.
+        /// million, rolling and handover: seconds of sending. Empty: 120.
         seconds: Option<u32> = "",
     }
 }

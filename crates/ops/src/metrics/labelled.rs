@@ -58,6 +58,13 @@ where
             counter.inc();
         });
     }
+
+    /// Counts several.
+    pub fn inc_by(&self, labels: &L, count: u64) {
+        self.with(labels, |counter| {
+            counter.inc_by(count);
+        });
+    }
 }
 
 impl<L, S: Scale> Labelled<L, Durations<S>>

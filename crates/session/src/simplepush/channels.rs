@@ -2,6 +2,7 @@
 
 use crate::{
     message::simplepush::Entry,
+    parked::{Damaged, ParkedChannel, ParkedVersion},
     steps::Steps,
     table::{self, Table},
 };
@@ -58,6 +59,31 @@ impl Channels {
             row
         });
         (Self(rows.collect()), pending)
+    }
+
+    /// The channels as data.
+    pub(super) fn park(&self) -> Vec<ParkedChannel> {
+        let park = |row: &Row| {
+            let sent = row.sent.map(|Sent { version, at, is_acknowledged }| {
+                let (version, at) = (version.number(), at.0);
+                ParkedVersion { version, at, is_acknowledged }
+            });
+            ParkedChannel { sent, ..ParkedChannel::new(row.id, row.spelling, row.known.0) }
+        };
+        self.0.iter().map(park).collect()
+    }
+
+    /// The channels that were parked.
+    pub(super) fn resume(parked: &[ParkedChannel]) -> Result<Self, Damaged> {
+        let resume = |channel: &ParkedChannel| {
+            let (id, spelling) = channel.name()?;
+            let sent = channel.sent.map(|ParkedVersion { version, at, is_acknowledged }| {
+                let version = Version::new(version).map_err(|_| Damaged("version"))?;
+                Ok(Sent { version, at: Moment(at), is_acknowledged })
+            });
+            Ok(Row { id, spelling, known: Sequence(channel.sequence), sent: sent.transpose()? })
+        };
+        Ok(Self(parked.iter().map(resume).collect::<Result<_, Damaged>>()?))
     }
 
     /// Whether the channel is in the table.

@@ -1,6 +1,9 @@
 //! The channels of a connected client.
 
-use crate::table::{Row, Table};
+use crate::{
+    parked::{Damaged, ParkedChannel},
+    table::{Row, Table},
+};
 use beckon_types::{ChannelId, Sequence, Snapshot, Spelling};
 
 /// The channels that the client knows to be registered.
@@ -30,6 +33,21 @@ impl Channels {
         let row =
             |channel: &beckon_types::Channel| Channel { id: channel.id, spelling: channel.spelling, since };
         Self(snapshot.channels.iter().map(row).collect())
+    }
+
+    /// The channels as data.
+    pub(super) fn park(&self) -> Vec<ParkedChannel> {
+        let park = |row: &Channel| ParkedChannel::new(row.id, row.spelling, row.since.0);
+        self.0.iter().map(park).collect()
+    }
+
+    /// The channels that were parked.
+    pub(super) fn resume(parked: &[ParkedChannel]) -> Result<Self, Damaged> {
+        let resume = |channel: &ParkedChannel| {
+            let (id, spelling) = channel.name()?;
+            Ok(Channel { id, spelling, since: Sequence(channel.sequence) })
+        };
+        Ok(Self(parked.iter().map(resume).collect::<Result<_, Damaged>>()?))
     }
 
     /// The channel, if it is in the table.

@@ -1,7 +1,10 @@
 //! How many of its stored messages a client has been sent. The crate's documentation states the rules.
 
-use crate::limits::{ACKS_MERGED_MAX, SENT_MAX, UNREMOVED_MAX};
-use beckon_types::{ChannelId, Message, Moment, Place, Position, Sequence};
+use crate::{
+    limits::{ACKS_MERGED_MAX, SENT_MAX, UNREMOVED_MAX},
+    parked::{Damaged, ParkedMessage, ParkedNext, ParkedPlace, ParkedWebPush, channel_id},
+};
+use beckon_types::{ChannelId, Message, Moment, Nonce, Place, Position, Sequence, TopicTag};
 use std::time::Duration;
 
 /// What was sent and is not acknowledged, and how to continue.
@@ -44,6 +47,47 @@ impl Progress {
     /// Whether there is nothing to remember.
     pub(super) fn is_idle(&self) -> bool {
         self.sent.is_empty() && self.next.is_none() && self.reread.is_none() && self.unremoved.is_empty()
+    }
+
+    /// Writes itself into a client as data.
+    pub(super) fn park(&self, parked: &mut ParkedWebPush) {
+        parked.sent = self.sent.iter().map(Sent::park).collect();
+        parked.next = self.next.map(|Next { after, waits_for_batch }| ParkedNext {
+            after: after.map(|position| position.sequence.0),
+            without_topic: after.is_some_and(|position| position.without_topic),
+            waits_for_batch,
+        });
+        parked.client.reread = self.reread.map(|at| at.0);
+        let park = |place: &Place| ParkedPlace {
+            sequence: place.sequence.0,
+            nonce: place.nonce.0,
+            topic: place.topic.map(|topic| topic.0.to_vec()),
+        };
+        parked.unremoved = self.unremoved.iter().map(park).collect();
+        parked.remove_again = self.remove_again.map(|at| at.0);
+    }
+
+    /// What was parked.
+    pub(super) fn resume(parked: &ParkedWebPush) -> Result<Self, Damaged> {
+        let next = parked.next.map(|ParkedNext { after, without_topic, waits_for_batch }| {
+            let after = after.map(|sequence| Position { without_topic, sequence: Sequence(sequence) });
+            Next { after, waits_for_batch }
+        });
+        let place = |place: &ParkedPlace| {
+            let topic = place.topic.as_deref().map(TryInto::try_into).transpose();
+            Ok(Place {
+                sequence: Sequence(place.sequence),
+                nonce: Nonce(place.nonce),
+                topic: topic.map_err(|_| Damaged("topic"))?.map(TopicTag),
+            })
+        };
+        Ok(Self {
+            sent: parked.sent.iter().map(Sent::resume).collect::<Result<_, Damaged>>()?,
+            next,
+            reread: parked.client.reread.map(Moment),
+            unremoved: parked.unremoved.iter().map(place).collect::<Result<_, Damaged>>()?,
+            remove_again: parked.remove_again.map(Moment),
+        })
     }
 
     /// Transmissions that fit before more memory is allocated.
@@ -177,6 +221,20 @@ impl Progress {
     }
 }
 
+impl Sent {
+    fn park(&self) -> ParkedMessage {
+        let Self { channel, sequence, expires, at, is_in_batch } = *self;
+        let (channel, sequence, expires) = (channel.0.to_vec(), sequence.0, expires.0);
+        ParkedMessage { channel, sequence, expires, at, is_in_batch }
+    }
+
+    fn resume(parked: &ParkedMessage) -> Result<Self, Damaged> {
+        let &ParkedMessage { ref channel, sequence, expires, at, is_in_batch } = parked;
+        let (channel, sequence, expires) = (channel_id(channel)?, Sequence(sequence), Moment(expires));
+        Ok(Self { channel, sequence, expires, at, is_in_batch })
+    }
+}
+
 fn low_half(moment: Moment) -> u32 {
     moment.0 as u32
 }
@@ -198,7 +256,7 @@ mod tests {
         let sent = Moment(u64::from(u32::MAX) - 10);
         let places = [1, 2].map(|sequence| Place {
             sequence: Sequence(sequence),
-            nonce: beckon_types::Nonce(sequence),
+            nonce: Nonce(sequence),
             topic: None,
         });
         for place in places {

@@ -3,6 +3,7 @@
 use crate::{
     limits::SUBSCRIPTIONS_MAX,
     message::webpush::{BroadcastsJson, NamedBroadcast, NamedBroadcasts},
+    parked::ParkedSubscription,
 };
 use beckon_types::Broadcasts;
 use std::sync::Arc;
@@ -28,6 +29,27 @@ impl Subscriptions {
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The subscriptions as data.
+    pub(super) fn park(&self) -> Vec<ParkedSubscription> {
+        let park = |Subscription { id, version }: &Subscription| ParkedSubscription {
+            id: id.as_ref().to_owned(),
+            version: version.as_ref().to_owned(),
+        };
+        self.0.iter().map(park).collect()
+    }
+
+    /// The subscriptions that were parked. Their texts are shared with those of the node, as far as it has the same.
+    pub(super) fn resume(parked: Vec<ParkedSubscription>, broadcasts: &Broadcasts) -> Self {
+        let resume = |ParkedSubscription { id, version }| match broadcasts.values.get_key_value(&*id) {
+            Some((id, current)) if **current == *version => {
+                Subscription { id: id.clone(), version: current.clone() }
+            }
+            Some((id, _)) => Subscription { id: id.clone(), version: version.into() },
+            None => Subscription { id: id.into(), version: version.into() },
+        };
+        Self(parked.into_iter().take(SUBSCRIPTIONS_MAX).map(resume).collect())
     }
 
     /// Subscribes to the named broadcasts. Returns the answer: versions that the user agent does not have, and errors.

@@ -10,6 +10,7 @@ mod delivery;
 mod ending;
 mod hello;
 mod messages;
+mod parking;
 mod simulation;
 mod talk;
 mod webpush;

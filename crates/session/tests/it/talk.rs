@@ -142,6 +142,7 @@ impl Talk {
             },
         };
         self.session.handle(&context, input, &mut effects);
+        crate::parking::check(&self.session, &self.broadcasts);
         effects
     }
 

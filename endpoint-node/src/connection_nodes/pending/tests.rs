@@ -252,6 +252,25 @@ fn a_broken_stream_settles_all_parcels_and_the_next_one_nudges() {
 }
 
 #[test]
+fn what_a_node_that_hands_over_has_not_answered_is_sent_again_in_its_order() {
+    let mut bench = Bench::open();
+    let mut answers: Vec<_> = (1..=4).map(|connection| bench.offer(connection).unwrap()).collect();
+    assert_eq!(bench.take().len(), 4);
+    assert_eq!(bench.settle(1), [Ok(Receipt::Delivered)]);
+    answers.push(bench.offer(5).unwrap());
+    bench.pending.handed_over();
+    assert_eq!(bench.pending.phase(), Phase::Opening);
+    // What is offered meanwhile waits, and a receipt of the former stream means nothing.
+    answers.push(bench.offer(6).unwrap());
+    assert_eq!(bench.settle(2), []);
+    bench.stream = bench.pending.next_stream();
+    bench.pending.opened();
+    let connections: Vec<_> = bench.take().into_iter().map(|(_, connection, _)| connection).collect();
+    assert_eq!(connections, [1, 3, 4, 5, 6]);
+    assert_eq!(bench.expire().len(), 5);
+}
+
+#[test]
 fn parcels_wait_for_the_first_stream_until_their_deadline() {
     let mut bench = Bench::opening();
     let _answer = bench.offer(1).unwrap();

@@ -43,6 +43,7 @@ mod draining;
 mod faults;
 mod full_disk;
 mod full_store;
+mod hand_over;
 mod http_cancel;
 mod http_endpoint;
 mod http_headers;

@@ -5,7 +5,10 @@ use super::{
     network::Network,
     socket::{Frame, Handed, Socket, Work},
 };
-use crate::talk::{X, Y, channel, client, register_text, uaid, unregister_text};
+use crate::{
+    parking::hand_over,
+    talk::{X, Y, channel, client, register_text, uaid, unregister_text},
+};
 use beckon_session::{Admission, Context, Effect, Input, Outcome, Step};
 use beckon_types::{Broadcasts, ChannelId, ConnectionId, HelloOutcome, Moment, Notification, Presence};
 use serde_json::Value;
@@ -301,16 +304,20 @@ impl<D: Dialect> Agent<D> {
         let handed = Handed::new(network.now, made, &input);
         let former = former_owner(&input).filter(|former| *former != self.sockets[at].presence);
         let mut effects = Vec::new();
+        let broadcasts = Broadcasts::default();
         let context = Context {
             now: network.now,
             settings: &network.settings,
             admission: &|| Admission::Open,
-            broadcasts: &Broadcasts::default(),
+            broadcasts: &broadcasts,
             admits: &|_| true,
             acknowledged: &|_| {},
             new_uaid: &|| uaid(D::UAID),
         };
-        self.sockets[at].session.handle(&context, input, &mut effects);
+        let socket = &mut self.sockets[at];
+        socket.session.handle(&context, input, &mut effects);
+        // Another process goes on with the session whenever it is at rest.
+        hand_over(&mut socket.session, socket.presence, context.broadcasts);
         let evicted = effects
             .iter()
             .filter_map(|effect| if let Effect::Evict(presence) = effect { Some(*presence) } else { None });

@@ -1,0 +1,115 @@
+//! What operators ask for on the admin listener.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `POST /hand-over` | 200, `{"process": PID, "sockets": N, "closed": N, "pause_ms": N}`: the program was started again, and serves |
+//!
+//! 409 says why nothing was handed over; then this process serves on.
+
+use super::giving::{Ended, Given};
+use beckon_node::admin::{Admin, json};
+use beckon_ops::process;
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode, header::ALLOW};
+use serde::Serialize;
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
+use warp::{Filter, Rejection};
+
+/// Time for the new process to start and to take over. It may have to wait for its store.
+const TAKEN_MAX: Duration = Duration::from_secs(60);
+
+/// Tells how hand-overs end, once the node can hand over.
+pub(crate) type HandOvers = Arc<OnceLock<watch::Receiver<Ended>>>;
+
+/// Why nothing is handed over.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("only POST is answered here")]
+    Method,
+    #[error("hand_over is not set, so the node cannot be handed over")]
+    NotSet,
+    #[error("a hand-over is under way")]
+    UnderWay,
+    #[error("the program cannot be started again: {0}")]
+    Start(#[from] io::Error),
+    #[error("the new process has ended ({0}); its log says why")]
+    Ended(std::process::ExitStatus),
+    #[error("the new process has not taken over within {TAKEN_MAX:?}")]
+    TimedOut,
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The answer to a request that is done.
+#[derive(Serialize)]
+struct HandedOver {
+    process: Option<u32>,
+    sockets: u64,
+    closed: u64,
+    pause_ms: u64,
+}
+
+/// The path of the table, for [`Admin::serve_with`]. Everything else is rejected.
+pub(crate) fn path(
+    hand_overs: HandOvers,
+    admin: Arc<Admin>,
+) -> impl Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send> + Clone + Send + Sync + 'static
+{
+    let permits = Arc::new(Semaphore::new(1));
+    warp::path!("hand-over").and(warp::method()).then(move |method| {
+        let (hand_overs, admin, permits) = (hand_overs.clone(), admin.clone(), permits.clone());
+        async move {
+            match hand_over(&hand_overs, &permits, &method).await {
+                Ok(Given { process, sockets, closed, pause }) => {
+                    let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                    json(StatusCode::OK, &HandedOver { process, sockets, closed, pause_ms })
+                }
+                Err(refusal) => refuse(&admin, &refusal),
+            }
+        }
+    })
+}
+
+fn refuse(admin: &Admin, refusal: &Refusal) -> Response<Bytes> {
+    let is_method = matches!(refusal, Refusal::Method);
+    let status = if is_method { StatusCode::METHOD_NOT_ALLOWED } else { StatusCode::CONFLICT };
+    let mut response = admin.error(status, &refusal.to_string());
+    if is_method {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
+}
+
+/// Starts the program again, and waits until it serves.
+async fn hand_over(
+    hand_overs: &OnceLock<watch::Receiver<Ended>>,
+    permits: &Semaphore,
+    method: &Method,
+) -> Result<Given, Refusal> {
+    if method != Method::POST {
+        return Err(Refusal::Method);
+    }
+    let mut ended = hand_overs.get().ok_or(Refusal::NotSet)?.clone();
+    let _permit = permits.try_acquire().map_err(|_| Refusal::UnderWay)?;
+    ended.borrow_and_update();
+    // One that does not take over ends by itself.
+    let mut child = process::start_again()?;
+    let waiting = async {
+        tokio::select! {
+            biased;
+            changed = ended.changed() => changed.map_err(|_| Refusal::Failed("the node is stopping".to_owned())),
+            status = child.wait() => Err(status.map_or_else(Refusal::from, Refusal::Ended)),
+        }
+    };
+    timeout(TAKEN_MAX, waiting).await.unwrap_or(Err(Refusal::TimedOut))?;
+    let ended = ended.borrow_and_update().clone();
+    ended.ok_or(Refusal::TimedOut)?.map_err(Refusal::Failed)
+}

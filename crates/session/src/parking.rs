@@ -1,0 +1,70 @@
+//! From a session at rest to data and back.
+
+use crate::{
+    budget::Budget,
+    parked::{Damaged, Parked, ParkedPeer},
+    peer::{Client, Peer},
+    session::Session,
+    silence::Silence,
+    simplepush::SimplePush,
+    steps::Steps,
+    webpush::WebPush,
+};
+use beckon_types::{Broadcasts, Moment, Presence};
+use std::num::NonZeroU64;
+
+impl Session {
+    /// The session as data. `None` if it is not at rest: its hello or another step of the store is under way, or its end has
+    /// begun.
+    pub fn park(&self) -> Option<Parked> {
+        let peer = match &self.peer {
+            _ if !self.steps.is_empty() => return None,
+            Peer::Stranger { since } => ParkedPeer::Stranger(since.0),
+            Peer::Client(identity, Client::SimplePush(client)) => {
+                ParkedPeer::SimplePush(client.park(*identity))
+            }
+            Peer::Client(identity, Client::WebPush(client)) => ParkedPeer::WebPush(client.park(*identity)),
+            Peer::Greeting(_) | Peer::Leaving(_) | Peer::Gone => return None,
+        };
+        let (silent_since, is_asked) = match self.silence {
+            Silence::Heard(at) => (at.0, false),
+            Silence::Asked(at) => (at.0, true),
+        };
+        let pinged = self.pinged.map_or(0, NonZeroU64::get);
+        Some(Parked { silent_since, is_asked, full_at: self.budget.full_at().0, pinged, peer: Some(peer) })
+    }
+
+    /// The session that was parked, on the connection with this presence. Its times count from the same clock.
+    ///
+    /// # Errors
+    /// The data is not that of a session.
+    pub fn resume(presence: Presence, parked: Parked, broadcasts: &Broadcasts) -> Result<Self, Damaged> {
+        let peer = match parked.peer.ok_or(Damaged("peer"))? {
+            ParkedPeer::Stranger(since) => Peer::Stranger { since: Moment(since) },
+            ParkedPeer::SimplePush(client) => {
+                let (identity, client) = SimplePush::resume_parked(&client)?;
+                Peer::Client(identity, Client::SimplePush(client))
+            }
+            ParkedPeer::WebPush(client) => {
+                let (identity, client) = WebPush::resume_parked(client, broadcasts)?;
+                Peer::Client(identity, Client::WebPush(client))
+            }
+        };
+        let silent_since = Moment(parked.silent_since);
+        let silence =
+            if parked.is_asked { Silence::Asked(silent_since) } else { Silence::Heard(silent_since) };
+        Ok(Self {
+            presence,
+            peer,
+            steps: Steps::default(),
+            silence,
+            budget: Budget::new(Moment(parked.full_at)),
+            pinged: NonZeroU64::new(parked.pinged),
+        })
+    }
+
+    /// Whether the client has subscribed to a broadcast ([`crate::Effect::Subscribed`]).
+    pub fn is_subscribed(&self) -> bool {
+        matches!(&self.peer, Peer::Client(_, Client::WebPush(client)) if client.is_subscribed())
+    }
+}

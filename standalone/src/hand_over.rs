@@ -1,0 +1,81 @@
+//! `beckon hand-over`: the program of a node is started again, and takes everything over, through the admin listener.
+
+use crate::admin::{self, AdminListener, refusal};
+use beckon_ops::{exit::Failure, program::print};
+use bytes::Bytes;
+use http::{Method, StatusCode};
+
+/// The text of `beckon hand-over --help`.
+const HELP: &str = concat!(
+    "\
+beckon hand-over: replace a running node by a new process, without closing its sockets
+
+Usage: beckon hand-over [OPTIONS]
+
+The node starts its program again, as it is in its file now, with the same arguments and environment. The new process reads
+its settings, takes the ports and WebSockets over, and the old one ends. The setting hand_over has to name a path.
+
+",
+    admin::help!(),
+    "
+Exit code: 0 done, 1 the old process serves on, 64 invalid arguments, 69 server not reachable.
+"
+);
+
+/// The answer to `POST /hand-over`.
+#[derive(Debug, serde::Deserialize)]
+struct HandedOver {
+    process: Option<u32>,
+    sockets: u64,
+    closed: u64,
+    pause_ms: u64,
+}
+
+/// Parses the arguments: the admin listener, or `None` for `--help`.
+fn parse(mut parser: lexopt::Parser) -> Result<Option<AdminListener>, lexopt::Error> {
+    use lexopt::prelude::*;
+    let mut admin = AdminListener::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(None),
+            Long(name) => {
+                let name = name.to_owned();
+                if !admin.take(&name, &mut parser)? {
+                    return Err(Long(&name).unexpected());
+                }
+            }
+            Short(_) | Value(_) => return Err(argument.unexpected()),
+        }
+    }
+    Ok(Some(admin))
+}
+
+/// Runs `beckon hand-over`.
+pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
+    let Some(admin) = parse(parser).map_err(Failure::usage)? else { return print(HELP) };
+    let answer = admin.ask(Method::POST, "/hand-over", Bytes::new()).await?;
+    if answer.status() != StatusCode::OK {
+        return Err(refusal(&answer));
+    }
+    let handed_over = serde_json::from_slice(answer.body())
+        .map_err(|error| Failure::unavailable(format!("the answer is not that of a node: {error}")))?;
+    print(&text(&handed_over))
+}
+
+fn text(handed_over: &HandedOver) -> String {
+    let HandedOver { process, sockets, closed, pause_ms } = handed_over;
+    let process = process.map_or_else(|| "another process".to_owned(), |id| format!("process {id}"));
+    format!("{process} serves: {sockets} sockets handed over in {pause_ms} ms, {closed} closed\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_output_names_the_process_and_what_became_of_the_sockets() {
+        let handed_over = HandedOver { process: Some(7), sockets: 9, closed: 1, pause_ms: 20 };
+        assert_eq!(text(&handed_over), "process 7 serves: 9 sockets handed over in 20 ms, 1 closed\n");
+        assert!(parse(lexopt::Parser::from_args(["now"])).is_err());
+    }
+}
