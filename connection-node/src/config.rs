@@ -112,7 +112,7 @@ beckon_ops::settings! {
         grpc_advertise: Option<String> = "" => parse_target,
         /// WebSocket URL of this node alone, to which other nodes may redirect clients. Empty: none.
         ws_advertise: Option<String> = "" => parse_ws_url,
-        /// Address and port for health, version, metrics and, except on endpoint-nodes, broadcasts.
+        /// Address and port for operators: health, version, metrics, the dashboard and its API.
         admin_listen: SocketAddr = "127.0.0.1:8083",
         /// Path of a Unix socket at which a running process hands its ports and WebSockets over to the next one that starts
         /// with the same path. Only its owner may write to its directory. Empty: none.

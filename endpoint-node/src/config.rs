@@ -80,7 +80,7 @@ beckon_ops::settings! {
 beckon_ops::settings! {
     /// How an endpoint-node reaches the other nodes, and where operators reach it.
     pub struct NodeSettings {
-        /// Address and port for health, version, metrics and, except on endpoint-nodes, broadcasts.
+        /// Address and port for operators: health, version, metrics, the dashboard and its API.
         admin_listen: SocketAddr = "127.0.0.1:8084",
         /// Time limit for handing a stored notification to a connection-node; then the answer is 202.
         delivery_timeout: Duration = "2s" => positive,

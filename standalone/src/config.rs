@@ -28,7 +28,7 @@ use std::{
 beckon_ops::settings! {
     /// What concerns the one process.
     pub(crate) struct ProcessSettings {
-        /// Address and port for health, version, metrics and, except on endpoint-nodes, broadcasts.
+        /// Address and port for operators: health, version, metrics, the dashboard and its API.
         admin_listen: SocketAddr = "127.0.0.1:8083",
         /// Whether admin_listen shows a page to try the server with: true, false, or the wss:// URL at which the devices
         /// of the page reach this server through a proxy.

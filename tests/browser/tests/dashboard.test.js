@@ -153,7 +153,7 @@ for (const [name, startBrowser] of Object.entries(BROWSERS)) {
       });
     });
 
-    it('a device is found, tested, disconnected, forgotten and blocked', async () => {
+    it('a device is found, tested, disconnected and blocked', async () => {
       const device = load.devices[0];
       const search = async (text) => {
         await fill(page, '#client-form [name=name]', text);
