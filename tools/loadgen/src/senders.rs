@@ -19,6 +19,9 @@ const ANSWER_LIMIT_US: u64 = 10_000_000;
 /// Time that a sender whose connection failed waits.
 const RETRY_US: u64 = 100_000;
 
+/// The server has closed a connection.
+const CLOSED: &str = "request: connection closed";
+
 /// Bytes of an answer that are read at a time.
 const READ_MAX: usize = 4096;
 
@@ -259,7 +262,7 @@ impl Senders {
         let result = loop {
             let Some(stream) = &mut self.senders[number].stream else { break Ok(()) };
             match stream.read(&mut buffer) {
-                Ok(0) => break Err("request: connection closed".to_owned()),
+                Ok(0) => break Err(CLOSED.to_owned()),
                 Ok(length) => {
                     if let Err(reason) = self.take(number, &buffer[..length], now_us, book) {
                         break Err(reason);
@@ -314,7 +317,10 @@ impl Senders {
             self.busy -= 1;
             book.stats.unanswered += 1;
         }
-        book.stats.failure(reason);
+        // A server may close a connection on which it has nothing to answer.
+        if sender.state != State::Idle || reason != CLOSED {
+            book.stats.failure(reason);
+        }
         self.idle.retain(|idle| *idle != number);
         sender.stream = None;
         sender.unread.clear();
