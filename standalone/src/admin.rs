@@ -10,6 +10,7 @@ use beckon_ops::{
 use beckon_proto::transport::chain;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::AUTHORIZATION};
+use serde::de::DeserializeOwned;
 use std::ffi::OsString;
 
 /// Where the admin listener is by default.
@@ -105,6 +106,43 @@ impl AdminListener {
         }
         Ok(access.operators)
     }
+}
+
+/// Parses the arguments of a command that asks an admin listener: that listener, and at most so many words. `None` for
+/// `--help`.
+pub(crate) fn parse(
+    mut parser: lexopt::Parser,
+    words_max: usize,
+) -> Result<Option<(AdminListener, Vec<String>)>, lexopt::Error> {
+    use lexopt::prelude::*;
+    let (mut admin, mut words) = (AdminListener::default(), Vec::new());
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(None),
+            Value(value) if words.len() < words_max => words.push(value.string()?),
+            Long(name) => {
+                let name = name.to_owned();
+                if !admin.take(&name, &mut parser)? {
+                    return Err(Long(&name).unexpected());
+                }
+            }
+            Short(_) | Value(_) => return Err(argument.unexpected()),
+        }
+    }
+    Ok(Some((admin, words)))
+}
+
+/// Reads what an admin listener has answered, unless it refuses.
+pub(crate) fn answered<T: DeserializeOwned>(answer: &Response<Bytes>) -> Result<T, Failure> {
+    if answer.status() != StatusCode::OK {
+        return Err(refusal(answer));
+    }
+    serde_json::from_slice(answer.body()).map_err(foreign)
+}
+
+/// What answers is not a node.
+pub(crate) fn foreign(error: serde_json::Error) -> Failure {
+    Failure::unavailable(format!("the answer is not that of a node: {error}"))
 }
 
 /// What the server refuses, with its reason.

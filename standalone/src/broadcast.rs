@@ -51,22 +51,8 @@ struct Listing {
 
 impl Arguments {
     /// Parses what follows `broadcast`; `None` for `--help`.
-    fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
-        use lexopt::prelude::*;
-        let (mut admin, mut words) = (AdminListener::default(), Vec::new());
-        while let Some(argument) = parser.next()? {
-            match argument {
-                Short('h') | Long("help") => return Ok(None),
-                Value(value) if words.len() < 3 => words.push(value.string()?),
-                Long(name) => {
-                    let name = name.to_owned();
-                    if !admin.take(&name, &mut parser)? {
-                        return Err(Long(&name).unexpected());
-                    }
-                }
-                Short(_) | Value(_) => return Err(argument.unexpected()),
-            }
-        }
+    fn parse(parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
+        let Some((admin, words)) = admin::parse(parser, 3)? else { return Ok(None) };
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let action = match words[..] {
             ["list"] => Action::List,

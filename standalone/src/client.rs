@@ -1,9 +1,9 @@
 //! `beckon client`: one client on the command line, through the admin listener of any node.
 
-use crate::admin::{self, AdminListener, refusal};
+use crate::admin::{self, AdminListener};
 use beckon_ops::{exit::Failure, program::print};
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::Method;
 use std::io;
 
 /// The text of `beckon client --help`.
@@ -18,8 +18,8 @@ Usage: beckon client show NAME [OPTIONS]
        beckon client block NAME [OPTIONS]
        beckon client unblock NAME [OPTIONS]
 
-  NAME           a UAID, an endpoint, or the id that an answer has; - reads it from stdin, so that it is in no list of
-                 processes and no history. Endpoint-nodes do not know UAIDs
+  NAME           a UAID, an endpoint, or the client id in an answer. With - it is read from stdin and appears neither in
+                 the list of processes nor in a shell's history. Endpoint-nodes do not know UAIDs
   test           sends it a notification, and says after how long it was acknowledged
   disconnect     closes its socket; it connects again
   forget         deletes everything that is stored for it, and closes its socket: its endpoints are gone
@@ -86,22 +86,8 @@ struct Test {
 
 impl Arguments {
     /// Parses what follows `client`; `None` for `--help`.
-    fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
-        use lexopt::prelude::*;
-        let (mut admin, mut words) = (AdminListener::default(), Vec::new());
-        while let Some(argument) = parser.next()? {
-            match argument {
-                Short('h') | Long("help") => return Ok(None),
-                Value(value) if words.len() < 2 => words.push(value.string()?),
-                Long(name) => {
-                    let name = name.to_owned();
-                    if !admin.take(&name, &mut parser)? {
-                        return Err(Long(&name).unexpected());
-                    }
-                }
-                Short(_) | Value(_) => return Err(argument.unexpected()),
-            }
-        }
+    fn parse(parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
+        let Some((admin, words)) = admin::parse(parser, 2)? else { return Ok(None) };
         let [verb, name] = &words[..] else {
             return Err("say what to do, and the name of a client; see beckon client --help".into());
         };
@@ -123,12 +109,7 @@ pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
         name => name.to_owned(),
     };
     let answer = admin.ask(Method::POST, &format!("/api/client/{path}"), body(name.trim())).await?;
-    if answer.status() != StatusCode::OK {
-        return Err(refusal(&answer));
-    }
-    let client: Client = serde_json::from_slice(answer.body())
-        .map_err(|error| Failure::unavailable(format!("the answer is not that of a node: {error}")))?;
-    print(&text(&client))
+    print(&text(&admin::answered(&answer)?))
 }
 
 fn body(name: &str) -> Bytes {

@@ -1,6 +1,6 @@
 //! `beckon drain`, `undrain` and `shed`: sending the clients of a node elsewhere, through its admin listener.
 
-use crate::admin::{self, AdminListener, refusal};
+use crate::admin::{self, AdminListener, foreign, refusal};
 use beckon_ops::{exit::Failure, program::print};
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
@@ -137,10 +137,6 @@ fn ok(answer: Response<Bytes>) -> Result<Response<Bytes>, Failure> {
 
 fn state(answer: &Response<Bytes>) -> Result<State, Failure> {
     serde_json::from_slice(answer.body()).map_err(foreign)
-}
-
-fn foreign(error: serde_json::Error) -> Failure {
-    Failure::unavailable(format!("the answer is not that of a node: {error}"))
 }
 
 #[cfg(test)]

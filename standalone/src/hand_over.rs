@@ -1,9 +1,9 @@
 //! `beckon hand-over`: the program of a node is started again, and takes everything over, through the admin listener.
 
-use crate::admin::{self, AdminListener, refusal};
+use crate::admin;
 use beckon_ops::{exit::Failure, program::print};
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::Method;
 
 /// The text of `beckon hand-over --help`.
 const HELP: &str = concat!(
@@ -31,35 +31,11 @@ struct HandedOver {
     pause_ms: u64,
 }
 
-/// Parses the arguments: the admin listener, or `None` for `--help`.
-fn parse(mut parser: lexopt::Parser) -> Result<Option<AdminListener>, lexopt::Error> {
-    use lexopt::prelude::*;
-    let mut admin = AdminListener::default();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Short('h') | Long("help") => return Ok(None),
-            Long(name) => {
-                let name = name.to_owned();
-                if !admin.take(&name, &mut parser)? {
-                    return Err(Long(&name).unexpected());
-                }
-            }
-            Short(_) | Value(_) => return Err(argument.unexpected()),
-        }
-    }
-    Ok(Some(admin))
-}
-
 /// Runs `beckon hand-over`.
 pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
-    let Some(admin) = parse(parser).map_err(Failure::usage)? else { return print(HELP) };
+    let Some((admin, _)) = admin::parse(parser, 0).map_err(Failure::usage)? else { return print(HELP) };
     let answer = admin.ask(Method::POST, "/hand-over", Bytes::new()).await?;
-    if answer.status() != StatusCode::OK {
-        return Err(refusal(&answer));
-    }
-    let handed_over = serde_json::from_slice(answer.body())
-        .map_err(|error| Failure::unavailable(format!("the answer is not that of a node: {error}")))?;
-    print(&text(&handed_over))
+    print(&text(&admin::answered(&answer)?))
 }
 
 fn text(handed_over: &HandedOver) -> String {
@@ -76,6 +52,6 @@ mod tests {
     fn the_output_names_the_process_and_what_became_of_the_sockets() {
         let handed_over = HandedOver { process: Some(7), sockets: 9, closed: 1, pause_ms: 20 };
         assert_eq!(text(&handed_over), "process 7 serves: 9 sockets handed over in 20 ms, 1 closed\n");
-        assert!(parse(lexopt::Parser::from_args(["now"])).is_err());
+        assert!(admin::parse(lexopt::Parser::from_args(["now"]), 0).is_err());
     }
 }

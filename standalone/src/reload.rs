@@ -1,9 +1,9 @@
 //! `beckon reload`: the settings are read again, through the admin listener of a node.
 
-use crate::admin::{self, AdminListener, refusal};
+use crate::admin;
 use beckon_ops::{exit::Failure, program::print};
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::Method;
 
 /// The text of `beckon reload --help`.
 const HELP: &str = concat!(
@@ -29,35 +29,11 @@ struct Reloaded {
     needs_restart: Vec<String>,
 }
 
-/// Parses the arguments: the admin listener, or `None` for `--help`.
-fn parse(mut parser: lexopt::Parser) -> Result<Option<AdminListener>, lexopt::Error> {
-    use lexopt::prelude::*;
-    let mut admin = AdminListener::default();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Short('h') | Long("help") => return Ok(None),
-            Long(name) => {
-                let name = name.to_owned();
-                if !admin.take(&name, &mut parser)? {
-                    return Err(Long(&name).unexpected());
-                }
-            }
-            Short(_) | Value(_) => return Err(argument.unexpected()),
-        }
-    }
-    Ok(Some(admin))
-}
-
 /// Runs `beckon reload`.
 pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
-    let Some(admin) = parse(parser).map_err(Failure::usage)? else { return print(HELP) };
+    let Some((admin, _)) = admin::parse(parser, 0).map_err(Failure::usage)? else { return print(HELP) };
     let answer = admin.ask(Method::POST, "/reload", Bytes::new()).await?;
-    if answer.status() != StatusCode::OK {
-        return Err(refusal(&answer));
-    }
-    let reloaded = serde_json::from_slice(answer.body())
-        .map_err(|error| Failure::unavailable(format!("the answer is not that of a node: {error}")))?;
-    print(&text(&reloaded))
+    print(&text(&admin::answered(&answer)?))
 }
 
 fn text(reloaded: &Reloaded) -> String {
@@ -84,6 +60,6 @@ mod tests {
         };
         assert_eq!(printed(&[], &[]), "nothing has changed\n");
         assert_eq!(printed(&["a", "b"], &["c"]), "changed: a, b\nneed a restart: c\n");
-        assert!(parse(lexopt::Parser::from_args(["now"])).is_err());
+        assert!(admin::parse(lexopt::Parser::from_args(["now"]), 0).is_err());
     }
 }

@@ -14,8 +14,8 @@
 //! | `POST /api/broadcasts/remove` `{"id"}` | 200 |
 //! | `POST /api/client/…` | see [`crate::clients`] |
 //!
-//! Whoever asks shows `admin_token`, or has a session and is a page of this origin ([`beckon_node::guard`]). A node is named by
-//! its id, or by its name if only one has it. Errors have the body of PROTOCOL.md section 5.8: 404 for what does not exist, 409
+//! A request has `admin_token`, or a session and comes from a page of this origin ([`beckon_node::guard`]). It names a node by its
+//! id, or by its name if no other node has that. Errors have the body of PROTOCOL.md section 5.8: 404 for what does not exist, 409
 //! for what the node does not do now, 504 if a node has not answered within a second, and whether it has done it is unknown.
 
 use crate::{
