@@ -110,7 +110,7 @@ impl Leaving {
     /// Asks for the next step, unless one is under way. Returns true if nothing is left to do.
     pub(crate) fn go_on(&mut self, steps: &mut Steps, own: Presence, effects: &mut Vec<Effect>) -> bool {
         let Awaits::Steps { is_owner } = self.awaits else { return false };
-        if let Some(step) = steps.start(self.client, own) {
+        if let Some(step) = steps.start(|| self.client, own) {
             effects.push(Effect::Store(step));
         } else if steps.is_empty() && is_owner {
             self.awaits = Awaits::Release;

@@ -423,7 +423,7 @@ impl Session {
                 let Some(job) = self.steps.finish() else { return };
                 self.answer(context, job, outcome, effects);
                 if let Peer::Client(identity, _) = &self.peer {
-                    let client = identity.client(context.settings);
+                    let client = || identity.client(context.settings);
                     effects.extend(self.steps.start(client, self.presence).map(Effect::Store));
                 }
             }

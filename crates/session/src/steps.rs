@@ -130,11 +130,16 @@ impl Steps {
     }
 
     /// Adds a job. Returns its step if nothing else is under way; otherwise it waits. An acknowledgement joins an
-    /// acknowledgement at the end of the queue.
-    pub(crate) fn push(&mut self, mut job: Job, client: ClientId, presence: Presence) -> Option<Step> {
+    /// acknowledgement at the end of the queue. `client` is asked for only if there is a step, because it is a hash.
+    pub(crate) fn push(
+        &mut self,
+        mut job: Job,
+        client: impl FnOnce() -> ClientId,
+        presence: Presence,
+    ) -> Option<Step> {
         let queue = self.0.get_or_insert_default();
         if queue.under_way.is_none() && queue.waiting.is_empty() {
-            let step = job.step(client, presence);
+            let step = job.step(client(), presence);
             queue.under_way = Some(job);
             return Some(step);
         }
@@ -162,15 +167,15 @@ impl Steps {
         job
     }
 
-    /// Moves the next job under way, unless there is one, and returns its step.
-    pub(crate) fn start(&mut self, client: ClientId, presence: Presence) -> Option<Step> {
+    /// Moves the next job under way, unless there is one, and returns its step. `client` is asked for only then.
+    pub(crate) fn start(&mut self, client: impl FnOnce() -> ClientId, presence: Presence) -> Option<Step> {
         let queue = self.0.as_mut()?;
         if queue.under_way.is_some() {
             return None;
         }
         let mut job = queue.waiting.pop_front()?;
         queue.waiting_bytes -= job.heap_bytes();
-        let step = job.step(client, presence);
+        let step = job.step(client(), presence);
         queue.under_way = Some(job);
         Some(step)
     }

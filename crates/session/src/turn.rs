@@ -81,7 +81,8 @@ impl<'a> Turn<'a> {
 
     /// Asks the store for a step, now or after the steps before it.
     pub(crate) fn ask(&mut self, job: Job) {
-        if let Some(step) = self.steps.push(job, self.client(), self.presence) {
+        let client = || self.identity.client(self.settings);
+        if let Some(step) = self.steps.push(job, client, self.presence) {
             self.effects.push(Effect::Store(step));
         }
     }
