@@ -67,7 +67,7 @@ pub(crate) struct ParkedClient {
     #[prost(uint64, tag = "6")]
     pub(crate) seen: u64,
     #[prost(bool, tag = "7")]
-    pub(crate) has_failed_register: bool,
+    pub(crate) may_lack_channels: bool,
     /// When to re-read the store because a step failed.
     #[prost(uint64, optional, tag = "8")]
     pub(crate) reread: Option<u64>,

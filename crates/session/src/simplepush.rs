@@ -30,9 +30,10 @@ pub(crate) struct SimplePush {
     seen: Sequence,
     /// When to re-read the store because a step failed. Nothing else is a reason to read it earlier.
     reread: Option<Moment>,
-    /// Whether a register has failed. It may have been performed, and the channel written to, so from then on the store
-    /// is re-read after each first register of a channel.
-    has_failed_register: bool,
+    /// Whether the store may have channels that are not known here, and that may have been written to: a register has failed, or
+    /// something was written to such a channel, because the store has gone back to before its unregister. From then on the
+    /// store is re-read after each first register of a channel.
+    may_lack_channels: bool,
 }
 
 impl SimplePush {
@@ -42,7 +43,7 @@ impl SimplePush {
         send_hello_reply(turn);
         send_updates(turn, &pending);
         let (verified, seen) = (turn.now, snapshot.sequence);
-        Self { channels, verified, seen, reread: None, has_failed_register: false }
+        Self { channels, verified, seen, reread: None, may_lack_channels: false }
     }
 
     /// The client as data.
@@ -51,7 +52,7 @@ impl SimplePush {
             channels: self.channels.park(),
             verified: self.verified.0,
             seen: self.seen.0,
-            has_failed_register: self.has_failed_register,
+            may_lack_channels: self.may_lack_channels,
             reread: self.reread.map(|at| at.0),
             ..identity.park()
         };
@@ -66,7 +67,7 @@ impl SimplePush {
             verified: Moment(client.verified),
             seen: Sequence(client.seen),
             reread: client.reread.map(Moment),
-            has_failed_register: client.has_failed_register,
+            may_lack_channels: client.may_lack_channels,
         };
         Ok((Identity::resume(client)?, resumed))
     }
@@ -139,14 +140,14 @@ impl SimplePush {
         let is_new = self.channels.register(channel, spelling, sequence);
         let url = turn.url(Endpoint::SimplePush { client, channel }, key);
         turn.send(register_reply(*turn.identity, (channel, spelling), &url));
-        if register.missed || is_new && self.has_failed_register {
+        if register.missed || is_new && self.may_lack_channels {
             self.refresh(turn);
         }
     }
 
     /// The store failed during a register.
     fn register_failed(&mut self, turn: &mut Turn<'_>, register: &Register) {
-        self.has_failed_register = true;
+        self.may_lack_channels = true;
         turn.send_error(&register.request, INTERNAL_ERROR);
         if register.missed {
             self.refresh(turn);
@@ -200,6 +201,8 @@ impl SimplePush {
         let is_unregistering = turn.steps.is_unregistering(update.channel);
         if is_registering && (is_unregistering || !self.channels.contains(update.channel)) {
             turn.steps.mark_missed(update.channel);
+        } else if !self.channels.contains(update.channel) {
+            self.may_lack_channels = true;
         } else if !is_unregistering && let Some(spelling) = self.channels.accept(turn.now, update) {
             let entry = Entry {
                 channel: update.channel,
@@ -242,6 +245,8 @@ impl SimplePush {
     fn read(&mut self, turn: &mut Turn<'_>, snapshot: Snapshot, reason: Reason) {
         (self.verified, self.seen) = (turn.now, snapshot.sequence);
         self.reread = None;
+        let is_known = |channel: &beckon_types::Channel| self.channels.contains(channel.id);
+        self.may_lack_channels |= !snapshot.channels.iter().all(is_known);
         let pending = self.channels.read(turn.now, snapshot, reason, turn.steps);
         send_updates(turn, &pending);
     }

@@ -37,9 +37,10 @@ pub(crate) struct WebPush {
     ongoing: Option<Box<Ongoing>>,
     /// Messages that are less urgent wait in the store.
     min: Urgency,
-    /// Whether a register has failed. It may have been performed, and the channel sent to, so from then on the backlog is
-    /// read again after each first register of a channel.
-    has_failed_register: bool,
+    /// Whether the store may have channels that are not known here, and that may have been sent to: a register has failed, or
+    /// a message has come for such a channel, because the store has gone back to before its unregister. From then on the
+    /// backlog is read again after each first register of a channel.
+    may_lack_channels: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -57,7 +58,7 @@ impl WebPush {
             seen: snapshot.sequence,
             ongoing: None,
             min: Urgency::VeryLow,
-            has_failed_register: false,
+            may_lack_channels: false,
         }
     }
 
@@ -67,7 +68,7 @@ impl WebPush {
             channels: self.channels.park(),
             verified: self.verified.0,
             seen: self.seen.0,
-            has_failed_register: self.has_failed_register,
+            may_lack_channels: self.may_lack_channels,
             ..identity.park()
         };
         let urgency_min = self.min.number().into();
@@ -93,7 +94,7 @@ impl WebPush {
             seen: Sequence(parked.client.seen),
             ongoing: Some(Box::new(ongoing)),
             min: min.ok_or(Damaged("urgency"))?,
-            has_failed_register: parked.client.has_failed_register,
+            may_lack_channels: parked.client.may_lack_channels,
         };
         client.shrink();
         Ok((Identity::resume(&parked.client)?, client))
@@ -177,14 +178,14 @@ impl WebPush {
         let is_new = self.channels.register(channel, spelling, sequence);
         let url = turn.url(Endpoint::WebPush { client, channel, restricted }, key);
         turn.send(register_reply(channel, spelling, &url));
-        if register.missed || is_new && self.has_failed_register {
+        if register.missed || is_new && self.may_lack_channels {
             self.read_again(turn);
         }
     }
 
     /// The store failed during a register.
     fn register_failed(&mut self, turn: &mut Turn<'_>, register: &Register) {
-        self.has_failed_register = true;
+        self.may_lack_channels = true;
         turn.send_error(&register.request, INTERNAL_ERROR);
         if register.missed {
             self.read_again(turn);
@@ -321,7 +322,11 @@ impl WebPush {
         if is_registering && (is_unregistering || channel.is_none()) {
             return turn.steps.mark_missed(message.channel);
         }
-        if channel.is_none_or(|channel| message.place.sequence <= channel.since) {
+        let Some(channel) = channel else {
+            self.may_lack_channels = true;
+            return;
+        };
+        if message.place.sequence <= channel.since {
             return;
         }
         if let Some(spelling) = self.spelling_for(message, turn.steps) {
@@ -360,6 +365,7 @@ impl WebPush {
         let mut room = turn.settings.batch_size.saturating_sub(outstanding);
         let mut has_more = backlog.more && !backlog.messages.is_empty();
         for message in &backlog.messages {
+            self.may_lack_channels |= self.channels.get(message.channel).is_none();
             if let Some(spelling) = self.spelling_for(message, turn.steps) {
                 if room == 0 {
                     has_more = true;

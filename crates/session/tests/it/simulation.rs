@@ -191,6 +191,26 @@ fn it_is_noticed_when_sequences_do_not_follow_the_clock() {
     assert!(is_noticed(Cures { clock: false, ..Cures::ALL }, Lie::Backwards));
 }
 
+/// The message was accepted for a channel that only the store had, because it went back to before the unregister.
+#[test]
+fn a_channel_that_comes_back_with_the_store_is_read_when_it_is_registered_again() {
+    let settings = Settings { batch_size: BATCH_SIZE, ..settings() };
+    let of = |event| Event::Of(Dialect::WebPush, event);
+    let publication = Publication { channel: 0, ttl: 1_000_000, topic: None, urgency: 2 };
+    let events = [
+        Event::Keep,
+        of(AgentEvent::Unregister(6)),
+        of(AgentEvent::Serve(6)),
+        Event::GoBack,
+        of(AgentEvent::Publish(publication)),
+        Event::Wait(33),
+        Event::Arrive(6),
+        of(AgentEvent::Serve(3)),
+        of(AgentEvent::Register(0)),
+    ];
+    run_lying(settings, Cures::ALL, Lie::Backwards, &events);
+}
+
 proptest! {
     #[test]
     fn a_step_that_has_failed_does_not_take_a_client_away(settings in all_settings(), events in lying_events(Lie::Late)) {
