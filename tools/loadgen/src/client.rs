@@ -1,7 +1,6 @@
 //! One client of a run.
 
-use crate::{dialect::UaidText, sockets};
-use mio::net::TcpStream;
+use crate::{dialect::UaidText, sockets::Connection};
 
 /// Why a connection ended.
 pub(crate) type Reason = String;
@@ -26,7 +25,7 @@ pub(crate) enum State {
 /// A row of the table of clients.
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(crate) stream: Option<TcpStream>,
+    pub(crate) stream: Option<Connection>,
     pub(crate) state: State,
     /// It has been ready before.
     pub(crate) is_back: bool,
@@ -47,7 +46,7 @@ impl Client {
     /// Sends bytes; what the socket does not take waits.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), Reason> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
-        let sent = if self.unsent.is_empty() { sockets::write(stream, bytes) } else { Ok(0) };
+        let sent = if self.unsent.is_empty() { stream.write(bytes) } else { Ok(0) };
         let sent = sent.map_err(|error| format!("write: {}", error.kind()))?;
         self.unsent.extend_from_slice(&bytes[sent..]);
         Ok(())

@@ -9,14 +9,10 @@ use crate::{
     route::{Server, Sources},
     schedule::Dice,
     settings::Settings,
-    sockets,
+    sockets::{Connection, Dialer},
 };
-use mio::{Interest, Registry, Token, event::Event};
-use std::{
-    collections::VecDeque,
-    io::{ErrorKind, Read as _},
-    net::IpAddr,
-};
+use mio::{Registry, Token, event::Event};
+use std::{collections::VecDeque, io::ErrorKind, net::IpAddr};
 
 /// Time for a connection to give a client all its endpoints.
 const CONNECT_LIMIT_US: u64 = 30_000_000;
@@ -40,6 +36,7 @@ pub struct Clients {
     dialect: Dialect,
     channels: u32,
     acknowledges: bool,
+    dialer: Dialer,
     servers: Vec<(Server, String)>,
     sources: Vec<Sources>,
     /// Endpoints may name any server: others are used.
@@ -64,8 +61,8 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Clients of which none is connected yet, and the VAPID key that they restrict their channels to.
-    pub fn new(settings: &Settings, key: Option<String>) -> Self {
+    /// Clients of which none is connected yet, what connects them, and the VAPID key that they restrict their channels to.
+    pub fn new(settings: &Settings, dialer: Dialer, key: Option<String>) -> Self {
         let client = || Client {
             stream: None,
             state: State::Away,
@@ -85,6 +82,7 @@ impl Clients {
             dialect: settings.dialect,
             channels: settings.channels,
             acknowledges: settings.ack,
+            dialer,
             servers: settings.ws.iter().map(|server| (server.clone(), upgrade(server))).collect(),
             sources: settings.source.clone(),
             takes_any_authority: !settings.http.is_empty(),
@@ -172,10 +170,7 @@ impl Clients {
             0 => None,
             count => Some(self.sources[number % count].of(number / count)),
         };
-        let opened = sockets::open(server.address, source.map(IpAddr::from)).and_then(|mut stream| {
-            registry.register(&mut stream, Token(number), Interest::READABLE | Interest::WRITABLE)?;
-            Ok(stream)
-        });
+        let opened = self.dialer.open(server, source.map(IpAddr::from), registry, Token(number));
         let client = &mut self.clients[number];
         match opened {
             Ok(stream) => {
@@ -202,7 +197,10 @@ impl Clients {
             !(event.is_readable() || event.is_read_closed() || event.is_error() || event.is_write_closed());
         let result = match result {
             Ok(()) if is_writable_alone => Ok(()),
-            Ok(()) => self.readable(number, event.is_read_closed(), now_us, book),
+            Ok(()) => self
+                .readable(number, event.is_read_closed(), now_us, book)
+                // A handshake that has ended lets the first bytes go.
+                .and_then(|()| self.send_unsent(number)),
             Err(reason) => Err(reason),
         };
         if let Err(reason) = result {
@@ -215,10 +213,10 @@ impl Clients {
         let client = &mut self.clients[number];
         if client.state == State::Connecting {
             let Some(stream) = &client.stream else { return Ok(()) };
-            if let Ok(Some(error)) | Err(error) = stream.take_error() {
+            if let Ok(Some(error)) | Err(error) = stream.tcp().take_error() {
                 return Err(format!("connect: {}", error.kind()));
             }
-            match stream.peer_addr() {
+            match stream.tcp().peer_addr() {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(()),
                 Err(error) => return Err(format!("connect: {}", error.kind())),
@@ -227,8 +225,13 @@ impl Clients {
             let (_, upgrade) = &self.servers[self.server_of(number)];
             return self.clients[number].send(upgrade.as_bytes());
         }
+        self.send_unsent(number)
+    }
+
+    fn send_unsent(&mut self, number: usize) -> Result<(), Reason> {
+        let client = &mut self.clients[number];
         let unsent = std::mem::take(&mut client.unsent);
-        if unsent.is_empty() { Ok(()) } else { client.send(&unsent) }
+        client.send(&unsent)
     }
 
     fn readable(
@@ -247,8 +250,9 @@ impl Clients {
                     if let Err(reason) = self.take(number, &buffer[..length], now_us, book) {
                         break Err(reason);
                     }
-                    // A read that does not fill the buffer has emptied the socket; what comes later is an event.
-                    if length < buffer.len() && !until_end {
+                    let stream = self.clients[number].stream.as_ref();
+                    let is_empty = stream.is_none_or(Connection::is_emptied_by_a_short_read);
+                    if is_empty && length < buffer.len() && !until_end {
                         break Ok(());
                     }
                 }

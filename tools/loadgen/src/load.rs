@@ -12,6 +12,7 @@ use crate::{
     schedule::Schedule,
     senders::Senders,
     settings::Settings,
+    sockets::Dialer,
     stats::Stats,
     timer::Timer,
     vapid::{self, Vapid},
@@ -40,6 +41,7 @@ struct Load {
     poll: Poll,
     events: Events,
     timer: Timer,
+    dialer: Dialer,
     clients: Clients,
     senders: Option<Senders>,
     /// Of the senders in turn, or of all.
@@ -72,8 +74,11 @@ pub fn run(settings: Settings, clock: Clock) -> Result<Report, Failure> {
     };
     let is_restricted = settings.vapid == Vapid::Restricted;
     let restriction = signers.first().filter(|_| is_restricted).map(|signer| signer.public_key().to_owned());
+    let dialer = settings.tls_ca.as_deref().map(Dialer::trusting).transpose().map_err(Failure::usage)?;
+    let dialer = dialer.unwrap_or_default();
     let mut load = Load {
-        clients: Clients::new(&settings, restriction),
+        clients: Clients::new(&settings, dialer.clone(), restriction),
+        dialer,
         senders: None,
         signers,
         churn: Schedule::new(0, 0.0),
@@ -198,7 +203,14 @@ impl Load {
         let unix_s = self.clock.unix_seconds();
         let credential = |signer: &Signer| vapid::authorization(signer, origin, unix_s);
         let authorizations = self.signers.iter().map(credential).collect::<Result<_, _>>()?;
-        self.senders = Some(Senders::new(&self.settings, servers, authorizations, first_token, begin_us));
+        self.senders = Some(Senders::new(
+            &self.settings,
+            self.dialer.clone(),
+            servers,
+            authorizations,
+            first_token,
+            begin_us,
+        ));
         // They connect now, and not when they are looked after next: what is due meanwhile would wait.
         self.look_us = begin_us;
         self.churn = Schedule::new(begin_us, self.settings.churn * f64::from(self.settings.clients));

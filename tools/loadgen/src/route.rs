@@ -14,9 +14,11 @@ pub struct Server {
     pub authority: String,
     /// The path, for WebSockets.
     pub path: String,
+    /// Whether the URL wants TLS.
+    pub has_tls: bool,
 }
 
-/// Splits a URL without TLS into authority and path.
+/// Splits a URL of this scheme into authority and path.
 pub fn split<'a>(url: &'a str, scheme: &str) -> Option<(&'a str, &'a str)> {
     let rest = url.strip_prefix(scheme)?.strip_prefix("://")?;
     let path_at = rest.find('/').unwrap_or(rest.len());
@@ -25,7 +27,7 @@ pub fn split<'a>(url: &'a str, scheme: &str) -> Option<(&'a str, &'a str)> {
 }
 
 impl Server {
-    /// The server of a `ws` URL.
+    /// The server of a `ws` or `wss` URL.
     ///
     /// # Errors
     /// It is none, or its host has no address.
@@ -33,7 +35,7 @@ impl Server {
         Self::of_url(url, "ws")
     }
 
-    /// The server of an `http` URL.
+    /// The server of an `http` or `https` URL.
     ///
     /// # Errors
     /// It is none, or its host has no address.
@@ -42,14 +44,20 @@ impl Server {
     }
 
     fn of_url(url: &str, scheme: &str) -> Result<Self, String> {
-        let (authority, path) = split(url, scheme)
-            .ok_or_else(|| format!("`{url}` is no {scheme} URL; TLS is left to the balancer"))?;
+        let secure = format!("{scheme}s");
+        let has_tls = split(url, &secure).is_some();
+        let parts = split(url, if has_tls { &secure } else { scheme });
+        let (authority, path) = parts.ok_or_else(|| format!("`{url}` is not a {scheme} or {secure} URL"))?;
         let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let target = if has_port { authority.to_owned() } else { format!("{authority}:80") };
+        let target = if has_port {
+            authority.to_owned()
+        } else {
+            format!("{authority}:{}", if has_tls { 443 } else { 80 })
+        };
         let mut addresses = target.to_socket_addrs().map_err(|error| format!("`{authority}`: {error}"))?;
         let address = addresses.next().ok_or_else(|| format!("`{authority}` has no address"))?;
         let path = if path.is_empty() { "/" } else { path };
-        Ok(Self { address, authority: authority.to_owned(), path: path.to_owned() })
+        Ok(Self { address, authority: authority.to_owned(), path: path.to_owned(), has_tls })
     }
 }
 
@@ -97,7 +105,9 @@ mod tests {
         assert_eq!((server.authority.as_str(), server.path.as_str()), ("127.0.0.1:8080", "/push"));
         let server = Server::of_http_url("http://127.0.0.1").unwrap();
         assert_eq!((server.address.port(), server.path.as_str()), (80, "/"));
-        assert!(Server::of_ws_url("wss://127.0.0.1/").is_err());
+        let server = Server::of_ws_url("wss://127.0.0.1/").unwrap();
+        assert_eq!((server.address.port(), server.has_tls), (443, true));
+        assert!(Server::of_ws_url("https://127.0.0.1/").is_err());
         assert!(Server::of_ws_url("ws:///").is_err());
     }
 

@@ -8,10 +8,10 @@ use crate::{
     route::Server,
     schedule::{Schedule, Turns},
     settings::Settings,
-    sockets,
+    sockets::{Connection, Dialer},
 };
-use mio::{Interest, Registry, Token, event::Event, net::TcpStream};
-use std::io::{ErrorKind, Read as _};
+use mio::{Registry, Token, event::Event};
+use std::io::ErrorKind;
 
 /// Time that a server has to answer; then the request counts as unanswered.
 const ANSWER_LIMIT_US: u64 = 10_000_000;
@@ -39,7 +39,7 @@ enum State {
 
 #[derive(Debug)]
 struct Sender {
-    stream: Option<TcpStream>,
+    stream: Option<Connection>,
     state: State,
     /// The beginning of an answer whose end has not come.
     unread: Vec<u8>,
@@ -53,6 +53,7 @@ pub struct Senders {
     senders: Vec<Sender>,
     idle: Vec<usize>,
     dialect: Dialect,
+    dialer: Dialer,
     servers: Vec<Server>,
     data: u32,
     ttl: u32,
@@ -75,6 +76,7 @@ impl Senders {
     /// `first_token`.
     pub fn new(
         settings: &Settings,
+        dialer: Dialer,
         servers: Vec<Server>,
         authorizations: Vec<String>,
         first_token: usize,
@@ -91,6 +93,7 @@ impl Senders {
             senders: (0..settings.senders).map(sender).collect(),
             idle: Vec::new(),
             dialect: settings.dialect,
+            dialer,
             servers,
             data: settings.data(),
             ttl: settings.ttl,
@@ -155,12 +158,8 @@ impl Senders {
     }
 
     fn connect(&mut self, number: usize, registry: &Registry, now_us: u64, book: &mut Book) {
-        let address = self.servers[number % self.servers.len()].address;
-        let token = Token(self.first_token + number);
-        let opened = sockets::open(address, None).and_then(|mut stream| {
-            registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-            Ok(stream)
-        });
+        let server = &self.servers[number % self.servers.len()];
+        let opened = self.dialer.open(server, None, registry, Token(self.first_token + number));
         match opened {
             Ok(stream) => {
                 self.senders[number].stream = Some(stream);
@@ -205,7 +204,7 @@ impl Senders {
         sender.state = State::Busy { number, since_us: now_us };
         self.busy += 1;
         let Some(stream) = &mut sender.stream else { return };
-        match sockets::write(stream, &self.output) {
+        match stream.write(&self.output) {
             Ok(sent) => sender.unsent.extend_from_slice(&self.output[sent..]),
             Err(error) => self.end(index, &format!("request: {}", error.kind()), now_us, book),
         }
@@ -221,6 +220,8 @@ impl Senders {
         let result = match result {
             Ok(()) if event.is_readable() || event.is_read_closed() || event.is_error() => {
                 self.readable(number, event.is_read_closed(), now_us, book)
+                    // A handshake that has ended lets the first request go.
+                    .and_then(|()| self.send_unsent(number))
             }
             Ok(()) => Ok(()),
             Err(reason) => Err(reason),
@@ -234,20 +235,22 @@ impl Senders {
         let sender = &mut self.senders[number];
         let Some(stream) = &mut sender.stream else { return Ok(()) };
         if sender.state == State::Connecting {
-            if let Ok(Some(error)) | Err(error) = stream.take_error() {
+            if let Ok(Some(error)) | Err(error) = stream.tcp().take_error() {
                 return Err(format!("sender: {}", error.kind()));
             }
-            if stream.peer_addr().is_ok() {
+            if stream.tcp().peer_addr().is_ok() {
                 sender.state = State::Idle;
                 self.idle.push(number);
             }
             return Ok(());
         }
-        if !sender.unsent.is_empty() {
-            let sent = sockets::write(stream, &sender.unsent);
-            let sent = sent.map_err(|error| format!("request: {}", error.kind()))?;
-            sender.unsent.drain(..sent);
-        }
+        self.send_unsent(number)
+    }
+
+    fn send_unsent(&mut self, number: usize) -> Result<(), String> {
+        let Sender { stream: Some(stream), unsent, .. } = &mut self.senders[number] else { return Ok(()) };
+        let sent = stream.write(unsent).map_err(|error| format!("request: {}", error.kind()))?;
+        unsent.drain(..sent);
         Ok(())
     }
 
@@ -267,7 +270,9 @@ impl Senders {
                     if let Err(reason) = self.take(number, &buffer[..length], now_us, book) {
                         break Err(reason);
                     }
-                    if length < buffer.len() && !until_end {
+                    let stream = self.senders[number].stream.as_ref();
+                    let is_empty = stream.is_none_or(Connection::is_emptied_by_a_short_read);
+                    if is_empty && length < buffer.len() && !until_end {
                         break Ok(());
                     }
                 }

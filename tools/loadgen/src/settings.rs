@@ -16,6 +16,8 @@ beckon_ops::settings! {
         ws: Vec<Server> => parse_ws,
         /// URLs of servers to send through, separated by commas, in turn. Empty: the one that the endpoints name.
         http: Vec<Server> = "" => parse_http,
+        /// PEM file with the authority to trust, for wss and https URLs. Every connection has a whole handshake.
+        tls_ca: Option<PathBuf> = "",
         /// What is spoken: simplepush or webpush.
         dialect: Dialect = "simplepush" => parsed,
         /// Addresses to connect from, each in turn: 127.1.0.1-127.1.0.16,127.2.0.1. Empty: the system's choice.
@@ -101,6 +103,9 @@ impl Settings {
         if self.clients == 0 || self.clients.checked_mul(self.channels).is_none() {
             conflicts.push(("clients", "must be at least 1, and clients x channels below 2^32".to_owned()));
         }
+        if self.tls_ca.is_none() && self.ws.iter().chain(&self.http).any(|server| server.has_tls) {
+            conflicts.push(("tls_ca", "is needed for wss and https URLs".to_owned()));
+        }
         if self.senders == 0 {
             conflicts.push(("senders", "must be at least 1".to_owned()));
         }
@@ -162,12 +167,12 @@ fn parse_watched(text: &str) -> Result<Vec<Watched>, String> {
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {
-    let rate: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
+    let rate: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
     if (0.0..=1e7).contains(&rate) { Ok(rate) } else { Err("must be from 0 to 10000000".to_owned()) }
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {
-    let share: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
+    let share: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("must be from 0 to 1".to_owned()) }
 }
 
@@ -186,7 +191,7 @@ mod tests {
         assert_eq!(complaint(&["--ws", ws]), "");
         for (flags, expected) in [
             (&["--clients", "5"][..], "ws"),
-            (&["--ws", "wss://127.0.0.1/"], "TLS"),
+            (&["--ws", "wss://127.0.0.1/"], "tls_ca"),
             (&["--ws", ws, "--senders", "0"], "senders"),
             (&["--ws", ws, "--clients", "100000000"], "open files"),
             (&["--ws", ws, "--measure-at", "5,3"], "ascend"),

@@ -1,7 +1,7 @@
 //! What a run finds out, and that it does what it was told to.
 
 use beckon_loadgen::report::Report;
-use beckon_testbed::{fleet::Fleet, folder, plan::Plan, process::Process};
+use beckon_testbed::{certificates::Certificates, fleet::Fleet, folder, plan::Plan, process::Process};
 use std::{
     path::Path,
     process::{Command, Output, Stdio},
@@ -67,6 +67,18 @@ fn every_message_of_web_push_is_followed_to_its_client() {
         assert_complete(&report, 100);
         assert_eq!((report.send.replaced, report.send.answers.len()), (0, 1), "{vapid}: {:?}", report.send);
     }
+}
+
+#[test]
+fn a_server_with_tls_gets_the_same_load() {
+    let certificates = Certificates::make();
+    let plan = Plan::standalone().all("BECKON_FSYNC", "false").all("BECKON_LOG", "error");
+    let server = plan.tls(&certificates).start();
+    let (http, authority) = (server.nodes()[0].http_url(), certificates.authority().display().to_string());
+    let flags =
+        ["--http", &http, "--tls-ca", &authority, "--clients", "50", "--sends", "200", "--data", "4000"];
+    let report = run(&server, &[&flags[..], &["--send-for", "30s", "--churn", "0.2"]].concat());
+    assert_complete(&report, 200);
 }
 
 #[test]
