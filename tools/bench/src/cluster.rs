@@ -4,6 +4,7 @@ use crate::{machine, settings::Settings};
 use beckon_loadgen::measure::Usage;
 use beckon_ops::exit::Failure;
 use beckon_testbed::{
+    certificates::Certificates,
     fleet::Fleet,
     node::Node,
     plan::Plan,
@@ -38,6 +39,8 @@ fn usage(missing: Missing) -> Failure {
 #[derive(Debug)]
 pub struct Cluster {
     fleet: Fleet,
+    /// Those of its public ports.
+    certificates: Option<Certificates>,
 }
 
 impl Cluster {
@@ -46,12 +49,33 @@ impl Cluster {
     /// # Panics
     /// If a program does not start.
     pub fn start(programs: &Programs, plan: Plan) -> Self {
+        Self::start_on(programs, plan, None)
+    }
+
+    /// The same with TLS on the public ports.
+    ///
+    /// # Panics
+    /// If a program does not start.
+    pub fn start_with_tls(programs: &Programs, plan: Plan) -> Self {
+        Self::start_on(programs, plan, Some(Certificates::make()))
+    }
+
+    fn start_on(programs: &Programs, plan: Plan, certificates: Option<Certificates>) -> Self {
+        let plan = match &certificates {
+            None => plan,
+            Some(certificates) => plan.tls(certificates),
+        };
         let plan = plan
             .build(programs.clone())
             .all("BECKON_LOG", "warn")
             .sockets("BECKON_MAX_CONNECTIONS", &machine::clients_max().to_string())
             .sockets("BECKON_REDIRECT_THRESHOLD", "1");
-        Self { fleet: plan.start() }
+        Self { fleet: plan.start(), certificates }
+    }
+
+    /// The certificates of its public ports, if they have TLS.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_ref()
     }
 
     /// Fails if one of the processes has ended.

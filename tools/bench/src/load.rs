@@ -29,12 +29,19 @@ impl Load {
 
     /// A load on all nodes of a cluster, of which `first` is the first.
     pub fn from(cluster: &Cluster, dialect: Dialect, first: usize) -> Self {
-        let mut ws: Vec<String> = cluster.ws().iter().map(|address| format!("ws://{address}/")).collect();
+        let secure = if cluster.certificates().is_some() { "s" } else { "" };
+        let mut ws: Vec<String> =
+            cluster.ws().iter().map(|address| format!("ws{secure}://{address}/")).collect();
         let first = first % ws.len();
         ws.rotate_left(first);
-        let http: Vec<String> = cluster.http().iter().map(|address| format!("http://{address}")).collect();
-        let empty = Self { arguments: Vec::new() };
-        empty.with("dialect", dialect.name()).with("ws", ws.join(",")).with("http", http.join(","))
+        let http: Vec<String> =
+            cluster.http().iter().map(|address| format!("http{secure}://{address}")).collect();
+        let load = Self { arguments: Vec::new() };
+        let load = load.with("dialect", dialect.name()).with("ws", ws.join(",")).with("http", http.join(","));
+        match cluster.certificates() {
+            None => load,
+            Some(certificates) => load.with("tls-ca", certificates.authority().display()),
+        }
     }
 
     /// A load on what stands before a cluster: a balancer for WebSockets and one for notifications.

@@ -15,6 +15,8 @@ beckon_ops::settings! {
         against: Option<PathBuf> = "",
         /// The dialect: simplepush or webpush. smoke measures both.
         dialect: Dialect = "simplepush" => parsed,
+        /// memory and cost: measure servers with TLS beside those without.
+        tls: bool = "false",
         /// Run a tenth of the clients for a tenth of the time: to try the tools, not for figures.
         small: bool = "false",
         /// million: clients.

@@ -28,19 +28,30 @@ const LARGE: u32 = 4_096;
 
 const NODE: &str = "connection-node";
 
-/// Measures with notifications of the usual size, then with large ones.
+/// The most memory of an idle client, with TLS and without, in bytes.
+const CLIENT_MAX: f64 = 2_048.0;
+const TLS_CLIENT_MAX: f64 = CLIENT_MAX + 4_096.0;
+
+/// Measures with notifications of the usual size, then with large ones; with `--tls` with those of the usual size, without TLS and
+/// with it.
 pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     let clients = clients(settings, CLIENTS)?;
     let programs = programs(settings)?;
     let usual = settings.dialect.usual_data();
-    for (column, data) in [("usual notifications", usual), ("large notifications", LARGE)] {
+    let columns = if settings.tls {
+        [("without TLS", usual, false), ("with TLS", usual, true)]
+    } else {
+        [("usual notifications", usual, false), ("large notifications", LARGE, false)]
+    };
+    for (column, data, has_tls) in columns {
         tell(&format!("memory: {clients} clients, {column}"));
-        let cluster = Cluster::start(&programs, Plan::cluster(1, 1));
+        let start = if has_tls { Cluster::start_with_tls } else { Cluster::start };
+        let cluster = start(&programs, Plan::cluster(1, 1));
         let (report, redis) = measure(settings, &cluster, clients, data)?;
-        put(findings, column, &report);
+        put(findings, column, if has_tls { TLS_CLIENT_MAX } else { CLIENT_MAX }, &report);
         findings.put(column, "Redis, of a connected client", "bytes", Some(300.0), Some(redis));
         put_loadgen(findings, column, &report);
-        if data == usual {
+        if data == usual && !has_tls {
             findings.charts.push(slope(&report));
         }
         findings.runs.push(Run::new(column, report));
@@ -71,12 +82,12 @@ fn measure(
     Ok((report, full.saturating_sub(empty) as f64 / f64::from(clients)))
 }
 
-fn put(findings: &mut Findings, column: &str, report: &Report) {
+fn put(findings: &mut Findings, column: &str, client_max: f64, report: &Report) {
     let cost = report.processes.get(NODE).copied().unwrap_or_default();
     let clients = f64::from(report.plan.clients);
     let at = |label| rss(report, label, NODE);
     let share = |bytes: Option<f64>| bytes.map(|bytes| bytes / clients);
-    findings.put(column, "idle, slope", "bytes", Some(2_048.0), cost.rss_per_client);
+    findings.put(column, "idle, slope", "bytes", Some(client_max), cost.rss_per_client);
     findings.put(column, "idle, all memory of the node", "bytes", None, share(at("settled")));
     findings.put(column, "after notifications, slope", "bytes", Some(2_560.0), cost.rss_per_client_after);
     findings.put(column, "after notifications, all memory", "bytes", None, share(at("rested")));
