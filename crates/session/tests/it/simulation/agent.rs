@@ -246,12 +246,20 @@ impl<D: Dialect> Agent<D> {
     fn fail(&mut self, network: &mut Network, at: usize) {
         let socket = &mut self.sockets[at];
         if let Some(work) = socket.work.take() {
-            if let Work::Asked(step) = work {
-                network.forsake(step);
-            }
             self.dialect.on_failed(&mut socket.log);
+            match work {
+                Work::Asked(step) => network.forsake(step),
+                Work::Performed(_, outcome) => self.forget_former_owner(&Input::Store(outcome)),
+            }
             self.handle(network, at, network.now, Input::Store(Outcome::Failed));
         }
+    }
+
+    /// This outcome is lost, so the socket that it names is not evicted.
+    fn forget_former_owner(&mut self, lost: &Input<'_>) {
+        let former = former_owner(lost);
+        let sockets = self.sockets.iter_mut().filter(|socket| Some(socket.presence) == former);
+        sockets.for_each(|socket| socket.is_unaware = true);
     }
 
     fn mail(&mut self, network: &mut Network, at: usize) {
@@ -451,12 +459,13 @@ impl<D: Dialect> Agent<D> {
         self.dialect.on_gone_back();
     }
 
-    /// The client of the socket in use belongs to it, or to none if an outcome was lost.
-    pub(super) fn assert_claim_is_held(&mut self, network: &Network) {
+    /// The client of the socket in use belongs to it. Before its claim is verified, the outcome may have been lost that would have
+    /// told it that it does not.
+    pub(super) fn assert_claim_is_held(&mut self, network: &Network, is_verified: bool) {
         let Some((_, socket)) = self.current() else { return };
         let owner = network.store.owner(client(D::UAID));
         assert!(
-            owner.is_none_or(|owner| owner == socket.presence),
+            owner == Some(socket.presence) || socket.is_unaware && !is_verified,
             "{owner:?} has the client of {:?}, which is open",
             socket.presence
         );

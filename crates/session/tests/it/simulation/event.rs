@@ -56,7 +56,7 @@ pub(super) enum AgentEvent {
     Answer(usize),
     /// Everything that a socket waits for happens once.
     Serve(usize),
-    /// A step fails without having been performed.
+    /// A step fails without having been performed, or its outcome is lost.
     FailBefore(usize),
     /// A step is performed, but its outcome is lost.
     FailAfter(usize),

@@ -17,6 +17,8 @@ pub(super) struct Socket<L> {
     pub(super) is_greeted: bool,
     pub(super) is_closed: bool,
     pub(super) has_ended: bool,
+    /// Whether the outcome of a hello that took the UAID away from this socket was lost, so that nothing evicts the socket.
+    pub(super) is_unaware: bool,
     /// Channels with a register or unregister that has no reply yet.
     pub(super) unanswered: Vec<ChannelId>,
     /// Channels with an unregister that the session has read and not answered.
@@ -49,6 +51,7 @@ impl<L: Default> Socket<L> {
             is_greeted: false,
             is_closed: false,
             has_ended: false,
+            is_unaware: false,
             unanswered: Vec::new(),
             unregistering: Vec::new(),
             log: L::default(),

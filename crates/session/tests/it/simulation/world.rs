@@ -139,10 +139,15 @@ impl World {
         each!(self, assert_known_channels_are_drained(&self.network));
     }
 
-    /// While nothing is under way, the client of an open socket does not belong to another one.
+    /// While nothing is under way, the client of the socket in use belongs to it, unless an outcome was lost.
     pub(super) fn assert_claims_are_held(&mut self) {
         self.calm_down();
-        each!(self, assert_claim_is_held(&self.network));
+        each!(self, assert_claim_is_held(&self.network, false));
+    }
+
+    /// After [`World::settle`], the client of the socket in use belongs to it.
+    pub(super) fn assert_claims_are_verified(&mut self) {
+        each!(self, assert_claim_is_held(&self.network, true));
     }
 
     pub(super) fn assert_all_channels_are_drained(&mut self) {
