@@ -23,6 +23,10 @@ const CLIENTS_FIRST: u32 = 1_000;
 /// Notifications per second of the open loops: a quiet server, one with something to do, and one that is busy.
 const RATES: [u32; 3] = [500, 2_000, 8_000];
 
+/// Seconds after the clients have connected, before their memory is read: the allocator gives back within 10 s what hellos
+/// needed that waited for the store.
+const REST_S: u32 = 12;
+
 /// The rate at which the median is compared with that of an echo.
 const RATE_OF_MEDIAN: u32 = 2_000;
 
@@ -101,6 +105,7 @@ fn measure(
     let closed = load()
         .with("measure-at", settings.scaled(CLIENTS_FIRST))
         .with("send-for", settings.time(8))
+        .with("settle", settings.time(REST_S))
         .run(&cluster)?;
     let closed_unit = unit(settings, Arrivals::Closed, cluster.folder())?;
     let mut all = vec![Measured { load: "closed loop".to_owned(), report: closed, unit: closed_unit }];
