@@ -28,14 +28,14 @@ pub(super) const QUEUE_LEN_MAX: usize = 8192;
 
 /// The shortest time between a pipeline and the next one that has only patient commands, unless more of them wait than
 /// fit into one. The runtime's timer rounds it up by up to a millisecond.
-const PAUSE: Duration = Duration::from_millis(2);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// How soon a command has to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Haste {
     /// A peer waits for the outcome.
     AtOnce,
-    /// No peer waits for the outcome, only later steps of the same session: it may be delayed for a few milliseconds.
+    /// No peer waits for the outcome, only later steps of the same session: it may be delayed by [`PAUSE`].
     Patient,
     /// It can be asked for again later, and is refused while the primary has enough to do. It may be delayed, too.
     Spare,
