@@ -5,7 +5,7 @@
 
 mod paths;
 
-pub(crate) use paths::paths;
+pub(crate) use paths::{ROUTES, paths};
 
 use crate::{mailbox::Mailbox, node::Node, pace::spread};
 use beckon_store::StoreError;

@@ -12,11 +12,12 @@ use crate::{mailbox::Mailbox, node::Node, pace::pace};
 use beckon_node::{
     admin::{Admin, json},
     drain::Phase,
+    routes::Route,
 };
 use beckon_ops::stage::Stage;
 use beckon_proto::admin::Quantity;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header::ALLOW};
+use http::{Response, StatusCode};
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
@@ -57,8 +58,6 @@ fn quantity(query: &str) -> Option<Quantity> {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     /// Its method is not POST.
-    #[error("only POST is answered here")]
-    Method,
     /// It does not say how many sockets.
     #[error("say share=S, from 0 to 1, or count=N in the query")]
     Quantity,
@@ -73,7 +72,6 @@ pub(crate) enum Refusal {
 impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Quantity => StatusCode::BAD_REQUEST,
             Self::Draining | Self::Shedding => StatusCode::CONFLICT,
         }
@@ -121,13 +119,13 @@ impl Shedder {
         Ok(count)
     }
 
-    fn asked(&self, method: &Method, query: &str) -> Result<usize, Refusal> {
-        if method != Method::POST {
-            return Err(Refusal::Method);
-        }
+    fn asked(&self, query: &str) -> Result<usize, Refusal> {
         self.shed(quantity(query).ok_or(Refusal::Quantity)?)
     }
 }
+
+/// What operators ask for here.
+pub(crate) const ROUTE: Route = Route::new("POST", "/shed");
 
 /// The path of the table, for [`Admin::serve_with`]. Everything else is rejected.
 pub(crate) fn shed_path(
@@ -136,16 +134,9 @@ pub(crate) fn shed_path(
 ) -> impl Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send> + Clone + Send + Sync + 'static
 {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::path!("shed").and(warp::method()).and(query).map(move |method, query: String| {
-        let refusal = match shedder.asked(&method, &query) {
-            Ok(sockets) => return json(StatusCode::ACCEPTED, &Shedding { sockets }),
-            Err(refusal) => refusal,
-        };
-        let mut response = admin.error(refusal.status(), &refusal.to_string());
-        if let Refusal::Method = refusal {
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-        }
-        response
+    warp::path!("shed").and(warp::post()).and(query).map(move |query: String| match shedder.asked(&query) {
+        Ok(sockets) => json(StatusCode::ACCEPTED, &Shedding { sockets }),
+        Err(refusal) => admin.error(refusal.status(), &refusal.to_string()),
     })
 }
 

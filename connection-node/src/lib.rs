@@ -283,7 +283,7 @@ impl ConnectionNode {
         let admin = assembled.admin();
         let dashboard = server.dashboard(&assembled);
         let paths = server.operator_paths(admin.clone()).or(dashboard.paths()).unify();
-        assembled.serve_admin_with(listeners.admin, paths);
+        assembled.serve_admin_with(listeners.admin, paths, &Server::ROUTES);
         server.serve_nodes(listeners.grpc, &dashboard);
         server.accept(listeners.sockets, admin.clone());
         tracing::info!(

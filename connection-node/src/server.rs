@@ -28,6 +28,7 @@ use beckon_node::{
     admin::{Admin, StorageCheck, Vitals},
     assembly::{Assembled, Assembly},
     config::CommonSettings,
+    routes::Route,
 };
 use beckon_ops::{
     hand_over::{Lock, Place, Unusable},
@@ -187,6 +188,13 @@ impl Server {
         broadcasts::paths(self.node.clone(), admin).or(shed).unify().or(hand_over).unify()
     }
 
+    /// The routes of [`Server::operator_paths`] and of [`Server::dashboard`].
+    pub const ROUTES: [&'static [Route]; 3] = [
+        &[broadcasts::ROUTES[0], broadcasts::ROUTES[1], draining::ROUTE, hand_over::paths::ROUTE],
+        Dashboard::API,
+        Dashboard::PAGES,
+    ];
+
     /// What operators of the whole cluster see and do through this node.
     pub fn dashboard(&self, assembled: &Assembled) -> Dashboard {
         let node = self.node.clone();
@@ -197,7 +205,7 @@ impl Server {
         let settings = &node.tunables().settings;
         let (keys, uaid_key) = (settings.keys.clone(), Some(settings.uaid_key.clone()));
         let identification = Identification { keys, uaid_key };
-        Dashboard::new(local, node.store.clone(), self.channels.clone(), identification)
+        Dashboard::new(local, node.store.clone(), self.channels.clone(), identification, &self.stage)
     }
 
     /// Takes notifications for this node's sockets.

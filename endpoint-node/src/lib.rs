@@ -167,12 +167,8 @@ impl EndpointNode {
         let this = Local::new(nodes.id(), admin, guard, clock, None);
         nodes.attend(this.clone());
         let channels = Channels::new(config.cluster.cluster_secret.clone(), config.tls.clone());
-        let dashboard = Dashboard::new(
-            this,
-            store,
-            channels,
-            Identification { keys: config.common.token_keys.clone(), uaid_key: None },
-        );
+        let identification = Identification { keys: config.common.token_keys.clone(), uaid_key: None };
+        let dashboard = Dashboard::new(this, store, channels, identification, &streams);
         let parts = HandlerParts {
             port,
             workers,
@@ -192,7 +188,7 @@ impl EndpointNode {
             endpoint.url = %config.common.endpoint_url,
             "serving endpoints"
         );
-        assembled.serve_admin_with(listeners.admin, dashboard.paths());
+        assembled.serve_admin_with(listeners.admin, dashboard.paths(), &Dashboard::ROUTES);
         let admin = assembled.admin().clone();
         let tuner = serve_endpoints(listeners.http, &config.http, parts, admin, &requests);
         Self { tuner, requests, streams, assembled, drain, shutdown }

@@ -11,7 +11,7 @@ use beckon_node::{
     admin::{StorageCheck, Vitals},
     assembly::{Assembled, Assembly, Run},
     key_rings::KeyRings,
-    try_page::{TryPage, TryPageSetting},
+    try_page::{self, TryPage, TryPageSetting},
 };
 use beckon_ops::{
     config::{ConfigErrors, Source},
@@ -184,10 +184,15 @@ impl Standalone {
         let assembled = assembly.finish(vitals, config.access.clone());
         let admin = assembled.admin();
         let page = TryPage::new(&config.process.try_page, &config.ws_url(), &common.endpoint_url);
+        let has_page = page.is_some();
         let dashboard = server.dashboard(&assembled).paths();
         let paths =
             server.operator_paths(admin.clone()).or(TryPage::paths(page)).unify().or(dashboard).unify();
-        assembled.serve_admin_with(listeners.admin, paths);
+        let mut routes = Server::ROUTES.to_vec();
+        if has_page {
+            routes.push(try_page::ROUTES);
+        }
+        assembled.serve_admin_with(listeners.admin, paths, &routes);
         let parts = HandlerParts {
             port: http_port,
             workers,

@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: everything that has to pass before a change is merged. CI runs exactly this.
 
 use crate::{
-    bench, browser, deny, deploy,
+    api, bench, browser, deny, deploy,
     run::{cargo, run, succeeds},
     site, templates, test,
 };
@@ -16,7 +16,7 @@ type Check = fn() -> Result<()>;
 /// # Errors
 /// At least one check failed; the message names them.
 pub(crate) fn ci() -> Result<()> {
-    let checks: [(&str, Check); 11] = [
+    let checks: [(&str, Check); 12] = [
         ("format", format),
         ("lints", lints),
         ("documentation", documentation),
@@ -26,6 +26,7 @@ pub(crate) fn ci() -> Result<()> {
         ("rolling", rolling),
         ("soak", soak),
         ("browser", with_a_browser),
+        ("api", api::in_ci),
         ("templates", templates::in_ci),
         ("deploy", deploy::in_ci),
     ];

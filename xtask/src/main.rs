@@ -1,6 +1,7 @@
 //! Every routine task of this repository: `cargo xtask <task>`.
 #![expect(clippy::print_stderr, reason = "a tool for people at a terminal")]
 
+mod api;
 mod bench;
 mod browser;
 mod ci;
@@ -27,6 +28,7 @@ usage: cargo xtask <task>
   deploy FILE...   runs the commands of these documents only, on this machine, as root
   templates [ARGS] the alerts, dashboards, manifests and templates of deploy/, as processes where they start any; ARGS go to
                    `python -m unittest`
+  api [ARGS]       the descriptions in docs/api against a running server; ARGS go to `python -m unittest`
   faults [ARGS]    every fault on every topology of Redis; --topology NAME: one topology; NAME: one fault
   soak             breaks a cluster in every known way at random, with books of every notification; --small is quicker
   site             builds the documents' site into target/site/html, and checks every link in it
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         ["browser", arguments @ ..] => browser::browser(arguments),
         ["deploy", documents @ ..] => deploy::deploy(documents),
         ["templates", arguments @ ..] => templates::templates(arguments),
+        ["api", arguments @ ..] => api::api(arguments),
         ["faults", arguments @ ..] => faults::faults(arguments),
         ["soak", arguments @ ..] => bench::soak(arguments),
         ["site"] => site::site(),

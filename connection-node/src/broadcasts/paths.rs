@@ -10,17 +10,24 @@
 //! of PROTOCOL.md section 5.8.
 
 use crate::node::Node;
-use beckon_node::admin::{Admin, empty, json};
+use beckon_node::{
+    admin::{Admin, empty, json},
+    routes::Route,
+};
 use beckon_store::{Store, StoreError};
 use beckon_types::{
     BROADCAST_VERSION_LEN_MAX, BroadcastId, BroadcastVersion, InvalidBroadcast, TooManyBroadcasts,
 };
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt as _};
-use http::{HeaderValue, Method, Response, StatusCode, header::ALLOW};
+use http::{Method, Response, StatusCode};
 use serde::Serialize;
 use std::{collections::BTreeMap, pin::pin, sync::Arc};
 use warp::{Filter, Rejection};
+
+/// What operators ask for here.
+pub(crate) const ROUTES: [Route; 2] =
+    [Route::new("GET, HEAD", "/broadcasts"), Route::new("PUT, DELETE", "/broadcasts/{id}")];
 
 /// Why a request is not done.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +38,6 @@ enum Refusal {
     Body,
     #[error("there is no broadcast of that id")]
     Unknown,
-    #[error("only {0} are answered here")]
-    Method(&'static str),
     #[error(transparent)]
     TooMany(#[from] TooManyBroadcasts),
     #[error("the store does not answer")]
@@ -44,7 +49,6 @@ impl Refusal {
         match self {
             Self::Invalid(_) | Self::Body => StatusCode::BAD_REQUEST,
             Self::Unknown => StatusCode::NOT_FOUND,
-            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooMany(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -72,11 +76,7 @@ pub(crate) fn paths(
             if let Refusal::Store(error) = &refusal {
                 node.step_failed(error);
             }
-            let mut response = admin.error(refusal.status(), &refusal.to_string());
-            if let Refusal::Method(allowed) = refusal {
-                response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-            }
-            response
+            admin.error(refusal.status(), &refusal.to_string())
         }
     };
     warp::path("broadcasts")
@@ -93,12 +93,11 @@ async fn perform(
     body: impl Stream<Item = Result<impl Buf, warp::Error>>,
 ) -> Result<Response<Bytes>, Refusal> {
     match (id, method) {
-        ("", &Method::GET | &Method::HEAD) => {
+        ("", _) => {
             let found = store.broadcasts(0).await?.unwrap_or_default();
             let broadcasts = found.values.iter().map(|(id, version)| (&**id, &**version)).collect();
             Ok(json(StatusCode::OK, &Listing { broadcasts }))
         }
-        ("", _) => Err(Refusal::Method("GET, HEAD")),
         (id, &Method::PUT) => {
             let (id, version) = (parse_id(id)?, read_version(body).await?);
             store.set_broadcast(id.clone(), version.clone()).await??;
@@ -113,7 +112,7 @@ async fn perform(
             tracing::info!(broadcast.id = %id, "broadcast removed");
             Ok(empty(StatusCode::NO_CONTENT))
         }
-        (_, _) => Err(Refusal::Method("PUT, DELETE")),
+        (_, _) => Err(Refusal::Unknown),
     }
 }
 

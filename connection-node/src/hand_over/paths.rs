@@ -7,10 +7,13 @@
 //! 409 says why nothing was handed over; then this process serves on.
 
 use super::giving::{Ended, Given};
-use beckon_node::admin::{Admin, json};
+use beckon_node::{
+    admin::{Admin, json},
+    routes::Route,
+};
 use beckon_ops::process;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header::ALLOW};
+use http::{Response, StatusCode};
 use serde::Serialize;
 use std::{
     io,
@@ -32,8 +35,6 @@ pub(crate) type HandOvers = Arc<OnceLock<watch::Receiver<Ended>>>;
 /// Why nothing is handed over.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
-    #[error("only POST is answered here")]
-    Method,
     #[error("hand_over is not set, so the node cannot be handed over")]
     NotSet,
     #[error("a hand-over is under way")]
@@ -57,6 +58,9 @@ struct HandedOver {
     pause_ms: u64,
 }
 
+/// What operators ask for here.
+pub(crate) const ROUTE: Route = Route::new("POST", "/hand-over");
+
 /// The path of the table, for [`Admin::serve_with`]. Everything else is rejected.
 pub(crate) fn path(
     hand_overs: HandOvers,
@@ -64,39 +68,25 @@ pub(crate) fn path(
 ) -> impl Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send> + Clone + Send + Sync + 'static
 {
     let permits = Arc::new(Semaphore::new(1));
-    warp::path!("hand-over").and(warp::method()).then(move |method| {
+    warp::path!("hand-over").and(warp::post()).then(move || {
         let (hand_overs, admin, permits) = (hand_overs.clone(), admin.clone(), permits.clone());
         async move {
-            match hand_over(&hand_overs, &permits, &method).await {
+            match hand_over(&hand_overs, &permits).await {
                 Ok(Given { process, sockets, closed, pause }) => {
                     let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                     json(StatusCode::OK, &HandedOver { process, sockets, closed, pause_ms })
                 }
-                Err(refusal) => refuse(&admin, &refusal),
+                Err(refusal) => admin.error(StatusCode::CONFLICT, &refusal.to_string()),
             }
         }
     })
-}
-
-fn refuse(admin: &Admin, refusal: &Refusal) -> Response<Bytes> {
-    let is_method = matches!(refusal, Refusal::Method);
-    let status = if is_method { StatusCode::METHOD_NOT_ALLOWED } else { StatusCode::CONFLICT };
-    let mut response = admin.error(status, &refusal.to_string());
-    if is_method {
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-    }
-    response
 }
 
 /// Starts the program again, and waits until it serves.
 async fn hand_over(
     hand_overs: &OnceLock<watch::Receiver<Ended>>,
     permits: &Semaphore,
-    method: &Method,
 ) -> Result<Given, Refusal> {
-    if method != Method::POST {
-        return Err(Refusal::Method);
-    }
     let mut ended = hand_overs.get().ok_or(Refusal::NotSet)?.clone();
     let _permit = permits.try_acquire().map_err(|_| Refusal::UnderWay)?;
     ended.borrow_and_update();

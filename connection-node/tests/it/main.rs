@@ -4,6 +4,7 @@
 mod broadcasts;
 mod compaction;
 mod node;
+mod routes;
 mod sockets;
 mod stopping;
 mod webpush;

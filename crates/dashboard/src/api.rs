@@ -29,6 +29,7 @@ use beckon_node::{
     admin::{empty, json},
     audit,
     guard::{Guard, SESSION_PATH},
+    routes::Route,
     session::Session,
 };
 use beckon_proto::admin::{Answer, AuditLine, Quantity, Question};
@@ -45,6 +46,57 @@ use std::{collections::BTreeMap, net::SocketAddr, pin::pin, sync::Arc};
 
 /// The longest body of a request, in bytes: an endpoint and some words.
 const BODY_LEN_MAX: usize = 16 * 1024;
+
+/// What a path of the API is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Path {
+    Session,
+    Cluster,
+    Audit,
+    Drain,
+    Undrain,
+    Shed,
+    Broadcasts,
+    SetBroadcast,
+    RemoveBroadcast,
+    Client(Verb),
+}
+
+/// Every path of the API, and what it is for.
+const PATHS: [(Route, Path); 15] = [
+    (Route::new("GET, HEAD, POST, DELETE", SESSION_PATH), Path::Session),
+    (Route::new("GET, HEAD", "/api/cluster"), Path::Cluster),
+    (Route::new("GET, HEAD", "/api/audit"), Path::Audit),
+    (Route::new("POST", "/api/nodes/drain"), Path::Drain),
+    (Route::new("POST", "/api/nodes/undrain"), Path::Undrain),
+    (Route::new("POST", "/api/nodes/shed"), Path::Shed),
+    (Route::new("GET, HEAD", "/api/broadcasts"), Path::Broadcasts),
+    (Route::new("POST", "/api/broadcasts/set"), Path::SetBroadcast),
+    (Route::new("POST", "/api/broadcasts/remove"), Path::RemoveBroadcast),
+    (Route::new("POST", "/api/client/find"), Path::Client(Verb::Find)),
+    (Route::new("POST", "/api/client/disconnect"), Path::Client(Verb::Disconnect)),
+    (Route::new("POST", "/api/client/test"), Path::Client(Verb::Test)),
+    (Route::new("POST", "/api/client/forget"), Path::Client(Verb::Forget)),
+    (Route::new("POST", "/api/client/block"), Path::Client(Verb::Block)),
+    (Route::new("POST", "/api/client/unblock"), Path::Client(Verb::Unblock)),
+];
+
+/// Its routes. Methods that are not listed do not get here.
+pub(crate) const ROUTES: &[Route] = &{
+    let mut routes = [PATHS[0].0; PATHS.len()];
+    let mut at = 1;
+    while at < routes.len() {
+        routes[at] = PATHS[at].0;
+        at += 1;
+    }
+    routes
+};
+
+impl Path {
+    fn of(path: &str) -> Option<Self> {
+        PATHS.iter().find(|(route, _)| route.path == path).map(|(_, path)| *path)
+    }
+}
 
 /// The API of a node.
 #[derive(Debug)]
@@ -141,38 +193,31 @@ impl Api {
     }
 
     async fn perform(&self, asked: Asked, body: Vec<u8>) -> Result<Response<Bytes>, Refusal> {
-        let is_get = asked.method == Method::GET || asked.method == Method::HEAD;
-        let is_post = asked.method == Method::POST;
         let body = body.as_slice();
-        match asked.path.as_str() {
-            SESSION_PATH => self.session(&asked, body),
-            "/api/cluster" if is_get => {
-                Ok(json(StatusCode::OK, &self.cluster.overview(since(&asked.query)).await))
-            }
-            "/api/audit" if is_get => {
+        match Path::of(&asked.path).ok_or(Refusal::Path)? {
+            Path::Session => self.session(&asked, body),
+            Path::Cluster => Ok(json(StatusCode::OK, &self.cluster.overview(since(&asked.query)).await)),
+            Path::Audit => {
                 let (lines, silent) = self.cluster.audit().await;
                 let lines = lines.into_iter().map(Line::from).collect();
                 Ok(json(StatusCode::OK, &Audit { silent, lines }))
             }
-            "/api/nodes/drain" if is_post => {
+            Path::Drain => {
                 self.tell(parse::<Named>(body)?.node, "drain".into(), Question::Drain { begin: true }).await
             }
-            "/api/nodes/undrain" if is_post => {
+            Path::Undrain => {
                 self.tell(parse::<Named>(body)?.node, "undrain".into(), Question::Drain { begin: false })
                     .await
             }
-            "/api/nodes/shed" if is_post => self.shed(parse(body)?).await,
-            "/api/broadcasts" if is_get => {
+            Path::Shed => self.shed(parse(body)?).await,
+            Path::Broadcasts => {
                 let found = self.store.broadcasts(0).await?.unwrap_or_default();
                 let broadcasts = found.values.iter().map(|(id, version)| (&**id, &**version)).collect();
                 Ok(json(StatusCode::OK, &Broadcasts { broadcasts }))
             }
-            "/api/broadcasts/set" if is_post => self.set_broadcast(parse(body)?).await,
-            "/api/broadcasts/remove" if is_post => self.remove_broadcast(parse(body)?).await,
-            path => match Verb::of(path) {
-                Some(verb) if is_post => self.of_client(verb, body).await,
-                Some(_) | None => Err(Refusal::Path),
-            },
+            Path::SetBroadcast => self.set_broadcast(parse(body)?).await,
+            Path::RemoveBroadcast => self.remove_broadcast(parse(body)?).await,
+            Path::Client(verb) => self.of_client(verb, body).await,
         }
     }
 

@@ -125,19 +125,6 @@ struct Target {
 }
 
 impl Verb {
-    /// The verb of a path.
-    pub(crate) fn of(path: &str) -> Option<Self> {
-        Some(match path.strip_prefix("/api/client/")? {
-            "find" => Self::Find,
-            "disconnect" => Self::Disconnect,
-            "test" => Self::Test,
-            "forget" => Self::Forget,
-            "block" => Self::Block,
-            "unblock" => Self::Unblock,
-            _ => return None,
-        })
-    }
-
     fn name(self) -> &'static str {
         match self {
             Self::Find => "find",

@@ -14,7 +14,7 @@ use beckon_types::NodeId;
 use futures_util::{StreamExt as _, future::BoxFuture, stream};
 use serde::Serialize;
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 use tokio::sync::Mutex;
@@ -191,7 +191,10 @@ impl Cluster {
 
     async fn read_directory(&self, state: &mut State) {
         match self.store.nodes().await {
-            Ok(nodes) => (state.directory, state.directory_failure) = (nodes, None),
+            Ok(nodes) => {
+                self.others.forget_others(&nodes);
+                (state.directory, state.directory_failure) = (nodes, None);
+            }
             Err(error) => state.directory_failure = Some(error.to_string()),
         }
         // Before its first announcement, and while the store is away, this node can still show itself.
@@ -243,11 +246,11 @@ impl State {
 
     /// Forgets nodes that left the directory long ago, or have come back as another run.
     fn forget(&mut self, now_ms: u64) {
-        let listed: Vec<_> = self.directory.iter().map(|entry| (entry.node, entry.name.clone())).collect();
+        let listed: HashSet<NodeId> = self.directory.iter().map(|entry| entry.node).collect();
+        let names: HashSet<&str> = self.directory.iter().map(|entry| &*entry.name).collect();
         self.nodes.retain(|node, known| {
-            let is_listed = listed.iter().any(|(listed, _)| listed == node);
-            let is_back = listed.iter().any(|(_, name)| *name == known.name);
-            is_listed || (!is_back && now_ms.saturating_sub(known.listed_ms) < LEFT_SHOWN_MS)
+            let is_back = names.contains(&*known.name);
+            listed.contains(node) || (!is_back && now_ms.saturating_sub(known.listed_ms) < LEFT_SHOWN_MS)
         });
     }
 

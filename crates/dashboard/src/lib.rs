@@ -28,8 +28,8 @@ mod refusal;
 pub mod service;
 
 use api::{Api, Asked};
-use attending::Attending;
 use beckon_listener::port::Peer;
+use beckon_node::routes::Route;
 use beckon_ops::stage::Stage;
 use beckon_proto::channels::Channels;
 use beckon_store::Store;
@@ -49,15 +49,28 @@ pub struct Dashboard {
 }
 
 impl Dashboard {
-    /// The dashboard of a node. `channels` lead to the other nodes.
+    /// The routes of its API.
+    pub const API: &[Route] = api::ROUTES;
+
+    /// Those of its page.
+    pub const PAGES: &[Route] = page::ROUTES;
+
+    /// All of them.
+    pub const ROUTES: [&'static [Route]; 2] = [Self::API, Self::PAGES];
+
+    /// The dashboard of a node. `channels` lead to the other nodes; `stage` owns the task that closes them when no operator
+    /// asks any more.
     pub fn new(
         local: Arc<Local>,
         store: Arc<dyn Store>,
         channels: Channels,
         identification: Identification,
+        stage: &Stage,
     ) -> Self {
         let clock = local.clock();
-        let others = Arc::new(Others { local, channels, attending: Attending::default() });
+        let others = Arc::new(Others::new(local, channels));
+        let closing = others.clone();
+        stage.spawn_endless("dashboard", async move { closing.close_idle().await });
         let cluster = Cluster::new(others.clone(), store.clone(), clock);
         let clients = Clients { identification, store: store.clone(), others: others.clone(), clock };
         Self { api: Arc::new(Api { cluster, others, store, clients }) }

@@ -12,8 +12,8 @@ use beckon_proto::{
 };
 use beckon_store::NodeEntry;
 use beckon_types::NodeId;
-use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
+use std::{collections::HashSet, sync::Arc, time::Duration};
+use tokio::{sync::Notify, time::timeout};
 use tonic::Request;
 
 /// Time limit for the answer of a node.
@@ -39,15 +39,41 @@ pub(crate) enum Unanswered {
     Failed(#[from] Failure),
 }
 
+/// Connections to other nodes are closed when no operator has asked anything for so long: each node sends a ping on an open
+/// one every few seconds.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
 /// All nodes of the cluster, as this one reaches them.
 #[derive(Debug)]
 pub(crate) struct Others {
     pub(crate) local: Arc<Local>,
-    pub(crate) channels: Channels,
     pub(crate) attending: Attending,
+    channels: Channels,
+    /// Another node was asked.
+    asked: Notify,
 }
 
 impl Others {
+    /// The way from this node to the others. `channels` lead to those that can be called.
+    pub(crate) fn new(local: Arc<Local>, channels: Channels) -> Self {
+        Self { local, attending: Attending::default(), channels, asked: Notify::new() }
+    }
+
+    /// Closes the connections to other nodes [`IDLE_MAX`] after the last question. Never returns.
+    pub(crate) async fn close_idle(&self) {
+        loop {
+            self.asked.notified().await;
+            while timeout(IDLE_MAX, self.asked.notified()).await.is_ok() {}
+            self.channels.retain(|_| false);
+        }
+    }
+
+    /// Closes the connections to nodes that are not in the directory any more.
+    pub(crate) fn forget_others(&self, directory: &[NodeEntry]) {
+        let listed: HashSet<&str> = directory.iter().map(|entry| &*entry.grpc_address).collect();
+        self.channels.retain(|address| listed.contains(address));
+    }
+
     /// Asks a node of this directory, within [`ANSWER_TIMEOUT`].
     pub(crate) async fn ask(
         &self,
@@ -103,6 +129,7 @@ impl Others {
     async fn call(&self, at: &NodeEntry, node: NodeId, question: Question) -> Result<Answer, Failure> {
         let unusable =
             |error: beckon_proto::transport::InvalidTarget| Failure::Unreachable(error.to_string());
+        self.asked.notify_one();
         let channel = self.channels.get(&at.grpc_address).map_err(unusable)?;
         let secret = PresentSecret(self.channels.secret().clone());
         let mut request = Request::new(question.into());

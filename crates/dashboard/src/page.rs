@@ -1,6 +1,6 @@
 //! The page: static files, which say nothing of this server; everything on it comes from the API.
 
-use beckon_node::admin::respond;
+use beckon_node::{admin::respond, routes::Route};
 use hyper::{
     Method, Response, StatusCode,
     body::Bytes,
@@ -27,6 +27,10 @@ const FILES: [(&str, &str, &str); 10] = [
     ("/dashboard/lists.js", JAVASCRIPT, include_str!("page/lists.js")),
     ("/dashboard/elements.js", JAVASCRIPT, include_str!("page/elements.js")),
 ];
+
+/// Its routes.
+pub(crate) const ROUTES: &[Route] =
+    &[Route::new("GET, HEAD", "/dashboard"), Route::new("GET, HEAD", "/dashboard/{file}")];
 
 /// It loads, connects to and is framed by nothing but this server, and has no code or style of its own in it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \

@@ -9,8 +9,8 @@ use hyper::{Response, StatusCode, body::Bytes};
 /// Why a request is not done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// The path is none of the API's, or none for this method.
-    #[error("there is nothing at this path for this method")]
+    /// The path is none of the API's.
+    #[error("there is nothing at this path")]
     Path,
     /// The body is not what the path takes.
     #[error("the body is not what this path takes: {0}")]

@@ -96,19 +96,30 @@ impl Limiter {
         }
     }
 
+    /// Whether this key may not do it once more now. Takes nothing from its bucket; otherwise as [`Limiter::admit`].
+    pub fn is_spent(&self, key: impl Hash, factor: u32, now_us: u64) -> bool {
+        let Some(cost) = self.cost(factor) else { return false };
+        let Some(rows) = self.rows.get() else { return false };
+        let (now, Cells([first, second])) = (now_us.saturating_mul(1000), self.places.of(key));
+        let full_at = rows[0][first].load(Ordering::Relaxed).min(rows[1][second].load(Ordering::Relaxed));
+        full_at.max(now) + cost > now + self.rate.load().period.as_nanos() as u64
+    }
+
+    /// By how many nanoseconds a bucket is later full again for each time; `None` without a limit.
+    fn cost(&self, factor: u32) -> Option<u64> {
+        let Rate { count, period } = **self.rate.load();
+        (period.as_nanos() as u64).checked_div(u64::from(count) * u64::from(factor.max(1)))
+    }
+
     /// Whether this key may do it once more, at this reading of a clock that never goes back. `factor` is how many times
     /// the rate the key has.
     ///
     /// # Errors
     /// It may not; the time after which it may.
     pub fn admit(&self, key: impl Hash, factor: u32, now_us: u64) -> Result<(), Duration> {
-        let Rate { count, period } = **self.rate.load();
-        let Some(cost) = (period.as_nanos() as u64).checked_div(u64::from(count) * u64::from(factor.max(1)))
-        else {
-            return Ok(());
-        };
-        let (now, period, Cells([first, second])) =
-            (now_us.saturating_mul(1000), period.as_nanos() as u64, self.places.of(key));
+        let Some(cost) = self.cost(factor) else { return Ok(()) };
+        let (now, period) = (now_us.saturating_mul(1000), self.rate.load().period.as_nanos() as u64);
+        let Cells([first, second]) = self.places.of(key);
         let rows = self.rows.get_or_init(|| [zeroed(), zeroed()]);
         let (first, second) = (&rows[0][first], &rows[1][second]);
         loop {
@@ -211,7 +222,9 @@ mod tests {
         assert_eq!(limiter.admit(1, 1, 5050 * MS), Err(Duration::from_millis(50)));
         assert_eq!(spend(5100), 1);
         assert_eq!(spend(5500), 4);
+        assert!(!limiter.is_spent(1, 1, 9000 * MS));
         assert_eq!(spend(9000), 10, "no more than that");
+        assert!(limiter.is_spent(1, 1, 9000 * MS) && !limiter.is_spent(2, 1, 9000 * MS));
         assert!(limiter.admit(2, 1, 9000 * MS).is_ok(), "others have their own");
     }
 

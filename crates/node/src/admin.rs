@@ -16,14 +16,14 @@
 //! | `/undrain` | POST takes the drain back; 409 if the program is stopping | |
 //! | `/reload` | POST reads the settings again; 422 with everything that is wrong with them | |
 //!
-//! The public ones are also answered on the listener that clients use. [`Admin::serve`] is the admin listener, where a
-//! [`Guard`] decides who is answered; a node that has more paths for its operators adds them there
-//! ([`Admin::serve_with`]).
+//! The public ones are also answered on the listener that clients use. [`Admin::serve_with`] is the admin listener, where
+//! a [`Guard`] decides who is answered; a node adds further paths for its operators there, and lists them
+//! ([`crate::routes`]).
 
 pub use crate::{
     answer::{empty, json, respond},
     probe::StorageCheck,
-    question::Audience,
+    question::{Audience, ROUTES},
 };
 use crate::{
     drain::{Drain, Phase},
@@ -31,6 +31,7 @@ use crate::{
     guard::Guard,
     probe::Probe,
     question::Question,
+    routes::{self, Route},
     try_page,
 };
 use beckon_listener::{
@@ -213,15 +214,16 @@ impl Admin {
         Self { vitals, drain, reload, build, registry, clock, storage, reach }
     }
 
-    /// Serves whoever `guard` admits, until `stage` is asked to stop.
-    pub async fn serve(self: Arc<Self>, listener: Listener, guard: Arc<Guard>, stage: Stage) {
-        let service = http::warp_service(self.clone().filter());
-        self.serve_guarded(listener, guard, service, stage).await;
-    }
-
-    /// As [`Admin::serve`], with paths that the node adds. They take precedence, and reject all other paths.
-    pub async fn serve_with<F>(self: Arc<Self>, listener: Listener, guard: Arc<Guard>, added: F, stage: Stage)
-    where
+    /// Serves whoever `guard` admits, until `stage` is asked to stop. `added` are the paths that the node adds, and `routes`
+    /// lists them. They take precedence, and `added` rejects all other paths.
+    pub async fn serve_with<F>(
+        self: Arc<Self>,
+        listener: Listener,
+        guard: Arc<Guard>,
+        added: F,
+        mut routes: Vec<&'static [Route]>,
+        stage: Stage,
+    ) where
         F: Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send>
             + Clone
             + Send
@@ -229,7 +231,8 @@ impl Admin {
             + 'static,
     {
         let service = http::warp_service(added.or(self.clone().filter()).unify());
-        self.serve_guarded(listener, guard, service, stage).await;
+        routes.push(ROUTES);
+        self.serve_guarded(listener, guard, service, routes.into(), stage).await;
     }
 
     /// Every request to the admin listener passes here.
@@ -238,6 +241,7 @@ impl Admin {
         listener: Listener,
         guard: Arc<Guard>,
         service: S,
+        routes: Arc<[&'static [Route]]>,
         stage: Stage,
     ) where
         S: Service<Request<Incoming>, Response = reply::Response, Error = Infallible, Future: Send>
@@ -249,13 +253,21 @@ impl Admin {
         let port = Port::internal("admin", LIMITS, self.clock);
         let (workers, limits) = (Workers::current(), http::Limits::DEFAULT);
         let guarded = service_fn(move |request: Request<Incoming>| {
-            let (guard, service) = (guard.clone(), service.clone());
+            let (admin, guard, service, routes) =
+                (self.clone(), guard.clone(), service.clone(), routes.clone());
             async move {
                 let change = match guard.admit(&request, is_open) {
                     Ok(change) => change,
                     Err(refused) => return Ok::<_, Infallible>(refused.into_response()),
                 };
-                let Ok(response) = service.call(request).await;
+                let routed = routes::check(&routes, request.method().as_str(), request.uri().path());
+                let response = match routed {
+                    Ok(()) => {
+                        let Ok(response) = service.call(request).await;
+                        response
+                    }
+                    Err(allowed) => admin.not_routed(&allowed).into_response(),
+                };
                 if let Some(change) = change {
                     guard.answered(change, &response);
                 }
@@ -274,7 +286,7 @@ impl Admin {
             async move {
                 match admin.answer(Audience::Operator, &method, path.as_str()).await {
                     Some(response) => response,
-                    None => admin.error(StatusCode::NOT_FOUND, "There is nothing at this path"),
+                    None => admin.not_routed(""),
                 }
             }
         };
@@ -426,10 +438,19 @@ impl Admin {
         }
     }
 
-    fn wrong_method(&self, allowed: &'static str) -> Response<Bytes> {
+    fn not_routed(&self, allowed: &str) -> Response<Bytes> {
+        if allowed.is_empty() {
+            return self.error(StatusCode::NOT_FOUND, "There is nothing at this path");
+        }
+        self.wrong_method(allowed)
+    }
+
+    fn wrong_method(&self, allowed: &str) -> Response<Bytes> {
         let message = format!("Only {allowed} is answered here");
         let mut response = self.error(StatusCode::METHOD_NOT_ALLOWED, &message);
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+        if let Ok(allowed) = HeaderValue::from_str(allowed) {
+            response.headers_mut().insert(ALLOW, allowed);
+        }
         response
     }
 

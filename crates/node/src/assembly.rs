@@ -6,6 +6,7 @@ use crate::{
     config::CommonSettings,
     drain::Drain,
     guard::Guard,
+    routes::Route,
     store_room::StoreRoom,
 };
 use beckon_listener::{port::Ports, settings::PortSettings, shares::Shares, tls::Certificates};
@@ -159,14 +160,8 @@ impl Assembled {
         &self.shares
     }
 
-    /// Serves operators from now on.
-    pub fn serve_admin(&self, listener: Listener) {
-        let serving = self.admin.clone().serve(listener, self.guard.clone(), self.stage.clone());
-        self.stage.spawn_vital("admin listener", serving);
-    }
-
-    /// As [`Assembled::serve_admin`], with further paths ([`Admin::serve_with`]).
-    pub fn serve_admin_with<F>(&self, listener: Listener, paths: F)
+    /// Serves operators from now on, with further paths, which `routes` lists ([`Admin::serve_with`]).
+    pub fn serve_admin_with<F>(&self, listener: Listener, paths: F, routes: &[&'static [Route]])
     where
         F: Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send>
             + Clone
@@ -175,7 +170,7 @@ impl Assembled {
             + 'static,
     {
         let (guard, stage) = (self.guard.clone(), self.stage.clone());
-        let serving = self.admin.clone().serve_with(listener, guard, paths, stage);
+        let serving = self.admin.clone().serve_with(listener, guard, paths, routes.to_vec(), stage);
         self.stage.spawn_vital("admin listener", serving);
     }
 

@@ -19,12 +19,21 @@ pub(crate) enum Denial {
     Page,
     /// The session is not valid, or no longer.
     Session,
+    /// Its source has shown too many wrong tokens.
+    Guesses,
 }
 
 impl Denial {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::NoToken, Self::OtherToken, Self::NoneSet, Self::Name, Self::Page, Self::Session];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::NoToken,
+        Self::OtherToken,
+        Self::NoneSet,
+        Self::Name,
+        Self::Page,
+        Self::Session,
+        Self::Guesses,
+    ];
 
     /// For logs and metrics.
     pub(crate) fn reason(self) -> &'static str {
@@ -35,6 +44,7 @@ impl Denial {
             Self::Name => "name",
             Self::Page => "page",
             Self::Session => "session",
+            Self::Guesses => "guesses",
         }
     }
 
@@ -44,6 +54,7 @@ impl Denial {
             Self::NoToken | Self::OtherToken | Self::Session => StatusCode::UNAUTHORIZED,
             Self::NoneSet | Self::Page => StatusCode::FORBIDDEN,
             Self::Name => StatusCode::MISDIRECTED_REQUEST,
+            Self::Guesses => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
@@ -56,6 +67,7 @@ impl Denial {
             Self::Name => "Ask for an IP address or localhost, or show admin_token",
             Self::Page => "A web page must not do this",
             Self::Session => "The session has ended; sign in again",
+            Self::Guesses => "Too many wrong tokens came from this address; try again later",
         }
     }
 }

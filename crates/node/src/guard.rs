@@ -9,6 +9,8 @@
 //! | everything else below `/api/` | with `admin_token` or a [session], and not from a page of another origin |
 //! | everything else | with `admin_token`, and not from a web page of another origin |
 //!
+//! Whichever of them shows a token: a source that has shown too many wrong ones is refused before it is compared (`guesses`).
+//!
 //! A browser reaches this listener for any page, and one whose name resolves to this address (DNS rebinding) counts as of the
 //! same origin. Such a page shows itself by `Host`, which is its name. Whatever passed through a proxy comes from another
 //! host.
@@ -19,6 +21,7 @@ use crate::{
     audit::{self, AUDIT, Audit, Entry},
     denial::{Denial, Labels},
     error_body::ErrorBody,
+    guesses::{self, Guesses},
     session::{self, Session},
 };
 use beckon_listener::port::Peer;
@@ -31,7 +34,8 @@ use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
     body::Bytes,
     header::{
-        AUTHORIZATION, COOKIE, FORWARDED, HOST, HeaderName, HeaderValue, ORIGIN, VIA, WWW_AUTHENTICATE,
+        AUTHORIZATION, COOKIE, FORWARDED, HOST, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, VIA,
+        WWW_AUTHENTICATE,
     },
 };
 use prometheus_client::registry::Registry;
@@ -53,6 +57,7 @@ pub struct Guard {
     clock: Clock,
     denied: Counters<Labels>,
     throttle: LogThrottle<(Denial, Option<IpAddr>)>,
+    guesses: Guesses,
     audit: Audit,
 }
 
@@ -79,13 +84,14 @@ impl Guard {
     pub fn new(access: Access, clock: Clock, registry: &mut Registry) -> Self {
         let denied = Counters::new(Denial::ALL.map(|reason| Labels { reason }));
         denied.register(registry, "admin_denied", "Requests that the admin listener has refused, by reason");
-        Self { access, clock, denied, throttle: LogThrottle::new(INTERVAL), audit: Audit::default() }
+        let (throttle, guesses) = (LogThrottle::new(INTERVAL), Guesses::default());
+        Self { access, clock, denied, throttle, guesses, audit: Audit::default() }
     }
 
     /// Begins a session for whoever shows this token. Returns it, and the value of `Set-Cookie`.
     ///
     /// # Errors
-    /// The answer to a token that is not an operator's.
+    /// The answer to a token that is not an operator's, or to one too many.
     pub fn sign_in(
         &self,
         shown: &str,
@@ -95,8 +101,12 @@ impl Guard {
         let asked = Asked { method: &Method::POST, path: SESSION_PATH, headers, peer };
         let is_secure = asked.header(ORIGIN).is_some_and(|origin| origin.starts_with("https://"));
         let Access { operators, session, .. } = &self.access;
-        let begun = session::begin(operators, shown, self.clock.unix_seconds(), *session, is_secure);
-        let begun = begun.ok_or_else(|| Box::new(self.refuse(Denial::OtherToken, &asked)))?;
+        let begin = || {
+            let begun = session::begin(operators, shown, self.clock.unix_seconds(), *session, is_secure);
+            begun.ok_or(Denial::OtherToken)
+        };
+        let begun =
+            self.judge(&asked, shown, begin).map_err(|denial| Box::new(self.refuse(denial, &asked)))?;
         let operator = begun.0.operator.clone();
         let change = Change { operator, peer, method: Method::POST, target: SESSION_PATH.into() };
         self.remember(change, "sign in".into(), StatusCode::OK);
@@ -154,7 +164,12 @@ impl Guard {
         let peer = request.extensions().get::<Peer>().map(|Peer(peer)| *peer);
         let (method, path, headers) = (request.method(), request.uri().path(), request.headers());
         let asked = Asked { method, path, headers, peer };
-        match check(&self.access, &asked, self.clock.unix_seconds(), is_open) {
+        let check = || check(&self.access, &asked, self.clock.unix_seconds(), is_open);
+        let checked = match asked.token().filter(|_| !asked.is_for_everybody(is_open)) {
+            Some(token) => self.judge(&asked, token, check),
+            None => check(),
+        };
+        match checked {
             Ok(None) => Ok(None),
             Ok(Some(operator)) => {
                 let target = request.uri().path_and_query().map_or(path, |target| target.as_str()).to_owned();
@@ -162,6 +177,16 @@ impl Guard {
             }
             Err(denial) => Err(Box::new(self.refuse(denial, &asked))),
         }
+    }
+
+    /// Has a token compared, unless too many wrong ones came from where the request comes from.
+    fn judge<T>(
+        &self,
+        asked: &Asked<'_>,
+        token: &str,
+        compare: impl FnOnce() -> Result<T, Denial>,
+    ) -> Result<T, Denial> {
+        self.guesses.judge(asked.peer.map(|peer| peer.ip()), token, self.clock.now_us(), compare)
     }
 
     fn refuse(&self, reason: Denial, asked: &Asked<'_>) -> Response<Bytes> {
@@ -177,6 +202,9 @@ impl Guard {
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if reason == Denial::Guesses {
+            response.headers_mut().insert(RETRY_AFTER, guesses::RETRY_AFTER_S.into());
+        }
         response
     }
 }
@@ -186,7 +214,7 @@ fn check(access: &Access, asked: &Asked<'_>, now_s: u64, is_open: IsOpen) -> Res
     if asked.path.starts_with(session::PATHS) {
         return check_api(access, asked, now_s);
     }
-    if *asked.method != Method::GET && *asked.method != Method::HEAD {
+    if !asked.is_read() {
         if asked.is_foreign_page() {
             return Err(Denial::Page);
         }
@@ -197,7 +225,7 @@ fn check(access: &Access, asked: &Asked<'_>, now_s: u64, is_open: IsOpen) -> Res
         let holder = access.operators.holder(token).ok_or(Denial::OtherToken)?;
         return Ok(Some(holder.to_owned()));
     }
-    if is_open(asked.path) {
+    if asked.is_for_everybody(is_open) {
         return Ok(None);
     }
     if let Some(token) = asked.token() {
@@ -214,7 +242,6 @@ fn check(access: &Access, asked: &Asked<'_>, now_s: u64, is_open: IsOpen) -> Res
 
 /// As [`check`], for what the dashboard and scripts ask. Reading needs an operator as well, wherever it comes from.
 fn check_api(access: &Access, asked: &Asked<'_>, now_s: u64) -> Result<Option<String>, Denial> {
-    let is_read = *asked.method == Method::GET || *asked.method == Method::HEAD;
     if asked.is_sent_by_another_page() {
         return Err(Denial::Page);
     }
@@ -229,17 +256,27 @@ fn check_api(access: &Access, asked: &Asked<'_>, now_s: u64) -> Result<Option<St
     } else {
         let session = asked.session().ok_or(Denial::NoToken)?;
         // A browser names the page with every change, so a change without an origin is not the page's.
-        if !is_read && !asked.headers.contains_key(ORIGIN) {
+        if !asked.is_read() && !asked.headers.contains_key(ORIGIN) {
             return Err(Denial::Page);
         }
         session::verify(&access.operators, session, now_s).ok_or(Denial::Session)?.operator
     };
-    Ok((!is_read).then_some(operator))
+    Ok((!asked.is_read()).then_some(operator))
 }
 
 impl<'a> Asked<'a> {
     fn header(&self, name: HeaderName) -> Option<&'a str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Whether it changes nothing.
+    fn is_read(&self) -> bool {
+        *self.method == Method::GET || *self.method == Method::HEAD
+    }
+
+    /// Whether it is answered without a look at who asks.
+    fn is_for_everybody(&self, is_open: IsOpen) -> bool {
+        self.is_read() && is_open(self.path)
     }
 
     /// The token of `Authorization: Bearer TOKEN`. Credentials of another kind are a token that admits to nothing.

@@ -11,6 +11,7 @@
 //! * [`store`]: opening the store that the settings name.
 //! * [`admin`]: health, status, version and metrics over HTTP (PROTOCOL.md section 6).
 //! * [`access`], [`guard`]: who may do what on the admin listener; [`session`]: what a browser shows there.
+//! * [`routes`]: what it answers; `guesses`: how often a wrong token is compared there.
 //! * [`audit`]: what operators have changed through it.
 //! * [`try_page`]: a page on the admin listener to try the server with.
 //! * [`error_body`]: the body of an error answer (PROTOCOL.md section 5.8).
@@ -28,10 +29,12 @@ pub mod error_body;
 mod family;
 pub mod files;
 pub mod guard;
+mod guesses;
 pub mod key_rings;
 mod probe;
 mod question;
 pub mod reloading;
+pub mod routes;
 pub mod session;
 pub mod step_failures;
 pub mod store;

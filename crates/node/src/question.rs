@@ -1,5 +1,23 @@
 //! What is asked for on the health paths and the admin listener (PROTOCOL.md section 6).
 
+use crate::routes::Route;
+
+/// The routes of every admin listener, besides those that a node adds.
+pub const ROUTES: &[Route] = &[
+    Route::new("GET, HEAD", "/live"),
+    Route::new("GET, HEAD", "/ready"),
+    Route::new("GET, HEAD", "/status"),
+    Route::new("GET, HEAD", "/health"),
+    Route::new("GET, HEAD", "/__lbheartbeat__"),
+    Route::new("GET, HEAD", "/__heartbeat__"),
+    Route::new("GET, HEAD", "/realstatus"),
+    Route::new("GET, HEAD", "/__version__"),
+    Route::new("GET, HEAD", "/metrics"),
+    Route::new("GET, HEAD, POST", "/drain"),
+    Route::new("POST", "/undrain"),
+    Route::new("POST", "/reload"),
+];
+
 /// Where a request has come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {

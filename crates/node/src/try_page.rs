@@ -9,7 +9,10 @@
 //! The page is static and asks this server only: its Content-Security-Policy allows no other. It needs a secure
 //! context, so it works at `https://` and at `http://127.0.0.1`.
 
-use crate::answer::{json, respond};
+use crate::{
+    answer::{json, respond},
+    routes::Route,
+};
 use beckon_ops::config::Value;
 use beckon_types::EndpointUrl;
 use hyper::{
@@ -44,6 +47,9 @@ const FILES: [(&str, &str, &str); 8] = [
 pub(crate) fn has(path: &str) -> bool {
     path == SERVER || FILES.iter().any(|(at, _, _)| *at == path)
 }
+
+/// Its routes.
+pub const ROUTES: &[Route] = &[Route::new("GET, HEAD", "/"), Route::new("GET, HEAD", "/try/{file}")];
 
 /// Where the page tells its devices and its forms to go.
 const SERVER: &str = "/try/server.json";

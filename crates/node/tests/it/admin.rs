@@ -6,6 +6,7 @@ use beckon_node::{
     admin::{Admin, Audience, StorageCheck, Vitals},
     drain::Drain,
     guard::Guard,
+    routes::Route,
 };
 use beckon_ops::{
     clock::Clock,
@@ -14,7 +15,7 @@ use beckon_ops::{
     shutdown::Shutdown,
     stage::{Stage, Stopped},
 };
-use hyper::{Method, StatusCode};
+use hyper::{Method, Response, StatusCode, body::Bytes};
 use serde_json::json;
 use std::{
     future::pending,
@@ -95,7 +96,8 @@ async fn served<T>(test: impl AsyncFnOnce(SocketAddr, &Node, &Shutdown) -> T) ->
     let stage = Stage::new(&Shutdown::new(), "admin");
     let listener = listener::bind("admin_listen", ([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
-    stage.spawn(admin.serve(listener, guard(), stage.clone()));
+    let none = warp::any().and_then(async || Err::<Response<Bytes>, _>(warp::reject::not_found()));
+    stage.spawn(admin.serve_with(listener, guard(), none, Vec::new(), stage.clone()));
     let result = test(address, &node, &shutdown).await;
     assert_eq!(stage.stop(Duration::from_secs(10)).await, Stopped::Complete);
     result
@@ -153,7 +155,8 @@ async fn paths_that_a_node_adds_take_precedence() {
     let stage = Stage::new(&Shutdown::new(), "admin");
     let listener = listener::bind("admin_listen", ([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
-    stage.spawn(admin.serve_with(listener, guard(), added, stage.clone()));
+    const ROUTES: &[Route] = &[Route::new("GET, HEAD", "/more")];
+    stage.spawn(admin.serve_with(listener, guard(), added, vec![ROUTES], stage.clone()));
     for (path, status, body) in
         [("/more", 200, "\"added\""), ("/status", 200, "\"added\""), ("/__lbheartbeat__", 200, "")]
     {

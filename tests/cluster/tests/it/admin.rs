@@ -6,6 +6,7 @@ use beckon_cluster_tests::{
     stage::Stage,
 };
 use beckon_testbed::{
+    PATIENCE,
     node::Node,
     plan::{ADMIN_TOKEN, Plan, Shape, key},
     ports::Port,
@@ -103,6 +104,59 @@ async fn reading_by_a_name_or_from_elsewhere_needs_a_token() {
         let metrics = stage.get(&format!("http://{admin}/metrics")).await.into_body();
         let metrics = str::from_utf8(&metrics).unwrap();
         assert!(metrics.contains("beckon_admin_denied_total{reason=\"name\"} 5"), "{metrics}");
+    }
+}
+
+/// The head of the answer to a request with this token, from a host.
+async fn asked_from(host: Host, node: &Node, token: &str, signs_in: bool) -> String {
+    let admin = node.addresses().admin;
+    let body = format!(r#"{{"token":"{token}"}}"#);
+    let request = if signs_in {
+        let length = body.len();
+        format!("POST /api/session HTTP/1.1\r\nHost: {admin}\r\nContent-Length: {length}\r\n\r\n{body}")
+    } else {
+        format!("GET /api/cluster HTTP/1.1\r\nHost: {admin}\r\n{}\r\n", shown(token))
+    };
+    host.ask_within(PATIENCE, admin, &request).await.0
+}
+
+#[tokio::test]
+async fn guesses_at_the_token_are_limited_and_keep_no_other_host_out() {
+    let stage = Stage::own(Plan::new(Shape::Cluster));
+    let (guesser, honest) = (Host::new(66), Host::new(10));
+    for node in stage.nodes() {
+        let admin = node.addresses().admin;
+        let ask = async |host, token: &str, signs_in| status(&asked_from(host, node, token, signs_in).await);
+        // A program that shows an old token all the time does not guess.
+        for _ in 0..30 {
+            assert_eq!(ask(guesser, "an-old-token-of-a-monitor", false).await, 401);
+        }
+        assert_eq!(ask(guesser, ADMIN_TOKEN, false).await, 200, "{}", node.name());
+        let mut answers = Vec::new();
+        for number in 0..24 {
+            answers.push(ask(guesser, &format!("a-guess-at-the-token-{number}"), number % 2 == 0).await);
+        }
+        let compared = answers.iter().filter(|status| **status == 401).count();
+        assert!(answers.iter().all(|status| matches!(status, 401 | 429)), "{answers:?}");
+        assert!((9..14).contains(&compared), "nine are left, and one more every six seconds: {answers:?}");
+        // Not even the right token gets through, or trying on would pay.
+        for signs_in in [false, true] {
+            let head = asked_from(guesser, node, ADMIN_TOKEN, signs_in).await;
+            assert_eq!(status(&head), 429, "{head}");
+            assert!(head.contains("retry-after: 6\r\n"), "{head}");
+            assert_eq!(ask(honest, ADMIN_TOKEN, signs_in).await, 200, "another host");
+        }
+        assert_eq!(guesser.get(admin, "/live").await, 200);
+        let refused = honest.body(admin, "/metrics").await;
+        let counted = |reason: &str| {
+            let name = format!("beckon_admin_denied_total{{reason=\"{reason}\"}} ");
+            let value = refused.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_default();
+            value.parse::<usize>().unwrap_or_default()
+        };
+        assert_eq!((counted("other_token"), counted("guesses")), (30 + compared, 24 - compared + 2));
+        let log = node.log();
+        let is_logged = |line: &str| line.contains(r#""reason":"guesses""#) && line.contains("127.0.0.66");
+        assert!(log.lines().any(is_logged) && !log.contains("a-guess-at-the-token"), "{log}");
     }
 }
 
