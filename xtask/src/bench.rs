@@ -8,8 +8,14 @@ use anyhow::Result;
 use std::process::Command;
 
 /// Everything that an experiment starts.
-const PROGRAMS: [&str; 5] =
-    ["beckon-connection-node", "beckon-endpoint-node", "beckon", "beckon-loadgen", "beckon-bench"];
+const PROGRAMS: [&str; 6] = [
+    "beckon-connection-node",
+    "beckon-endpoint-node",
+    "beckon",
+    "beckon-loadgen",
+    "beckon-bench",
+    "beckon-made-up-nodes",
+];
 
 /// Builds all programs as they are published and starts an experiment of `tools/bench`, which knows the rest.
 ///

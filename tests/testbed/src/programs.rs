@@ -20,6 +20,8 @@ pub enum Program {
     Loadgen,
     /// The experiments.
     Bench,
+    /// Hundreds of nodes that answer to operators, in one process.
+    MadeUpNodes,
 }
 
 /// What is built. A target folder follows.
@@ -40,6 +42,7 @@ impl Program {
             Self::Beckon => "beckon",
             Self::Loadgen => "loadgen",
             Self::Bench => "bench",
+            Self::MadeUpNodes => "made-up-nodes",
         }
     }
 

@@ -125,6 +125,11 @@ impl Cluster {
         self.fleet.redis().map_or(0, |redis| redis.info("connected_clients").parse().unwrap_or(0))
     }
 
+    /// The URL of the Redis that was started with it; `None` without one.
+    pub fn store(&self) -> Option<String> {
+        self.fleet.redis().map(|redis| redis.url())
+    }
+
     /// A folder for what belongs to this cluster.
     pub fn folder(&self) -> &Path {
         self.fleet.folder()

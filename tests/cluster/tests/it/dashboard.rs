@@ -1,5 +1,8 @@
 //! What operators see of the whole cluster through any node, and what they do with its nodes: the API below the dashboard.
 
+mod crowd;
+mod numbers;
+
 use beckon_cluster_tests::{
     bare,
     stage::{Registered, Stage},
