@@ -199,6 +199,72 @@ for (const [name, startBrowser] of Object.entries(BROWSERS)) {
       load.devices.shift();
     });
 
+    it('a device is forgotten, and may come back as a new one', async () => {
+      const device = load.devices[0];
+      const { endpoint, uaid } = device;
+      await fill(page, '#client-form [name=name]', endpoint);
+      await page.click('#client-form [type=submit]');
+      await shows(page, '#client .state', 'connected');
+      // Not if the operator thinks better of it.
+      await page.click('#client button[data-verb="forget"]');
+      await page.waitForSelector('#confirm[open]');
+      await page.click('#confirm-no');
+      await until('the question is gone', async () => (await page.$('#confirm[open]')) === null);
+      assert.equal(device.closed, undefined);
+      assert.equal((await fetch(endpoint, { method: 'PUT', body: '' })).ok, true);
+      await page.click('#client button[data-verb="forget"]');
+      await page.waitForSelector('#confirm[open]');
+      await page.click('#confirm-yes');
+      await shows(page, '#client .state', 'unknown');
+      await until('it is closed', () => device.closed !== undefined);
+      assert.equal((await fetch(endpoint, { method: 'PUT', body: '' })).status, 410);
+      await shows(page, '#audit tr', 'forget client');
+      device.endpoint = '';
+      device.closed = undefined;
+      await device.connect(fleet.webSocketUrl);
+      assert.notEqual(device.uaid, uaid);
+      await fill(page, '#client-form [name=name]', device.endpoint);
+      await page.click('#client-form [type=submit]');
+      await shows(page, '#client .state', 'connected');
+    });
+
+    it('the table is filtered by every word, with the keyboard alone', async () => {
+      const shown = () =>
+        page.$$eval('#nodes tbody tr', (rows) => rows.filter((one) => one.offsetParent !== null).map((one) => one.dataset.node));
+      await page.focus('#nodes-filter');
+      await page.keyboard.type('ENDPOINT ready');
+      assert.deepEqual(await shown(), ['e0', 'e1']);
+      assert.deepEqual(await texts(page, '#nodes-count'), ['2 of 4']);
+      // Beside the filter is a way past the rows and their buttons, and rows that are not shown are not on the way.
+      await page.keyboard.press('Tab');
+      assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Table of the nodes');
+      await page.keyboard.press('Tab');
+      assert.equal(await page.evaluate(() => document.activeElement.closest('tr')?.dataset.node), 'e0');
+      assert.deepEqual(await barriers(page), []);
+      // It stays while the page is refreshed.
+      await until('the page is refreshed', async () => {
+        const before = await page.$eval(`${row('e0')} td:nth-child(11)`, ({ textContent }) => textContent);
+        await sleep(1000);
+        return before !== (await page.$eval(`${row('e0')} td:nth-child(11)`, ({ textContent }) => textContent));
+      });
+      assert.deepEqual(await shown(), ['e0', 'e1']);
+      await page.focus('#nodes-filter');
+      await page.keyboard.down('Control');
+      await page.keyboard.press('a');
+      await page.keyboard.up('Control');
+      await page.keyboard.type('no such node');
+      assert.deepEqual(await shown(), []);
+      assert.deepEqual(await texts(page, '#nodes-count'), ['0 of 4']);
+      await page.keyboard.down('Control');
+      await page.keyboard.press('a');
+      await page.keyboard.up('Control');
+      await page.keyboard.press('Delete');
+      assert.deepEqual(await shown(), ['c0', 'c1', 'e0', 'e1']);
+      await page.focus('.skip');
+      await page.keyboard.press('Enter');
+      assert.equal(await page.evaluate(() => document.activeElement.id), 'client-title');
+    });
+
     it('a node drains and is taken back', async () => {
       const leaving = load.devices.filter(({ closed }) => closed === undefined).length;
       await perform(page, 'c1', 'drain');
@@ -332,6 +398,31 @@ for (const [name, startBrowser] of Object.entries(BROWSERS)) {
       const answer = await page.evaluate(async () => (await fetch('/api/cluster')).status);
       assert.equal(answer, 401);
     });
+  });
+}
+
+for (const [name, startBrowser] of Object.entries(BROWSERS)) {
+  it(`500 nodes are shown and filtered in ${name}`, async () => {
+    const fleet = await Fleet.cluster();
+    const browser = await startBrowser(fleet);
+    try {
+      fleet.addMadeUpNodes(500);
+      const page = await browser.open(`${fleet.node('c0').adminUrl}/dashboard/`);
+      await signIn(page);
+      await until('all nodes are shown', async () => (await texts(page, '#nodes-count'))[0] === '504');
+      await shows(page, '#summary', '504 nodes');
+      await until('all nodes are ready', async () => (await page.$$('#nodes .state[data-is="good"]')).length === 504);
+      await page.focus('#nodes-filter');
+      await page.keyboard.type('made-up-49');
+      assert.deepEqual(await texts(page, '#nodes-count'), ['10 of 504']);
+      assert.deepEqual(await barriers(page), []);
+      await look(page, name, 'light', 'phone');
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false);
+      assert.deepEqual(await barriers(page), []);
+    } finally {
+      await browser.kill();
+      await fleet.close();
+    }
   });
 }
 

@@ -27,11 +27,16 @@ const VERBS = {
   }),
 };
 
+export function listenToFilter() {
+  find('#nodes-filter').addEventListener('input', filter);
+}
+
 /** Shows these nodes. Rows of nodes that stay are kept, so that focus and selection stay where they are. */
 export function showNodes(nodes, refresh) {
   const body = find('#nodes tbody');
+  const ids = new Set(nodes.map(({ id }) => id));
   for (const [id, row] of rows) {
-    if (!nodes.some((node) => node.id === id)) {
+    if (!ids.has(id)) {
       row.element.remove();
       rows.delete(id);
     }
@@ -44,7 +49,19 @@ export function showNodes(nodes, refresh) {
       body.insertBefore(row.element, body.children[index] ?? null);
     }
   });
-  write(find('#nodes-count'), `${nodes.length}`);
+  filter();
+}
+
+/** Shows the rows that have every word of the filter in their names, programs, states or versions. */
+function filter() {
+  const words = find('#nodes-filter').value.toLowerCase().split(/\s+/).filter((word) => word !== '');
+  let shown = 0;
+  for (const { element: row, text } of rows.values()) {
+    const searched = text().toLowerCase();
+    row.hidden = !words.every((word) => searched.includes(word));
+    shown += row.hidden ? 0 : 1;
+  }
+  write(find('#nodes-count'), words.length === 0 ? `${rows.size}` : `${shown} of ${rows.size}`);
 }
 
 function newRow({ id, name }, refresh) {
@@ -106,7 +123,8 @@ function newRow({ id, name }, refresh) {
       button.disabled = !isHere;
     }
   };
-  return { element: row, update };
+  const text = () => [name, id, program, pill, reason, version].map((part) => part.textContent ?? part).join(' ');
+  return { element: row, update, text };
 }
 
 function stateOf({ state, phase, unready }) {

@@ -4,7 +4,7 @@ import { Chart } from './chart.js';
 import { forgetClient, listenToSearch } from './client.js';
 import { count, duration, element, find, percent, rate, tell, write } from './elements.js';
 import { listenToBroadcasts, showAudit, showBroadcasts } from './lists.js';
-import { showNodes } from './nodes.js';
+import { listenToFilter, showNodes } from './nodes.js';
 import { events, get, post, remove } from './server.js';
 
 /** The pause between two readings of the cluster, and of what changes rarely. */
@@ -13,6 +13,9 @@ const REFRESH_RARELY_MS = 10_000;
 
 /** What is drawn: the last ten minutes. */
 const SHOWN_MS = 600_000;
+
+/** Silent nodes that are named. */
+const NAMED_MAX = 5;
 
 const CHARTS = [
   new Chart('Notifications/s', rate, [
@@ -71,7 +74,8 @@ function show({ by, nodes, partial, directory_failure, history }) {
   }
   const silent = nodes.filter(({ state }) => state === 'silent').map(({ name }) => name);
   if (silent.length > 0) {
-    problems.push(`Sums are without ${silent.join(', ')}: no answer.`);
+    const more = silent.length > NAMED_MAX ? ` and ${silent.length - NAMED_MAX} more` : '';
+    problems.push(`Sums are without ${silent.slice(0, NAMED_MAX).join(', ')}${more}: no answer.`);
   }
   write(find('#problem'), problems.join(' '));
   document.body.dataset.partial = partial;
@@ -101,6 +105,7 @@ function signedOut() {
   isSignedIn = false;
   points = [];
   clearTimeout(timer);
+  find('#nodes-filter').value = '';
   showNodes([], refresh);
   forgetClient();
   for (const list of ['#summary', '#broadcasts', '#audit tbody']) {
@@ -116,6 +121,7 @@ function signedOut() {
 
 find('#charts').append(...CHARTS.map(({ figure }) => figure));
 listenToBroadcasts();
+listenToFilter();
 listenToSearch();
 events.addEventListener('signed-out', signedOut);
 document.addEventListener('visibilitychange', refresh);
