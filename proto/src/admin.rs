@@ -109,6 +109,18 @@ pub struct Histogram {
     pub counts: Vec<u64>,
 }
 
+impl Histogram {
+    /// A histogram that was read. `None` unless every bound has a count, the bounds are positive and grow, and the counts do
+    /// not shrink.
+    fn new(bounds: Vec<f64>, counts: Vec<u64>) -> Option<Self> {
+        let is_histogram = bounds.len() == counts.len()
+            && bounds.iter().all(|bound| *bound > 0.0)
+            && bounds.is_sorted_by(|a, b| a < b)
+            && counts.is_sorted();
+        is_histogram.then_some(Self { bounds, counts })
+    }
+}
+
 /// A change that an operator has made, or tried to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditLine {
@@ -231,7 +243,8 @@ impl From<Status> for wire::NodeStatus {
 
 impl From<wire::NodeStatus> for Status {
     fn from(status: wire::NodeStatus) -> Self {
-        let histogram = |(name, wire::Histogram { bounds, counts })| (name, Histogram { bounds, counts });
+        let histogram =
+            |(name, wire::Histogram { bounds, counts })| Some((name, Histogram::new(bounds, counts)?));
         Self {
             program: status.program,
             version: status.version,
@@ -243,7 +256,7 @@ impl From<wire::NodeStatus> for Status {
             sockets_max: status.sockets_max,
             clock_us: status.clock_us,
             figures: status.figures.into_iter().collect(),
-            histograms: status.histograms.into_iter().map(histogram).collect(),
+            histograms: status.histograms.into_iter().filter_map(histogram).collect(),
         }
     }
 }
@@ -307,6 +320,22 @@ mod tests {
             Answer::Socket { open_ms: None },
         ] {
             assert_eq!(Answer::try_from(wire::Answer::from(answer.clone())), Ok(answer));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_histogram_is_left_out() {
+        for (bounds, counts) in [
+            (vec![0.1], vec![3, 4]),
+            (vec![0.2, 0.1], vec![3, 4]),
+            (vec![0.1, 0.2], vec![4, 3]),
+            (vec![f64::NAN], vec![3]),
+            (vec![-1.0], vec![3]),
+        ] {
+            let histogram = wire::Histogram { bounds, counts };
+            let histograms = [("acks".to_owned(), histogram)].into();
+            let status = Status::from(wire::NodeStatus { histograms, ..wire::NodeStatus::default() });
+            assert_eq!(status, Status::default());
         }
     }
 

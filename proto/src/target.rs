@@ -17,8 +17,7 @@ pub fn write(metadata: &mut MetadataMap, node: NodeId) {
 
 /// The node that the metadata names; `None` if it names none.
 pub fn read(metadata: &MetadataMap) -> Option<NodeId> {
-    let named = metadata.get(NODE)?.to_str().ok()?;
-    u64::from_str_radix(named, 16).ok().map(NodeId)
+    NodeId::parse(metadata.get(NODE)?.to_str().ok()?)
 }
 
 /// Checks that the metadata names this node.

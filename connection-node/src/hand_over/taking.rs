@@ -136,7 +136,7 @@ async fn ask(place: &Place) -> Result<Offered, Failed> {
 impl Offered {
     /// What the clock of the node reads now.
     pub(crate) fn clock_ms(&self) -> u64 {
-        self.clock_ms + self.read.now_ms()
+        self.clock_ms.saturating_add(self.read.now_ms())
     }
 
     /// Lets the old process stand still, and receives everything. If that one dies before it has sent all, this process starts over

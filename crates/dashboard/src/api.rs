@@ -258,13 +258,8 @@ impl Api {
     }
 
     async fn shed(&self, shed: Shed) -> Result<Response<Bytes>, Refusal> {
-        let (quantity, what) = match (shed.share, shed.count) {
-            (Some(share), None) => (Quantity::share(share), format!("shed {share}")),
-            (None, Some(count)) => (Some(Quantity::Count(count)), format!("shed {count} sockets")),
-            (Some(_), Some(_)) | (None, None) => (None, String::new()),
-        };
-        let wrong = || Refusal::Body("name a share from 0 to 1, or a count".into());
-        self.tell(shed.node, what, Question::Shed(quantity.ok_or_else(wrong)?)).await
+        let (quantity, what) = quantity(&shed)?;
+        self.tell(shed.node, what, Question::Shed(quantity)).await
     }
 
     /// Has a node do something, which the audit calls `what`.
@@ -313,9 +308,19 @@ fn done(change: String) -> Response<Bytes> {
     response
 }
 
+/// How many sockets to shed, and what the audit calls it.
+fn quantity(shed: &Shed) -> Result<(Quantity, String), Refusal> {
+    let named = match (shed.share, shed.count) {
+        (Some(share), None) => Quantity::share(share).map(|quantity| (quantity, format!("shed {share}"))),
+        (None, Some(count)) => Some((Quantity::Count(count), format!("shed {count} sockets"))),
+        (Some(_), Some(_)) | (None, None) => None,
+    };
+    named.ok_or_else(|| Refusal::Body("name a share from 0 to 1, or a count".into()))
+}
+
 /// The node with this id, or with this name if only one has it.
 fn find<'a>(directory: &'a [NodeEntry], named: &str) -> Result<&'a NodeEntry, Refusal> {
-    let id = u64::from_str_radix(named, 16).ok().filter(|_| named.len() == 16).map(NodeId);
+    let id = NodeId::parse(named);
     if let Some(entry) = directory.iter().find(|entry| Some(entry.node) == id) {
         return Ok(entry);
     }

@@ -265,10 +265,11 @@ impl State {
 
     fn add_point(&mut self, at_ms: u64) {
         let mut sum = Difference::default();
-        let mut sockets = 0;
+        let mut sockets = 0_u64;
         for (node, known) in &self.nodes {
             if self.is_listed(*node) && known.failure.is_none() {
-                sockets += known.status.as_ref().map_or(0, |status| status.sockets);
+                let of_node = known.status.as_ref().map_or(0, |status| status.sockets);
+                sockets = sockets.saturating_add(of_node);
             }
             if let Some(difference) = &known.difference {
                 sum.add(difference);

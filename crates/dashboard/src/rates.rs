@@ -65,7 +65,8 @@ impl Difference {
             });
             // Nodes of another version may have other buckets. They are left out rather than mixed.
             if sum.bounds == histogram.bounds {
-                sum.counts.iter_mut().zip(&histogram.counts).for_each(|(sum, count)| *sum += count);
+                let counts = sum.counts.iter_mut().zip(&histogram.counts);
+                counts.for_each(|(sum, count)| *sum = sum.saturating_add(*count));
             }
         }
     }

@@ -7,6 +7,15 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub u64);
 
+impl NodeId {
+    /// Reads what [`NodeId`] displays: 16 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        // `from_str_radix` takes a sign, too.
+        let is_id = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u64::from_str_radix(text, 16).ok().filter(|_| is_id).map(Self)
+    }
+}
+
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
@@ -51,4 +60,19 @@ pub struct Presence {
     pub node: NodeId,
     /// The socket.
     pub connection: ConnectionId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_node_is_16_digits() {
+        let node = NodeId(0x0123_4567_89ab_cdef);
+        assert_eq!(NodeId::parse(&node.to_string()), Some(node));
+        assert_eq!(NodeId::parse("0123456789ABCDEF"), Some(node));
+        for other in ["", "7", "+123456789abcdef", "0123456789abcdef0", "0123456789abcdeg"] {
+            assert_eq!(NodeId::parse(other), None, "{other}");
+        }
+    }
 }

@@ -134,10 +134,12 @@ impl<R: BufRead> Reader<R> {
             }
             Line::End(end) => {
                 let sha256 = URL_SAFE_NO_PAD.encode(hash.finalize());
-                if end == (EndLine { sha256, ..self.counted.clone() }) {
+                if end != (EndLine { sha256, ..self.counted.clone() }) {
+                    Err(self.unusable("something is missing or was changed before the end of the export"))
+                } else if self.lines.source.fill_buf().is_ok_and(|rest| rest.is_empty()) {
                     Ok(None)
                 } else {
-                    Err(self.unusable("something is missing or was changed before the end of the export"))
+                    Err(self.unusable("something follows the end of the export"))
                 }
             }
             Line::Export(_) | Line::Message(_) => Err(self.unusable("this line does not belong here")),

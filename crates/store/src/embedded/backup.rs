@@ -159,6 +159,9 @@ pub fn read_backup(
     if hash[..] != expected[..] {
         return Err(RestoreError::Backup("its checksum is wrong".into()));
     }
+    if source.inner.read(&mut [0]).map_err(broken)? > 0 {
+        return Err(RestoreError::Backup("there is more behind its end".into()));
+    }
     String::from_utf8(keys).map_err(|_| RestoreError::Backup("its keys are not text".into()))
 }
 

@@ -252,8 +252,16 @@ impl Shared {
 
 /// Learns a primary's time from an answer to `TIME`.
 pub(super) fn learn_time(primary: &Primary, sent: Instant, answer: &Value, received: Instant) {
-    let Ok((seconds, micros)) = redis::from_redis_value::<(u64, u64)>(answer.clone()) else { return };
-    note_time(primary, sent, Duration::from_secs(seconds) + Duration::from_micros(micros), received);
+    if let Some(time) = time(answer) {
+        note_time(primary, sent, time, received);
+    }
+}
+
+/// The time in an answer to `TIME`, since the Unix epoch. `None` if there is none, or one that is not a number of milliseconds.
+pub(super) fn time(answer: &Value) -> Option<Duration> {
+    let (seconds, micros) = redis::from_redis_value::<(u64, u64)>(answer.clone()).ok()?;
+    let time = Duration::from_secs(seconds).checked_add(Duration::from_micros(micros))?;
+    u64::try_from(time.as_millis()).is_ok().then_some(time)
 }
 
 /// Learns a primary's time, since the Unix epoch, and logs a jump of its clock.
@@ -340,6 +348,20 @@ mod tests {
         let fault = first_answer(vec![node(1), node(2), node(3)], ask).await.unwrap_err();
         assert_eq!((fault.cause, fault.message.as_str()), (Cause::Denied, "h:2"));
         assert_eq!(first_answer(Vec::new(), ask).await.unwrap_err().cause, Cause::Unreachable);
+    }
+
+    #[test]
+    fn a_time_that_is_no_number_of_milliseconds_is_not_learned() {
+        let answer = |seconds: &str, micros: &str| {
+            let bulk = |text: &str| Value::BulkString(text.into());
+            Value::Array(vec![bulk(seconds), bulk(micros)])
+        };
+        assert_eq!(time(&answer("1795730000", "250000")), Some(Duration::from_millis(1_795_730_000_250)));
+        for (seconds, micros) in
+            [("18446744073709551615", "1000000"), ("18446744073709552", "0"), ("-1", "0"), ("now", "0")]
+        {
+            assert_eq!(time(&answer(seconds, micros)), None, "{seconds} {micros}");
+        }
     }
 
     #[test]

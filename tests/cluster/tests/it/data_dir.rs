@@ -127,7 +127,8 @@ async fn a_backup_is_made_while_the_server_runs_and_restored_with_its_keys() {
     let whole = fs::read(&file).unwrap();
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 1;
-    for bad in [&whole[..whole.len() - 1], &flipped, b"something else entirely"] {
+    let longer = [&whole[..], b"x"].concat();
+    for bad in [&whole[..whole.len() - 1], &longer, &flipped, b"something else entirely"] {
         let path: PathBuf = stage.folder().join("bad");
         fs::write(&path, bad).unwrap();
         let refused = command(&other, &["restore", path.to_str().unwrap()]);

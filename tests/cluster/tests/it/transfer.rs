@@ -220,6 +220,7 @@ async fn an_import_says_what_it_cannot_do_and_changes_nothing() {
     let lines: Vec<_> = whole.split_inclusive(|byte| *byte == b'\n').collect();
     for (content, expected) in [
         (unended, "ends before its end"),
+        ([&whole[..], b"\n"].concat(), "follows the end"),
         (flipped, "was changed"),
         (newer, "has format 2"),
         ([&lines[..lines.len() - 2], &lines[lines.len() - 1..]].concat().concat(), "line "),
