@@ -15,6 +15,8 @@
 
 pub(crate) mod adopting;
 mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub(crate) mod giving;
 pub(crate) mod paths;
 pub(crate) mod taking;

@@ -4,6 +4,9 @@
 //! hyper serves the requests. Once it has answered one with 101, the connection is taken back and all of hyper's
 //! state is dropped.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+
 use crate::{metrics::Upgrade, node::PORT, registry::Registration, shard::Shard, socket::Socket};
 use beckon_listener::{
     gate::{FIELDS_READ_MAX, Gate, seconds},
@@ -186,13 +189,16 @@ impl Handshake {
 }
 
 /// Writes `Connection` and `Upgrade` as tungstenite reads them: as one line, and without other protocols. Both are lists
-/// (RFC 9110 sections 7.6.1 and 7.8), which may have several lines.
+/// (RFC 9110 sections 7.6.1 and 7.8), which may have several lines. A list without the item is removed: tungstenite finds
+/// the item also in the middle of another one.
 fn join_lists(headers: &mut HeaderMap) {
     for (name, item) in [(CONNECTION, "upgrade"), (UPGRADE, "websocket")] {
         let lines = headers.get_all(&name).iter().filter_map(|line| line.to_str().ok());
         let mut items = lines.flat_map(|line| line.split(',')).map(str::trim);
         if items.any(|other| other.eq_ignore_ascii_case(item)) {
             headers.insert(name, HeaderValue::from_static(item));
+        } else {
+            headers.remove(name);
         }
     }
 }

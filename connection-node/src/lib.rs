@@ -24,6 +24,8 @@ mod compaction;
 mod connection;
 mod delivery_service;
 mod draining;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod hand_over;
 mod handshake;
 mod listener;

@@ -7,6 +7,8 @@
 //! freed once the kernel has taken all of it.
 
 mod boundary;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod inbound;
 mod pipe;
 

@@ -16,6 +16,8 @@ mod authorization;
 mod body;
 mod cancel;
 mod encryption;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod handler;
 mod message_headers;
 mod parameters;

@@ -18,6 +18,8 @@
 pub mod config;
 pub mod connection_nodes;
 mod dispatch;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod http;
 pub mod metrics;
 mod reloading;

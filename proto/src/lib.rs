@@ -25,6 +25,8 @@ pub mod channels;
 pub mod convert;
 pub mod delivery;
 mod error_chain;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 #[expect(missing_docs, unused_qualifications, clippy::too_many_lines, clippy::large_enum_variant, reason = "generated; the .proto files have the comments")]
 #[rustfmt::skip]
 pub mod push_v1;

@@ -6,6 +6,8 @@
 
 mod export;
 mod file;
+#[cfg(test)]
+mod fuzzing;
 mod import;
 mod line;
 mod order;

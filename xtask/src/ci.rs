@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: everything that has to pass before a change is merged. CI runs exactly this.
 
 use crate::{
-    api, bench, browser, deny, deploy,
+    api, bench, browser, deny, deploy, fuzz,
     run::{cargo, run, succeeds},
     site, templates, test,
 };
@@ -16,13 +16,14 @@ type Check = fn() -> Result<()>;
 /// # Errors
 /// At least one check failed; the message names them.
 pub(crate) fn ci() -> Result<()> {
-    let checks: [(&str, Check); 12] = [
+    let checks: [(&str, Check); 13] = [
         ("format", format),
         ("lints", lints),
         ("documentation", documentation),
         ("dependencies", deny::check),
         ("site", site::site),
         ("tests", tests),
+        ("parsers", fuzz::check),
         ("rolling", rolling),
         ("soak", soak),
         ("browser", with_a_browser),

@@ -9,6 +9,7 @@ mod deny;
 mod deploy;
 mod dist;
 mod faults;
+mod fuzz;
 mod packages;
 mod python;
 mod run;
@@ -31,6 +32,8 @@ usage: cargo xtask <task>
   api [ARGS]       the descriptions in docs/api against a running server; ARGS go to `python -m unittest`
   faults [ARGS]    every fault on every topology of Redis; --topology NAME: one topology; NAME: one fault
   soak             breaks a cluster in every known way at random, with books of every notification; --small is quicker
+  fuzz parsers     random input for every parser, or for the named ones; --runs N, --seconds N, --seed N; --keep adds what
+                   reaches further to fuzz/corpus
   site             builds the documents' site into target/site/html, and checks every link in it
   dist             builds the programs and packs them into target/artefacts: archive, Debian package, SBOM, checksums
   sign FOLDER      writes the checksums of everything in a folder, and signs them with BECKON_SIGNING_KEY
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         ["api", arguments @ ..] => api::api(arguments),
         ["faults", arguments @ ..] => faults::faults(arguments),
         ["soak", arguments @ ..] => bench::soak(arguments),
+        ["fuzz", arguments @ ..] => fuzz::fuzz(arguments),
         ["site"] => site::site(),
         ["dist", arguments @ ..] => dist::dist(arguments),
         ["sign", folder] => dist::sign(folder),

@@ -18,6 +18,9 @@
 //! id, or by its name if no other node has that. Errors have the body of PROTOCOL.md section 5.8: 404 for what does not exist, 409
 //! for what the node does not do now, 504 if a node has not answered within a second, and whether it has done it is unknown.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+
 use crate::{
     clients::{Clients, Verb},
     cluster::Cluster,

@@ -118,7 +118,7 @@ pub(crate) struct Clients {
 }
 
 /// A client that a request names.
-struct Target {
+pub(crate) struct Target {
     client: ClientId,
     /// If it was named by an endpoint.
     endpoint: Option<Endpoint>,
@@ -137,38 +137,11 @@ impl Verb {
     }
 }
 
-impl Clients {
-    /// Does something to the client that a request names. Returns it as it is then, and what the audit says.
-    pub(crate) async fn perform(
-        &self,
-        cluster: &Cluster,
-        verb: Verb,
-        named: Named,
-    ) -> Result<(ClientView, String), Refusal> {
-        let target = self.identify(named)?;
-        let client = target.client;
-        let (mut changed, mut test) = (None, None);
-        match verb {
-            Verb::Find => {}
-            Verb::Disconnect => {
-                let (_, presence) = self.stored(client).await?;
-                let presence = presence.ok_or_else(|| Refusal::Conflict("it is not connected".into()))?;
-                self.tell(cluster, presence, Question::Disconnect(presence.connection)).await?;
-            }
-            Verb::Test => test = Some(self.test(cluster, &target).await?),
-            Verb::Forget => changed = Some(self.revoke(cluster, Revoke::Forget(client)).await?),
-            Verb::Block => changed = Some(self.revoke(cluster, Revoke::Block(client)).await?),
-            Verb::Unblock => changed = Some(self.revoke(cluster, Revoke::Unblock(client)).await?),
-        }
-        let view = ClientView { changed, test, ..self.view(cluster, client).await? };
-        // Enough to find the line by, and too little to name the client.
-        let short: String = view.client.chars().take(8).collect();
-        Ok((view, format!("{} client {short}…", verb.name())))
-    }
-
-    fn identify(&self, named: Named) -> Result<Target, Refusal> {
+impl Identification {
+    /// The client that a request names.
+    pub(crate) fn identify(&self, named: Named) -> Result<Target, Refusal> {
         let wrong = |what: &str| Refusal::Body(what.to_owned());
-        let Identification { keys, uaid_key } = &self.identification;
+        let Self { keys, uaid_key } = self;
         match named {
             Named { uaid: Some(uaid), endpoint: None, client: None } => {
                 let (uaid, _) =
@@ -193,6 +166,36 @@ impl Clients {
             }
             Named { .. } => Err(wrong("name a uaid, an endpoint, or a client")),
         }
+    }
+}
+
+impl Clients {
+    /// Does something to the client that a request names. Returns it as it is then, and what the audit says.
+    pub(crate) async fn perform(
+        &self,
+        cluster: &Cluster,
+        verb: Verb,
+        named: Named,
+    ) -> Result<(ClientView, String), Refusal> {
+        let target = self.identification.identify(named)?;
+        let client = target.client;
+        let (mut changed, mut test) = (None, None);
+        match verb {
+            Verb::Find => {}
+            Verb::Disconnect => {
+                let (_, presence) = self.stored(client).await?;
+                let presence = presence.ok_or_else(|| Refusal::Conflict("it is not connected".into()))?;
+                self.tell(cluster, presence, Question::Disconnect(presence.connection)).await?;
+            }
+            Verb::Test => test = Some(self.test(cluster, &target).await?),
+            Verb::Forget => changed = Some(self.revoke(cluster, Revoke::Forget(client)).await?),
+            Verb::Block => changed = Some(self.revoke(cluster, Revoke::Block(client)).await?),
+            Verb::Unblock => changed = Some(self.revoke(cluster, Revoke::Unblock(client)).await?),
+        }
+        let view = ClientView { changed, test, ..self.view(cluster, client).await? };
+        // Enough to find the line by, and too little to name the client.
+        let short: String = view.client.chars().take(8).collect();
+        Ok((view, format!("{} client {short}…", verb.name())))
     }
 
     async fn stored(&self, client: ClientId) -> Result<(ClientRecord, Option<Presence>), Refusal> {

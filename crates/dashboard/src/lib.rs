@@ -20,6 +20,8 @@ mod attending;
 pub mod clients;
 mod cluster;
 mod figures;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod local;
 mod others;
 mod page;

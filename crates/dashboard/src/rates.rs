@@ -1,5 +1,8 @@
 //! From two readings of counters to what happened in a second, and how long it took. Pure.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+
 use crate::figures::COUNTERS;
 use beckon_proto::admin::{Histogram, Status};
 use serde::Serialize;

@@ -25,6 +25,8 @@
 
 pub mod connections;
 pub mod forwarded;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod gate;
 pub mod http;
 pub mod metrics;

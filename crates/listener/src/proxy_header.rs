@@ -118,6 +118,19 @@ fn parse_2(command: u8, family: u8, rest: &[u8]) -> Option<Said> {
     }
 }
 
+/// What a whole header says, for the fuzz target. `None` if it is malformed.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn parse(header: &[u8]) -> Option<Said> {
+    match header.strip_prefix(SIGNATURE_2) {
+        Some([command, family, len_high, len_low, rest @ ..]) => {
+            let rest_len = usize::from(u16::from_be_bytes([*len_high, *len_low]));
+            parse_2(*command, *family, rest.get(..rest_len)?)
+        }
+        Some(_) => None,
+        None => parse_1(header.strip_suffix(b"\r\n")?),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,6 +15,9 @@
 //! same origin. Such a page shows itself by `Host`, which is its name. Whatever passed through a proxy comes from another
 //! host.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+
 use crate::{
     access::Access,
     answer::json,

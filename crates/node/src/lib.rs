@@ -28,6 +28,8 @@ pub mod drain;
 pub mod error_body;
 mod family;
 pub mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod guard;
 mod guesses;
 pub mod key_rings;

@@ -9,6 +9,8 @@
 //! not told to serve, the new one may do so if it gets the lock and the round is still the same: then the old one has not gone on.
 
 mod channel;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 
 pub use channel::{Channel, FILES_MAX, FRAME_LEN_MAX, Received};
 

@@ -18,6 +18,8 @@
 pub mod clock;
 pub mod config;
 pub mod exit;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod hand_over;
 pub mod listener;
 pub mod log_throttle;

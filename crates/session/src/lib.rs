@@ -97,6 +97,8 @@
 mod api;
 mod budget;
 mod doubt;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod greeting;
 mod identity;
 mod leaving;

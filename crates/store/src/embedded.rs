@@ -25,6 +25,8 @@ mod data_dir;
 mod database;
 mod directory;
 mod disk;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod keeper;
 mod keys;
 mod log;

@@ -17,6 +17,8 @@ mod codec;
 mod directory;
 pub mod embedded;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod newcomers;
 mod open;
 pub mod redis;

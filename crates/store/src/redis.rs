@@ -29,6 +29,8 @@ mod dial;
 mod directory;
 mod fault;
 mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod health;
 mod hello;
 mod idle;

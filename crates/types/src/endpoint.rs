@@ -25,7 +25,7 @@ const UNRESTRICTED_PATH: &str = "/wpush/v1/";
 const RESTRICTED_PATH: &str = "/wpush/v2/";
 
 /// Names the format, so that a later one can be distinguished, and is authenticated with every token.
-const PURPOSE: &[u8] = b"beckon endpoint 1";
+pub(crate) const PURPOSE: &[u8] = b"beckon endpoint 1";
 
 /// First byte of the content for a SimplePush endpoint.
 const SIMPLEPUSH: u8 = 1;

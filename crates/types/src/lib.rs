@@ -20,6 +20,8 @@ mod dialect;
 mod draft;
 mod endpoint;
 mod endpoint_url;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod key_ring;
 mod message;
 mod message_id;

@@ -19,7 +19,7 @@ pub const MESSAGE_PATH: &str = "/m/";
 const PREFIX: &str = "m1.";
 
 /// Authenticated with every id.
-const PURPOSE: &[u8] = b"beckon message 1";
+pub(crate) const PURPOSE: &[u8] = b"beckon message 1";
 
 /// Content: UAID, sequence and nonce.
 const CONTENT_LEN: usize = 16 + 8 + 8;

@@ -6,7 +6,8 @@ use std::{
 };
 
 /// Folders that hold nothing we wrote, wherever they are.
-const NOT_OURS: &[&str] = &[".git", "target", "node_modules", "beckon-data", ".venv", "__pycache__"];
+const NOT_OURS: &[&str] =
+    &[".git", "target", "corpus", "node_modules", "beckon-data", ".venv", "__pycache__"];
 
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {

@@ -45,6 +45,17 @@ pub fn program_arguments() -> Vec<OsString> {
     std::env::args_os().skip(1).collect()
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+impl Source {
+    /// A source with the text of a file in place of its path.
+    pub(crate) fn with_text(flags: &[&str], variables: &[(&str, &str)], text: &str) -> Self {
+        let mut source = Self::new(flags, variables.iter().copied());
+        source.file_path = "file".to_owned();
+        source.take_text("file", text);
+        source
+    }
+}
+
 impl Source {
     /// Reads flags (without the program's name), variables, and the file that `--config` or `BECKON_CONFIG`
     /// names. Variables that do not begin with `BECKON_` are ignored. [`Source::finish`] reports the errors.
@@ -271,6 +282,11 @@ impl Source {
                 return self.errors.push(ConfigError { place, reason });
             }
         };
+        self.take_text(&path, &text);
+    }
+
+    /// Reads the text of a file.
+    fn take_text(&mut self, path: &str, text: &str) {
         let table = match text.parse::<toml::Table>() {
             Ok(table) => table,
             Err(error) => {

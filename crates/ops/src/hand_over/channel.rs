@@ -67,10 +67,7 @@ impl Channel {
         if frame.len() > FRAME_LEN_MAX || files.len() > FILES_MAX {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let mut bytes = Vec::with_capacity(HEAD_LEN + frame.len());
-        bytes.extend((frame.len() as u32).to_le_bytes());
-        bytes.extend((files.len() as u16).to_le_bytes());
-        bytes.extend(frame);
+        let bytes = encode(frame, files.len());
         let mut sent = 0;
         while sent < bytes.len() {
             // They go with the first byte.
@@ -102,22 +99,37 @@ impl Channel {
 
     /// Takes a frame that is there whole.
     fn take(&mut self) -> io::Result<Option<Received>> {
-        let Some((&head, rest)) = self.bytes.split_first_chunk::<HEAD_LEN>() else { return Ok(None) };
-        let [a, b, c, d, e, f] = head;
-        let frame_len = u32::from_le_bytes([a, b, c, d]) as usize;
-        let files_len = usize::from(u16::from_le_bytes([e, f]));
-        if frame_len > FRAME_LEN_MAX || files_len > FILES_MAX {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let Some(frame) = rest.get(..frame_len) else { return Ok(None) };
-        // Those of a frame come with its first byte, so they are all there.
-        if files_len > self.files.len() {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let (frame, files) = (frame.to_vec(), self.files.drain(..files_len).collect());
-        self.bytes.drain(..HEAD_LEN + frame_len);
-        Ok(Some(Received { frame, files }))
+        let taken = take(&mut self.bytes, &mut self.files)?;
+        Ok(taken.map(|(frame, files)| Received { frame, files }))
     }
+}
+
+/// Takes a frame off the front, if it is there whole, and its files.
+pub(super) fn take<F>(bytes: &mut Vec<u8>, files: &mut VecDeque<F>) -> io::Result<Option<(Vec<u8>, Vec<F>)>> {
+    let Some((&head, rest)) = bytes.split_first_chunk::<HEAD_LEN>() else { return Ok(None) };
+    let [a, b, c, d, e, f] = head;
+    let frame_len = u32::from_le_bytes([a, b, c, d]) as usize;
+    let files_len = usize::from(u16::from_le_bytes([e, f]));
+    if frame_len > FRAME_LEN_MAX || files_len > FILES_MAX {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let Some(frame) = rest.get(..frame_len) else { return Ok(None) };
+    // Those of a frame come with its first byte, so they are all there.
+    if files_len > files.len() {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let (frame, files) = (frame.to_vec(), files.drain(..files_len).collect());
+    bytes.drain(..HEAD_LEN + frame_len);
+    Ok(Some((frame, files)))
+}
+
+/// A frame with so many files as it is sent. Both are within the limits.
+pub(super) fn encode(frame: &[u8], files_len: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEAD_LEN + frame.len());
+    bytes.extend((frame.len() as u32).to_le_bytes());
+    bytes.extend((files_len as u16).to_le_bytes());
+    bytes.extend(frame);
+    bytes
 }
 
 fn send_once(stream: &UnixStream, bytes: &[u8], files: &[BorrowedFd<'_>]) -> Result<usize, Errno> {

@@ -129,10 +129,10 @@ pub(super) fn apply(changes: &[u8], transaction: &WriteTransaction) -> Result<i6
 }
 
 /// The table, if this version has it; the key; the value, unless it is removed.
-type Change<'a> = (Option<Table>, &'a [u8], Option<&'a [u8]>);
+pub(super) type Change<'a> = (Option<Table>, &'a [u8], Option<&'a [u8]>);
 
 /// Takes a change off the front.
-fn change<'a>(rest: &mut &'a [u8]) -> Result<Change<'a>, Unreadable> {
+pub(super) fn change<'a>(rest: &mut &'a [u8]) -> Result<Change<'a>, Unreadable> {
     let table = match take(rest)? {
         [1] => Some(Table::Clients),
         [2] => Some(Table::Messages),

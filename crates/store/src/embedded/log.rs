@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use std::{io, sync::Arc};
 
 /// Entries begin at multiples of this.
-const BLOCK_LEN: usize = 4096;
+pub(super) const BLOCK_LEN: usize = 4096;
 
 /// Bytes of a checksum.
 const CHECKSUM_LEN: usize = 16;

@@ -219,7 +219,7 @@ async fn read(what: &str, path: &Path) -> Result<Vec<u8>, Fault> {
 }
 
 /// The kind of server in the answer to `HELLO`.
-fn mode(answer: &Value) -> Option<Mode> {
+pub(super) fn mode(answer: &Value) -> Option<Mode> {
     let text = |value: &Value| match value {
         Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
         Value::SimpleString(text) => Some(text.clone()),

@@ -132,7 +132,7 @@ pub(super) fn position(after: Option<Position>) -> i64 {
 }
 
 /// The field of a message.
-fn field(Place { sequence, nonce, topic }: Place) -> Vec<u8> {
+pub(super) fn field(Place { sequence, nonce, topic }: Place) -> Vec<u8> {
     let group = if topic.is_some() { 0 } else { 1 };
     let mut field = format!("{group}{:0SEQUENCE_LEN$}", sequence.0).into_bytes();
     field.extend(nonce.0.to_be_bytes());
@@ -141,7 +141,7 @@ fn field(Place { sequence, nonce, topic }: Place) -> Vec<u8> {
 }
 
 /// Reads the field of a message.
-fn place(field: &[u8]) -> Result<Place, Unreadable> {
+pub(super) fn place(field: &[u8]) -> Result<Place, Unreadable> {
     let mut rest = field;
     let [group]: [u8; 1] = take(&mut rest)?;
     let digits: [u8; SEQUENCE_LEN] = take(&mut rest)?;

@@ -132,7 +132,7 @@ fn check_format(answer: Value, at: &Node) -> Result<(), Fault> {
 }
 
 /// Reads the answer of the script that tries all commands: those that the user may not call.
-fn check_rights(answer: Value, at: &Node) -> Result<(), Fault> {
+pub(super) fn check_rights(answer: Value, at: &Node) -> Result<(), Fault> {
     let refused = answer.extract_error().map_err(|error| Fault::from_redis(&error, at))?;
     let refused: Vec<String> = redis::from_redis_value(refused).unwrap_or_default();
     // A lack of memory is not a reason not to start.
@@ -172,7 +172,7 @@ fn patterns(prefix: &KeyPrefix) -> String {
 
 /// Whether `INFO memory` shows a policy that evicts keys. The `volatile-*` policies are no better, because all keys of
 /// clients have a time to live. The answer may be an error: not every user may send `INFO`.
-fn evicts(info: &Value) -> bool {
+pub(super) fn evicts(info: &Value) -> bool {
     let info: String = redis::from_redis_value(info.clone()).unwrap_or_default();
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let limited = field("maxmemory").is_some_and(|bytes| bytes.trim() != "0");

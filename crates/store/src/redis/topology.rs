@@ -7,7 +7,7 @@
 //! * Redis Cluster: a node is asked for all slots after a redirection, after a connection has failed, and once a minute.
 //!   A `MOVED` also updates its slot at once.
 
-mod slots;
+pub(super) mod slots;
 
 use super::{
     address::{Node, Seeds},

@@ -31,7 +31,7 @@ impl fmt::Debug for Map {
 }
 
 /// Consecutive slots of one primary.
-pub(super) type Range = (RangeInclusive<usize>, Node);
+pub(in super::super) type Range = (RangeInclusive<usize>, Node);
 
 impl Default for Map {
     fn default() -> Self {
@@ -129,7 +129,7 @@ impl Map {
 }
 
 /// Reads the answer to `CLUSTER SLOTS`. `None` if it contains no slots.
-pub(super) fn read(answer: &Value, asked: &Node) -> Option<Vec<Range>> {
+pub(in super::super) fn read(answer: &Value, asked: &Node) -> Option<Vec<Range>> {
     let Value::Array(ranges) = answer else { return None };
     let ranges: Vec<_> = ranges.iter().filter_map(|range| read_range(range, asked)).collect();
     (!ranges.is_empty()).then_some(ranges)
