@@ -108,8 +108,9 @@ const ROWS: &[Row] = &[
 /// Part of the error when a script accesses a key that is at another node, or has not moved here yet.
 const NOT_LOCAL: &str = "non local key";
 
-/// Part of the error of Redis 7.0, in place of NOPERM, when a script calls a command that its user may not.
-const DENIED_TO_SCRIPT: &str = "user executing the script";
+/// Parts of the errors in place of NOPERM when a script calls a command that its user may not: of Redis 7.0, and of later ones and
+/// Valkey.
+const DENIED_TO_SCRIPT: [&str; 2] = ["user executing the script", "ACL failure in script"];
 
 impl Fault {
     /// The fault for an error on an established connection, answered by Redis or of the connection. `from` is the node
@@ -180,7 +181,7 @@ impl Fault {
     pub(super) fn is_lack_of_rights(&self) -> bool {
         self.cause == Cause::Denied
             && (self.message.contains("NOPERM")
-                || self.message.contains(DENIED_TO_SCRIPT)
+                || is_denied_to_script(&self.message)
                 || self.message.contains("no permissions"))
     }
 
@@ -231,7 +232,7 @@ fn unlisted(detail: &str) -> (Cause, StepAction) {
     if detail.contains(NOT_LOCAL) {
         // A slot is moving, and not all keys of the client have moved yet.
         (Cause::Cluster, Fail)
-    } else if detail.contains(DENIED_TO_SCRIPT) {
+    } else if is_denied_to_script(detail) {
         (Cause::Denied, Fail)
     } else if detail.contains("user_script") {
         // A script fails by itself only when it cannot calculate with what is stored.
@@ -239,6 +240,11 @@ fn unlisted(detail: &str) -> (Cause, StepAction) {
     } else {
         (Cause::Refused, Fail)
     }
+}
+
+/// Whether a script has called a command that its user may not.
+fn is_denied_to_script(detail: &str) -> bool {
+    DENIED_TO_SCRIPT.iter().any(|part| detail.contains(part))
 }
 
 /// Extracts the error of a command inside a script, which Redis before 7.0 wraps:
@@ -342,8 +348,13 @@ mod tests {
         assert_eq!(fault("ERR user_script:3: attempt to compare nil with number").step, FailUnreadable);
         let moving = "ERR Script attempted to access a non local key in a cluster node script: 1";
         assert_eq!((fault(moving).cause, fault(moving).step), (Cause::Cluster, Fail));
-        let denied = "ERR The user executing the script can't run this command or subcommand script: 1, on @user_script:2.";
-        assert!(fault(denied).is_lack_of_rights() && fault("NOPERM this user").is_lack_of_rights());
+        for denied in [
+            "NOPERM this user",
+            "ERR The user executing the script can't run this command or subcommand script: 1, on @user_script:2.",
+            "ERR ACL failure in script: User beckon has no permissions to run the 'set' command script: 1, on @user_script:2.",
+        ] {
+            assert!(fault(denied).is_lack_of_rights(), "{denied}");
+        }
     }
 
     #[test]
