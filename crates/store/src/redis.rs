@@ -21,6 +21,7 @@
 )]
 
 mod address;
+mod announcement;
 mod answer;
 mod backoff;
 mod batch;
@@ -56,9 +57,7 @@ pub use options::{
 };
 pub use survey::{Info, Surveyed, survey};
 
-use crate::{
-    Announced, Answer, Cause, LEASE, MISSED_LIFETIME, MISSED_MAX, Missed, NodeEntry, Store, StoreError,
-};
+use crate::{Announced, Answer, MISSED_LIFETIME, MISSED_MAX, Missed, NodeEntry, Store, StoreError};
 use ::redis::{Cmd, Value};
 use answer::{done, failed, unexpected};
 use batch::Haste;
@@ -102,6 +101,8 @@ struct Shared {
     /// The links of all of them.
     links: Mutex<Vec<Arc<Links>>>,
     health: Health,
+    /// The last copy of the directory.
+    copy: announcement::Copy,
     step_timeout: Duration,
     /// How full it is when newcomers are forgotten sooner.
     memory_high: f64,
@@ -136,6 +137,7 @@ pub async fn connect(url: &str, options: RedisOptions) -> Result<RedisStore, Con
             vital: Links::new(topology.clone(), step_timeout, Handle::current()),
             links: Mutex::new(vec![links]),
             health: Health::default(),
+            copy: announcement::Copy::default(),
             topology,
             step_timeout,
             memory_high: options.newcomers.memory_high,
@@ -382,33 +384,21 @@ impl Store for RedisStore {
     }
 
     fn announce(&self, entry: NodeEntry) -> Answer<Announced> {
-        let script = &SCRIPTS.announce;
-        let mut call = script.call(&keys::announced(&self.prefix), 6, 256);
-        // Drawn for each announcement: if it were the same number as before, a loss would go unnoticed.
-        let no_randomness =
-            |error| StoreError::unavailable(Cause::Refused, format!("no randomness: {error}"));
-        let epoch = match getrandom::u64().map_err(no_randomness) {
-            Ok(number) => number,
+        let (shared, links) = (self.shared.clone(), self.links.clone());
+        let step = match announcement::call(&self.prefix, &entry, shared.uaid_key) {
+            Ok(call) => step(&SCRIPTS.announce, call, Haste::AtOnce),
             Err(error) => return failed(error),
         };
-        call.arg(&directory::field(entry.node)[..])
-            .arg(directory::encode(&entry))
-            .arg(LEASE.as_millis() as u64)
-            .arg(epoch);
-        format::add(&mut call, self.shared.uaid_key);
-        let unfit = self.shared.unfit.clone();
-        self.vital(script, call, move |answer| match answer {
-            Value::Array(parts) => {
-                format::check(&parts).inspect_err(|_| unfit.cancel())?;
-                directory::announced(&parts)
-            }
-            other => Err(unexpected(&other)),
+        Box::pin(async move {
+            links.ensure_open()?;
+            let disturbances = shared.topology.disturbances();
+            shared.copy.announce(step, &shared.vital, disturbances, &shared.unfit).await
         })
     }
 
     fn retire(&self, node: NodeId) -> Answer<()> {
         let script = &SCRIPTS.retire;
-        let mut call = script.call(&[keys::nodes(&self.prefix)], 1, 8);
+        let mut call = script.call(&keys::directory(&self.prefix), 1, 8);
         call.arg(&directory::field(node)[..]);
         self.vital(script, call, done)
     }
@@ -433,7 +423,7 @@ impl Store for RedisStore {
 
     fn nodes(&self) -> Answer<Vec<NodeEntry>> {
         let script = &SCRIPTS.nodes;
-        self.step(script, script.call(&[keys::nodes(&self.prefix)], 0, 0), |answer| match answer {
+        self.step(script, script.call(&keys::listed(&self.prefix), 0, 0), |answer| match answer {
             Value::Array(fields) => Ok(directory::entries(&fields)),
             other => Err(unexpected(&other)),
         })

@@ -6,11 +6,10 @@
 //! ```
 //!
 //! What is behind that was added by a newer version, and is ignored.
-//! The script puts the end of the lease in front of it.
 
 use super::answer::pairs;
 use crate::{
-    Announced, Missed, NodeEntry, StoreError,
+    Missed, NodeEntry, StoreError,
     codec::{Unreadable, put_text, take, take_text},
 };
 use beckon_types::{ConnectionId, NodeId};
@@ -28,6 +27,11 @@ const WS_URL: u8 = 2;
 /// The field of a node.
 pub(super) fn field(node: NodeId) -> [u8; 8] {
     node.0.to_be_bytes()
+}
+
+/// The node of a field.
+pub(super) fn node(field: &[u8]) -> Result<NodeId, Unreadable> {
+    field.try_into().map(u64::from_be_bytes).map(NodeId).map_err(|_| Unreadable("node is not 8 bytes"))
 }
 
 /// Writes an entry.
@@ -48,7 +52,7 @@ pub(super) fn encode(entry: &NodeEntry) -> Vec<u8> {
 
 /// Reads an entry.
 pub(super) fn decode(field: &[u8], value: &[u8]) -> Result<NodeEntry, Unreadable> {
-    let node = field.try_into().map(u64::from_be_bytes).map_err(|_| Unreadable("node is not 8 bytes"))?;
+    let node = node(field)?;
     let mut rest = value;
     let [version, flags, workers] = take(&mut rest)?;
     if version != VERSION {
@@ -62,7 +66,7 @@ pub(super) fn decode(field: &[u8], value: &[u8]) -> Result<NodeEntry, Unreadable
     let ws_url = if flags & WS_URL != 0 { Some(take_text(&mut rest)?.to_owned()) } else { None };
     let [number] = take(&mut rest)?;
     let keys = (0..number).map(|_| take(&mut rest).map(u64::from_be_bytes)).collect::<Result<_, _>>()?;
-    Ok(NodeEntry { node: NodeId(node), name, grpc_address, workers, ws_url, room: flags & ROOM != 0, keys })
+    Ok(NodeEntry { node, name, grpc_address, workers, ws_url, room: flags & ROOM != 0, keys })
 }
 
 /// Reads the answer of the script that takes what connections have missed.
@@ -81,28 +85,14 @@ pub(super) fn missed(connections: &[Value]) -> Result<Missed, StoreError> {
     Ok(Missed::These(ids))
 }
 
-/// Reads the answer of the announce script.
-pub(super) fn announced(parts: &[Value]) -> Result<Announced, StoreError> {
-    let [Value::Int(lapsed), Value::BulkString(epoch), nodes @ ..] = parts else {
-        return Err(StoreError::Unreadable("answer of announce".into()));
-    };
-    let epoch = std::str::from_utf8(epoch)
-        .ok()
-        .and_then(|digits| digits.parse().ok())
-        .ok_or_else(|| StoreError::Unreadable("epoch is not a number".into()))?;
-    Ok(Announced { nodes: entries(nodes), epoch, lapsed: *lapsed == 1 })
+/// Reads directory entries.
+pub(super) fn entries(fields: &[Value]) -> Vec<NodeEntry> {
+    pairs(fields).filter_map(|(field, value)| entry(field, value)).collect()
 }
 
-/// Reads directory entries. One that this version cannot read is left out, so that the others can still be used.
-pub(super) fn entries(fields: &[Value]) -> Vec<NodeEntry> {
-    let read = |(field, value)| match decode(field, value) {
-        Ok(entry) => Some(entry),
-        Err(error) => {
-            tracing::warn!(error = %error, "directory entry left out");
-            None
-        }
-    };
-    pairs(fields).filter_map(read).collect()
+/// Reads a directory entry. One that this version cannot read is left out, so that the others can still be used.
+pub(super) fn entry(field: &[u8], value: &[u8]) -> Option<NodeEntry> {
+    decode(field, value).inspect_err(|error| tracing::warn!(%error, "directory entry left out")).ok()
 }
 
 #[cfg(test)]

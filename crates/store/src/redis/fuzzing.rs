@@ -2,7 +2,7 @@
 
 use super::{
     address::{self, Node},
-    answer, broadcasts, dial, directory,
+    announcement, answer, broadcasts, dial, directory,
     fault::Fault,
     format, hello, keys, messages, opening,
     options::KeyPrefix,
@@ -67,7 +67,7 @@ pub fn redis_answers(data: &[u8]) {
         Value::Array(fields) => {
             let _ = format::check(&fields);
             let _ = record::record(&fields);
-            let _ = directory::announced(&fields);
+            let _ = announcement::Known::default().learn(&fields, dial::now());
             let _ = directory::missed(&fields);
             let entries = directory::entries(&fields);
             assert!(entries.len() <= fields.len() / 2);

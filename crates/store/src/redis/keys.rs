@@ -86,9 +86,29 @@ pub(super) fn client(prefix: &KeyPrefix, record: &[u8]) -> Option<ClientId> {
     decoded[..len].try_into().ok().map(ClientId)
 }
 
-/// The nodes and their leases.
+/// The nodes: a hash of their entries, and the revision of the directory in the field with the empty name. Never expires.
 pub(super) fn nodes(prefix: &KeyPrefix) -> Key {
     Key::new(prefix, b"{beckon}nodes")
+}
+
+/// The leases of the nodes: a sorted set of when each ends.
+fn leases(prefix: &KeyPrefix) -> Key {
+    Key::new(prefix, b"{beckon}leases")
+}
+
+/// The last changes of the directory: a sorted set of nodes by the revision with which each joined, changed or left.
+fn changes(prefix: &KeyPrefix) -> Key {
+    Key::new(prefix, b"{beckon}changes")
+}
+
+/// The keys of the nodes and of their leases.
+pub(super) fn listed(prefix: &KeyPrefix) -> [Key; 2] {
+    [nodes(prefix), leases(prefix)]
+}
+
+/// The keys of the directory.
+pub(super) fn directory(prefix: &KeyPrefix) -> [Key; 3] {
+    [nodes(prefix), leases(prefix), changes(prefix)]
 }
 
 /// The connections of a node that have missed something: a hash whose fields are their ids, and the empty one if there are
@@ -108,8 +128,8 @@ pub(super) fn format(prefix: &KeyPrefix) -> Key {
 }
 
 /// The keys that an announcement uses.
-pub(super) fn announced(prefix: &KeyPrefix) -> [Key; 3] {
-    [nodes(prefix), epoch(prefix), format(prefix)]
+pub(super) fn announced(prefix: &KeyPrefix) -> [Key; 5] {
+    [nodes(prefix), leases(prefix), changes(prefix), epoch(prefix), format(prefix)]
 }
 
 /// The broadcasts: a hash of ids and versions, and the revision in the field with the empty name. Never expires.
@@ -158,6 +178,8 @@ mod tests {
         let prefix: KeyPrefix = "p".repeat(KEY_PREFIX_LEN_MAX).parse().unwrap();
         let others = [
             nodes(&prefix),
+            leases(&prefix),
+            changes(&prefix),
             missed(&prefix, NodeId(u64::MAX)),
             epoch(&prefix),
             format(&prefix),

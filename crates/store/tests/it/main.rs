@@ -7,6 +7,7 @@ mod outage;
 mod random_steps;
 mod redis;
 mod redis_access;
+mod redis_directory;
 mod redis_format;
 mod redis_links;
 mod redis_messages;

@@ -176,15 +176,13 @@ async fn a_lapsed_lease_is_not_listed_and_is_reported_to_its_node() {
     let (node, other) = (new_node(), new_node());
     store.announce(node.clone()).await.unwrap();
     // Ten seconds pass for the leases.
-    const LAPSE: &str = "for i, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-        local value = redis.call('HGET', KEYS[1], field)
-        local expiry, entry = string.match(value, '^(%d+) (.*)$')
-        redis.call('HSET', KEYS[1], field, string.format('%.0f', expiry - 10000) .. ' ' .. entry)
+    const LAPSE: &str = "for _, node in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+        redis.call('ZINCRBY', KEYS[1], -10000, node)
         end";
-    server.command(&["EVAL", LAPSE, "1", "{beckon}nodes"]);
+    server.command(&["EVAL", LAPSE, "1", "{beckon}leases"]);
     assert_eq!(store.nodes().await.unwrap(), []);
     assert_eq!(store.announce(other.clone()).await.unwrap().nodes, [other]);
-    assert_eq!(number(&server.command(&["HLEN", "{beckon}nodes"])), 1, "lapsed leases are removed");
+    assert_eq!(number(&server.command(&["ZCARD", "{beckon}leases"])), 1, "lapsed leases are removed");
     let announced = store.announce(node).await.unwrap();
     assert!(announced.lapsed);
     assert_eq!(announced.nodes.len(), 2);
@@ -196,10 +194,10 @@ async fn a_directory_entry_of_a_newer_version_is_left_out() {
     let store = open(&server, RedisOptions::default()).await;
     let node = new_node();
     store.announce(node.clone()).await.unwrap();
-    server.command(&["HSET", "{beckon}nodes", "12345678", "99999999999999 \u{4}newer"]);
-    server.command(&["HSET", "{beckon}nodes", "short", "99999999999999 \u{1}"]);
+    server.command(&["HSET", "{beckon}nodes", "12345678", "\u{4}newer", "short", "\u{1}"]);
     assert_eq!(store.nodes().await.unwrap(), std::slice::from_ref(&node));
-    assert_eq!(store.announce(node.clone()).await.unwrap().nodes, [node]);
+    let another = open(&server, RedisOptions::default()).await;
+    assert_eq!(another.announce(node.clone()).await.unwrap().nodes, [node]);
 }
 
 #[tokio::test]

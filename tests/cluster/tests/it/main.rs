@@ -51,6 +51,7 @@ mod http_health;
 mod http_vapid;
 mod http_webpush;
 mod kills;
+mod large_directory;
 mod message_faults;
 mod metrics;
 mod programs;

@@ -1,13 +1,12 @@
--- KEYS: 1 nodes
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- KEYS: 1 nodes, 2 leases
+local has_lapsed = { [''] = true }
+for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do has_lapsed[node] = true end
 local all = redis.call('HGETALL', KEYS[1])
 local answer = {}
 for i = 1, #all, 2 do
-  local expiry, entry = string.match(all[i + 1], '^(%d+) (.*)$')
-  if expiry and tonumber(expiry) > now then
+  if not has_lapsed[all[i]] then
     answer[#answer + 1] = all[i]
-    answer[#answer + 1] = entry
+    answer[#answer + 1] = all[i + 1]
   end
 end
 return answer
