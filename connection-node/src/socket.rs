@@ -225,9 +225,9 @@ impl Socket {
 
     /// About how many bytes it holds for its peer: what has not come in whole, and what the peer has not taken.
     pub(crate) fn held(&self) -> usize {
-        self.active
-            .as_ref()
-            .map_or(0, |active| active.out.capacity() + active.inbound.as_ref().map_or(0, Inbound::held))
+        let of_active =
+            |active: &Active| active.out.capacity() + active.inbound.as_ref().map_or(0, Inbound::held);
+        self.stream.held() + self.active.as_deref().map_or(0, of_active)
     }
 
     /// The next thing that comes in. `Pending` registers the context's task to be woken, unless nothing can come

@@ -75,6 +75,14 @@ impl Stream {
         }
     }
 
+    /// Bytes that it holds outside the kernel, of what comes in and of what goes out.
+    pub fn held(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Tls(tls) => tls.held(),
+        }
+    }
+
     /// Says to a TLS peer that nothing follows (RFC 8446 section 6.1).
     ///
     /// # Errors

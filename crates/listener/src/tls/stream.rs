@@ -148,6 +148,12 @@ impl TlsStream {
         self.session.outgoing.len()
     }
 
+    /// Bytes of its buffers: of the part of a record, of what was not read, and of what the kernel has not taken.
+    pub(crate) fn held(&self) -> usize {
+        let Session { incoming, plain, outgoing, .. } = &self.session;
+        incoming.capacity() + plain.capacity() + outgoing.capacity()
+    }
+
     /// Says that nothing follows, unless that was said. The kernel may not have taken it yet.
     ///
     /// # Errors

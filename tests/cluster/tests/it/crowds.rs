@@ -36,7 +36,7 @@ pub(crate) async fn assert_all_are_served(stage: &Stage) {
 }
 
 /// The value of a metric, of the program that holds WebSockets.
-async fn metric(stage: &Stage, name: &str) -> f64 {
+pub(crate) async fn metric(stage: &Stage, name: &str) -> f64 {
     let url = format!("http://{}/metrics", stage.connection_nodes()[0].addresses().admin);
     let text = stage.get(&url).await.into_body();
     let text = str::from_utf8(&text).expect("metrics are text");
@@ -347,7 +347,7 @@ async fn requests_that_are_too_long_are_refused_in_json() {
 }
 
 /// Memory of the program that holds WebSockets, in bytes.
-async fn resident(stage: &Stage) -> f64 {
+pub(crate) async fn resident(stage: &Stage) -> f64 {
     metric(stage, "process_resident_memory_bytes").await
 }
 

@@ -35,6 +35,7 @@ mod coverage;
 mod crash;
 mod crowds;
 mod crowds_store;
+mod crowds_tls;
 mod dashboard;
 mod data_dir;
 mod dead_client;
