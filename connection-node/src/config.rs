@@ -16,7 +16,7 @@ use beckon_node::{
     config::{ClusterSettings, CommonSettings, FAMILY, parse_share},
 };
 use beckon_ops::{
-    config::{ConfigErrors, Field, Source, in_range, parsed, positive},
+    config::{ConfigErrors, Part, Source, in_range, parsed, positive},
     logging::LogSettings,
     program::ServerConfig,
 };
@@ -103,6 +103,11 @@ beckon_ops::settings! {
     }
 }
 
+impl SocketSettings {
+    /// How help shows these settings.
+    pub const PART: Part = Part { heading: "WebSockets", fields: Self::FIELDS };
+}
+
 beckon_ops::settings! {
     /// Where a connection-node is reached by other nodes and by operators.
     pub struct NodeSettings {
@@ -118,6 +123,11 @@ beckon_ops::settings! {
         /// with the same path. Only its owner may write to its directory. Empty: none.
         hand_over: Option<PathBuf> = "",
     }
+}
+
+impl NodeSettings {
+    /// How help shows these settings.
+    pub const PART: Part = Part { heading: "This node", fields: Self::FIELDS };
 }
 
 /// All settings of a connection-node.
@@ -145,14 +155,14 @@ pub struct Config {
 
 impl Config {
     /// Every setting, in the order in which help shows them.
-    pub const FIELDS: &'static [&'static [Field]] = &[
-        SocketSettings::FIELDS,
-        NodeSettings::FIELDS,
-        PortSettings::FIELDS,
-        AdminSettings::FIELDS,
-        CommonSettings::FIELDS,
-        ClusterSettings::FIELDS,
-        LogSettings::FIELDS,
+    pub const PARTS: &'static [Part] = &[
+        SocketSettings::PART,
+        NodeSettings::PART,
+        PortSettings::PART,
+        AdminSettings::PART,
+        CommonSettings::PART,
+        ClusterSettings::PART,
+        LogSettings::PART,
     ];
 }
 

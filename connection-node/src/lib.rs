@@ -63,7 +63,7 @@ use beckon_ops::{
     exit::Failure,
     hand_over::Place,
     listener::{BindError, Listener, bind},
-    program::Build,
+    program::{About, Build},
     reload::{Reload, Reloadables},
     shutdown::Shutdown,
     supervisor,
@@ -81,6 +81,17 @@ use warp::Filter as _;
 
 /// Which build this is.
 pub const BUILD: Build = beckon_node::build("connection-node");
+
+/// How the program describes itself.
+pub const ABOUT: About = About {
+    name: "connection-node",
+    summary: "Holds the WebSockets of user agents",
+    parts: Config::PARTS,
+    defaults: &[],
+    essential: &["ws_listen", "grpc_listen", "grpc_advertise", "admin_listen", "admin_token_file", "log"],
+    groups: &[],
+    build: BUILD,
+};
 
 /// The ports of a node, as they are called in a hand-over.
 const SOCKETS: &str = "sockets";

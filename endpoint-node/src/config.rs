@@ -12,7 +12,7 @@ use beckon_node::{
     config::{ClusterSettings, CommonSettings, FAMILY},
 };
 use beckon_ops::{
-    config::{ConfigErrors, Field, Source, Value as _, in_range, parsed, positive},
+    config::{ConfigErrors, Part, Source, Value as _, in_range, parsed, positive},
     logging::LogSettings,
     program::ServerConfig,
 };
@@ -77,6 +77,11 @@ beckon_ops::settings! {
     }
 }
 
+impl HttpSettings {
+    /// How help shows these settings.
+    pub const PART: Part = Part { heading: "Endpoints", fields: Self::FIELDS };
+}
+
 beckon_ops::settings! {
     /// How an endpoint-node reaches the other nodes, and where operators reach it.
     pub struct NodeSettings {
@@ -85,6 +90,11 @@ beckon_ops::settings! {
         /// Time limit for handing a stored notification to a connection-node; then the answer is 202.
         delivery_timeout: Duration = "2s" => positive,
     }
+}
+
+impl NodeSettings {
+    /// How help shows these settings.
+    pub const PART: Part = Part { heading: "This node", fields: Self::FIELDS };
 }
 
 /// All settings of an endpoint-node.
@@ -153,14 +163,14 @@ impl ServerConfig for Config {
 
 impl Config {
     /// Every setting, in the order in which help shows them.
-    pub const FIELDS: &'static [&'static [Field]] = &[
-        HttpSettings::FIELDS,
-        NodeSettings::FIELDS,
-        PortSettings::FIELDS,
-        AdminSettings::FIELDS,
-        CommonSettings::FIELDS,
-        ClusterSettings::FIELDS,
-        LogSettings::FIELDS,
+    pub const PARTS: &'static [Part] = &[
+        HttpSettings::PART,
+        NodeSettings::PART,
+        PortSettings::PART,
+        AdminSettings::PART,
+        CommonSettings::PART,
+        ClusterSettings::PART,
+        LogSettings::PART,
     ];
 
     /// How this node reaches the connection-nodes.

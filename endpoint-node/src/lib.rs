@@ -42,7 +42,7 @@ use beckon_ops::{
     clock::Clock,
     exit::Failure,
     listener::{BindError, Listener},
-    program::Build,
+    program::{About, Build},
     reload::{Reload, Reloadables},
     shutdown::Shutdown,
     stage::Stage,
@@ -61,6 +61,17 @@ use vapid::Verifier;
 
 /// What identifies this build.
 pub const BUILD: Build = beckon_node::build("endpoint-node");
+
+/// How the program describes itself.
+pub const ABOUT: About = About {
+    name: "endpoint-node",
+    summary: "Accepts notifications from application servers",
+    parts: Config::PARTS,
+    defaults: &[],
+    essential: &["http_listen", "admin_listen", "admin_token_file", "log"],
+    groups: &[],
+    build: BUILD,
+};
 
 /// Time limit for requests that have begun when the listener closes: a request gets its body, is stored and handed over
 /// within it, by the default settings.

@@ -1,20 +1,27 @@
 //! Requests of the commands to the admin listener of a node.
 
-use crate::{admin_token, config::ProcessSettings};
+use crate::{
+    admin_token,
+    config::{Config, ProcessSettings},
+};
 use beckon_client::app_server::{self, AppServer, Options, SendError};
 use beckon_node::access::{AdminSettings, Tokens};
 use beckon_ops::{
-    config::Source,
+    config::{Source, arguments, given},
     exit::{self, Failure},
 };
 use beckon_proto::transport::chain;
 use bytes::Bytes;
+use clap::{Arg, ArgMatches, Command, ValueHint};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::AUTHORIZATION};
 use serde::de::DeserializeOwned;
 use std::ffi::OsString;
 
 /// Where the admin listener is by default.
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8083";
+
+/// What help shows before the arguments that say where the admin listener is.
+const HEADING: &str = "Where to ask";
 
 /// Exit code if the server has refused: trying again does not help.
 pub(crate) const REFUSED: u8 = 1;
@@ -23,19 +30,8 @@ pub(crate) const REFUSED: u8 = 1;
 /// escaped, has two thirds of that.
 const ANSWER_LEN_MAX: usize = 1024 * 1024;
 
-/// What the help of each command says about [`AdminListener`].
-macro_rules! help {
-    () => {
-        "\
-  --admin URL              admin listener of a node or of beckon [default: http://127.0.0.1:8083]
-  --admin-token-file FILE  file with the token that it requires; without it BECKON_ADMIN_TOKEN, or what beckon has
-                           made in its data directory
-  --data-dir DIR, --config FILE
-                           as those of the server, to find its data directory
-"
-    };
-}
-pub(crate) use help;
+/// The settings of the server that say where its token is.
+const SETTINGS: [&str; 3] = ["admin_token_file", "data_dir", "config"];
 
 /// Where the requests of a command go, and what they show there.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,29 +41,34 @@ pub(crate) struct AdminListener {
     flags: Vec<OsString>,
 }
 
-impl Default for AdminListener {
-    fn default() -> Self {
-        Self { url: DEFAULT_URL.to_owned(), flags: Vec::new() }
-    }
+/// Adds to a command the arguments that say which admin listener it asks.
+pub(crate) fn asking(command: Command) -> Command {
+    let url = Arg::new("admin").long("admin").value_name("URL").default_value(DEFAULT_URL);
+    let settings = arguments(Config::PARTS, Config::DEFAULTS);
+    let settings = settings.into_iter().filter(|arg| SETTINGS.contains(&arg.get_id().as_str()));
+    command
+        .arg(
+            url.value_hint(ValueHint::Url)
+                .help_heading(HEADING)
+                .help("Admin listener of a node or of beckon"),
+        )
+        .args(settings.map(|arg| arg.help_heading(HEADING)))
+        .after_help(
+            "Exit code: 0 done, 1 refused, 64 invalid arguments, 69 server or its store not reachable.",
+        )
 }
 
 impl AdminListener {
+    /// The one that the arguments of [`asking`] say.
+    pub(crate) fn of(matches: &ArgMatches) -> Self {
+        let url = matches.get_one::<String>("admin").cloned().unwrap_or_else(|| DEFAULT_URL.to_owned());
+        Self { url, flags: given(matches, SETTINGS) }
+    }
+
     /// The one at this URL, with the token of this process's settings.
     #[cfg(test)]
     pub(crate) fn at(url: &str) -> Self {
         Self { url: url.to_owned(), flags: Vec::new() }
-    }
-
-    /// Takes an option of the command line; `false` if it is not one of those in [`help!`].
-    pub(crate) fn take(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<bool, lexopt::Error> {
-        match name {
-            "admin" => self.url = lexopt::ValueExt::string(parser.value()?)?,
-            "admin-token-file" | "data-dir" | "config" => {
-                self.flags.extend([format!("--{name}").into(), parser.value()?]);
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
     }
 
     /// Sends a request. `path` begins with a slash.
@@ -92,7 +93,7 @@ impl AdminListener {
             request.headers_mut().insert(AUTHORIZATION, shown.map_err(Failure::usage)?);
         }
         let options = Options { answer_len_max: ANSWER_LEN_MAX, ..Options::default() };
-        AppServer::new(options).request(request).await.map_err(failure)
+        AppServer::new(options).request(request).await.map_err(|error| failure(url, error))
     }
 
     /// The tokens in the settings of this process, or else in the data directory that they name.
@@ -106,30 +107,6 @@ impl AdminListener {
         }
         Ok(access.operators)
     }
-}
-
-/// Parses the arguments of a command that asks an admin listener: that listener, and at most so many words. `None` for
-/// `--help`.
-pub(crate) fn parse(
-    mut parser: lexopt::Parser,
-    words_max: usize,
-) -> Result<Option<(AdminListener, Vec<String>)>, lexopt::Error> {
-    use lexopt::prelude::*;
-    let (mut admin, mut words) = (AdminListener::default(), Vec::new());
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Short('h') | Long("help") => return Ok(None),
-            Value(value) if words.len() < words_max => words.push(value.string()?),
-            Long(name) => {
-                let name = name.to_owned();
-                if !admin.take(&name, &mut parser)? {
-                    return Err(Long(&name).unexpected());
-                }
-            }
-            Short(_) | Value(_) => return Err(argument.unexpected()),
-        }
-    }
-    Ok(Some((admin, words)))
 }
 
 /// Reads what an admin listener has answered, unless it refuses.
@@ -155,11 +132,11 @@ pub(crate) fn refusal(answer: &Response<Bytes>) -> Failure {
     Failure { code, message: format!("the server refused with HTTP status {status}: {reason}") }
 }
 
-fn failure(error: SendError) -> Failure {
+fn failure(url: &str, error: SendError) -> Failure {
     match error {
         SendError::InvalidEndpoint { .. } => Failure::usage(error),
         SendError::Refused { .. } | SendError::TimedOut(_) | SendError::Failed(_) | _ => {
-            Failure::unavailable(chain(&error))
+            Failure::unavailable(format!("--admin {url}: {}", chain(&error)))
         }
     }
 }

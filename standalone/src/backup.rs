@@ -4,15 +4,15 @@ use crate::{
     config::Config,
     control,
     key_files::{TOKEN_KEYS, UAID_KEY},
+    settings::{source, with_settings},
 };
 use beckon_ops::{
-    config::Source,
     exit::Failure,
     program::{ServerConfig as _, print},
 };
 use beckon_store::embedded::{self, RestoreError};
+use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use std::{
-    ffi::OsString,
     fs,
     io::{self, BufReader, BufWriter, Read, Write},
     os::unix::{fs::OpenOptionsExt as _, net::UnixStream},
@@ -23,25 +23,43 @@ use std::{
 /// Time limit for each piece of a backup to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The text of `--help`.
-const HELP: &str = "\
-beckon backup, restore, compact: the embedded store
+/// `beckon backup`.
+pub(crate) fn backup_command() -> Command {
+    let command =
+        Command::new("backup").about("Copy the embedded store while the server runs").arg(file_argument());
+    with_data_dir(
+        command,
+        "Copies everything that has been accepted, and the keys, into a new FILE. The server has to run.",
+    )
+}
 
-Usage: beckon backup FILE [SETTINGS]
-       beckon restore FILE [SETTINGS]
-       beckon compact [SETTINGS]
+/// `beckon restore`.
+pub(crate) fn restore_command() -> Command {
+    let command = Command::new("restore").about("Make the data directory of a backup").arg(file_argument());
+    with_data_dir(command, "The data directory must not have a database yet.")
+}
 
-  backup         copy everything that has been accepted, and the keys, into a new file; the server has to run
-  restore        make the data directory of a backup; the directory must not have a database yet
-  compact        make the database small; the server has to be stopped
-  SETTINGS       those of the server, of which data_dir is used
+/// `beckon compact`.
+pub(crate) fn compact_command() -> Command {
+    let command = Command::new("compact").about("Make the database of a stopped server small");
+    with_data_dir(command, "The server has to be stopped.")
+}
 
-Exit code: 0 done, 64 invalid arguments, backup or data directory, 69 no server, or a disk that fails.
-";
+fn file_argument() -> Arg {
+    let file = Arg::new("file").value_name("FILE").required(true).value_hint(ValueHint::FilePath);
+    file.value_parser(value_parser!(PathBuf)).help("The backup")
+}
+
+fn with_data_dir(command: Command, remark: &str) -> Command {
+    with_settings(command, Config::PARTS).after_help(format!(
+        "{remark}\n\nTakes the settings of the server, as flags, in a file or in the environment, and uses data_dir.\n\n\
+         Exit code: 0 done, 64 invalid arguments, backup or data directory, 69 no server, or a disk that fails."
+    ))
+}
 
 /// Runs `beckon backup`.
-pub(crate) fn back_up(arguments: Vec<OsString>) -> Result<(), Failure> {
-    let Some((file, config)) = with_file(arguments)? else { return print(HELP) };
+pub(crate) fn back_up(matches: &ArgMatches) -> Result<(), Failure> {
+    let (file, config) = (file(matches), config(matches)?);
     let socket = control::path(&config.process.data_dir);
     let connected = UnixStream::connect(&socket).and_then(|mut server| {
         server.set_read_timeout(Some(PATIENCE))?;
@@ -78,8 +96,8 @@ fn write_backup(path: &Path, server: UnixStream) -> Result<(), Failure> {
 }
 
 /// Runs `beckon restore`.
-pub(crate) fn restore(arguments: Vec<OsString>) -> Result<(), Failure> {
-    let Some((file, config)) = with_file(arguments)? else { return print(HELP) };
+pub(crate) fn restore(matches: &ArgMatches) -> Result<(), Failure> {
+    let (file, config) = (file(matches), config(matches)?);
     let source = fs::File::open(&file);
     let source = source.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
     let data_dir = &config.process.data_dir;
@@ -98,8 +116,8 @@ pub(crate) fn restore(arguments: Vec<OsString>) -> Result<(), Failure> {
 }
 
 /// Runs `beckon compact`.
-pub(crate) fn compact(arguments: Vec<OsString>) -> Result<(), Failure> {
-    let Some(config) = config(arguments)? else { return print(HELP) };
+pub(crate) fn compact(matches: &ArgMatches) -> Result<(), Failure> {
+    let config = config(matches)?;
     let (before, after) = embedded::compact(&config.process.data_dir).map_err(|error| match error {
         embedded::OpenError::InUse(_) | embedded::OpenError::Disk { .. } => Failure::unavailable(error),
         embedded::OpenError::Directory { .. }
@@ -111,23 +129,12 @@ pub(crate) fn compact(arguments: Vec<OsString>) -> Result<(), Failure> {
     print(&format!("{after} bytes; {before} before\n"))
 }
 
-/// The file that is named first, and the settings; `None` for `--help`.
-fn with_file(mut arguments: Vec<OsString>) -> Result<Option<(PathBuf, Config)>, Failure> {
-    let is_file = arguments.first().is_some_and(|first| !first.to_string_lossy().starts_with('-'));
-    let file = if is_file { Some(arguments.remove(0)) } else { None };
-    let Some(config) = config(arguments)? else { return Ok(None) };
-    match file {
-        Some(file) => Ok(Some((file.into(), config))),
-        None => Err(Failure::usage("name a FILE first; see --help")),
-    }
+fn file(matches: &ArgMatches) -> PathBuf {
+    matches.get_one::<PathBuf>("file").cloned().unwrap_or_default()
 }
 
-/// The settings; `None` for `--help`.
-fn config(arguments: Vec<OsString>) -> Result<Option<Config>, Failure> {
-    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
-        return Ok(None);
-    }
-    Config::read(Source::from_environment(arguments)).map(Some).map_err(Failure::usage)
+fn config(matches: &ArgMatches) -> Result<Config, Failure> {
+    Config::read(source(matches, Config::PARTS)).map_err(Failure::usage)
 }
 
 /// Copies what is read.

@@ -1,9 +1,10 @@
 //! `beckon broadcast`: the broadcasts on the command line, through the admin listener of any node.
 
-use crate::admin::{self, AdminListener, refusal};
+use crate::admin::{AdminListener, asking, refusal};
 use beckon_ops::{exit::Failure, program::print};
 use beckon_types::{BroadcastId, BroadcastVersion};
 use bytes::Bytes;
+use clap::{Arg, ArgMatches, Command};
 use http::{Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
@@ -11,23 +12,29 @@ use std::collections::BTreeMap;
 /// Characters that are percent-encoded in a path. Slashes are part of an id, and of the path.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// The text of `beckon broadcast --help`.
-const HELP: &str = concat!(
-    "\
-beckon broadcast: values that all Web Push clients share
-
-Usage: beckon broadcast list [OPTIONS]
-       beckon broadcast set ID VERSION [OPTIONS]
-       beckon broadcast remove ID [OPTIONS]
-
-  ID                       such as news/main: 1 to 128 visible ASCII characters
-  VERSION                  what clients compare with what they have; 1 to 200 bytes
-",
-    admin::help!(),
-    "
-Exit code: 0 done, 1 refused, 64 invalid arguments, 69 server or its store not reachable.
-"
-);
+/// `beckon broadcast`.
+pub(crate) fn command() -> Command {
+    let id = || {
+        Arg::new("id")
+            .value_name("ID")
+            .required(true)
+            .value_parser(|text: &str| BroadcastId::parse(text))
+            .help("Such as news/main: 1 to 128 visible ASCII characters")
+    };
+    let version = Arg::new("version")
+        .value_name("VERSION")
+        .required(true)
+        .value_parser(|text: &str| BroadcastVersion::parse(text))
+        .help("What clients compare with what they have; 1 to 200 bytes");
+    let list = Command::new("list").about("List the broadcasts");
+    let set = Command::new("set").about("Set the version of a broadcast").arg(id()).arg(version);
+    let remove = Command::new("remove").about("Remove a broadcast").arg(id());
+    Command::new("broadcast")
+        .about("Show and set values that all Web Push clients share")
+        .subcommands([list, set, remove].map(asking))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+}
 
 /// The arguments of the command.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,28 +57,22 @@ struct Listing {
 }
 
 impl Arguments {
-    /// Parses what follows `broadcast`; `None` for `--help`.
-    fn parse(parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
-        let Some((admin, words)) = admin::parse(parser, 3)? else { return Ok(None) };
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let action = match words[..] {
-            ["list"] => Action::List,
-            ["set", id, version] => {
-                let version = BroadcastVersion::parse(version).map_err(|error| error.to_string())?;
-                Action::Set(parse_id(id)?, version)
-            }
-            ["remove", id] => Action::Remove(parse_id(id)?),
-            _ => return Err("say list, set ID VERSION, or remove ID; see beckon broadcast --help".into()),
+    fn of(matches: &ArgMatches) -> Option<Self> {
+        let (name, matches) = matches.subcommand()?;
+        let id = || matches.get_one::<BroadcastId>("id").cloned();
+        let action = match name {
+            "set" => Action::Set(id()?, matches.get_one::<BroadcastVersion>("version").cloned()?),
+            "remove" => Action::Remove(id()?),
+            _ => Action::List,
         };
-        Ok(Some(Self { admin, action }))
+        Some(Self { admin: AdminListener::of(matches), action })
     }
 }
 
 /// Runs `beckon broadcast`.
-pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
-    let Some(Arguments { admin, action }) = Arguments::parse(parser).map_err(Failure::usage)? else {
-        return print(HELP);
-    };
+pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let arguments = Arguments::of(matches).ok_or_else(|| Failure::usage("say list, set or remove"))?;
+    let Arguments { admin, action } = arguments;
     let answer = perform(&admin, &action).await?;
     match (answer.status(), action) {
         (StatusCode::OK, Action::List) => print(&listing(answer.body())?),
@@ -107,14 +108,11 @@ fn listing(body: &Bytes) -> Result<String, Failure> {
     Ok(broadcasts.iter().map(|(id, version)| format!("{id} {version}\n")).collect())
 }
 
-fn parse_id(text: &str) -> Result<BroadcastId, lexopt::Error> {
-    BroadcastId::parse(text).map_err(|error| error.to_string().into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
+        admin::DEFAULT_URL,
         config::Config,
         serve::{Listeners, Standalone},
     };
@@ -169,8 +167,9 @@ mod tests {
         assert!(shutdown.result().is_ok());
     }
 
-    fn parse(arguments: &[&str]) -> Result<Option<Arguments>, String> {
-        Arguments::parse(lexopt::Parser::from_args(arguments)).map_err(|error| error.to_string())
+    fn parse(arguments: &[&str]) -> Result<Arguments, String> {
+        let matches = command().no_binary_name(true).try_get_matches_from(arguments);
+        matches.map(|matches| Arguments::of(&matches).unwrap()).map_err(|error| error.to_string())
     }
 
     fn id(text: &str) -> BroadcastId {
@@ -181,23 +180,22 @@ mod tests {
     fn each_action_takes_its_words() {
         let version = BroadcastVersion::parse("\"42\"").unwrap();
         for (arguments, admin, action) in [
-            (&["list"][..], admin::DEFAULT_URL, Action::List),
-            (&["--admin=http://n:1/", "list"], "http://n:1/", Action::List),
-            (&["set", "news/main", "\"42\""], admin::DEFAULT_URL, Action::Set(id("news/main"), version)),
+            (&["list"][..], DEFAULT_URL, Action::List),
+            (&["list", "--admin=http://n:1/"], "http://n:1/", Action::List),
+            (&["set", "news/main", "\"42\""], DEFAULT_URL, Action::Set(id("news/main"), version)),
             (&["remove", "--admin", "http://n:1", "x"], "http://n:1", Action::Remove(id("x"))),
         ] {
             let expected = Arguments { admin: AdminListener::at(admin), action };
-            assert_eq!(parse(arguments), Ok(Some(expected)), "{arguments:?}");
+            assert_eq!(parse(arguments), Ok(expected), "{arguments:?}");
         }
-        assert_eq!(parse(&["set", "--help"]), Ok(None));
     }
 
     #[test]
     fn invalid_arguments_are_errors() {
         for (arguments, reason) in [
-            (&[][..], "see beckon broadcast --help"),
-            (&["list", "x"], "see beckon broadcast --help"),
-            (&["set", "x"], "see beckon broadcast --help"),
+            (&[][..], "Usage"),
+            (&["list", "x"], "'x'"),
+            (&["set", "x"], "<VERSION>"),
             (&["set", "x", "1", "2"], "2"),
             (&["set", "a b", "1"], "a broadcast id has"),
             (&["set", "x", ""], "a broadcast version has"),

@@ -1,45 +1,39 @@
 //! `beckon client`: one client on the command line, through the admin listener of any node.
 
-use crate::admin::{self, AdminListener};
+use crate::admin::{self, AdminListener, asking};
 use beckon_ops::{exit::Failure, program::print};
 use bytes::Bytes;
+use clap::{Arg, ArgMatches, Command};
 use http::Method;
 use std::io;
 
-/// The text of `beckon client --help`.
-const HELP: &str = concat!(
-    "\
-beckon client: where a client is connected and what waits for it, and revoking it
-
-Usage: beckon client show NAME [OPTIONS]
-       beckon client test NAME [OPTIONS]
-       beckon client disconnect NAME [OPTIONS]
-       beckon client forget NAME [OPTIONS]
-       beckon client block NAME [OPTIONS]
-       beckon client unblock NAME [OPTIONS]
-
-  NAME           a UAID, an endpoint, or the client id in an answer. With - it is read from stdin and appears neither in
-                 the list of processes nor in a shell's history. Endpoint-nodes do not know UAIDs
-  test           sends it a notification, and says after how long it was acknowledged
-  disconnect     closes its socket; it connects again
-  forget         deletes everything that is stored for it, and closes its socket: its endpoints are gone
-  block          the same, and it cannot say hello until it is unblocked
-",
-    admin::help!(),
-    "
-Exit code: 0 done, 1 refused, 64 invalid arguments, 69 server or its store not reachable.
-"
-);
-
-/// The verbs, and the paths of the API that they are.
-const VERBS: [(&str, &str); 6] = [
-    ("show", "find"),
-    ("test", "test"),
-    ("disconnect", "disconnect"),
-    ("forget", "forget"),
-    ("block", "block"),
-    ("unblock", "unblock"),
+/// The verbs, the paths of the API that they are, and what they do.
+const VERBS: [(&str, &str, &str); 6] = [
+    ("show", "find", "Show where a client is connected and what waits for it"),
+    ("test", "test", "Send it a notification, and say after how long it was acknowledged"),
+    ("disconnect", "disconnect", "Close its socket; it connects again"),
+    (
+        "forget",
+        "forget",
+        "Delete everything that is stored for it and close its socket: its endpoints are gone",
+    ),
+    ("block", "block", "Forget it, and refuse its hello until it is unblocked"),
+    ("unblock", "unblock", "Accept its hello again"),
 ];
+
+/// `beckon client`.
+pub(crate) fn command() -> Command {
+    let name = Arg::new("name").value_name("NAME").required(true).help(
+        "A UAID, an endpoint, or the client id in an answer. With - it is read from stdin and appears neither in the \
+         list of processes nor in a shell's history. Endpoint-nodes do not know UAIDs",
+    );
+    let verbs = VERBS.map(|(verb, _, about)| asking(Command::new(verb).about(about).arg(name.clone())));
+    Command::new("client")
+        .about("Show, test, disconnect, forget, block or unblock one client")
+        .subcommands(verbs)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+}
 
 /// Characters of the id of a client. A UAID has 32 or 36.
 const CLIENT_ID_LEN: usize = 22;
@@ -85,25 +79,19 @@ struct Test {
 }
 
 impl Arguments {
-    /// Parses what follows `client`; `None` for `--help`.
-    fn parse(parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
-        let Some((admin, words)) = admin::parse(parser, 2)? else { return Ok(None) };
-        let [verb, name] = &words[..] else {
-            return Err("say what to do, and the name of a client; see beckon client --help".into());
-        };
-        let known = VERBS.iter().find(|(known, _)| known == verb);
-        let (_, path) = known.ok_or_else(|| {
-            format!("{verb:?} is not one of show, test, disconnect, forget, block and unblock")
-        })?;
-        Ok(Some(Self { admin, path, name: name.clone() }))
+    fn of(matches: &ArgMatches) -> Option<Self> {
+        let (verb, matches) = matches.subcommand()?;
+        let (_, path, _) = VERBS.into_iter().find(|(known, ..)| *known == verb)?;
+        let name = matches.get_one::<String>("name").cloned()?;
+        Some(Self { admin: AdminListener::of(matches), path, name })
     }
 }
 
 /// Runs `beckon client`.
-pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
-    let Some(Arguments { admin, path, name }) = Arguments::parse(parser).map_err(Failure::usage)? else {
-        return print(HELP);
-    };
+pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let arguments =
+        Arguments::of(matches).ok_or_else(|| Failure::usage("say what to do with which client"))?;
+    let Arguments { admin, path, name } = arguments;
     let name = match name.as_str() {
         "-" => io::read_to_string(io::stdin()).map_err(Failure::unavailable)?,
         name => name.to_owned(),
@@ -157,20 +145,20 @@ fn text(client: &Client) -> String {
 mod tests {
     use super::*;
 
-    fn parse(arguments: &[&str]) -> Result<Option<Arguments>, String> {
-        Arguments::parse(lexopt::Parser::from_args(arguments)).map_err(|error| error.to_string())
+    fn parse(arguments: &[&str]) -> Result<Arguments, String> {
+        let matches = command().no_binary_name(true).try_get_matches_from(arguments);
+        matches.map(|matches| Arguments::of(&matches).unwrap()).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_verb_and_a_name_are_taken() {
         let admin = AdminListener::at("http://n:1");
         let expected = Arguments { admin, path: "find", name: "-".into() };
-        assert_eq!(parse(&["show", "-", "--admin=http://n:1"]), Ok(Some(expected)));
-        assert_eq!(parse(&["block", "--help"]), Ok(None));
+        assert_eq!(parse(&["show", "-", "--admin=http://n:1"]), Ok(expected));
         for (arguments, reason) in [
-            (&[][..], "see beckon client --help"),
-            (&["show"], "see beckon client --help"),
-            (&["kill", "x"], "not one of"),
+            (&[][..], "Usage"),
+            (&["show"], "<NAME>"),
+            (&["kill", "x"], "kill"),
             (&["show", "x", "y"], "y"),
             (&["show", "x", "--loud"], "--loud"),
         ] {

@@ -12,7 +12,7 @@ use beckon_node::{
     try_page::TryPageSetting,
 };
 use beckon_ops::{
-    config::{ConfigErrors, Field, Secret, Source, parsed},
+    config::{ConfigErrors, Part, Secret, Source, parsed},
     exit::Failure,
     logging::LogSettings,
     program::ServerConfig,
@@ -43,6 +43,11 @@ beckon_ops::settings! {
     }
 }
 
+impl ProcessSettings {
+    /// How help shows these settings.
+    pub(crate) const PART: Part = Part { heading: "This process", fields: Self::FIELDS };
+}
+
 /// All settings of a standalone server.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -70,14 +75,14 @@ pub(crate) struct GivenKeys {
 
 impl Config {
     /// Every setting, in the order in which help shows them.
-    pub(crate) const FIELDS: &'static [&'static [Field]] = &[
-        SocketSettings::FIELDS,
-        HttpSettings::FIELDS,
-        ProcessSettings::FIELDS,
-        PortSettings::FIELDS,
-        AdminSettings::FIELDS,
-        CommonSettings::FIELDS,
-        LogSettings::FIELDS,
+    pub(crate) const PARTS: &'static [Part] = &[
+        SocketSettings::PART,
+        HttpSettings::PART,
+        ProcessSettings::PART,
+        PortSettings::PART,
+        AdminSettings::PART,
+        CommonSettings::PART,
+        LogSettings::PART,
     ];
 
     /// Defaults that the other programs do not have.
@@ -190,14 +195,14 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     /// The settings of a program, and the defaults that it replaces.
-    type Declared = (&'static [&'static [Field]], &'static [(&'static str, &'static str)]);
+    type Declared = (&'static [Part], &'static [(&'static str, &'static str)]);
 
     /// The settings of the three programs, in the order of the columns of docs/configuration.md.
     fn programs() -> [Declared; 3] {
         [
-            (beckon_connection_node::config::Config::FIELDS, &[]),
-            (beckon_endpoint_node::config::Config::FIELDS, &[]),
-            (Config::FIELDS, Config::DEFAULTS),
+            (beckon_connection_node::config::Config::PARTS, &[]),
+            (beckon_endpoint_node::config::Config::PARTS, &[]),
+            (Config::PARTS, Config::DEFAULTS),
         ]
     }
 
@@ -208,7 +213,7 @@ mod tests {
 
     #[test]
     fn programs_of_a_cluster_know_the_settings_of_each_other() {
-        let declared = programs().into_iter().flat_map(|(parts, _)| parts.iter().copied().flatten());
+        let declared = programs().into_iter().flat_map(|(parts, _)| parts).flat_map(|part| part.fields);
         let declared: BTreeSet<&str> = declared.map(|field| field.name).collect();
         assert_eq!(declared, FAMILY.iter().copied().collect(), "FAMILY of crates/node/src/family.rs");
     }
@@ -217,7 +222,7 @@ mod tests {
     fn documented_rows() -> BTreeSet<String> {
         let mut rows: BTreeMap<&str, (String, [String; 3])> = BTreeMap::new();
         for (column, (parts, defaults)) in programs().into_iter().enumerate() {
-            for field in parts.iter().copied().flatten() {
+            for field in parts.iter().flat_map(|part| part.fields) {
                 let meaning: Vec<&str> = field.help.split_whitespace().collect();
                 let row = rows.entry(field.name).or_insert_with(|| (meaning.join(" "), Default::default()));
                 let replaced = defaults.iter().find(|(name, _)| *name == field.name);

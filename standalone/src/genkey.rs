@@ -2,24 +2,20 @@
 
 use beckon_ops::{exit::Failure, program::print};
 use beckon_types::{KeyRing, TOKEN_KEY_LEN};
+use clap::{ArgMatches, Command};
 
-const HELP: &str = "\
-beckon genkey: print a new key for BECKON_TOKEN_KEYS or BECKON_UAID_KEY
-
-Usage: beckon genkey
-
-BECKON_UAID_KEY is one key, which is never changed. To rotate the keys in BECKON_TOKEN_KEYS, add the new key at the end of the list on all nodes. When all of them have it, move it to the front of
-the list on all nodes. Remove the last key when no endpoint made with it is used any more.
-";
+/// `beckon genkey`.
+pub(crate) fn command() -> Command {
+    Command::new("genkey").about("Print a new key for BECKON_TOKEN_KEYS or BECKON_UAID_KEY").after_help(
+        "BECKON_UAID_KEY is one key, which is never changed. To rotate the keys in BECKON_TOKEN_KEYS, add the new key at \
+         the end of the list on all nodes. When all of them have it, move it to the front of the list on all nodes. Remove \
+         the last key when no endpoint made with it is used any more.",
+    )
+}
 
 /// Runs `beckon genkey`.
-pub(crate) fn run(mut parser: lexopt::Parser) -> Result<(), Failure> {
-    use lexopt::prelude::*;
-    match parser.next().map_err(Failure::usage)? {
-        None => print(&format!("{}\n", new_key()?)),
-        Some(Short('h') | Long("help")) => print(HELP),
-        Some(argument) => Err(Failure::usage(argument.unexpected())),
-    }
+pub(crate) fn run(_: &ArgMatches) -> Result<(), Failure> {
+    print(&format!("{}\n", new_key()?))
 }
 
 /// A key from the system's random source.

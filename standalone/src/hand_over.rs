@@ -1,26 +1,22 @@
 //! `beckon hand-over`: the program of a node is started again, and takes everything over, through the admin listener.
 
-use crate::admin;
+use crate::admin::{self, AdminListener, asking};
 use beckon_ops::{exit::Failure, program::print};
 use bytes::Bytes;
+use clap::{ArgMatches, Command};
 use http::Method;
 
-/// The text of `beckon hand-over --help`.
-const HELP: &str = concat!(
-    "\
-beckon hand-over: replace a running node by a new process, without closing its sockets
-
-Usage: beckon hand-over [OPTIONS]
-
-The node starts its program again, as it is in its file now, with the same arguments and environment. The new process reads
-its settings, takes the ports and WebSockets over, and the old one ends. The setting hand_over has to name a path.
-
-",
-    admin::help!(),
-    "
-Exit code: 0 done, 1 the old process serves on, 64 invalid arguments, 69 server not reachable.
-"
-);
+/// `beckon hand-over`.
+pub(crate) fn command() -> Command {
+    asking(Command::new("hand-over"))
+        .about("Replace a running node by a new process, with its sockets")
+        .after_help(
+            "The node starts its program again, as it is in its file now, with the same arguments and environment. The new process \
+             reads its settings, takes the ports and WebSockets over, and the old one ends. The setting hand_over has to name \
+             a path.\n\n\
+             Exit code: 0 done, 1 the old process serves on, 64 invalid arguments, 69 server not reachable.",
+        )
+}
 
 /// The answer to `POST /hand-over`.
 #[derive(Debug, serde::Deserialize)]
@@ -32,8 +28,8 @@ struct HandedOver {
 }
 
 /// Runs `beckon hand-over`.
-pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
-    let Some((admin, _)) = admin::parse(parser, 0).map_err(Failure::usage)? else { return print(HELP) };
+pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let admin = AdminListener::of(matches);
     let answer = admin.ask(Method::POST, "/hand-over", Bytes::new()).await?;
     print(&text(&admin::answered(&answer)?))
 }
@@ -52,6 +48,6 @@ mod tests {
     fn the_output_names_the_process_and_what_became_of_the_sockets() {
         let handed_over = HandedOver { process: Some(7), sockets: 9, closed: 1, pause_ms: 20 };
         assert_eq!(text(&handed_over), "process 7 serves: 9 sockets handed over in 20 ms, 1 closed\n");
-        assert!(admin::parse(lexopt::Parser::from_args(["now"]), 0).is_err());
+        assert!(command().try_get_matches_from(["x", "now"]).is_err());
     }
 }

@@ -1,26 +1,22 @@
 //! `beckon reload`: the settings are read again, through the admin listener of a node.
 
-use crate::admin;
+use crate::admin::{self, AdminListener, asking};
 use beckon_ops::{exit::Failure, program::print};
 use bytes::Bytes;
+use clap::{ArgMatches, Command};
 use http::Method;
 
-/// The text of `beckon reload --help`.
-const HELP: &str = concat!(
-    "\
-beckon reload: read the settings of a running node again
-
-Usage: beckon reload [OPTIONS]
-
-Takes new token keys, secrets, certificates, limits, origins and log filters from the file and the files that it names.
-Prints which settings have changed, and which ones change with the next start. If one of them is wrong, none changes.
-
-",
-    admin::help!(),
-    "
-Exit code: 0 done, 1 refused, or the settings are wrong, 64 invalid arguments, 69 server not reachable.
-"
-);
+/// `beckon reload`.
+pub(crate) fn command() -> Command {
+    asking(Command::new("reload"))
+        .about("Read the settings of a running node again")
+        .after_help(
+            "Takes new token keys, secrets, certificates, limits, origins and log filters from the file and the files that it \
+             names. Prints which settings have changed, and which ones change with the next start. If one of them is wrong, \
+             none changes.\n\n\
+             Exit code: 0 done, 1 refused, or the settings are wrong, 64 invalid arguments, 69 server not reachable.",
+        )
+}
 
 /// The answer to `POST /reload`.
 #[derive(Debug, serde::Deserialize)]
@@ -30,8 +26,8 @@ struct Reloaded {
 }
 
 /// Runs `beckon reload`.
-pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
-    let Some((admin, _)) = admin::parse(parser, 0).map_err(Failure::usage)? else { return print(HELP) };
+pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let admin = AdminListener::of(matches);
     let answer = admin.ask(Method::POST, "/reload", Bytes::new()).await?;
     print(&text(&admin::answered(&answer)?))
 }
@@ -60,6 +56,6 @@ mod tests {
         };
         assert_eq!(printed(&[], &[]), "nothing has changed\n");
         assert_eq!(printed(&["a", "b"], &["c"]), "changed: a, b\nneed a restart: c\n");
-        assert!(admin::parse(lexopt::Parser::from_args(["now"]), 0).is_err());
+        assert!(command().try_get_matches_from(["x", "now"]).is_err());
     }
 }

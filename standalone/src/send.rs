@@ -3,6 +3,7 @@
 use crate::vapid;
 use beckon_client::{
     app_server::{Accepted, AppServer, SendError},
+    vapid::origin_of,
     webpush::{
         encryption::{EncryptError, Recipient},
         post::Post,
@@ -14,6 +15,7 @@ use beckon_ops::{
 };
 use beckon_proto::transport::chain;
 use beckon_types::{Urgency, Version, WEB_PUSH_PATH};
+use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use serde::Deserialize;
 use std::{
     io::{self, Read as _},
@@ -27,29 +29,58 @@ const STDIN: &str = "-";
 /// Exit code if the server has refused the notification: sending it again does not help.
 const REFUSED: u8 = 1;
 
-/// The text of `beckon send --help`.
-pub(crate) const HELP: &str = "\
-beckon send: send a notification to an endpoint
-
-Usage: beckon send ENDPOINT [--version N] [--data TEXT]                            SimplePush
-       beckon send ENDPOINT [--p256dh KEY --auth SECRET --data TEXT] [OPTIONS]     Web Push
-       beckon send - --data TEXT [OPTIONS] < SUBSCRIPTION                          Web Push
-
-  ENDPOINT         URL that a user agent received for its channel; one with /wpush/ in it is for Web Push
-  -                read endpoint and keys from stdin: JSON as PushSubscription.toJSON() of a web page gives it
-  --version N      0 to 9223372036854775807 [default: the server's Unix time in seconds]
-  --data TEXT      SimplePush: reaches the user agent only if it is connected
-                   Web Push: the content, encrypted for the user agent; without it the message only wakes it
-  --p256dh KEY     public key of the user agent
-  --auth SECRET    secret of the user agent
-  --ttl SECONDS    how long a message is kept for a user agent that is not connected [default: 86400]
-  --urgency LEVEL  very-low, low, normal or high [default: normal]
-  --topic TOPIC    replaces a message of the same topic that is still kept
-  --vapid FILE     key pair with which to sign, as `beckon vapid` prints it
-  --subject URL    mailto: or https: URL at which the operator of the push service can reach you; for --vapid
-
-Exit code: 0 accepted, 1 refused, 64 invalid arguments, 69 server not reachable or not able to store it.
-";
+/// `beckon send`.
+pub(crate) fn command() -> Command {
+    let option = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    let web_push = [
+        option("p256dh", "KEY", "Public key of the user agent").requires("auth"),
+        option("auth", "SECRET", "Secret of the user agent").requires("p256dh"),
+        option(
+            "ttl",
+            "SECONDS",
+            "How long a message is kept for a user agent that is not connected [default: 86400]",
+        )
+        .value_parser(value_parser!(u64)),
+        option("urgency", "LEVEL", "very-low, low, normal or high [default: normal]").value_parser(urgency),
+        option("topic", "TOPIC", "Replaces a message of the same topic that is still kept"),
+        option("vapid", "FILE", "Key pair with which to sign, as `beckon vapid` prints it")
+            .value_hint(ValueHint::FilePath)
+            .value_parser(value_parser!(PathBuf)),
+        option(
+            "subject",
+            "URL",
+            "mailto: or https: URL at which the operator of the push service can reach you; for --vapid",
+        )
+        .requires("vapid"),
+    ];
+    Command::new("send")
+        .about("Send a notification to an endpoint")
+        .override_usage(
+            "beckon send ENDPOINT [--version N] [--data TEXT]                      (SimplePush)\n       \
+             beckon send ENDPOINT [--p256dh KEY --auth SECRET --data TEXT] [OPTIONS] (Web Push)\n       \
+             beckon send - --data TEXT [OPTIONS] < SUBSCRIPTION                      (Web Push)",
+        )
+        .arg(Arg::new("endpoint").value_name("ENDPOINT").required(true).value_hint(ValueHint::Url).help(
+            "URL that a user agent received for its channel; one with /wpush/ in it is for Web Push. With -, endpoint \
+             and keys are read from stdin: JSON as PushSubscription.toJSON() of a web page gives it",
+        ))
+        .arg(
+            option("data", "TEXT", "What arrives: for SimplePush only if the user agent is connected; for Web Push \
+                encrypted, and without it the message only wakes the user agent")
+            .allow_hyphen_values(true),
+        )
+        .arg(
+            option("version", "N", "For SimplePush: 0 to 9223372036854775807 [default: the server's time]")
+                .allow_hyphen_values(true)
+                .value_parser(|text: &str| Version::parse(text)),
+        )
+        .args(web_push.map(|arg| arg.help_heading("Web Push")))
+        .after_help(
+            "Exit code: 0 accepted, 1 refused, 64 invalid arguments, 69 server not reachable or not able to store it.",
+        )
+}
 
 /// The default of `--ttl`.
 const TTL_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -96,35 +127,28 @@ struct Keys {
 }
 
 impl Arguments {
-    /// Parses what follows `send`; `None` for `--help`.
-    pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
-        use lexopt::prelude::*;
-        let mut arguments = Self::default();
-        let mut endpoint = None;
-        while let Some(argument) = parser.next()? {
-            let message = &mut arguments.message;
-            match argument {
-                Short('h') | Long("help") => return Ok(None),
-                Long("version") => arguments.version = Some(parser.value()?.parse_with(Version::parse)?),
-                Long("data") => arguments.data = Some(parser.value()?.string()?),
-                Long("p256dh") => message.p256dh = Some(parser.value()?.string()?),
-                Long("auth") => message.auth = Some(parser.value()?.string()?),
-                Long("ttl") => message.ttl = Some(Duration::from_secs(parser.value()?.parse()?)),
-                Long("urgency") => message.urgency = Some(parser.value()?.parse_with(urgency)?),
-                Long("topic") => message.topic = Some(parser.value()?.string()?),
-                Long("vapid") => message.vapid = Some(parser.value()?.into()),
-                Long("subject") => message.subject = Some(parser.value()?.string()?),
-                Value(value) if endpoint.is_none() => endpoint = Some(value.string()?),
-                Short(_) | Long(_) | Value(_) => return Err(argument.unexpected()),
-            }
-        }
-        arguments.endpoint = endpoint.ok_or("ENDPOINT is missing; see beckon send --help")?;
+    /// # Errors
+    /// They contradict each other.
+    fn of(matches: &ArgMatches) -> Result<Self, &'static str> {
+        let text = |name: &str| matches.get_one::<String>(name).cloned();
+        let message = Message {
+            p256dh: text("p256dh"),
+            auth: text("auth"),
+            ttl: matches.get_one("ttl").copied().map(Duration::from_secs),
+            urgency: matches.get_one("urgency").copied(),
+            topic: text("topic"),
+            vapid: matches.get_one("vapid").cloned(),
+            subject: text("subject"),
+        };
+        let endpoint = text("endpoint").unwrap_or_default();
+        let version = matches.get_one("version").copied();
+        let arguments = Self { endpoint, version, data: text("data"), message };
         arguments.check()?;
-        Ok(Some(arguments))
+        Ok(arguments)
     }
 
     fn check(&self) -> Result<(), &'static str> {
-        let Message { p256dh, auth, vapid, subject, .. } = &self.message;
+        let p256dh = &self.message.p256dh;
         let is_stdin = self.endpoint == STDIN;
         if !self.is_web_push() && self.message != Message::default() {
             return Err("--version and --data are all that a SimplePush endpoint takes");
@@ -132,17 +156,11 @@ impl Arguments {
         if self.is_web_push() && self.version.is_some() {
             return Err("--version is for SimplePush, but this is a Web Push endpoint");
         }
-        if p256dh.is_some() != auth.is_some() {
-            return Err("--p256dh and --auth must be given together");
-        }
         if is_stdin && p256dh.is_some() {
             return Err("the subscription on stdin has the keys, so --p256dh and --auth must not be given");
         }
         if self.is_web_push() && !is_stdin && self.data.is_some() && p256dh.is_none() {
             return Err("--data must be encrypted for the user agent; give its --p256dh and --auth");
-        }
-        if subject.is_some() && vapid.is_none() {
-            return Err("--subject is for --vapid");
         }
         Ok(())
     }
@@ -157,10 +175,8 @@ fn urgency(name: &str) -> Result<Urgency, &'static str> {
 }
 
 /// Runs `beckon send`.
-pub(crate) async fn run(parser: lexopt::Parser) -> Result<(), Failure> {
-    let Some(mut arguments) = Arguments::parse(parser).map_err(Failure::usage)? else {
-        return print(HELP);
-    };
+pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let mut arguments = Arguments::of(matches).map_err(Failure::usage)?;
     if arguments.endpoint == STDIN {
         let Subscription { endpoint, keys } = read_subscription(io::stdin())?;
         arguments.endpoint = endpoint;
@@ -187,7 +203,7 @@ async fn put(arguments: &Arguments) -> Result<String, Failure> {
     match AppServer::default().put(endpoint, *version, data.as_deref()).await {
         Ok(Accepted::Delivered) => Ok("delivered to a connected client (200)".to_owned()),
         Ok(Accepted::Stored) => Ok("stored, client offline (202)".to_owned()),
-        Err(error) => Err(failure(&error)),
+        Err(error) => Err(failure(endpoint, &error)),
     }
 }
 
@@ -214,12 +230,19 @@ async fn post(arguments: &Arguments) -> Result<String, Failure> {
         payload,
         credential: credential.as_ref(),
     };
-    let posted = AppServer::default().post(endpoint, &post).await.map_err(|error| failure(&error))?;
+    let posted =
+        AppServer::default().post(endpoint, &post).await.map_err(|error| failure(endpoint, &error))?;
     Ok(format!("accepted for {} s (201)", posted.ttl.as_secs()))
 }
 
-fn failure(error: &SendError) -> Failure {
-    Failure { code: code_of(error), message: chain(error) }
+/// Names the server where it has not answered. Not the whole endpoint, which admits its reader.
+fn failure(endpoint: &str, error: &SendError) -> Failure {
+    let origin = endpoint.parse().ok().and_then(|uri| origin_of(&uri)).unwrap_or_default();
+    let message = match error {
+        SendError::TimedOut(_) | SendError::Failed(_) => format!("{origin}: {}", chain(error)),
+        SendError::InvalidEndpoint { .. } | SendError::Refused { .. } | _ => chain(error),
+    };
+    Failure { code: code_of(error), message }
 }
 
 fn code_of(error: &SendError) -> u8 {
@@ -235,26 +258,28 @@ fn code_of(error: &SendError) -> u8 {
 mod tests {
     use super::*;
 
-    fn parse(arguments: &[&str]) -> Result<Option<Arguments>, String> {
-        Arguments::parse(lexopt::Parser::from_args(arguments)).map_err(|error| error.to_string())
+    fn parse(arguments: &[&str]) -> Result<Arguments, String> {
+        let matches = command().no_binary_name(true).try_get_matches_from(arguments);
+        let matches = matches.map_err(|error| error.to_string())?;
+        Arguments::of(&matches).map_err(str::to_owned)
     }
 
     #[test]
     fn the_endpoint_is_required_and_the_rest_is_not() {
         let endpoint = "http://push.example/update/x";
         let bare = Arguments { endpoint: endpoint.into(), ..Arguments::default() };
-        assert_eq!(parse(&[endpoint]), Ok(Some(bare)));
+        assert_eq!(parse(&[endpoint]), Ok(bare));
         let full = Arguments {
             endpoint: endpoint.into(),
             version: Version::new(7).ok(),
             data: Some("look here".into()),
             message: Message::default(),
         };
-        assert_eq!(parse(&["--version=7", endpoint, "--data", "look here"]), Ok(Some(full)));
+        assert_eq!(parse(&["--version=7", endpoint, "--data", "look here"]), Ok(full));
         let endpoint = "http://push.example/wpush/v1/x";
         let message = Message { ttl: Some(Duration::from_secs(60)), ..Message::default() };
         let wake = Arguments { endpoint: endpoint.into(), message, ..Arguments::default() };
-        assert_eq!(parse(&[endpoint, "--ttl", "60"]), Ok(Some(wake)));
+        assert_eq!(parse(&[endpoint, "--ttl", "60"]), Ok(wake));
         let message = Message {
             p256dh: Some("k".into()),
             auth: Some("a".into()),
@@ -269,20 +294,19 @@ mod tests {
         let arguments =
             ["--p256dh=k", "--auth=a", "--urgency=very-low", "--topic=t", "--vapid=f", "--data=x"];
         let words = [&[endpoint, "--subject=mailto:a@b.example"], &arguments[..]].concat();
-        assert_eq!(parse(&words), Ok(Some(full)));
-        assert_eq!(parse(&["-h"]), Ok(None));
+        assert_eq!(parse(&words), Ok(full));
     }
 
     #[test]
     fn invalid_arguments_are_errors() {
         for (arguments, reason) in [
-            (&[][..], "ENDPOINT is missing"),
+            (&[][..], "<ENDPOINT>"),
             (&["http://a/", "--version", "-1"], "decimal number"),
-            (&["http://a/", "--version"], "missing argument"),
+            (&["http://a/", "--version"], "a value is required"),
             (&["http://a/", "http://b/"], "http://b/"),
             (&["http://a/", "--loud"], "--loud"),
             (&["http://a/wpush/v1/x", "--data", "x"], "--p256dh"),
-            (&["http://a/wpush/v1/x", "--auth", "x"], "together"),
+            (&["http://a/wpush/v1/x", "--auth", "x"], "--p256dh"),
             (&["http://a/wpush/v1/x", "--version", "1"], "SimplePush"),
             (&["http://a/wpush/v1/x", "--urgency", "now"], "very-low"),
             (&["http://a/wpush/v1/x", "--subject", "mailto:a@b.example"], "--vapid"),

@@ -2,8 +2,10 @@
 
 use crate::{
     admin_token,
+    commands::{ABOUT, BUILD},
     config::{Config, reachable},
     control::Control,
+    itself::program,
 };
 use beckon_connection_node::{Announcement, Membership, Server};
 use beckon_endpoint_node::{HandlerParts, REQUESTS_STOP, Tuner, metrics::Metrics, serve_endpoints};
@@ -17,7 +19,6 @@ use beckon_ops::{
     config::{ConfigErrors, Source},
     exit::Failure,
     listener::{BindError, Listener, bind},
-    program::{About, Build},
     reload::{Reload, Reloadables, Take},
     shutdown::Shutdown,
     stage::Stage,
@@ -30,38 +31,6 @@ use beckon_types::KeyRing;
 use std::{ffi::OsString, sync::Arc};
 use tokio::runtime::Handle;
 use warp::Filter as _;
-
-/// Which build this is.
-const BUILD: Build = beckon_node::build("beckon");
-
-/// How the program describes itself.
-pub(crate) const ABOUT: About = About {
-    name: "beckon",
-    usage: "\
-beckon: a push-notification server
-
-Usage: beckon [serve] [SETTINGS]
-       beckon listen [URL]           connect as a user agent and print what arrives
-       beckon send ENDPOINT          send a notification
-       beckon vapid                  print a key pair that identifies an application server
-       beckon broadcast ACTION       list, set or remove values that all Web Push clients share
-       beckon client VERB NAME       show, test, disconnect, forget, block or unblock a client
-       beckon drain, undrain, shed   send the clients of a node elsewhere
-       beckon hand-over              replace a running node by a new process, with its sockets
-       beckon reload                 read the settings of a running node again
-       beckon backup FILE            copy the embedded store while the server runs
-       beckon restore FILE           make the data directory of a backup
-       beckon compact                make the database of a stopped server small
-       beckon export FILE            copy the store into lines of JSON, for another store
-       beckon import FILE            fill a store with what another one had
-       beckon config ACTION          check or show the settings, or print a template or a schema of them
-       beckon doctor                 what would break the service here, and what to do about it
-       beckon genkey                 print a key for BECKON_TOKEN_KEYS or BECKON_UAID_KEY
-",
-    parts: Config::FIELDS,
-    defaults: Config::DEFAULTS,
-    build: BUILD,
-};
 
 /// Serves until a signal.
 pub(crate) fn start(arguments: Vec<OsString>) -> Result<(), Failure> {
@@ -297,19 +266,6 @@ It prints an endpoint. In a third terminal, send to it:
         version = BUILD.version,
         program = program(),
     ))
-}
-
-/// The command that starts this program from the current directory.
-pub(crate) fn program() -> String {
-    let here = std::env::current_dir().ok();
-    let itself = std::env::current_exe().ok();
-    match (here, itself) {
-        (Some(here), Some(itself)) => match itself.strip_prefix(&here) {
-            Ok(path) => path.display().to_string(),
-            Err(_) => "beckon".into(),
-        },
-        _ => "beckon".into(),
-    }
 }
 
 /// The state of both nodes together.

@@ -3,33 +3,81 @@
 use crate::config::Config;
 use beckon_node::config::FAMILY;
 use beckon_ops::{
-    config::{ConfigErrors, Effective, Field, Origin, Request, Source, effective, schema, template, toml},
+    config::{
+        ConfigErrors, Effective, Origin, Part, Source, arguments, effective, given, names, schema, template,
+        toml,
+    },
     exit::Failure,
     program::{ServerConfig, print},
 };
-use std::{collections::BTreeMap, ffi::OsString, fmt::Write as _};
+use clap::{Arg, ArgMatches, Command};
+use std::{collections::BTreeMap, fmt::Write as _};
 
-const HELP: &str = "\
-beckon config: the settings of a program, without starting it
+/// `beckon config`.
+pub(crate) fn command() -> Command {
+    let check = Command::new("check")
+        .about("Read the settings as the program would at its start, and report everything that is wrong");
+    let show = Command::new("show").about(
+        "Print the settings that apply, as TOML, with the place where each is given; secrets are left out",
+    );
+    let template = Command::new("template")
+        .about("Print a TOML file with every setting, its meaning and its default, to fill in");
+    let schema = Command::new("schema").about("Print a JSON Schema of the TOML file, for editors");
+    let settings = [check, show].map(|action| with_settings(action, &all_parts()));
+    Command::new("config")
+        .about("Check or show the settings, or print a template or a schema of them")
+        .subcommands(
+            settings.into_iter().chain([template, schema]).map(|action| action.arg(program_argument())),
+        )
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .after_help("Exit code: 0 fine, 64 the settings or the arguments are wrong.")
+}
 
-Usage: beckon config ACTION [--for PROGRAM] [SETTINGS]
+/// The argument that says which program the settings are for.
+pub(crate) fn program_argument() -> Arg {
+    Arg::new("for")
+        .long("for")
+        .value_name("PROGRAM")
+        .default_value(PROGRAMS[0].name)
+        .value_parser(PROGRAMS.map(|program| program.name))
+        .hide_possible_values(true)
+        .help("Whose settings: beckon, connection-node or endpoint-node")
+}
 
-  check      read the settings as the program would at its start, and report everything that is wrong
-  show       print the settings that apply, as TOML, with the place where each is given; secrets are left out
-  template   print a TOML file with every setting, its meaning and its default, to fill in
-  schema     print a JSON Schema of the TOML file, for editors
+/// The program of [`program_argument`].
+pub(crate) fn program_name(matches: &ArgMatches) -> &'static str {
+    program(matches).name
+}
 
-  --for PROGRAM  beckon, connection-node or endpoint-node [default: beckon]
-  SETTINGS       as the program would be given them: --config FILE, flags, and the environment
+fn program(matches: &ArgMatches) -> Program {
+    let name = matches.get_one::<String>("for").map(String::as_str);
+    PROGRAMS.into_iter().find(|program| name == Some(program.name)).unwrap_or(PROGRAMS[0])
+}
 
-Exit code: 0 fine, 64 the settings or the arguments are wrong.
-";
+/// Adds settings to a command. Its help does not list them.
+pub(crate) fn with_settings(command: Command, parts: &[Part]) -> Command {
+    let settings = arguments(parts, Config::DEFAULTS).into_iter();
+    command.args(settings.map(|arg| arg.hide_short_help(true).hide_long_help(true))).after_help(
+        "Takes the settings as the program would be given them: --config FILE, flags, and the environment.",
+    )
+}
+
+/// The settings of all programs.
+pub(crate) fn all_parts() -> Vec<Part> {
+    PROGRAMS.iter().flat_map(|program| program.parts).copied().collect()
+}
+
+/// The settings that were given to a command [with settings](with_settings), and the environment.
+pub(crate) fn source(matches: &ArgMatches, parts: &[Part]) -> Source {
+    Source::from_environment(given(matches, names(parts)))
+}
 
 /// A program whose settings these commands know.
 #[derive(Debug, Clone, Copy)]
 struct Program {
     name: &'static str,
-    parts: &'static [&'static [Field]],
+    parts: &'static [Part],
     defaults: &'static [(&'static str, &'static str)],
     check: fn(Source) -> Result<(), ConfigErrors>,
 }
@@ -37,38 +85,32 @@ struct Program {
 const PROGRAMS: [Program; 3] = [
     Program {
         name: "beckon",
-        parts: Config::FIELDS,
+        parts: Config::PARTS,
         defaults: Config::DEFAULTS,
         check: |source| Config::read(source).map(drop),
     },
     Program {
         name: "connection-node",
-        parts: beckon_connection_node::config::Config::FIELDS,
+        parts: beckon_connection_node::config::Config::PARTS,
         defaults: &[],
         check: |source| beckon_connection_node::config::Config::read(source).map(drop),
     },
     Program {
         name: "endpoint-node",
-        parts: beckon_endpoint_node::config::Config::FIELDS,
+        parts: beckon_endpoint_node::config::Config::PARTS,
         defaults: &[],
         check: |source| beckon_endpoint_node::config::Config::read(source).map(drop),
     },
 ];
 
-/// Runs `beckon config` with the arguments that follow it.
-pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<(), Failure> {
-    let action = match arguments.first().and_then(|first| first.to_str()) {
-        None | Some("-h" | "--help" | "help") => return print(HELP),
-        Some(action) => action.to_owned(),
+/// Runs `beckon config`.
+pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let Some((action, matches)) = matches.subcommand() else {
+        return Err(Failure::usage("say check, show, template or schema"));
     };
-    arguments.remove(0);
-    let name = take_program(&mut arguments)?;
-    let program = PROGRAMS.into_iter().find(|program| program.name == name).unwrap_or(PROGRAMS[0]);
-    let source = || Source::from_environment(arguments.clone());
-    if source().request() == Some(Request::Help) {
-        return print(HELP);
-    }
-    match action.as_str() {
+    let program = program(matches);
+    let source = || source(matches, &all_parts());
+    match action {
         "check" => {
             (program.check)(source())?;
             print(&summary(program, &effective(&source(), program.parts, program.defaults)))
@@ -80,39 +122,7 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<(), Failure> {
             (program.check)(source()).map_err(Failure::from)
         }
         "template" => print(&template(program.parts, program.defaults)),
-        "schema" => print(&schema(&format!("Settings of {}", program.name), program.parts, FAMILY)),
-        other => Err(Failure::usage(format!(
-            "`{other}` is not an action; the actions are check, show, template and schema"
-        ))),
-    }
-}
-
-/// Removes `--for PROGRAM` from the arguments, and returns the program's name.
-pub(crate) fn take_program(arguments: &mut Vec<OsString>) -> Result<&'static str, Failure> {
-    let Some(name) = take_flag(arguments, "--for")? else { return Ok(PROGRAMS[0].name) };
-    PROGRAMS.iter().map(|program| program.name).find(|known| *known == name).ok_or_else(|| {
-        Failure::usage(format!(
-            "--for: `{name}` is not a program; write beckon, connection-node or endpoint-node"
-        ))
-    })
-}
-
-/// Removes a flag and its value (`--for NAME` or `--for=NAME`) from the arguments.
-pub(crate) fn take_flag(arguments: &mut Vec<OsString>, flag: &str) -> Result<Option<String>, Failure> {
-    let value_of = |argument: &OsString| {
-        let rest = argument.to_str()?.strip_prefix(flag)?.to_owned();
-        (rest.is_empty() || rest.starts_with('=')).then_some(rest)
-    };
-    let Some((at, rest)) =
-        arguments.iter().enumerate().find_map(|(at, argument)| Some((at, value_of(argument)?)))
-    else {
-        return Ok(None);
-    };
-    arguments.remove(at);
-    match rest.strip_prefix('=') {
-        Some(value) => Ok(Some(value.to_owned())),
-        None if at < arguments.len() => Ok(Some(arguments.remove(at).to_string_lossy().into_owned())),
-        None => Err(Failure::usage(format!("{flag} needs a value"))),
+        _ => print(&schema(&format!("Settings of {}", program.name), program.parts, FAMILY)),
     }
 }
 
@@ -176,7 +186,8 @@ mod tests {
             template.lines().filter_map(|line| line.strip_prefix('#').filter(|line| !line.starts_with(' ')));
         let given = |line: &&str| {
             let name = line.split(' ').next().unwrap_or_default();
-            let field = program.parts.iter().copied().flatten().find(|field| field.name == name).unwrap();
+            let field =
+                program.parts.iter().flat_map(|part| part.fields).find(|field| field.name == name).unwrap();
             let described = program.defaults.iter().any(|(replaced, _)| *replaced == name);
             field.default.is_some() && !described
         };
@@ -226,7 +237,7 @@ mod tests {
             ("BECKON_ADMIN_TOKEN", "alice:hunter2-hunter2-hunter2"),
         ];
         let source = Source::new(arguments, secrets);
-        let text = listing(PROGRAMS[0], &effective(&source, Config::FIELDS, Config::DEFAULTS));
+        let text = listing(PROGRAMS[0], &effective(&source, Config::PARTS, Config::DEFAULTS));
         assert!(text.contains("ws_listen = \"127.0.0.1:9000\" # --ws-listen\n"), "{text}");
         assert!(text.contains("fsync = false # --fsync\n"), "{text}");
         assert!(text.contains("# store: not shown, because it may hold a secret (BECKON_STORE)\n"), "{text}");

@@ -2,26 +2,34 @@
 
 use beckon_client::vapid::{Claims, Credential, Scheme, Signer, origin_of};
 use beckon_ops::{exit::Failure, program::print};
+use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use http::Uri;
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-const HELP: &str = "\
-beckon vapid: keys with which an application server identifies itself
-
-Usage: beckon vapid
-       beckon vapid token FILE ENDPOINT [--subject URL]
-
-  Without arguments: prints a new key pair as JSON, for a FILE of your own. User agents restrict endpoints to its
-  publicKey (applicationServerKey of a web page, `beckon listen --web-push --vapid-key`). Keep the file secret.
-  token: prints the header Authorization for a request to ENDPOINT, valid for 12 hours.
-
-  --subject URL  mailto: or https: URL at which the operator of the push service can reach you
-";
+/// `beckon vapid`.
+pub(crate) fn command() -> Command {
+    let file = Arg::new("file").value_name("FILE").required(true).value_hint(ValueHint::FilePath);
+    let endpoint = Arg::new("endpoint").value_name("ENDPOINT").required(true).value_hint(ValueHint::Url);
+    let subject = Arg::new("subject").long("subject").value_name("URL");
+    let token = Command::new("token")
+        .about("Print the header Authorization for a request to an endpoint, valid for 12 hours")
+        .arg(file.value_parser(value_parser!(PathBuf)).help("Key pair, as `beckon vapid` prints it"))
+        .arg(endpoint.help("URL that a user agent received for its channel"))
+        .arg(subject.help("mailto: or https: URL at which the operator of the push service can reach you"));
+    Command::new("vapid")
+        .about("Print a key pair that identifies an application server")
+        .subcommand(token)
+        .after_help(
+            "Without a command: prints a new key pair as JSON, for a FILE of your own. User agents restrict endpoints to \
+             its publicKey (applicationServerKey of a web page, `beckon listen --web-push --vapid-key`). Keep the file \
+             secret.",
+        )
+}
 
 /// How long a token is valid. Servers refuse more than 24 hours.
 const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
@@ -35,31 +43,12 @@ struct KeyPair {
 }
 
 /// Runs `beckon vapid`.
-pub(crate) fn run(mut parser: lexopt::Parser) -> Result<(), Failure> {
-    use lexopt::prelude::*;
-    let (mut words, mut subject) = (Vec::new(), None);
-    while let Some(argument) = parser.next().map_err(Failure::usage)? {
-        match argument {
-            Short('h') | Long("help") => return print(HELP),
-            Long("subject") => subject = Some(text(parser.value())?),
-            Value(value) => words.push(text(Ok(value))?),
-            Short(_) | Long(_) => return Err(Failure::usage(argument.unexpected())),
-        }
-    }
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words.as_slice() {
-        [] => print_new(),
-        ["token", file, endpoint] => {
-            let credential = credential(&read(Path::new(file))?, endpoint, subject.as_deref())?;
-            print(&format!("Authorization: {}\n", credential.authorization))
-        }
-        _ => Err(Failure::usage("expected no arguments, or token FILE ENDPOINT; see beckon vapid --help")),
-    }
-}
-
-fn text(value: Result<std::ffi::OsString, lexopt::Error>) -> Result<String, Failure> {
-    use lexopt::ValueExt as _;
-    value.and_then(|value| value.string()).map_err(Failure::usage)
+pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let Some((_, matches)) = matches.subcommand() else { return print_new() };
+    let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
+    let file = matches.get_one::<PathBuf>("file").map(PathBuf::as_path).unwrap_or(Path::new(""));
+    let credential = credential(&read(file)?, text("endpoint").unwrap_or_default(), text("subject"))?;
+    print(&format!("Authorization: {}\n", credential.authorization))
 }
 
 fn print_new() -> Result<(), Failure> {

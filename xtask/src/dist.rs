@@ -4,8 +4,6 @@
 //!   release      version, commit and target
 //!   training     what the compiler optimizes the programs for
 //!     └─▶ programs     the three, and the libraries that they need from the system
-//!   help         what `--help` prints, as data
-//!     └─▶ manual, completions     made from it
 //!   tree         the files as they are installed
 //!     └─▶ tarball, debian         in an archive
 //!   sbom         which packages went into the programs
@@ -14,10 +12,7 @@
 //!
 //! The same commit with the same profile gives the same archives: their times are the commit's.
 
-mod completions;
 mod debian;
-mod help;
-mod manual;
 mod programs;
 mod release;
 mod sbom;
@@ -40,12 +35,11 @@ pub(crate) fn dist(arguments: &[&str]) -> Result<()> {
     let release = Release::new(&choice)?;
     let profile = training::profile(&choice, &release)?;
     let built = programs::build(&choice, &release, profile.as_deref())?;
-    let manuals = help::of_programs(&built.folder)?;
     fresh(&release.folder)?;
     if let Some(libraries) = &built.libraries {
-        debian::pack(&release, &built, &manuals, libraries)?;
+        debian::pack(&release, &built, libraries)?;
     }
-    tarball::pack(&release, &built, &manuals)?;
+    tarball::pack(&release, &built)?;
     sbom::write(&release)?;
     if let Some(profile) = profile {
         fs::copy(profile, release.folder.join(release.profile()))?;

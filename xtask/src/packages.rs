@@ -25,6 +25,9 @@ const fn program(seen_by: &'static [&'static [&'static str]], package: &'static 
 pub(crate) const REDIS: Needed = program(&[&["redis-server", "--version"]], "redis-server");
 const OPENSSL: Needed = program(&[&["openssl", "version"]], "openssl");
 const GPG: Needed = program(&[&["gpg", "--version"]], "gpg");
+const ZSH: Needed = program(&[&["zsh", "--version"]], "zsh");
+const FISH: Needed = program(&[&["fish", "--version"]], "fish");
+const MANDOC: Needed = program(&[&["sh", "-c", "command -v mandoc"]], "mandoc");
 const IP: Needed = program(&[&["ip", "-V"]], "iproute2");
 
 /// What stands before the nodes of a rolling restart.
@@ -32,7 +35,8 @@ pub(crate) const BALANCERS: [Needed; 2] =
     [program(&[&["/usr/sbin/haproxy", "-v"]], "haproxy"), program(&[&["/usr/sbin/nginx", "-v"]], "nginx")];
 
 /// What the tests in Rust start.
-pub(crate) const FOR_CARGO: &[Needed] = &[REDIS, OPENSSL, GPG, IP, BALANCERS[0], BALANCERS[1]];
+pub(crate) const FOR_CARGO: &[Needed] =
+    &[REDIS, OPENSSL, GPG, IP, BALANCERS[0], BALANCERS[1], ZSH, FISH, MANDOC];
 
 /// What the tests with a browser start, besides what [`unpacked`] gets.
 pub(crate) const FOR_BROWSER: &[Needed] = &[

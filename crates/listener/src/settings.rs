@@ -7,7 +7,7 @@ use crate::{
     tls::{Certificates, Files},
 };
 use arc_swap::{ArcSwap, Guard};
-use beckon_ops::config::{Source, in_range, positive};
+use beckon_ops::config::{Part, Source, in_range, positive};
 use rustls::pki_types::UnixTime;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -53,6 +53,12 @@ beckon_ops::settings! {
         /// HTTP requests of one source to a node; others are answered with 429.
         source_requests: Rate = "30000/m" => Rate::parse,
     }
+}
+
+impl PortSettings {
+    /// How help shows these settings.
+    pub const PART: Part =
+        Part { heading: "TLS, proxies, and what one source may take", fields: Self::FIELDS };
 }
 
 impl PortSettings {

@@ -1,6 +1,6 @@
 //! Who may do what on the admin listener: its settings, and the tokens that operators and monitors show.
 
-use beckon_ops::config::{Secret, Source, parsed, positive};
+use beckon_ops::config::{Part, Secret, Source, parsed, positive};
 use std::{fs, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 use subtle::ConstantTimeEq as _;
 
@@ -26,6 +26,11 @@ beckon_ops::settings! {
         /// How long a browser is signed in to the dashboard on admin_listen.
         admin_session: Duration = "1h" => positive,
     }
+}
+
+impl AdminSettings {
+    /// How help shows these settings.
+    pub const PART: Part = Part { heading: "Operators", fields: Self::FIELDS };
 }
 
 /// The tokens that admit to the admin listener.

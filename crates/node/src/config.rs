@@ -3,7 +3,7 @@
 pub use crate::family::FAMILY;
 
 use beckon_ops::{
-    config::{Secret, Source, Value, in_range, parsed, positive},
+    config::{Part, Secret, Source, Value, in_range, parsed, positive},
     workers::WORKERS_MAX,
 };
 use beckon_proto::{
@@ -67,6 +67,11 @@ beckon_ops::settings! {
     }
 }
 
+impl CommonSettings {
+    /// How help shows these settings.
+    pub const PART: Part = Part { heading: "The service and its store", fields: Self::FIELDS };
+}
+
 beckon_ops::settings! {
     /// What every node of a cluster has.
     pub struct ClusterSettings {
@@ -86,6 +91,11 @@ beckon_ops::settings! {
         /// What operators call this node, in logs and in the directory. Empty: its address.
         node_name: Option<String> = "",
     }
+}
+
+impl ClusterSettings {
+    /// How help shows these settings.
+    pub const PART: Part = Part { heading: "The cluster", fields: Self::FIELDS };
 }
 
 impl CommonSettings {

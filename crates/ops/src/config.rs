@@ -31,6 +31,7 @@
 //! assert_eq!(settings.ws_listen.port(), 8080);
 //! ```
 
+mod arguments;
 mod digests;
 mod effective;
 mod error;
@@ -40,12 +41,13 @@ mod help;
 mod source;
 mod value;
 
+pub use arguments::{arguments, given, names};
 pub use digests::Digests;
 pub use effective::{Effective, Origin, effective};
 pub use error::{ConfigError, ConfigErrors};
-pub use field::Field;
+pub use field::{Field, Part};
 pub use file::{schema, template, toml};
-pub use help::help;
+pub use help::{ABOUT_SETTINGS, HELP_WIDTH, help};
 pub use source::{Request, Source, program_arguments};
 pub use value::{Secret, Value, in_range, parsed, parsed_option, positive};
 

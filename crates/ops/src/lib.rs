@@ -2,6 +2,7 @@
 //! depends on nothing else in this repository.
 //!
 //! * [`config`]: settings from a file, the environment and flags, all errors at once.
+//! * [`command_line`]: help, and commands besides starting a program.
 //! * [`exit`]: how a program ends, and with which code.
 //! * [`logging`]: text for people, JSON for programs; nobody waits for stderr.
 //! * [`log_throttle`]: one line per cause and minute for what fails thousands of times a second.
@@ -16,6 +17,7 @@
 //! * [`program`]: what every `main` does the same way. [`workers`]: the threads that serve.
 
 pub mod clock;
+pub mod command_line;
 pub mod config;
 pub mod exit;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -33,6 +35,7 @@ pub mod reload;
 mod server_config;
 pub mod shutdown;
 pub mod stage;
+mod stdout;
 pub mod supervisor;
 pub mod tenure;
 pub mod workers;

@@ -1,6 +1,6 @@
 //! Logs on stderr: text on a terminal, JSON otherwise, so that what a program prints on stdout stays clean.
 
-use crate::log_writer;
+use crate::{config::Part, log_writer};
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
     io,
@@ -27,6 +27,11 @@ crate::settings! {
         /// How events are written: auto (text on a terminal, otherwise json), text, or json.
         log_format: LogFormat = "auto" => LogFormat::from_str,
     }
+}
+
+impl LogSettings {
+    /// How help shows these settings.
+    pub const PART: Part = Part { heading: "Logs", fields: Self::FIELDS };
 }
 
 /// Which events are logged, in the syntax of `tracing_subscriber::filter::Targets`: levels, separated by commas, each

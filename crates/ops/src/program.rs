@@ -1,9 +1,13 @@
 //! What the `main` of every program does the same way.
 
-pub use crate::server_config::ServerConfig;
+pub use crate::{
+    command_line::{About, Build},
+    server_config::ServerConfig,
+    stdout::print,
+};
 
 use crate::{
-    config::{self, Digests, Field, Request, Source},
+    config::{Digests, Source},
     exit::Failure,
     logging, process,
     reload::Reload,
@@ -11,53 +15,8 @@ use crate::{
     supervisor,
     workers::{self, Threads, Workers},
 };
-use serde::Serialize;
-use std::io::{self, Write as _};
-
-/// Which build a program is.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Build {
-    /// What was built.
-    pub source: &'static str,
-    /// The version, from Cargo.
-    pub version: &'static str,
-    /// The commit, or empty if unknown.
-    pub commit: &'static str,
-    /// What built it: a link to the build or a date. Empty if unknown.
-    pub build: &'static str,
-}
-
-/// How a program describes itself.
-#[derive(Debug, Clone, Copy)]
-pub struct About {
-    /// The name of the program.
-    pub name: &'static str,
-    /// What it is for and how it is called: the beginning of the help text.
-    pub usage: &'static str,
-    /// Its settings.
-    pub parts: &'static [&'static [Field]],
-    /// Defaults that differ from those of the parts.
-    pub defaults: &'static [(&'static str, &'static str)],
-    /// Which build it is.
-    pub build: Build,
-}
 
 impl About {
-    /// Answers `--help` or `--version` on stdout.
-    ///
-    /// # Errors
-    /// Stdout cannot be written to.
-    pub fn answer(&self, request: Request) -> Result<(), Failure> {
-        match request {
-            Request::Help => print(&format!("{}\n{}", self.usage, config::help(self.parts, self.defaults))),
-            Request::Version => {
-                let Build { version, commit, .. } = self.build;
-                let commit = if commit.is_empty() { String::new() } else { format!(" ({commit})") };
-                print(&format!("{} {version}{commit}\n", self.name))
-            }
-        }
-    }
-
     /// Does what the caller of a server asks for: answers a request, or reads the settings, starts logging and runs
     /// the server until SIGTERM or SIGINT. `read` returns the settings as they are when it is called. `run` runs on this
     /// thread, and what it starts on the [`Workers`] on theirs. It should stop when its [`Shutdown`] is requested; it is
@@ -96,13 +55,4 @@ impl About {
         runtime.shutdown_background();
         result
     }
-}
-
-/// Writes text to stdout.
-///
-/// # Errors
-/// Stdout cannot be written to.
-pub fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::unavailable)
 }

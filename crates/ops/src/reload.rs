@@ -13,7 +13,7 @@
 //! restart, and a reload names it.
 
 use crate::{
-    config::{ConfigErrors, Digests, Field, Source},
+    config::{ConfigErrors, Digests, Part, Source},
     logging,
     server_config::ServerConfig,
 };
@@ -119,7 +119,7 @@ pub struct Reload {
 
 struct Shared {
     read: Box<dyn Fn() -> Source + Send + Sync>,
-    fields: &'static [&'static [Field]],
+    parts: &'static [Part],
     /// Locked for a whole reload, so that there is one at a time.
     state: Mutex<State>,
 }
@@ -141,12 +141,12 @@ struct Serving {
 impl Reload {
     /// `in_use` are the settings with which the program starts, and `read` returns them as they are at another time.
     pub fn new(
-        fields: &'static [&'static [Field]],
+        parts: &'static [Part],
         in_use: Digests,
         read: impl Fn() -> Source + Send + Sync + 'static,
     ) -> Self {
         let state = Mutex::new(State { in_use, serving: None, is_due: false });
-        Self { shared: Arc::new(Shared { read: Box::new(read), fields, state }) }
+        Self { shared: Arc::new(Shared { read: Box::new(read), parts, state }) }
     }
 
     /// From now on these parts take new settings. Does at once what was asked for until now.
@@ -166,7 +166,7 @@ impl Reload {
 
     /// Blocks: it reads files.
     fn reload(&self) -> Result<Reloaded, ConfigErrors> {
-        let Shared { read, fields, state } = &*self.shared;
+        let Shared { read, parts, state } = &*self.shared;
         let mut state = state.lock();
         let State { in_use, serving, is_due } = &mut *state;
         let Some(Serving { names, files, prepare }) = serving else {
@@ -174,7 +174,7 @@ impl Reload {
             return Ok(Reloaded::default());
         };
         let source = read();
-        let new = in_use.again(&source, fields);
+        let new = in_use.again(&source, parts);
         let takes = prepare(source).inspect_err(|errors| {
             tracing::error!(%errors, "the new configuration is wrong; nothing has changed");
         })?;

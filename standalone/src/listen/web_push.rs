@@ -1,7 +1,7 @@
 //! `beckon listen --web-push`: a device that speaks Web Push and shows what its messages say.
 
 use super::report::{failure, report};
-use crate::serve::program;
+use crate::itself::program;
 use beckon_client::webpush::{
     device::{Content, Device, Event, Identity, Options},
     encryption::DeviceKeys,

@@ -3,13 +3,19 @@
 use crate::{
     config::Config,
     key_files::{KeyFile, TOKEN_KEYS, UAID_KEY},
+    settings::source,
 };
-use beckon_ops::{
-    clock::Clock, config::Source, exit::Failure, program::ServerConfig as _, shutdown::Shutdown,
-};
+use beckon_ops::{clock::Clock, exit::Failure, program::ServerConfig as _, shutdown::Shutdown};
 use beckon_store::{Answer, Cause, EMBEDDED, Store, StoreError};
 use beckon_types::{KeyRing, UaidKey};
-use std::{ffi::OsString, fmt::Display, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use clap::ArgMatches;
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 /// Time limit for one step, if the setting is shorter: a client can have thousands of messages.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,30 +49,17 @@ pub(super) struct Keys {
 }
 
 impl Order {
-    /// Reads the arguments; `None` for `--help`.
+    /// Reads the arguments.
     ///
     /// # Errors
-    /// There is no file, or the settings are wrong.
-    pub(super) fn read(mut arguments: Vec<OsString>, flags: &[&str]) -> Result<Option<Self>, Failure> {
-        if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
-            return Ok(None);
-        }
-        let is_file =
-            arguments.first().is_some_and(|first| first == "-" || !first.to_string_lossy().starts_with('-'));
-        if !is_file {
-            return Err(Failure::usage("name a FILE first, or - ; see --help"));
-        }
-        let file = arguments.remove(0);
-        let mut take = |flag: &str| {
-            let before = arguments.len();
-            arguments.retain(|argument| argument != flag || !flags.contains(&flag));
-            arguments.len() < before
-        };
-        let (live, add) = (take("--live"), take("--add"));
-        let mut config = Config::read(Source::from_environment(arguments)).map_err(Failure::usage)?;
+    /// The settings are wrong.
+    pub(super) fn read(matches: &ArgMatches) -> Result<Self, Failure> {
+        let file = matches.get_one::<PathBuf>("file").filter(|file| **file != Path::new("-")).cloned();
+        let is_given = |flag: &str| matches.try_get_one::<bool>(flag).ok().flatten() == Some(&true);
+        let mut config = Config::read(source(matches, Config::PARTS)).map_err(Failure::usage)?;
         config.common.store_timeout = config.common.store_timeout.max(STEP_TIMEOUT);
         config.common.wait_for_store = false;
-        Ok(Some(Self { file: (file != "-").then(|| file.into()), live, add, config }))
+        Ok(Self { file, live: is_given("live"), add: is_given("add"), config })
     }
 
     /// What the file is called in messages.

@@ -84,7 +84,7 @@ fn examine(folders: &Folders, package: &Path) -> Result<()> {
     }
     for program in ["beckon", "connection-node", "endpoint-node"] {
         let manual = inside(&root, &format!("MANWIDTH=100 man --warnings {program} 2>&1"))?;
-        ensure!(manual.contains("--endpoint-url VALUE"), "man {program}: {manual}");
+        ensure!(manual.contains("--endpoint-url <URL>"), "man {program}: {manual}");
         ensure!(!manual.contains("warning:"), "man {program}: {manual}");
         let offered = offered_by_bash(&root, program, "--endpoint-u")?;
         ensure!(offered == "--endpoint-url", "bash offers {offered} for {program}");
@@ -93,6 +93,8 @@ fn examine(folders: &Folders, package: &Path) -> Result<()> {
             inside(&root, &format!("fish --command 'complete --do-complete \"{program} --endpoint-u\"'"))?;
         ensure!(offered.starts_with("--endpoint-url"), "fish offers {offered} for {program}");
     }
+    let page = inside(&root, "MANWIDTH=100 man --warnings beckon-client-block 2>&1")?;
+    ensure!(page.contains("block") && !page.contains("warning:"), "man beckon-client-block: {page}");
     let offered = offered_by_bash(&root, "beckon", "lis")?;
     ensure!(offered == "listen", "bash offers {offered} for beckon");
     let offered = inside(&root, "fish --command 'complete --do-complete \"beckon send --\"'")?;
@@ -104,7 +106,7 @@ fn examine(folders: &Folders, package: &Path) -> Result<()> {
 fn offered_by_bash(root: &Mounted, program: &str, word: &str) -> Result<String> {
     let script = format!(
         "source /usr/share/bash-completion/bash_completion; __load_completion {program}; COMP_WORDS=({program} {word}); \
-         COMP_CWORD=1; $(complete -p {program} | sed 's/.*-F \\([^ ]*\\).*/\\1/'); echo \"${{COMPREPLY[*]}}\""
+         COMP_CWORD=1; $(complete -p {program} | sed 's/.*-F \\([^ ]*\\).*/\\1/') {program} {word} {program}; echo \"${{COMPREPLY[*]}}\""
     );
     let mut bash = chroot(root);
     Ok(succeed(bash.args(["bash", "-c", &script]))?.trim().to_owned())

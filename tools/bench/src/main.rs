@@ -28,7 +28,10 @@ fn run() -> Result<(), Failure> {
     }
     // Not from the environment: an experiment has no settings but those it is started with.
     let source = Source::new(rest, [("", ""); 0]);
-    if source.request() == Some(Request::Help) || what == "help" || what == "--help" {
+    if matches!(source.request(), Some(Request::Help | Request::Summary))
+        || what == "help"
+        || what == "--help"
+    {
         return print(&format!("{}\n{}", usage(), help(Settings::FIELDS)));
     }
     let settings = Settings::read_all(source)?;

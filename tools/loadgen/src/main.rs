@@ -60,7 +60,9 @@ fn run() -> Result<(), Failure> {
     // Not from the environment: a run has no settings but those it is started with.
     let source = Source::new(arguments, [("", ""); 0]);
     match source.request() {
-        Some(Request::Help) => return print(&format!("{USAGE}\n{}", help(Settings::FIELDS))),
+        Some(Request::Help | Request::Summary) => {
+            return print(&format!("{USAGE}\n{}", help(Settings::FIELDS)));
+        }
         Some(Request::Version) => return print(concat!("loadgen ", env!("CARGO_PKG_VERSION"), "\n")),
         None => {}
     }

@@ -13,7 +13,7 @@ mod counted;
 use answers::{Answers, Node, Silence};
 use beckon_ops::{
     clock::Clock,
-    config::{Request, Source, help, parsed, program_arguments},
+    config::{Part, Request, Source, help, parsed, program_arguments},
     exit::{Failure, report},
     program::print,
 };
@@ -78,8 +78,9 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Failure> {
     beckon_ops::process::raise_open_files_max();
     let mut source = Source::new(program_arguments(), [("", ""); 0]);
-    if source.request() == Some(Request::Help) {
-        return print(&format!("usage: made-up-nodes [--name VALUE]\n\n{}", help(&[Settings::FIELDS], &[])));
+    if matches!(source.request(), Some(Request::Help | Request::Summary)) {
+        let parts = [Part { heading: "Settings", fields: Settings::FIELDS }];
+        return print(&format!("usage: made-up-nodes [--name VALUE]\n\n{}", help(&parts, &[])));
     }
     let settings = Settings::read(&mut source);
     let settings = source.finish(settings)?;

@@ -36,7 +36,7 @@ use crate::{
 };
 use beckon_client::webpush::encryption::{DeviceKeys, Recipient};
 use beckon_ops::{
-    config::{Request, Source, help, program_arguments},
+    config::{Part, Request, Source, help, program_arguments},
     exit::{Failure, report},
     program::print,
 };
@@ -52,10 +52,10 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Failure> {
     beckon_ops::process::raise_open_files_max();
     let mut source = Source::new(program_arguments(), [("", ""); 0]);
-    if source.request() == Some(Request::Help) {
+    if matches!(source.request(), Some(Request::Help | Request::Summary)) {
         return print(&format!(
             "usage: cargo xtask soak [--name VALUE]\n\n{}",
-            help(&[Settings::FIELDS], &[])
+            help(&[Part { heading: "Settings", fields: Settings::FIELDS }], &[])
         ));
     }
     let settings = Settings::read(&mut source);

@@ -1,7 +1,6 @@
 //! The Debian package, made by dpkg-deb alone: what is in it is what the tree and `deploy/debian` say.
 
 use super::{
-    help::Program,
     programs::{Built, Libraries},
     release::{Release, stage},
     tree::{Places, SETTINGS, Tree, fill},
@@ -28,16 +27,11 @@ const REVISION: u32 = 1;
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 
 /// Writes `beckon_VERSION-REVISION_ARCHITECTURE.deb`.
-pub(super) fn pack(
-    release: &Release,
-    built: &Built,
-    programs: &[Program],
-    libraries: &Libraries,
-) -> Result<()> {
+pub(super) fn pack(release: &Release, built: &Built, libraries: &Libraries) -> Result<()> {
     let architecture = architecture(&release.target)?;
     let version = format!("{}-{REVISION}", release.version);
     let tree = Tree::new(stage("debian"))?;
-    fill(&tree, &PLACES, built, programs, &release.date)?;
+    fill(&tree, &PLACES, built, &release.date)?;
     let documents = "usr/share/doc/beckon";
     tree.copy("deploy/debian/copyright", &format!("{documents}/copyright"))?;
     tree.copy("deploy/debian/lintian-overrides", "usr/share/lintian/overrides/beckon")?;

@@ -1,7 +1,6 @@
 //! An archive for any Linux: unpack it anywhere and run `bin/beckon`.
 
 use super::{
-    help::Program,
     programs::Built,
     release::{Release, stage},
     tree::{Places, Tree, fill},
@@ -33,11 +32,11 @@ const DOCUMENTS: [&str; 7] = [
 ];
 
 /// Writes `beckon-VERSION-TARGET.tar.gz`.
-pub(super) fn pack(release: &Release, built: &Built, programs: &[Program]) -> Result<()> {
+pub(super) fn pack(release: &Release, built: &Built) -> Result<()> {
     let name = release.name();
     let folder = stage("tarball");
     let tree = Tree::new(folder.join(&name))?;
-    fill(&tree, &PLACES, built, programs, &release.date)?;
+    fill(&tree, &PLACES, built, &release.date)?;
     for document in DOCUMENTS {
         let file = document.rsplit('/').next().unwrap_or(document);
         tree.copy(document, &format!("share/doc/beckon/{file}"))?;

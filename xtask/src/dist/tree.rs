@@ -1,7 +1,10 @@
 //! The files of a release, where they are installed.
 
-use super::{completions, help::Program, manual, programs::Built, release::fresh};
-use crate::run::{root, run};
+use super::{
+    programs::Built,
+    release::{PROGRAMS, fresh, stage},
+};
+use crate::run::{self, root, run};
 use anyhow::{Context as _, Result};
 use std::{
     fs,
@@ -106,22 +109,24 @@ const EXAMPLES: [&str; 5] = [
 ];
 
 /// Puts everything into a tree that all archives have.
-pub(super) fn fill(
-    tree: &Tree,
-    places: &Places,
-    built: &Built,
-    programs: &[Program],
-    date: &str,
-) -> Result<()> {
-    for program in programs {
-        let name = &program.name;
+pub(super) fn fill(tree: &Tree, places: &Places, built: &Built, date: &str) -> Result<()> {
+    let beckon = built.folder.join("beckon");
+    for (_, name) in PROGRAMS {
         tree.copy(built.folder.join(name), &format!("{}/{name}", places.programs))?;
-        let manual_path = format!("{}/{name}.1", places.manuals);
-        tree.write(&manual_path, manual::page(program, date))?;
-        tree.compress(&manual_path)?;
-        tree.write(&format!("{}/{name}", places.bash), completions::bash(program))?;
-        tree.write(&format!("{}/_{name}", places.zsh), completions::zsh(program))?;
-        tree.write(&format!("{}/{name}.fish", places.fish), completions::fish(program))?;
+        let completions =
+            |shell| run::output(Command::new(&beckon).args(["completions", shell, "--for", name]));
+        tree.write(&format!("{}/{name}", places.bash), completions("bash")? + "\n")?;
+        tree.write(&format!("{}/_{name}", places.zsh), completions("zsh")? + "\n")?;
+        tree.write(&format!("{}/{name}.fish", places.fish), completions("fish")? + "\n")?;
+    }
+    let manuals = stage("manuals");
+    fresh(&manuals)?;
+    run(Command::new(&beckon).args(["manual", "--date", date]).arg(&manuals))?;
+    for page in fs::read_dir(&manuals)? {
+        let page = page?;
+        let path = format!("{}/{}", places.manuals, page.file_name().to_string_lossy());
+        tree.write(&path, fs::read(page.path())?)?;
+        tree.compress(&path)?;
     }
     for unit in UNITS {
         tree.copy(format!("deploy/systemd/{unit}"), &format!("{}/{unit}", places.units))?;

@@ -1,6 +1,6 @@
 //! Which settings differ between two readings, without keeping their values, which may be secrets.
 
-use super::{Field, Source};
+use super::{Field, Part, Source};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -21,13 +21,13 @@ struct Digest {
 }
 
 impl Digests {
-    /// Reads the files that these fields name.
-    pub fn of(source: &Source, fields: &[&[Field]]) -> Self {
-        Self { hasher: RandomState::new(), given: BTreeMap::new() }.again(source, fields)
+    /// Reads the files that these settings name.
+    pub fn of(source: &Source, parts: &[Part]) -> Self {
+        Self { hasher: RandomState::new(), given: BTreeMap::new() }.again(source, parts)
     }
 
     /// Those of another reading, which can be compared with these.
-    pub(crate) fn again(&self, source: &Source, fields: &[&[Field]]) -> Self {
+    pub(crate) fn again(&self, source: &Source, parts: &[Part]) -> Self {
         let digest = |field: &Field| {
             let text = source.text(field.name)?;
             let paths = text.split(',').map(str::trim).filter(|_| field.is_file());
@@ -36,7 +36,7 @@ impl Digests {
                 Digest { text: self.hasher.hash_one(text), contents: self.hasher.hash_one(contents) };
             Some((field.name, digest))
         };
-        let given = fields.iter().copied().flatten().filter_map(digest).collect();
+        let given = parts.iter().flat_map(|part| part.fields).filter_map(digest).collect();
         Self { hasher: self.hasher.clone(), given }
     }
 

@@ -1,6 +1,9 @@
 //! The settings that apply, and where each comes from.
 
-use super::{field::Field, source::Source};
+use super::{
+    field::{Field, Part, once},
+    source::Source,
+};
 use std::fmt;
 
 /// Where the value of a setting comes from.
@@ -34,12 +37,9 @@ pub struct Effective {
 
 /// Every setting of `parts` once, with the value that applies. `defaults` replaces the defaults of fields.
 #[must_use]
-pub fn effective(source: &Source, parts: &[&[Field]], defaults: &[(&str, &str)]) -> Vec<Effective> {
+pub fn effective(source: &Source, parts: &[Part], defaults: &[(&str, &str)]) -> Vec<Effective> {
     let mut settings: Vec<Effective> = Vec::new();
-    for field in parts.iter().copied().flatten() {
-        if settings.iter().any(|known| known.field.name == field.name) {
-            continue;
-        }
+    for (_, field) in once(parts) {
         let given = source.given(field.name).map(|(place, value)| {
             (value.map_or_else(|| "true".to_owned(), str::to_owned), Origin::Given(place))
         });

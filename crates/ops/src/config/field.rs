@@ -18,6 +18,26 @@ pub struct Field {
     pub type_name: &'static str,
 }
 
+/// Settings that belong together.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// What help and templates show before them.
+    pub heading: &'static str,
+    /// The settings.
+    pub fields: &'static [Field],
+}
+
+/// Every field of `parts` once, with the heading of the first part that has it.
+pub(super) fn once(parts: &[Part]) -> impl Iterator<Item = (&'static str, &'static Field)> {
+    let mut listed: Vec<&str> = Vec::new();
+    let all = parts.iter().flat_map(|part| part.fields.iter().map(|field| (part.heading, field)));
+    all.filter(move |(_, field)| {
+        let is_new = !listed.contains(&field.name);
+        listed.push(field.name);
+        is_new
+    })
+}
+
 /// How a setting is written in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -1,15 +1,19 @@
 //! What a TOML file of settings looks like: a template to fill in, and a JSON Schema for editors.
 
-use super::field::{Field, Kind};
+use super::field::{Field, Kind, Part, once};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
 /// A TOML file with every setting of `parts`, commented out, with its meaning and its default. `defaults` replaces the
 /// defaults of fields; such a default describes what happens, so it is a comment.
 #[must_use]
-pub fn template(parts: &[&[Field]], defaults: &[(&str, &str)]) -> String {
-    let mut text = String::new();
-    for field in once(parts) {
+pub fn template(parts: &[Part], defaults: &[(&str, &str)]) -> String {
+    let (mut text, mut part) = (String::new(), "");
+    for (heading, field) in once(parts) {
+        if heading != part {
+            let _ = writeln!(text, "# ---- {heading} ----\n");
+            part = heading;
+        }
         for line in field.help.lines() {
             let _ = writeln!(text, "# {}", line.trim());
         }
@@ -28,12 +32,12 @@ pub fn template(parts: &[&[Field]], defaults: &[(&str, &str)]) -> String {
 /// A JSON Schema (2020-12) of the TOML file of a program with these settings. `others` are the settings of programs that
 /// may share the file.
 #[must_use]
-pub fn schema(title: &str, parts: &[&[Field]], others: &[&str]) -> String {
+pub fn schema(title: &str, parts: &[Part], others: &[&str]) -> String {
     let mut properties = Map::new();
     for name in others {
         properties.insert((*name).to_owned(), json!({ "description": "A setting of another program." }));
     }
-    for field in once(parts) {
+    for (_, field) in once(parts) {
         let meaning: Vec<&str> = field.help.split_whitespace().collect();
         let text = json!({ "type": "string" });
         // A number or a list may also be written as a text, as in a variable.
@@ -72,13 +76,4 @@ pub fn toml(field: &Field, value: &str) -> String {
     };
     // A JSON string is a TOML string.
     if is_bare { value.to_owned() } else { Value::from(value).to_string() }
-}
-
-fn once<'a>(parts: &'a [&'a [Field]]) -> impl Iterator<Item = &'a Field> {
-    let mut listed: Vec<&str> = Vec::new();
-    parts.iter().copied().flatten().filter(move |field| {
-        let is_new = !listed.contains(&field.name);
-        listed.push(field.name);
-        is_new
-    })
 }

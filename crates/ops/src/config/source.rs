@@ -11,13 +11,15 @@ use std::{
 };
 
 /// The setting that names the file. It cannot be in the file.
-const CONFIG: &str = "config";
+pub(super) const CONFIG: &str = "config";
 
 /// What the caller of the program asks for instead of starting it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
-    /// `--help` or `-h`.
+    /// `--help`: everything.
     Help,
+    /// `-h`: what matters most.
+    Summary,
     /// `--version` or `-V`.
     Version,
 }
@@ -222,7 +224,9 @@ impl Source {
         while let Some((index, argument)) = arguments.next() {
             let argument = argument.to_string_lossy().into_owned();
             match argument.as_str() {
-                "--help" | "-h" => self.request = Some(Request::Help),
+                "--help" => self.request = Some(Request::Help),
+                "-h" if self.request != Some(Request::Help) => self.request = Some(Request::Summary),
+                "-h" => {}
                 "--version" | "-V" => self.request = self.request.or(Some(Request::Version)),
                 _ => {
                     let Some(flag) = argument.strip_prefix("--").filter(|flag| !flag.is_empty()) else {

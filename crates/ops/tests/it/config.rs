@@ -1,6 +1,6 @@
 //! Settings: which source takes precedence, how values are written, and which errors are reported.
 
-use beckon_ops::config::{Request, Secret, Source, help};
+use beckon_ops::config::{self, Request, Secret, Source, help};
 use std::{fs, net::SocketAddr, time::Duration};
 
 beckon_ops::settings! {
@@ -275,7 +275,9 @@ fn settings_of_other_programs_are_ignored_in_the_environment_and_the_file_but_no
 fn help_and_version_are_returned_to_the_caller() {
     let request = |flags: &[&str]| Source::new(flags, [("A", "")]).request();
     assert_eq!(request(&["--help"]), Some(Request::Help));
-    assert_eq!(request(&["--level", "-h"]), Some(Request::Help));
+    assert_eq!(request(&["--level", "-h"]), Some(Request::Summary));
+    assert_eq!(request(&["-h", "--help"]), Some(Request::Help));
+    assert_eq!(request(&["--help", "-h"]), Some(Request::Help));
     assert_eq!(request(&["--version"]), Some(Request::Version));
     assert_eq!(request(&["-V", "--help"]), Some(Request::Help));
     assert_eq!(request(&["--level", "high"]), None);
@@ -283,12 +285,17 @@ fn help_and_version_are_returned_to_the_caller() {
 
 #[test]
 fn help_lists_every_setting_once() {
-    let text = help(&[Part::FIELDS, Other::FIELDS], &[("store", "embedded")]);
-    assert_eq!(text.matches("--store VALUE").count(), 1, "{text}");
-    let entry = "  --ws-advertise VALUE\n      Scheme, host and port\n      of endpoints.\n      \
+    let parts = [
+        config::Part { heading: "First", fields: Part::FIELDS },
+        config::Part { heading: "Second", fields: Other::FIELDS },
+    ];
+    let text = help(&parts, &[("store", "embedded")]);
+    assert_eq!(text.matches("--store <VALUE>").count(), 1, "{text}");
+    let entry = "      --ws-advertise <VALUE>\n          Scheme, host and port of endpoints.\n          \
                  [BECKON_WS_ADVERTISE] [default: none]\n";
     assert!(text.contains(entry), "{text}");
+    assert!(text.contains("\nSecond:\n      --http-listen <ADDRESS:PORT>\n"), "{text}");
     assert!(text.contains("[BECKON_STORE] [default: embedded]"), "{text}");
     assert!(text.contains("[BECKON_TOP_LEVEL] [required]"), "{text}");
-    assert!(text.contains("--wait-for-store [true|false]"), "{text}");
+    assert!(text.contains("--wait-for-store [<true|false>]"), "{text}");
 }

@@ -1,7 +1,7 @@
 //! A reload takes all new settings or none, and says what it has done.
 
 use beckon_ops::{
-    config::{ConfigErrors, Digests, Source},
+    config::{ConfigErrors, Digests, Part, Source},
     logging::LogSettings,
     program::ServerConfig,
     reload::{Reload, Reloadables, Reloaded},
@@ -52,6 +52,8 @@ impl ServerConfig for Config {
     }
 }
 
+const PARTS: &[Part] = &[Part { heading: "Tested", fields: Tested::FIELDS }];
+
 /// A program with settings in a file.
 struct Program {
     folder: tempfile::TempDir,
@@ -67,8 +69,8 @@ impl Program {
         fs::write(&path, text).unwrap();
         let argument = format!("--config={}", path.display());
         let read = move || Source::new([argument.clone()], [("", ""); 0]);
-        let in_use = Digests::of(&read(), &[Tested::FIELDS]);
-        Self { folder, reload: Reload::new(&[Tested::FIELDS], in_use, read), number: Arc::default() }
+        let in_use = Digests::of(&read(), PARTS);
+        Self { folder, reload: Reload::new(PARTS, in_use, read), number: Arc::default() }
     }
 
     fn write(&self, name: &str, text: &str) {

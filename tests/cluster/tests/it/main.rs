@@ -31,6 +31,7 @@ mod admin;
 mod between_nodes;
 mod blocked_log;
 mod clients;
+mod command_line;
 mod coverage;
 mod crash;
 mod crowds;

@@ -232,7 +232,7 @@ fn the_command_line_sets_broadcasts() {
     assert_eq!(run(&["list"], second), (Some(0), "news/main \"42\"\n".to_owned()));
     for (arguments, admin, code, told) in [
         (&["remove", "a?b#c%"][..], first.as_str(), 1, "no broadcast of that id"),
-        (&["set", "x"], first, 64, "set ID VERSION"),
+        (&["set", "x"], first, 64, "<VERSION>"),
         (&["list"], "nowhere", 64, "nowhere"),
         (&["list"], "http://127.0.0.1:1", 69, "refused"),
         (&["list"], endpoint_node, 1, "nothing at this path"),

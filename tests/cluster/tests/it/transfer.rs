@@ -200,7 +200,7 @@ async fn an_import_says_what_it_cannot_do_and_changes_nothing() {
     alone.nodes()[0].terminate();
     succeed(&["export", file], &at, "exported 2 clients, 2 messages");
     refuse(&["export", file], &at, "there already");
-    refuse(&["export"], &at, "name a FILE");
+    refuse(&["export"], &at, "<FILE>");
     refuse(&["import", file], &at, "has clients already");
     succeed(&["import", file, "--add"], &at, "2 clients were there already");
 
@@ -238,7 +238,7 @@ async fn an_import_says_what_it_cannot_do_and_changes_nothing() {
         "no client would be known",
     );
     expect_no_key_files(file, &Path::new(data).with_file_name("new"), &other_key);
-    refuse(&["import", bad, "--no-such-setting"], &store, "no such setting");
+    refuse(&["import", bad, "--no-such-setting"], &store, "--no-such-setting");
     assert_eq!(redis.command(&["KEYS", "c{*"]), redis.command(&["KEYS", "nothing"]));
 
     // A part arrives, as from a pipe that breaks; then all of it, through a pipe.
