@@ -16,13 +16,14 @@ type Check = fn() -> Result<()>;
 /// # Errors
 /// At least one check failed; the message names them.
 pub(crate) fn ci() -> Result<()> {
-    let checks: [(&str, Check); 13] = [
+    let checks: [(&str, Check); 14] = [
         ("format", format),
         ("lints", lints),
         ("documentation", documentation),
         ("dependencies", deny::check),
         ("site", site::site),
         ("tests", tests),
+        ("strangers", fuzz::strangers_in_ci),
         ("parsers", fuzz::check),
         ("rolling", rolling),
         ("soak", soak),

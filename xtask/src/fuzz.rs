@@ -1,6 +1,10 @@
-//! `cargo xtask fuzz`: random input for every parser.
+//! `cargo xtask fuzz`: random input for every parser, and for the running programs.
 
-use crate::run::{cargo, root, run, target};
+use crate::{
+    packages,
+    run::{PROGRAMS, cargo, programs, root, run, target},
+    test,
+};
 use anyhow::{Context as _, Result, bail, ensure};
 use std::{
     fs,
@@ -37,6 +41,9 @@ const SECONDS: u64 = 60;
 /// Lines of the log of a search that has found something.
 const LINES_SHOWN: usize = 40;
 
+/// How long strangers send in CI, in seconds, to each shape of the server, with TLS and without.
+const STRANGERS_SECONDS_IN_CI: u64 = 15;
+
 /// What is said on the command line.
 #[derive(Debug, Default)]
 struct Order<'a> {
@@ -48,13 +55,16 @@ struct Order<'a> {
     targets: Vec<&'a str>,
 }
 
-/// Runs `fuzz parsers`.
+/// Runs `fuzz parsers` or `fuzz strangers`.
 ///
 /// # Errors
 /// Something was found, or does not build.
 pub(crate) fn fuzz(arguments: &[&str]) -> Result<()> {
-    let ["parsers", rest @ ..] = arguments else { bail!("say what to fuzz: parsers") };
-    parsers(&parse(rest)?)
+    match arguments {
+        ["parsers", rest @ ..] => parsers(&parse(rest)?),
+        ["strangers", rest @ ..] => strangers(&parse(rest)?),
+        _ => bail!("say what to fuzz: parsers or strangers"),
+    }
 }
 
 /// Compiles the targets, without the counters, which takes the time of a build of all programs. Their inputs are replayed by
@@ -64,6 +74,14 @@ pub(crate) fn fuzz(arguments: &[&str]) -> Result<()> {
 /// A target does not compile, or `fuzz/Cargo.lock` is not up to date.
 pub(crate) fn check() -> Result<()> {
     run(&mut cargo(&["check", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target"]))
+}
+
+/// The running programs, for a minute in all.
+///
+/// # Errors
+/// Something was found, or does not build.
+pub(crate) fn strangers_in_ci() -> Result<()> {
+    strangers(&Order { seconds: Some(STRANGERS_SECONDS_IN_CI), ..Order::default() })
 }
 
 fn parse<'a>(arguments: &[&'a str]) -> Result<Order<'a>> {
@@ -187,4 +205,21 @@ fn keep(target: &str, kept: &Path, found: &Path) -> Result<()> {
     // How often a branch is taken does not count.
     command.args(["-merge=1", "-use_counters=0", "-verbosity=0"]).arg(format!("-max_len={KEPT_LEN_MAX}"));
     run(command.args([kept, found]))
+}
+
+/// Lets strangers send to the running programs: tests whose length can be set.
+fn strangers(order: &Order<'_>) -> Result<()> {
+    ensure!(
+        order.runs.is_none() && order.targets.is_empty() && !order.keep,
+        "strangers take --seconds and --seed"
+    );
+    packages::install(packages::FOR_CARGO)?;
+    test::build()?;
+    // One after another, so that what is measured of one is not the doing of another.
+    let arguments =
+        ["test", "--workspace", "--test", "it", "--", "strangers::", "--test-threads=1", "--nocapture"];
+    let mut command = cargo(&arguments);
+    command.env(PROGRAMS, programs());
+    command.env("BECKON_STRANGERS_SECONDS", order.seconds.unwrap_or(STRANGERS_SECONDS_IN_CI).to_string());
+    run(command.env("BECKON_STRANGERS_SEED", order.seed.unwrap_or(1).to_string()))
 }

@@ -34,6 +34,7 @@ usage: cargo xtask <task>
   soak             breaks a cluster in every known way at random, with books of every notification; --small is quicker
   fuzz parsers     random input for every parser, or for the named ones; --runs N, --seconds N, --seed N; --keep adds what
                    reaches further to fuzz/corpus
+  fuzz strangers   strangers send anything to the running programs; --seconds N for each shape of the server, --seed N
   site             builds the documents' site into target/site/html, and checks every link in it
   dist             builds the programs and packs them into target/artefacts: archive, Debian package, SBOM, checksums
   sign FOLDER      writes the checksums of everything in a folder, and signs them with BECKON_SIGNING_KEY

@@ -109,7 +109,7 @@ impl BareSocket {
 }
 
 /// A frame as a client sends it.
-fn masked(head: u8, payload: &[u8]) -> Vec<u8> {
+pub fn masked(head: u8, payload: &[u8]) -> Vec<u8> {
     // Any mask is good; one that is not zero shows that the server removes it.
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     let mut frame = vec![head];

@@ -11,6 +11,7 @@
 //!   talk       a user agent that sends JSON as it is written in the test
 //!   webpush    the same in the Web Push dialect, with the application server's side
 //!   host       a host of an address of its own
+//!   stranger   a peer that sends anything; below it `damaging`: a network that damages it
 //!   bare       a WebSocket without any help: no Pong, no Close, broken frames if wanted
 //! ```
 //!
@@ -19,12 +20,14 @@
 
 pub mod bare;
 mod connected;
+pub mod damaging;
 pub mod device;
 pub mod host;
 pub mod requests;
 pub mod shared;
 pub mod site;
 pub mod stage;
+pub mod stranger;
 pub mod talk;
 pub mod tls;
 pub mod webpush;

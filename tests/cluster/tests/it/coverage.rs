@@ -25,6 +25,7 @@ fn tests() -> BTreeSet<&'static str> {
         crate::sp_register::NAMES,
         crate::sp_socket::NAMES,
         crate::sp_socket_limits::NAMES,
+        crate::strangers::NAMES,
         crate::tls::NAMES,
         crate::wp_ack::NAMES,
         crate::wp_backlog::NAMES,

@@ -68,6 +68,7 @@ mod sp_register;
 mod sp_socket;
 mod sp_socket_limits;
 mod stopping;
+mod strangers;
 mod supervision;
 mod tls;
 mod transfer;
