@@ -13,6 +13,7 @@ mod fuzz;
 mod packages;
 mod python;
 mod run;
+mod servers;
 mod site;
 mod templates;
 mod test;
@@ -30,7 +31,8 @@ usage: cargo xtask <task>
   templates [ARGS] the alerts, dashboards, manifests and templates of deploy/, as processes where they start any; ARGS go to
                    `python -m unittest`
   api [ARGS]       the descriptions in docs/api against a running server; ARGS go to `python -m unittest`
-  faults [ARGS]    every fault on every topology of Redis; --topology NAME: one topology; NAME: one fault
+  faults [ARGS]    every fault on every topology of Redis; --topology NAME: one topology; --server NAME: with redis-server or
+                   valkey-server of Debian 13; NAME: one fault
   soak             breaks a cluster in every known way at random, with books of every notification; --small is quicker
   fuzz parsers     random input for every parser, or for the named ones; --runs N, --seconds N, --seed N; --keep adds what
                    reaches further to fuzz/corpus

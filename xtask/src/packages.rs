@@ -64,6 +64,12 @@ pub(crate) const FOR_DEPLOY: &[Needed] = &[
     IP,
 ];
 
+/// What unpacks the servers of another Debian.
+pub(crate) const FOR_SERVERS: &[Needed] = &[program(
+    &[&["test", "-e", "/usr/share/keyrings/debian-archive-keyring.gpg"]],
+    "debian-archive-keyring",
+)];
+
 /// Installs what is missing, if that is possible without asking for a password.
 ///
 /// # Errors

@@ -71,6 +71,7 @@ enum Change {
     Flow(Vec<Way>, fn(&mut Flow)),
     Pace(Duration, Option<u64>),
     Target(SocketAddr),
+    Rename(String, String),
     Reset,
 }
 
@@ -98,6 +99,17 @@ impl Forwarder {
         });
         is_started.recv().unwrap_or_else(|_| panic!("{address} cannot be listened on"));
         Self { address, _port: port, changes, answers_to_lose }
+    }
+
+    /// [`Self::to`], with a text in answers replaced by another of the same length, as long as answers come in one piece.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn renaming(target: SocketAddr, from: String, to: String) -> Self {
+        assert_eq!(from.len(), to.len(), "{from} is not as long as {to}");
+        let forwarder = Self::to(target);
+        forwarder.change(Change::Rename(from, to));
+        forwarder
     }
 
     /// Where it listens.
@@ -269,6 +281,7 @@ impl Forwarding {
                 }
             }),
             Change::Target(target) => self.target = target,
+            Change::Rename(from, to) => self.rules.send_modify(|rules| rules.renamed = Some((from, to))),
             Change::Reset => {
                 self.ignored.drain(..).for_each(connection::reset);
                 self.rules.send_modify(|rules| rules.resets += 1);

@@ -12,7 +12,7 @@ use std::{
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::{OnceLock, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Starts a program such that it is killed when the thread that starts it ends; from util-linux. It becomes the
@@ -226,8 +226,8 @@ pub fn run(program: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> (Ex
     (process.wait(), process.log())
 }
 
-/// Gives a process only a share of a processor, by pausing it most of the time. It runs at full speed again when
-/// this is dropped.
+/// Gives a process only a share of a processor, by pausing it whenever it has had that, however busy the machine is. It runs
+/// at full speed again when this is dropped.
 #[derive(Debug)]
 pub struct Throttled {
     stop: mpsc::SyncSender<()>,
@@ -235,20 +235,31 @@ pub struct Throttled {
 }
 
 impl Throttled {
-    /// How long a throttled process runs at a time.
+    /// How often it is looked at how much the process has had, and the most that it may have at once.
     const TURN: Duration = Duration::from_millis(2);
 
-    /// Lets the process with this id run for `percent` of the time, from 1 to 99.
+    /// Lets the process with this id have `percent` of a processor, from 1 to 99.
+    #[expect(clippy::disallowed_methods, reason = "the share of the process is one of this time")]
     pub(crate) fn to(pid: u32, percent: u32) -> Self {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
-        let pause = Self::TURN * (100 - percent) / percent;
+        let process = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
         let (stop, stopped) = mpsc::sync_channel(1);
         let work = move || {
-            // An error means that the process has ended.
-            while kill_process(pid, Signal::STOP).is_ok() {
-                let is_over = stopped.recv_timeout(pause).is_ok();
-                let _ = kill_process(pid, Signal::CONT);
-                if is_over || stopped.recv_timeout(Self::TURN).is_ok() {
+            let (mut had, mut since) = (processor_time(pid), Instant::now());
+            // What it may have before it is paused, in seconds. Negative if it has had too much.
+            let mut left = 0.0;
+            loop {
+                let (has_had, now) = (processor_time(pid), Instant::now());
+                let share = (now - since).as_secs_f64() * f64::from(percent) / 100.0;
+                left += share - has_had.saturating_sub(had).as_secs_f64();
+                left = Self::TURN.as_secs_f64().min(left);
+                (had, since) = (has_had, now);
+                let signal = if left > 0.0 { Signal::CONT } else { Signal::STOP };
+                // An error means that the process has ended.
+                if kill_process(process, signal).is_err() {
+                    return;
+                }
+                if stopped.recv_timeout(Self::TURN).is_ok() {
+                    let _ = kill_process(process, Signal::CONT);
                     return;
                 }
             }
@@ -256,6 +267,13 @@ impl Throttled {
         let thread = thread::Builder::new().name("throttle".to_owned()).spawn(work).expect("a thread");
         Self { stop, thread: Some(thread) }
     }
+}
+
+/// The time that the first thread of a process has had on a processor. Zero if it has ended.
+fn processor_time(pid: u32) -> Duration {
+    let times = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+    let nanos = times.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or_default())
 }
 
 impl Drop for Throttled {

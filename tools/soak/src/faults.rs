@@ -4,7 +4,6 @@ use crate::{ledger::Ledger, settings::Servers, site::Site};
 use beckon_testbed::{
     forwarder::Way,
     node::{Node, http},
-    redis::Topology,
 };
 use std::{any::Any, time::Duration};
 
@@ -115,12 +114,11 @@ pub(crate) struct Ongoing {
 impl Fault {
     /// Whether it can happen to these servers.
     pub(crate) fn applies(self, servers: Servers) -> bool {
-        match (self, servers) {
-            (Self::ConnectionNode(_) | Self::Storm, _) => true,
-            (_, Servers::Beckon) => false,
-            // Sentinels name one address to all programs, so the links of one node cannot be told from the others'.
-            (Self::Link(_), Servers::Cluster(topology)) => topology != Topology::Sentinel,
-            (Self::EndpointNode(_) | Self::Delivery(_) | Self::Store(_), Servers::Cluster(_)) => true,
+        match self {
+            Self::ConnectionNode(_) | Self::Storm => true,
+            Self::EndpointNode(_) | Self::Link(_) | Self::Delivery(_) | Self::Store(_) => {
+                matches!(servers, Servers::Cluster(_))
+            }
         }
     }
 

@@ -23,5 +23,6 @@ mod gate;
 mod keys;
 mod links;
 mod nodes;
+mod recovery;
 mod redis;
 mod shards;

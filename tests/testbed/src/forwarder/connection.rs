@@ -38,6 +38,8 @@ pub(super) struct Rules {
     to_client: Flow,
     /// When this grows, the connections that exist are reset.
     pub(super) resets: u64,
+    /// What is replaced in answers, and by what of the same length.
+    pub(super) renamed: Option<(String, String)>,
 }
 
 /// What happens to the bytes of one direction.
@@ -130,9 +132,23 @@ async fn pump(
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         sleep(flow.delay).await;
+        if way == Way::ToClient
+            && let Some((from, to)) = &rules.borrow().renamed
+        {
+            rename(&mut chunk[..length], from.as_bytes(), to.as_bytes());
+        }
         to.write_all(&chunk[..length]).await?;
         if let Some(rate) = flow.bytes_per_second {
             sleep(Duration::from_secs_f64(length as f64 / rate as f64)).await;
+        }
+    }
+}
+
+/// Replaces a text by another of the same length. It is not found if the bytes end within it.
+fn rename(bytes: &mut [u8], from: &[u8], to: &[u8]) {
+    for start in 0..=bytes.len().saturating_sub(from.len()) {
+        if bytes[start..].starts_with(from) {
+            bytes[start..start + to.len()].copy_from_slice(to);
         }
     }
 }

@@ -118,7 +118,7 @@ impl Deployment {
         }
     }
 
-    /// The links of one program to the store. Sentinels name one address to all programs, so there all share them.
+    /// The links of one program to the store.
     pub fn links(&mut self) -> Links {
         match &mut self.servers {
             Servers::Server(pair) => {

@@ -139,13 +139,15 @@ impl RedisServer {
 
     /// Whether it accepts writes.
     pub fn is_primary(&self) -> bool {
-        self.info("role") == "master"
+        self.try_info("role").is_ok_and(|role| role.as_deref() == Some("master"))
     }
 
     /// Waits until a replica has a copy of everything and follows its primary.
     pub fn wait_until_replicated(&self) {
         let what = format!("{} replicates", self.address());
-        wait_until(&what, || (self.info("master_link_status") == "up").then_some(()));
+        let is_up =
+            || self.try_info("master_link_status").is_ok_and(|status| status.as_deref() == Some("up"));
+        wait_until(&what, || is_up().then_some(()));
     }
 }
 

@@ -10,11 +10,18 @@ pub struct Links {
     url: String,
     /// By shard; each server of a shard has one.
     shards: Vec<Vec<Arc<Forwarder>>>,
+    /// To the Sentinels. Nothing is done to these.
+    _sentinels: Vec<Arc<Forwarder>>,
 }
 
 impl Links {
     pub(super) fn new(url: String, shards: Vec<Vec<Arc<Forwarder>>>) -> Self {
-        Self { url, shards }
+        Self { url, shards, _sentinels: Vec::new() }
+    }
+
+    /// Keeps these forwarders as long as the links, too.
+    pub(super) fn with_sentinels(self, sentinels: Vec<Arc<Forwarder>>) -> Self {
+        Self { _sentinels: sentinels, ..self }
     }
 
     /// The URL for `BECKON_STORE` that leads over these links.
@@ -24,7 +31,7 @@ impl Links {
 
     /// Only those to the servers of one shard.
     pub fn shard(&self, shard: usize) -> Self {
-        Self { url: self.url.clone(), shards: vec![self.shards[shard].clone()] }
+        Self { shards: vec![self.shards[shard].clone()], ..self.clone() }
     }
 
     /// Only that to one server of one shard.
@@ -59,6 +66,11 @@ impl Links {
     /// [`Forwarder::stall_way`].
     pub fn stall_way(&self, way: Way) {
         self.each().for_each(|link| link.stall_way(way));
+    }
+
+    /// [`Forwarder::throttle`].
+    pub fn throttle(&self, bytes_per_second: u64) {
+        self.each().for_each(|link| link.throttle(bytes_per_second));
     }
 
     /// [`Forwarder::heal`].

@@ -2,10 +2,15 @@
 
 use super::{
     links::Links,
-    server::{Options, RedisServer, user_part},
+    server::{Options, RedisServer, program, user_part},
 };
 use crate::{folder, forwarder::Forwarder, ports::Port, process::Process, wait_until};
-use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 use tempfile::TempDir;
 
 /// The name by which the Sentinels know the primary.
@@ -22,8 +27,10 @@ const DOWN_AFTER_MS: u32 = 2000;
 pub struct RedisSentinel {
     sentinels: Vec<Sentinel>,
     servers: Vec<RedisServer>,
-    /// To each server: this is where the Sentinels send programs.
+    /// To each server: the Sentinels and the replicas use them.
     links: Vec<Arc<Forwarder>>,
+    /// How many programs have links.
+    programs: u8,
 }
 
 /// One Sentinel.
@@ -42,21 +49,38 @@ impl RedisSentinel {
         let primary = links[0].address();
         servers[1..].iter().for_each(|replica| replica.become_replica_of(primary));
         let sentinels = (0..SENTINELS).map(|_| Sentinel::start(primary, options)).collect();
-        let watched = Self { sentinels, servers, links };
+        let watched = Self { sentinels, servers, links, programs: 0 };
         watched.wait_until_known();
         watched
     }
 
     /// The URL for `BECKON_STORE`, with the password, naming all Sentinels.
     pub fn url(&self) -> String {
-        let hosts: Vec<_> =
-            self.sentinels.iter().map(|sentinel| sentinel.port.address().to_string()).collect();
+        self.url_with(self.sentinels.iter().map(|sentinel| sentinel.port.address()))
+    }
+
+    fn url_with(&self, sentinels: impl Iterator<Item = SocketAddr>) -> String {
+        let hosts: Vec<_> = sentinels.map(|address| address.to_string()).collect();
         format!("redis-sentinel://{}{}/{NAME}", user_part(&self.servers[0].options), hosts.join(","))
     }
 
-    /// The links of all programs to the servers. The Sentinels themselves, and replication, use them too.
-    pub fn links(&self) -> Links {
-        Links::new(self.url(), vec![self.links.clone()])
+    /// New links to all servers, for a program that is to have its own: they are at another local address, which the Sentinels
+    /// name to this program.
+    ///
+    /// # Panics
+    /// If more than eight programs have links.
+    pub fn links(&mut self) -> Links {
+        self.programs += 1;
+        assert!(self.programs <= 8, "the addresses of all programs have to be as long as 127.0.0.1");
+        let ip = Ipv4Addr::new(127, 0, 0, 1 + self.programs);
+        let servers = self.servers.iter().map(|server| Arc::new(server.forwarder_at(ip.into()))).collect();
+        let renaming = |sentinel: &Sentinel| {
+            let address = sentinel.port.address();
+            Arc::new(Forwarder::renaming(address, Ipv4Addr::LOCALHOST.to_string(), ip.to_string()))
+        };
+        let sentinels: Vec<_> = self.sentinels.iter().map(renaming).collect();
+        let url = self.url_with(sentinels.iter().map(|sentinel| sentinel.address()));
+        Links::new(url, vec![servers]).with_sentinels(sentinels)
     }
 
     /// The servers, to pause, kill or restart them.
@@ -157,7 +181,7 @@ impl Sentinel {
         fs::write(&file, text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let arguments = [file.as_os_str(), "--sentinel".as_ref()];
         let log = folder.path().join("redis-sentinel.log");
-        let process = Process::start(Path::new("redis-server"), &arguments, &[], &log);
+        let process = Process::start(&program(), &arguments, &[], &log);
         let mut sentinel = Self { process, port, _folder: folder };
         wait_until("a Sentinel answers", || {
             if let Err(ended) = sentinel.process.check() {

@@ -6,11 +6,19 @@ use crate::{
 use std::{
     fs,
     net::{IpAddr, SocketAddr, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 use tempfile::TempDir;
+
+/// Names another server to start than the `redis-server` of the search path: another version, or Valkey.
+const PROGRAM: &str = "BECKON_REDIS_SERVER";
+
+/// The program of a server, or of a Sentinel.
+pub(super) fn program() -> PathBuf {
+    std::env::var_os(PROGRAM).unwrap_or_else(|| "redis-server".into()).into()
+}
 
 /// What a server is started with.
 #[derive(Debug, Clone, Default)]
@@ -189,10 +197,16 @@ impl RedisServer {
     /// # Panics
     /// If there is no such value.
     pub fn info(&self, name: &str) -> String {
-        let answer = self.command(&["INFO", "everything"]);
-        let text: String = redis::from_redis_value(answer).expect("INFO is a text");
+        let value = self.try_info(name).unwrap_or_else(|error| panic!("INFO: {error}"));
+        value.unwrap_or_else(|| panic!("INFO has no {name}"))
+    }
+
+    /// [`Self::info`] of a server that may close its connections now, as one does that becomes a replica.
+    pub(super) fn try_info(&self, name: &str) -> redis::RedisResult<Option<String>> {
+        let answer = self.try_command(&["INFO", "everything"])?;
+        let text: String = redis::from_redis_value(answer)?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        value.unwrap_or_else(|| panic!("INFO has no {name}")).trim().to_owned()
+        Ok(value.map(|value| value.trim().to_owned()))
     }
 
     /// [`Self::command`] whose error is for the caller to judge.
@@ -212,7 +226,7 @@ impl RedisServer {
     fn launch(&mut self) {
         let log = self.folder.path().join("redis-server.log");
         let none: [(String, String); 0] = [];
-        let process = Process::start(Path::new("redis-server"), &self.arguments(), &none, &log);
+        let process = Process::start(&program(), &self.arguments(), &none, &log);
         self.process = Some(process);
         wait_until(&format!("redis-server answers on {}", self.address()), || {
             if let Err(ended) = self.process_mut().check() {

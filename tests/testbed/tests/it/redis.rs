@@ -192,6 +192,31 @@ fn sentinels_fail_over_on_order_and_by_kill() {
     assert!(watched.url().starts_with("redis-sentinel://127.0.0.1:"), "{}", watched.url());
 }
 
+/// Asks the primary that the first Sentinel of a URL names.
+fn ask_watched(url: &str, words: &[&str]) -> redis::RedisResult<Value> {
+    let (sentinels, name) = url.strip_prefix("redis-sentinel://").unwrap().split_once('/').unwrap();
+    let sentinel = sentinels.split(',').next().unwrap();
+    let mut sentinel = redis::Client::open(format!("redis://{sentinel}"))?.get_connection()?;
+    let primary = redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).query(&mut sentinel)?;
+    let (host, port): (String, u16) = primary;
+    let mut primary = redis::Client::open(format!("redis://{host}:{port}"))?.get_connection()?;
+    redis::cmd(words[0]).arg(&words[1..]).query(&mut primary)
+}
+
+#[test]
+fn a_server_that_sentinels_watch_is_reached_over_links_of_ones_own() {
+    let mut watched = RedisSentinel::start(1, &Options::default());
+    let (ours, theirs) = (watched.links(), watched.links());
+    ask_watched(ours.url(), &["SET", "a", "b"]).unwrap();
+    ours.cut();
+    assert!(ask_watched(ours.url(), &["GET", "a"]).is_err());
+    assert_eq!(ask_watched(theirs.url(), &["GET", "a"]).unwrap(), text("b"));
+    ours.heal();
+    assert_eq!(ask_watched(ours.url(), &["GET", "a"]).unwrap(), text("b"));
+    watched.fail_over();
+    assert_eq!(ask_watched(ours.url(), &["GET", "a"]).unwrap(), text("b"));
+}
+
 /// What a client that follows its store finds there.
 fn get(store: &Deployment, key: &str) -> Value {
     store.primary(0).command(&["GET", key])

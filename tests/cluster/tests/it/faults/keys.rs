@@ -13,8 +13,8 @@ use beckon_testbed::{
 };
 
 rows![
-    a_rotation_of_token_keys_loses_no_subscription: [Server],
-    an_endpoint_node_with_other_keys_denies_no_subscription: [Server],
+    a_rotation_of_token_keys_loses_no_subscription: [Server, Sentinel, Cluster],
+    an_endpoint_node_with_other_keys_denies_no_subscription: [Server, Sentinel, Cluster],
     a_lost_key_file_denies_no_subscription: [Server],
     another_uaid_key_forgets_no_client: [Server, Sentinel, Cluster],
 ];

@@ -9,10 +9,10 @@ use beckon_types::Dialect;
 use std::{sync::OnceLock, time::Duration};
 
 rows![
-    a_late_hello_takes_no_client_away: [Server, Cluster],
-    a_late_put_replaces_no_newer_version: [Server, Cluster],
+    a_late_hello_takes_no_client_away: [Server, Sentinel, Cluster],
+    a_late_put_replaces_no_newer_version: [Server, Sentinel, Cluster],
     a_cut_between_the_tiers_outlives_the_endpoint_node: [Server, Sentinel, Cluster],
-    a_lapsed_node_hears_of_what_a_new_endpoint_node_accepted: [Server, Cluster],
+    a_lapsed_node_hears_of_what_a_new_endpoint_node_accepted: [Server, Sentinel, Cluster],
 ];
 
 /// The store is asked for a hello on `c0` and answers late: the client has given up and said hello on `c1`. It stays

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 rows![
     a_crash_leaves_no_record_of_clients_that_never_registered: [Server, Sentinel, Cluster],
-    two_nodes_with_one_address_are_noticed: [Server],
-    a_restarted_node_leaves_no_ghost: [Server],
+    two_nodes_with_one_address_are_noticed: [Server, Sentinel, Cluster],
+    a_restarted_node_leaves_no_ghost: [Server, Sentinel, Cluster],
 ];
 
 /// Clients that said hello and registered nothing are forgotten within minutes after their node was killed.

@@ -11,7 +11,7 @@ use std::time::Duration;
 rows![
     a_store_that_goes_back_in_time_hides_nothing: [Server, Sentinel, Cluster],
     a_demoted_primary_is_left: [Server, Sentinel, Cluster],
-    a_wrong_password_does_no_lasting_harm: [Server, Cluster],
+    a_wrong_password_does_no_lasting_harm: [Server, Sentinel, Cluster],
     acknowledgements_are_repeated_until_they_are_stored: [Server, Sentinel, Cluster],
     a_full_store_lets_clients_come_and_go: [Server, Sentinel, Cluster],
     a_fail_over_loses_nothing_that_replicas_had_to_have: [Server, Sentinel, Cluster],
