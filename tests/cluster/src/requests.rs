@@ -12,9 +12,13 @@ pub const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencod
 /// How many connections to a node are kept for the next request.
 pub(crate) const POOL: usize = 4;
 
+/// The longest answer, in bytes: the dashboard of 500 nodes has about a megabyte.
+const ANSWER_LEN_MAX: usize = 16 * 1024 * 1024;
+
 /// Has more patience than the server, whose time limits are what a test is about.
 pub(crate) fn app_server(idle_max: usize) -> AppServer {
-    AppServer::new(Options { limit: PATIENCE, idle_max, tls: Some(tls::trust()), ..Options::default() })
+    let (limit, answer_len_max, tls) = (PATIENCE, ANSWER_LEN_MAX, Some(tls::trust()));
+    AppServer::new(Options { limit, idle_max, answer_len_max, tls, ..Options::default() })
 }
 
 /// The same endpoint at another node.

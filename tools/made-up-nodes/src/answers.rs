@@ -57,16 +57,18 @@ pub(crate) struct Answers(Arc<Shared>);
 struct Shared {
     nodes: HashMap<NodeId, Node>,
     model: Status,
+    keys: Vec<u64>,
     clock: Clock,
     asked: AtomicU64,
     announced: AtomicU64,
 }
 
 impl Answers {
-    /// These nodes, which answer as the model does.
-    pub(crate) fn new(nodes: Vec<Node>, model: Status, clock: Clock) -> Self {
+    /// These nodes, which answer as the model does and have its token keys.
+    pub(crate) fn new(nodes: Vec<Node>, model: Status, keys: Vec<u64>, clock: Clock) -> Self {
         let nodes = nodes.into_iter().map(|node| (node.id, node)).collect();
-        Self(Arc::new(Shared { nodes, model, clock, asked: AtomicU64::new(0), announced: AtomicU64::new(0) }))
+        let (asked, announced) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self(Arc::new(Shared { nodes, model, keys, clock, asked, announced }))
     }
 
     /// How many questions there were.
@@ -93,7 +95,7 @@ impl Answers {
             workers: 1,
             ws_url: None,
             room: false,
-            keys: Vec::new(),
+            keys: self.0.keys.clone(),
         };
         self.0.nodes.values().map(entry).collect()
     }

@@ -94,7 +94,8 @@ async fn conduct(settings: Settings) -> Result<(), Failure> {
     let store: Arc<dyn Store> =
         Arc::new(connect(&store, RedisOptions::default()).await.map_err(Failure::unavailable)?);
     let model = timeout(PATIENCE, model(&*store, &secret)).await;
-    let model = model.map_err(|_| Failure::unavailable("no connection-node of the cluster answers"))?;
+    let (model, keys) =
+        model.map_err(|_| Failure::unavailable("no connection-node of the cluster answers"))?;
     let (mut made, mut listeners) = (Vec::new(), Vec::new());
     for number in 0..nodes {
         let silence = match number {
@@ -107,7 +108,7 @@ async fn conduct(settings: Settings) -> Result<(), Failure> {
         made.push(Node { id: id(number), name: format!("made-up-{number:03}"), address, silence });
         listeners.push((listener, silence));
     }
-    let answers = Answers::new(made, model, clock);
+    let answers = Answers::new(made, model, keys, clock);
     let bytes = Arc::new(Bytes::default());
     let mut tasks = JoinSet::new();
     let (sender, arrived) = mpsc::channel(ARRIVING_MAX);
@@ -161,8 +162,8 @@ fn id(number: u16) -> NodeId {
     NodeId(0xfeed_0000_0000_0000 | u64::from(number))
 }
 
-/// What a real connection-node of the cluster answers.
-async fn model(store: &dyn Store, secret: &ClusterSecret) -> Status {
+/// What a real connection-node of the cluster answers, and the fingerprints of its token keys.
+async fn model(store: &dyn Store, secret: &ClusterSecret) -> (Status, Vec<u64>) {
     loop {
         let nodes = store.nodes().await.unwrap_or_default();
         let real =
@@ -170,7 +171,7 @@ async fn model(store: &dyn Store, secret: &ClusterSecret) -> Status {
         if let Some(entry) = real
             && let Some(status) = ask(&entry, secret).await
         {
-            return status;
+            return (status, entry.keys);
         }
         sleep(Duration::from_millis(200)).await;
     }
