@@ -26,9 +26,8 @@ const HEADING: &str = "Where to ask";
 /// Exit code if the server has refused: trying again does not help.
 pub(crate) const REFUSED: u8 = 1;
 
-/// The longest answer that is read, in bytes. The longest possible listing of broadcasts, in which every character is
-/// escaped, has two thirds of that.
-const ANSWER_LEN_MAX: usize = 1024 * 1024;
+/// The longest answer that is read, in bytes. The overview of 500 nodes has about half a megabyte.
+const ANSWER_LEN_MAX: usize = 16 * 1024 * 1024;
 
 /// The settings of the server that say where its token is.
 const SETTINGS: [&str; 3] = ["admin_token_file", "data_dir", "config"];

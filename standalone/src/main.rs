@@ -22,6 +22,7 @@ mod secret_file;
 mod send;
 mod serve;
 mod settings;
+mod top;
 mod transfer;
 mod vapid;
 

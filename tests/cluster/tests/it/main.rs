@@ -71,6 +71,7 @@ mod stopping;
 mod strangers;
 mod supervision;
 mod tls;
+mod top;
 mod transfer;
 mod versions;
 mod wp_ack;
