@@ -73,13 +73,17 @@ class Pod:
                 variables |= objects["ConfigMap", name]["data"]
             if name := source.get("secretRef", {}).get("name"):
                 variables |= objects["Secret", name]["stringData"]
-        fields = {"status.podIP": self.ip, "metadata.name": self.name}
         for variable in self.container["env"]:
             value = variable.get("value")
             if value is None:
-                value = fields[variable["valueFrom"]["fieldRef"]["fieldPath"]]
+                value = self.value_from(variable["valueFrom"], objects)
             variables[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda match: variables[match[1]], value)
         return variables
+
+    def value_from(self, source, objects):
+        if (key := source.get("secretKeyRef")) is not None:
+            return objects["Secret", key["name"]]["stringData"][key["key"]]
+        return {"status.podIP": self.ip, "metadata.name": self.name}[source["fieldRef"]["fieldPath"]]
 
     def port(self, name):
         (port,) = [port["containerPort"] for port in self.container["ports"] if port["name"] == name]

@@ -70,6 +70,14 @@ class Kubernetes(unittest.TestCase):
         self.check(helm(values))
         self.check([ingress])
 
+    def test_endpoint_nodes_do_not_get_the_key_of_the_uaids(self):
+        (node,) = [each for each in helm({}) if each["kind"] == "Deployment"]
+        (container,) = node["spec"]["template"]["spec"]["containers"]
+        self.assertFalse(any("secretRef" in source for source in container["envFrom"]))
+        names = {variable["name"] for variable in container["env"]}
+        self.assertIn("BECKON_TOKEN_KEYS", names)
+        self.assertNotIn("BECKON_UAID_KEY", names)
+
     def test_the_chart_refuses_values_that_it_does_not_know(self):
         for values in [
             {"connectionNodes": {"replicas": 3}},

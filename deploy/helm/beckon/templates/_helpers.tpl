@@ -31,7 +31,9 @@ image: {{ .root.Values.image }}
 args: [{{ .component }}]
 envFrom:
   - configMapRef: {name: {{ .release }}-settings}
+{{- if eq .component "connection-node" }}
   - secretRef: {name: {{ .root.Values.secret }}}
+{{- end }}
 # Neither asks the store: a node that is restarted because Redis is away drops its devices and gains nothing.
 livenessProbe:
   httpGet: {path: /live, port: {{ .port }}}
