@@ -41,6 +41,17 @@ pub(crate) struct Cluster {
     store: Arc<dyn Store>,
     clock: Clock,
     state: Mutex<State>,
+    audit: Mutex<AuditReading>,
+}
+
+/// What operators have changed, as it was read last.
+#[derive(Debug, Default)]
+struct AuditReading {
+    /// When, in milliseconds of the clock.
+    read_ms: Option<u64>,
+    lines: Vec<AuditLine>,
+    /// Nodes that have not answered.
+    silent: usize,
 }
 
 #[derive(Debug, Default)]
@@ -124,7 +135,7 @@ struct Point {
 impl Cluster {
     /// A cluster that has not been read yet.
     pub(crate) fn new(others: Arc<Others>, store: Arc<dyn Store>, clock: Clock) -> Self {
-        Self { others, store, clock, state: Mutex::default() }
+        Self { others, store, clock, state: Mutex::default(), audit: Mutex::default() }
     }
 
     /// The cluster as it is now, or was [`FRESH_MS`] ago, with the points of the charts that are newer than `since_ms`.
@@ -143,8 +154,17 @@ impl Cluster {
         state.directory.clone()
     }
 
-    /// What operators have changed through any node, newest first; and how many nodes have not answered.
+    /// What operators have changed through any node, newest first, now or [`FRESH_MS`] ago; and how many nodes have not
+    /// answered.
     pub(crate) async fn audit(&self) -> (Vec<AuditLine>, usize) {
+        let mut audit = self.audit.lock().await;
+        if is_due(audit.read_ms, self.clock.now_ms()) {
+            *audit = self.read_audit().await;
+        }
+        (audit.lines.clone(), audit.silent)
+    }
+
+    async fn read_audit(&self) -> AuditReading {
         let directory = self.directory().await;
         let mut silent = 0;
         let mut lines = Vec::new();
@@ -157,7 +177,7 @@ impl Cluster {
         }
         lines.sort_by_key(|line| std::cmp::Reverse(line.at_ms));
         lines.truncate(AUDIT_LINES_MAX);
-        (lines, silent)
+        AuditReading { read_ms: Some(self.clock.now_ms()), lines, silent }
     }
 
     async fn ask_all(
@@ -217,9 +237,14 @@ impl Cluster {
     }
 }
 
+/// Whether a reading is older than [`FRESH_MS`], or there is none.
+fn is_due(read_ms: Option<u64>, now_ms: u64) -> bool {
+    read_ms.is_none_or(|read_ms| now_ms.saturating_sub(read_ms) >= FRESH_MS)
+}
+
 impl State {
     fn is_due(&self, now_ms: u64) -> bool {
-        self.read_ms.is_none_or(|read_ms| now_ms.saturating_sub(read_ms) >= FRESH_MS)
+        is_due(self.read_ms, now_ms)
     }
 
     /// Takes what a node has answered.

