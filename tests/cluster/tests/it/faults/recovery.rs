@@ -76,8 +76,8 @@ impl Crowd {
         Self { _process: process, clients, known }
     }
 
-    /// The store is back, and slow. After the time for recovery, every hello and register of other clients succeeds, and
-    /// hardly any step is done for a caller that has given up.
+    /// The store is back, and slow. After the time for recovery, every hello and register of other clients succeeds. Few steps
+    /// are done for callers that have given up: without windows for the links, hundreds of each thousand clients fail at once.
     #[expect(clippy::print_stdout, reason = "figures for a person")]
     async fn expect_room_for_others(&mut self, site: &Site) {
         let failed_at_first = sum(site, "beckon_steps_failed_total").await;
@@ -93,14 +93,15 @@ impl Crowd {
         }
         let failed = sum(site, "beckon_steps_failed_total").await;
         let postponed = sum(site, "beckon_verifications_postponed_total").await;
-        println!(
-            "{} clients: {} steps failed in the time for recovery, {} after it; {postponed} verifications postponed",
-            self.clients,
-            failed_before - failed_at_first,
-            failed - failed_before,
+        let (at_first, later) = (failed_before - failed_at_first, failed - failed_before);
+        let figures = format!(
+            "{} clients: {at_first} steps failed in the time for recovery, {later} after it; {postponed} verifications \
+             postponed",
+            self.clients
         );
+        println!("{figures}");
         assert_eq!(failures, Vec::<String>::new(), "of {PROBES} probes");
-        assert!((failed - failed_before) * 100 <= self.clients, "{} steps failed", failed - failed_before);
+        assert!(at_first * 3 <= self.clients && later * 100 <= self.clients, "{figures}");
     }
 
     /// The store is fast again: everything works, and no client has lost its connection.
