@@ -1,6 +1,7 @@
 //! What an operator can set on a connection-node.
 
 use crate::{
+    advertise::Advertise,
     node::{Limits, Messages, PORT, Tunables},
     origin::Origin,
     socket::MessageLimits,
@@ -113,8 +114,9 @@ beckon_ops::settings! {
     pub struct NodeSettings {
         /// Address and port on which other nodes are served.
         grpc_listen: SocketAddr = "127.0.0.1:8082",
-        /// host:port at which other nodes reach grpc_listen. Empty: grpc_listen itself.
-        grpc_advertise: Option<String> = "" => parse_target,
+        /// host:port at which other nodes reach grpc_listen. Empty: grpc_listen itself. auto, or auto:PORT: the address that
+        /// Kubernetes (`POD_IP`), ECS, EC2 or the default route says.
+        grpc_advertise: Advertise = "" => parsed,
         /// WebSocket URL of this node alone, to which other nodes may redirect clients. Empty: none.
         ws_advertise: Option<String> = "" => parse_ws_url,
         /// Address and port for operators: health, version, metrics, the dashboard and its API.
@@ -287,7 +289,12 @@ fn conflict(node: &NodeSettings, cluster: &ClusterSettings) -> Option<(&'static 
         let reason = format!("is required, because grpc_listen {grpc_listen} is not a loopback address");
         return Some(("cluster_secret", reason));
     }
-    if grpc_advertise.is_none() && grpc_listen.ip().is_unspecified() {
+    if matches!(grpc_advertise, Advertise::Auto(_)) && grpc_listen.ip().is_loopback() {
+        let reason =
+            format!("cannot be auto, because no other machine can connect to grpc_listen {grpc_listen}");
+        return Some(("grpc_advertise", reason));
+    }
+    if *grpc_advertise == Advertise::Listen && grpc_listen.ip().is_unspecified() {
         let reason = format!("is required, because no node can connect to grpc_listen {grpc_listen}");
         return Some(("grpc_advertise", reason));
     }
@@ -337,14 +344,6 @@ fn parse_invalid_uaid(text: &str) -> Result<InvalidUaid, String> {
         "new" => Ok(InvalidUaid::New),
         "503" => Ok(InvalidUaid::Refuse),
         _ => Err("must be new or 503".into()),
-    }
-}
-
-fn parse_target(text: &str) -> Result<Option<String>, String> {
-    match text.parse::<http::uri::Authority>() {
-        _ if text.is_empty() => Ok(None),
-        Ok(authority) if authority.port_u16().is_some() && !text.contains('@') => Ok(Some(text.to_owned())),
-        _ => Err("must be host:port".into()),
     }
 }
 
@@ -421,5 +420,8 @@ mod tests {
         assert!(read(&[public[0], public[1], public[2], secret]).is_ok());
         let errors = read(&[public[0], public[1], secret]).unwrap_err();
         assert!(errors.contains("grpc_advertise"), "{errors}");
+        assert!(read(&[public[0], public[1], "--grpc-advertise=auto", secret]).is_ok());
+        let errors = read(&[public[0], "--grpc-advertise=auto"]).unwrap_err();
+        assert!(errors.contains("cannot be auto"), "{errors}");
     }
 }

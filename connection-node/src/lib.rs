@@ -10,6 +10,7 @@
 //! * `draining` closes sockets so that their clients go elsewhere; `reloading` gives them other settings;
 //! * `operators` is what operators do with the sockets, through any node;
 //! * `hand_over` hands all of it over to another process;
+//! * `advertise` finds the address at which other nodes reach this one;
 //! * `presence` keeps this node in the directory, `peers` reaches the other nodes;
 //! * `broadcasts` keeps the broadcasts current, and is where operators set them;
 //! * `node_listener` hands the connections of other nodes to the workers that they ask for, where `delivery_service` takes
@@ -19,6 +20,7 @@
 
 pub mod config;
 
+mod advertise;
 mod broadcasts;
 mod compaction;
 mod connection;
@@ -50,6 +52,7 @@ mod suspended;
 mod test_node;
 mod timers;
 
+pub use advertise::Advertise;
 pub use delivery_service::DeliveryService;
 pub use node::{Former, Limits};
 pub use presence::Announcement;
@@ -260,7 +263,7 @@ impl ConnectionNode {
     ) -> Result<(Self, Vec<(&'static str, OwnedFd)>, Adopted), Failure> {
         let listeners = Listeners::inherit(config, offered)?;
         let ports = listeners.sockets().map_err(Failure::unavailable)?;
-        let address = grpc_address(config, &listeners.grpc)?;
+        let address = grpc_address(config, &listeners.grpc).await?;
         if address != offered.grpc_address {
             let former = &offered.grpc_address;
             let reason = format!("a node is at {former}, and should be at {address}; restart it instead");
@@ -289,7 +292,7 @@ impl ConnectionNode {
         let mut assembly =
             Assembly::new(BUILD, store, run, &config.common, &config.ports, config.certificates.clone());
         let limits = config.sockets.limits(beckon_ops::process::open_files_max());
-        let membership = membership(config, &listeners.grpc, former)?;
+        let membership = membership(config, &listeners.grpc, former).await?;
         let starting = Server::start(&config.sockets, &config.common, limits, membership, &mut assembly);
         let server = starting.await;
         let assembled = assembly.finish(server.vitals(), config.access.clone());
@@ -352,15 +355,13 @@ impl ConnectionNode {
 }
 
 /// Where other nodes reach the one that listens there.
-fn grpc_address(config: &Config, grpc: &Listener) -> Result<String, Failure> {
-    match &config.node.grpc_advertise {
-        Some(address) => Ok(address.clone()),
-        None => Ok(grpc.local_addr().map_err(Failure::unavailable)?.to_string()),
-    }
+async fn grpc_address(config: &Config, grpc: &Listener) -> Result<String, Failure> {
+    let listen = grpc.local_addr().map_err(Failure::unavailable)?;
+    config.node.grpc_advertise.resolve(listen).await
 }
 
-fn membership(config: &Config, grpc: &Listener, former: Option<Former>) -> Result<Membership, Failure> {
-    let grpc_address = grpc_address(config, grpc)?;
+async fn membership(config: &Config, grpc: &Listener, former: Option<Former>) -> Result<Membership, Failure> {
+    let grpc_address = grpc_address(config, grpc).await?;
     Ok(Membership {
         name: config.cluster.node_name.clone().unwrap_or_else(|| grpc_address.clone()),
         announcement: Announcement { grpc_address, ws_url: config.node.ws_advertise.clone() },

@@ -48,7 +48,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use field::{Field, Part};
 pub use file::{schema, template, toml};
 pub use help::{ABOUT_SETTINGS, HELP_WIDTH, help};
-pub use source::{Request, Source, program_arguments};
+pub use source::{Request, Source, environment, program_arguments};
 pub use value::{Secret, Value, in_range, parsed, parsed_option, positive};
 
 /// Declares a struct of settings; see the [module](crate::config) for an example.

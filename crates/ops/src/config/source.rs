@@ -47,6 +47,13 @@ pub fn program_arguments() -> Vec<OsString> {
     std::env::args_os().skip(1).collect()
 }
 
+/// A variable of the environment that is not a setting: other systems say there where the program is. `None` if it is empty or
+/// not text.
+#[expect(clippy::disallowed_methods, reason = "this is the edge that reads the environment")]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 #[cfg(any(test, feature = "fuzzing"))]
 impl Source {
     /// A source with the text of a file in place of its path.

@@ -28,6 +28,7 @@ macro_rules! on_both_shapes {
 }
 
 mod admin;
+mod advertise;
 mod between_nodes;
 mod blocked_log;
 mod clients;
