@@ -219,13 +219,16 @@ impl Session {
         Ok(())
     }
 
-    /// After an error, rustls has an alert for the peer, which is the last thing that is sent. What came in must not be
-    /// processed again, nor anything after it.
+    /// After an error, rustls may have an alert for the peer, which is the last thing that is sent. What came in must not be
+    /// processed again, nor anything after it. rustls knows positions in what came in, and panics if it looks for input where
+    /// that is gone: so it is called only if it has something to send, which it returns before it looks.
     fn fail(&mut self) {
         self.incoming = Vec::new();
-        let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut self.incoming);
-        if let Ok(ConnectionState::EncodeTlsData(mut data)) = state {
-            let _ = append(&mut self.outgoing, |room| data.encode(room));
+        if self.connection.wants_write() {
+            let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut self.incoming);
+            if let Ok(ConnectionState::EncodeTlsData(mut data)) = state {
+                let _ = append(&mut self.outgoing, |room| data.encode(room));
+            }
         }
         self.is_closed = true;
         self.is_peer_closed = true;
@@ -233,9 +236,12 @@ impl Session {
 
     /// Appends application data to `outgoing`.
     fn encrypt(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.is_closed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let Self { connection, incoming, outgoing, .. } = self;
         match connection.process_tls_records(incoming).state {
-            Ok(ConnectionState::WriteTraffic(mut traffic)) if !self.is_closed => {
+            Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                 append(outgoing, |room| traffic.encrypt(bytes, room)).map_err(io::Error::other)
             }
             Ok(_) => Err(io::ErrorKind::BrokenPipe.into()),

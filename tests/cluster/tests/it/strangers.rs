@@ -46,11 +46,17 @@ const CLIENT_LEN_MAX: u64 = 4096;
 const KEYS_MAX: u64 = 64;
 
 async fn strangers_harm_no_one(shape: Shape) {
-    let_loose(Stage::own(Plan::new(shape))).await;
+    let_loose(Stage::own(plan(shape))).await;
 }
 
 async fn strangers_harm_no_one_over_tls(shape: Shape) {
-    let_loose(Stage::own(Plan::new(shape).tls(tls::certificates()))).await;
+    let_loose(Stage::own(plan(shape).tls(tls::certificates()))).await;
+}
+
+/// A fleet that waits for requests and handshakes for as long as a test does: strangers share the machine with other tests, and
+/// a connection that was closed because they had no processor has not got a wrong answer.
+fn plan(shape: Shape) -> Plan {
+    Plan::new(shape).all("BECKON_HEAD_TIMEOUT", "60s").all("BECKON_TLS_HANDSHAKE_TIMEOUT", "60s")
 }
 
 /// How long strangers send, and the seed of what they send.
