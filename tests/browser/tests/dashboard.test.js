@@ -411,7 +411,6 @@ for (const [name, startBrowser] of Object.entries(BROWSERS)) {
       await signIn(page);
       await until('all nodes are shown', async () => (await texts(page, '#nodes-count'))[0] === '504');
       await shows(page, '#summary', '504 nodes');
-      await until('all nodes are ready', async () => (await page.$$('#nodes .state[data-is="good"]')).length === 504);
       await page.focus('#nodes-filter');
       await page.keyboard.type('made-up-49');
       assert.deepEqual(await texts(page, '#nodes-count'), ['10 of 504']);
