@@ -97,8 +97,6 @@ export class Fleet {
   #nodes = new Map();
   /** What else runs; closed last. */
   #others = [];
-  /** What the nodes of a cluster have in common. */
-  #common = {};
 
   /** One process, over the embedded store. */
   static async standalone() {
@@ -147,14 +145,14 @@ export class Fleet {
     const [socket, http] = [await freePort(), await freePort()];
     fleet.webSocketUrl = `ws://127.0.0.1:${socket}/`;
     fleet.endpointOrigin = `http://127.0.0.1:${http}`;
-    const common = (fleet.#common = {
+    const common = {
       BECKON_STORE: await fleet.#startRedis(),
       BECKON_ENDPOINT_URL: fleet.endpointOrigin,
       BECKON_TOKEN_KEYS: randomBytes(32).toString('base64url'),
       BECKON_UAID_KEY: randomBytes(32).toString('base64url'),
       BECKON_CLUSTER_SECRET: randomBytes(16).toString('hex'),
       ...settings,
-    });
+    };
     const connectionNodes = [];
     for (const name of ['c0', 'c1']) {
       const port = await freePort();
@@ -203,15 +201,6 @@ export class Fleet {
     const headers = { Authorization: `Bearer ${ADMIN_TOKEN}` };
     const answer = await fetch(`${adminUrl}/broadcasts/${id}`, { method: 'PUT', headers, body: version });
     assert.equal(answer.status, 204, id);
-  }
-
-  /** Puts so many nodes into the directory of a cluster that answer to operators and do nothing else. */
-  addMadeUpNodes(count) {
-    const { BECKON_STORE: store, BECKON_CLUSTER_SECRET: secret } = this.#common;
-    const flags = ['--store', store, '--cluster-secret', secret, '--nodes', `${count}`];
-    const log = join(this.#directory, 'made-up-nodes.log');
-    const program = new Program('made-up-nodes', [join(PROGRAMS, 'made-up-nodes'), ...flags], { directory: this.#directory, log });
-    this.#others.push({ close: () => program.kill() });
   }
 
   /** The end of every log. */

@@ -401,30 +401,6 @@ for (const [name, startBrowser] of Object.entries(BROWSERS)) {
   });
 }
 
-for (const [name, startBrowser] of Object.entries(BROWSERS)) {
-  it(`500 nodes are shown and filtered in ${name}`, async () => {
-    const fleet = await Fleet.cluster();
-    const browser = await startBrowser(fleet);
-    try {
-      fleet.addMadeUpNodes(500);
-      const page = await browser.open(`${fleet.node('c0').adminUrl}/dashboard/`);
-      await signIn(page);
-      await until('all nodes are shown', async () => (await texts(page, '#nodes-count'))[0] === '504');
-      await shows(page, '#summary', '504 nodes');
-      await page.focus('#nodes-filter');
-      await page.keyboard.type('made-up-49');
-      assert.deepEqual(await texts(page, '#nodes-count'), ['10 of 504']);
-      assert.deepEqual(await barriers(page), []);
-      await look(page, name, 'light', 'phone');
-      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false);
-      assert.deepEqual(await barriers(page), []);
-    } finally {
-      await browser.kill();
-      await fleet.close();
-    }
-  });
-}
-
 describe('a session that ends', () => {
   it('leaves nothing on the page, and the operator signs in again', async () => {
     const fleet = await Fleet.cluster({ BECKON_ADMIN_SESSION: '6s' });
