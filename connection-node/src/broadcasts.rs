@@ -8,6 +8,7 @@ mod paths;
 pub(crate) use paths::{ROUTES, paths};
 
 use crate::{mailbox::Mailbox, node::Node, pace::spread};
+use beckon_ops::tenure::Phase;
 use beckon_store::StoreError;
 use beckon_types::Broadcasts;
 use std::{sync::Arc, time::Duration};
@@ -55,6 +56,8 @@ async fn keep_reading(node: &Node, changed: &Notify) {
     let mut failing = false;
     loop {
         tokio::time::sleep(READ_INTERVAL).await;
+        // Another process may have the store until then.
+        node.tenure.reached(Phase::Serving).await;
         match read(node).await {
             Ok(has_changed) => {
                 if std::mem::take(&mut failing) {

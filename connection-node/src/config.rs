@@ -24,7 +24,7 @@ use beckon_ops::{
 use beckon_proto::tls::Tls;
 use beckon_session::{BareHello, InvalidUaid, Settings};
 use beckon_types::UaidKey;
-use std::{net::SocketAddr, num::NonZero, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZero, sync::Arc, time::Duration};
 
 /// The default of `max_connections` where the limit of open files is unknown or unlimited.
 const CONNECTIONS_MAX_UNKNOWN: u64 = 1_000_000;
@@ -121,9 +121,6 @@ beckon_ops::settings! {
         ws_advertise: Option<String> = "" => parse_ws_url,
         /// Address and port for operators: health, version, metrics, the dashboard and its API.
         admin_listen: SocketAddr = "127.0.0.1:8083",
-        /// Path of a Unix socket at which a running process hands its ports and WebSockets over to the next one that starts
-        /// with the same path. Only its owner may write to its directory. Empty: none.
-        hand_over: Option<PathBuf> = "",
     }
 }
 

@@ -1,7 +1,9 @@
 //! Fuzz targets for what user agents send before their first message, and in frames; for what another process hands over; and
 //! for settings.
 
-pub use crate::{hand_over::fuzzing::hand_over, handshake::fuzzing::upgrade, socket::fuzzing::frames};
+pub use crate::{
+    hand_over::fuzzing::hand_over_sockets, handshake::fuzzing::upgrade, socket::fuzzing::frames,
+};
 
 use crate::config::Config;
 use beckon_ops::{config::Source, program::ServerConfig as _};
@@ -40,8 +42,8 @@ mod tests {
     }
 
     #[test]
-    fn kept_hand_overs() {
-        replay("hand_over", super::hand_over);
+    fn kept_sockets() {
+        replay("hand_over_sockets", super::hand_over_sockets);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! * `suspended` is a connection without a task; `compaction` moves connections together when many have left;
 //! * `draining` closes sockets so that their clients go elsewhere; `reloading` gives them other settings;
 //! * `operators` is what operators do with the sockets, through any node;
-//! * `hand_over` hands all of it over to another process;
+//! * `hand_over` hands the sockets over to another process;
 //! * `advertise` finds the address at which other nodes reach this one;
 //! * `presence` keeps this node in the directory, `peers` reaches the other nodes;
 //! * `broadcasts` keeps the broadcasts current, and is where operators set them;
@@ -54,32 +54,28 @@ mod timers;
 
 pub use advertise::Advertise;
 pub use delivery_service::DeliveryService;
+pub use hand_over::{Adopted, FROZEN_MAX, Sockets};
 pub use node::{Former, Limits};
 pub use presence::Announcement;
 pub use reloading::{RELOADED, Tuner};
-use server::Handing;
 pub use server::{Membership, Server};
 
-use beckon_node::assembly::{Assembled, Assembly, Run};
+use beckon_node::{
+    assembly::{Assembled, Assembly, Run},
+    hand_over::{self as handing, Beginning, Giver, HandOvers, Offered, PortFiles, Seat},
+};
 use beckon_ops::{
-    clock::Clock,
     exit::Failure,
-    hand_over::Place,
     listener::{BindError, Listener, bind},
     program::{About, Build},
     reload::{Reload, Reloadables},
     shutdown::Shutdown,
     supervisor,
-    tenure::Tenure,
     workers::Workers,
 };
 use beckon_store::Store;
 use config::Config;
-use hand_over::{
-    adopting::Adopted,
-    taking::{self, Beginning, Offered},
-};
-use std::{io, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
+use std::sync::Arc;
 use warp::Filter as _;
 
 /// Which build this is.
@@ -127,22 +123,17 @@ impl Listeners {
 
     /// Takes the ports of the former process, and binds those that have other addresses now.
     fn inherit(config: &Config, offered: &mut Offered) -> Result<Self, Failure> {
-        let mut inherit = |name, setting, address| match offered.port(name) {
-            Ok(Some(port)) if port.local_addr().is_ok_and(|had| is_same(had, address)) => Ok(port),
-            Ok(_) => Ok(bind(setting, address)?),
-            Err(error) => Err(Failure::unavailable(error)),
-        };
         Ok(Self {
-            sockets: inherit(SOCKETS, "ws_listen", config.sockets.ws_listen)?,
-            grpc: inherit(GRPC, "grpc_listen", config.node.grpc_listen)?,
-            admin: inherit(ADMIN, "admin_listen", config.node.admin_listen)?,
+            sockets: offered.port(SOCKETS, "ws_listen", config.sockets.ws_listen)?,
+            grpc: offered.port(GRPC, "grpc_listen", config.node.grpc_listen)?,
+            admin: offered.port(ADMIN, "admin_listen", config.node.admin_listen)?,
         })
     }
 
     /// The same ports, to hand them over.
-    fn sockets(&self) -> io::Result<Vec<(&'static str, OwnedFd)>> {
+    fn files(&self) -> Result<PortFiles, Failure> {
         let Self { sockets, grpc, admin } = self;
-        Ok(vec![(SOCKETS, sockets.socket()?), (GRPC, grpc.socket()?), (ADMIN, admin.socket()?)])
+        handing::port_files([(SOCKETS, sockets), (GRPC, grpc), (ADMIN, admin)])
     }
 
     fn under(self, run: &Run) -> Self {
@@ -166,30 +157,13 @@ pub async fn serve(
     let uaid_key = Some(&config.sockets.uaid_key);
     let opened = beckon_node::store::open(&config.cluster.store, None, &config.common, uaid_key, &shutdown);
     let Some(store) = opened.await? else { return Ok(()) };
-    // Only now, so that until then load balancers are refused instead of kept waiting.
-    let node = match config.node.hand_over.as_deref() {
-        None => {
-            let listeners = Listeners::bind(&config)?;
-            ConnectionNode::start(&config, listeners, store, Run::new(shutdown, workers)).await?
-        }
-        Some(place) => {
-            let place = Place::at(place).map_err(|error| Failure::usage(format!("hand_over: {error}")))?;
-            let beginning = tokio::select! {
-                beginning = taking::begin(&place) => beginning?,
-                () = shutdown.requested() => return Ok(()),
-            };
-            ConnectionNode::start_at(&config, place, beginning, store, Run::new(shutdown, workers)).await?
-        }
-    };
+    let beginning = handing::begin(BUILD, config.common.hand_over.as_deref(), &shutdown);
+    let Some(beginning) = beginning.await? else { return Ok(()) };
+    let node = ConnectionNode::start_at(&config, beginning, store, Run::new(shutdown, workers)).await?;
     node.reload_by(&reload, &config).await;
     supervisor::ready();
     node.run().await;
     Ok(())
-}
-
-/// Whether a port with this address is the one that a setting names; the setting may leave the number to the system.
-fn is_same(had: SocketAddr, named: SocketAddr) -> bool {
-    had.ip() == named.ip() && (named.port() == 0 || had.port() == named.port())
 }
 
 /// A node of a cluster that serves.
@@ -197,7 +171,8 @@ fn is_same(had: SocketAddr, named: SocketAddr) -> bool {
 pub struct ConnectionNode {
     server: Server,
     assembled: Assembled,
-    shutdown: Shutdown,
+    hand_overs: HandOvers,
+    run: Run,
 }
 
 impl ConnectionNode {
@@ -214,23 +189,22 @@ impl ConnectionNode {
         Self::start_with(config, listeners, None, store, run).await
     }
 
-    /// Serves at this place of hand-overs: what another process there has served until now, or as the first.
+    /// Serves at a place of hand-overs: what another process there has served until now, or as the first.
     async fn start_at(
         config: &Config,
-        place: Place,
         beginning: Beginning,
         store: Arc<dyn Store>,
-        mut run: Run,
+        run: Run,
     ) -> Result<Self, Failure> {
-        let (node, ports, lock) = match beginning {
-            Beginning::Alone(lock) => {
+        let (node, ports, seat) = match beginning {
+            Beginning::Alone(seat) => {
+                // Only now, so that until then load balancers are refused instead of kept waiting.
                 let listeners = Listeners::bind(config)?;
-                let ports = listeners.sockets().map_err(Failure::unavailable)?;
-                (Self::start(config, listeners, store, run).await?, ports, lock)
+                let ports = listeners.files()?;
+                (Self::start(config, listeners, store, run).await?, ports, seat)
             }
             Beginning::Offered(mut offered) => {
-                run.clock = Clock::continuing(offered.clock_ms());
-                run.tenure = Tenure::frozen();
+                let run = run.continuing(&offered);
                 let prepared = Self::prepare(config, &mut offered, store, run).await;
                 let (node, ports, adopted) = match prepared {
                     Ok(prepared) => prepared,
@@ -239,7 +213,7 @@ impl ConnectionNode {
                 match offered.confirm().await {
                     Ok(successor) => {
                         node.server.succeed(adopted).await;
-                        (node, ports, successor.serves().await)
+                        (node, ports, Some(successor.serves().await))
                     }
                     Err(failure) => {
                         drop(adopted);
@@ -249,9 +223,17 @@ impl ConnectionNode {
                 }
             }
         };
-        let handing = Handing { place, lock, ports };
-        node.server.hand_over(handing).map_err(Failure::unavailable)?;
+        if let Some(seat) = seat {
+            node.hand_over(seat, ports)?;
+        }
         Ok(node)
+    }
+
+    /// Hands over to the next process that asks for it.
+    fn hand_over(&self, seat: Seat, ports: PortFiles) -> Result<(), Failure> {
+        let Run { clock, tenure, .. } = self.run.clone();
+        let (holdings, stage) = (self.server.sockets_to_hand_over(), self.server.stage().clone());
+        self.hand_overs.serve(seat, Giver { build: BUILD, holdings, tenure, clock, ports, stage })
     }
 
     /// Prepares a node to go on with what another process still has.
@@ -260,19 +242,19 @@ impl ConnectionNode {
         offered: &mut Offered,
         store: Arc<dyn Store>,
         run: Run,
-    ) -> Result<(Self, Vec<(&'static str, OwnedFd)>, Adopted), Failure> {
+    ) -> Result<(Self, PortFiles, Adopted), Failure> {
         let listeners = Listeners::inherit(config, offered)?;
-        let ports = listeners.sockets().map_err(Failure::unavailable)?;
+        let ports = listeners.files()?;
         let address = grpc_address(config, &listeners.grpc).await?;
-        if address != offered.grpc_address {
-            let former = &offered.grpc_address;
-            let reason = format!("a node is at {former}, and should be at {address}; restart it instead");
+        let (former, had) = Former::read(&offered.about).map_err(Failure::unavailable)?;
+        if address != had {
+            let reason = format!("a node is at {had}, and should be at {address}; restart it instead");
             return Err(Failure::usage(reason));
         }
         // While the other process serves, because this may take a while.
-        let node = Self::start_with(config, listeners, Some(offered.former), store, run).await?;
+        let node = Self::start_with(config, listeners, Some(former), store, run).await?;
         let received = offered.receive().await;
-        match received.and_then(|inheritance| node.server.adopt(inheritance).map_err(Failure::software)) {
+        match received.and_then(|inheritance| node.server.adopt(inheritance)) {
             Ok(adopted) => Ok((node, ports, adopted)),
             Err(failure) => {
                 node.stop().await;
@@ -288,9 +270,15 @@ impl ConnectionNode {
         store: Arc<dyn Store>,
         run: Run,
     ) -> Result<Self, Failure> {
-        let (listeners, shutdown) = (listeners.under(&run), run.shutdown.clone());
-        let mut assembly =
-            Assembly::new(BUILD, store, run, &config.common, &config.ports, config.certificates.clone());
+        let listeners = listeners.under(&run);
+        let mut assembly = Assembly::new(
+            BUILD,
+            store,
+            run.clone(),
+            &config.common,
+            &config.ports,
+            config.certificates.clone(),
+        );
         let limits = config.sockets.limits(beckon_ops::process::open_files_max());
         let membership = membership(config, &listeners.grpc, former).await?;
         let starting = Server::start(&config.sockets, &config.common, limits, membership, &mut assembly);
@@ -298,7 +286,9 @@ impl ConnectionNode {
         let assembled = assembly.finish(server.vitals(), config.access.clone());
         let admin = assembled.admin();
         let dashboard = server.dashboard(&assembled);
-        let paths = server.operator_paths(admin.clone()).or(dashboard.paths()).unify();
+        let hand_overs = HandOvers::default();
+        let paths = server.operator_paths(admin.clone()).or(hand_overs.path(admin.clone())).unify();
+        let paths = paths.or(dashboard.paths()).unify();
         assembled.serve_admin_with(listeners.admin, paths, &Server::ROUTES);
         server.serve_nodes(listeners.grpc, &dashboard);
         server.accept(listeners.sockets, admin.clone());
@@ -311,7 +301,7 @@ impl ConnectionNode {
             connections.max = server.node().tunables().limits.connections_max,
             "serving WebSockets"
         );
-        Ok(Self { server, assembled, shutdown })
+        Ok(Self { server, assembled, hand_overs, run })
     }
 
     /// Lets this node take new settings from now on.
@@ -342,7 +332,7 @@ impl ConnectionNode {
     /// Serves until the shutdown is requested, then stops: first the sockets, then what served them, then the
     /// listener that operators watch this on, and the store.
     pub async fn run(self) {
-        self.shutdown.requested().await;
+        self.run.shutdown.requested().await;
         self.server.drained().await;
         self.stop().await;
     }

@@ -7,7 +7,7 @@ use crate::{
     config::SocketSettings,
     delivery_service::DeliveryService,
     draining,
-    hand_over::{self, adopting::Adopted, giving::Giver, paths::HandOvers, taking::Inheritance},
+    hand_over::{Adopted, Sockets as SocketsToHandOver},
     handshake::Handshake,
     listener,
     node::{Former, Limits, Node},
@@ -28,10 +28,11 @@ use beckon_node::{
     admin::{Admin, StorageCheck, Vitals},
     assembly::{Assembled, Assembly},
     config::CommonSettings,
+    hand_over::{HandOvers, Inheritance},
     routes::Route,
 };
 use beckon_ops::{
-    hand_over::{Lock, Place, Unusable},
+    exit::Failure,
     listener::Listener,
     stage::Stage,
     tenure::Phase,
@@ -44,12 +45,12 @@ use beckon_proto::{
     tls::Tls,
     transport,
 };
-use beckon_session::Damaged;
 use beckon_store::Store;
+use beckon_types::{ClientId, Dialect, Presence};
 use bytes::Bytes;
 use http::Response;
-use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
-use tokio::sync::{mpsc, watch};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::mpsc;
 use tonic::service::interceptor::InterceptedService;
 use warp::{Filter, Rejection};
 
@@ -61,15 +62,6 @@ const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Time limit for ending the lease, the streams of other nodes, and everything else that served the sockets.
 const STOP_TIME: Duration = Duration::from_secs(5);
-
-/// What another process of this node gets, and how it asks for it.
-#[derive(Debug)]
-pub(crate) struct Handing {
-    pub(crate) place: Place,
-    pub(crate) lock: Lock,
-    /// The listening sockets, by their names.
-    pub(crate) ports: Vec<(&'static str, OwnedFd)>,
-}
 
 /// How this node takes part in a cluster.
 #[derive(Debug)]
@@ -105,7 +97,6 @@ pub struct Server {
     shedder: Arc<draining::Shedder>,
     ws_path: Option<String>,
     port: Arc<Port>,
-    hand_overs: HandOvers,
 }
 
 impl Server {
@@ -152,7 +143,6 @@ impl Server {
             stage,
             ws_path: settings.ws_path.clone(),
             port: settings.port(&assembly.ports),
-            hand_overs: HandOvers::default(),
         }
     }
 
@@ -171,26 +161,30 @@ impl Server {
         self.workers.count()
     }
 
+    /// Owns the sockets, and what serves them.
+    pub fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
     /// The state of this node.
     pub fn vitals(&self) -> Arc<dyn Vitals> {
         self.node.clone()
     }
 
-    /// What operators do with a node that has sockets, for [`Admin::serve_with`]: they set the broadcasts, shed sockets, and
-    /// hand the node over.
+    /// What operators do with a node that has sockets, for [`Admin::serve_with`]: they set the broadcasts, and shed sockets.
     pub fn operator_paths(
         &self,
         admin: Arc<Admin>,
     ) -> impl Filter<Extract = (Response<Bytes>,), Error = Rejection, Future: Send> + Clone + Send + Sync + 'static
     {
         let shed = draining::shed_path(self.shedder.clone(), admin.clone());
-        let hand_over = hand_over::paths::path(self.hand_overs.clone(), admin.clone());
-        broadcasts::paths(self.node.clone(), admin).or(shed).unify().or(hand_over).unify()
+        broadcasts::paths(self.node.clone(), admin).or(shed).unify()
     }
 
-    /// The routes of [`Server::operator_paths`] and of [`Server::dashboard`].
-    pub const ROUTES: [&'static [Route]; 3] = [
-        &[broadcasts::ROUTES[0], broadcasts::ROUTES[1], draining::ROUTE, hand_over::paths::ROUTE],
+    /// The routes of [`Server::operator_paths`], of [`Server::dashboard`], and of the program's [`HandOvers`].
+    pub const ROUTES: [&'static [Route]; 4] = [
+        &[broadcasts::ROUTES[0], broadcasts::ROUTES[1], draining::ROUTE],
+        HandOvers::ROUTES,
         Dashboard::API,
         Dashboard::PAGES,
     ];
@@ -249,38 +243,26 @@ impl Server {
     ///
     /// # Errors
     /// They are not what that process could have had.
-    pub(crate) fn adopt(&self, inheritance: Inheritance) -> Result<Adopted, Damaged> {
+    pub fn adopt(&self, inheritance: Inheritance) -> Result<Adopted, Failure> {
         Adopted::prepare(&self.node, inheritance)
     }
 
+    /// Which of these sockets own which clients, for a store that does not know it.
+    pub fn claims(&self, adopted: &Adopted) -> Vec<(ClientId, Presence, Dialect)> {
+        adopted.claims(&self.node)
+    }
+
     /// Serves these sockets, and the ports, from now on.
-    pub(crate) async fn succeed(&self, adopted: Adopted) {
+    pub async fn succeed(&self, adopted: Adopted) {
         adopted.resume(&self.node, &self.orders).await;
         self.node.tenure.enter(Phase::Serving);
     }
 
-    /// Hands over to the next process that asks for it.
-    ///
-    /// # Errors
-    /// The Unix socket cannot be made.
-    pub(crate) fn hand_over(&self, handing: Handing) -> Result<(), Unusable> {
-        let Handing { place, lock, ports } = handing;
-        let listener = place.listen(&lock)?;
-        let results = watch::Sender::default();
-        // Set once, because this is called once.
-        let _ = self.hand_overs.set(results.subscribe());
-        let giver = Giver {
-            node: self.node.clone(),
-            orders: self.orders.clone(),
-            delivery: self.delivery.clone(),
-            port: self.port.clone(),
-            ports,
-            grpc_address: self.membership.announcement.grpc_address.clone(),
-            stage: self.stage.clone(),
-            results,
-        };
-        self.stage.spawn_finite("hand-over", giver.run(place, listener, lock));
-        Ok(())
+    /// The sockets, for another process.
+    pub fn sockets_to_hand_over(&self) -> SocketsToHandOver {
+        let (node, port) = (self.node.clone(), self.port.clone());
+        let grpc_address = self.membership.announcement.grpc_address.clone();
+        SocketsToHandOver::of(node, self.orders.clone(), self.delivery.clone(), port, grpc_address)
     }
 
     /// For a stopping program: waits until the drain's delay is over and all sockets have gone.

@@ -13,6 +13,8 @@
 //! * `dispatch`: stores a notification and decides whether to deliver it at once;
 //! * [`connection_nodes`]: which connection-nodes are alive, and a stream to each of them.
 //!
+//! A new process takes the port and the idle connections over from a running one ([`beckon_node::hand_over`]).
+//!
 //! [`EndpointNode`] is a node of a cluster; [`serve_endpoints`] is the part of it that a standalone server shares.
 
 pub mod config;
@@ -35,18 +37,20 @@ use beckon_node::{
     assembly::{Assembled, Assembly, Run},
     drain::Drain,
     files::fitting,
+    hand_over::{self, Beginning, Giver, HandOvers, Inheritance, Offered, PortFiles, Requests, Seat},
     key_rings::KeyRings,
     store_room::StoreRoom,
 };
 use beckon_ops::{
     clock::Clock,
     exit::Failure,
-    listener::{BindError, Listener},
+    listener::{BindError, Listener, bind},
     program::{About, Build},
     reload::{Reload, Reloadables},
     shutdown::Shutdown,
     stage::Stage,
     supervisor,
+    tenure::Phase,
     workers::{Worker, Workers},
 };
 use beckon_proto::{channels::Channels, delivery::Deliver};
@@ -58,6 +62,7 @@ use dispatch::Dispatcher;
 use metrics::Metrics;
 use std::{sync::Arc, time::Duration};
 use vapid::Verifier;
+use warp::Filter as _;
 
 /// What identifies this build.
 pub const BUILD: Build = beckon_node::build("endpoint-node");
@@ -80,6 +85,10 @@ pub const REQUESTS_STOP: Duration = Duration::from_secs(15);
 /// Time limit for the streams to connection-nodes to end, once the requests have ended.
 const STREAMS_STOP: Duration = Duration::from_secs(5);
 
+/// The ports of a node, as they are called in a hand-over.
+const HTTP: &str = "http";
+const ADMIN: &str = "admin";
+
 /// The ports of a node, bound but not served yet.
 #[derive(Debug)]
 pub struct Listeners {
@@ -96,9 +105,27 @@ impl Listeners {
     /// A port cannot be bound.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
         Ok(Self {
-            http: beckon_ops::listener::bind("http_listen", config.http.http_listen)?,
-            admin: beckon_ops::listener::bind("admin_listen", config.node.admin_listen)?,
+            http: bind("http_listen", config.http.http_listen)?,
+            admin: bind("admin_listen", config.node.admin_listen)?,
         })
+    }
+
+    /// Takes the ports of the former process, and binds those that have other addresses now.
+    fn inherit(config: &Config, offered: &mut Offered) -> Result<Self, Failure> {
+        Ok(Self {
+            http: offered.port(HTTP, "http_listen", config.http.http_listen)?,
+            admin: offered.port(ADMIN, "admin_listen", config.node.admin_listen)?,
+        })
+    }
+
+    /// The same ports, to hand them over.
+    fn files(&self) -> Result<PortFiles, Failure> {
+        hand_over::port_files([(HTTP, &self.http), (ADMIN, &self.admin)])
+    }
+
+    fn under(self, run: &Run) -> Self {
+        let Self { http, admin } = self;
+        Self { http: http.under(&run.tenure), admin: admin.under(&run.tenure) }
     }
 }
 
@@ -115,9 +142,9 @@ pub async fn serve(
 ) -> Result<(), Failure> {
     let opened = beckon_node::store::open(&config.cluster.store, None, &config.common, None, &shutdown);
     let Some(store) = opened.await? else { return Ok(()) };
-    // Only now, so that until then load balancers are refused instead of kept waiting.
-    let listeners = Listeners::bind(&config)?;
-    let node = EndpointNode::start(&config, listeners, store, shutdown, workers).await;
+    let beginning = hand_over::begin(BUILD, config.common.hand_over.as_deref(), &shutdown);
+    let Some(beginning) = beginning.await? else { return Ok(()) };
+    let node = EndpointNode::start_at(&config, beginning, store, Run::new(shutdown, workers)).await?;
     node.reload_by(&reload, &config).await;
     supervisor::ready();
     node.run().await;
@@ -132,22 +159,86 @@ pub struct EndpointNode {
     streams: Stage,
     assembled: Assembled,
     drain: Drain,
-    shutdown: Shutdown,
+    port: Arc<Port>,
+    hand_overs: HandOvers,
+    run: Run,
 }
 
 impl EndpointNode {
-    /// Serves on these listeners from now on. Must be called inside a tokio runtime.
-    pub async fn start(
+    /// Serves at a place of hand-overs: what another process there has served until now, or as the first.
+    async fn start_at(
         config: &Config,
-        listeners: Listeners,
+        beginning: Beginning,
         store: Arc<dyn Store>,
-        shutdown: Shutdown,
-        workers: Workers,
-    ) -> Self {
+        run: Run,
+    ) -> Result<Self, Failure> {
+        let (node, ports, seat) = match beginning {
+            Beginning::Alone(seat) => {
+                // Only now, so that until then load balancers are refused instead of kept waiting.
+                let listeners = Listeners::bind(config)?;
+                let ports = listeners.files()?;
+                (Self::start(config, listeners, store, run).await, ports, seat)
+            }
+            Beginning::Offered(mut offered) => {
+                let run = run.continuing(&offered);
+                let prepared = Self::prepare(config, &mut offered, store, run).await;
+                let (node, ports, inheritance) = match prepared {
+                    Ok(prepared) => prepared,
+                    Err(failure) => return Err(offered.decline(failure).await),
+                };
+                match offered.confirm().await {
+                    Ok(successor) => {
+                        Requests::adopt(&node.port, inheritance.requests);
+                        node.run.tenure.enter(Phase::Serving);
+                        (node, ports, Some(successor.serves().await))
+                    }
+                    Err(failure) => {
+                        drop(inheritance);
+                        node.stop().await;
+                        return Err(failure);
+                    }
+                }
+            }
+        };
+        if let Some(seat) = seat {
+            node.hand_over(seat, ports)?;
+        }
+        Ok(node)
+    }
+
+    /// Hands over to the next process that asks for it.
+    fn hand_over(&self, seat: Seat, ports: PortFiles) -> Result<(), Failure> {
+        let Run { clock, tenure, .. } = self.run.clone();
+        let (holdings, stage) = (Requests::of(self.port.clone()), self.requests.clone());
+        self.hand_overs.serve(seat, Giver { build: BUILD, holdings, tenure, clock, ports, stage })
+    }
+
+    /// Prepares a node to go on with what another process still has.
+    async fn prepare(
+        config: &Config,
+        offered: &mut Offered,
+        store: Arc<dyn Store>,
+        run: Run,
+    ) -> Result<(Self, PortFiles, Inheritance), Failure> {
+        let listeners = Listeners::inherit(config, offered)?;
+        let ports = listeners.files()?;
+        let node = Self::start(config, listeners, store, run).await;
+        match offered.receive().await {
+            Ok(inheritance) => Ok((node, ports, inheritance)),
+            Err(failure) => {
+                node.stop().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Serves on these listeners from now on, or as soon as the process serves. Must be called inside a tokio runtime.
+    pub async fn start(config: &Config, listeners: Listeners, store: Arc<dyn Store>, run: Run) -> Self {
+        let (listeners, Run { shutdown, workers, .. }) = (listeners.under(&run), run.clone());
         let mut assembly = Assembly::new(
             BUILD,
             store,
-            Run::new(shutdown.clone(), workers.clone()),
+            run.clone(),
             &config.common,
             &config.ports,
             config.certificates.clone(),
@@ -173,6 +264,7 @@ impl EndpointNode {
         // Until then this node does not know whether it has all token keys.
         nodes.until_read().await;
         let port = config.http.port(connections_max(&config.http), &assembly.ports);
+        let hand_overs = HandOvers::default();
         let room = assembly.room.clone();
         let vitals = NodeVitals { name, port: port.clone(), store: store.clone() };
         let assembled = assembly.finish(Arc::new(vitals), config.access.clone());
@@ -183,7 +275,7 @@ impl EndpointNode {
         let identification = Identification { keys: config.common.token_keys.clone(), uaid_key: None };
         let dashboard = Dashboard::new(this, store, channels, identification, &streams);
         let parts = HandlerParts {
-            port,
+            port: port.clone(),
             workers,
             stores,
             nodes: Arc::new(nodes),
@@ -201,10 +293,12 @@ impl EndpointNode {
             endpoint.url = %config.common.endpoint_url,
             "serving endpoints"
         );
-        assembled.serve_admin_with(listeners.admin, dashboard.paths(), &Dashboard::ROUTES);
         let admin = assembled.admin().clone();
+        let paths = hand_overs.path(admin.clone()).or(dashboard.paths()).unify();
+        let routes = [HandOvers::ROUTES, Dashboard::API, Dashboard::PAGES];
+        assembled.serve_admin_with(listeners.admin, paths, &routes);
         let tuner = serve_endpoints(listeners.http, &config.http, parts, admin, &requests);
-        Self { tuner, requests, streams, assembled, drain, shutdown }
+        Self { tuner, requests, streams, assembled, drain, port, hand_overs, run }
     }
 
     /// Lets this node take new settings from now on.
@@ -228,8 +322,15 @@ impl EndpointNode {
     /// Serves until the shutdown is requested and for `drain_delay` after it, then stops: first the requests, then the
     /// streams to connection-nodes, then the listener that operators watch this on, and the store.
     pub async fn run(self) {
-        self.shutdown.requested().await;
-        self.drain.delayed().await;
+        self.run.shutdown.requested().await;
+        // If another process serves, and all connections are there, there is nothing to wait for.
+        if !self.run.tenure.is_over() || self.port.open_connections() > 0 {
+            self.drain.delayed().await;
+        }
+        self.stop().await;
+    }
+
+    async fn stop(self) {
         self.requests.stop(REQUESTS_STOP).await;
         self.streams.stop(STREAMS_STOP).await;
         self.assembled.close().await;

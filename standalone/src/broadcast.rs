@@ -114,8 +114,9 @@ mod tests {
     use crate::{
         admin::DEFAULT_URL,
         config::Config,
-        serve::{Listeners, Standalone},
+        serve::{Listeners, Opened, Standalone},
     };
+    use beckon_node::assembly::Run;
     use beckon_ops::{config::Source, program::ServerConfig as _, shutdown::Shutdown, workers::Workers};
     use beckon_store::Store as _;
     use beckon_types::{BROADCAST_ID_LEN_MAX, BROADCAST_VERSION_LEN_MAX, BROADCASTS_MAX};
@@ -154,7 +155,9 @@ mod tests {
         let listeners = Listeners::bind(&config).unwrap();
         let admin = AdminListener::at(&format!("http://{}", listeners.admin.local_addr().unwrap()));
         let workers = Workers::current();
-        let starting = Standalone::start(&config, listeners, store, None, shutdown.clone(), workers).await;
+        let opened = Opened { store: store.clone(), embedded: Some(store) };
+        let run = Run::new(shutdown.clone(), workers);
+        let starting = Standalone::start(&config, listeners, opened, None, run).await;
         let standalone = starting.map_err(|failure| failure.message).unwrap();
         let talk = async {
             let answer = perform(&admin, &Action::List).await.map_err(|failure| failure.message).unwrap();

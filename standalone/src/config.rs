@@ -17,6 +17,7 @@ use beckon_ops::{
     logging::LogSettings,
     program::ServerConfig,
 };
+use beckon_store::EMBEDDED;
 use beckon_types::KeyRing;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -117,6 +118,11 @@ impl Config {
             self.sockets.uaid_key = UAID_KEY.read_or_make(data_dir)?;
         }
         Ok(())
+    }
+
+    /// Whether the store is in this process.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.process.store.expose() == EMBEDDED
     }
 
     /// How the embedded store is opened.

@@ -45,7 +45,7 @@ pub(crate) fn path(data_dir: &Path) -> PathBuf {
 /// The socket of an open store.
 #[derive(Debug)]
 pub(crate) struct Control {
-    listener: UnixListener,
+    path: PathBuf,
     store: Arc<EmbeddedStore>,
     /// The token keys in use; `None` if the operator has set them.
     token_keys: Option<KeyRing>,
@@ -54,40 +54,45 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Binds the socket. The store is open, so whatever is at its path is left over.
-    pub(crate) fn bind(config: &Config, store: Arc<EmbeddedStore>) -> Result<Self, Failure> {
-        let data_dir = &config.process.data_dir;
-        let path = path(data_dir);
-        let failed = |error: io::Error| Failure::unavailable(format!("{}: {error}", path.display()));
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            Ok(()) | Err(_) => {}
-        }
-        let listener = UnixListener::bind(&path).map_err(failed)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    /// The socket of this store, which is not bound yet.
+    pub(crate) fn new(config: &Config, store: Arc<EmbeddedStore>) -> Self {
+        let path = path(&config.process.data_dir);
         let token_keys = if config.given.token_keys { None } else { Some(config.common.token_keys.clone()) };
         let uaid_key = &config.sockets.uaid_key;
         let uaid_key =
             if config.given.uaid_key { String::new() } else { UAID_KEY.line(&uaid_key.secret_text()) };
-        Ok(Self { listener, store, token_keys, uaid_key })
+        Self { path, store, token_keys, uaid_key }
     }
 
-    /// Registers the sizes of the store.
-    pub(crate) fn register_metrics(&self, registry: &mut Registry) {
-        registry.register_collector(Box::new(Sizes(self.store.clone())));
+    /// Binds the socket. This process has the store, so whatever is at its path is left over.
+    fn bind(&self) -> io::Result<UnixListener> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(&self.path)?;
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
     }
 
     /// Serves one client after the other until the stage stops.
-    pub(crate) fn serve(self, stage: &Stage) {
+    ///
+    /// # Errors
+    /// The socket cannot be bound.
+    pub(crate) fn serve(self, stage: &Stage) -> Result<(), Failure> {
+        let bound = self.bind();
+        let listener =
+            bound.map_err(|error| Failure::unavailable(format!("{}: {error}", self.path.display())))?;
         let stopping = stage.clone();
         stage.spawn(async move {
-            while let Some(Ok((client, _))) = stopping.run_until_stopping(self.listener.accept()).await {
+            while let Some(Ok((client, _))) = stopping.run_until_stopping(listener.accept()).await {
                 match stopping.run_until_stopping(self.answer(client, &stopping)).await {
                     Some(Ok(())) | None => {}
                     Some(Err(error)) => tracing::warn!(%error, "backup failed"),
                 }
             }
         });
+        Ok(())
     }
 
     async fn answer(&self, mut client: UnixStream, stage: &Stage) -> io::Result<()> {
@@ -117,6 +122,11 @@ impl Control {
             () = stage.stopping() => handle.shutdown(Shutdown::Both),
         }
     }
+}
+
+/// Registers the sizes of a store.
+pub(crate) fn register_metrics(store: Arc<EmbeddedStore>, registry: &mut Registry) {
+    registry.register_collector(Box::new(Sizes(store)));
 }
 
 /// The sizes of the store, read at each scrape.

@@ -13,6 +13,8 @@ mod doctor;
 mod drain;
 mod genkey;
 mod hand_over;
+mod holdings;
+mod introduction;
 mod itself;
 mod key_files;
 mod listen;

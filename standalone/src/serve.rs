@@ -3,17 +3,20 @@
 use crate::{
     admin_token,
     commands::{ABOUT, BUILD},
-    config::{Config, reachable},
-    control::Control,
-    itself::program,
+    config::Config,
+    control::{self, Control},
+    holdings::Whole,
+    introduction,
 };
-use beckon_connection_node::{Announcement, Membership, Server};
+use beckon_connection_node::{Adopted, Announcement, Former, Membership, Server};
 use beckon_endpoint_node::{HandlerParts, REQUESTS_STOP, Tuner, metrics::Metrics, serve_endpoints};
+use beckon_listener::port::Port;
 use beckon_node::{
     admin::{StorageCheck, Vitals},
     assembly::{Assembled, Assembly, Run},
+    hand_over::{self, Beginning, Giver, HandOvers, Handed, Inheritance, Offered, PortFiles, Requests, Seat},
     key_rings::KeyRings,
-    try_page::{self, TryPage, TryPageSetting},
+    try_page::{self, TryPage},
 };
 use beckon_ops::{
     config::{ConfigErrors, Source},
@@ -26,7 +29,7 @@ use beckon_ops::{
     workers::Workers,
 };
 use beckon_proto::auth::ClusterSecret;
-use beckon_store::{EMBEDDED, Store, embedded::EmbeddedStore};
+use beckon_store::{Store, embedded::EmbeddedStore};
 use beckon_types::KeyRing;
 use std::{ffi::OsString, sync::Arc};
 use tokio::runtime::Handle;
@@ -47,26 +50,12 @@ async fn serve(
     if config.access.operators.is_empty() {
         config.access.operators = admin_token::read_or_make(&config.process.data_dir)?;
     }
-    let uaid_key = &config.sockets.uaid_key;
-    let (store, embedded): (Arc<dyn Store>, _) = if config.process.store.expose() == EMBEDDED {
-        let opened =
-            beckon_node::store::open_embedded(config.embedded(), &config.common, uaid_key, &shutdown);
-        let Some(store) = opened.await? else { return Ok(()) };
-        (store.clone(), Some(store))
-    } else {
-        let opened =
-            beckon_node::store::open(&config.process.store, None, &config.common, Some(uaid_key), &shutdown);
-        let Some(store) = opened.await? else { return Ok(()) };
-        (store, None)
-    };
-    let listeners = Listeners::bind(&config)?;
-    let control = match &embedded {
-        Some(store) => Some(Control::bind(&config, store.clone())?),
-        None => None,
-    };
-    let standalone = Standalone::start(&config, listeners, store, control, shutdown, workers).await?;
-    standalone.reload_by(&reload, &config, embedded).await;
-    introduce(&config)?;
+    let beginning = hand_over::begin(BUILD, config.common.hand_over.as_deref(), &shutdown);
+    let Some(beginning) = beginning.await? else { return Ok(()) };
+    let started = Standalone::start_at(&config, beginning, Run::new(shutdown, workers));
+    let Some(standalone) = started.await? else { return Ok(()) };
+    standalone.reload_by(&reload, &config).await;
+    introduction::print(&config)?;
     supervisor::ready();
     standalone.run().await;
     Ok(())
@@ -80,6 +69,34 @@ fn know_keys(store: &EmbeddedStore, keys: &KeyRing) -> Result<Take, ConfigErrors
         .map_err(|error| ConfigErrors::one("token_keys", format!("cannot be noted in the store: {error}")))?;
     Ok(Box::new(|| {}))
 }
+
+/// An open store.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) store: Arc<dyn Store>,
+    /// The same, if it is in this process.
+    pub(crate) embedded: Option<Arc<EmbeddedStore>>,
+}
+
+impl Opened {
+    /// Opens the store that the settings name. `None` if the shutdown is requested first.
+    async fn open(config: &Config, shutdown: &Shutdown) -> Result<Option<Self>, Failure> {
+        let (common, uaid_key) = (&config.common, &config.sockets.uaid_key);
+        if config.is_embedded() {
+            let opened = beckon_node::store::open_embedded(config.embedded(), common, uaid_key, shutdown);
+            let opened = opened.await?;
+            return Ok(opened.map(|store| Self { store: store.clone(), embedded: Some(store) }));
+        }
+        let name = &config.process.store;
+        let opened = beckon_node::store::open(name, None, common, Some(uaid_key), shutdown).await?;
+        Ok(opened.map(|store| Self { store, embedded: None }))
+    }
+}
+
+/// The ports of the server, as they are called in a hand-over.
+const SOCKETS: &str = "sockets";
+const HTTP: &str = "http";
+const ADMIN: &str = "admin";
 
 /// The ports of the server, bound but not served yet.
 #[derive(Debug)]
@@ -98,6 +115,27 @@ impl Listeners {
             admin: bind("admin_listen", config.process.admin_listen)?,
         })
     }
+
+    /// Takes the ports of the former process, and binds those that have other addresses now.
+    fn inherit(config: &Config, offered: &mut Offered) -> Result<Self, Failure> {
+        Ok(Self {
+            sockets: offered.port(SOCKETS, "ws_listen", config.sockets.ws_listen)?,
+            http: offered.port(HTTP, "http_listen", config.http.http_listen)?,
+            admin: offered.port(ADMIN, "admin_listen", config.process.admin_listen)?,
+        })
+    }
+
+    /// The same ports, to hand them over.
+    fn files(&self) -> Result<PortFiles, Failure> {
+        let Self { sockets, http, admin } = self;
+        hand_over::port_files([(SOCKETS, sockets), (HTTP, http), (ADMIN, admin)])
+    }
+
+    fn under(self, run: &Run) -> Self {
+        let Self { sockets, http, admin } = self;
+        let under = |listener: Listener| listener.under(&run.tenure);
+        Self { sockets: under(sockets), http: under(http), admin: under(admin) }
+    }
 }
 
 /// Both nodes in one, serving.
@@ -107,38 +145,146 @@ pub(crate) struct Standalone {
     tuner: Tuner,
     requests: Stage,
     assembled: Assembled,
-    shutdown: Shutdown,
+    http_port: Arc<Port>,
+    embedded: Option<Arc<EmbeddedStore>>,
+    hand_overs: HandOvers,
+    run: Run,
+}
+
+/// A server that is ready to go on with what another process still has.
+#[derive(Debug)]
+struct Prepared {
+    standalone: Standalone,
+    ports: PortFiles,
+    sockets: Adopted,
+    requests: Handed,
 }
 
 impl Standalone {
-    /// Serves on these listeners from now on.
+    /// Serves what another process at the place of hand-overs has served until now, or as the first. `None` if the shutdown is
+    /// requested first.
+    async fn start_at(config: &Config, beginning: Beginning, run: Run) -> Result<Option<Self>, Failure> {
+        let (standalone, ports, seat) = match beginning {
+            Beginning::Alone(seat) => {
+                let Some(opened) = Opened::open(config, &run.shutdown).await? else { return Ok(None) };
+                let listeners = Listeners::bind(config)?;
+                let ports = listeners.files()?;
+                let standalone = Self::start(config, listeners, opened, None, run).await?;
+                standalone.serve_control(config)?;
+                (standalone, ports, seat)
+            }
+            Beginning::Offered(mut offered) => {
+                let run = run.continuing(&offered);
+                let prepared = Self::prepare(config, &mut offered, run).await;
+                let Prepared { standalone, ports, sockets, requests } = match prepared {
+                    Ok(prepared) => prepared,
+                    Err(failure) => return Err(offered.decline(failure).await),
+                };
+                match offered.confirm().await {
+                    Ok(successor) => {
+                        Requests::adopt(&standalone.http_port, requests);
+                        standalone.server.succeed(sockets).await;
+                        if let Err(failure) = standalone.serve_control(config) {
+                            tracing::error!(reason = failure.message, "backups cannot be taken");
+                        }
+                        (standalone, ports, Some(successor.serves().await))
+                    }
+                    Err(failure) => {
+                        drop((sockets, requests));
+                        standalone.stop().await;
+                        return Err(failure);
+                    }
+                }
+            }
+        };
+        if let Some(seat) = seat {
+            standalone.hand_over(seat, ports)?;
+        }
+        Ok(Some(standalone))
+    }
+
+    /// Prepares a server to go on with what another process still has.
+    async fn prepare(config: &Config, offered: &mut Offered, run: Run) -> Result<Prepared, Failure> {
+        let listeners = Listeners::inherit(config, offered)?;
+        let ports = listeners.files()?;
+        let (former, _) = Former::read(&offered.about).map_err(Failure::unavailable)?;
+        // The other process has the embedded store until it stands still. With any other store, what takes long is done before.
+        let early = if config.is_embedded() { Some(offered.receive().await?) } else { None };
+        let opened = Opened::open(config, &run.shutdown).await?;
+        let opened = opened.ok_or_else(|| Failure::unavailable("this process is stopping"))?;
+        let standalone = Self::start(config, listeners, opened, Some(former), run).await?;
+        let received = match early {
+            Some(inheritance) => Ok(inheritance),
+            None => offered.receive().await,
+        };
+        let adopted = match received {
+            Ok(inheritance) => standalone.adopt(inheritance).await,
+            Err(failure) => Err(failure),
+        };
+        match adopted {
+            Ok((sockets, requests)) => Ok(Prepared { standalone, ports, sockets, requests }),
+            Err(failure) => {
+                standalone.stop().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Prepares the connections of another process.
+    async fn adopt(&self, mut inheritance: Inheritance) -> Result<(Adopted, Handed), Failure> {
+        let requests = std::mem::take(&mut inheritance.requests);
+        let sockets = self.server.adopt(inheritance)?;
+        if let Some(store) = &self.embedded {
+            // Which sockets own which clients was in the memory of the other process only.
+            store.seat(self.server.claims(&sockets)).await.map_err(Failure::unavailable)?;
+        }
+        Ok((sockets, requests))
+    }
+
+    /// Hands over to the next process that asks for it.
+    fn hand_over(&self, seat: Seat, ports: PortFiles) -> Result<(), Failure> {
+        let Run { clock, tenure, .. } = self.run.clone();
+        let holdings = Whole {
+            sockets: self.server.sockets_to_hand_over(),
+            requests: Requests::of(self.http_port.clone()),
+            embedded: self.embedded.clone(),
+            lent: None,
+        };
+        let stage = self.server.stage().clone();
+        self.hand_overs.serve(seat, Giver { build: BUILD, holdings, tenure, clock, ports, stage })
+    }
+
+    /// Serves backups, if the store is in this process.
+    fn serve_control(&self, config: &Config) -> Result<(), Failure> {
+        match &self.embedded {
+            Some(store) => Control::new(config, store.clone()).serve(&self.requests),
+            None => Ok(()),
+        }
+    }
+
+    /// Serves on these listeners from now on, or as soon as the process serves. `former` is what another process has had.
     pub(crate) async fn start(
         config: &Config,
         listeners: Listeners,
-        store: Arc<dyn Store>,
-        control: Option<Control>,
-        shutdown: Shutdown,
-        workers: Workers,
+        opened: Opened,
+        former: Option<Former>,
+        run: Run,
     ) -> Result<Self, Failure> {
         let Config { sockets, http, common, .. } = config;
-        let mut assembly = Assembly::new(
-            BUILD,
-            store,
-            Run::new(shutdown.clone(), workers.clone()),
-            common,
-            &config.ports,
-            config.certificates.clone(),
-        );
+        let (listeners, Run { shutdown, workers, .. }) = (listeners.under(&run), run.clone());
+        let Opened { store, embedded } = opened;
+        let mut assembly =
+            Assembly::new(BUILD, store, run.clone(), common, &config.ports, config.certificates.clone());
         let membership = Membership {
             name: "standalone".into(),
             announcement: Announcement { grpc_address: String::new(), ws_url: None },
             secret: ClusterSecret::default(),
             tls: None,
-            former: None,
+            former,
         };
         let (http_connections_max, limits) = config.limits(beckon_ops::process::open_files_max());
-        if let Some(control) = &control {
-            control.register_metrics(assembly.metrics());
+        if let Some(store) = &embedded {
+            control::register_metrics(store.clone(), assembly.metrics());
         }
         let server = Server::start(sockets, common, limits, membership, &mut assembly).await;
         let (metrics, clock, drain) =
@@ -155,15 +301,16 @@ impl Standalone {
         let page = TryPage::new(&config.process.try_page, &config.ws_url(), &common.endpoint_url);
         let has_page = page.is_some();
         let dashboard = server.dashboard(&assembled).paths();
-        let paths =
-            server.operator_paths(admin.clone()).or(TryPage::paths(page)).unify().or(dashboard).unify();
+        let hand_overs = HandOvers::default();
+        let paths = server.operator_paths(admin.clone()).or(hand_overs.path(admin.clone())).unify();
+        let paths = paths.or(TryPage::paths(page)).unify().or(dashboard).unify();
         let mut routes = Server::ROUTES.to_vec();
         if has_page {
             routes.push(try_page::ROUTES);
         }
         assembled.serve_admin_with(listeners.admin, paths, &routes);
         let parts = HandlerParts {
-            port: http_port,
+            port: http_port.clone(),
             workers,
             stores,
             nodes: Arc::new(server.delivery()),
@@ -178,14 +325,11 @@ impl Standalone {
         let requests = Stage::new(&shutdown, "requests");
         let tuner = serve_endpoints(listeners.http, http, parts, admin.clone(), &requests);
         server.accept(listeners.sockets, admin.clone());
-        if let Some(control) = control {
-            control.serve(&requests);
-        }
-        Ok(Self { server, tuner, requests, assembled, shutdown })
+        Ok(Self { server, tuner, requests, assembled, http_port, embedded, hand_overs, run })
     }
 
-    /// Lets the server take new settings from now on. `embedded` is its store, if that is in this process.
-    async fn reload_by(&self, reload: &Reload, config: &Config, embedded: Option<Arc<EmbeddedStore>>) {
+    /// Lets the server take new settings from now on.
+    async fn reload_by(&self, reload: &Reload, config: &Config) {
         let mut parts = Reloadables::default();
         let given = config.given;
         parts.complete(move |config: &mut Config| {
@@ -208,7 +352,7 @@ impl Standalone {
                 http();
             }))
         });
-        if let Some(store) = embedded {
+        if let Some(store) = self.embedded.clone() {
             parts.add(&["token_keys"], move |config| know_keys(&store, &config.common.token_keys));
         }
         beckon_node::reloading::add_certificates(config.certificates.as_ref(), &mut parts, |config| {
@@ -221,51 +365,16 @@ impl Standalone {
     /// Serves until the shutdown is requested, then stops: first the sockets, then the requests, then what served the
     /// sockets, then the listener that operators watch this on, and the store.
     pub(crate) async fn run(self) {
-        self.shutdown.requested().await;
+        self.run.shutdown.requested().await;
         self.server.drained().await;
+        self.stop().await;
+    }
+
+    async fn stop(self) {
         self.requests.stop(REQUESTS_STOP).await;
         self.server.stop().await;
         self.assembled.close().await;
     }
-}
-
-/// Prints where everything is and what to try.
-fn introduce(config: &Config) -> Result<(), Failure> {
-    let Config { process, common, .. } = config;
-    let ws = config.ws_url();
-    let endpoint = &common.endpoint_url;
-    let admin = reachable(process.admin_listen);
-    let page = match process.try_page {
-        TryPageSetting::Off => String::new(),
-        TryPageSetting::On | TryPageSetting::At(_) => {
-            format!("\nTo see a push message arrive in your browser, open http://{admin}/\n")
-        }
-    };
-    let data = match process.store.expose() {
-        EMBEDDED => process.data_dir.display().to_string(),
-        _ => "the store that the settings name".into(),
-    };
-    beckon_ops::program::print(&format!(
-        "\
-beckon {version} is running. Press Ctrl-C to stop it.
-
-  WebSocket      {ws}
-  endpoints      {endpoint}/update/...
-  health         http://{admin}/health
-  dashboard      http://{admin}/dashboard/
-  data           {data}
-{page}
-To see a notification arrive, run this in a second terminal:
-
-  {program} listen {ws}
-
-It prints an endpoint. In a third terminal, send to it:
-
-  curl -X PUT -d version=1 ENDPOINT
-",
-        version = BUILD.version,
-        program = program(),
-    ))
 }
 
 /// The state of both nodes together.

@@ -1,19 +1,19 @@
 //! The sockets of the former process, in this one.
 
-use super::{
-    format::{Connection, Left},
-    taking::Inheritance,
-};
+use super::format::{Connection, Left, Rest};
 use crate::{compaction::Order, metrics::HandOver, node::Node, suspended::Suspended};
 use beckon_listener::{source::Source, stream::SuspendedStream};
+use beckon_node::hand_over::Inheritance;
+use beckon_ops::exit::Failure;
 use beckon_session::{Damaged, Session};
-use beckon_types::{ConnectionId, Moment, Notification, Presence};
+use beckon_types::{ClientId, ConnectionId, Dialect, Moment, Notification, Presence};
+use prost::Message as _;
 use std::{net, sync::Arc};
 use tokio::sync::mpsc;
 
-/// Sockets that wait for their turn.
+/// Sockets of another process that are not served yet.
 #[derive(Debug)]
-pub(crate) struct Adopted {
+pub struct Adopted {
     /// By worker.
     suspended: Vec<Vec<Suspended>>,
     left: Left,
@@ -25,16 +25,29 @@ impl Adopted {
     ///
     /// # Errors
     /// They are not what the former process could have had.
-    pub(crate) fn prepare(node: &Arc<Node>, inheritance: Inheritance) -> Result<Self, Damaged> {
+    pub(crate) fn prepare(node: &Arc<Node>, inheritance: Inheritance) -> Result<Self, Failure> {
         let workers = node.registry.workers();
         let mut suspended: Vec<_> = (0..workers).map(|_| Vec::new()).collect();
-        let Inheritance { connections, generations, left, frozen_ms } = inheritance;
-        for (connection, tcp) in connections {
+        let Inheritance { sockets, rest, frozen_ms, .. } = inheritance;
+        for (connection, tcp) in sockets {
+            let connection = Connection::decode(connection.as_slice()).map_err(Failure::software)?;
             let worker = ConnectionId(connection.id).worker() % workers;
-            suspended[usize::from(worker)].push(adopt(node, connection, tcp)?);
+            suspended[usize::from(worker)].push(adopt(node, connection, tcp).map_err(Failure::software)?);
         }
+        let Rest { generations, left } = Rest::decode(rest.as_slice()).map_err(Failure::software)?;
         node.registry.seal(&generations);
         Ok(Self { suspended, left, frozen: Moment(frozen_ms) })
+    }
+
+    /// Which sockets own which clients.
+    pub(crate) fn claims(&self, node: &Node) -> Vec<(ClientId, Presence, Dialect)> {
+        let tunables = node.tunables();
+        let claim = |suspended: &Suspended| {
+            let presence = Presence { node: node.id, connection: suspended.registration.id };
+            let (client, dialect) = suspended.session.client(&tunables.settings)?;
+            Some((client, presence, dialect))
+        };
+        self.suspended.iter().flatten().filter_map(claim).collect()
     }
 
     /// Serves them from now on.

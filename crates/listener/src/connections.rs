@@ -3,6 +3,8 @@
 //! A connection changes its state with one atomic operation. The table is locked for a new connection and for a sweep
 //! only, which comes four times a second.
 
+mod state;
+
 use crate::{
     metrics::{Count, Counted, Metrics, Reason},
     settings::PortSettings,
@@ -13,13 +15,14 @@ use beckon_ops::clock::Clock;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
+use state::{State, Stated};
 use std::{
     collections::VecDeque,
     future::poll_fn,
     pin::pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -75,55 +78,6 @@ impl Limits {
                 timeout: settings.tls_handshake_timeout,
             }),
         }
-    }
-}
-
-/// What a connection does: three bits of [`Entry::stated`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Its TLS handshake is not over.
-    Handshake = 0,
-    /// It has not sent the head of its first request.
-    Opening = 1,
-    /// It has been answered, and has sent nothing since.
-    Idle = 2,
-    /// It has sent a part of the head of another request.
-    Head = 3,
-    /// Its request is being answered.
-    Busy = 4,
-    /// It has to end.
-    Ended = 5,
-}
-
-impl State {
-    /// Whether no request has come in yet.
-    fn is_opening(self) -> bool {
-        matches!(self, Self::Handshake | Self::Opening)
-    }
-}
-
-/// A state, and since when. The time makes each state of a connection another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stated(u64);
-
-impl Stated {
-    fn new(state: State, now_ms: u64) -> Self {
-        Self(now_ms << 3 | state as u64)
-    }
-
-    fn state(self) -> State {
-        match self.0 & 7 {
-            0 => State::Handshake,
-            1 => State::Opening,
-            2 => State::Idle,
-            3 => State::Head,
-            4 => State::Busy,
-            _ => State::Ended,
-        }
-    }
-
-    fn since_ms(self) -> u64 {
-        self.0 >> 3
     }
 }
 
@@ -249,7 +203,13 @@ impl Connections {
             source: OnceLock::new(),
         });
         self.table.lock().opening.push_back(entry.clone());
-        Some(Visit { connections: self.clone(), entry, is_spare })
+        Some(Visit {
+            connections: self.clone(),
+            entry,
+            is_spare,
+            has_unread_body: AtomicBool::new(false),
+            is_blocked: AtomicBool::new(false),
+        })
     }
 
     /// One more handshake. If there are too many, the one that began first ends.
@@ -317,6 +277,18 @@ impl Connections {
         })
     }
 
+    /// Whether a request is being answered that has come in whole.
+    pub(crate) fn is_answering(&self) -> bool {
+        let table = self.table.lock();
+        table.opening.iter().chain(&table.settled).any(|entry| entry.stated().state() == State::Busy)
+    }
+
+    /// Wakes the tasks of all connections.
+    pub(crate) fn wake_all(&self) {
+        let table = self.table.lock();
+        table.opening.iter().chain(&table.settled).for_each(|entry| entry.task.wake());
+    }
+
     /// Ends the connections whose time is over.
     pub(crate) fn sweep(&self) {
         let (now_ms, limits) = (self.clock.now_ms(), self.limits());
@@ -343,7 +315,7 @@ impl Connections {
             },
             State::Opening | State::Head => (limits.head_timeout, Some(Reason::SlowHead)),
             State::Idle => (limits.idle_timeout, None),
-            State::Busy | State::Ended => return false,
+            State::Busy | State::Receiving | State::Ended => return false,
         };
         if u128::from(now_ms.saturating_sub(was.since_ms())) < limit.as_millis() || !entry.end(was) {
             return false;
@@ -365,7 +337,7 @@ impl Count for Connections {
                 State::Handshake => counted.handshake += 1,
                 State::Opening => counted.opening += 1,
                 State::Idle | State::Head => counted.idle += 1,
-                State::Busy => counted.busy += 1,
+                State::Busy | State::Receiving => counted.busy += 1,
                 State::Ended => {}
             }
         }
@@ -394,6 +366,10 @@ pub struct Visit {
     connections: Arc<Connections>,
     entry: Arc<Entry>,
     is_spare: bool,
+    /// Whether a part of a request's body was left unread.
+    has_unread_body: AtomicBool,
+    /// Whether the peer does not take what is written to it.
+    is_blocked: AtomicBool,
 }
 
 impl Visit {
@@ -450,12 +426,41 @@ impl Visit {
 
     /// A request has come in. Returns false if the connection has to end.
     pub fn begin(&self) -> bool {
+        self.has_unread_body.store(false, Ordering::Relaxed);
         self.change(State::Busy, |_| true)
+    }
+
+    /// A part of the body of the request is to come.
+    pub(crate) fn receives(&self) {
+        self.change(State::Receiving, |was| was == State::Busy);
+    }
+
+    /// All of the body has come in, or none of it is read any more.
+    pub(crate) fn received(&self) {
+        self.change(State::Busy, |was| was == State::Receiving);
     }
 
     /// The request is answered.
     pub(crate) fn answered(&self) {
-        self.change(State::Idle, |was| was == State::Busy);
+        self.change(State::Idle, |was| matches!(was, State::Busy | State::Receiving));
+    }
+
+    /// A part of the body of the request is left unread. Until the next request has come in, it may be anywhere.
+    pub(crate) fn left_body_unread(&self) {
+        self.has_unread_body.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the peer does not take what is written to it.
+    pub(crate) fn set_blocked(&self, is_blocked: bool) {
+        self.is_blocked.store(is_blocked, Ordering::Relaxed);
+    }
+
+    /// Whether the connection is between two requests: what it has read belongs to the next one, and nothing is left to write.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let is_between = matches!(self.entry.stated().state(), State::Opening | State::Idle | State::Head);
+        is_between
+            && !self.has_unread_body.load(Ordering::Relaxed)
+            && !self.is_blocked.load(Ordering::Relaxed)
     }
 
     /// Bytes have come in.

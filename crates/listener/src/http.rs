@@ -1,9 +1,11 @@
 //! An HTTP/1.1 server with limits. It takes any hyper service; [`warp_service`] makes one of a warp filter.
 
+pub use crate::request_body::RequestBody;
 use crate::{
     connections::Visit,
     gate::{FIELDS_READ_MAX, Gate},
-    port::{Accepted, Connection, Port},
+    port::{Accepted, Connection, Port, Rested},
+    stream::Stream,
     watched::Watched,
 };
 use beckon_ops::{
@@ -15,6 +17,7 @@ use http_body_util::{Either, Full};
 use hyper::{
     Request, Response,
     body::{Body, Bytes, Incoming},
+    header::{CONNECTION, HeaderValue},
     server::conn::http1,
     service::{Service, service_fn},
 };
@@ -23,8 +26,15 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use std::{
-    convert::Infallible, error::Error, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration,
+    convert::Infallible,
+    error::Error,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
 };
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use warp::{Filter, reply, reply::Reply};
 
@@ -52,7 +62,7 @@ impl Default for Limits {
 /// The service of a warp filter that answers every request: rejections have to be recovered from first.
 pub fn warp_service<F, R>(
     filter: F,
-) -> impl Service<Request<Incoming>, Response = reply::Response, Error = Infallible, Future: Send> + Clone + Send
+) -> impl Service<Request<RequestBody>, Response = reply::Response, Error = Infallible, Future: Send> + Clone + Send
 where
     F: Filter<Extract = (R,), Error = Infallible, Future: Send> + Clone + Send,
     R: Reply,
@@ -76,7 +86,11 @@ pub async fn serve<S, B>(
     limits: Limits,
     stage: Stage,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -115,54 +129,77 @@ async fn serve_connection<S, B>(
     stage: &Stage,
     ending: &CancellationToken,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + Sync + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Send + Sync + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let Connection { stream, peer, client, visit } = connection;
+    let Connection { mut stream, peer, client, mut read, visit } = connection;
     let peer = port.is_internal().then_some(peer);
-    let visit = Arc::new(visit);
-    let stream = TokioIo::new(Watched::new(stream, visit.clone(), limits.write_timeout));
-    let (service, asked) = (Arc::new(service), visit.clone());
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        let (port, visit, service) = (port.clone(), asked.clone(), service.clone());
-        async move {
-            visit.begin();
-            let source = port.trust().source(client, request.headers());
-            let served = async {
-                gate.admit(&port, source, visit.is_spare(), &request)?;
-                if let Some(peer) = peer {
-                    request.extensions_mut().insert(peer);
+    let (visit, service) = (Arc::new(visit), Arc::new(service));
+    let is_plain = matches!(stream, Stream::Plain(_));
+    let rests = || is_plain && port.resting().is_open() && visit.is_at_rest();
+    loop {
+        let watched = TokioIo::new(Watched::new(stream, read, visit.clone(), limits.write_timeout));
+        let (service, asked) = (service.clone(), visit.clone());
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (port, visit, service) = (port.clone(), asked.clone(), service.clone());
+            async move {
+                visit.begin();
+                let mut request = request.map(|body| RequestBody::new(body, visit.clone()));
+                let source = port.trust().source(client, request.headers());
+                let served = async {
+                    gate.admit(&port, source, visit.is_spare(), &request)?;
+                    if let Some(peer) = peer {
+                        request.extensions_mut().insert(peer);
+                    }
+                    gate.serve(&port, async { service.call(request).await }).await
+                };
+                let mut response = match served.await {
+                    Ok(Ok(response)) => response.map(Either::Left),
+                    Err(refused) => (*refused).map(|body| Either::Right(Full::new(body))),
+                };
+                if port.resting().is_over() {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
-                gate.serve(&port, async { service.call(request).await }).await
-            };
-            let response = match served.await {
-                Ok(Ok(response)) => response.map(Either::Left),
-                Err(refused) => (*refused).map(|body| Either::Right(Full::new(body))),
-            };
-            visit.answered();
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let mut builder = http1::Builder::new();
-    // The port ends a connection whose head is late.
-    builder.timer(TokioTimer::new()).header_read_timeout(None);
-    builder.max_buf_size(BUFFER_LEN_MAX).max_headers(FIELDS_READ_MAX);
-    let connection = builder.serve_connection(stream, service);
-    if let Err(error) = until_closed(connection, &visit, stage, ending).await {
-        tracing::debug!(%error, "HTTP connection ended early");
+                visit.answered();
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let mut builder = http1::Builder::new();
+        // The port ends a connection whose head is late.
+        builder.timer(TokioTimer::new()).header_read_timeout(None);
+        builder.max_buf_size(BUFFER_LEN_MAX).max_headers(FIELDS_READ_MAX);
+        let connection = builder.serve_connection(watched, service);
+        let parts = match until_closed(connection, &visit, stage, ending, rests).await {
+            Ok(Some(parts)) => parts,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::debug!(%error, "HTTP connection ended early");
+                return;
+            }
+        };
+        let (at_rest, unread) = parts.io.into_inner().into_parts();
+        let Stream::Plain(tcp) = at_rest else { return };
+        let Ok(tcp) = tcp.into_std() else { return };
+        let read_before = [parts.read_buf, unread].concat().into();
+        let rested = Rested { tcp, address: client.address(), read: read_before };
+        // It may be too late for that.
+        let Err(rested) = port.resting().add(rested) else { return };
+        let Ok(tcp) = TcpStream::from_std(rested.tcp) else { return };
+        (stream, read) = (Stream::Plain(tcp), rested.read);
     }
 }
 
 /// Drives a connection to its end. Asks it to end after the current response at `ending`, which comes after `stage` was
-/// asked to stop, and drops it when it has to make room.
+/// asked to stop, and drops it when it has to make room. Takes it apart when it `rests`.
 async fn until_closed<I, S, B>(
-    connection: http1::Connection<I, S>,
+    mut connection: http1::Connection<I, S>,
     visit: &Visit,
     stage: &Stage,
     ending: &CancellationToken,
-) -> hyper::Result<()>
+    rests: impl Fn() -> bool,
+) -> hyper::Result<Option<http1::Parts<I, S>>>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
     S: Service<Request<Incoming>, Response = Response<B>>,
@@ -170,16 +207,15 @@ where
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let mut connection = pin!(connection);
     let mut ended = pin!(ending.cancelled());
     let mut is_armed = false;
     let mut is_asked = false;
-    poll_fn(|context| {
+    let driven = poll_fn(|context| {
         if visit.poll_ended(context) {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(true));
         }
-        if let Poll::Ready(ended) = connection.as_mut().poll(context) {
-            return Poll::Ready(ended);
+        if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
+            return Poll::Ready(ended.map(|()| true));
         }
         // The first poll registers the waker, which stays the same for the life of the task. Every poll takes a lock
         // that all connections share, so the second one waits until the stage is stopping.
@@ -187,11 +223,11 @@ where
             is_armed = true;
             if ended.as_mut().poll(context).is_ready() {
                 is_asked = true;
-                connection.as_mut().graceful_shutdown();
-                return connection.as_mut().poll(context);
+                Pin::new(&mut connection).graceful_shutdown();
+                return Pin::new(&mut connection).poll(context).map_ok(|()| true);
             }
         }
-        Poll::Pending
-    })
-    .await
+        if rests() { Poll::Ready(Ok(false)) } else { Poll::Pending }
+    });
+    Ok(if driven.await? { None } else { Some(connection.into_parts()) })
 }

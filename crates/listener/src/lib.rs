@@ -15,7 +15,8 @@
 //! * [`port`]: a port that never stops accepting, and hands each connection on with a guard;
 //! * [`rate`]: how often something may happen, for each of very many keys; [`shares`]: what each source may take;
 //! * [`gate`]: what is checked of every request;
-//! * [`http`]: an HTTP/1.1 server behind such a port.
+//! * [`http`]: an HTTP/1.1 server behind such a port; `request_body`: what it knows of a body; `resting`: its connections while they
+//!   are handed over to another process.
 //!
 //! # What holds
 //!
@@ -33,6 +34,8 @@ pub mod metrics;
 pub mod port;
 pub mod proxy_header;
 pub mod rate;
+mod request_body;
+mod resting;
 pub mod settings;
 pub mod shares;
 pub mod source;

@@ -1,9 +1,11 @@
 //! A port that never stops accepting.
 
+pub use crate::resting::Rested;
 use crate::{
     connections::{Connections, Limits, SWEEP_INTERVAL, Visit},
     metrics::{Metrics, Reason},
     proxy_header::{self, Said},
+    resting::Resting,
     settings::{Current, PortSettings},
     shares::Shares,
     source::Source,
@@ -12,8 +14,15 @@ use crate::{
     trust::{Client, Trust},
 };
 use beckon_ops::{clock::Clock, listener::Listener, stage::Stage, workers::Worker};
+use bytes::Bytes;
 use prometheus_client::registry::Registry;
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{net::TcpStream, time::MissedTickBehavior};
 
 /// Makes the public ports of a node, which share what an operator has set.
@@ -74,6 +83,7 @@ impl Ports {
             has_proxy_header,
             certificates: self.certificates.clone(),
             connections,
+            resting: Resting::default(),
         })
     }
 }
@@ -94,14 +104,18 @@ pub struct Port {
     /// `None`: there is no TLS.
     certificates: Option<Arc<Certificates>>,
     connections: Arc<Connections>,
+    /// Those that are at rest, without a task.
+    resting: Resting,
 }
 
-/// A connection that was accepted just now.
+/// A connection that was accepted just now, or is served again.
 #[derive(Debug)]
 pub struct Accepted {
     port: Arc<Port>,
     tcp: TcpStream,
     peer: SocketAddr,
+    /// From where it is, and what was read of it, if it is served again.
+    before: Option<(IpAddr, Bytes)>,
     visit: Visit,
 }
 
@@ -118,6 +132,8 @@ pub struct Connection {
     pub peer: Peer,
     /// The other end.
     pub client: Client,
+    /// What was read of it before, and comes first.
+    pub read: Bytes,
     /// The place in the port's table, to be kept for as long as the connection is not upgraded.
     pub visit: Visit,
 }
@@ -127,7 +143,15 @@ impl Port {
     pub fn internal(name: &'static str, limits: Limits, clock: Clock) -> Arc<Self> {
         let connections = Connections::new(name, limits, clock, &Metrics::default());
         let trust = Arc::new(Trust::none());
-        Arc::new(Self { trust, shares: None, has_proxy_header: false, certificates: None, connections })
+        let resting = Resting::default();
+        Arc::new(Self {
+            trust,
+            shares: None,
+            has_proxy_header: false,
+            certificates: None,
+            connections,
+            resting,
+        })
     }
 
     /// Whose word counts.
@@ -148,6 +172,38 @@ impl Port {
     /// Connections that are open and not upgraded.
     pub fn open_connections(&self) -> usize {
         self.connections.open()
+    }
+
+    /// Lets connections come to rest that are between two requests, or are so soon: each is taken out of its task.
+    pub fn begin_rest(&self) {
+        self.resting.begin();
+        self.connections.wake_all();
+    }
+
+    /// Whether more connections may come to rest. Those with TLS do not.
+    pub fn may_rest_more(&self) -> bool {
+        self.certificates.is_none() && self.connections.open() > 0
+    }
+
+    /// Whether a request is being answered that has come in whole.
+    pub fn is_answering(&self) -> bool {
+        self.connections.is_answering()
+    }
+
+    /// Lets no more connections come to rest, and returns those that are. From now on each answer is the last of its
+    /// connection, until [`Port::serve_again`].
+    pub fn end_rest(&self) -> Vec<Rested> {
+        self.resting.end()
+    }
+
+    /// Serves these connections, as if they had been accepted just now.
+    pub fn serve_again(&self, rested: Vec<Rested>) {
+        self.resting.wake(rested);
+    }
+
+    /// The connections that are at rest.
+    pub(crate) fn resting(&self) -> &Resting {
+        &self.resting
     }
 
     /// Whether the port is for operators, not for strangers.
@@ -171,6 +227,15 @@ impl Port {
     /// Counts something that was not served.
     pub fn refused(&self, reason: Reason) {
         self.connections.refused(reason);
+    }
+
+    /// A connection that was at rest. `None` if there are too many.
+    fn again(self: &Arc<Self>, rested: Rested) -> io::Result<Option<Accepted>> {
+        let Rested { tcp, address, read } = rested;
+        let (peer, tcp) = (tcp.peer_addr()?, TcpStream::from_std(tcp)?);
+        let visit = self.connections.enter();
+        let before = Some((address, read));
+        Ok(visit.map(|visit| Accepted { port: self.clone(), tcp, peer, before, visit }))
     }
 
     /// Accepts connections until `stage` is asked to stop, and for `linger` after that those that have begun by then. Hands
@@ -199,9 +264,13 @@ impl Port {
                 biased;
                 () = &mut last => return,
                 _ = sweeps.tick() => self.connections.sweep(),
+                rested = self.resting.woken() => {
+                    // What fails here has ended.
+                    rested.into_iter().filter_map(|rested| self.again(rested).ok()?).for_each(&mut hand_over);
+                }
                 (tcp, peer) = beckon_ops::listener::accept(&listener) => {
                     if let Some(visit) = self.connections.enter() {
-                        hand_over(Accepted { port: self.clone(), tcp, peer, visit });
+                        hand_over(Accepted { port: self.clone(), tcp, peer, before: None, visit });
                     }
                 }
             }
@@ -212,9 +281,9 @@ impl Port {
 impl Accepted {
     /// Moves the connection to a worker. `None` if it cannot be moved.
     pub fn adopted_by(self, worker: &Worker) -> Option<Self> {
-        let Self { port, tcp, peer, visit } = self;
+        let Self { port, tcp, peer, before, visit } = self;
         match worker.adopt(tcp) {
-            Ok(tcp) => Some(Self { port, tcp, peer, visit }),
+            Ok(tcp) => Some(Self { port, tcp, peer, before, visit }),
             Err(error) => {
                 tracing::warn!(%error, "connection lost before it was served");
                 None
@@ -224,9 +293,9 @@ impl Accepted {
 
     /// Finds out who is at the other end, and agrees on TLS. `None` if the connection ends before that, also to make room.
     pub async fn identify(self) -> Option<Connection> {
-        let Self { port, mut tcp, peer, visit } = self;
-        let mut client = port.trust.client(peer.ip());
-        if port.has_proxy_header && client.is_proxy() {
+        let Self { port, mut tcp, peer, before, visit } = self;
+        let mut client = port.trust.client(before.as_ref().map_or(peer.ip(), |(address, _)| *address));
+        if before.is_none() && port.has_proxy_header && client.is_proxy() {
             match visit.until_ended(proxy_header::read(&mut tcp)).await? {
                 Ok(Said::From(address)) => client = port.trust.client(address),
                 Ok(Said::Local) => {}
@@ -243,7 +312,8 @@ impl Accepted {
             None => Stream::Plain(tcp),
             Some(certificates) => Stream::Tls(agree(tcp, certificates, &visit).await?),
         };
-        Some(Connection { stream, peer: Peer(peer), client, visit })
+        let read = before.map(|(_, read)| read).unwrap_or_default();
+        Some(Connection { stream, peer: Peer(peer), client, read, visit })
     }
 }
 

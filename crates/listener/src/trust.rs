@@ -96,6 +96,11 @@ fn warn_of_private(address: IpAddr) {
 }
 
 impl Client {
+    /// The address, as far as it is known.
+    pub(crate) fn address(self) -> IpAddr {
+        self.address
+    }
+
     /// Whether this is a trusted proxy.
     pub fn is_proxy(self) -> bool {
         self.is_proxy

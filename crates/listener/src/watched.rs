@@ -1,6 +1,7 @@
 //! A connection that fails when its peer does not read, and tells the table of connections when something comes in.
 
 use crate::connections::Visit;
+use bytes::{Buf as _, Bytes};
 use std::{
     io,
     pin::Pin,
@@ -19,6 +20,8 @@ use tokio::{
 #[derive(Debug)]
 pub(crate) struct Watched<T> {
     connection: T,
+    /// What was read of the connection before, and comes first.
+    read: Bytes,
     visit: Arc<Visit>,
     write_timeout: Duration,
     /// Set while a write waits for the peer.
@@ -26,16 +29,25 @@ pub(crate) struct Watched<T> {
 }
 
 impl<T> Watched<T> {
-    pub(crate) fn new(connection: T, visit: Arc<Visit>, write_timeout: Duration) -> Self {
-        Self { connection, visit, write_timeout, waiting: None }
+    /// `read` was read of the connection before, and comes first.
+    pub(crate) fn new(connection: T, read: Bytes, visit: Arc<Visit>, write_timeout: Duration) -> Self {
+        Self { connection, read, visit, write_timeout, waiting: None }
+    }
+
+    /// The connection, and what was read of it and has not come yet.
+    pub(crate) fn into_parts(self) -> (T, Bytes) {
+        (self.connection, self.read)
     }
 
     /// Starts or stops the timer, depending on the outcome of a write.
     fn watch<O>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<O>>) -> Poll<io::Result<O>> {
         if outcome.is_ready() {
-            self.waiting = None;
+            if self.waiting.take().is_some() {
+                self.visit.set_blocked(false);
+            }
             return outcome;
         }
+        self.visit.set_blocked(true);
         let limit = self.write_timeout;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         match waiting.as_mut().poll(context) {
@@ -51,6 +63,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.read.is_empty() {
+            let len = self.read.len().min(buffer.remaining());
+            buffer.put_slice(&self.read[..len]);
+            self.read.advance(len);
+            self.visit.heard();
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.connection).poll_read(context, buffer);
         if buffer.filled().len() > before {

@@ -37,7 +37,7 @@ use crate::{
 use beckon_listener::{
     connections::Limits,
     gate::{Gate, Refusal},
-    http,
+    http::{self, RequestBody},
     port::Port,
 };
 use beckon_ops::{
@@ -45,7 +45,7 @@ use beckon_ops::{
 };
 use hyper::{
     Method, Request, Response, StatusCode,
-    body::{Bytes, Incoming},
+    body::Bytes,
     header::{ALLOW, HeaderValue},
     service::{Service, service_fn},
 };
@@ -244,7 +244,7 @@ impl Admin {
         routes: Arc<[&'static [Route]]>,
         stage: Stage,
     ) where
-        S: Service<Request<Incoming>, Response = reply::Response, Error = Infallible, Future: Send>
+        S: Service<Request<RequestBody>, Response = reply::Response, Error = Infallible, Future: Send>
             + Clone
             + Send
             + Sync
@@ -252,7 +252,7 @@ impl Admin {
     {
         let port = Port::internal("admin", LIMITS, self.clock);
         let (workers, limits) = (Workers::current(), http::Limits::DEFAULT);
-        let guarded = service_fn(move |request: Request<Incoming>| {
+        let guarded = service_fn(move |request: Request<RequestBody>| {
             let (admin, guard, service, routes) =
                 (self.clone(), guard.clone(), service.clone(), routes.clone());
             async move {

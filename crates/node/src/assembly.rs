@@ -6,6 +6,7 @@ use crate::{
     config::CommonSettings,
     drain::Drain,
     guard::Guard,
+    hand_over::Offered,
     routes::Route,
     store_room::StoreRoom,
 };
@@ -43,6 +44,12 @@ impl Run {
     /// A node that begins in this process, and serves.
     pub fn new(shutdown: Shutdown, workers: Workers) -> Self {
         Self { shutdown, workers, clock: Clock::start(), tenure: Tenure::new() }
+    }
+
+    /// A node that another process still serves.
+    #[must_use]
+    pub fn continuing(self, offered: &Offered) -> Self {
+        Self { clock: offered.clock(), tenure: Tenure::frozen(), ..self }
     }
 }
 

@@ -64,6 +64,9 @@ beckon_ops::settings! {
         /// How long a draining node serves after load balancers were sent away; then it closes its sockets, and a
         /// stopping node its listeners. Longer than load balancers take to notice.
         drain_delay: Duration = "5s",
+        /// Path of a Unix socket at which a running process hands its ports and connections over to the next one of the
+        /// same program that starts with the same path. Only its owner may write to its directory. Empty: none.
+        hand_over: Option<PathBuf> = "",
     }
 }
 

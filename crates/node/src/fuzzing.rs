@@ -1,6 +1,6 @@
-//! Fuzz target for who may do what on the admin listener.
+//! Fuzz targets for who may do what on the admin listener, and for what another process says in a hand-over.
 
-pub use crate::guard::fuzzing::admin_requests;
+pub use crate::{guard::fuzzing::admin_requests, hand_over::fuzzing::hand_over};
 
 #[cfg(test)]
 mod tests {
@@ -9,5 +9,10 @@ mod tests {
     #[test]
     fn kept_requests_to_the_admin_listener() {
         replay("admin_requests", super::admin_requests);
+    }
+
+    #[test]
+    fn kept_hand_overs() {
+        replay("hand_over", super::hand_over);
     }
 }

@@ -7,6 +7,7 @@
 //! * [`step_failures`]: counting and logging the steps that the store did not perform.
 //! * [`drain`]: sending new work elsewhere before a stop, or on request.
 //! * [`reloading`]: what every node takes of new settings while it runs.
+//! * [`hand_over`]: replacing a process by another one, without closing its connections.
 //! * [`store_room`]: what is refused when the store fills up.
 //! * [`store`]: opening the store that the settings name.
 //! * [`admin`]: health, status, version and metrics over HTTP (PROTOCOL.md section 6).
@@ -32,6 +33,7 @@ pub mod files;
 pub mod fuzzing;
 pub mod guard;
 mod guesses;
+pub mod hand_over;
 pub mod key_rings;
 mod probe;
 mod question;
@@ -42,6 +44,9 @@ pub mod step_failures;
 pub mod store;
 pub mod store_room;
 pub mod try_page;
+
+#[cfg(all(feature = "next-format", not(debug_assertions)))]
+compile_error!("the feature next-format is for tests only");
 
 use beckon_ops::program::Build;
 

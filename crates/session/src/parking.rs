@@ -1,6 +1,7 @@
 //! From a session at rest to data and back.
 
 use crate::{
+    api::Settings,
     budget::Budget,
     parked::{Damaged, Parked, ParkedPeer},
     peer::{Client, Peer},
@@ -10,7 +11,7 @@ use crate::{
     steps::Steps,
     webpush::WebPush,
 };
-use beckon_types::{Broadcasts, Moment, Presence};
+use beckon_types::{Broadcasts, ClientId, Dialect, Moment, Presence};
 use std::num::NonZeroU64;
 
 impl Session {
@@ -61,6 +62,12 @@ impl Session {
             budget: Budget::new(Moment(parked.full_at)),
             pinged: NonZeroU64::new(parked.pinged),
         })
+    }
+
+    /// The client that the socket owns, and its dialect, if there is one.
+    pub fn client(&self, settings: &Settings) -> Option<(ClientId, Dialect)> {
+        let Peer::Client(identity, _) = &self.peer else { return None };
+        Some((identity.client(settings), self.dialect()?))
     }
 
     /// Whether the client has subscribed to a broadcast ([`crate::Effect::Subscribed`]).

@@ -11,7 +11,7 @@
 //! * `backup`: all of it as a stream;
 //! * `clients`, `messages`, `broadcasts`, `records`: the steps;
 //! * `writer`: the thread that uses the database, and group commit; `keeper`: opens the database again after an error;
-//!   `step`: a step in the queue.
+//!   `step`: a step in the queue; `lending`: while another process may have the directory.
 //!
 //! Which clients are connected is in memory only: their sockets end with the process.
 
@@ -29,6 +29,7 @@ mod disk;
 pub(crate) mod fuzzing;
 mod keeper;
 mod keys;
+mod lending;
 mod log;
 mod messages;
 mod open_error;
@@ -44,7 +45,7 @@ mod writer;
 pub use backup::{Backup, RestoreError, Summary, read_backup, restore};
 pub use disk::{Disk, DiskFile, OsDisk};
 pub use open_error::OpenError;
-pub use writer::Clock;
+pub use writer::{Clock, Lent};
 
 use crate::{Announced, Answer, Cause, Missed, Newcomers, NodeEntry, Store, StoreError};
 use batch::{Batch, Counts, Idle, Memory};

@@ -2,6 +2,7 @@
 
 use crate::http_client::{self, Answer};
 use beckon_endpoint_node::{EndpointNode, Listeners, config::Config};
+use beckon_node::assembly::Run;
 use beckon_ops::{config::Source, program::ServerConfig as _, shutdown::Shutdown, workers::Threads};
 use beckon_store::Store;
 use beckon_testbed::redis::RedisServer;
@@ -62,7 +63,8 @@ impl TestNode {
         #[expect(clippy::disallowed_methods, reason = "the handle is kept, and waited for by `stop`")]
         let run = {
             let (shutdown, workers) = (shutdown.clone(), threads.workers().clone());
-            let node = EndpointNode::start(&config, listeners, store.clone(), shutdown, workers).await;
+            let node =
+                EndpointNode::start(&config, listeners, store.clone(), Run::new(shutdown, workers)).await;
             tokio::spawn(node.run())
         };
         Self { http, admin, redis, store, shutdown, keys, run, _threads: threads }

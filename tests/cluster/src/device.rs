@@ -1,12 +1,15 @@
 //! A user agent with one channel, in either dialect, and the application server that sends to it.
 
 use crate::{
-    requests::{FORM, app_server, send, through},
+    requests::{FORM, app_server, through, try_send},
     talk::new_channel,
     webpush::{ENCRYPTED, KEPT},
 };
-use beckon_client::raw::{Options, RawSocket};
-use beckon_testbed::{PATIENCE, node::Node};
+use beckon_client::{
+    app_server::SendError,
+    raw::{Options, RawSocket},
+};
+use beckon_testbed::{PATIENCE, POLL, node::Node};
 use beckon_types::Dialect;
 use http::Method;
 use serde_json::{Value, json};
@@ -199,31 +202,61 @@ impl Device {
     /// # Panics
     /// If the id of a message has been used before, or the node does not answer at all.
     pub async fn try_send(&mut self, node: &Node) -> Result<Sent, u16> {
+        let answered = self.attempt(node).await;
+        answered.unwrap_or_else(|error| panic!("{:?} through {}: {error}", self.dialect, node.name()))
+    }
+
+    /// Sends a newer notification through a node again and again until it is accepted. What was refused may have been stored.
+    ///
+    /// # Errors
+    /// The last reason why it was not, after this time.
+    pub async fn send_persistently(&mut self, node: &Node, limit: Duration) -> Result<Sent, String> {
+        let mut reason = "no attempt".to_owned();
+        let sending = async {
+            loop {
+                reason = match self.attempt(node).await {
+                    Ok(Ok(sent)) => return sent,
+                    Ok(Err(status)) => format!("status {status}"),
+                    Err(error) => error.to_string(),
+                };
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::time::timeout(limit, sending).await.map_err(|_| reason)
+    }
+
+    /// Sends a newer notification. The inner error is the status with which it was refused.
+    async fn attempt(&mut self, node: &Node) -> Result<Result<Sent, u16>, SendError> {
         let url = through(node, &self.endpoint);
         let sent = match self.dialect {
             Dialect::SimplePush => {
                 let version = self.next_version();
                 let body = format!("version={version}").into();
-                let answer = send(&app_server(0), Method::PUT, &url, &[FORM], body).await;
+                let answer = try_send(&app_server(0), Method::PUT, &url, &[FORM], body).await?;
                 self.sent.push(Sent::Version(version));
                 match answer.status().as_u16() {
-                    200 | 202 => return Ok(Sent::Version(version)),
-                    status => return Err(status),
+                    200 | 202 => return Ok(Ok(Sent::Version(version))),
+                    status => return Ok(Err(status)),
                 }
             }
             Dialect::WebPush => {
                 let answer =
-                    send(&app_server(0), Method::POST, &url, &[KEPT, ENCRYPTED], "body".into()).await;
+                    try_send(&app_server(0), Method::POST, &url, &[KEPT, ENCRYPTED], "body".into()).await?;
                 let location = answer.headers().get("location").and_then(|location| location.to_str().ok());
                 match (answer.status().as_u16(), location.and_then(|location| location.rsplit_once('/'))) {
                     (201, Some((_, id))) => Sent::Message(id.to_owned()),
-                    (status, _) => return Err(status),
+                    (status, _) => return Ok(Err(status)),
                 }
             }
         };
         assert!(!self.sent.contains(&sent), "{sent} had been sent before");
         self.sent.push(sent.clone());
-        Ok(sent)
+        Ok(Ok(sent))
+    }
+
+    /// Where notifications for it are sent.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     fn next_version(&self) -> u64 {

@@ -10,6 +10,7 @@
 //!     └─▶ device     a user agent with one channel in either dialect, and who sends to it
 //!   talk       a user agent that sends JSON as it is written in the test
 //!   webpush    the same in the Web Push dialect, with the application server's side
+//!   kept       an application server that keeps its connection
 //!   host       a host of an address of its own
 //!   stranger   a peer that sends anything; below it `damaging`: a network that damages it
 //!   bare       a WebSocket without any help: no Pong, no Close, broken frames if wanted
@@ -23,6 +24,7 @@ mod connected;
 pub mod damaging;
 pub mod device;
 pub mod host;
+pub mod kept;
 pub mod requests;
 pub mod shared;
 pub mod site;

@@ -1,7 +1,7 @@
 //! Requests of application servers.
 
 use crate::tls;
-use beckon_client::app_server::{AppServer, Options};
+use beckon_client::app_server::{AppServer, Options, SendError};
 use beckon_testbed::{PATIENCE, node::Node};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
@@ -35,6 +35,18 @@ pub(crate) async fn send(
     headers: &[(&str, &str)],
     body: Bytes,
 ) -> Response<Bytes> {
+    let answer = try_send(app_server, method, url, headers, body).await;
+    answer.unwrap_or_else(|error| panic!("{url}: {error}"))
+}
+
+/// [`send`] to a server that may not answer.
+pub(crate) async fn try_send(
+    app_server: &AppServer,
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> Result<Response<Bytes>, SendError> {
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = url.parse().unwrap_or_else(|error| panic!("{url}: {error}"));
@@ -44,7 +56,7 @@ pub(crate) async fn send(
         map.append(name, value.parse().expect("a header value"));
     }
     *request.headers_mut() = map;
-    app_server.request(request).await.unwrap_or_else(|error| panic!("{url}: {error}"))
+    app_server.request(request).await
 }
 
 /// PUTs a version through this node and returns the status.

@@ -89,6 +89,11 @@ impl Node {
         lock(&self.settings).insert(variable.to_owned(), value.into());
     }
 
+    /// Takes a setting away for the next start.
+    pub fn unset(&self, variable: &str) {
+        lock(&self.settings).remove(variable);
+    }
+
     /// The next start is that of another build.
     pub fn install(&self, build: &Programs) {
         *lock(&self.path) = build.path(self.program);

@@ -27,6 +27,9 @@ pub enum Program {
 /// What is built. A target folder follows.
 const SELECTION: [&str; 3] = ["--workspace", "--bins", "--target-dir"];
 
+/// The features of [`Programs::next`].
+const NEXT: &str = "beckon-proto/next-format,beckon-store/next-format,beckon-node/next-format";
+
 /// What has to be in a folder of programs.
 const SERVERS: [Program; 3] = [Program::ConnectionNode, Program::EndpointNode, Program::Beckon];
 
@@ -145,7 +148,7 @@ fn build_next() -> PathBuf {
     let build = own_folder().parent().expect("a target folder").to_owned();
     let target = build.join("next-format");
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--features", "beckon-proto/next-format,beckon-store/next-format"]);
+    cargo.args(["build", "--features", NEXT]);
     if std::env::var_os(VARIABLE).is_some() {
         // What `cargo xtask test` has built has the features that tests need, too. So has this with an example.
         cargo.args(["--example", "generate"]);

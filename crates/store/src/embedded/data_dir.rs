@@ -20,8 +20,8 @@ const STICKY: u32 = 0o1000;
 #[derive(Debug)]
 pub(super) struct DataDir {
     path: PathBuf,
-    /// Locked until it is dropped.
-    _lock: fs::File,
+    /// Locked while it is there.
+    lock: Option<fs::File>,
 }
 
 impl DataDir {
@@ -30,12 +30,29 @@ impl DataDir {
         let error = |error| OpenError::directory(path, error);
         fs::DirBuilder::new().recursive(true).mode(PRIVATE).create(path).map_err(error)?;
         make_private(path).map_err(error)?;
-        let lock = open_private(&path.join(LOCK)).map_err(error)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(fs::TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
-            Err(fs::TryLockError::Error(reason)) => Err(error(reason)),
+        let mut data_dir = Self { path: path.to_owned(), lock: None };
+        data_dir.lock()?;
+        Ok(data_dir)
+    }
+
+    /// Locks the directory, if it is not.
+    pub(super) fn lock(&mut self) -> Result<(), OpenError> {
+        if self.lock.is_some() {
+            return Ok(());
         }
+        let error = |error| OpenError::directory(&self.path, error);
+        let lock = open_private(&self.path.join(LOCK)).map_err(error)?;
+        match lock.try_lock() {
+            Ok(()) => self.lock = Some(lock),
+            Err(fs::TryLockError::WouldBlock) => return Err(OpenError::InUse(self.path.clone())),
+            Err(fs::TryLockError::Error(reason)) => return Err(error(reason)),
+        }
+        Ok(())
+    }
+
+    /// Lets another process have the directory. Nothing may be open in it.
+    pub(super) fn unlock(&mut self) {
+        self.lock = None;
     }
 
     /// Where it is.

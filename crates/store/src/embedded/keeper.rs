@@ -5,7 +5,17 @@ use super::{
     open_error::OpenError,
 };
 use crate::{Cause, StoreError};
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long it may take until another process has let go of the directory. With very many open files a process takes a while
+/// to die.
+const RECLAIM_MAX: Duration = Duration::from_secs(5);
+
+/// How often that is tried.
+const RECLAIM_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The time between two attempts to open the database again. Steps fail at once meanwhile.
 const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
@@ -33,6 +43,8 @@ enum State {
     },
     /// It cannot be opened again, whatever the disk does.
     Lost(StoreError),
+    /// It was closed for another process, which may have opened it.
+    Lent,
 }
 
 impl Keeper {
@@ -53,7 +65,7 @@ impl Keeper {
             if now < *retry {
                 return Err(error.clone());
             }
-            match self.opener.open() {
+            match self.opener.data_dir.lock().and_then(|()| self.opener.open()) {
                 Ok(database) => {
                     let after = now.duration_since(*since);
                     tracing::info!(?after, failed_batches = *failures, "the database works again");
@@ -80,13 +92,41 @@ impl Keeper {
         match &mut self.state {
             State::Open(database) => Ok(database),
             State::Closed { error, .. } | State::Lost(error) => Err(error.clone()),
+            State::Lent => Err(StoreError::unavailable(Cause::Closed, "another process has the store")),
         }
+    }
+
+    /// Closes the database, and lets another process have the directory.
+    pub(super) fn lend(&mut self) {
+        self.state = State::Lent;
+        self.opener.data_dir.unlock();
+    }
+
+    /// Takes back what was lent. If the other process does not let go of it within [`RECLAIM_MAX`], or the disk fails, this is
+    /// tried again later.
+    pub(super) fn reclaim(&mut self) {
+        let since = now();
+        while self.opener.data_dir.lock().is_err() && now().duration_since(since) < RECLAIM_MAX {
+            thread::sleep(RECLAIM_INTERVAL);
+        }
+        let error = StoreError::unavailable(Cause::Disk, "the database is being opened again");
+        self.state = State::Closed { error, since, retry: since, failures: 0 };
+        // What is wrong is the error of the next step.
+        let _ = self.database();
     }
 
     /// Makes a checkpoint if it is time for one and the database is open.
     pub(super) fn checkpoint_if_due(&mut self) {
-        if let State::Open(database) = &mut self.state
+        if let State::Open(database) = &self.state
             && database.is_checkpoint_due()
+        {
+            self.checkpoint();
+        }
+    }
+
+    /// Makes a checkpoint if the database is open.
+    pub(super) fn checkpoint(&mut self) {
+        if let State::Open(database) = &mut self.state
             && let Err(error) = database.checkpoint()
         {
             self.has_failed(&error);
@@ -107,7 +147,7 @@ impl Keeper {
                 };
             }
             State::Closed { failures, .. } => *failures += 1,
-            State::Lost(_) => {}
+            State::Lost(_) | State::Lent => {}
         }
     }
 }

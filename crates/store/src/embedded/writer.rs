@@ -38,8 +38,45 @@ pub(super) enum Order {
     Step(Box<dyn Step>),
     /// Perform what is in front of this, then begin a backup.
     Backup(oneshot::Sender<Result<Backup, StoreError>>),
+    /// Perform what is in front of this, make a checkpoint, and signal that it is made.
+    Checkpoint(oneshot::Sender<()>),
+    /// Perform what is in front of this, then let another process have the data directory.
+    Lend(Loan),
     /// Perform what is in the queue, then close the database, and signal that it is closed.
     Close(Option<oneshot::Sender<()>>),
+}
+
+/// The data directory is lent to another process.
+#[derive(Debug)]
+pub(super) struct Loan {
+    /// Signalled when the directory can be opened.
+    pub(super) lent: oneshot::Sender<()>,
+    /// Says whether it comes back; if not, no step is performed any more.
+    pub(super) comes_back: oneshot::Receiver<bool>,
+    /// Signalled when the database is open again, or an attempt has failed.
+    pub(super) is_back: oneshot::Sender<()>,
+}
+
+/// A data directory that another process may use. It comes back when this is dropped.
+#[derive(Debug)]
+pub struct Lent {
+    pub(super) comes_back: oneshot::Sender<bool>,
+    pub(super) is_back: oneshot::Receiver<()>,
+}
+
+impl Lent {
+    /// Takes the directory back from a process that has died, or lets go of it soon. If it does not, steps fail, and it is tried
+    /// again and again.
+    pub async fn reclaim(self) {
+        // Fails only if the store is closed.
+        let _ = self.comes_back.send(true);
+        let _ = self.is_back.await;
+    }
+
+    /// Another process has the directory from now on. Steps fail at once.
+    pub fn give_away(self) {
+        let _ = self.comes_back.send(false);
+    }
 }
 
 /// What the thread owns.
@@ -65,11 +102,13 @@ impl Writer {
         let mut closed = Vec::new();
         while !self.keeper.is_lost() && queue.blocking_recv_many(&mut orders, BATCH_LEN_MAX) > 0 {
             let mut steps = Vec::with_capacity(orders.len());
-            let mut backups = Vec::new();
+            let (mut backups, mut checkpoints, mut loans) = (Vec::new(), Vec::new(), Vec::new());
             for order in orders.drain(..) {
                 match order {
                     Order::Step(step) => steps.push(step),
                     Order::Backup(caller) => backups.push(caller),
+                    Order::Checkpoint(caller) => checkpoints.push(caller),
+                    Order::Lend(loan) => loans.push(loan),
                     Order::Close(signal) => {
                         queue.close();
                         closed.extend(signal);
@@ -86,10 +125,27 @@ impl Writer {
                 let _ = caller.send(database.and_then(|database| database.backup().map_err(failed)));
             }
             self.keeper.checkpoint_if_due();
+            for caller in checkpoints {
+                self.keeper.checkpoint();
+                let _ = caller.send(());
+            }
+            loans.into_iter().for_each(|loan| self.lend(loan));
         }
         drop(self);
         for signal in closed {
             let _ = signal.send(());
+        }
+    }
+
+    /// Lends the directory. Meanwhile steps wait in the queue.
+    fn lend(&mut self, loan: Loan) {
+        let Loan { lent, comes_back, is_back } = loan;
+        self.keeper.lend();
+        // The borrower may have gone already.
+        let _ = lent.send(());
+        if comes_back.blocking_recv().unwrap_or(true) {
+            self.keeper.reclaim();
+            let _ = is_back.send(());
         }
     }
 

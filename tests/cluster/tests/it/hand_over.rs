@@ -30,10 +30,10 @@ use tokio::{
 };
 
 /// Where the process stops itself, by this variable.
-const STOPS_AT: &str = "HAND_OVER_STOPS_AT";
+pub(crate) const STOPS_AT: &str = "HAND_OVER_STOPS_AT";
 
 /// A cluster with one connection-node, which hands over in this folder.
-fn plan() -> (Plan, TempDir, PathBuf) {
+pub(crate) fn plan() -> (Plan, TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hand-over");
     let plan = Plan::cluster(1, 1).sockets("BECKON_HAND_OVER", &path.to_string_lossy());
@@ -41,7 +41,7 @@ fn plan() -> (Plan, TempDir, PathBuf) {
 }
 
 /// Starts the next process of a node and waits until the former one has ended well.
-fn hand_over(node: &Node) {
+pub(crate) fn hand_over(node: &Node) {
     let mut former = node.launch_successor();
     let status = former.wait();
     assert_eq!(status.code(), Some(0), "{}", former.log());
@@ -49,13 +49,13 @@ fn hand_over(node: &Node) {
 }
 
 /// The value of a metric of a node.
-fn metric(node: &Node, name: &str) -> Option<f64> {
+pub(crate) fn metric(node: &Node, name: &str) -> Option<f64> {
     let (_, metrics) = http(node.addresses().admin, "GET", "/metrics")?;
     metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
 /// Devices of both dialects.
-async fn devices(node: &Node, count: usize) -> Vec<Device> {
+pub(crate) async fn devices(node: &Node, count: usize) -> Vec<Device> {
     let mut devices = Vec::new();
     for index in 0..count {
         devices.push(Device::join(node, DIALECTS[index % DIALECTS.len()]).await);
@@ -63,11 +63,16 @@ async fn devices(node: &Node, count: usize) -> Vec<Device> {
     devices
 }
 
-/// Sends and receives until told to stop. Returns how often.
-async fn traffic(mut device: Device, stage: Arc<Stage>, is_over: Arc<AtomicBool>) -> usize {
+/// Sends through a node and receives until told to stop. Returns how often.
+pub(crate) async fn traffic(
+    mut device: Device,
+    stage: Arc<Stage>,
+    sender: &'static str,
+    is_over: Arc<AtomicBool>,
+) -> usize {
     let mut count = 0;
     while !is_over.load(Ordering::Relaxed) {
-        let sent = device.send(stage.node("e0")).await;
+        let sent = device.send(stage.node(sender)).await;
         device.receive(&sent, PATIENCE).await;
         count += 1;
         sleep(Duration::from_millis(50)).await;
@@ -87,7 +92,7 @@ async fn clients_notice_nothing_under_load() {
     let is_over = Arc::new(AtomicBool::new(false));
     let mut running = JoinSet::new();
     for device in devices(node, DEVICES).await {
-        running.spawn(traffic(device, stage.clone(), is_over.clone()));
+        running.spawn(traffic(device, stage.clone(), "e0", is_over.clone()));
     }
     // Sockets without a hello move as well, and those whose keep-alive nobody has asked for yet.
     let mut strangers = Vec::new();
@@ -161,19 +166,43 @@ async fn what_a_session_knows_goes_with_it() {
 
 /// Who is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Victim {
+pub(crate) enum Victim {
     Old,
     New,
 }
 
 /// A process that stops itself at a step, and who is killed then; whether the sockets survive it, and whether a process serves
 /// afterwards.
-struct Case {
-    stops: Victim,
-    at: &'static str,
-    victim: Victim,
-    sockets_survive: bool,
-    is_served: bool,
+pub(crate) struct Case {
+    pub(crate) stops: Victim,
+    pub(crate) at: &'static str,
+    pub(crate) victim: Victim,
+    pub(crate) sockets_survive: bool,
+    pub(crate) is_served: bool,
+}
+
+impl Case {
+    pub(crate) fn name(&self) -> String {
+        format!("{:?} stops at `{}`, {:?} dies", self.stops, self.at, self.victim)
+    }
+
+    /// Starts the node, which stops where the case says.
+    pub(crate) fn start(&self, node: &Node) {
+        node.kill();
+        node.set(STOPS_AT, if self.stops == Victim::Old { self.at } else { "" });
+        node.start();
+    }
+
+    /// Starts the next process, waits until one of them has stopped, and returns the old one.
+    pub(crate) fn begin(&self, node: &Node) -> Process {
+        node.set(STOPS_AT, if self.stops == Victim::New { self.at } else { "" });
+        let old = node.launch_successor();
+        match self.stops {
+            Victim::Old => old.wait_until_stopped(),
+            Victim::New => node.wait_until_stopped(),
+        }
+        old
+    }
 }
 
 const fn case(
@@ -186,7 +215,7 @@ const fn case(
     Case { stops, at, victim, sockets_survive, is_served }
 }
 
-const CASES: [Case; 18] = [
+pub(crate) const CASES: [Case; 18] = [
     case(Victim::Old, "offered", Victim::New, true, true),
     case(Victim::Old, "offered", Victim::Old, false, true),
     case(Victim::Old, "frozen", Victim::New, true, true),
@@ -243,24 +272,14 @@ async fn send_to_all(stage: &Arc<Stage>, devices: Vec<Device>) -> (Vec<Device>, 
 
 async fn check(stage: &Arc<Stage>, case: &Case) {
     let (node, endpoint_node) = (stage.node("c0"), stage.node("e0"));
-    let name = format!("{:?} stops at `{}`, {:?} dies", case.stops, case.at, case.victim);
-    let stops_at = |stops| if case.stops == stops { case.at } else { "" };
-    block_in_place(|| {
-        node.kill();
-        node.set(STOPS_AT, stops_at(Victim::Old));
-        node.start();
-    });
+    let name = case.name();
+    block_in_place(|| case.start(node));
     let mut devices = devices(node, 6).await;
     for device in &mut devices {
         let sent = device.send(endpoint_node).await;
         device.receive(&sent, PATIENCE).await;
     }
-    node.set(STOPS_AT, stops_at(Victim::New));
-    let mut old = node.launch_successor();
-    block_in_place(|| match case.stops {
-        Victim::Old => old.wait_until_stopped(),
-        Victim::New => node.wait_until_stopped(),
-    });
+    let mut old = block_in_place(|| case.begin(node));
     // Accepted while nobody knows who serves.
     let (mut devices, sent) = send_to_all(stage, devices).await;
     let serves_after = block_in_place(|| kill(case, node, &mut old));
@@ -286,7 +305,7 @@ async fn check(stage: &Arc<Stage>, case: &Case) {
 }
 
 /// Kills a process, lets the other one go on, and returns whether a process serves afterwards.
-fn kill(case: &Case, node: &Node, old: &mut Process) -> bool {
+pub(crate) fn kill(case: &Case, node: &Node, old: &mut Process) -> bool {
     match case.victim {
         Victim::Old => {
             old.kill();
@@ -348,6 +367,16 @@ async fn a_new_process_that_hangs_is_not_waited_for() {
     }
 }
 
+/// The frame, without files, in which a connection-node says that it reads this format.
+pub(crate) fn greeting(format: u8) -> Vec<u8> {
+    let program = b"connection-node";
+    let mut greeting = vec![0x0a, 1, format, 0x1a, program.len() as u8];
+    greeting.extend(program);
+    let mut frame = vec![greeting.len() as u8 + 2, 0, 0, 0, 0, 0, 0x0a, greeting.len() as u8];
+    frame.extend(greeting);
+    frame
+}
+
 /// Says something to the process that serves, and returns what it answers.
 fn say(path: &Path, bytes: &[u8]) -> Vec<u8> {
     let mut stream = UnixStream::connect(path).unwrap();
@@ -366,8 +395,7 @@ async fn whoever_is_not_a_process_of_the_program_gets_nothing() {
     let Registered { mut client, channel, endpoint, .. } = stage.registered().await;
     let answer = block_in_place(|| {
         assert_eq!(say(&path, b"GET / HTTP/1.1\r\n\r\n"), b"");
-        // A frame of 5 bytes without files: a greeting that reads only format 99.
-        say(&path, &[5, 0, 0, 0, 0, 0, 0x0a, 3, 0x0a, 1, 99])
+        say(&path, &greeting(99))
     });
     let answer = String::from_utf8_lossy(&answer).into_owned();
     assert!(answer.contains("the new one reads [99]; restart instead"), "{answer:?}");
@@ -406,7 +434,7 @@ async fn sockets_with_tls_are_closed_and_counted() {
 }
 
 /// Ends a process that is no child of this one.
-struct Orphan(u32);
+pub(crate) struct Orphan(pub(crate) u32);
 
 impl Drop for Orphan {
     fn drop(&mut self) {

@@ -1,22 +1,25 @@
 //! The new process: it prepares everything, and serves as soon as the old one says so or has died.
 
 use super::{
-    format::{
-        self, Abort, Batch, Complete, Connection, FORMATS, Greeting, Left, Offer, Prepared, Ready, Said,
-        Serving, VERSION,
-    },
-    step,
+    format::{self, Abort, Batch, Complete, FORMATS, Greeting, Kind, Offer, Prepared, Ready, Said, Serving},
+    seat::{Seat, step},
 };
-use crate::node::Former;
 use beckon_ops::{
     clock::Clock,
     exit::Failure,
     hand_over::{Channel, Lock, Occupant, Place},
-    listener::Listener,
+    listener::{Listener, bind},
     process,
+    program::Build,
+    shutdown::Shutdown,
 };
-use beckon_types::NodeId;
-use std::{io, net, os::fd::OwnedFd, time::Duration};
+use std::{
+    io,
+    net::{self, SocketAddr},
+    os::fd::OwnedFd,
+    path::Path,
+    time::Duration,
+};
 use tokio::time::{sleep, timeout};
 
 /// How long a process that does not answer is waited for. Then it is more likely that it should be looked at.
@@ -26,41 +29,48 @@ const FIND_MAX: Duration = Duration::from_secs(60);
 const FIND_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Time limit for the old process to say the next thing, before this one has everything. It may have to wait for steps of the
-/// store.
-const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// store, and for a checkpoint.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 /// How a process begins.
 #[derive(Debug)]
-pub(crate) enum Beginning {
-    /// No other process serves.
-    Alone(Lock),
+pub enum Beginning {
+    /// No other process serves. Where this one hands over, if it does.
+    Alone(Option<Seat>),
     /// Another process serves, and would hand over.
     Offered(Box<Offered>),
 }
 
 /// What another process would hand over. It serves on meanwhile.
 #[derive(Debug)]
-pub(crate) struct Offered {
-    pub(crate) former: Former,
-    /// What the clock of the node read when `read` read zero.
+pub struct Offered {
+    /// What it says of itself.
+    pub about: Vec<u8>,
+    /// What its clock read when `read` read zero.
     clock_ms: u64,
     read: Clock,
-    pub(crate) grpc_address: String,
     /// Its listening sockets, by their names.
     ports: Vec<(String, OwnedFd)>,
+    format: u32,
     round: u64,
     channel: Channel,
     place: Place,
 }
 
+/// Connections of another process, and what it says of each.
+pub type Handed = Vec<(Vec<u8>, net::TcpStream)>;
+
 /// What another process has sent, and still may decide to keep.
-#[derive(Debug)]
-pub(crate) struct Inheritance {
+#[derive(Debug, Default)]
+pub struct Inheritance {
     /// Its WebSockets.
-    pub(super) connections: Vec<(Connection, net::TcpStream)>,
-    pub(super) generations: Vec<u32>,
-    pub(super) left: Left,
-    pub(super) frozen_ms: u64,
+    pub sockets: Handed,
+    /// Its HTTP connections.
+    pub requests: Handed,
+    /// What it says besides.
+    pub rest: Vec<u8>,
+    /// When it began to stand still, in milliseconds of the clock.
+    pub frozen_ms: u64,
 }
 
 /// Why nothing was taken over.
@@ -79,17 +89,31 @@ impl From<io::Error> for Failed {
     }
 }
 
-/// Takes the lock if it is free, or asks the process that holds it.
+/// Takes the lock at this place if it is free, or asks the process that holds it, which has to be of the same program. `None` if
+/// `shutdown` is requested first.
 ///
 /// # Errors
 /// The place is not usable, or that process does not hand over.
-pub(crate) async fn begin(place: &Place) -> Result<Beginning, Failure> {
+pub async fn begin(
+    build: Build,
+    place: Option<&Path>,
+    shutdown: &Shutdown,
+) -> Result<Option<Beginning>, Failure> {
+    let Some(place) = place else { return Ok(Some(Beginning::Alone(None))) };
+    tokio::select! {
+        beginning = begin_at(build, place) => beginning.map(Some),
+        () = shutdown.requested() => Ok(None),
+    }
+}
+
+async fn begin_at(build: Build, place: &Path) -> Result<Beginning, Failure> {
+    let place = Place::at(place).map_err(|error| Failure::usage(format!("hand_over: {error}")))?;
     let begin = async {
         loop {
             if let Occupant::Myself(lock) = place.occupy().map_err(Failure::unavailable)? {
-                return Ok(Beginning::Alone(lock));
+                return Ok(Beginning::Alone(Some(Seat { place: place.clone(), lock })));
             }
-            match ask(place).await {
+            match ask(build, &place).await {
                 Ok(offered) => return Ok(Beginning::Offered(Box::new(offered))),
                 Err(Failed::Gone(reason)) => {
                     tracing::info!(reason, "another process serves here and does not answer; trying again");
@@ -106,9 +130,13 @@ pub(crate) async fn begin(place: &Place) -> Result<Beginning, Failure> {
 }
 
 /// Agrees on a format.
-async fn ask(place: &Place) -> Result<Offered, Failed> {
+async fn ask(build: Build, place: &Place) -> Result<Offered, Failed> {
     let mut channel = place.connect().await.map_err(|error| Failed::Gone(error.to_string()))?;
-    let greeting = Greeting { reads: FORMATS.to_vec(), version: VERSION.to_owned() };
+    let greeting = Greeting {
+        reads: FORMATS.to_vec(),
+        version: build.version.to_owned(),
+        program: build.source.to_owned(),
+    };
     format::send(&mut channel, Said::Greeting(greeting), &[]).await?;
     let (offer, files) = match answer(&mut channel).await? {
         (Said::Offer(offer), files) if offer.ports.len() == files.len() => (offer, files),
@@ -117,26 +145,20 @@ async fn ask(place: &Place) -> Result<Offered, Failed> {
         _ => return Err(protocol()),
     };
     let read = Clock::start();
-    let Offer { version, node, grpc_address, ports, clock_ms, epoch, round, tables, .. } = offer;
-    let tables = u8::try_from(tables).map_err(|_| protocol())?;
-    tracing::info!(version, "taking over from the process that serves here");
+    let Offer { format, version, about, ports, clock_ms, round } = offer;
+    if !FORMATS.contains(&format) {
+        return Err(protocol());
+    }
+    tracing::info!(version, format, "taking over from the process that serves here");
     step("offered");
-    Ok(Offered {
-        former: Former { id: NodeId(node), tables, epoch },
-        clock_ms,
-        read,
-        grpc_address,
-        ports: ports.into_iter().zip(files).collect(),
-        round,
-        channel,
-        place: place.clone(),
-    })
+    let ports = ports.into_iter().zip(files).collect();
+    Ok(Offered { about, clock_ms, read, ports, format, round, channel, place: place.clone() })
 }
 
 impl Offered {
-    /// What the clock of the node reads now.
-    pub(crate) fn clock_ms(&self) -> u64 {
-        self.clock_ms.saturating_add(self.read.now_ms())
+    /// The clock of the old process, for this one to go on with.
+    pub fn clock(&self) -> Clock {
+        Clock::continuing(self.clock_ms.saturating_add(self.read.now_ms()))
     }
 
     /// Lets the old process stand still, and receives everything. If that one dies before it has sent all, this process starts over
@@ -144,7 +166,7 @@ impl Offered {
     ///
     /// # Errors
     /// The old process serves on.
-    pub(crate) async fn receive(&mut self) -> Result<Inheritance, Failure> {
+    pub async fn receive(&mut self) -> Result<Inheritance, Failure> {
         let failed = match self.receive_all().await {
             Ok(inheritance) => return Ok(inheritance),
             Err(failed) => failed,
@@ -161,31 +183,54 @@ impl Offered {
     async fn receive_all(&mut self) -> Result<Inheritance, Failed> {
         let channel = &mut self.channel;
         format::send(channel, Said::Ready(Ready {}), &[]).await?;
-        let mut connections = Vec::new();
+        let mut inheritance = Inheritance::default();
+        #[cfg_attr(not(feature = "next-format"), expect(unused_mut, reason = "no format has it"))]
+        let mut has_added = false;
         let complete = loop {
             match answer(channel).await? {
-                (Said::Batch(Batch { connections: batch }), files) if batch.len() == files.len() => {
+                (Said::Batch(batch), files) if batch.connections.len() == files.len() => {
+                    let connections = match Kind::try_from(batch.kind) {
+                        Ok(Kind::Socket) => &mut inheritance.sockets,
+                        Ok(Kind::Request) => &mut inheritance.requests,
+                        Err(_) => return Err(protocol()),
+                    };
+                    let Batch { connections: batch, .. } = batch;
                     connections.extend(batch.into_iter().zip(files.into_iter().map(net::TcpStream::from)));
                 }
                 (Said::Complete(complete), _) => break complete,
                 (Said::Abort(Abort { reason }), _) => return Err(Failed::Refused(reason)),
+                #[cfg(feature = "next-format")]
+                (Said::Added(_), _) => has_added = true,
                 _ => return Err(protocol()),
             }
         };
-        let Complete { connections: count, generations, left, frozen_ms } = complete;
-        if connections.len() as u64 != count || generations.len() != usize::from(self.former.tables) {
+        let Complete { connections: count, rest, frozen_ms } = complete;
+        let received = inheritance.sockets.len() + inheritance.requests.len();
+        if received as u64 != count || has_added != (self.format > 1) {
             return Err(protocol());
         }
-        Ok(Inheritance { connections, generations, left, frozen_ms })
+        Ok(Inheritance { rest, frozen_ms, ..inheritance })
     }
 
-    /// The port with this name, if the old process had it. Must be called inside a tokio runtime.
+    /// The port with this name at this address: that of the old process if it has it, or a new one. `setting` is its name in error
+    /// messages. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// The runtime does not take it.
-    pub(crate) fn port(&mut self, name: &str) -> io::Result<Option<Listener>> {
-        let index = self.ports.iter().position(|(port, _)| port == name);
-        index.map(|index| Listener::handed_over(self.ports.swap_remove(index).1)).transpose()
+    /// A new one cannot be bound, or the runtime does not take the old one.
+    pub fn port(
+        &mut self,
+        name: &str,
+        setting: &'static str,
+        address: SocketAddr,
+    ) -> Result<Listener, Failure> {
+        if let Some(index) = self.ports.iter().position(|(port, _)| port == name) {
+            let (_, socket) = self.ports.swap_remove(index);
+            let port = Listener::handed_over(socket).map_err(Failure::unavailable)?;
+            if port.local_addr().is_ok_and(|had| is_same(had, address)) {
+                return Ok(port);
+            }
+        }
+        Ok(bind(setting, address)?)
     }
 
     /// Tells the old process that everything is prepared, and waits until this one should serve: as long as the old one lives
@@ -193,7 +238,7 @@ impl Offered {
     ///
     /// # Errors
     /// The old process serves on, or nobody knows what became of what it has served.
-    pub(crate) async fn confirm(mut self) -> Result<Successor, Failure> {
+    pub async fn confirm(mut self) -> Result<Successor, Failure> {
         step("complete");
         let mut is_said = format::send(&mut self.channel, Said::Prepared(Prepared {}), &[]).await.is_ok();
         step("prepared");
@@ -201,8 +246,8 @@ impl Offered {
             match format::receive(&mut self.channel).await {
                 Ok(Some((Said::Commit(_), mut files))) if files.len() == 1 => {
                     step("committed");
-                    let lock = Lock::passed_on(files.remove(0));
-                    return Ok(Successor { lock, channel: Some(self.channel) });
+                    let seat = Seat { place: self.place, lock: Lock::passed_on(files.remove(0)) };
+                    return Ok(Successor { seat, channel: Some(self.channel) });
                 }
                 Ok(Some((Said::Abort(Abort { reason }), _))) => {
                     return Err(Failure::unavailable(format!("the other process serves on: {reason}")));
@@ -214,7 +259,7 @@ impl Offered {
         match self.place.occupy_after_end().await.map_err(Failure::unavailable)? {
             Occupant::Myself(lock) if lock.round() == self.round => {
                 tracing::warn!("the other process has died; this one serves in its place");
-                Ok(Successor { lock, channel: None })
+                Ok(Successor { seat: Seat { place: self.place, lock }, channel: None })
             }
             Occupant::Myself(_) => Err(Failure::unavailable("the other process went on, and has died")),
             Occupant::Other => Err(Failure::unavailable("the other process serves on")),
@@ -222,7 +267,7 @@ impl Offered {
     }
 
     /// Tells the old process that this one cannot go on.
-    pub(crate) async fn decline(mut self, failure: Failure) -> Failure {
+    pub async fn decline(mut self, failure: Failure) -> Failure {
         let abort = Said::Abort(Abort { reason: failure.message.clone() });
         // It notices the end as well.
         let _ = timeout(ANSWER_MAX, format::send(&mut self.channel, abort, &[])).await;
@@ -232,20 +277,25 @@ impl Offered {
 
 /// The process that serves now.
 #[derive(Debug)]
-pub(crate) struct Successor {
-    pub(crate) lock: Lock,
+pub struct Successor {
+    seat: Seat,
     channel: Option<Channel>,
 }
 
 impl Successor {
-    /// Tells the old process that this one serves. Returns the lock.
-    pub(crate) async fn serves(self) -> Lock {
+    /// Tells the old process that this one serves. Returns what it takes to hand over to the next one.
+    pub async fn serves(self) -> Seat {
         if let Some(mut channel) = self.channel {
             // It is only interested.
             let _ = timeout(ANSWER_MAX, format::send(&mut channel, Said::Serving(Serving {}), &[])).await;
         }
-        self.lock
+        self.seat
     }
+}
+
+/// Whether a port with this address is the one that a setting names; the setting may leave the number to the system.
+fn is_same(had: SocketAddr, named: SocketAddr) -> bool {
+    had.ip() == named.ip() && (named.port() == 0 || had.port() == named.port())
 }
 
 async fn answer(channel: &mut Channel) -> Result<(Said, Vec<OwnedFd>), Failed> {

@@ -1,0 +1,125 @@
+//! HTTP connections, which are handed over between two requests.
+
+use super::{
+    format::Kind,
+    giving::{Failed, Holdings, Outgoing, Rest},
+    seat::until,
+};
+use beckon_listener::port::{Port, Rested};
+use prost::Message as _;
+use std::{net, os::fd::AsFd as _, sync::Arc, time::Duration};
+
+/// Time for connections to come to rest.
+const PARK_MAX: Duration = Duration::from_millis(500);
+
+/// Time for requests that have come in whole to be answered, if the store needs longer than that.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// The longest time for which nothing is served.
+const FROZEN_MAX: Duration = Duration::from_secs(6);
+
+/// An HTTP connection between two requests.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Connection {
+    /// From where it is, as far as that is known.
+    #[prost(string, tag = "1")]
+    address: String,
+    /// What was read of its next request.
+    #[prost(bytes = "vec", tag = "2")]
+    read: Vec<u8>,
+}
+
+/// The HTTP connections of a port. Those with TLS, and those whose request is being answered, are not handed over: the old process
+/// answers them, and then they are closed.
+#[derive(Debug)]
+pub struct Requests {
+    port: Arc<Port>,
+    rested: Vec<Rested>,
+}
+
+impl Requests {
+    /// The connections of this port.
+    pub fn of(port: Arc<Port>) -> Self {
+        Self { port, rested: Vec::new() }
+    }
+
+    /// Brings all connections to rest that are between two requests, or are so soon.
+    pub async fn rest(&mut self) {
+        self.port.begin_rest();
+        until(PARK_MAX, || !self.port.may_rest_more()).await;
+        until(ANSWER_MAX, || !self.port.is_answering()).await;
+        self.rested = self.port.end_rest();
+    }
+
+    /// Whether requests may still be answered.
+    pub fn is_busy(&self) -> bool {
+        self.port.open_connections() > 0
+    }
+
+    /// Sends those that are at rest.
+    ///
+    /// # Errors
+    /// The other process is gone, or does not read.
+    pub async fn send_rested(&self, outgoing: &mut Outgoing<'_>) -> Result<(), Failed> {
+        let connections = self.rested.iter().map(|Rested { tcp, address, read }| {
+            let connection = Connection { address: address.to_string(), read: read.to_vec() };
+            (connection.encode_to_vec(), tcp.as_fd())
+        });
+        outgoing.send(Kind::Request, connections).await
+    }
+
+    /// Serves those that are at rest again.
+    pub fn wake(&mut self) {
+        let mut rested = std::mem::take(&mut self.rested);
+        // It may have been given up in the middle.
+        rested.extend(self.port.end_rest());
+        self.port.serve_again(rested);
+    }
+
+    /// Forgets those that are at rest: another process has them.
+    pub fn forget(&mut self) {
+        self.rested.clear();
+    }
+
+    /// Serves the connections of another process on this port.
+    pub fn adopt(port: &Port, connections: Vec<(Vec<u8>, net::TcpStream)>) {
+        let rested = connections.into_iter().filter_map(|(connection, tcp)| {
+            let Connection { address, read } = Connection::decode(connection.as_slice()).ok()?;
+            Some(Rested { tcp, address: address.parse().ok()?, read: read.into() })
+        });
+        port.serve_again(rested.collect());
+    }
+}
+
+/// Those of a program that has nothing else.
+impl Holdings for Requests {
+    fn about(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn frozen_max(&self) -> Duration {
+        FROZEN_MAX
+    }
+
+    async fn settle(&mut self) -> Result<(), Failed> {
+        Ok(())
+    }
+
+    async fn park(&mut self) -> Result<(), Failed> {
+        self.rest().await;
+        Ok(())
+    }
+
+    async fn send(&mut self, outgoing: &mut Outgoing<'_>) -> Result<Rest, Failed> {
+        self.send_rested(outgoing).await?;
+        Ok(Rest::default())
+    }
+
+    async fn resume(&mut self) {
+        self.wake();
+    }
+
+    async fn leave(&mut self) {
+        self.forget();
+    }
+}
