@@ -11,7 +11,7 @@ beckon_ops::settings! {
         out: PathBuf = "target/bench",
         /// Folder of the programs to measure. Empty: the one that this program is in.
         programs: Option<PathBuf> = "",
-        /// smoke: folder of other programs to measure in turn with these.
+        /// smoke: folder of other programs to measure in turn with these. handover: half of the hand-overs are between the two.
         against: Option<PathBuf> = "",
         /// The dialect: simplepush or webpush. smoke measures both.
         dialect: Dialect = "simplepush" => parsed,
@@ -19,6 +19,10 @@ beckon_ops::settings! {
         tls: bool = "false",
         /// Run a tenth of the clients for a tenth of the time: to try the tools, not for figures.
         small: bool = "false",
+        /// handover: a standalone server with its embedded store, instead of a connection-node.
+        standalone: bool = "false",
+        /// million: connection-nodes that are handed over while notifications are sent.
+        hand_over: usize = "0",
         /// million: clients.
         clients: u32 = "1000000",
         /// million: notifications per second.

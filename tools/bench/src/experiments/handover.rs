@@ -1,8 +1,8 @@
-//! Hand-overs of a connection-node under load, with clients and senders that keep books: what is lost or refused, how long nothing
+//! Hand-overs of a connection-node or a standalone server under load, with clients and senders that keep books: what is lost or refused, how long nothing
 //! is served, and what both processes take.
 
 use crate::{
-    cluster::{Cluster, programs},
+    cluster::{Cluster, programs, programs_in},
     console::tell,
     findings::{Findings, Run},
     load::{Load, Loader},
@@ -19,6 +19,9 @@ use std::{thread, time::Duration};
 
 /// Clients, half of them of each dialect: as many as 20 000 open files allow.
 const CLIENTS: u32 = 15_000;
+
+/// Clients of a standalone server, which has the connections of senders and the files of the store besides.
+const STANDALONE_CLIENTS: u32 = 8_000;
 
 /// Notifications per second, half of them of each dialect.
 const RATE: u32 = 1_000;
@@ -42,25 +45,32 @@ const COLUMN: &str = "hand-over";
 
 /// What a hand-over took.
 #[derive(Debug, Default)]
-struct Costs {
-    pause_s: f64,
+pub(super) struct Costs {
+    pub(super) pause_s: f64,
     whole: Duration,
     /// Of the old process before it, in bytes.
     memory: u64,
     /// Of both processes during it, in bytes.
     memory_both: u64,
     /// Sockets that were closed.
-    closed: f64,
+    pub(super) closed: f64,
 }
 
-/// Hands a node over again and again.
+/// Hands a node over again and again. If there are programs of another build, every other hand-over is to the other build.
 pub(crate) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
-    let clients = settings.scaled(CLIENTS) / 2 * 2;
+    let clients = if settings.standalone { STANDALONE_CLIENTS } else { CLIENTS };
+    let clients = settings.scaled(clients) / 2 * 2;
     machine::need_files(clients)?;
     let folder = tempfile::tempdir().map_err(Failure::unavailable)?;
     let path = folder.path().join("hand-over");
-    let plan = Plan::cluster(1, 1).sockets("BECKON_HAND_OVER", &path.to_string_lossy());
-    let mut cluster = Cluster::start(&programs(settings)?, plan);
+    let plan = match settings.standalone {
+        true => Plan::standalone().all("BECKON_HTTP_MAX_CONNECTIONS", "1000"),
+        false => Plan::cluster(1, 1),
+    };
+    let plan = plan.sockets("BECKON_HAND_OVER", &path.to_string_lossy());
+    let own = programs(settings)?;
+    let other = settings.against.as_deref().map_or_else(|| Ok(own.clone()), programs_in)?;
+    let mut cluster = Cluster::start(&own, plan);
     let loaders = start(settings, &cluster, clients)?;
     let sending = Clock::start();
     let node = cluster.nodes().iter().find(|node| node.addresses().ws.is_some());
@@ -68,6 +78,7 @@ pub(crate) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<()
     let mut rounds = Vec::new();
     for round in 1..=settings.scaled(ROUNDS) {
         thread::sleep(BETWEEN);
+        node.install(if round / 2 % 2 == 0 { &own } else { &other });
         let costs = hand_over(node)?;
         let Costs { pause_s, whole, memory, memory_both, closed } = &costs;
         tell(&format!(
@@ -108,7 +119,8 @@ fn start(settings: &Settings, cluster: &Cluster, clients: u32) -> Result<Vec<Loa
     Ok(loaders)
 }
 
-fn hand_over(node: &Node) -> Result<Costs, Failure> {
+/// Hands a node over, and measures what that takes.
+pub(super) fn hand_over(node: &Node) -> Result<Costs, Failure> {
     let clock = Clock::start();
     let memory = memory(node.pid());
     let mut former = node.launch_successor();

@@ -1,5 +1,6 @@
 //! One million clients, or fewer, on as many nodes as the limit of open files asks for, all on one machine.
 
+use super::handover::{self, Costs};
 use crate::{
     chart::{Chart, Series},
     cluster::{Cluster, programs},
@@ -16,7 +17,7 @@ use beckon_loadgen::{
 };
 use beckon_ops::{clock::Clock, exit::Failure};
 use beckon_testbed::plan::Plan;
-use std::{fs, ops::Range};
+use std::{fs, ops::Range, thread, time::Duration};
 
 /// Clients that a node has room for beyond its share: who comes back goes to the next node, and not all nodes are
 /// left by as many as come.
@@ -48,6 +49,9 @@ const SOURCES: u32 = 2;
 /// Nodes whose load generators have source addresses of their own.
 const NODES_MAX: u32 = 200;
 
+/// Time of sending before the first node is handed over, and between two hand-overs.
+const BETWEEN: Duration = Duration::from_secs(5);
+
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// Brings everybody in, sends to all of them while some move, and adds up what it took.
@@ -61,9 +65,14 @@ pub(crate) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<()
     tell(&format!(
         "million: {nodes} connection-nodes, {ENDPOINT_NODES} endpoint-nodes, {nodes} load generators"
     ));
-    let shape = Plan::cluster(nodes as usize, ENDPOINT_NODES)
+    let places = tempfile::tempdir().map_err(Failure::unavailable)?;
+    let mut shape = Plan::cluster(nodes as usize, ENDPOINT_NODES)
         // Each of them has a fraction of a processor.
         .all("BECKON_THREADS", "1");
+    for node in shape.programs_mut() {
+        let place = places.path().join(&node.name);
+        node.set("BECKON_HAND_OVER", &place.to_string_lossy());
+    }
     let mut cluster = Cluster::start(&programs, shape);
     let empty = Look::at(&cluster, &[]);
     let mut loaders = (0..nodes)
@@ -73,6 +82,7 @@ pub(crate) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<()
     let connected = Look::at(&cluster, &loaders);
     tell(&format!("{all} load generators have all their clients after {} s; sending", clock.now_ms() / 1000));
     loaders.iter_mut().try_for_each(Loader::go_on)?;
+    let handed_over = hand_over(&cluster, settings.hand_over)?;
     everybody(&mut loaders, &mut cluster, "done", &clock)?;
     let done = Look::at(&cluster, &loaders);
     loaders.iter_mut().try_for_each(Loader::go_on)?;
@@ -87,9 +97,37 @@ pub(crate) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<()
         &[("connected", &connected), ("after sending", &done)],
     );
     put_work(findings, &column, &report, &[&empty, &connected, &done]);
+    put_hand_overs(findings, &column, &report, &handed_over);
     findings.charts.extend(draw(&report));
     findings.runs.push(Run::new(column, report));
     Ok(())
+}
+
+/// Hands so many connection-nodes over, one after the other.
+fn hand_over(cluster: &Cluster, count: usize) -> Result<Vec<Costs>, Failure> {
+    let nodes = cluster.nodes().iter().filter(|node| node.addresses().ws.is_some()).take(count);
+    let hand_over = |node| {
+        thread::sleep(BETWEEN);
+        let costs = handover::hand_over(node)?;
+        tell(&format!("  {} handed over with a pause of {:.0} ms", node.name(), costs.pause_s * 1000.0));
+        Ok(costs)
+    };
+    nodes.map(hand_over).collect()
+}
+
+/// Nothing may be lost, and no client may be disconnected but those that come back on purpose.
+fn put_hand_overs(findings: &mut Findings, column: &str, report: &Report, costs: &[Costs]) {
+    if costs.is_empty() {
+        return;
+    }
+    let failures: u64 = report.failures.values().sum();
+    let closed: f64 = costs.iter().map(|costs| costs.closed).sum();
+    let pause = costs.iter().map(|costs| costs.pause_s * 1000.0).fold(0.0, f64::max);
+    findings.put(column, "nodes handed over", "", None, Some(costs.len() as f64));
+    findings.put(column, "pause, longest", "ms", None, Some(pause));
+    findings.put(column, "sockets closed by hand-overs", "", Some(0.0), Some(closed));
+    findings.put(column, "clients disconnected, or refused", "", Some(0.0), Some(failures as f64));
+    findings.put(column, "accepted and lost", "", Some(0.0), Some(report.send.lost as f64));
 }
 
 /// One load generator of many: as many clients as the others, another first node, addresses of its own.
