@@ -62,8 +62,9 @@ pub(crate) struct ParkedClient {
     pub(crate) upper: u32,
     #[prost(message, repeated, tag = "4")]
     pub(crate) channels: Vec<ParkedChannel>,
+    /// When to verify the claim.
     #[prost(uint64, tag = "5")]
-    pub(crate) verified: u64,
+    pub(crate) verify_at: u64,
     #[prost(uint64, tag = "6")]
     pub(crate) seen: u64,
     #[prost(bool, tag = "7")]

@@ -97,8 +97,8 @@ impl Session {
             Peer::Greeting(greeting) => Some(greeting.since + settings.hello_timeout),
             // A read that is under way or waiting decides when the next one is due.
             Peer::Client(..) if self.steps.is_reading() => None,
-            Peer::Client(_, Client::SimplePush(client)) => Some(client.due(settings, self.presence)),
-            Peer::Client(_, Client::WebPush(client)) => Some(client.due(settings, self.presence)),
+            Peer::Client(_, Client::SimplePush(client)) => Some(client.due(settings)),
+            Peer::Client(_, Client::WebPush(client)) => Some(client.due()),
             Peer::Leaving(_) | Peer::Gone => None,
         }
     }

@@ -4,7 +4,6 @@ mod channels;
 
 use crate::{
     api::{CloseCode, Outcome, Settings},
-    doubt::verify_at,
     identity::Identity,
     limits::{RETRY_SLACK_PART, UPDATES_PER_NOTIFICATION_MAX},
     message::{
@@ -17,15 +16,15 @@ use crate::{
     turn::Turn,
     violation::{INTERNAL_ERROR, Violation},
 };
-use beckon_types::{AddChannel, Endpoint, KeyId, Moment, Presence, Sequence, Snapshot, Update};
+use beckon_types::{AddChannel, Endpoint, KeyId, Moment, Sequence, Snapshot, Update};
 use channels::{Channels, Reason};
 
 /// A SimplePush user agent that has said hello.
 #[derive(Debug, Clone)]
 pub(crate) struct SimplePush {
     channels: Channels,
-    /// When its claim was verified: by the hello or by the last read of the store.
-    verified: Moment,
+    /// When to verify its claim, which the hello and each read of the store do as well.
+    verify_at: Moment,
     /// The last write to the client, when the store was last read.
     seen: Sequence,
     /// When to re-read the store because a step failed. Nothing else is a reason to read it earlier.
@@ -42,15 +41,15 @@ impl SimplePush {
         let (channels, pending) = Channels::new(turn.now, snapshot);
         send_hello_reply(turn);
         send_updates(turn, &pending);
-        let (verified, seen) = (turn.now, snapshot.sequence);
-        Self { channels, verified, seen, reread: None, may_lack_channels: false }
+        let (verify_at, seen) = (turn.verify_at(), snapshot.sequence);
+        Self { channels, verify_at, seen, reread: None, may_lack_channels: false }
     }
 
     /// The client as data.
     pub(crate) fn park(&self, identity: Identity) -> ParkedSimplePush {
         let client = ParkedClient {
             channels: self.channels.park(),
-            verified: self.verified.0,
+            verify_at: self.verify_at.0,
             seen: self.seen.0,
             may_lack_channels: self.may_lack_channels,
             reread: self.reread.map(|at| at.0),
@@ -64,7 +63,7 @@ impl SimplePush {
         let client = &parked.client;
         let resumed = Self {
             channels: Channels::resume(&client.channels)?,
-            verified: Moment(client.verified),
+            verify_at: Moment(client.verify_at),
             seen: Sequence(client.seen),
             reread: client.reread.map(Moment),
             may_lack_channels: client.may_lack_channels,
@@ -92,6 +91,7 @@ impl SimplePush {
             (Job::AckVersions(_), _) => self.ack_failed(turn),
             (Job::Refresh, Outcome::Snapshot(snapshot)) => self.refreshed(turn, snapshot),
             (Job::Verify, Outcome::Verified(sequence)) => self.verified(turn, sequence),
+            (Job::Verify, Outcome::Postponed) => self.verify_at = turn.repeat_at(),
             // A snapshot shows whether the socket owns the UAID, too.
             (Job::Refresh | Job::Verify, _) => self.refresh_failed(turn),
             (Job::HelloAgain, Outcome::Snapshot(snapshot)) => self.greeted_again(turn, snapshot),
@@ -224,7 +224,7 @@ impl SimplePush {
     /// This socket still owns the UAID. If anything was written since the store was last read, it is read again: the socket
     /// may have missed it.
     fn verified(&mut self, turn: &mut Turn<'_>, sequence: Sequence) {
-        self.verified = turn.now;
+        self.verify_at = turn.verify_at();
         if sequence != self.seen {
             self.refresh(turn);
         }
@@ -243,7 +243,7 @@ impl SimplePush {
     }
 
     fn read(&mut self, turn: &mut Turn<'_>, snapshot: Snapshot, reason: Reason) {
-        (self.verified, self.seen) = (turn.now, snapshot.sequence);
+        (self.verify_at, self.seen) = (turn.verify_at(), snapshot.sequence);
         self.reread = None;
         let is_known = |channel: &beckon_types::Channel| self.channels.contains(channel.id);
         self.may_lack_channels |= !snapshot.channels.iter().all(is_known);
@@ -253,11 +253,10 @@ impl SimplePush {
 
     /// When to call [`Self::resume`]: to repeat a read that failed, to send again what was not acknowledged, or to verify
     /// the claim.
-    pub(crate) fn due(&self, settings: &Settings, presence: Presence) -> Moment {
-        let verify = verify_at(settings, presence.connection, self.verified);
+    pub(crate) fn due(&self, settings: &Settings) -> Moment {
         match self.refresh_due(settings) {
             Some(refresh) if self.reread.is_some() => refresh,
-            refresh => refresh.map_or(verify, |refresh| refresh.min(verify)),
+            refresh => refresh.map_or(self.verify_at, |refresh| refresh.min(self.verify_at)),
         }
     }
 

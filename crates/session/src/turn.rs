@@ -95,9 +95,9 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// When to verify the claim, if that was done at this time.
-    pub(crate) fn verify_at(&self, verified: Moment) -> Moment {
-        doubt::verify_at(self.settings, self.presence.connection, verified)
+    /// When to verify the claim again, if that is done now.
+    pub(crate) fn verify_at(&self) -> Moment {
+        doubt::verify_at(self.settings, self.presence.connection, self.now)
     }
 
     /// When to repeat a step that has failed now.

@@ -5,8 +5,7 @@ mod progress;
 mod subscriptions;
 
 use crate::{
-    api::{CloseCode, Outcome, Settings},
-    doubt::verify_at,
+    api::{CloseCode, Outcome},
     identity::Identity,
     message::{
         NamedChannel, Request, channel_json, unregister_reply,
@@ -19,7 +18,7 @@ use crate::{
 };
 use beckon_types::{
     AddChannel, Backlog, Broadcasts, Endpoint, Fetch, KeyId, Message, MessageId, Moment, Place, Position,
-    Presence, Sequence, Snapshot, Spelling, Urgency,
+    Sequence, Snapshot, Spelling, Urgency,
 };
 use channels::Channels;
 use progress::{Next, Progress};
@@ -29,8 +28,8 @@ use subscriptions::Subscriptions;
 #[derive(Debug, Clone)]
 pub(crate) struct WebPush {
     channels: Channels,
-    /// When its claim was verified: by the hello or by the last read of the store.
-    verified: Moment,
+    /// When to verify its claim, which the hello and each read of the backlog from its beginning do as well.
+    verify_at: Moment,
     /// The last write to the client, when the store was last read from the beginning.
     seen: Sequence,
     /// What most clients do not need while they are idle.
@@ -51,10 +50,10 @@ struct Ongoing {
 
 impl WebPush {
     /// A client that has been sent nothing yet.
-    fn new(now: Moment, snapshot: &Snapshot) -> Self {
+    fn new(verify_at: Moment, snapshot: &Snapshot) -> Self {
         Self {
             channels: Channels::new(snapshot),
-            verified: now,
+            verify_at,
             seen: snapshot.sequence,
             ongoing: None,
             min: Urgency::VeryLow,
@@ -66,7 +65,7 @@ impl WebPush {
     pub(crate) fn park(&self, identity: Identity) -> ParkedWebPush {
         let client = ParkedClient {
             channels: self.channels.park(),
-            verified: self.verified.0,
+            verify_at: self.verify_at.0,
             seen: self.seen.0,
             may_lack_channels: self.may_lack_channels,
             ..identity.park()
@@ -90,7 +89,7 @@ impl WebPush {
         let min = u8::try_from(parked.urgency_min).ok().and_then(Urgency::from_number);
         let mut client = Self {
             channels: Channels::resume(&parked.client.channels)?,
-            verified: Moment(parked.client.verified),
+            verify_at: Moment(parked.client.verify_at),
             seen: Sequence(parked.client.seen),
             ongoing: Some(Box::new(ongoing)),
             min: min.ok_or(Damaged("urgency"))?,
@@ -112,7 +111,7 @@ impl WebPush {
         snapshot: &Snapshot,
         backlog: &Backlog,
     ) -> Self {
-        let mut client = Self::new(turn.now, snapshot);
+        let mut client = Self::new(turn.verify_at(), snapshot);
         let reply = if broadcasts.is_empty() {
             hello_reply(*turn.identity, "{}")
         } else {
@@ -150,6 +149,7 @@ impl WebPush {
             (Job::Fetch(fetch), Outcome::Backlog(backlog)) => self.fetched(turn, fetch, &backlog),
             (Job::Fetch(fetch), _) => self.fetch_failed(turn, fetch),
             (Job::Verify, Outcome::Verified(sequence)) => self.verified(turn, sequence),
+            (Job::Verify, Outcome::Postponed) => self.verify_at = turn.repeat_at(),
             (Job::Verify, _) => self.verify_failed(turn),
             (Job::HelloAgain | Job::Refresh | Job::AckVersions(_), _) => return Err(CloseCode::Error),
         }
@@ -360,7 +360,7 @@ impl WebPush {
 
     /// Sends as many stored messages as the batch has room for. They were read behind the position `after`.
     fn send_backlog(&mut self, turn: &mut Turn<'_>, mut after: Option<Position>, backlog: &Backlog) {
-        self.verified = turn.now;
+        self.verify_at = turn.verify_at();
         let outstanding = self.ongoing.as_ref().map_or(0, |ongoing| ongoing.progress.outstanding(turn.now));
         let mut room = turn.settings.batch_size.saturating_sub(outstanding);
         let mut has_more = backlog.more && !backlog.messages.is_empty();
@@ -416,7 +416,7 @@ impl WebPush {
     /// This socket still owns the UAID. If anything was written since the backlog was last read from its beginning, it is
     /// read again: the socket may have missed it.
     fn verified(&mut self, turn: &mut Turn<'_>, sequence: Sequence) {
-        self.verified = turn.now;
+        self.verify_at = turn.verify_at();
         if sequence == self.seen {
             return self.read_on(turn);
         }
@@ -432,12 +432,11 @@ impl WebPush {
     }
 
     /// When to call [`Self::resume`].
-    pub(crate) fn due(&self, settings: &Settings, presence: Presence) -> Moment {
+    pub(crate) fn due(&self) -> Moment {
         let progress = self.ongoing.as_ref().map(|ongoing| &ongoing.progress);
         let remove_again = progress.and_then(Progress::remove_again);
         let read = progress.and_then(Progress::reread).unwrap_or_else(|| {
-            let verify = verify_at(settings, presence.connection, self.verified);
-            progress.and_then(Progress::due).map_or(verify, |due| verify.min(due))
+            progress.and_then(Progress::due).map_or(self.verify_at, |due| self.verify_at.min(due))
         });
         remove_again.map_or(read, |at| at.min(read))
     }
@@ -449,7 +448,7 @@ impl WebPush {
             ongoing.progress.take_time(turn.now);
         }
         self.read_on(turn);
-        if !turn.steps.is_reading() && turn.now >= turn.verify_at(self.verified) {
+        if !turn.steps.is_reading() && turn.now >= self.verify_at {
             turn.verify();
         }
     }

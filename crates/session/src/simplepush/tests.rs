@@ -85,7 +85,7 @@ fn a_failed_read_is_repeated_later() {
     let (mut client, _) = client(&mut rig);
     let (result, effects) = rig.turn(|turn| client.conclude(turn, Job::Refresh, Outcome::Failed));
     assert_eq!((result, effects), (Ok(()), Vec::new()));
-    let (due, _) = rig.turn(|turn| client.due(turn.settings, PRESENCE));
+    let (due, _) = rig.turn(|turn| client.due(turn.settings));
     assert_eq!(due, repeat_at(PRESENCE.connection, Moment(0)));
     rig.now = due;
     assert_eq!(rig.turn(|turn| client.resume(turn)).1, [read_record()]);

@@ -328,6 +328,14 @@ fn a_verification_that_failed_is_repeated_as_a_read() {
 }
 
 #[test]
+fn a_verification_that_is_postponed_is_repeated_as_one() {
+    let mut talk = Talk::greeted(&[(X, None)]);
+    talk.check(&[Input::Verify, outcome(Outcome::Postponed), Input::Timer], &[verify()]);
+    talk.wait_to_repeat().check(&[Input::Timer, outcome(Outcome::Postponed), Input::Timer], &[verify()]);
+    talk.wait_to_repeat().check(&[Input::Timer, verified(0), Input::Timer], &[verify()]);
+}
+
+#[test]
 fn a_socket_that_is_never_silent_verifies_its_claim_all_the_same() {
     for keepalive in [0, 300] {
         let mut talk = Talk::with({
