@@ -82,8 +82,8 @@ async fn a_refused_request_says_why() {
         ("PUT", "/broadcasts/a".into(), "1\n", 400, "a broadcast version has"),
         ("PUT", "/broadcasts/a".into(), version.as_str(), 400, "a broadcast version has"),
         ("DELETE", "/broadcasts/a".into(), "", 404, "no broadcast of that id"),
-        ("GET", "/broadcasts/a".into(), "", 405, "only PUT, DELETE"),
-        ("PUT", "/broadcasts".into(), "1", 405, "only GET, HEAD"),
+        ("GET", "/broadcasts/a".into(), "", 405, "This path takes only PUT, DELETE"),
+        ("PUT", "/broadcasts".into(), "1", 405, "This path takes only GET, HEAD"),
         ("GET", "/broadcastss".into(), "", 404, "nothing at this path"),
     ] {
         let (answered, head, text) = request(node.admin, method, &path, body).await;

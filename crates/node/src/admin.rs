@@ -446,7 +446,7 @@ impl Admin {
     }
 
     fn wrong_method(&self, allowed: &str) -> Response<Bytes> {
-        let message = format!("Only {allowed} is answered here");
+        let message = format!("This path takes only {allowed}");
         let mut response = self.error(StatusCode::METHOD_NOT_ALLOWED, &message);
         if let Ok(allowed) = HeaderValue::from_str(allowed) {
             response.headers_mut().insert(ALLOW, allowed);

@@ -28,7 +28,7 @@ pub(super) const QUEUE_LEN_MAX: usize = 8192;
 
 /// The shortest time between a pipeline and the next one that has only patient commands, unless more of them wait than
 /// fit into one. The runtime's timer rounds it up by up to a millisecond.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// How soon a command has to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
