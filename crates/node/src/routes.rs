@@ -20,7 +20,7 @@ impl Route {
     fn has(&self, path: &str) -> bool {
         match self.path.split_once('{') {
             Some((before, _)) => path.strip_prefix(before).is_some_and(|rest| !rest.is_empty()),
-            None => path == self.path || path.strip_suffix('/') == Some(self.path),
+            None => path == self.path || self.path != "/" && path.strip_suffix('/') == Some(self.path),
         }
     }
 

@@ -332,7 +332,7 @@ fn a_verification_that_is_postponed_is_repeated_as_one() {
     let mut talk = Talk::greeted(&[(X, None)]);
     talk.check(&[Input::Verify, outcome(Outcome::Postponed), Input::Timer], &[verify()]);
     talk.wait_to_repeat().check(&[Input::Timer, outcome(Outcome::Postponed), Input::Timer], &[verify()]);
-    talk.wait_to_repeat().check(&[Input::Timer, verified(0), Input::Timer], &[verify()]);
+    talk.wait_to_repeat().check(&[Input::Timer, verified(10), Input::Timer], &[verify()]);
 }
 
 #[test]
