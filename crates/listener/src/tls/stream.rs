@@ -170,6 +170,11 @@ impl Session {
     /// # Errors
     /// The peer broke the protocol. What it is to be told is in `outgoing`.
     fn process(&mut self) -> Result<(), rustls::Error> {
+        if self.is_closed {
+            // Nothing is answered any more. rustls has an assertion that no alert follows the one that ends a connection.
+            self.incoming = Vec::new();
+            return Ok(());
+        }
         loop {
             let UnbufferedStatus { mut discard, state, .. } =
                 self.connection.process_tls_records(&mut self.incoming);

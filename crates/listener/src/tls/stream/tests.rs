@@ -95,3 +95,14 @@ async fn whatever_follows_the_beginning_of_a_handshake_ends_it_without_a_panic()
         assert!(TlsStream::accept(accepted, config.clone()).await.is_err(), "{second:?}");
     }
 }
+
+#[tokio::test]
+async fn a_damaged_record_after_the_end_is_discarded() {
+    let (mut server, mut client) = agreed().await;
+    server.shutdown().await.unwrap();
+    client.write_all(&FORGED).await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut rest = Vec::new();
+    server.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty());
+}
