@@ -141,7 +141,8 @@ impl View {
     fn title(&self) -> String {
         let listed: Vec<_> = self.overview.nodes.iter().filter(|node| node.state != "gone").collect();
         let ready = listed.iter().filter(|node| node.is_ready()).count();
-        format!("{} nodes, {ready} ready, read by {}", listed.len(), printable(&self.overview.by))
+        let nodes = if listed.len() == 1 { "node" } else { "nodes" };
+        format!("{} {nodes}, {ready} ready, read by {}", listed.len(), printable(&self.overview.by))
     }
 
     /// What all nodes that have answered do together.
