@@ -3,7 +3,7 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-/// Notifications of one run; each takes 24 bytes. Sending stops there.
+/// Notifications of one run; each takes 32 bytes. Sending stops there.
 pub const SENDS_MAX: usize = 1 << 26;
 
 /// Nothing was sent to the channel before.
@@ -18,10 +18,12 @@ struct Send {
     at_us: u64,
     /// Which channel of which client.
     slot: u32,
-    /// The send to the same channel before it.
-    before: u32,
+    /// The send to the same channel before it; of one that was replaced, the newer one that was delivered.
+    neighbour: u32,
     /// Of the answer.
     status: u16,
+    /// How many had been sent when the answer came. What was sent by then may have been stored in any order with it.
+    answered_at: u32,
     fate: Fate,
     /// A hash of the id that the server gave it, as it was delivered first.
     id: u32,
@@ -47,7 +49,7 @@ pub enum Delivery {
     Duplicate,
     /// The first under another id: the server has stored one request twice.
     StoredTwice,
-    /// After a newer one of the same channel: the server must not do that.
+    /// After a newer one of the same channel that was sent when this was answered: the server must not do that.
     Disordered,
     /// Of another run, or for another channel than it was sent to.
     Foreign,
@@ -81,19 +83,21 @@ impl Ledger {
         let index = self.sends.len();
         let last = self.last.get_mut(slot as usize)?;
         let former = std::mem::replace(last, index as u32);
-        let before = if self.latest_wins { former } else { NONE };
-        self.sends.push(Send { at_us, slot, before, status: UNANSWERED, fate: Fate::Waiting, id: 0 });
+        let neighbour = if self.latest_wins { former } else { NONE };
+        let (status, answered_at, fate) = (UNANSWERED, u32::MAX, Fate::Waiting);
+        self.sends.push(Send { at_us, slot, neighbour, status, answered_at, fate, id: 0 });
         Some(self.base + index as u64)
     }
 
     /// Writes the answer of the server down and returns the time since the send was due. 200, 201 and 202 are
     /// promises.
     pub fn answered(&mut self, number: u64, status: u16, now_us: u64) -> u64 {
+        let sent = self.sends.len() as u32;
         let Some(send) = number.checked_sub(self.base).and_then(|index| self.sends.get_mut(index as usize))
         else {
             return 0;
         };
-        send.status = status;
+        (send.status, send.answered_at) = (status, sent);
         if is_promise(status) && send.fate == Fate::Waiting {
             self.missing += 1;
         }
@@ -112,19 +116,24 @@ impl Ledger {
         match former {
             Fate::Delivered if send.id == id => return Delivery::Duplicate,
             Fate::Delivered => return Delivery::StoredTwice,
-            Fate::Replaced => return Delivery::Disordered,
+            Fate::Replaced if send.answered_at <= send.neighbour => return Delivery::Disordered,
+            // Both were under way at once. It is not missing since the other one was delivered.
+            Fate::Replaced => {
+                send.id = id;
+                return Delivery::First { latency_us };
+            }
             Fate::Waiting => {}
         }
         send.id = id;
         self.missing -= u64::from(is_promise(send.status));
-        let mut before = send.before;
+        let mut before = send.neighbour;
         while let Some(older) = self.sends.get_mut(before as usize) {
             if older.fate != Fate::Waiting {
                 break;
             }
             older.fate = Fate::Replaced;
             self.missing -= u64::from(is_promise(older.status));
-            before = older.before;
+            before = std::mem::replace(&mut older.neighbour, index as u32);
         }
         Delivery::First { latency_us }
     }
@@ -201,6 +210,32 @@ mod tests {
         assert_eq!((ledger.missing(), ledger.replaced()), (1, 1));
         assert_eq!(ledger.delivered(0, 0, "", 9), Delivery::Disordered);
         assert_eq!((ledger.missing(), ledger.replaced()), (1, 0));
+    }
+
+    #[test]
+    fn two_that_are_under_way_at_once_may_be_stored_in_either_order() {
+        let mut ledger = Ledger::new(0, 1, true);
+        ledger.sent(0, 0);
+        ledger.sent(0, 1);
+        assert_eq!(ledger.delivered(1, 0, "", 5), Delivery::First { latency_us: 4 });
+        assert_eq!(ledger.delivered(0, 0, "", 6), Delivery::First { latency_us: 6 });
+        assert_eq!(ledger.delivered(0, 0, "", 7), Delivery::Duplicate);
+        ledger.answered(1, 202, 7);
+        ledger.answered(0, 202, 7);
+        assert_eq!((ledger.missing(), ledger.replaced()), (0, 0));
+        // Once it is answered, nothing that is sent later can have been stored before it.
+        ledger.sent(0, 8);
+        ledger.sent(0, 9);
+        ledger.answered(2, 202, 10);
+        ledger.sent(0, 11);
+        assert_eq!(ledger.delivered(4, 0, "", 12), Delivery::First { latency_us: 1 });
+        assert_eq!(ledger.delivered(2, 0, "", 13), Delivery::Disordered);
+        assert_eq!(ledger.delivered(3, 0, "", 14), Delivery::First { latency_us: 5 });
+    }
+
+    #[test]
+    fn a_send_takes_32_bytes() {
+        assert_eq!(size_of::<Send>(), 32);
     }
 
     #[test]
