@@ -15,7 +15,10 @@
 //! tests, and for tools that people run by hand. Nothing waits for a fixed time: what should happen is waited for, no
 //! longer than [`PATIENCE`].
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 pub mod certificates;
 pub mod fleet;
@@ -47,6 +50,13 @@ pub fn wait_until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
         thread::sleep(POLL);
     }
     panic!("{what}: not within {PATIENCE:?}");
+}
+
+/// The time by which a test measures what programs do.
+#[expect(clippy::disallowed_methods, reason = "what a test measures is real time")]
+#[must_use]
+pub fn now() -> Instant {
+    Instant::now()
 }
 
 /// [`wait_until`] for asynchronous attempts.

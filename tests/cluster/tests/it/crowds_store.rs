@@ -7,7 +7,7 @@ use beckon_cluster_tests::{
     talk::new_channel,
     webpush::{ENCRYPTED, KEPT},
 };
-use beckon_testbed::{PATIENCE, plan::Plan, redis::RedisServer};
+use beckon_testbed::{PATIENCE, now, plan::Plan, redis::RedisServer};
 use serde_json::{Value, json};
 use std::{
     sync::{
@@ -24,15 +24,21 @@ use tokio::{
 /// How long the stranger goes on.
 const ATTACK: Duration = Duration::from_secs(6);
 
-/// Sends a message, and returns the answer; `None` if the socket is closed instead.
+/// Sends a message, and returns the answer, which may come after notifications; `None` if the socket is closed instead.
 async fn ask(socket: &mut BareSocket, message: &Value) -> Option<Value> {
     socket.try_send(bare::TEXT, message.to_string().as_bytes()).await;
-    let frame = socket.receive_within(PATIENCE).await?;
-    serde_json::from_slice(&frame.payload).ok()
+    loop {
+        let frame = socket.receive_within(PATIENCE).await?;
+        let received: Value = serde_json::from_slice(&frame.payload).ok()?;
+        if received["messageType"] == message["messageType"] {
+            return Some(received);
+        }
+    }
 }
 
-/// Others are served for as long as the attack goes on.
-async fn serve_others(stage: &Stage) {
+/// Others are served for as long as the attack goes on. Returns how many seconds that was: a busy machine ends it late.
+async fn serve_others(stage: &Stage) -> u64 {
+    let start = now();
     let others = async {
         loop {
             assert_all_are_served(stage).await;
@@ -40,6 +46,7 @@ async fn serve_others(stage: &Stage) {
         }
     };
     let _over = timeout(ATTACK, others).await;
+    start.elapsed().as_secs() + 1
 }
 
 /// Registers a channel and unregisters it, each as soon as the one before is answered. Counts the answers.
@@ -62,11 +69,11 @@ async fn sockets_that_register_and_unregister_without_end_are_slowed_down() {
     let answers = Arc::new(AtomicU64::new(0));
     let mut attack: JoinSet<()> =
         (0..SOCKETS).map(|_| churn(Arc::clone(&stage), Arc::clone(&answers))).collect();
-    serve_others(&stage).await;
+    let seconds = serve_others(&stage).await;
     let answers = answers.load(Relaxed);
     assert!(attack.try_join_next().is_none(), "a socket was closed");
     // Then one each 250 ms.
-    let bound = SOCKETS * (BURST + 4 * (ATTACK.as_secs() + 1));
+    let bound = SOCKETS * (BURST + 4 * seconds);
     assert!((SOCKETS * BURST..=bound).contains(&answers), "{answers} answers of at most {bound}");
 }
 
@@ -104,15 +111,15 @@ async fn what_one_source_can_store_is_bounded() {
     let used = || redis.info("used_memory").trim().parse::<u64>().expect("a number");
     let before = used();
     let accepted = AtomicU64::new(0);
-    tokio::select! {
+    let seconds = tokio::select! {
         () = gorge(&stage, &accepted) => unreachable!("it does not end"),
-        () = serve_others(&stage) => {}
-    }
+        seconds = serve_others(&stage) => seconds,
+    };
     let accepted = accepted.load(Relaxed);
-    // Within the attack a tenth more than the burst, and a fifth for the memory that Redis itself takes for an entry.
-    let grown = |count: u64| count + count / 10;
+    // The burst, and what was granted during the attack.
+    let grown = |count: u64| count + (count * seconds).div_ceil(60);
     let bound = grown(HELLOS) * 600 + grown(REGISTERS) * 400 + grown(REQUESTS) * 5_000 + 256 * 1_024;
     let stored = used() - before;
     assert!(stored <= bound, "{stored} bytes, at most {bound}; {accepted} messages were accepted");
-    assert!((20..=grown(REGISTERS)).contains(&accepted), "{accepted} messages were accepted");
+    assert!((REGISTERS..=grown(REGISTERS)).contains(&accepted), "{accepted} messages were accepted");
 }

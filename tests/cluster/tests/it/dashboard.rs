@@ -9,18 +9,14 @@ use beckon_cluster_tests::{
 };
 use beckon_testbed::{
     node::Node,
+    now,
     plan::{ADMIN_TOKEN, Plan, Shape},
     until,
 };
 use http::Method;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
-
-#[expect(clippy::disallowed_methods, reason = "what a test measures is real time")]
-fn now() -> Instant {
-    Instant::now()
-}
 
 /// The answer of a node to a request with the token.
 async fn ask(stage: &Stage, method: Method, node: &Node, path: &str, body: Value) -> (u16, Value) {

@@ -8,22 +8,18 @@ use beckon_cluster_tests::{
 use beckon_testbed::{
     PATIENCE,
     node::Node,
+    now,
     plan::{ADMIN_TOKEN, Plan, Shape},
     process::{self, Signal},
     programs::Program,
     until,
 };
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::{io::AsyncReadExt as _, task::JoinSet, time::sleep};
 
 /// A delay that a test can use, also on a busy machine.
 const DELAY: Duration = Duration::from_secs(4);
-
-#[expect(clippy::disallowed_methods, reason = "what a test measures is real time")]
-fn now() -> Instant {
-    Instant::now()
-}
 
 fn delayed(shape: Shape) -> Stage {
     Stage::own(Plan::new(shape).all("BECKON_DRAIN_DELAY", "4s"))
