@@ -9,14 +9,18 @@
 //! | everything else below `/api/` | with `admin_token` or a [session], and not from a page of another origin |
 //! | everything else | with `admin_token`, and not from a web page of another origin |
 //!
-//! Whichever of them shows a token: a source that has shown too many wrong ones is refused before it is compared (`guesses`).
+//! Whichever of them shows a token or a session: a source that has shown too many wrong ones is refused before it is compared
+//! (`guesses`).
 //!
 //! A browser reaches this listener for any page, and one whose name resolves to this address (DNS rebinding) counts as of the
 //! same origin. Such a page shows itself by `Host`, which is its name. Whatever passed through a proxy comes from another
 //! host.
 
+mod asked;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+
+pub use asked::SESSION_PATH;
 
 use crate::{
     access::Access,
@@ -24,9 +28,10 @@ use crate::{
     audit::{self, AUDIT, Audit, Entry},
     denial::{Denial, Labels},
     error_body::ErrorBody,
-    guesses::{self, Guesses},
+    guesses::{self, Guesses, Shown},
     session::{self, Session},
 };
+use asked::{Asked, IsOpen, is_address};
 use beckon_listener::port::Peer;
 use beckon_ops::{
     clock::Clock,
@@ -36,22 +41,10 @@ use beckon_ops::{
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
     body::Bytes,
-    header::{
-        AUTHORIZATION, COOKIE, FORWARDED, HOST, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, VIA,
-        WWW_AUTHENTICATE,
-    },
+    header::{HOST, HeaderValue, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use prometheus_client::registry::Registry;
 use std::net::{IpAddr, SocketAddr};
-
-/// Where an operator exchanges a token for a session, and ends it.
-pub const SESSION_PATH: &str = "/api/session";
-
-/// Whether a browser says that a page of this origin, or the user, sends a request.
-const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
-/// Whether an answer is for whoever asks.
-pub(crate) type IsOpen = fn(&str) -> bool;
 
 /// Decides on every request to the admin listener.
 #[derive(Debug)]
@@ -62,15 +55,6 @@ pub struct Guard {
     throttle: LogThrottle<(Denial, Option<IpAddr>)>,
     guesses: Guesses,
     audit: Audit,
-}
-
-/// What a guard needs to know of a request.
-#[derive(Debug)]
-struct Asked<'a> {
-    method: &'a Method,
-    path: &'a str,
-    headers: &'a HeaderMap,
-    peer: Option<SocketAddr>,
 }
 
 /// A change that was admitted, for the log.
@@ -108,8 +92,10 @@ impl Guard {
             let begun = session::begin(operators, shown, self.clock.unix_seconds(), *session, is_secure);
             begun.ok_or(Denial::OtherToken)
         };
-        let begun =
-            self.judge(&asked, shown, begin).map_err(|denial| Box::new(self.refuse(denial, &asked)))?;
+        let begun = self
+            .judge(&asked, Shown::Token(shown), begin)
+            .map_err(|denial| Box::new(self.refuse(denial, &asked)))?;
+        self.guesses.begun(peer.map(|peer| peer.ip()), session::in_cookies(&begun.1).unwrap_or_default());
         let operator = begun.0.operator.clone();
         let change = Change { operator, peer, method: Method::POST, target: SESSION_PATH.into() };
         self.remember(change, "sign in".into(), StatusCode::OK);
@@ -167,9 +153,11 @@ impl Guard {
         let peer = request.extensions().get::<Peer>().map(|Peer(peer)| *peer);
         let (method, path, headers) = (request.method(), request.uri().path(), request.headers());
         let asked = Asked { method, path, headers, peer };
-        let check = || check(&self.access, &asked, self.clock.unix_seconds(), is_open);
-        let checked = match asked.token().filter(|_| !asked.is_for_everybody(is_open)) {
-            Some(token) => self.judge(&asked, token, check),
+        let now_s = self.clock.unix_seconds();
+        let check = || check(&self.access, &asked, now_s, is_open);
+        let shown = asked.shown(&self.access.operators, now_s);
+        let checked = match shown.filter(|_| !asked.is_for_everybody(is_open)) {
+            Some(shown) => self.judge(&asked, shown, check),
             None => check(),
         };
         match checked {
@@ -182,14 +170,14 @@ impl Guard {
         }
     }
 
-    /// Has a token compared, unless too many wrong ones came from where the request comes from.
+    /// Has something compared, unless too much that was wrong came from where the request comes from.
     fn judge<T>(
         &self,
         asked: &Asked<'_>,
-        token: &str,
+        shown: Shown<'_>,
         compare: impl FnOnce() -> Result<T, Denial>,
     ) -> Result<T, Denial> {
-        self.guesses.judge(asked.peer.map(|peer| peer.ip()), token, self.clock.now_us(), compare)
+        self.guesses.judge(asked.peer.map(|peer| peer.ip()), shown, self.clock.now_us(), compare)
     }
 
     fn refuse(&self, reason: Denial, asked: &Asked<'_>) -> Response<Bytes> {
@@ -251,7 +239,7 @@ fn check_api(access: &Access, asked: &Asked<'_>, now_s: u64) -> Result<Option<St
     if access.operators.is_empty() {
         return Err(Denial::NoneSet);
     }
-    if asked.path == SESSION_PATH && *asked.method == Method::POST {
+    if asked.is_sign_in() {
         return Ok(None);
     }
     let operator = if let Some(token) = asked.token() {
@@ -267,82 +255,10 @@ fn check_api(access: &Access, asked: &Asked<'_>, now_s: u64) -> Result<Option<St
     Ok((!asked.is_read()).then_some(operator))
 }
 
-impl<'a> Asked<'a> {
-    fn header(&self, name: HeaderName) -> Option<&'a str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
-    }
-
-    /// Whether it changes nothing.
-    fn is_read(&self) -> bool {
-        *self.method == Method::GET || *self.method == Method::HEAD
-    }
-
-    /// Whether it is answered without a look at who asks.
-    fn is_for_everybody(&self, is_open: IsOpen) -> bool {
-        self.is_read() && is_open(self.path)
-    }
-
-    /// The token of `Authorization: Bearer TOKEN`. Credentials of another kind are a token that admits to nothing.
-    fn token(&self) -> Option<&'a str> {
-        let value = self.headers.get(AUTHORIZATION)?;
-        let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
-        Some(if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" })
-    }
-
-    /// What the browser keeps for the dashboard.
-    fn session(&self) -> Option<&'a str> {
-        self.headers
-            .get_all(COOKIE)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .find_map(session::in_cookies)
-    }
-
-    /// Whether a browser says that a page sends this that was not opened at this host, by whatever name: the page has no
-    /// session of its own, because browsers keep those by host.
-    fn is_sent_by_another_page(&self) -> bool {
-        let is_other_site =
-            self.header(FETCH_SITE).is_some_and(|site| !matches!(site, "same-origin" | "none"));
-        let Some(origin) = self.headers.get(ORIGIN) else { return is_other_site };
-        let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-        is_other_site || authority.map(|(_, authority)| authority) != self.header(HOST)
-    }
-
-    fn is_from_this_host(&self) -> bool {
-        let is_forwarded = [FORWARDED, VIA].iter().any(|name| self.headers.contains_key(name))
-            || self.headers.contains_key("x-forwarded-for");
-        self.peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) && !is_forwarded
-    }
-
-    /// Whether a web page sends this that was not opened at this address. Browsers name the page in `Origin` with everything
-    /// but GET and HEAD; other programs do not send it.
-    fn is_foreign_page(&self) -> bool {
-        let Some(origin) = self.headers.get(ORIGIN) else { return false };
-        let host = self.header(HOST);
-        let is_own = |host: &str| {
-            origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://")) == Some(host)
-                && is_address(host)
-        };
-        !host.is_some_and(is_own)
-    }
-}
-
-/// Whether a `Host` is not a name that its owner may have pointed to this address.
-fn is_address(host: &str) -> bool {
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    host.parse::<SocketAddr>().is_ok()
-        || host.parse::<IpAddr>().is_ok()
-        || host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).is_some_and(is_ipv6)
-        || name.eq_ignore_ascii_case("localhost")
-}
-
-fn is_ipv6(text: &str) -> bool {
-    text.parse::<std::net::Ipv6Addr>().is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::header::{COOKIE, HeaderName};
     use std::time::Duration;
 
     const TOKEN: &str = "Bearer 0123456789abcdef";
@@ -480,5 +396,78 @@ mod tests {
         let none = Access::default();
         assert_eq!(checked(&none, "GET", "/api/cluster", "::1", &[host]), Err(Denial::NoneSet));
         assert_eq!(checked(&none, "POST", "/api/session", "::1", &[host]), Err(Denial::NoneSet));
+    }
+
+    /// What a browser at this address shows, which is answered so.
+    fn answered_to(guard: &Guard, peer: &str, cookie: &str) -> StatusCode {
+        let peer = Peer(SocketAddr::new(peer.parse().unwrap(), 4711));
+        let request = Request::get("/api/cluster").header(COOKIE, cookie).extension(peer).body(()).unwrap();
+        guard.admit(&request, |_| false).map_or_else(|refused| refused.status(), |_| StatusCode::OK)
+    }
+
+    /// The cookie of a session that Alice began with this token, so many seconds ago.
+    fn begun(secret: &str, ago_s: u64) -> String {
+        let (operators, begun_s) =
+            (format!("alice:{secret}").parse().unwrap(), Clock::start().unix_seconds() - ago_s);
+        session::begin(&operators, secret, begun_s, Duration::from_secs(3600), false).unwrap().1
+    }
+
+    fn guard() -> Guard {
+        Guard::new(access(), Clock::start(), &mut Registry::default())
+    }
+
+    #[test]
+    fn a_session_that_is_signed_with_a_guess_is_a_guess() {
+        let (guard, own) = (guard(), begun("0123456789abcdef", 0));
+        let (operator, other) = ("192.0.2.1", "192.0.2.2");
+        assert_eq!(answered_to(&guard, operator, &own), StatusCode::OK);
+        for peer in [operator, other] {
+            for number in 0..30 {
+                let guessed = begun(&format!("a-guess-at-the-token-{number}"), 0);
+                let expected =
+                    if number < 10 { StatusCode::UNAUTHORIZED } else { StatusCode::TOO_MANY_REQUESTS };
+                assert_eq!(answered_to(&guard, peer, &guessed), expected, "{peer} {number}");
+            }
+        }
+        assert_eq!(answered_to(&guard, operator, &own), StatusCode::OK, "it was seen to be right before");
+        let refused = answered_to(&guard, other, &own);
+        assert_eq!(refused, StatusCode::TOO_MANY_REQUESTS, "or trying on would pay");
+        assert_eq!(answered_to(&guard, "192.0.2.3", &own), StatusCode::OK, "another source");
+    }
+
+    /// No token decides about them, so they say nothing about one.
+    #[test]
+    fn sessions_that_have_ended_do_not_count() {
+        let (guard, peer) = (guard(), "192.0.2.1");
+        let nobodys = |number: u64| format!("beckon_session={}.AAAA.bob", u64::MAX - number);
+        for number in 0..30 {
+            for cookie in [begun("0123456789abcdef", 3600 + number), nobodys(number)] {
+                assert_eq!(answered_to(&guard, peer, &cookie), StatusCode::UNAUTHORIZED, "{number}");
+            }
+        }
+        assert_eq!(answered_to(&guard, peer, &begun("0123456789abcdef", 0)), StatusCode::OK);
+        for number in 0..20 {
+            let _ = answered_to(&guard, peer, &begun(&format!("a-guess-at-the-token-{number}"), 0));
+        }
+        let ended = answered_to(&guard, peer, &begun("0123456789abcdef", 3600));
+        assert_eq!(ended, StatusCode::UNAUTHORIZED, "so that the page asks for a token");
+    }
+
+    /// Many operators are behind one address, and their pages show a session of last year's token every two seconds.
+    #[test]
+    fn whoever_has_a_session_of_a_token_that_was_replaced_can_sign_in() {
+        let (guard, peer) = (guard(), "192.0.2.1");
+        for _ in 0..30 {
+            let old = begun("the-token-of-last-year", 0);
+            assert_eq!(answered_to(&guard, peer, &old), StatusCode::UNAUTHORIZED, "one page does not guess");
+        }
+        for number in 0..300 {
+            let _ = answered_to(&guard, peer, &begun("the-token-of-last-year", number));
+        }
+        let from = Some(SocketAddr::new(peer.parse().unwrap(), 4711));
+        for _ in 0..30 {
+            let (_, cookie) = guard.sign_in("0123456789abcdef", &HeaderMap::new(), from).unwrap();
+            assert_eq!(answered_to(&guard, peer, &cookie), StatusCode::OK);
+        }
     }
 }

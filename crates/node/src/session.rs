@@ -62,13 +62,33 @@ pub(crate) fn in_cookies(header: &str) -> Option<&str> {
 
 /// Whose session this is, if it is valid now.
 pub(crate) fn verify(tokens: &Tokens, session: &str, now_s: u64) -> Option<Session> {
-    let mut parts = session.splitn(3, '.');
-    let expires_s: u64 = parts.next()?.parse().ok()?;
-    let mac = URL_SAFE_NO_PAD.decode(parts.next()?).ok()?;
-    let name = parts.next()?;
+    let Claim { expires_s, name, mac } = Claim::read(tokens, session, now_s)?;
     let is_by = |secret: &Secret| hmac::verify(&key(secret), &signed(expires_s, name), &mac).is_ok();
-    let is_valid = expires_s > now_s && tokens.of(name).any(is_by);
-    is_valid.then(|| Session { operator: name.to_owned(), expires_s })
+    tokens.of(name).any(is_by).then(|| Session { operator: name.to_owned(), expires_s })
+}
+
+/// Whether a token decides about this session. It is not valid otherwise, whatever the tokens are.
+pub(crate) fn depends_on_token(tokens: &Tokens, session: &str, now_s: u64) -> bool {
+    Claim::read(tokens, session, now_s).is_some()
+}
+
+/// What a session says, which only the token can prove.
+struct Claim<'a> {
+    expires_s: u64,
+    name: &'a str,
+    mac: Vec<u8>,
+}
+
+impl<'a> Claim<'a> {
+    /// `None` if there is nothing to prove: it has ended, or is nobody's.
+    fn read(tokens: &Tokens, session: &'a str, now_s: u64) -> Option<Self> {
+        let mut parts = session.splitn(3, '.');
+        let expires_s: u64 = parts.next()?.parse().ok()?;
+        let mac = URL_SAFE_NO_PAD.decode(parts.next()?).ok()?;
+        let name = parts.next()?;
+        let is_open = expires_s > now_s && tokens.of(name).next().is_some();
+        is_open.then_some(Self { expires_s, name, mac })
+    }
 }
 
 fn key(secret: &Secret) -> hmac::Key {
