@@ -23,8 +23,9 @@ const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
 /// The database, open most of the time.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    opener: Opener,
+    /// Closed before the opener lets go of the directory: closing it writes to its file.
     state: State,
+    opener: Opener,
 }
 
 #[derive(Debug)]
@@ -50,7 +51,7 @@ enum State {
 impl Keeper {
     /// Keeps a database that was opened by this opener.
     pub(super) fn new(opener: Opener, database: Database) -> Self {
-        Self { opener, state: State::Open(Box::new(database)) }
+        Self { state: State::Open(Box::new(database)), opener }
     }
 
     /// Whether the database can never be opened again as it is.

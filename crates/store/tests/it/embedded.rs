@@ -1,6 +1,7 @@
 //! The suite on the embedded store, and what is special about it: its disk and its clock.
 
 mod large;
+mod lending;
 mod messages;
 mod weather;
 
