@@ -1,6 +1,7 @@
 //! Limits and usage of this process, read from `/proc`. On a system without it, every value is `None`. And starting the same
 //! program once more.
 
+use crate::logging;
 use std::{
     env, fs, io,
     os::unix::{fs::MetadataExt as _, process::CommandExt as _},
@@ -42,6 +43,7 @@ pub fn start_again() -> io::Result<Child> {
 /// Replaces this process by the program that is now where this one was, with the same arguments and environment. Returns only the
 /// reason why it cannot.
 pub fn start_over() -> io::Error {
+    logging::flush();
     match PROGRAM.get_or_init(program) {
         Some(program) => std::process::Command::new(program).args(env::args_os().skip(1)).exec(),
         None => io::ErrorKind::NotFound.into(),

@@ -163,6 +163,9 @@ pub(super) struct Abort {
     /// For the log of the other process.
     #[prost(string, tag = "1")]
     pub(super) reason: String,
+    /// The old process stops, so its lock becomes free.
+    #[prost(bool, tag = "2")]
+    pub(super) is_stopping: bool,
 }
 
 /// What the format after this one may add, as far as a test can imagine it.

@@ -125,6 +125,9 @@ pub enum Failed {
     /// The embedded store does not come to rest.
     #[error("the store does not close: {0}")]
     Store(String),
+    /// It closes its ports, which the new process would have as well.
+    #[error("this process is stopping")]
+    Stopping,
     /// In its own words.
     #[error("the new process says: {0}")]
     Aborted(String),
@@ -218,9 +221,16 @@ impl<H: Holdings> Giver<H> {
         let files: Vec<_> = self.ports.iter().map(|(_, socket)| socket.as_fd()).collect();
         say(channel, Said::Offer(offer), &files).await?;
         step("offered");
-        match answer_within(READY_MAX, channel).await? {
+        let answered = tokio::select! {
+            answered = answer_within(READY_MAX, channel) => answered?,
+            () = self.stage.shutdown().requested() => {
+                abort(channel, &Failed::Stopping).await;
+                return Err(Failed::Stopping);
+            }
+        };
+        match answered {
             (Said::Ready(_), _) => Ok(format),
-            (Said::Abort(Abort { reason }), _) => Err(Failed::Aborted(reason)),
+            (Said::Abort(Abort { reason, .. }), _) => Err(Failed::Aborted(reason)),
             _ => Err(Failed::Protocol),
         }
     }
@@ -231,7 +241,7 @@ impl<H: Holdings> Giver<H> {
         let own = self.build.source;
         tracing::info!(version, program, "another process asks for what this one serves");
         if self.stage.shutdown().is_requested() {
-            return Err("this process is stopping".to_owned());
+            return Err(Failed::Stopping.to_string());
         }
         if program != own {
             return Err(format!(
@@ -291,6 +301,10 @@ impl<H: Holdings> Giver<H> {
         frozen_ms: u64,
     ) -> Result<(Sent, u64), Failed> {
         self.tenure.enter(Phase::Frozen);
+        // Ports that are closed are so for both processes. Frozen ones stay as they are.
+        if self.stage.shutdown().is_requested() {
+            return Err(Failed::Stopping);
+        }
         let frozen_max = self.holdings.frozen_max();
         let given = timeout(frozen_max, self.give(channel, format, frozen_ms)).await;
         let given = given.unwrap_or(Err(Failed::TimedOut))?;
@@ -317,7 +331,7 @@ impl<H: Holdings> Giver<H> {
         step("complete");
         match answer_within(self.holdings.frozen_max(), channel).await? {
             (Said::Prepared(_), _) => Ok((sent, closed)),
-            (Said::Abort(Abort { reason }), _) => Err(Failed::Aborted(reason)),
+            (Said::Abort(Abort { reason, .. }), _) => Err(Failed::Aborted(reason)),
             _ => Err(Failed::Protocol),
         }
     }
@@ -395,7 +409,8 @@ async fn commit(channel: &mut Channel, lock: &Lock) -> Result<(), Failed> {
 }
 
 async fn abort(channel: &mut Channel, failed: &Failed) {
-    let abort = Said::Abort(Abort { reason: failed.to_string() });
+    let is_stopping = matches!(failed, Failed::Stopping);
+    let abort = Said::Abort(Abort { reason: failed.to_string(), is_stopping });
     // It may be gone.
     let _ = timeout(ABORT_MAX, format::send(channel, abort, &[])).await;
 }

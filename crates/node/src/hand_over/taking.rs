@@ -81,6 +81,9 @@ enum Failed {
     Gone(String),
     #[error("the process that serves here does not hand over: {0}")]
     Refused(String),
+    /// The old process closes its ports.
+    #[error("the process that serves here is stopping")]
+    Stopping,
 }
 
 impl From<io::Error> for Failed {
@@ -118,7 +121,9 @@ async fn begin_at(build: Build, place: &Path) -> Result<Beginning, Failure> {
                 Err(Failed::Gone(reason)) => {
                     tracing::info!(reason, "another process serves here and does not answer; trying again");
                 }
-                Err(failed @ Failed::Refused(_)) => return Err(Failure::unavailable(failed)),
+                Err(failed @ (Failed::Refused(_) | Failed::Stopping)) => {
+                    return Err(Failure::unavailable(failed));
+                }
             }
             sleep(FIND_INTERVAL).await;
         }
@@ -161,8 +166,8 @@ impl Offered {
         Clock::continuing(self.clock_ms.saturating_add(self.read.now_ms()))
     }
 
-    /// Lets the old process stand still, and receives everything. If that one dies before it has sent all, this process starts over
-    /// as the first.
+    /// Lets the old process stand still, and receives everything. If that one stops or dies before it has sent all, this process
+    /// starts over, as the first.
     ///
     /// # Errors
     /// The old process serves on.
@@ -171,10 +176,16 @@ impl Offered {
             Ok(inheritance) => return Ok(inheritance),
             Err(failed) => failed,
         };
-        if let Failed::Gone(_) = failed
-            && let Occupant::Myself(_) = self.place.occupy_after_end().await.map_err(Failure::unavailable)?
-        {
-            tracing::warn!("the other process has died; this one starts over");
+        let starts_over = match failed {
+            Failed::Gone(_) => {
+                let occupant = self.place.occupy_after_end().await.map_err(Failure::unavailable)?;
+                matches!(occupant, Occupant::Myself(_))
+            }
+            Failed::Refused(_) => false,
+            Failed::Stopping => true,
+        };
+        if starts_over {
+            tracing::warn!(reason = %failed, "the other process has ended, or does so soon; this one starts over");
             return Err(Failure::unavailable(process::start_over()));
         }
         Err(Failure::unavailable(format!("the other process serves on: {failed}")))
@@ -182,7 +193,8 @@ impl Offered {
 
     async fn receive_all(&mut self) -> Result<Inheritance, Failed> {
         let channel = &mut self.channel;
-        format::send(channel, Said::Ready(Ready {}), &[]).await?;
+        // It may have said why not and be gone.
+        let _ = format::send(channel, Said::Ready(Ready {}), &[]).await;
         let mut inheritance = Inheritance::default();
         #[cfg_attr(not(feature = "next-format"), expect(unused_mut, reason = "no format has it"))]
         let mut has_added = false;
@@ -198,7 +210,8 @@ impl Offered {
                     connections.extend(batch.into_iter().zip(files.into_iter().map(net::TcpStream::from)));
                 }
                 (Said::Complete(complete), _) => break complete,
-                (Said::Abort(Abort { reason }), _) => return Err(Failed::Refused(reason)),
+                (Said::Abort(Abort { is_stopping: true, .. }), _) => return Err(Failed::Stopping),
+                (Said::Abort(Abort { reason, .. }), _) => return Err(Failed::Refused(reason)),
                 #[cfg(feature = "next-format")]
                 (Said::Added(_), _) => has_added = true,
                 _ => return Err(protocol()),
@@ -249,7 +262,7 @@ impl Offered {
                     let seat = Seat { place: self.place, lock: Lock::passed_on(files.remove(0)) };
                     return Ok(Successor { seat, channel: Some(self.channel) });
                 }
-                Ok(Some((Said::Abort(Abort { reason }), _))) => {
+                Ok(Some((Said::Abort(Abort { reason, .. }), _))) => {
                     return Err(Failure::unavailable(format!("the other process serves on: {reason}")));
                 }
                 Ok(Some(_)) => {}
@@ -268,7 +281,7 @@ impl Offered {
 
     /// Tells the old process that this one cannot go on.
     pub async fn decline(mut self, failure: Failure) -> Failure {
-        let abort = Said::Abort(Abort { reason: failure.message.clone() });
+        let abort = Said::Abort(Abort { reason: failure.message.clone(), is_stopping: false });
         // It notices the end as well.
         let _ = timeout(ANSWER_MAX, format::send(&mut self.channel, abort, &[])).await;
         failure

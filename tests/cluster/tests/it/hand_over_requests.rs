@@ -10,6 +10,7 @@ use beckon_testbed::{
     PATIENCE,
     node::{Node, http},
     plan::Plan,
+    process::Signal,
     wait_until,
 };
 use std::{
@@ -22,7 +23,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::{
     task::{JoinSet, block_in_place},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 /// The answer to a PUT that was delivered, on a connection that goes on.
@@ -208,6 +209,29 @@ async fn an_operator_asks_for_it() {
     let _orphan = Orphan(process);
     assert_eq!(block_in_place(|| node.wait()).code(), Some(0));
     assert!(is_accepted(connection.put(&endpoint, 2).await.unwrap()));
+}
+
+/// What a process closes when it stops is closed for whoever has taken it over. So it hands nothing over then, and the next one
+/// waits for its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_stopping_hands_nothing_over() {
+    let (plan, _folder) = plan();
+    let stage = Stage::own(plan);
+    let node = stage.node("e0");
+    let Registered { endpoint, .. } = stage.registered().await;
+    node.set(STOPS_AT, "offered");
+    let mut old = node.launch_successor();
+    block_in_place(|| node.wait_until_stopped());
+    old.signal(Signal::TERM);
+    // Its port is closed by then, unless it waits for the next process.
+    sleep(Duration::from_secs(1)).await;
+    node.resume();
+    assert_eq!(block_in_place(|| old.wait()).code(), Some(0));
+    block_in_place(|| node.wait_until_ready());
+    let open = timeout(PATIENCE, KeptConnection::open(node)).await;
+    let mut connection = open.expect("the port is open");
+    assert!(is_accepted(connection.put(&endpoint, 1).await.unwrap()));
+    assert!(node.log().contains("this one starts over"), "{}", node.log());
 }
 
 /// Programs of a host may share a file of settings.
