@@ -183,14 +183,11 @@ impl Connections {
 
     /// A new connection. If there are too many, another one ends, as the [crate] says. `None` if none of them can.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Visit> {
-        let mut is_spare = false;
         let connections_max = self.limits().connections_max;
-        if self.open.load(Ordering::Relaxed) >= connections_max && !self.make_room() {
-            if self.open.load(Ordering::Relaxed) >= connections_max + SPARE {
-                self.refused(Reason::Busy);
-                return None;
-            }
-            is_spare = true;
+        let is_spare = self.open() >= connections_max && !self.make_room();
+        if is_spare && self.open() >= connections_max + SPARE {
+            self.refused(Reason::Busy);
+            return None;
         }
         self.open.fetch_add(1, Ordering::Relaxed);
         let state = if self.limits().handshakes.is_some() { State::Handshake } else { State::Opening };
@@ -440,9 +437,14 @@ impl Visit {
         self.change(State::Busy, |was| was == State::Receiving);
     }
 
-    /// The request is answered.
+    /// The request is answered, or one was before the connection came to rest.
     pub(crate) fn answered(&self) {
-        self.change(State::Idle, |was| matches!(was, State::Busy | State::Receiving));
+        self.change(State::Idle, |was| matches!(was, State::Opening | State::Busy | State::Receiving));
+    }
+
+    /// Whether no request has come in yet.
+    pub(crate) fn is_opening(&self) -> bool {
+        self.entry.stated().state().is_opening()
     }
 
     /// A part of the body of the request is left unread. Until the next request has come in, it may be anywhere.

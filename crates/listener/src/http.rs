@@ -183,7 +183,8 @@ async fn serve_connection<S, B>(
         let Stream::Plain(tcp) = at_rest else { return };
         let Ok(tcp) = tcp.into_std() else { return };
         let read_before = [parts.read_buf, unread].concat().into();
-        let rested = Rested { tcp, address: client.address(), read: read_before };
+        let (address, was_answered) = (client.address(), !visit.is_opening());
+        let rested = Rested { tcp, address, was_answered, read: read_before };
         // It may be too late for that.
         let Err(rested) = port.resting().add(rested) else { return };
         let Ok(tcp) = TcpStream::from_std(rested.tcp) else { return };

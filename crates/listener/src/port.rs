@@ -196,7 +196,7 @@ impl Port {
         self.resting.end()
     }
 
-    /// Serves these connections, as if they had been accepted just now.
+    /// Serves these connections, as if they had been accepted or answered just now.
     pub fn serve_again(&self, rested: Vec<Rested>) {
         self.resting.wake(rested);
     }
@@ -231,11 +231,13 @@ impl Port {
 
     /// A connection that was at rest. `None` if there are too many.
     fn again(self: &Arc<Self>, rested: Rested) -> io::Result<Option<Accepted>> {
-        let Rested { tcp, address, read } = rested;
+        let Rested { tcp, address, was_answered, read } = rested;
         let (peer, tcp) = (tcp.peer_addr()?, TcpStream::from_std(tcp)?);
-        let visit = self.connections.enter();
-        let before = Some((address, read));
-        Ok(visit.map(|visit| Accepted { port: self.clone(), tcp, peer, before, visit }))
+        let Some(visit) = self.connections.enter() else { return Ok(None) };
+        if was_answered {
+            visit.answered();
+        }
+        Ok(Some(Accepted { port: self.clone(), tcp, peer, before: Some((address, read)), visit }))
     }
 
     /// Accepts connections until `stage` is asked to stop, and for `linger` after that those that have begun by then. Hands
@@ -305,7 +307,9 @@ impl Accepted {
                 }
             }
         }
-        if let Some(source) = port.trust.connection_source(client) {
+        if visit.is_opening()
+            && let Some(source) = port.trust.connection_source(client)
+        {
             visit.belongs_to(source);
         }
         let stream = match &port.certificates {

@@ -15,6 +15,8 @@ pub struct Rested {
     pub tcp: net::TcpStream,
     /// From where it is, as far as that is known.
     pub address: IpAddr,
+    /// Whether a request on it was answered.
+    pub was_answered: bool,
     /// What was read of its next request.
     pub read: Bytes,
 }

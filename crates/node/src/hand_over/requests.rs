@@ -27,6 +27,9 @@ struct Connection {
     /// What was read of its next request.
     #[prost(bytes = "vec", tag = "2")]
     read: Vec<u8>,
+    /// Whether a request on it was answered.
+    #[prost(bool, tag = "3")]
+    was_answered: bool,
 }
 
 /// The HTTP connections of a port. Those with TLS, and those whose request is being answered, are not handed over: the old process
@@ -61,9 +64,9 @@ impl Requests {
     /// # Errors
     /// The other process is gone, or does not read.
     pub async fn send_rested(&self, outgoing: &mut Outgoing<'_>) -> Result<(), Failed> {
-        let connections = self.rested.iter().map(|Rested { tcp, address, read }| {
-            let connection = Connection { address: address.to_string(), read: read.to_vec() };
-            (connection.encode_to_vec(), tcp.as_fd())
+        let connections = self.rested.iter().map(|Rested { tcp, address, was_answered, read }| {
+            let (address, read, was_answered) = (address.to_string(), read.to_vec(), *was_answered);
+            (Connection { address, read, was_answered }.encode_to_vec(), tcp.as_fd())
         });
         outgoing.send(Kind::Request, connections).await
     }
@@ -84,8 +87,9 @@ impl Requests {
     /// Serves the connections of another process on this port.
     pub fn adopt(port: &Port, connections: Vec<(Vec<u8>, net::TcpStream)>) {
         let rested = connections.into_iter().filter_map(|(connection, tcp)| {
-            let Connection { address, read } = Connection::decode(connection.as_slice()).ok()?;
-            Some(Rested { tcp, address: address.parse().ok()?, read: read.into() })
+            let Connection { address, read, was_answered } =
+                Connection::decode(connection.as_slice()).ok()?;
+            Some(Rested { tcp, address: address.parse().ok()?, was_answered, read: read.into() })
         });
         port.serve_again(rested.collect());
     }

@@ -14,6 +14,7 @@ use beckon_testbed::{
     wait_until,
 };
 use std::{
+    io::ErrorKind,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -79,6 +80,31 @@ async fn application_servers_notice_nothing() {
     while let Some(count) = running.join_next().await {
         assert!(count.unwrap() > 0);
     }
+}
+
+/// Connections that were answered before are idle in the new process as well: none of them owes its first request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_stay_open_as_they_did_before() {
+    let (plan, _folder) = plan();
+    let plan = plan.http("BECKON_HEAD_TIMEOUT", "1s").http("BECKON_SOURCE_MAX_PENDING", "2");
+    let stage = Stage::own(plan.http("BECKON_LIMIT_PRIVATE_SOURCES", "true"));
+    let node = stage.node("e0");
+    let Registered { endpoint, .. } = stage.registered().await;
+    let mut used = Vec::new();
+    for version in 1..6 {
+        let mut connection = KeptConnection::open(node).await;
+        assert!(is_accepted(connection.put(&endpoint, version).await.unwrap()));
+        used.push(connection);
+    }
+    block_in_place(|| hand_over(node));
+    let mut unused = KeptConnection::open(node).await;
+    block_in_place(|| hand_over(node));
+    sleep(Duration::from_secs(2)).await;
+    for (version, connection) in (6..).zip(&mut used) {
+        assert!(is_accepted(connection.put(&endpoint, version).await.unwrap()));
+    }
+    // It still owes its first request.
+    assert_eq!(unused.answer().await.unwrap_err().kind(), ErrorKind::UnexpectedEof);
 }
 
 /// A request of which a part has come in is answered, whichever part that is.
