@@ -62,7 +62,7 @@ pub use server::{Membership, Server};
 
 use beckon_node::{
     assembly::{Assembled, Assembly, Run},
-    hand_over::{self as handing, Beginning, Giver, HandOvers, Offered, PortFiles, Seat},
+    hand_over::{self as handing, Giver, HandOvers, Offered, PortFiles, Program, Seat},
 };
 use beckon_ops::{
     exit::Failure,
@@ -159,7 +159,19 @@ pub async fn serve(
     let Some(store) = opened.await? else { return Ok(()) };
     let beginning = handing::begin(BUILD, config.common.hand_over.as_deref(), &shutdown);
     let Some(beginning) = beginning.await? else { return Ok(()) };
-    let node = ConnectionNode::start_at(&config, beginning, store, Run::new(shutdown, workers)).await?;
+    let alone = async |run: Run| {
+        // Only now, so that until then load balancers are refused instead of kept waiting.
+        let listeners = Listeners::bind(&config)?;
+        let ports = listeners.files()?;
+        Ok(Some((ConnectionNode::start(&config, listeners, store.clone(), run).await?, ports)))
+    };
+    let prepare = async |offered: &mut Offered, run| {
+        ConnectionNode::prepare(&config, offered, store.clone(), run).await
+    };
+    let succeed = async |node: &ConnectionNode, adopted| node.server.succeed(adopted).await;
+    let run = Run::new(shutdown, workers);
+    let started = handing::start(beginning, run, alone, prepare, succeed).await?;
+    let Some(node) = started else { return Ok(()) };
     node.reload_by(&reload, &config).await;
     supervisor::ready();
     node.run().await;
@@ -187,53 +199,6 @@ impl ConnectionNode {
         run: Run,
     ) -> Result<Self, Failure> {
         Self::start_with(config, listeners, None, store, run).await
-    }
-
-    /// Serves at a place of hand-overs: what another process there has served until now, or as the first.
-    async fn start_at(
-        config: &Config,
-        beginning: Beginning,
-        store: Arc<dyn Store>,
-        run: Run,
-    ) -> Result<Self, Failure> {
-        let (node, ports, seat) = match beginning {
-            Beginning::Alone(seat) => {
-                // Only now, so that until then load balancers are refused instead of kept waiting.
-                let listeners = Listeners::bind(config)?;
-                let ports = listeners.files()?;
-                (Self::start(config, listeners, store, run).await?, ports, seat)
-            }
-            Beginning::Offered(mut offered) => {
-                let run = run.continuing(&offered);
-                let prepared = Self::prepare(config, &mut offered, store, run).await;
-                let (node, ports, adopted) = match prepared {
-                    Ok(prepared) => prepared,
-                    Err(failure) => return Err(offered.decline(failure).await),
-                };
-                match offered.confirm().await {
-                    Ok(successor) => {
-                        node.server.succeed(adopted).await;
-                        (node, ports, Some(successor.serves().await))
-                    }
-                    Err(failure) => {
-                        drop(adopted);
-                        node.stop().await;
-                        return Err(failure);
-                    }
-                }
-            }
-        };
-        if let Some(seat) = seat {
-            node.hand_over(seat, ports)?;
-        }
-        Ok(node)
-    }
-
-    /// Hands over to the next process that asks for it.
-    fn hand_over(&self, seat: Seat, ports: PortFiles) -> Result<(), Failure> {
-        let Run { clock, tenure, .. } = self.run.clone();
-        let (holdings, stage) = (self.server.sockets_to_hand_over(), self.server.stage().clone());
-        self.hand_overs.serve(seat, Giver { build: BUILD, holdings, tenure, clock, ports, stage })
     }
 
     /// Prepares a node to go on with what another process still has.
@@ -271,14 +236,8 @@ impl ConnectionNode {
         run: Run,
     ) -> Result<Self, Failure> {
         let listeners = listeners.under(&run);
-        let mut assembly = Assembly::new(
-            BUILD,
-            store,
-            run.clone(),
-            &config.common,
-            &config.ports,
-            config.certificates.clone(),
-        );
+        let Config { common, ports, certificates, .. } = config;
+        let mut assembly = Assembly::new(BUILD, store, run.clone(), common, ports, certificates.clone());
         let limits = config.sockets.limits(beckon_ops::process::open_files_max());
         let membership = membership(config, &listeners.grpc, former).await?;
         let starting = Server::start(&config.sockets, &config.common, limits, membership, &mut assembly);
@@ -335,6 +294,14 @@ impl ConnectionNode {
         self.run.shutdown.requested().await;
         self.server.drained().await;
         self.stop().await;
+    }
+}
+
+impl Program for ConnectionNode {
+    fn hand_over(&self, seat: Seat, ports: PortFiles) -> Result<(), Failure> {
+        let Run { clock, tenure, .. } = self.run.clone();
+        let (holdings, stage) = (self.server.sockets_to_hand_over(), self.server.stage().clone());
+        self.hand_overs.serve(seat, Giver { build: BUILD, holdings, tenure, clock, ports, stage })
     }
 
     /// Stops everything, with what is left of the sockets.

@@ -37,7 +37,7 @@ use beckon_node::{
     assembly::{Assembled, Assembly, Run},
     drain::Drain,
     files::fitting,
-    hand_over::{self, Beginning, Giver, HandOvers, Inheritance, Offered, PortFiles, Requests, Seat},
+    hand_over::{self, Giver, HandOvers, Inheritance, Offered, PortFiles, Program, Requests, Seat},
     key_rings::KeyRings,
     store_room::StoreRoom,
 };
@@ -144,7 +144,21 @@ pub async fn serve(
     let Some(store) = opened.await? else { return Ok(()) };
     let beginning = hand_over::begin(BUILD, config.common.hand_over.as_deref(), &shutdown);
     let Some(beginning) = beginning.await? else { return Ok(()) };
-    let node = EndpointNode::start_at(&config, beginning, store, Run::new(shutdown, workers)).await?;
+    let alone = async |run: Run| {
+        // Only now, so that until then load balancers are refused instead of kept waiting.
+        let listeners = Listeners::bind(&config)?;
+        let ports = listeners.files()?;
+        Ok(Some((EndpointNode::start(&config, listeners, store.clone(), run).await, ports)))
+    };
+    let prepare =
+        async |offered: &mut Offered, run| EndpointNode::prepare(&config, offered, store.clone(), run).await;
+    let succeed = async |node: &EndpointNode, inheritance: Inheritance| {
+        Requests::adopt(&node.port, inheritance.requests);
+        node.run.tenure.enter(Phase::Serving);
+    };
+    let run = Run::new(shutdown, workers);
+    let started = hand_over::start(beginning, run, alone, prepare, succeed).await?;
+    let Some(node) = started else { return Ok(()) };
     node.reload_by(&reload, &config).await;
     supervisor::ready();
     node.run().await;
@@ -165,54 +179,6 @@ pub struct EndpointNode {
 }
 
 impl EndpointNode {
-    /// Serves at a place of hand-overs: what another process there has served until now, or as the first.
-    async fn start_at(
-        config: &Config,
-        beginning: Beginning,
-        store: Arc<dyn Store>,
-        run: Run,
-    ) -> Result<Self, Failure> {
-        let (node, ports, seat) = match beginning {
-            Beginning::Alone(seat) => {
-                // Only now, so that until then load balancers are refused instead of kept waiting.
-                let listeners = Listeners::bind(config)?;
-                let ports = listeners.files()?;
-                (Self::start(config, listeners, store, run).await, ports, seat)
-            }
-            Beginning::Offered(mut offered) => {
-                let run = run.continuing(&offered);
-                let prepared = Self::prepare(config, &mut offered, store, run).await;
-                let (node, ports, inheritance) = match prepared {
-                    Ok(prepared) => prepared,
-                    Err(failure) => return Err(offered.decline(failure).await),
-                };
-                match offered.confirm().await {
-                    Ok(successor) => {
-                        Requests::adopt(&node.port, inheritance.requests);
-                        node.run.tenure.enter(Phase::Serving);
-                        (node, ports, Some(successor.serves().await))
-                    }
-                    Err(failure) => {
-                        drop(inheritance);
-                        node.stop().await;
-                        return Err(failure);
-                    }
-                }
-            }
-        };
-        if let Some(seat) = seat {
-            node.hand_over(seat, ports)?;
-        }
-        Ok(node)
-    }
-
-    /// Hands over to the next process that asks for it.
-    fn hand_over(&self, seat: Seat, ports: PortFiles) -> Result<(), Failure> {
-        let Run { clock, tenure, .. } = self.run.clone();
-        let (holdings, stage) = (Requests::of(self.port.clone()), self.requests.clone());
-        self.hand_overs.serve(seat, Giver { build: BUILD, holdings, tenure, clock, ports, stage })
-    }
-
     /// Prepares a node to go on with what another process still has.
     async fn prepare(
         config: &Config,
@@ -235,14 +201,8 @@ impl EndpointNode {
     /// Serves on these listeners from now on, or as soon as the process serves. Must be called inside a tokio runtime.
     pub async fn start(config: &Config, listeners: Listeners, store: Arc<dyn Store>, run: Run) -> Self {
         let (listeners, Run { shutdown, workers, .. }) = (listeners.under(&run), run.clone());
-        let mut assembly = Assembly::new(
-            BUILD,
-            store,
-            run.clone(),
-            &config.common,
-            &config.ports,
-            config.certificates.clone(),
-        );
+        let Config { common, ports, certificates, .. } = config;
+        let mut assembly = Assembly::new(BUILD, store, run.clone(), common, ports, certificates.clone());
         let store = assembly.store.clone();
         let (metrics, clock, drain) =
             (Metrics::register(assembly.metrics()), assembly.clock, assembly.drain.clone());
@@ -328,6 +288,14 @@ impl EndpointNode {
             self.drain.delayed().await;
         }
         self.stop().await;
+    }
+}
+
+impl Program for EndpointNode {
+    fn hand_over(&self, seat: Seat, ports: PortFiles) -> Result<(), Failure> {
+        let Run { clock, tenure, .. } = self.run.clone();
+        let (holdings, stage) = (Requests::of(self.port.clone()), self.requests.clone());
+        self.hand_overs.serve(seat, Giver { build: BUILD, holdings, tenure, clock, ports, stage })
     }
 
     async fn stop(self) {

@@ -14,7 +14,7 @@ use beckon_listener::port::Port;
 use beckon_node::{
     admin::{StorageCheck, Vitals},
     assembly::{Assembled, Assembly, Run},
-    hand_over::{self, Beginning, Giver, HandOvers, Handed, Inheritance, Offered, PortFiles, Requests, Seat},
+    hand_over::{self, Giver, HandOvers, Handed, Inheritance, Offered, PortFiles, Program, Requests, Seat},
     key_rings::KeyRings,
     try_page::{self, TryPage},
 };
@@ -52,10 +52,29 @@ async fn serve(
     }
     let beginning = hand_over::begin(BUILD, config.common.hand_over.as_deref(), &shutdown);
     let Some(beginning) = beginning.await? else { return Ok(()) };
-    let started = Standalone::start_at(&config, beginning, Run::new(shutdown, workers));
-    let Some(standalone) = started.await? else { return Ok(()) };
+    let alone = async |run: Run| {
+        let Some(opened) = Opened::open(&config, &run.shutdown).await? else { return Ok(None) };
+        let listeners = Listeners::bind(&config)?;
+        let ports = listeners.files()?;
+        let standalone = Standalone::start(&config, listeners, opened, None, run).await?;
+        standalone.serve_control(&config)?;
+        introduction::print(&config)?;
+        Ok(Some((standalone, ports)))
+    };
+    let prepare = async |offered: &mut Offered, run| Standalone::prepare(&config, offered, run).await;
+    let succeed = async |standalone: &Standalone, (sockets, requests)| {
+        Requests::adopt(&standalone.http_port, requests);
+        standalone.server.succeed(sockets).await;
+        if let Err(failure) = standalone.serve_control(&config) {
+            tracing::error!(reason = failure.message, "backups cannot be taken");
+        }
+        // It serves, whether or not somebody reads this.
+        let _ = introduction::print(&config);
+    };
+    let run = Run::new(shutdown, workers);
+    let started = hand_over::start(beginning, run, alone, prepare, succeed).await?;
+    let Some(standalone) = started else { return Ok(()) };
     standalone.reload_by(&reload, &config).await;
-    introduction::print(&config)?;
     supervisor::ready();
     standalone.run().await;
     Ok(())
@@ -151,60 +170,13 @@ pub(crate) struct Standalone {
     run: Run,
 }
 
-/// A server that is ready to go on with what another process still has.
-#[derive(Debug)]
-struct Prepared {
-    standalone: Standalone,
-    ports: PortFiles,
-    sockets: Adopted,
-    requests: Handed,
-}
-
 impl Standalone {
-    /// Serves what another process at the place of hand-overs has served until now, or as the first. `None` if the shutdown is
-    /// requested first.
-    async fn start_at(config: &Config, beginning: Beginning, run: Run) -> Result<Option<Self>, Failure> {
-        let (standalone, ports, seat) = match beginning {
-            Beginning::Alone(seat) => {
-                let Some(opened) = Opened::open(config, &run.shutdown).await? else { return Ok(None) };
-                let listeners = Listeners::bind(config)?;
-                let ports = listeners.files()?;
-                let standalone = Self::start(config, listeners, opened, None, run).await?;
-                standalone.serve_control(config)?;
-                (standalone, ports, seat)
-            }
-            Beginning::Offered(mut offered) => {
-                let run = run.continuing(&offered);
-                let prepared = Self::prepare(config, &mut offered, run).await;
-                let Prepared { standalone, ports, sockets, requests } = match prepared {
-                    Ok(prepared) => prepared,
-                    Err(failure) => return Err(offered.decline(failure).await),
-                };
-                match offered.confirm().await {
-                    Ok(successor) => {
-                        Requests::adopt(&standalone.http_port, requests);
-                        standalone.server.succeed(sockets).await;
-                        if let Err(failure) = standalone.serve_control(config) {
-                            tracing::error!(reason = failure.message, "backups cannot be taken");
-                        }
-                        (standalone, ports, Some(successor.serves().await))
-                    }
-                    Err(failure) => {
-                        drop((sockets, requests));
-                        standalone.stop().await;
-                        return Err(failure);
-                    }
-                }
-            }
-        };
-        if let Some(seat) = seat {
-            standalone.hand_over(seat, ports)?;
-        }
-        Ok(Some(standalone))
-    }
-
     /// Prepares a server to go on with what another process still has.
-    async fn prepare(config: &Config, offered: &mut Offered, run: Run) -> Result<Prepared, Failure> {
+    async fn prepare(
+        config: &Config,
+        offered: &mut Offered,
+        run: Run,
+    ) -> Result<(Self, PortFiles, (Adopted, Handed)), Failure> {
         let listeners = Listeners::inherit(config, offered)?;
         let ports = listeners.files()?;
         let (former, _) = Former::read(&offered.about).map_err(Failure::unavailable)?;
@@ -222,7 +194,7 @@ impl Standalone {
             Err(failure) => Err(failure),
         };
         match adopted {
-            Ok((sockets, requests)) => Ok(Prepared { standalone, ports, sockets, requests }),
+            Ok(adopted) => Ok((standalone, ports, adopted)),
             Err(failure) => {
                 standalone.stop().await;
                 Err(failure)
@@ -239,19 +211,6 @@ impl Standalone {
             store.seat(self.server.claims(&sockets)).await.map_err(Failure::unavailable)?;
         }
         Ok((sockets, requests))
-    }
-
-    /// Hands over to the next process that asks for it.
-    fn hand_over(&self, seat: Seat, ports: PortFiles) -> Result<(), Failure> {
-        let Run { clock, tenure, .. } = self.run.clone();
-        let holdings = Whole {
-            sockets: self.server.sockets_to_hand_over(),
-            requests: Requests::of(self.http_port.clone()),
-            embedded: self.embedded.clone(),
-            lent: None,
-        };
-        let stage = self.server.stage().clone();
-        self.hand_overs.serve(seat, Giver { build: BUILD, holdings, tenure, clock, ports, stage })
     }
 
     /// Serves backups, if the store is in this process.
@@ -368,6 +327,20 @@ impl Standalone {
         self.run.shutdown.requested().await;
         self.server.drained().await;
         self.stop().await;
+    }
+}
+
+impl Program for Standalone {
+    fn hand_over(&self, seat: Seat, ports: PortFiles) -> Result<(), Failure> {
+        let Run { clock, tenure, .. } = self.run.clone();
+        let holdings = Whole {
+            sockets: self.server.sockets_to_hand_over(),
+            requests: Requests::of(self.http_port.clone()),
+            embedded: self.embedded.clone(),
+            lent: None,
+        };
+        let stage = self.server.stage().clone();
+        self.hand_overs.serve(seat, Giver { build: BUILD, holdings, tenure, clock, ports, stage })
     }
 
     async fn stop(self) {

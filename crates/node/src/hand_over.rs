@@ -2,6 +2,7 @@
 //!
 //! * `format`: what the two processes say;
 //! * `giving`: the old process, which has [`Holdings`]; `taking`: the new one;
+//! * `beginning`: how a program begins, as the first process or as the next one;
 //! * `requests`: HTTP connections, which programs with endpoints have;
 //! * `paths`: what operators ask for; `seat`: what both processes use.
 //!
@@ -14,6 +15,7 @@
 //!
 //! The lock of [`beckon_ops::hand_over`] decides which process serves, so there is never more than one.
 
+mod beginning;
 mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
@@ -23,6 +25,7 @@ mod requests;
 mod seat;
 mod taking;
 
+pub use beginning::{Program, start};
 pub use format::Kind;
 pub use giving::{Failed, Giver, Holdings, Outgoing, Rest};
 pub use paths::HandOvers;
