@@ -236,19 +236,26 @@ pub(crate) const CASES: [Case; 18] = [
     case(Victim::New, "committed", Victim::Old, true, true),
 ];
 
-/// Whichever process dies while the old one is at whichever step: no notification is lost, and the sockets live on whenever either
-/// process has all of them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn either_process_may_die_at_any_step_of_the_old_one() {
-    check_all(Victim::Old).await;
-}
+/// Two tests of a function that checks all cases in which the given process stops itself.
+macro_rules! either_process_may_die {
+    ($check_all:path) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn either_process_may_die_at_any_step_of_the_old_one() {
+            $check_all($crate::hand_over::Victim::Old).await;
+        }
 
-/// The same while the new one is at whichever step.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn either_process_may_die_at_any_step_of_the_new_one() {
-    check_all(Victim::New).await;
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn either_process_may_die_at_any_step_of_the_new_one() {
+            $check_all($crate::hand_over::Victim::New).await;
+        }
+    };
 }
+pub(crate) use either_process_may_die;
 
+either_process_may_die!(check_all);
+
+/// Whichever process dies at whichever step: no notification is lost, and the sockets live on whenever either process has all of
+/// them.
 async fn check_all(stops: Victim) {
     let (plan, _folder, _) = plan();
     let stage = Arc::new(Stage::own(plan));

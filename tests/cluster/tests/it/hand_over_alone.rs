@@ -1,6 +1,8 @@
 //! A new process takes a standalone server over, with its embedded store, and either of them may die meanwhile.
 
-use crate::hand_over::{CASES, Case, STOPS_AT, Victim, devices, hand_over, kill, metric, traffic};
+use crate::hand_over::{
+    CASES, Case, STOPS_AT, Victim, devices, either_process_may_die, hand_over, kill, metric, traffic,
+};
 use beckon_cluster_tests::{
     device::{DIALECTS, Device, Sent},
     kept::{Answered, KeptConnection},
@@ -129,15 +131,7 @@ async fn what_only_the_memory_of_the_store_had_is_there() {
     assert!(status.success(), "{output}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn either_process_may_die_at_any_step_of_the_old_one() {
-    check_all(Victim::Old).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn either_process_may_die_at_any_step_of_the_new_one() {
-    check_all(Victim::New).await;
-}
+either_process_may_die!(check_all);
 
 async fn check_all(stops: Victim) {
     let (plan, _folder) = plan();

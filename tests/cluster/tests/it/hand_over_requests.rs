@@ -1,6 +1,6 @@
 //! A new process takes the port and the connections of an endpoint-node over: application servers notice nothing.
 
-use crate::hand_over::{CASES, Case, Orphan, STOPS_AT, Victim, hand_over, kill};
+use crate::hand_over::{CASES, Case, Orphan, STOPS_AT, Victim, either_process_may_die, hand_over, kill};
 use beckon_cluster_tests::{
     device::{DIALECTS, Device, Sent},
     kept::{Answered, KeptConnection},
@@ -164,15 +164,7 @@ async fn the_rest_of_a_body_is_not_a_request() {
     assert!(connection.answer().await.is_err(), "a part of the body was answered");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn either_process_may_die_at_any_step_of_the_old_one() {
-    check_all(Victim::Old).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn either_process_may_die_at_any_step_of_the_new_one() {
-    check_all(Victim::New).await;
-}
+either_process_may_die!(check_all);
 
 async fn check_all(stops: Victim) {
     let (plan, _folder) = plan();
