@@ -2,7 +2,10 @@
 
 pub use crate::hand_over::fuzzing::hand_over_frames;
 
-use crate::config::{Secret, Source};
+use crate::{
+    config::{Secret, Source},
+    program::ServerConfig,
+};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// What is a secret wherever it is given.
@@ -66,6 +69,25 @@ pub fn config(data: &[u8]) {
                 assert_eq!(with_flag.map(|settings| settings.number).ok(), Some(8));
             }
         }
+    }
+}
+
+/// Settings that name files, which are of this machine.
+const FILES: [&str; 5] = ["tls", "config", "file", "cert", "key="];
+
+/// Settings of a program in lines, as variables of the environment without their prefix. Besides them, the named one has two
+/// secrets, which no error shows.
+pub fn settings_of<C: ServerConfig>(data: &[u8], secret: &str) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let lines =
+        text.lines().filter(|line| FILES.iter().all(|file| !line.to_ascii_lowercase().contains(file)));
+    let mut variables = vec![(secret.to_owned(), "hunter2hunter2,short")];
+    variables.extend(
+        lines.filter_map(|line| line.split_once('=')).map(|(name, value)| (format!("BECKON_{name}"), value)),
+    );
+    if let Err(errors) = C::read(Source::new([""; 0], variables)) {
+        let text = errors.to_string();
+        assert!(!text.is_empty() && !text.contains("hunter2"), "{text}");
     }
 }
 
