@@ -362,21 +362,23 @@ impl Known {
     }
 }
 
+/// A node of which nothing but its name matters.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn named(node: u64, name: &str) -> NodeEntry {
+    NodeEntry {
+        node: NodeId(node),
+        name: name.to_owned(),
+        grpc_address: String::new(),
+        workers: 1,
+        ws_url: None,
+        room: true,
+        keys: Vec::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn entry(node: u64, name: &str) -> NodeEntry {
-        NodeEntry {
-            node: NodeId(node),
-            name: name.to_owned(),
-            grpc_address: String::new(),
-            workers: 1,
-            ws_url: None,
-            room: true,
-            keys: Vec::new(),
-        }
-    }
 
     fn answered(sockets: u64, hellos: f64, clock_us: u64) -> Result<Answer, String> {
         let figures = [("hellos".to_owned(), hellos)].into();
@@ -385,7 +387,7 @@ mod tests {
 
     /// A state whose directory has these nodes, which have answered this.
     fn read(state: &mut State, now_ms: u64, nodes: &[(u64, &str, Result<Answer, String>)]) {
-        state.directory = nodes.iter().map(|(node, name, _)| entry(*node, name)).collect();
+        state.directory = nodes.iter().map(|(node, name, _)| named(*node, name)).collect();
         for (node, name, answer) in nodes {
             let known = state.nodes.entry(NodeId(*node)).or_insert_with(|| Known::new(name));
             known.listed_ms = now_ms;

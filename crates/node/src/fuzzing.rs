@@ -1,4 +1,4 @@
-//! Fuzz targets for who may do what on the admin listener, and for what another process says in a hand-over.
+//! Fuzz targets for requests to the admin listener, and for the messages of a hand-over.
 
 pub use crate::{guard::fuzzing::admin_requests, hand_over::fuzzing::hand_over};
 

@@ -1,6 +1,6 @@
 //! Numbers as people read them, as short as the columns of a table want them.
 
-/// What stands for a number that there is not.
+/// Shown in place of a number that is not known.
 pub(super) const NONE: &str = "-";
 
 /// A text without characters that would move the cursor or change colours.

@@ -1,9 +1,9 @@
 //! Fuzz target for the bodies of operators' requests.
 
 use super::{Named, Path, RemoveBroadcast, SetBroadcast, Shed, SignIn, find, parse, quantity, since};
-use crate::{clients::Identification, refusal::Refusal};
+use crate::{clients::Identification, cluster::named, refusal::Refusal};
 use beckon_store::NodeEntry;
-use beckon_types::{BroadcastId, BroadcastVersion, KeyRing, NodeId, UaidKey};
+use beckon_types::{BroadcastId, BroadcastVersion, KeyRing, UaidKey};
 use std::sync::LazyLock;
 
 /// What is secret wherever it is in a body.
@@ -15,16 +15,7 @@ static IDENTIFICATION: LazyLock<Identification> = LazyLock::new(|| Identificatio
 });
 
 static DIRECTORY: LazyLock<Vec<NodeEntry>> = LazyLock::new(|| {
-    let entry = |node, name: &str| NodeEntry {
-        node: NodeId(node),
-        name: name.to_owned(),
-        grpc_address: String::new(),
-        workers: 1,
-        ws_url: None,
-        room: true,
-        keys: Vec::new(),
-    };
-    vec![entry(1, "east"), entry(2, "west"), entry(3, "west"), entry(4, "0000000000000001")]
+    vec![named(1, "east"), named(2, "west"), named(3, "west"), named(4, "0000000000000001")]
 });
 
 /// A request: a line with its path and its query, and the rest is its body, in which `@p` is a secret, which no error shows.
@@ -37,7 +28,7 @@ pub fn operator_requests(data: &[u8]) {
     let _ = since(query);
     let read = match Path::of(path) {
         Some(Path::Session) => parse::<SignIn>(body).map(drop),
-        Some(Path::Drain | Path::Undrain) => parse::<Named>(body).and_then(|named| find_node(&named.node)),
+        Some(Path::Drain | Path::Undrain) => parse::<Named>(body).and_then(|asked| find_node(&asked.node)),
         Some(Path::Shed) => parse::<Shed>(body).and_then(|shed| {
             let (quantity, _) = quantity(&shed)?;
             assert!(quantity.of(100) <= 100);
