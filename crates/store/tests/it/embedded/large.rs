@@ -196,6 +196,23 @@ async fn a_large_database_is_opened_without_being_read() {
         assert_eq!(record.messages.len() as u64, MESSAGES, "{ending}");
     }
     assert!(std::fs::metadata(folder.path().join("store.redb")).unwrap().len() > 2 * READ_MAX);
+
+    // What a hand-over takes, with as much to write as comes in while the other process gets ready.
+    let (disk, lender) = (WatchedDisk::default(), EmbeddedStore::open(on(&WatchedDisk::default())).unwrap());
+    lender.checkpoint().await.unwrap();
+    let known = fill(&lender, 12_000_000 / per_client, MESSAGES).await;
+    let start = now();
+    let lent = lender.lend().await.unwrap();
+    let closed = start.elapsed();
+    let borrower = EmbeddedStore::open(on(&disk)).unwrap();
+    assert!(borrower.read_client(known).await.unwrap().is_some());
+    let read = disk.0.read.load(Ordering::SeqCst);
+    println!(
+        "lent: closed in {closed:?}, of use to the next process after {:?}, which read {read}",
+        start.elapsed()
+    );
+    assert!(read < READ_MAX, "lent: {read} bytes");
+    lent.give_away();
 }
 
 /// Lets a second pass, so often that all clients are visited, and returns what that takes.

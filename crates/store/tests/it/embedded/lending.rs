@@ -108,3 +108,17 @@ async fn steps_wait_until_it_is_known_who_has_the_directory() {
     assert!(matches!(waiting.await, Err(StoreError::Unavailable { .. })));
     open(directory.path(), &SetClock::new()).check().await.unwrap();
 }
+
+/// A backup reads for as long as its receiver takes. It must not be a mixture of what two processes have written.
+#[tokio::test]
+async fn a_backup_under_way_fails_when_the_directory_is_lent() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), &SetClock::new());
+    store.check().await.unwrap();
+    let backup = store.backup().await.unwrap();
+    let lent = store.lend().await.unwrap();
+    assert!(backup.write_to("", io::sink()).is_err());
+    lent.reclaim().await;
+    assert!(backup.write_to("", io::sink()).is_err());
+    store.backup().await.unwrap().write_to("", io::sink()).unwrap();
+}
