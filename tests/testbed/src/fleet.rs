@@ -38,7 +38,8 @@ impl Plan {
         let mut nodes = Vec::new();
         for mut planned in programs {
             if planned.program == Program::Beckon {
-                planned.set("BECKON_DATA_DIR", &folder.path().join("data").to_string_lossy());
+                let data = folder.path().join("data").to_string_lossy().into_owned();
+                planned.settings.entry("BECKON_DATA_DIR".to_owned()).or_insert(data);
             }
             if let Some(store) = &store {
                 planned.settings.entry("BECKON_STORE".to_owned()).or_insert_with(|| store.clone());

@@ -21,6 +21,8 @@ beckon_ops::settings! {
         small: bool = "false",
         /// handover: a standalone server with its embedded store, instead of a connection-node.
         standalone: bool = "false",
+        /// handover: a data directory for the standalone server, to hand over what is in it besides. Empty: a new one.
+        data_dir: Option<PathBuf> = "",
         /// million: connection-nodes that are handed over while notifications are sent.
         hand_over: usize = "0",
         /// million: clients.

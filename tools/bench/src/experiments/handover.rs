@@ -67,7 +67,10 @@ pub(crate) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<()
         true => Plan::standalone().all("BECKON_HTTP_MAX_CONNECTIONS", "1000"),
         false => Plan::cluster(1, 1),
     };
-    let plan = plan.sockets("BECKON_HAND_OVER", &path.to_string_lossy());
+    let mut plan = plan.sockets("BECKON_HAND_OVER", &path.to_string_lossy());
+    if let Some(data_dir) = &settings.data_dir {
+        plan = plan.sockets("BECKON_DATA_DIR", &data_dir.to_string_lossy());
+    }
     let own = programs(settings)?;
     let other = settings.against.as_deref().map_or_else(|| Ok(own.clone()), programs_in)?;
     let mut cluster = Cluster::start(&own, plan);
