@@ -6,7 +6,7 @@
 //! peer it holds no buffer and no timer, and can be suspended ([`Suspended`]).
 
 use crate::{
-    mailbox::{Arrival, Signals},
+    mailbox::{Arrival, Post, Signals},
     memory::Charge,
     metrics::{Because, End},
     node::{Messages, Node},
@@ -15,6 +15,7 @@ use crate::{
     socket::{Incoming, MessageLimits, Socket},
     store_steps::{StepUnderWay, perform},
     suspended::Suspended,
+    traces::Followed,
 };
 use beckon_listener::source::Source;
 use beckon_session::{CloseCode, Context as SessionContext, Effect, Input, Outcome, Session};
@@ -110,7 +111,10 @@ impl Connection {
         connection.charge(polled == Poll::Ready(Stop::Ended));
         match ready!(polled) {
             // Dropping its registration closes the mailbox.
-            Stop::Ended => *running = None,
+            Stop::Ended => {
+                connection.shard.traces.ended(connection.registration.id);
+                *running = None;
+            }
             Stop::Suspend => {
                 let shard = connection.shard.clone();
                 let Ok(permit) = shard.suspended.try_reserve() else {
@@ -195,6 +199,8 @@ impl Connection {
         let now_us = self.shard.node.clock.now_us();
         let (kind, began_us) = (step.kind, step.began_us(now_us));
         self.step = None;
+        let error = result.as_ref().err().map(|error| error.cause().label());
+        self.shard.traces.stepped(self.registration.id, error);
         let outcome = result.unwrap_or_else(|error| {
             self.shard.node.step_failed(&error);
             Outcome::Failed
@@ -209,13 +215,26 @@ impl Connection {
         let Poll::Ready((signals, arrivals)) = self.registration.mailbox.poll_take(context, takes) else {
             return false;
         };
-        for Arrival { at, notification } in arrivals {
-            self.shard.node.metrics.took_from_mailbox(now.since(at));
-            self.handle(now, Input::Notification { arrived: at, notification });
+        for arrival in arrivals {
+            self.take(now, arrival);
         }
         *should_suspend |= signals.suspend;
         self.handle_signals(now, signals);
         true
+    }
+
+    /// Handles a notification out of the mailbox.
+    fn take(&mut self, now: Moment, arrival: Arrival) {
+        let Arrival { at: arrived, post: Post { notification, request, span } } = arrival;
+        self.shard.node.metrics.took_from_mailbox(now.since(arrived));
+        let followed = Followed::begin(span, &notification, now);
+        let is_sent = self.has_sent(now, Input::Notification { arrived, notification });
+        if let Some(followed) = followed {
+            self.shard.traces.follow(self.registration.id, followed, is_sent);
+        }
+        if let Some(request) = request {
+            tracing::debug!(target: "beckon_requests", request_id = %request, is_sent, "taken by its connection");
+        }
     }
 
     fn handle_signals(&mut self, now: Moment, signals: Signals) {
@@ -290,6 +309,8 @@ impl Connection {
         }
         if self.socket.has_ended() {
             self.disconnected(now, End::Lost);
+        } else {
+            self.shard.traces.written(self.registration.id);
         }
         if !self.socket.is_open() {
             self.registration.mailbox.release_evictors();
@@ -308,6 +329,11 @@ impl Connection {
 
     /// Tells the session what happened, and does what it asks for.
     fn handle(&mut self, now: Moment, input: Input<'_>) {
+        let _ = self.has_sent(now, input);
+    }
+
+    /// As [`Self::handle`]. Returns whether the session sends something.
+    fn has_sent(&mut self, now: Moment, input: Input<'_>) -> bool {
         let (mut effects, because) = (Vec::new(), Because::from(&input));
         with_context(&self.shard.node, self.registration.source, now, |context| {
             self.session.handle(context, input, &mut effects)
@@ -317,11 +343,13 @@ impl Connection {
                 self.shard.node.metrics.ended(End::Closed(because, *code));
             }
         }
+        let sends = effects.iter().any(|effect| matches!(effect, Effect::Send(_)));
         if let Some(held) = &mut self.held {
             held.effects.extend(effects);
         } else if !effects.is_empty() {
             self.carry_out(now, effects.into());
         }
+        sends
     }
 
     fn carry_out(&mut self, now: Moment, mut effects: VecDeque<Effect>) {
@@ -344,6 +372,7 @@ impl Connection {
                     self.socket.close(code, now, limits);
                 }
                 Effect::Store(step) => {
+                    self.shard.traces.asked(self.registration.id, &step);
                     let now_us = self.shard.node.clock.now_us();
                     self.step = Some(Box::new(perform(&*self.shard.store, step, now_us)));
                 }
@@ -386,6 +415,7 @@ fn with_context<T>(
         settings: &tunables.settings,
         admission: &|| node.admission(),
         admits: &|demand| node.admits(source, demand),
+        sent: &|sequence| node.metrics.sent(sequence, node.clock.unix_ms()),
         acknowledged: &|waited| node.metrics.acknowledged(waited),
         broadcasts: &broadcasts,
         new_uaid: &new_uaid,

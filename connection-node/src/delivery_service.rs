@@ -1,6 +1,7 @@
 //! The gRPC service of a connection-node: parcels for its connections, and evictions.
 
-use crate::{metrics::Kind, node::Node};
+use crate::{mailbox::Post, metrics::Kind, node::Node};
+use beckon_node::trace;
 use beckon_ops::{
     log_throttle::{self, LogThrottle},
     stage::Stage,
@@ -13,7 +14,7 @@ use beckon_proto::{
     status::Failure,
     target,
 };
-use beckon_types::{Notification, Presence};
+use beckon_types::{Cause, Notification, Presence};
 use futures_util::{
     Stream,
     future::{self, BoxFuture},
@@ -58,9 +59,15 @@ impl DeliveryService {
         if parcel.to.node != self.node.id {
             return None;
         }
-        let kind = Kind::from(&parcel.notification);
-        let receipt = self.node.registry.post(parcel.to.connection, self.node.now(), parcel.notification);
+        let Parcel { to, notification, cause } = parcel;
+        let (kind, request) = (Kind::from(&notification), cause.request);
+        let span = self.node.tracer.child(cause.trace.as_deref(), "receive", trace::Kind::Consumer);
+        let post = Post { notification, request, span };
+        let receipt = self.node.registry.post(to.connection, self.node.now(), post);
         self.node.metrics.parcel(kind, receipt);
+        if let Some(request) = request.filter(|_| receipt != Receipt::Delivered) {
+            tracing::debug!(target: "beckon_requests", request_id = %request, ?receipt, "not taken");
+        }
         Some(receipt)
     }
 
@@ -84,7 +91,8 @@ impl DeliveryService {
         if let Some(suppressed) = self.unreadable.admit((), self.node.clock.now_ms()) {
             tracing::warn!(%error, suppressed, "a parcel of another version; its connection re-reads the store");
         }
-        let receipt = self.post(Parcel { to, notification: Notification::Missed })?;
+        let receipt =
+            self.post(Parcel { to, notification: Notification::Missed, cause: Cause::default() })?;
         Some(if receipt == Receipt::Delivered { Receipt::Busy } else { receipt })
     }
 }

@@ -6,6 +6,7 @@
 //!   performs what it asks of the store;
 //! * `registry` finds a connection's `mailbox` by its id, `timers` wakes connections, `pace` signals many of them
 //!   without waking all at once;
+//! * `traces` follows single notifications to their acknowledgement;
 //! * `suspended` is a connection without a task; `compaction` moves connections together when many have left;
 //! * `draining` closes sockets so that their clients go elsewhere; `reloading` gives them other settings;
 //! * `operators` is what operators do with the sockets, through any node;
@@ -51,6 +52,7 @@ mod suspended;
 #[cfg(test)]
 mod test_node;
 mod timers;
+mod traces;
 
 pub use advertise::Advertise;
 pub use delivery_service::DeliveryService;

@@ -3,8 +3,9 @@
 //! It is made to be empty: no queue is allocated until something is put in, and the queue is given away whole when
 //! the connection empties it.
 
+use beckon_node::trace::Span;
 use beckon_proto::delivery::Receipt;
-use beckon_types::{Moment, Notification};
+use beckon_types::{Moment, Notification, RequestId};
 use parking_lot::Mutex;
 use std::{
     mem,
@@ -21,13 +22,29 @@ pub(crate) const MAILBOX_LEN_MAX: usize = 64;
 /// emptied, so that nothing overtakes what was refused.
 pub(crate) const MAILBOX_BYTES_MAX: usize = 128 * 1024;
 
+/// What is put into a mailbox.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Post {
+    pub(crate) notification: Notification,
+    /// The request that it follows from, if that is known.
+    pub(crate) request: Option<RequestId>,
+    /// Ends when the connection takes it.
+    pub(crate) span: Span,
+}
+
+impl From<Notification> for Post {
+    fn from(notification: Notification) -> Self {
+        Self { notification, request: None, span: Span::NONE }
+    }
+}
+
 /// A notification in a mailbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Arrival {
     /// When it was put in.
     pub(crate) at: Moment,
     /// What was put in.
-    pub(crate) notification: Notification,
+    pub(crate) post: Post,
 }
 
 /// Signals carry no content. Each is set once, however often it is signalled.
@@ -108,12 +125,13 @@ struct State {
 
 impl Mailbox {
     /// Puts a notification in.
-    pub(crate) fn post(&self, now: Moment, notification: Notification) -> Receipt {
+    pub(crate) fn post(&self, now: Moment, post: impl Into<Post>) -> Receipt {
+        let post = post.into();
         let mut state = self.state.lock();
         if state.interest == Interest::Closed {
             return Receipt::NotHere;
         }
-        let receipt = match notification {
+        let receipt = match &post.notification {
             Notification::Missed => {
                 state.signals.missed = true;
                 Receipt::Delivered
@@ -123,7 +141,7 @@ impl Mailbox {
                 Receipt::Busy
             }
             Notification::Update(_) | Notification::Message(_) => {
-                state.notifications.push(Arrival { at: now, notification });
+                state.notifications.push(Arrival { at: now, post });
                 Receipt::Delivered
             }
         };
@@ -268,7 +286,7 @@ impl State {
     }
 
     fn bytes(&self) -> usize {
-        self.notifications.iter().map(|arrival| arrival.notification.weight()).sum()
+        self.notifications.iter().map(|arrival| arrival.post.notification.weight()).sum()
     }
 
     fn wake(&self) {
@@ -289,7 +307,7 @@ mod tests {
     const NOW: Moment = Moment(7);
 
     fn arrival(notification: Notification) -> Arrival {
-        Arrival { at: NOW, notification }
+        Arrival { at: NOW, post: notification.into() }
     }
 
     /// A message whose body is as long as its number says.

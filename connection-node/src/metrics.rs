@@ -10,6 +10,7 @@ use beckon_ops::{
 };
 use beckon_proto::delivery::Receipt;
 use beckon_session::{ClientReport, Outcome};
+use beckon_types::Sequence;
 pub(crate) use labels::{Because, Doubt, End, Eviction, HandOver, Kind, StepKind, Upgrade};
 use labels::{
     DoubtLabels, EndLabels, EvictionLabels, HandOverLabels, HelloLabels, ParcelLabels, ReportLabels,
@@ -45,6 +46,8 @@ pub(crate) struct Metrics {
     parcels: Counters<ParcelLabels>,
     /// From the mailbox to the socket.
     mailbox_duration: Durations,
+    /// From the store to the socket.
+    age: Durations<Long>,
     /// From the socket to the acknowledgement.
     ack_duration: Durations<Long>,
     /// Sockets dropped because the peer did not drain its socket or answer a Close frame in time.
@@ -153,6 +156,7 @@ impl Default for Metrics {
             congestions: Counter::default(),
             parcels: Counters::new(ParcelLabels::all()),
             mailbox_duration: Durations::default(),
+            age: Durations::default(),
             ack_duration: Durations::default(),
             sockets_dropped: Counter::default(),
             sockets_overdrawn: Counter::default(),
@@ -217,6 +221,8 @@ impl Metrics {
         self.parcels.register(registry, "parcels", "Notifications from endpoint-nodes, by kind and receipt");
         let help = "Time from the receipt of a notification on this node to writing it to its socket";
         registry.register("mailbox_duration_seconds", help, self.mailbox_duration.clone());
+        let help = "Time from accepting a notification to writing it to a socket, by the clocks of the store and this node";
+        registry.register("delivery_age_seconds", help, self.age.clone());
         let help = "Time from the last transmission of a stored notification to its acknowledgement";
         registry.register("ack_duration_seconds", help, self.ack_duration.clone());
         let help = "What Web Push clients reported about messages and channels";
@@ -281,6 +287,12 @@ impl Metrics {
     /// Measures a notification that goes to its socket.
     pub(crate) fn took_from_mailbox(&self, waited: Duration) {
         self.mailbox_duration.observe(0, microseconds(waited));
+    }
+
+    /// Measures the age of a write that is sent. `now_ms` is the time since 1970.
+    pub(crate) fn sent(&self, sequence: Sequence, now_ms: u64) {
+        // At least the store's clock, which may be ahead.
+        self.age.observe(0, now_ms.saturating_sub(sequence.0).saturating_mul(1000));
     }
 
     /// Measures an acknowledgement.

@@ -16,6 +16,7 @@ use beckon_node::{
     key_rings::KeyRings,
     step_failures::StepFailures,
     store_room::{Newcomer, StoreRoom},
+    trace::Tracer,
 };
 use beckon_ops::{clock::Clock, tenure::Tenure};
 use beckon_session::{Admission, Demand, Settings};
@@ -71,6 +72,8 @@ pub(crate) struct Node {
     pub(crate) epoch: AtomicU64,
     /// What the store has room for.
     room: Arc<StoreRoom>,
+    /// Traces single notifications.
+    pub(crate) tracer: Tracer,
 }
 
 /// What a process goes on with that has taken a node over from another one.
@@ -166,6 +169,7 @@ impl Node {
             announcing: Arc::default(),
             epoch: AtomicU64::new(former.map_or(0, |former| former.epoch)),
             room: assembly.room.clone(),
+            tracer: assembly.tracer.clone(),
         }
     }
 

@@ -4,14 +4,14 @@
 //! indexing into a slab, and a client costs one slot. Each worker has a slab of its own, and the id of a connection says
 //! which.
 
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Post};
 use beckon_listener::{shares::Shares, source::Source};
 use beckon_ops::{
     clock::Clock,
     metrics::{Durations, Long},
 };
 use beckon_proto::delivery::Receipt;
-use beckon_types::{ConnectionId, Moment, Notification};
+use beckon_types::{ConnectionId, Moment};
 use parking_lot::Mutex;
 use std::sync::{
     Arc,
@@ -178,8 +178,8 @@ impl Registry {
     }
 
     /// Posts a notification to a connection's mailbox.
-    pub(crate) fn post(&self, id: ConnectionId, now: Moment, notification: Notification) -> Receipt {
-        self.mailbox(id).map_or(Receipt::NotHere, |mailbox| mailbox.post(now, notification))
+    pub(crate) fn post(&self, id: ConnectionId, now: Moment, post: impl Into<Post>) -> Receipt {
+        self.mailbox(id).map_or(Receipt::NotHere, |mailbox| mailbox.post(now, post))
     }
 
     /// Evicts a connection, if it is here. The receiver ends when its Close frame is on its way.
@@ -335,6 +335,7 @@ pub(crate) fn shares() -> Arc<Shares> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use beckon_types::Notification;
     use std::collections::HashSet;
 
     fn registry() -> Arc<Registry> {

@@ -1,6 +1,6 @@
 //! A worker's share of a node: what no other thread uses on a notification's way.
 
-use crate::{node::Node, suspended::Suspended, timers::Timers};
+use crate::{node::Node, suspended::Suspended, timers::Timers, traces::Traces};
 use beckon_store::Store;
 use beckon_types::Moment;
 use std::sync::Arc;
@@ -17,6 +17,8 @@ pub(crate) struct Shard {
     pub(crate) store: Arc<dyn Store>,
     /// When to wake the connections.
     pub(crate) timers: Timers,
+    /// The traced notifications on the connections.
+    pub(crate) traces: Traces,
     /// Takes the connections that are suspended ([`crate::compaction`]).
     pub(crate) suspended: mpsc::Sender<Suspended>,
 }
@@ -30,7 +32,7 @@ impl Shard {
         suspended: mpsc::Sender<Suspended>,
     ) -> Self {
         let timers = Timers::new(node.now());
-        Self { node, worker, store, timers, suspended }
+        Self { node, worker, store, timers, traces: Traces::default(), suspended }
     }
 
     /// The node's monotonic time.

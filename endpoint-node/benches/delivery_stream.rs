@@ -25,7 +25,7 @@ use beckon_proto::{
 use beckon_store::{NodeEntry, Store, redis::RedisOptions};
 use beckon_testbed::redis::RedisServer;
 use beckon_types::{
-    ChannelId, ConnectionId, KeyRing, NodeId, Notification, Presence, Sequence, Update, Version,
+    Cause, ChannelId, ConnectionId, KeyRing, NodeId, Notification, Presence, Sequence, Update, Version,
 };
 use divan::{Bencher, counter::ItemsCount};
 use futures_util::{StreamExt as _, future::join_all, stream::BoxStream};
@@ -138,7 +138,7 @@ fn parcel(number: u64, data: Option<&Arc<str>>) -> Parcel {
         data: data.cloned(),
     };
     let to = Presence { node: NODE, connection: ConnectionId(number) };
-    Parcel { to, notification: Notification::Update(update) }
+    Parcel { to, notification: Notification::Update(update), cause: Cause::default() }
 }
 
 /// Parcels in a batch.

@@ -2,14 +2,17 @@
 //!
 //! What is stored depends on the dialect: of SimplePush the version, of Web Push the message, unless its TTL is 0.
 
-use crate::metrics::Metrics;
-use beckon_node::step_failures::StepFailures;
+use crate::metrics::{Metrics, outcome_name};
+use beckon_node::{
+    step_failures::StepFailures,
+    trace::{Kind, Tracer},
+};
 use beckon_ops::{clock::Clock, stage::Stage};
 use beckon_proto::delivery::{Deliver, Parcel, Receipt, Undelivered};
-use beckon_store::{Store, StoreError};
+use beckon_store::{Answer, Store, StoreError};
 use beckon_types::{
-    ClientId, Dialect, FindChannel, FindChannelOutcome, Message, MessageId, Notification, Place, Presence,
-    PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Update,
+    Cause, ClientId, Dialect, FindChannel, FindChannelOutcome, Message, MessageId, Notification, Place,
+    Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Update,
 };
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -76,6 +79,7 @@ pub(crate) struct Dispatcher {
     /// Owns the releases under way.
     stage: Stage,
     release_permits: Arc<Semaphore>,
+    tracer: Tracer,
 }
 
 impl Dispatcher {
@@ -86,6 +90,7 @@ impl Dispatcher {
         metrics: Metrics,
         clock: Clock,
         stage: Stage,
+        tracer: Tracer,
     ) -> Self {
         Self {
             store,
@@ -95,6 +100,7 @@ impl Dispatcher {
             clock,
             stage,
             release_permits: Arc::new(Semaphore::new(RELEASES_MAX)),
+            tracer,
         }
     }
 
@@ -109,11 +115,12 @@ impl Dispatcher {
         &self,
         put: PutVersion,
         data: Option<Arc<str>>,
+        cause: &Cause,
     ) -> Result<Accepted, VersionRefused> {
         let PutVersion { client, channel, version } = put;
         // Stored before it is handed over or answered: a crash from here on must not lose it.
         let began_us = self.clock.now_us();
-        let stored = self.store.put_version(put).await;
+        let stored = self.traced(cause, "put_version", self.store.put_version(put)).await;
         let stored_us = self.clock.now_us();
         self.metrics.store_duration.observe(began_us, stored_us);
         let (sequence, presence) = match self.logged(stored)? {
@@ -121,17 +128,21 @@ impl Dispatcher {
             PutVersionOutcome::Gone => return Err(VersionRefused::Gone),
         };
         let update = Notification::Update(Update { channel, version, sequence, data });
-        Ok(self.hand_over(Dialect::SimplePush, client, presence, update, stored_us).await)
+        Ok(self.hand_over(Dialect::SimplePush, client, presence, update, stored_us, cause).await)
     }
 
     /// Stores a message, unless its TTL is zero, then hands it over if its client is connected; returns its id. The
     /// time limits of the store and of [`Deliver`] bound how long this takes.
-    pub(crate) async fn accept_message(&self, put: PutMessage) -> Result<MessageId, MessageRefused> {
+    pub(crate) async fn accept_message(
+        &self,
+        put: PutMessage,
+        cause: &Cause,
+    ) -> Result<MessageId, MessageRefused> {
         let PutMessage { client, channel, key, nonce, topic, .. } = put;
         let draft = put.draft.clone();
         // Stored before it is handed over or answered: a crash from here on must not lose it.
         let began_us = self.clock.now_us();
-        let stored = self.store.put_message(put).await;
+        let stored = self.traced(cause, "put_message", self.store.put_message(put)).await;
         let stored_us = self.clock.now_us();
         self.metrics.store_duration.observe(began_us, stored_us);
         let (sequence, presence) = match self.logged(stored)? {
@@ -143,7 +154,7 @@ impl Dispatcher {
         let place = Place { sequence, nonce, topic };
         let is_stored = !draft.ttl.is_zero();
         let message = Notification::Message(Message { channel, place, key, draft });
-        match self.hand_over(Dialect::WebPush, client, presence, message, stored_us).await {
+        match self.hand_over(Dialect::WebPush, client, presence, message, stored_us, cause).await {
             Accepted::Stored if !is_stored => {
                 self.metrics.messages_dropped.inc();
             }
@@ -163,9 +174,10 @@ impl Dispatcher {
     }
 
     /// Deletes a message if it is still stored. The store's time limit bounds how long this takes.
-    pub(crate) async fn cancel(&self, message: MessageId) -> Result<(), StoreFailed> {
+    pub(crate) async fn cancel(&self, message: MessageId, cause: &Cause) -> Result<(), StoreFailed> {
         let MessageId { client, place } = message;
-        let removed = self.store.remove_messages(client, vec![place]).await;
+        let removing = self.store.remove_messages(client, vec![place]);
+        let removed = self.traced(cause, "remove_messages", removing).await;
         self.logged(removed)
     }
 
@@ -178,6 +190,7 @@ impl Dispatcher {
         presence: Option<Presence>,
         notification: Notification,
         stored_us: u64,
+        cause: &Cause,
     ) -> Accepted {
         let Some(presence) = presence else {
             self.metrics.count_notification(dialect, None);
@@ -185,7 +198,13 @@ impl Dispatcher {
         };
         let is_stored =
             !matches!(&notification, Notification::Message(message) if message.draft.ttl.is_zero());
-        let receipt = self.nodes.deliver(Parcel { to: presence, notification }).await;
+        let mut span = self.tracer.child(cause.trace.as_deref(), "deliver", Kind::Producer);
+        // What happens on the other node follows from this span.
+        let trace = span.context().cloned().map(Box::new);
+        let cause = Cause { request: cause.request, trace };
+        let receipt = self.nodes.deliver(Parcel { to: presence, notification, cause }).await;
+        span.set("beckon.outcome", outcome_name(Some(receipt)));
+        drop(span);
         self.metrics.count_notification(dialect, Some(receipt));
         self.metrics.delivery_duration.observe(stored_us, self.clock.now_us());
         match receipt {
@@ -232,6 +251,17 @@ impl Dispatcher {
             }
             drop(permit);
         });
+    }
+
+    /// Waits for a step of the store, as a span of the request.
+    async fn traced<T>(&self, cause: &Cause, step: &'static str, answer: Answer<T>) -> Result<T, StoreError> {
+        let mut span = self.tracer.child(cause.trace.as_deref(), "store", Kind::Client);
+        span.set("db.operation.name", step);
+        let outcome = answer.await;
+        if let Err(error) = &outcome {
+            span.fail(error.cause().label());
+        }
+        outcome
     }
 
     /// Counts a step that failed, and logs why once per cause and minute: the answer does not say it.

@@ -16,6 +16,7 @@ mod authorization;
 mod body;
 mod cancel;
 mod encryption;
+mod exchange;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod handler;
@@ -23,6 +24,7 @@ mod message_headers;
 mod parameters;
 mod rates;
 mod reject;
+mod request_ids;
 mod simplepush;
 mod webpush;
 
@@ -30,13 +32,15 @@ pub(crate) use body::BODY_LEN_MAX;
 pub(crate) use encryption::PARAMETERS_LEN_MAX;
 pub(crate) use handler::{Handler, HandlerSettings};
 pub(crate) use rates::Rates;
+pub(crate) use request_ids::RequestIds;
 
 use beckon_node::{
     admin::{Admin, Audience},
     drain::Drain,
 };
-use beckon_types::{MESSAGE_PATH, UPDATE_PATH, WEB_PUSH_PATH};
+use beckon_types::{Cause, MESSAGE_PATH, UPDATE_PATH, WEB_PUSH_PATH};
 use bytes::Buf;
+use exchange::{Exchange, Route};
 use futures_util::Stream;
 use handler::Head;
 use reject::Refusal;
@@ -58,7 +62,7 @@ pub(crate) fn filter(
     let head = warp::method()
         .and(query)
         .and(warp::header::headers_cloned())
-        .map(|method, query, headers| Head { method, query, headers });
+        .map(|method, query, headers| Head { method, query, headers, cause: Cause::default() });
     warp::path::full()
         .and(head)
         .and(warp::body::stream())
@@ -79,23 +83,35 @@ pub(crate) fn filter(
 }
 
 /// Answers one request.
-async fn respond<S, B, E>(handler: &Handler, admin: &Admin, path: &str, head: Head, body: S) -> Response
+async fn respond<S, B, E>(handler: &Handler, admin: &Admin, path: &str, mut head: Head, body: S) -> Response
 where
     S: Stream<Item = Result<B, E>>,
     B: Buf,
 {
+    let Some(route) = route(path) else {
+        let response = admin.answer(Audience::Public, &head.method, path).await;
+        return response.map_or_else(unknown_path, |response| response.map(Into::into));
+    };
+    let exchange = Exchange::begin(handler, route, &mut head);
+    let mut response = match route {
+        Route::Update => simplepush::respond(handler, path, head, body).await,
+        Route::Message => webpush::respond(handler, path, head, body).await,
+        Route::Cancel(id) => cancel::respond(handler, id, &head).await,
+    };
+    exchange.end(&mut response);
+    response
+}
+
+/// What a path stands for. `None`: nothing of this node's own.
+fn route(path: &str) -> Option<Route<'_>> {
     // A token and an id are the last part of a path.
     let last_part = |prefix| path.strip_prefix(prefix).filter(|rest| !rest.is_empty() && !rest.contains('/'));
     if last_part(UPDATE_PATH).is_some() {
-        simplepush::respond(handler, path, head, body).await
+        Some(Route::Update)
     } else if path.len() > WEB_PUSH_PATH.len() && path.starts_with(WEB_PUSH_PATH) {
-        webpush::respond(handler, path, head, body).await
-    } else if let Some(id) = last_part(MESSAGE_PATH) {
-        cancel::respond(handler, id, &head.method).await
-    } else if let Some(response) = admin.answer(Audience::Public, &head.method, path).await {
-        response.map(Into::into)
+        Some(Route::Message)
     } else {
-        unknown_path()
+        last_part(MESSAGE_PATH).map(Route::Cancel)
     }
 }
 

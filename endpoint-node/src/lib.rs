@@ -40,11 +40,13 @@ use beckon_node::{
     hand_over::{self, Giver, HandOvers, Inheritance, Offered, PortFiles, Program, Requests, Seat},
     key_rings::KeyRings,
     store_room::StoreRoom,
+    trace::Tracer,
 };
 use beckon_ops::{
     clock::Clock,
     exit::Failure,
     listener::{BindError, Listener, bind},
+    log_throttle::LogThrottle,
     program::{About, Build},
     reload::{Reload, Reloadables},
     shutdown::Shutdown,
@@ -81,6 +83,9 @@ pub const ABOUT: About = About {
 /// Time limit for requests that have begun when the listener closes: a request gets its body, is stored and handed over
 /// within it, by the default settings.
 pub const REQUESTS_STOP: Duration = Duration::from_secs(15);
+
+/// Of the requests that fail with the same status in so much time, one is logged.
+const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time limit for the streams to connection-nodes to end, once the requests have ended.
 const STREAMS_STOP: Duration = Duration::from_secs(5);
@@ -225,7 +230,7 @@ impl EndpointNode {
         nodes.until_read().await;
         let port = config.http.port(connections_max(&config.http), &assembly.ports);
         let hand_overs = HandOvers::default();
-        let room = assembly.room.clone();
+        let (room, tracer) = (assembly.room.clone(), assembly.tracer.clone());
         let vitals = NodeVitals { name, port: port.clone(), store: store.clone() };
         let assembled = assembly.finish(Arc::new(vitals), config.access.clone());
         let (admin, guard) = (assembled.admin().clone(), assembled.guard().clone());
@@ -246,6 +251,7 @@ impl EndpointNode {
             clock,
             drain: drain.clone(),
             room,
+            tracer,
         };
         tracing::info!(
             http.listen = local(&listeners.http),
@@ -341,6 +347,8 @@ pub struct HandlerParts {
     pub drain: Drain,
     /// What the store has room for.
     pub room: Arc<StoreRoom>,
+    /// Traces single requests.
+    pub tracer: Tracer,
 }
 
 /// Serves endpoints and the public health paths from now on. `stage` owns the connections and the requests. Returns what
@@ -352,8 +360,20 @@ pub fn serve_endpoints(
     admin: Arc<Admin>,
     stage: &Stage,
 ) -> Tuner {
-    let HandlerParts { port, workers, stores, nodes, keys, key_rings, url, metrics, clock, drain, room } =
-        parts;
+    let HandlerParts {
+        port,
+        workers,
+        stores,
+        nodes,
+        keys,
+        key_rings,
+        url,
+        metrics,
+        clock,
+        drain,
+        room,
+        tracer,
+    } = parts;
     let handler_settings = Arc::new(ArcSwap::from_pointee(http::HandlerSettings::new(settings, &url)));
     let vapid = Arc::new(Verifier::new(
         &url,
@@ -369,7 +389,9 @@ pub fn serve_endpoints(
         url: url.clone(),
         key_rings: key_rings.clone(),
     };
-    let dispatcher = Dispatcher::new(stores[0].clone(), nodes, metrics.clone(), clock, stage.clone());
+    let dispatcher =
+        Dispatcher::new(stores[0].clone(), nodes, metrics.clone(), clock, stage.clone(), tracer.clone());
+    let server_errors = Arc::new(LogThrottle::new(FAILURE_LOG_INTERVAL));
     let service = move |worker: &Worker| {
         let store = stores[usize::from(worker.index())].clone();
         let handler = Arc::new(http::Handler {
@@ -382,6 +404,9 @@ pub fn serve_endpoints(
             url: url.clone(),
             metrics: metrics.clone(),
             clock,
+            request_ids: http::RequestIds::new(random()),
+            tracer: tracer.clone(),
+            server_errors: server_errors.clone(),
             room: room.clone(),
         });
         beckon_listener::http::warp_service(http::filter(handler, admin.clone(), drain.clone()))
@@ -390,6 +415,12 @@ pub fn serve_endpoints(
     let serving = beckon_listener::http::serve(port, listener, workers, service, GATE, limits, stage.clone());
     stage.spawn_vital("listener for requests", serving);
     tuner
+}
+
+/// A random number.
+fn random() -> u64 {
+    #[expect(clippy::expect_used, reason = "without a random source no message can be named")]
+    getrandom::u64().expect("the system has a random source")
 }
 
 /// The state of an endpoint-node. It has no clients of its own.

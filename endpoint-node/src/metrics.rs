@@ -148,19 +148,23 @@ struct OutcomeName(Option<Result<Receipt, Undelivered>>);
 
 impl EncodeLabelValue for OutcomeName {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        let text = match self.0 {
-            None => "offline",
-            Some(Ok(Receipt::Delivered)) => "delivered",
-            Some(Ok(Receipt::NotHere)) => "not_here",
-            Some(Ok(Receipt::Busy)) => "busy",
-            Some(Err(Undelivered::NodeGone)) => "node_gone",
-            Some(Err(Undelivered::NodeLongGone)) => "node_long_gone",
-            Some(Err(Undelivered::TimedOut)) => "timed_out",
-            Some(Err(Undelivered::Broken)) => "broken",
-            Some(Err(Undelivered::Unreadable)) => "unreadable",
-            Some(Err(Undelivered::Overloaded)) => "overloaded",
-        };
-        text.encode(encoder)
+        outcome_name(self.0).encode(encoder)
+    }
+}
+
+/// What became of an accepted notification, in metrics and traces; `None` if the client was not connected.
+pub(crate) fn outcome_name(outcome: Option<Result<Receipt, Undelivered>>) -> &'static str {
+    match outcome {
+        None => "offline",
+        Some(Ok(Receipt::Delivered)) => "delivered",
+        Some(Ok(Receipt::NotHere)) => "not_here",
+        Some(Ok(Receipt::Busy)) => "busy",
+        Some(Err(Undelivered::NodeGone)) => "node_gone",
+        Some(Err(Undelivered::NodeLongGone)) => "node_long_gone",
+        Some(Err(Undelivered::TimedOut)) => "timed_out",
+        Some(Err(Undelivered::Broken)) => "broken",
+        Some(Err(Undelivered::Unreadable)) => "unreadable",
+        Some(Err(Undelivered::Overloaded)) => "overloaded",
     }
 }
 

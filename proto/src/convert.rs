@@ -7,6 +7,7 @@ mod field;
 mod message;
 #[cfg(feature = "next-format")]
 mod next;
+mod trace;
 
 pub use field::Malformed;
 
@@ -14,7 +15,9 @@ use crate::{
     delivery::{Parcel, Receipt},
     push_v1 as wire,
 };
-use beckon_types::{ConnectionId, NodeId, Notification, Presence, Sequence, Update, Version};
+use beckon_types::{
+    Cause, ConnectionId, NodeId, Notification, Presence, RequestId, Sequence, Update, Version,
+};
 use bytes::Bytes;
 use field::channel;
 use std::sync::Arc;
@@ -31,6 +34,8 @@ pub fn parcel_to_wire(tag: u64, parcel: &Parcel) -> wire::Parcel {
         node: parcel.to.node.0,
         connection: parcel.to.connection.0,
         notification: Some(notification),
+        request: parcel.cause.request.map_or(0, |request| request.0),
+        trace: parcel.cause.trace.as_deref().map(|trace| Box::new(trace.into())),
         #[cfg(feature = "next-format")]
         next_update: None,
         #[cfg(feature = "next-format")]
@@ -56,12 +61,16 @@ impl TryFrom<wire::Parcel> for Parcel {
         #[cfg(feature = "next-format")]
         let parcel = next::from_parcel(parcel);
         let to = addressee(&parcel);
+        let cause = Cause {
+            request: Some(RequestId(parcel.request)).filter(|request| request.0 != 0),
+            trace: parcel.trace.and_then(|trace| trace::read(*trace)).map(Box::new),
+        };
         let notification = match parcel.notification.ok_or(Malformed::Notification)? {
             wire::parcel::Notification::Update(update) => Notification::Update(update.try_into()?),
             wire::parcel::Notification::Message(message) => Notification::Message(message.try_into()?),
             wire::parcel::Notification::Missed(wire::Missed {}) => Notification::Missed,
         };
-        Ok(Self { to, notification })
+        Ok(Self { to, notification, cause })
     }
 }
 
@@ -143,10 +152,10 @@ fn presence(node: u64, connection: u64) -> Presence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use beckon_types::ChannelId;
+    use beckon_types::{ChannelId, SpanId, TRACESTATE_LEN_MAX, TraceContext, TraceId};
 
     fn parcel(notification: Notification) -> Parcel {
-        Parcel { to: presence(u64::MAX, 7), notification }
+        Parcel { to: presence(u64::MAX, 7), notification, cause: Cause::default() }
     }
 
     fn update(data: Option<&str>) -> Update {
@@ -170,6 +179,36 @@ mod tests {
             assert_eq!(wire.tag, 3);
             assert_eq!(Parcel::try_from(wire), Ok(parcel));
         }
+    }
+
+    #[test]
+    fn the_cause_of_a_parcel_survives_the_wire() {
+        let trace = TraceContext {
+            trace: TraceId(0x1234_5678_9abc_def0_0fed_cba9_8765_4321),
+            span: SpanId(u64::MAX),
+            state: "a=1,b=2".into(),
+        };
+        let untraced = Cause { request: Some(RequestId(7)), trace: None };
+        let traced = Cause { trace: Some(Box::new(trace)), ..untraced.clone() };
+        for cause in [untraced, traced] {
+            let parcel = Parcel { cause, ..parcel(Notification::Missed) };
+            assert_eq!(Parcel::try_from(parcel_to_wire(3, &parcel)), Ok(parcel));
+        }
+    }
+
+    #[test]
+    fn a_trace_that_is_none_does_not_stop_its_parcel() {
+        let good = wire::Trace { trace_high: 1, trace_low: 0, span: 1, state: String::new() };
+        let without = parcel(Notification::Missed);
+        let with = |trace| {
+            let parcel = parcel_to_wire(3, &without);
+            Parcel::try_from(wire::Parcel { trace: Some(Box::new(trace)), ..parcel }).unwrap()
+        };
+        assert!(with(good.clone()).cause.trace.is_some());
+        assert_eq!(with(wire::Trace { trace_high: 0, ..good.clone() }), without);
+        assert_eq!(with(wire::Trace { span: 0, ..good.clone() }), without);
+        let long = with(wire::Trace { state: "x".repeat(TRACESTATE_LEN_MAX + 1), ..good });
+        assert_eq!(&*long.cause.trace.unwrap().state, "");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Handing a notification to the node that has the client.
 
-use beckon_types::{Notification, Presence};
+use beckon_types::{Cause, Notification, Presence};
 use futures_util::future::BoxFuture;
 use std::fmt::Debug;
 
@@ -11,6 +11,8 @@ pub struct Parcel {
     pub to: Presence,
     /// What is handed over.
     pub notification: Notification,
+    /// The request that it follows from.
+    pub cause: Cause,
 }
 
 /// The response of the node that a parcel names.

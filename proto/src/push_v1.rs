@@ -568,6 +568,12 @@ pub struct Parcel {
     pub node: u64,
     #[prost(fixed64, tag = "3")]
     pub connection: u64,
+    /// The request of an application server that it follows from, as in the answer's X-Request-Id; 0: none.
+    #[prost(fixed64, tag = "7")]
+    pub request: u64,
+    /// Absent if that request is not traced.
+    #[prost(message, optional, boxed, tag = "8")]
+    pub trace: ::core::option::Option<::prost::alloc::boxed::Box<Trace>>,
     #[prost(oneof = "parcel::Notification", tags = "4, 5, 6")]
     pub notification: ::core::option::Option<parcel::Notification>,
 }
@@ -582,6 +588,21 @@ pub mod parcel {
         #[prost(message, tag = "6")]
         Message(super::Message),
     }
+}
+/// A sampled trace (W3C Trace Context), and the span in it that the sender was in.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Trace {
+    /// Both halves of the trace's id, which is not zero.
+    #[prost(fixed64, tag = "1")]
+    pub trace_high: u64,
+    #[prost(fixed64, tag = "2")]
+    pub trace_low: u64,
+    /// Not zero.
+    #[prost(fixed64, tag = "3")]
+    pub span: u64,
+    /// The header tracestate of the request, 512 bytes or fewer; empty if it had none.
+    #[prost(string, tag = "4")]
+    pub state: ::prost::alloc::string::String,
 }
 /// A SimplePush write.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -7,6 +7,7 @@ use crate::{
     tls::{Tls, TlsError},
     worker_line,
 };
+use beckon_types::TRACESTATE_LEN_MAX;
 use hyper_util::rt::TokioIo;
 use std::{io, time::Duration};
 use tokio::net::TcpStream;
@@ -22,7 +23,7 @@ pub const PARCELS_MAX: usize = 256;
 /// The data and payloads in one request, in bytes. The parcel that exceeds it is the last in its request.
 pub const REQUEST_WEIGHT_MAX: usize = 1024 * 1024;
 
-/// The longest message, in bytes, about 1.2 MB; a longer one ends the stream. The largest request that a node makes fits;
+/// The longest message, in bytes, about 1.3 MB; a longer one ends the stream. The largest request that a node makes fits;
 /// a full request of usual parcels has 30 KB.
 pub const MESSAGE_LEN_MAX: usize = REQUEST_WEIGHT_MAX + PAYLOAD_LEN_MAX + PARCELS_MAX * PARCEL_REST_MAX;
 
@@ -30,8 +31,9 @@ pub const MESSAGE_LEN_MAX: usize = REQUEST_WEIGHT_MAX + PAYLOAD_LEN_MAX + PARCEL
 /// can be configured on an endpoint-node, and the two encryption headers.
 pub const PAYLOAD_LEN_MAX: usize = (64 + 4) * 1024;
 
-/// The most bytes of a parcel besides its payload or data: numbers and identifiers, in practice about 120 bytes.
-const PARCEL_REST_MAX: usize = 256;
+/// The most bytes of a parcel besides its payload or data: numbers and identifiers, in practice about 130 bytes, and the
+/// `tracestate` of one that is traced.
+const PARCEL_REST_MAX: usize = 256 + TRACESTATE_LEN_MAX;
 
 /// Time limit to connect, TLS included. A node that takes longer counts as unreachable.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -250,7 +250,7 @@ impl Standalone {
             (Metrics::register(assembly.metrics()), assembly.clock, assembly.drain.clone());
         let stores = assembly.stores.clone();
         let http_port = http.port(http_connections_max, &assembly.ports);
-        let room = assembly.room.clone();
+        let (room, tracer) = (assembly.room.clone(), assembly.tracer.clone());
         let vitals = Arc::new(StandaloneVitals {
             node: server.vitals(),
             endpoint_connections_max: http_connections_max,
@@ -280,6 +280,7 @@ impl Standalone {
             clock,
             drain,
             room,
+            tracer,
         };
         let requests = Stage::new(&shutdown, "requests");
         let tuner = serve_endpoints(listeners.http, http, parts, admin.clone(), &requests);

@@ -52,7 +52,11 @@ fn format() -> Result<()> {
 
 fn lints() -> Result<()> {
     component("clippy", "clippy")?;
-    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+    let lint = |selection: &[&str]| {
+        run(&mut cargo(&[&["clippy"], selection, &["--all-targets", "--", "--deny", "warnings"]].concat()))
+    };
+    lint(&["--workspace"])?;
+    lint(&["--package", "beckon-node", "--features", "otlp"])
 }
 
 fn documentation() -> Result<()> {

@@ -1,10 +1,6 @@
 //! `cargo xtask faults`: every fault on every topology of Redis that it applies to.
 
-use crate::{
-    packages,
-    run::{PROGRAMS, cargo, programs, run},
-    servers, test,
-};
+use crate::{packages, run::run, servers, test};
 use anyhow::{Result, bail, ensure};
 
 /// What `tests/cluster` calls its topologies.
@@ -47,9 +43,8 @@ pub(crate) fn faults(arguments: &[&str]) -> Result<()> {
     let mut failed = Vec::new();
     for topology in topologies {
         eprintln!("xtask: faults on {topology}");
-        // The selection of packages is that of the build, so that nothing is compiled again.
-        let mut command = cargo(&["test", "--workspace", "--test", "it", "--", &row, THREADS]);
-        command.env(PROGRAMS, programs()).env("BECKON_FAULTS_TOPOLOGY", topology);
+        let mut command = test::command();
+        command.args(["--test", "it", "--", &row, THREADS]).env("BECKON_FAULTS_TOPOLOGY", topology);
         command.envs(server.iter().map(|server| (servers::VARIABLE, server)));
         if let Err(error) = run(&mut command) {
             eprintln!("xtask: {error:#}");

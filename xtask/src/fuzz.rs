@@ -2,7 +2,7 @@
 
 use crate::{
     packages,
-    run::{PROGRAMS, cargo, programs, root, run, target},
+    run::{cargo, root, run, target},
     test,
 };
 use anyhow::{Context as _, Result, bail, ensure};
@@ -216,10 +216,8 @@ fn strangers(order: &Order<'_>) -> Result<()> {
     packages::install(packages::FOR_CARGO)?;
     test::build()?;
     // One after another, so that what is measured of one is not the doing of another.
-    let arguments =
-        ["test", "--workspace", "--test", "it", "--", "strangers::", "--test-threads=1", "--nocapture"];
-    let mut command = cargo(&arguments);
-    command.env(PROGRAMS, programs());
+    let mut command = test::command();
+    command.args(["--test", "it", "--", "strangers::", "--test-threads=1", "--nocapture"]);
     command.env("BECKON_STRANGERS_SECONDS", order.seconds.unwrap_or(STRANGERS_SECONDS_IN_CI).to_string());
     run(command.env("BECKON_STRANGERS_SEED", order.seed.unwrap_or(1).to_string()))
 }

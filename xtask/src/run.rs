@@ -18,6 +18,9 @@ pub(crate) fn target() -> PathBuf {
     root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
+/// The features that the programs are published with, besides the usual ones.
+pub(crate) const FEATURES: &str = "otlp";
+
 /// The variable that tells tests in which folder the programs are, so that they do not build them.
 pub(crate) const PROGRAMS: &str = "BECKON_PROGRAMS";
 

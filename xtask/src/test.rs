@@ -2,9 +2,10 @@
 
 use crate::{
     browser, packages,
-    run::{PROGRAMS, cargo, programs, run},
+    run::{FEATURES, PROGRAMS, cargo, programs, run},
 };
 use anyhow::Result;
+use std::process::Command;
 
 /// Runs every test: the Rust tests, and then those with a browser, even if the former have failed. With arguments only
 /// the Rust tests, because the arguments select among those.
@@ -29,7 +30,14 @@ pub(crate) fn test(arguments: &[&str]) -> Result<()> {
 pub(crate) fn in_rust(arguments: &[&str]) -> Result<()> {
     packages::install(packages::FOR_CARGO)?;
     build()?;
-    run(cargo(&["test", "--workspace"]).env(PROGRAMS, programs()).args(arguments))
+    run(command().args(arguments))
+}
+
+/// `cargo test` of what [`build`] has built: arguments follow.
+pub(crate) fn command() -> Command {
+    let mut command = cargo(&["test", "--workspace", "--features", FEATURES]);
+    command.env(PROGRAMS, programs());
+    command
 }
 
 /// Builds all programs and all tests.
@@ -41,5 +49,5 @@ pub(crate) fn in_rust(arguments: &[&str]) -> Result<()> {
 /// # Errors
 /// Something does not build.
 pub(crate) fn build() -> Result<()> {
-    run(&mut cargo(&["build", "--workspace", "--bins", "--tests"]))
+    run(&mut cargo(&["build", "--workspace", "--bins", "--tests", "--features", FEATURES]))
 }

@@ -7,7 +7,8 @@ use crate::{
 use beckon_proto::delivery::{Deliver as _, Parcel, Receipt, Undelivered};
 use beckon_store::Store;
 use beckon_types::{
-    ChannelId, ClientId, ConnectionId, NodeId, Notification, Presence, PutVersion, PutVersionOutcome, Version,
+    Cause, ChannelId, ClientId, ConnectionId, NodeId, Notification, Presence, PutVersion, PutVersionOutcome,
+    Version,
 };
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt as _;
@@ -59,7 +60,11 @@ async fn write(store: &dyn Store, number: u64, data: Option<Arc<str>>) -> Option
     match store.put_version(put).await.unwrap() {
         PutVersionOutcome::Stored { sequence, presence } => {
             let update = beckon_types::Update { channel: channel(), version, sequence, data };
-            Some(Parcel { to: presence?, notification: Notification::Update(update) })
+            Some(Parcel {
+                to: presence?,
+                notification: Notification::Update(update),
+                cause: Cause::default(),
+            })
         }
         PutVersionOutcome::Gone => panic!("the channel is registered"),
     }
@@ -236,7 +241,10 @@ async fn an_older_socket_is_closed_before_the_new_one_is_answered() {
 async fn a_parcel_for_an_unknown_connection_is_not_here() {
     let node = TestNode::start(&[]).await;
     let here = node.store.nodes().await.unwrap()[0].node;
-    let deliver = |to| node.delivery.deliver(Parcel { to, notification: Notification::Missed });
+    let deliver = |to| {
+        let (notification, cause) = (Notification::Missed, Cause::default());
+        node.delivery.deliver(Parcel { to, notification, cause })
+    };
     let absent = Presence { node: here, connection: ConnectionId(7) };
     assert_eq!(deliver(absent).await, Ok(Receipt::NotHere));
     let elsewhere = Presence { node: NodeId(here.0 ^ 1), connection: ConnectionId(0) };

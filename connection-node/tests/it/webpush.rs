@@ -6,8 +6,8 @@ use crate::{
 };
 use beckon_proto::delivery::{Deliver as _, Parcel, Receipt};
 use beckon_types::{
-    ChannelId, Draft, Encoding, Message, Nonce, Notification, Payload, Place, PutMessage, PutMessageOutcome,
-    Urgency,
+    Cause, ChannelId, Draft, Encoding, Message, Nonce, Notification, Payload, Place, PutMessage,
+    PutMessageOutcome, Urgency,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -64,7 +64,8 @@ async fn post(node: &TestNode, uaid: &str, body: &[u8], ttl: Duration) -> Option
         PutMessageOutcome::Accepted { sequence, presence } => {
             let place = Place { sequence, nonce, topic: None };
             let message = Message { channel, place, key, draft };
-            let parcel = Parcel { to: presence?, notification: Notification::Message(message) };
+            let (notification, cause) = (Notification::Message(message), Cause::default());
+            let parcel = Parcel { to: presence?, notification, cause };
             Some(node.delivery.deliver(parcel).await.unwrap())
         }
         other @ (PutMessageOutcome::UaidGone | PutMessageOutcome::ChannelGone | PutMessageOutcome::Full) => {

@@ -49,7 +49,7 @@ use hyper::{
     header::{ALLOW, HeaderValue},
     service::{Service, service_fn},
 };
-use prometheus_client::registry::Registry;
+use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 use serde::Serialize;
 use std::{
     convert::Infallible,
@@ -126,6 +126,8 @@ pub struct Admin {
     storage: Probe,
     /// Whether any part of it does.
     reach: Probe,
+    /// `ready`: what `/ready` answers, as of the last time that anybody asked.
+    ready: Gauge,
 }
 
 /// A node as it is now.
@@ -206,12 +208,15 @@ impl Admin {
         vitals: Arc<dyn Vitals>,
         drain: Drain,
         build: Build,
-        registry: Registry,
+        mut registry: Registry,
         clock: Clock,
     ) -> Self {
+        let ready = Gauge::default();
+        let help = "1 if the node is ready for new clients, and 0 while it drains, is full, or has no store";
+        registry.sub_registry_with_prefix("beckon").register("ready", help, ready.clone());
         let (storage, reach) = (Probe::new("all of the store"), Probe::new("the store"));
         let reload = OnceLock::new();
-        Self { vitals, drain, reload, build, registry, clock, storage, reach }
+        Self { vitals, drain, reload, build, registry, clock, storage, reach, ready }
     }
 
     /// Serves whoever `guard` admits, until `stage` is asked to stop. `added` are the paths that the node adds, and `routes`
@@ -313,7 +318,7 @@ impl Admin {
             Question::LoadBalancer => self.load_balancer(),
             Question::RealStatus => self.real_status().await,
             Question::Version => json(StatusCode::OK, &self.build),
-            Question::Metrics => self.metrics(),
+            Question::Metrics => self.metrics().await,
         })
     }
 
@@ -335,7 +340,7 @@ impl Admin {
     /// Why the node is not ready for new clients; `None` if it is.
     async fn unready(&self) -> Option<&'static str> {
         let (clients, clients_max) = (self.vitals.clients(), self.vitals.clients_max());
-        if self.drain.is_draining() {
+        let reason = if self.drain.is_draining() {
             Some("draining")
         } else if clients_max > 0 && clients >= clients_max {
             Some("full")
@@ -343,7 +348,9 @@ impl Admin {
             Some("store")
         } else {
             None
-        }
+        };
+        self.ready.set(reason.is_none().into());
+        reason
     }
 
     /// What any node shows to operators of this one. Does not wait long for a store that does not answer.
@@ -431,7 +438,9 @@ impl Admin {
         json(code, &body)
     }
 
-    fn metrics(&self) -> Response<Bytes> {
+    async fn metrics(&self) -> Response<Bytes> {
+        // For the gauge.
+        let _ = self.unready().await;
         match metrics::encode(&self.registry) {
             Ok(text) => respond(StatusCode::OK, Some(metrics::CONTENT_TYPE), text.into()),
             Err(_) => self.error(StatusCode::INTERNAL_SERVER_ERROR, "The metrics could not be encoded"),

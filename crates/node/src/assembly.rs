@@ -9,6 +9,7 @@ use crate::{
     hand_over::Offered,
     routes::Route,
     store_room::StoreRoom,
+    trace::{self, Exporter, Tracer},
 };
 use beckon_listener::{port::Ports, settings::PortSettings, shares::Shares, tls::Certificates};
 use beckon_ops::{
@@ -74,12 +75,15 @@ pub struct Assembly {
     pub room: Arc<StoreRoom>,
     /// Makes its public ports.
     pub ports: Ports,
+    /// Traces single notifications.
+    pub tracer: Tracer,
+    exporter: Option<Exporter>,
     build: Build,
     metrics: Registry,
 }
 
 impl Assembly {
-    /// A node without parts.
+    /// A node without parts. Must be called inside a tokio runtime.
     pub fn new(
         build: Build,
         store: Arc<dyn Store>,
@@ -97,7 +101,23 @@ impl Assembly {
         let ports = Ports::new(ports, certificates, clock, metrics.sub_registry_with_prefix("beckon"));
         let room = Arc::new(StoreRoom::new(common.store_memory_high));
         room.register(metrics.sub_registry_with_prefix("beckon"));
-        Self { store, stores, workers, clock, shutdown, tenure, drain, room, ports, build, metrics }
+        let registry = metrics.sub_registry_with_prefix("beckon");
+        let (tracer, exporter) = trace::start(common, &build, clock, registry);
+        Self {
+            store,
+            stores,
+            workers,
+            clock,
+            shutdown,
+            tenure,
+            drain,
+            room,
+            ports,
+            tracer,
+            exporter,
+            build,
+            metrics,
+        }
     }
 
     /// Where parts register their metrics: their names begin with `beckon_`.
@@ -111,13 +131,16 @@ impl Assembly {
         let (drain, clock) = (self.drain.clone(), self.clock);
         drain.register(self.metrics());
         let guard = Arc::new(Guard::new(access, clock, self.metrics()));
-        let Self { store, shutdown, ports, build, metrics, room, .. } = self;
+        let Self { store, shutdown, ports, build, metrics, room, tracer, exporter, .. } = self;
         let stage = Stage::new(&shutdown, "admin");
         stage.spawn_endless("store", store.ended());
         stage.spawn_endless("drain", drain.clone().keep());
+        if let Some(exporter) = exporter {
+            stage.spawn_vital("traces", exporter.run(stage.clone()));
+        }
         stage.spawn_endless("store room", room.keep_current(store.clone()));
         let admin = Arc::new(Admin::new(vitals, drain.clone(), build, metrics, clock));
-        Assembled { admin, guard, store, drain, shares: ports.shares().clone(), shutdown, stage }
+        Assembled { admin, guard, store, drain, shares: ports.shares().clone(), tracer, shutdown, stage }
     }
 }
 
@@ -143,6 +166,7 @@ pub struct Assembled {
     store: Arc<dyn Store>,
     drain: Drain,
     shares: Arc<Shares>,
+    tracer: Tracer,
     shutdown: Shutdown,
     /// Stops after all others, so that operators can watch the drain.
     stage: Stage,
@@ -165,6 +189,10 @@ impl Assembled {
 
     pub(crate) fn shares(&self) -> &Arc<Shares> {
         &self.shares
+    }
+
+    pub(crate) fn tracer(&self) -> &Tracer {
+        &self.tracer
     }
 
     /// Serves operators from now on, with further paths, which `routes` lists ([`Admin::serve_with`]).

@@ -2,8 +2,10 @@
 
 pub use crate::family::FAMILY;
 
+use crate::trace::OtlpEndpoint;
+use beckon_listener::rate::Rate;
 use beckon_ops::{
-    config::{Part, Secret, Source, Value, in_range, parsed, positive},
+    config::{Part, Secret, Source, Value, in_range, parsed, parsed_option, positive},
     workers::WORKERS_MAX,
 };
 use beckon_proto::{
@@ -67,6 +69,13 @@ beckon_ops::settings! {
         /// Path of a Unix socket at which a running process hands its ports and connections over to the next one of the
         /// same program that starts with the same path. Only its owner may write to its directory. Empty: none.
         hand_over: Option<PathBuf> = "",
+        /// Where a collector of OpenTelemetry takes traces over gRPC, such as `http://127.0.0.1:4317`. Empty: nothing is
+        /// traced.
+        otlp_endpoint: Option<OtlpEndpoint> = "" => parsed_option,
+        /// Share of the requests without a `traceparent` that is traced, from 0 to 1. Of those with one, its sender decides.
+        trace_ratio: f64 = "0.01" => parse_share,
+        /// Most requests that are traced through a node, whoever asks for it. 0: no limit.
+        trace_rate: Rate = "20/s" => Rate::parse,
     }
 }
 

@@ -14,6 +14,7 @@
 //! * [`access`], [`guard`]: who may do what on the admin listener; [`session`]: what a browser shows there.
 //! * [`routes`]: what it answers; `guesses`: how often a wrong token is compared there.
 //! * [`audit`]: what operators have changed through it.
+//! * [`trace`]: what happens to single notifications, for a collector of OpenTelemetry.
 //! * [`try_page`]: a page on the admin listener to try the server with.
 //! * [`error_body`]: the body of an error answer (PROTOCOL.md section 5.8).
 //! * [`build()`]: which build a program is.
@@ -43,6 +44,7 @@ pub mod session;
 pub mod step_failures;
 pub mod store;
 pub mod store_room;
+pub mod trace;
 pub mod try_page;
 
 #[cfg(all(feature = "next-format", not(debug_assertions)))]

@@ -14,7 +14,7 @@ use beckon_types::KeyRing;
 use std::{path::PathBuf, sync::Arc};
 
 /// Settings of [`CommonSettings`] and of the log that every node takes, besides all of [`PortSettings`].
-pub const COMMON: &[&str] = &["drain_delay", "log", "token_keys"];
+pub const COMMON: &[&str] = &["drain_delay", "log", "token_keys", "trace_rate", "trace_ratio"];
 
 /// The settings of ports that every node takes: all but the certificates ([`add_certificates`]).
 pub fn ports() -> impl Iterator<Item = &'static str> {
@@ -47,12 +47,15 @@ impl Assembled {
         parts.add_files(OF_STORE, move |config| check_files(of_store(config).0));
         let names: Vec<_> = COMMON.iter().copied().chain(ports()).collect();
         let (keys, drain, shares) = (keys.clone(), self.drain().clone(), self.shares().clone());
+        let tracer = self.tracer().clone();
         parts.add(&names, move |config| {
             let (common, ports) = settings(config);
             check_keys(&keys, &common.token_keys)?;
-            let (keys, drain, shares) = (keys.clone(), drain.clone(), shares.clone());
+            let (keys, drain, shares, tracer) = (keys.clone(), drain.clone(), shares.clone(), tracer.clone());
             let (new_keys, delay, ports) = (common.token_keys.clone(), common.drain_delay, ports.clone());
+            let (ratio, rate) = (common.trace_ratio, common.trace_rate);
             let take = move || {
+                tracer.sample(ratio, rate);
                 keys.replace(&new_keys);
                 drain.set_delay(delay);
                 shares.replace(ports);

@@ -47,6 +47,13 @@ impl Clock {
         self.unix_ms() / 1000
     }
 
+    /// Nanoseconds since 1970, UTC. May jump when the machine's clock is set.
+    #[expect(clippy::disallowed_methods, reason = "this is the edge that reads the time for all others")]
+    pub fn unix_ns(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// Milliseconds since 1970, UTC. May jump when the machine's clock is set.
     #[expect(clippy::disallowed_methods, reason = "this is the edge that reads the time for all others")]
     pub fn unix_ms(&self) -> u64 {
@@ -85,5 +92,6 @@ mod tests {
         let clock = Clock::start();
         assert!(clock.unix_seconds() > 1_600_000_000);
         assert!(clock.unix_ms() / 1000 - clock.unix_seconds() <= 1);
+        assert!(clock.unix_ns() / 1_000_000 - clock.unix_ms() <= 1000);
     }
 }

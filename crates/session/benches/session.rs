@@ -67,6 +67,7 @@ fn with_context<T>(settings: &Settings, act: impl FnOnce(&Context<'_>) -> T) -> 
         admission: &|| Admission::Open,
         broadcasts: &Broadcasts::default(),
         admits: &|_| true,
+        sent: &|_| {},
         acknowledged: &|_| {},
         new_uaid: &|| Uaid::from_random([1; 16]),
     })

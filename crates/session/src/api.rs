@@ -10,7 +10,7 @@ pub use report::ClientReport;
 pub use settings::{Admission, BareHello, InvalidUaid, Settings};
 pub use step::{Outcome, Step};
 
-use beckon_types::{Broadcasts, Moment, Notification, Presence, Uaid};
+use beckon_types::{Broadcasts, Moment, Notification, Presence, Sequence, Uaid};
 use std::time::Duration;
 
 /// What a session has to know about the world to handle one input. It is lent for one call, so an idle session
@@ -26,6 +26,9 @@ pub struct Context<'a> {
     pub admission: &'a dyn Fn() -> Admission,
     /// Whether the source of this connection may ask for this now. Called once for each such request.
     pub admits: &'a dyn Fn(Demand) -> bool,
+    /// Called when a write is sent, with its sequence, which says when the store took it. Not called for versions that are
+    /// read from the store, which does not keep when it took them.
+    pub sent: &'a dyn Fn(Sequence),
     /// Called with the time from the last transmission of a notification to its acknowledgement. Not called for messages
     /// that are not stored, of which nothing is remembered.
     pub acknowledged: &'a dyn Fn(Duration),

@@ -211,6 +211,7 @@ impl SimplePush {
                 data: update.data.as_deref(),
             };
             turn.notify(notification(&[entry]), 1);
+            (turn.sent)(update.sequence);
         }
     }
 

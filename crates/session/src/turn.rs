@@ -10,7 +10,8 @@ use crate::{
     violation::Error,
 };
 use beckon_types::{
-    AddChannel, Broadcasts, ChannelId, ClientId, Endpoint, KeyHash, KeyId, Moment, Presence, Spelling,
+    AddChannel, Broadcasts, ChannelId, ClientId, Endpoint, KeyHash, KeyId, Moment, Presence, Sequence,
+    Spelling,
 };
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) now: Moment,
     /// The settings of the node.
     pub(crate) settings: &'a Settings,
+    /// What is done with the sequence of a write that is sent.
+    pub(crate) sent: &'a dyn Fn(Sequence),
     /// What is done with the time that an acknowledgement took.
     pub(crate) acknowledged: &'a dyn Fn(Duration),
     /// The broadcasts as the node knows them.
@@ -44,8 +47,8 @@ impl<'a> Turn<'a> {
         budget: &'a mut Budget,
         effects: &'a mut Vec<Effect>,
     ) -> Self {
-        let Context { now, settings, acknowledged, broadcasts, .. } = *context;
-        Self { now, settings, acknowledged, broadcasts, presence, identity, steps, budget, effects }
+        let Context { now, settings, sent, acknowledged, broadcasts, .. } = *context;
+        Self { now, settings, sent, acknowledged, broadcasts, presence, identity, steps, budget, effects }
     }
 
     /// What the store and endpoints call the client.

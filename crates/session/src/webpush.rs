@@ -356,6 +356,7 @@ impl WebPush {
         let id = MessageId { client: turn.client(), place: message.place };
         let id = id.seal(&turn.settings.keys, message.key);
         turn.notify(notification(message.channel, spelling, &id, message.draft.payload.as_ref()), 1);
+        (turn.sent)(message.place.sequence);
     }
 
     /// Sends as many stored messages as the batch has room for. They were read behind the position `after`.

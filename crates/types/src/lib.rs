@@ -8,12 +8,14 @@
 //! * Web Push: [`Message`], [`Draft`], [`Payload`], [`Urgency`], [`TopicTag`], [`VapidKey`];
 //! * the order of writes to a client: [`Sequence`], [`Place`], [`Position`];
 //! * [`Notification`]: what is on its way to a socket;
+//! * [`Cause`]: the request that it follows from, with its [`RequestId`] and its [`TraceContext`];
 //! * [`Broadcasts`]: values that are common to all user agents;
 //! * the URLs that are given out: [`EndpointUrl`], [`Endpoint`], [`MessageId`], and the [`KeyRing`] that seals them;
 //! * the atomic steps that nodes ask of the store, and their outcomes, such as [`Hello`] and [`HelloOutcome`];
 //! * [`Moment`]: a point on a node's monotonic clock.
 
 mod broadcast;
+mod cause;
 mod channel_id;
 mod client_id;
 mod dialect;
@@ -30,10 +32,12 @@ mod notification;
 mod payload;
 mod place;
 mod presence;
+mod request_id;
 mod sequence;
 mod spelling;
 mod step;
 mod topic;
+mod trace_context;
 mod uaid;
 mod update;
 mod urgency;
@@ -44,6 +48,7 @@ pub use broadcast::{
     BROADCAST_ID_LEN_MAX, BROADCAST_VERSION_LEN_MAX, BROADCASTS_MAX, BroadcastId, BroadcastVersion,
     Broadcasts, InvalidBroadcast, TooManyBroadcasts,
 };
+pub use cause::Cause;
 pub use channel_id::ChannelId;
 pub use client_id::{ClientId, InvalidClientId, InvalidUaidKey, UAID_KEY_LEN, UaidKey};
 pub use dialect::Dialect;
@@ -58,6 +63,7 @@ pub use notification::Notification;
 pub use payload::{Encoding, Payload};
 pub use place::{Nonce, Place, Position};
 pub use presence::{ConnectionId, NodeId, Presence};
+pub use request_id::RequestId;
 pub use sequence::Sequence;
 pub use spelling::{InvalidUuid, Spelling};
 pub use step::{
@@ -67,6 +73,7 @@ pub use step::{
     UNREGISTERED_LIFETIME,
 };
 pub use topic::{InvalidTopic, TOPIC_LEN_MAX, TOPIC_TAG_LEN, TopicTag};
+pub use trace_context::{SpanId, TRACESTATE_LEN_MAX, TraceContext, TraceId, TraceParent};
 pub use uaid::Uaid;
 pub use update::Update;
 pub use urgency::Urgency;

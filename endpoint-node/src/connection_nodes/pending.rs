@@ -9,7 +9,7 @@ use beckon_proto::{
     push_v1 as wire,
     transport::{PARCELS_MAX, REQUEST_WEIGHT_MAX},
 };
-use beckon_types::{ConnectionId, Moment, NodeId, Notification, Presence};
+use beckon_types::{Cause, ConnectionId, Moment, NodeId, Notification, Presence};
 use std::{
     collections::{BTreeSet, VecDeque},
     task::Waker,
@@ -199,7 +199,7 @@ impl Pending {
             let Some(connection) = self.missed.pop_first() else { break };
             self.metrics.nudges_pending.dec();
             let to = Presence { node: self.node, connection };
-            let nudge = Parcel { to, notification: Notification::Missed };
+            let nudge = Parcel { to, notification: Notification::Missed, cause: Cause::default() };
             parcels.push(convert::parcel_to_wire(self.next_tag(), &nudge));
             self.in_flight.push_back(Some(Sent::Nudge { connection, deadline: nudge_deadline }));
         }

@@ -20,10 +20,10 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PREFLIGHT_AGE: HeaderValue = HeaderValue::from_static("3600");
 
 /// The most headers of an answer of the SimplePush path: those of every answer, and one of its own.
-const SIMPLEPUSH_HEADERS_MAX: usize = 6;
+const SIMPLEPUSH_HEADERS_MAX: usize = 8;
 
 /// The most headers of an answer of the Web Push paths: those of every answer, and two of its own.
-const WEBPUSH_HEADERS_MAX: usize = 10;
+const WEBPUSH_HEADERS_MAX: usize = 11;
 
 /// An answer without a body.
 pub(super) fn empty(status: StatusCode) -> Response {
@@ -66,7 +66,11 @@ fn with_room(status: StatusCode, body: Bytes, headers_max: usize) -> Response {
 pub(super) fn add_simplepush_headers(headers: &mut HeaderMap, methods: HeaderValue) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("Content-Type, traceparent, tracestate"),
+    );
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Retry-After, X-Request-Id"));
     headers.insert(ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE);
 }
 
@@ -78,12 +82,13 @@ pub(super) fn add_webpush_headers(headers: &mut HeaderMap, methods: HeaderValue,
     headers.insert(
         ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static(
-            "Authorization, Content-Encoding, Content-Type, Crypto-Key, Encryption, TTL, Topic, Urgency, Prefer",
+            "Authorization, Content-Encoding, Content-Type, Crypto-Key, Encryption, TTL, Topic, Urgency, Prefer, \
+             traceparent, tracestate",
         ),
     );
     headers.insert(
         ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("Location, TTL, Retry-After, WWW-Authenticate"),
+        HeaderValue::from_static("Location, TTL, Retry-After, WWW-Authenticate, X-Request-Id"),
     );
     headers.insert(ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE);
     if let Some(hsts) = hsts {

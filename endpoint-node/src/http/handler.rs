@@ -1,11 +1,11 @@
 //! What answering a request takes.
 
-use super::rates::Rates;
+use super::{rates::Rates, request_ids::RequestIds};
 use crate::{config::HttpSettings, dispatch::Dispatcher, metrics::Metrics, vapid::Verifier};
 use arc_swap::{ArcSwap, Guard};
-use beckon_node::{key_rings::KeyRings, store_room::StoreRoom};
-use beckon_ops::clock::Clock;
-use beckon_types::{EndpointUrl, KeyRing};
+use beckon_node::{key_rings::KeyRings, store_room::StoreRoom, trace::Tracer};
+use beckon_ops::{clock::Clock, log_throttle::LogThrottle};
+use beckon_types::{Cause, EndpointUrl, KeyRing};
 use std::{sync::Arc, time::Duration};
 use warp::http::{HeaderMap, HeaderValue, Method, header::CONTENT_LENGTH};
 
@@ -44,6 +44,11 @@ pub(crate) struct Handler {
     pub(crate) url: EndpointUrl,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
+    /// Names the requests.
+    pub(crate) request_ids: RequestIds,
+    pub(crate) tracer: Tracer,
+    /// Bounds what is logged of requests that fail, by status.
+    pub(crate) server_errors: Arc<LogThrottle<u16>>,
     /// What the store has room for.
     pub(crate) room: Arc<StoreRoom>,
 }
@@ -77,6 +82,8 @@ pub(super) struct Head {
     /// Empty if there is none.
     pub(super) query: String,
     pub(super) headers: HeaderMap,
+    /// What follows from the request names it.
+    pub(super) cause: Cause,
 }
 
 impl Head {

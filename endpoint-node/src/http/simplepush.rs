@@ -8,7 +8,7 @@ use super::{
     reject::VersionRejection,
 };
 use crate::dispatch::{Accepted, VersionRefused};
-use beckon_types::{Dialect, Endpoint, PutVersion, Version};
+use beckon_types::{Endpoint, PutVersion, Version};
 use bytes::Buf;
 use futures_util::Stream;
 use warp::{
@@ -25,7 +25,6 @@ where
     S: Stream<Item = Result<B, E>>,
     B: Buf,
 {
-    let began_us = handler.clock.now_us();
     let mut response = if head.method == Method::OPTIONS {
         answer::empty(StatusCode::OK)
     } else {
@@ -36,8 +35,6 @@ where
         }
     };
     answer::add_simplepush_headers(response.headers_mut(), METHODS);
-    let now_us = handler.clock.now_us();
-    handler.metrics.count_request(Dialect::SimplePush, response.status(), began_us, now_us);
     response
 }
 
@@ -81,5 +78,6 @@ where
     let admitted = handler.rates.admit_channel(client, channel, handler.clock.now_us());
     admitted.map_err(VersionRejection::TooOften)?;
     let put = PutVersion { client, channel, version };
-    handler.dispatcher.accept_version(put, parameters.data).await.map_err(VersionRejection::Refused)
+    let accepted = handler.dispatcher.accept_version(put, parameters.data, &head.cause).await;
+    accepted.map_err(VersionRejection::Refused)
 }

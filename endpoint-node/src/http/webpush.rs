@@ -12,7 +12,7 @@ use super::{
 use crate::dispatch::MessageRefused;
 use beckon_node::store_room::Newcomer;
 use beckon_types::{
-    Dialect, Draft, Endpoint, FindChannel, MESSAGE_PATH, Nonce, Payload, PutMessage, TopicTag, Urgency,
+    Draft, Endpoint, FindChannel, MESSAGE_PATH, Nonce, Payload, PutMessage, TopicTag, Urgency,
 };
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
@@ -42,7 +42,6 @@ where
     S: Stream<Item = Result<B, E>>,
     B: Buf,
 {
-    let began_us = handler.clock.now_us();
     let mut response = if head.method == Method::OPTIONS {
         answer::empty(StatusCode::OK)
     } else {
@@ -56,8 +55,6 @@ where
         }
     };
     answer::add_webpush_headers(response.headers_mut(), METHODS, handler.settings().hsts.as_ref());
-    let now_us = handler.clock.now_us();
-    handler.metrics.count_request(Dialect::WebPush, response.status(), began_us, now_us);
     response
 }
 
@@ -104,7 +101,7 @@ where
     if is_dispensable && !handler.room.has_room_for(Newcomer::Message) {
         return Err(MessageRejection::NoRoom);
     }
-    let accepted = handler.dispatcher.accept_message(message).await;
+    let accepted = handler.dispatcher.accept_message(message, &head.cause).await;
     let id = accepted.map_err(MessageRejection::Refused)?.seal(&handler.keys, key);
     Ok(Sent { id, ttl })
 }

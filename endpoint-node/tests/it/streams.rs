@@ -9,8 +9,8 @@ use beckon_proto::delivery::Receipt;
 use beckon_store::Missed;
 use beckon_testbed::certificates::Certificates;
 use beckon_types::{
-    ChannelId, Claim, ClientId, ConnectionId, NodeId, Notification, Presence, PutVersion, PutVersionOutcome,
-    Version,
+    Cause, ChannelId, Claim, ClientId, ConnectionId, NodeId, Notification, Presence, PutVersion,
+    PutVersionOutcome, Version,
 };
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ async fn a_connected_client_gets_what_was_sent() {
     assert_eq!((answer.status, answer.body.as_str()), (200, "{}"));
     let taken = within(server.until_taken(|taken| !taken.is_empty())).await;
     assert_eq!(taken[0].to, connected_to(server.node, 1));
+    // Nothing is traced or logged, so nothing of it is on the wire.
+    assert_eq!(taken[0].cause, Cause::default());
     let Notification::Update(update) = &taken[0].notification else { panic!("{taken:?}") };
     assert_eq!(update.channel, ChannelId([1; 16]));
     assert_eq!(update.version.number(), 7);

@@ -12,7 +12,8 @@ fn assert_cors(answer: &Answer) {
     for (name, value) in [
         ("access-control-allow-origin", "*"),
         ("access-control-allow-methods", "PUT, OPTIONS"),
-        ("access-control-allow-headers", "Content-Type"),
+        ("access-control-allow-headers", "Content-Type, traceparent, tracestate"),
+        ("access-control-expose-headers", "Retry-After, X-Request-Id"),
         ("access-control-max-age", "3600"),
     ] {
         assert_eq!(answer.header(name), value, "{name} of {answer:?}");

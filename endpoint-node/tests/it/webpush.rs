@@ -16,13 +16,13 @@ const KEY: KeyHash = KeyHash([5; 32]);
 
 /// Checks the headers that every answer on a Web Push path has.
 pub(crate) fn assert_cors(answer: &Answer, methods: &str) {
-    let allowed =
-        "Authorization, Content-Encoding, Content-Type, Crypto-Key, Encryption, TTL, Topic, Urgency, Prefer";
+    let allowed = "Authorization, Content-Encoding, Content-Type, Crypto-Key, Encryption, TTL, Topic, Urgency, Prefer, \
+         traceparent, tracestate";
     for (name, value) in [
         ("access-control-allow-origin", "*"),
         ("access-control-allow-methods", methods),
         ("access-control-allow-headers", allowed),
-        ("access-control-expose-headers", "Location, TTL, Retry-After, WWW-Authenticate"),
+        ("access-control-expose-headers", "Location, TTL, Retry-After, WWW-Authenticate, X-Request-Id"),
         ("access-control-max-age", "3600"),
     ] {
         assert_eq!(answer.header(name), value, "{name} of {answer:?}");

@@ -39,6 +39,8 @@ pub(crate) fn generated() -> String {
         .out_dir(out.path())
         // Bytes fields share the memory of the received frame, so reading them does not copy.
         .bytes(".")
+        // Hardly any parcel has one.
+        .boxed(".push.v1.Parcel.trace")
         .field_attribute("next_update", IN_NEXT)
         .field_attribute("next_message", IN_NEXT)
         .field_attribute("next_note", IN_NEXT)

@@ -106,7 +106,10 @@ mod tests {
         delivery::Parcel,
         transport::{MESSAGE_LEN_MAX, PARCELS_MAX, PAYLOAD_LEN_MAX, REQUEST_WEIGHT_MAX},
     };
-    use beckon_types::{ChannelId, ConnectionId, NodeId, Notification, Presence, TOPIC_TAG_LEN};
+    use beckon_types::{
+        Cause, ChannelId, ConnectionId, NodeId, Notification, Presence, RequestId, SpanId, TOPIC_TAG_LEN,
+        TRACESTATE_LEN_MAX, TraceContext, TraceId,
+    };
     use prost::Message as _;
 
     fn message(payload: Option<Payload>) -> Message {
@@ -196,7 +199,13 @@ mod tests {
             let payload = Payload { encoding, body: vec![7; weight - 2 * quarter].into() };
             let mut message = message(Some(payload));
             message.draft.ttl = Duration::MAX;
-            parcel_to_wire(u64::MAX, &Parcel { to, notification: Notification::Message(message) })
+            let trace = TraceContext {
+                trace: TraceId(u128::MAX),
+                span: SpanId(u64::MAX),
+                state: "s".repeat(TRACESTATE_LEN_MAX).into(),
+            };
+            let cause = Cause { request: Some(RequestId(u64::MAX)), trace: Some(Box::new(trace)) };
+            parcel_to_wire(u64::MAX, &Parcel { to, notification: Notification::Message(message), cause })
         };
         // The last one is added when the others are one byte below the limit.
         let others = PARCELS_MAX - 1;

@@ -30,6 +30,9 @@ const SELECTION: [&str; 3] = ["--workspace", "--bins", "--target-dir"];
 /// The features of [`Programs::next`].
 const NEXT: &str = "beckon-proto/next-format,beckon-store/next-format,beckon-node/next-format";
 
+/// The feature of [`Programs::with_otlp`].
+const OTLP: &str = "otlp";
+
 /// What has to be in a folder of programs.
 const SERVERS: [Program; 3] = [Program::ConnectionNode, Program::EndpointNode, Program::Beckon];
 
@@ -98,7 +101,21 @@ impl Programs {
     /// If they do not build.
     pub fn next() -> Self {
         static BUILT: OnceLock<Programs> = OnceLock::new();
-        BUILT.get_or_init(|| Self { folder: build_next() }).clone()
+        BUILT.get_or_init(|| Self { folder: build_with(NEXT, "next-format") }).clone()
+    }
+
+    /// Those of this source with the feature `otlp`, as they are published: their traces can go to a collector. What `cargo xtask
+    /// test` has built has it. Otherwise the first call builds them, unoptimized.
+    ///
+    /// # Panics
+    /// If they do not build.
+    pub fn with_otlp() -> Self {
+        static BUILT: OnceLock<Programs> = OnceLock::new();
+        let build = || match std::env::var_os(VARIABLE) {
+            Some(_) => Self::built(),
+            None => Self { folder: build_with(OTLP, OTLP) },
+        };
+        BUILT.get_or_init(build).clone()
     }
 
     /// Those in the folder of the running program.
@@ -142,16 +159,16 @@ fn build() -> PathBuf {
     folder
 }
 
-/// Builds the programs of [`Programs::next`] and returns their folder. What does not depend on the feature is shared with the
-/// other build.
-fn build_next() -> PathBuf {
+/// Builds the programs with further features and returns their folder, which has this name. What does not depend on the
+/// features is shared with the other builds.
+fn build_with(features: &str, name: &str) -> PathBuf {
     let build = own_folder().parent().expect("a target folder").to_owned();
-    let target = build.join("next-format");
+    let target = build.join(name);
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--features", NEXT]);
+    cargo.args(["build", "--features", features]);
     if std::env::var_os(VARIABLE).is_some() {
         // What `cargo xtask test` has built has the features that tests need, too. So has this with an example.
-        cargo.args(["--example", "generate"]);
+        cargo.args(["--features", OTLP, "--example", "generate"]);
     }
     run(cargo.args(SELECTION).arg(&target).env("CARGO_BUILD_BUILD_DIR", build));
     target.join("debug")

@@ -4,7 +4,7 @@ use super::{
     release::{Choice, PROGRAMS, Release, fresh, stage},
     training,
 };
-use crate::run::{self, cargo, run, target};
+use crate::run::{self, FEATURES, cargo, run, target};
 use anyhow::{Context as _, Result, bail, ensure};
 use std::{
     collections::BTreeSet,
@@ -49,7 +49,7 @@ pub(super) struct Built {
 
 /// Builds the programs, with a profile of their training if there is one, and checks what they need.
 pub(super) fn build(choice: &Choice, release: &Release, profile: Option<&Path>) -> Result<Built> {
-    let mut build = cargo(&["build", "--locked", "--profile", &choice.profile]);
+    let mut build = cargo(&["build", "--locked", "--profile", &choice.profile, "--features", FEATURES]);
     for (package, _) in PROGRAMS {
         build.args(["--package", package]);
     }

@@ -2,7 +2,7 @@
 
 use super::release::{PROGRAMS, Release};
 use crate::{
-    run::{self, cargo, root, run},
+    run::{self, FEATURES, cargo, root, run},
     tool::{Tool, installed},
 };
 use anyhow::{Context as _, Result};
@@ -32,7 +32,7 @@ fn drafts(release: &Release, cyclonedx: &Path) -> Result<()> {
     let mut command = release.command(&cyclonedx.to_string_lossy());
     command
         .args(["cyclonedx", "--quiet", "--format", "json", "--spec-version", "1.5", "--no-build-deps"])
-        .args(["--target", &release.target, "--override-filename", DRAFT])
+        .args(["--features", FEATURES, "--target", &release.target, "--override-filename", DRAFT])
         .current_dir(root());
     run(&mut command)?;
     let metadata = run::output(&mut cargo(&["metadata", "--format-version", "1", "--no-deps", "--locked"]))?;

@@ -6,7 +6,7 @@
 use super::release::{Choice, PROGRAMS, Release, fresh, host, stage};
 use crate::{
     packages,
-    run::{self, cargo, root, run, target},
+    run::{self, FEATURES, cargo, root, run, target},
 };
 use anyhow::{Context as _, Result, ensure};
 use std::{
@@ -60,7 +60,7 @@ fn train(choice: &Choice, release: &Release) -> Result<PathBuf> {
     let counts = folder.join("counts");
     let built = target().join("training");
     let mut build = cargo(&["build", "--locked", "--profile", &choice.profile, "--target", &release.target]);
-    build.arg("--target-dir").arg(&built);
+    build.args(["--features", FEATURES]).arg("--target-dir").arg(&built);
     for (package, _) in PROGRAMS {
         build.args(["--package", package]);
     }

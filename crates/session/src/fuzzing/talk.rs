@@ -181,6 +181,7 @@ impl Talk {
             settings: &SETTINGS,
             admission: &|| Admission::Open,
             admits: &|_: Demand| true,
+            sent: &|_| {},
             acknowledged: &|_| {},
             broadcasts: &BROADCASTS,
             new_uaid: &|| UAID,

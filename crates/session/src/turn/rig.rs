@@ -80,8 +80,9 @@ impl Rig {
         let Self { now, broadcasts, settings, identity, steps, budget, effects } = self;
         let (admission, new_uaid) = (|| Admission::Open, || UAID);
         let (admission, new_uaid, admits) = (&admission, &new_uaid, &|_| true);
-        let acknowledged = &|_| {};
-        let context = Context { now: *now, settings, admission, admits, acknowledged, broadcasts, new_uaid };
+        let (sent, acknowledged) = (&|_| {}, &|_| {});
+        let context =
+            Context { now: *now, settings, admission, admits, sent, acknowledged, broadcasts, new_uaid };
         let result = act(&mut Turn::new(&context, PRESENCE, identity, steps, budget, effects));
         (result, mem::take(effects))
     }

@@ -81,6 +81,7 @@ pub(crate) struct Talk {
     pub(crate) now: Moment,
     /// How long the acknowledgements took.
     pub(crate) acknowledged: RefCell<Vec<Duration>>,
+    pub(crate) sent: RefCell<Vec<Sequence>>,
     generated: Cell<u8>,
     /// How often the session has asked for the admission.
     pub(crate) admissions: Cell<u32>,
@@ -100,6 +101,7 @@ impl Talk {
             admission: Admission::Open,
             refused: Vec::new(),
             acknowledged: RefCell::default(),
+            sent: RefCell::default(),
             broadcasts: Broadcasts::default(),
             now,
             generated: Cell::new(0),
@@ -134,6 +136,7 @@ impl Talk {
                 self.admission.clone()
             },
             admits: &|demand| !self.refused.contains(&demand),
+            sent: &|sequence| self.sent.borrow_mut().push(sequence),
             acknowledged: &|waited| self.acknowledged.borrow_mut().push(waited),
             broadcasts: &self.broadcasts,
             new_uaid: &|| {

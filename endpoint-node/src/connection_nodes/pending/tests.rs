@@ -2,7 +2,8 @@
 
 use super::*;
 use beckon_types::{
-    ChannelId, Draft, Encoding, KeyId, Message, Nonce, Payload, Place, Sequence, Update, Urgency, Version,
+    Cause, ChannelId, Draft, Encoding, KeyId, Message, Nonce, Payload, Place, Sequence, Update, Urgency,
+    Version,
 };
 use bytes::Bytes;
 use std::{sync::Arc, task::Wake, time::Duration};
@@ -70,7 +71,7 @@ impl Bench {
         notification: Notification,
     ) -> Result<Answer, Undelivered> {
         let to = Presence { node: NODE, connection: ConnectionId(connection) };
-        let parcel = Parcel { to, notification };
+        let parcel = Parcel { to, notification, cause: Cause::default() };
         let (reply, answer) = oneshot::channel();
         self.pending.offer(parcel, LATE, reply).map(|_| answer)
     }

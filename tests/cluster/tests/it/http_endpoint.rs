@@ -51,7 +51,8 @@ fn expect_cors(response: &Response<bytes::Bytes>) {
     for (name, value) in [
         ("access-control-allow-origin", "*"),
         ("access-control-allow-methods", "PUT, OPTIONS"),
-        ("access-control-allow-headers", "Content-Type"),
+        ("access-control-allow-headers", "Content-Type, traceparent, tracestate"),
+        ("access-control-expose-headers", "Retry-After, X-Request-Id"),
         ("access-control-max-age", "3600"),
     ] {
         assert_eq!(header(response, name), Some(value), "{name} of {response:?}");

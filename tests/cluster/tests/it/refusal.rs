@@ -47,9 +47,10 @@ pub(crate) fn expect_cors(response: &Response<bytes::Bytes>, methods: &str) {
         ("access-control-allow-methods", methods),
         (
             "access-control-allow-headers",
-            "Authorization, Content-Encoding, Content-Type, Crypto-Key, Encryption, TTL, Topic, Urgency, Prefer",
+            "Authorization, Content-Encoding, Content-Type, Crypto-Key, Encryption, TTL, Topic, Urgency, Prefer, \
+             traceparent, tracestate",
         ),
-        ("access-control-expose-headers", "Location, TTL, Retry-After, WWW-Authenticate"),
+        ("access-control-expose-headers", "Location, TTL, Retry-After, WWW-Authenticate, X-Request-Id"),
         ("access-control-max-age", "3600"),
     ] {
         assert_eq!(header(response, name), Some(value), "{name} of {response:?}");

@@ -319,6 +319,7 @@ impl<D: Dialect> Agent<D> {
             admission: &|| Admission::Open,
             broadcasts: &broadcasts,
             admits: &|_| true,
+            sent: &|_| {},
             acknowledged: &|_| {},
             new_uaid: &|| uaid(D::UAID),
         };
