@@ -57,6 +57,8 @@ pub enum Cause {
     Busy,
     /// The server takes no writes because it cannot keep them: its disk or its replicas fail.
     NotDurable,
+    /// A server has said that something is not stored, and it is not certain that it is the primary.
+    Unconfirmed,
     /// Embedded: reading or writing the database failed.
     Disk,
     /// Embedded: the pages of the database that the step needs are damaged.
@@ -71,7 +73,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Timeout,
         Self::Unreachable,
         Self::Overloaded,
@@ -82,6 +84,7 @@ impl Cause {
         Self::Cluster,
         Self::Busy,
         Self::NotDurable,
+        Self::Unconfirmed,
         Self::Disk,
         Self::Damaged,
         Self::Refused,
@@ -102,6 +105,7 @@ impl Cause {
             Self::Cluster => "cluster",
             Self::Busy => "busy",
             Self::NotDurable => "not_durable",
+            Self::Unconfirmed => "unconfirmed",
             Self::Disk => "disk",
             Self::Damaged => "damaged",
             Self::Refused => "refused",

@@ -8,7 +8,8 @@
 //! How Redis is reached, from the URL down to one connection:
 //!
 //! * `address` and `options`: what an operator sets; `opening`: the checks at start;
-//! * `topology`: which servers are the primaries, and which `slot`s each of them serves;
+//! * `topology`: which servers are the primaries, and which `slot`s each of them serves; `sentinels`, who say so, and are
+//!   asked in `rounds`;
 //! * `links`: one `link` to each `primary`, with its own queue (`batch`), `load` and `backoff`;
 //! * `dial`: one connection; `fault`: what can go wrong and what follows; `health`: whether all primaries work.
 //!
@@ -46,7 +47,9 @@ mod outcomes;
 mod primary;
 mod record;
 mod records;
+mod rounds;
 mod script;
+mod sentinels;
 mod slot;
 mod survey;
 mod topology;

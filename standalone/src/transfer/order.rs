@@ -153,6 +153,7 @@ fn may_pass(error: &StoreError) -> bool {
         | Cause::Cluster
         | Cause::Busy
         | Cause::NotDurable
+        | Cause::Unconfirmed
         | Cause::Disk => true,
         Cause::Denied | Cause::Damaged | Cause::Refused | Cause::Unreadable | Cause::Closed => false,
     }

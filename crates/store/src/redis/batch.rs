@@ -8,9 +8,9 @@
 //! no other. So the acknowledgements of a node's clients share a pipeline, instead of waking Redis and this node for
 //! each of them.
 
-use super::{dial::now, fault::Fault};
+use super::{address::Node, dial::now, fault::Fault};
 use redis::{Cmd, Value};
-use std::{mem, pin::Pin, time::Duration};
+use std::{mem, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     sync::{
         mpsc::{self, error::TrySendError},
@@ -51,7 +51,14 @@ pub(super) struct Request {
     pub(super) asking: bool,
     /// Whether replicas have to have what it has written.
     pub(super) replicated: bool,
-    pub(super) reply: oneshot::Sender<Result<Value, Fault>>,
+    pub(super) reply: oneshot::Sender<Result<Reply, Fault>>,
+}
+
+/// An answer, and the server that has given it: another allocation for each connection.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Reply {
+    pub(super) value: Value,
+    pub(super) from: Arc<Node>,
 }
 
 /// The end of the queue that callers have.
@@ -201,13 +208,13 @@ mod tests {
     /// A queue whose commands are all answered, its callers, and the lengths of its pipelines.
     struct Bench {
         submitter: Arc<Submitter>,
-        callers: JoinSet<Result<Value, Fault>>,
+        callers: JoinSet<Result<Reply, Fault>>,
         sent: mpsc::Receiver<usize>,
         _sending: JoinSet<()>,
     }
 
     /// Submits a command and waits for the answer.
-    async fn ask(submitter: Arc<Submitter>, haste: Haste) -> Result<Value, Fault> {
+    async fn ask(submitter: Arc<Submitter>, haste: Haste) -> Result<Reply, Fault> {
         let (reply, answer) = oneshot::channel();
         assert!(submitter.try_submit(
             Request { command: redis::cmd("PING"), deadline: None, asking: false, replicated: false, reply },
@@ -225,7 +232,8 @@ mod tests {
                 while let Some(batch) = queue.next(BATCH_LEN_MAX).await {
                     sizes.try_send(batch.len()).unwrap();
                     for request in batch {
-                        let _ = request.reply.send(Ok(Value::Okay));
+                        let from = Arc::new(Node { host: "h".into(), port: 1 });
+                        let _ = request.reply.send(Ok(Reply { value: Value::Okay, from }));
                     }
                 }
             });

@@ -23,6 +23,10 @@ use tokio::{
 /// Most pipelines queued in front of the connection's own task. There are never as many in flight.
 const WRITE_QUEUE_LEN: usize = 256;
 
+/// The channels of a Sentinel on which it tells that it names another primary: because it has promoted a replica, and
+/// because it has heard so from another Sentinel.
+const NEWS: [&str; 2] = ["+promoted-slave", "+switch-master"];
+
 /// Makes connections.
 #[derive(Debug)]
 pub(super) struct Dialer {
@@ -66,6 +70,25 @@ enum Peer {
     Sentinel { authenticated: bool },
 }
 
+/// What is notified of what a server sends without being asked.
+#[derive(Debug, Clone)]
+struct Pushes {
+    /// The connection has ended.
+    lost: Arc<Notify>,
+    /// There is a message of a channel.
+    news: Option<Arc<Notify>>,
+}
+
+impl Pushes {
+    fn received(&self, kind: &PushKind) {
+        match (kind, &self.news) {
+            (PushKind::Disconnection, _) => self.lost.notify_one(),
+            (PushKind::Message, Some(news)) => news.notify_one(),
+            _ => {}
+        }
+    }
+}
+
 impl Dialer {
     pub(super) fn new(address: &Address, access: Access) -> Self {
         Self {
@@ -87,7 +110,8 @@ impl Dialer {
         let limit = self.access.connect_timeout;
         let dialed = timeout(limit, async {
             let lost = Arc::new(Notify::new());
-            let mut connection = self.connect(at, Peer::Server, Some(lost.clone())).await?;
+            let mut connection =
+                self.connect(at, Peer::Server, Pushes { lost: lost.clone(), news: None }).await?;
             let mut pipeline = Pipeline::new();
             pipeline.cmd("HELLO");
             pipeline.cmd("TIME");
@@ -104,59 +128,71 @@ impl Dialer {
         dialed.await.unwrap_or_else(|_| Err(Fault::silent(limit)))
     }
 
-    /// Sends one command to a Sentinel. It gets the user and the password only if it asks for authentication.
-    pub(super) async fn ask_sentinel(&self, at: &Node, command: &redis::Cmd) -> Result<Value, Fault> {
-        let limit = self.access.connect_timeout;
-        let asked = timeout(limit, async {
-            let first = self.ask_sentinel_as(at, command, Peer::Sentinel { authenticated: false }).await;
-            match first {
-                Err(fault) if fault.cause == Cause::Denied => {
-                    self.ask_sentinel_as(at, command, Peer::Sentinel { authenticated: true }).await
-                }
-                answered => answered,
-            }
-        });
-        asked.await.unwrap_or_else(|_| Err(Fault::silent(limit)))
-    }
-
-    async fn ask_sentinel_as(&self, at: &Node, command: &redis::Cmd, peer: Peer) -> Result<Value, Fault> {
-        let mut connection = self.connect(at, peer, None).await?;
-        let answer = connection.send_packed_command(command).await.and_then(Value::extract_error);
-        answer.map_err(|error| Fault::from_redis(&error, at))
-    }
-
-    async fn connect(
+    /// Connects to a Sentinel and asks it a question, all within the connect timeout. `news` is notified when it tells of a
+    /// change of primaries, `lost` when the connection ends. It gets the user and the password only if it asks for
+    /// authentication.
+    pub(super) async fn dial_sentinel(
         &self,
         at: &Node,
-        peer: Peer,
-        lost: Option<Arc<Notify>>,
+        question: &redis::Cmd,
+        news: Arc<Notify>,
+        lost: Arc<Notify>,
     ) -> Result<MultiplexedConnection, Fault> {
+        let limit = self.access.connect_timeout;
+        let dialed = timeout(limit, async {
+            let pushes = Pushes { lost, news: Some(news) };
+            let first = self.dial_sentinel_as(at, question, false, pushes.clone()).await;
+            match first {
+                Err(fault) if fault.cause == Cause::Denied => {
+                    self.dial_sentinel_as(at, question, true, pushes).await
+                }
+                dialed => dialed,
+            }
+        });
+        dialed.await.unwrap_or_else(|_| Err(Fault::silent(limit)))
+    }
+
+    async fn dial_sentinel_as(
+        &self,
+        at: &Node,
+        question: &redis::Cmd,
+        authenticated: bool,
+        pushes: Pushes,
+    ) -> Result<MultiplexedConnection, Fault> {
+        let mut connection = self.connect(at, Peer::Sentinel { authenticated }, pushes).await?;
+        let answer = connection.send_packed_command(question).await.and_then(Value::extract_error);
+        answer.map_err(|error| Fault::from_redis(&error, at))?;
+        // A user may not have the right to. Then it is only asked.
+        if let Err(error) = connection.subscribe(&NEWS).await {
+            tracing::debug!(sentinel = %at, %error, "a Sentinel tells of no failovers");
+        }
+        Ok(connection)
+    }
+
+    async fn connect(&self, at: &Node, peer: Peer, pushes: Pushes) -> Result<MultiplexedConnection, Fault> {
         let client = self.client(at, peer).await?;
-        let mut config = AsyncConnectionConfig::new()
+        let config = AsyncConnectionConfig::new()
             // Callers have time limits of their own.
             .set_connection_timeout(None)
             .set_response_timeout(None)
-            .set_pipeline_buffer_size(WRITE_QUEUE_LEN);
-        if let Some(lost) = lost {
-            config = config.set_push_sender(move |push: redis::PushInfo| {
-                if push.kind == PushKind::Disconnection {
-                    lost.notify_one();
-                }
+            .set_pipeline_buffer_size(WRITE_QUEUE_LEN)
+            .set_push_sender(move |push: redis::PushInfo| {
+                pushes.received(&push.kind);
                 Ok::<(), ()>(())
             });
-        }
         let connected = client.get_multiplexed_async_connection_with_config(&config).await;
         connected.map_err(|error| Fault::from_dial(&error, at))
     }
 
     async fn client(&self, at: &Node, peer: Peer) -> Result<Client, Fault> {
         let Node { host, port } = at.clone();
-        // Redis before 7.2 knows no ACL rule for `CLIENT SETINFO`.
+        // Redis before 7.2 knows no ACL rule for `CLIENT SETINFO`. With RESP3 redis-rs reports a broken connection at once,
+        // with RESP2 only for the next command.
         let mut settings = RedisConnectionInfo::default().set_skip_set_lib_name();
+        settings = settings.set_protocol(ProtocolVersion::RESP3);
         let authenticated = match peer {
             Peer::Server => {
-                // With RESP3 redis-rs reports a broken connection at once, with RESP2 only for the next command.
-                settings = settings.set_protocol(ProtocolVersion::RESP3).set_db(self.database);
+                settings = settings.set_db(self.database);
                 true
             }
             Peer::Sentinel { authenticated } => authenticated,

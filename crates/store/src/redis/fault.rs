@@ -34,6 +34,8 @@ pub(super) enum LinkAction {
     /// It replaces the connection. For a new one the password is read, the name resolved and the primary looked up again,
     /// and it is used only if a write succeeds.
     Reconnect,
+    /// It replaces the connection, and believes no answer that still comes on it.
+    Leave,
 }
 
 /// What a step does after a fault, within its time limit.
@@ -162,6 +164,17 @@ impl Fault {
         Self { cause, link: Reconnect, step: Fail, message }
     }
 
+    /// Another server is the primary. What this one says is not true any more, and what it stores will be lost.
+    pub(super) fn deposed(primary: &Node) -> Self {
+        let message = format!("the primary is {primary} now");
+        Self { cause: Cause::ReadOnly, link: Leave, step: RetryOnNextConnection, message }
+    }
+
+    /// A server has said that something does not exist, and it is not certain that it is the primary.
+    pub(super) fn unconfirmed(reason: &Self) -> Self {
+        Self::refused(Cause::Unconfirmed, reason.message.clone())
+    }
+
     /// The step is refused without being sent.
     pub(super) fn refused(cause: Cause, message: impl Into<String>) -> Self {
         Self { cause, link: Keep, step: Fail, message: message.into() }
@@ -170,6 +183,16 @@ impl Fault {
     /// The same fault, for a step that is refused because of it.
     pub(super) fn unsent(&self) -> Self {
         Self { link: Keep, step: Fail, ..self.clone() }
+    }
+
+    /// Whether it names another node to ask.
+    pub(super) fn redirects(&self) -> bool {
+        matches!(self.step, Redirect(..) | Ask(_))
+    }
+
+    /// Whether it names this node.
+    pub(super) fn redirects_to(&self, node: &Node) -> bool {
+        matches!(&self.step, Redirect(_, to) | Ask(to) if to == node)
     }
 
     /// Whether the user or the password is not accepted.
@@ -194,6 +217,7 @@ impl Fault {
             | Cause::Overloaded
             | Cause::Loading
             | Cause::Cluster
+            | Cause::Unconfirmed
             | Cause::Disk
             | Cause::Damaged
             | Cause::Refused

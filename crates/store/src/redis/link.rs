@@ -8,7 +8,7 @@
 use super::{
     address::Node,
     backoff::{Backoff, jittered, random},
-    batch::{self, Haste, Queue, Request, Submitter},
+    batch::{self, Haste, Queue, Reply, Request, Submitter},
     dial::{Dialed, now},
     fault::{Fault, LinkAction, StepAction},
     load::Load,
@@ -19,6 +19,7 @@ use crate::Cause;
 use redis::{Cmd, Pipeline, RedisError, Value, aio::MultiplexedConnection};
 use std::{
     fmt,
+    pin::pin,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -47,7 +48,8 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 /// Replicas have to have what was written within the time limit of a step divided by this.
 const REPLICAS_SHARE: u32 = 4;
 
-/// Time limit for outstanding answers on a connection that is replaced, unless it is silent.
+/// Time limit for outstanding answers on a connection that is replaced, unless it is silent or the server is not believed any
+/// more.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// A link to one primary.
@@ -70,7 +72,7 @@ struct Shared {
 
 /// One connection.
 struct Wire {
-    at: Node,
+    at: Arc<Node>,
     connection: MultiplexedConnection,
     lost: Arc<Notify>,
     /// The number of pipelines that were answered.
@@ -124,8 +126,8 @@ impl Link {
         deadline: Option<Instant>,
         asking: bool,
         replicated: bool,
-    ) -> Result<Value, Fault> {
-        let replicated = replicated && self.shared.topology.replicas() > 0;
+    ) -> Result<Reply, Fault> {
+        let replicated = replicated && self.shared.topology.replicas_wanted() > 0;
         let lacking = if replicated { self.shared.primary.lacks_replicas(now()) } else { None };
         if let Some(fault) = self.refusal().or(lacking) {
             return Err(fault);
@@ -210,16 +212,19 @@ async fn run(shared: Arc<Shared>, mut queue: Queue) {
 /// Sends pipelines on one connection until it has to be replaced. `None` if the link is dropped.
 async fn serve(shared: &Arc<Shared>, queue: &mut Queue, at: Node, dialed: Dialed) -> Option<()> {
     let Dialed { connection, lost, .. } = dialed;
-    let wire = Wire { at, connection, lost, answered: AtomicU64::new(0), fault: OnceLock::new() };
+    let wire =
+        Wire { at: Arc::new(at), connection, lost, answered: AtomicU64::new(0), fault: OnceLock::new() };
     let wire = Arc::new(wire);
     shared.load.start_over();
     let mut in_flight = JoinSet::new();
     let mut heartbeat = interval_at(now() + jittered(HEARTBEAT_INTERVAL, random()), HEARTBEAT_INTERVAL);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut deposed = pin!(shared.topology.deposed(&wire.at));
     while wire.fault.get().is_none() {
         let room = if in_flight.len() < PIPELINES_MAX { shared.load.room() } else { 0 };
         tokio::select! {
             Some(_) = in_flight.join_next() => {}
+            fault = &mut deposed => wire.end(fault),
             () = wire.lost.notified() => wire.end(Fault::lost("the connection was closed".into())),
             _ = heartbeat.tick() => {
                 in_flight.spawn(ask_time(shared.clone(), wire.clone()));
@@ -243,7 +248,7 @@ async fn serve(shared: &Arc<Shared>, queue: &mut Queue, at: Node, dialed: Dialed
     shared.is_connected.store(false, Ordering::Release);
     if was_silent {
         queue.refuse_all(&fault.unsent());
-    } else {
+    } else if fault.link != LinkAction::Leave {
         let _ = timeout(LAST_ANSWERS, async { while in_flight.join_next().await.is_some() {} }).await;
     }
     Some(())
@@ -297,7 +302,7 @@ async fn perform(flight: Flight, wire: Arc<Wire>, batch: Vec<Request>) {
     if waits {
         // For all commands before it.
         let patience = shared.step_timeout / REPLICAS_SHARE;
-        pipeline.cmd("WAIT").arg(shared.topology.replicas()).arg(patience.as_millis() as u64);
+        pipeline.cmd("WAIT").arg(shared.topology.replicas_wanted()).arg(patience.as_millis() as u64);
     }
     let answers = wire.ask(&pipeline, shared.step_timeout).await;
     let received = now();
@@ -322,7 +327,7 @@ async fn perform(flight: Flight, wire: Arc<Wire>, batch: Vec<Request>) {
                     Some(_) | None => answer,
                 };
                 // The caller may have given up.
-                let _ = reply.send(answer);
+                let _ = reply.send(answer.map(|value| Reply { value, from: wire.at.clone() }));
             }
         }
         Err(fault) => {
@@ -353,7 +358,7 @@ impl Shared {
     /// Reads the answer of `WAIT`: the fault of the commands before it that had to be replicated, if too few replicas have
     /// them.
     fn replicas_lacking(&self, wire: &Wire, waited: Value, now: Instant) -> Option<Fault> {
-        let wanted = self.topology.replicas();
+        let wanted = self.topology.replicas_wanted();
         let lacking = match wire.read(waited) {
             Ok(Value::Int(replicas)) if replicas >= i64::from(wanted) => None,
             Ok(Value::Int(replicas)) => Some(Fault::refused(
@@ -378,7 +383,7 @@ impl Shared {
         match fault.link {
             LinkAction::Keep => {}
             LinkAction::RefreshTopology => self.topology.request_refresh(),
-            LinkAction::Reconnect => wire.end(fault.clone()),
+            LinkAction::Reconnect | LinkAction::Leave => wire.end(fault.clone()),
         }
     }
 }

@@ -6,12 +6,12 @@
 use super::{
     address::Node,
     backoff::{jittered, random},
-    batch::Haste,
+    batch::{Haste, Reply},
     dial::now,
     fault::{Fault, StepAction},
     link::Link,
     primary::Primary,
-    script::Script,
+    script::{SCRIPTS, Script},
     slot::Slot,
     topology::{Map, Topology},
 };
@@ -45,6 +45,65 @@ pub(super) struct Step {
     pub(super) call: Cmd,
     pub(super) slot: Slot,
     pub(super) haste: Haste,
+}
+
+/// What the next attempt of a step differs in from the first.
+struct Course<'a> {
+    step: &'a Step,
+    /// The script that is called.
+    script: Option<&'static Script>,
+    /// The call, if it is another one.
+    changed: Option<Cmd>,
+    /// The first fault, while the script for a full Redis is tried.
+    full: Option<Fault>,
+    /// A node to ask, with `ASKING`.
+    ask_at: Option<Node>,
+    /// The node that the last redirection has named.
+    redirected: Option<Node>,
+    /// Answers of nodes of a Redis Cluster that say that something is not stored. One is believed when another node redirects to
+    /// the one that has given it.
+    denials: Vec<Reply>,
+    /// The link to that other node.
+    witness: Option<Arc<Link>>,
+    was_lost: bool,
+    pause: Duration,
+}
+
+impl<'a> Course<'a> {
+    fn new(step: &'a Step) -> Self {
+        Self {
+            step,
+            script: step.script,
+            changed: None,
+            full: None,
+            ask_at: None,
+            redirected: None,
+            denials: Vec::new(),
+            witness: None,
+            was_lost: false,
+            pause: MOVING_PAUSE,
+        }
+    }
+
+    fn call(&self) -> Cmd {
+        let mut call = self.changed.as_ref().unwrap_or(&self.step.call).clone();
+        if self.was_lost && self.step.script.is_some_and(Script::notes_repetition) {
+            call.arg(1);
+        }
+        call
+    }
+
+    /// Waits, twice as long each time.
+    async fn pause(&mut self) {
+        sleep(jittered(self.pause, random())).await;
+        self.pause *= 2;
+    }
+}
+
+/// One of them at random.
+fn any<T>(of: &[T]) -> Option<&T> {
+    let index = random().checked_rem(of.len() as u64)?;
+    usize::try_from(index).ok().and_then(|index| of.get(index))
 }
 
 /// Links to all primaries. Cheap to create, so that each thread can have its own set.
@@ -97,63 +156,141 @@ impl Links {
     }
 
     async fn route(&self, step: &Step, deadline: Instant) -> Result<Value, Fault> {
-        let (mut changed, mut ask_at) = (None, None);
-        let (mut script, mut full) = (step.script, None);
         let deadline = step.script.is_some_and(Script::is_timed).then_some(deadline);
-        let (mut pause, mut was_lost, mut attempts) = (MOVING_PAUSE, false, 0);
+        let mut course = Course::new(step);
+        let mut attempt = 0;
         loop {
+            attempt += 1;
+            let (witness, ask_at) = (course.witness.take(), course.ask_at.take());
             let asking = ask_at.is_some();
-            let link = match ask_at.take() {
-                Some(node) => self.link_at(&node),
-                None => self.link_of(step.slot)?,
+            let link = match (witness, ask_at) {
+                (Some(witness), _) => witness,
+                (None, Some(node)) => self.link_at(&node),
+                // The map may be of a node that does not know better.
+                (None, None) => match course.redirected.as_ref().filter(|_| !course.denials.is_empty()) {
+                    Some(node) => self.link_at(node),
+                    None => self.link_of(step.slot)?,
+                },
             };
-            let mut call = changed.as_ref().unwrap_or(&step.call).clone();
-            if was_lost && step.script.is_some_and(Script::notes_repetition) {
-                call.arg(1);
-            }
-            let replicated = script.is_some_and(Script::is_replicated);
-            let fault = match link.send(call, step.haste, deadline, asking, replicated).await {
-                Ok(answer) => return Ok(answer),
-                Err(fault) => fault,
-            };
-            attempts += 1;
-            if attempts == ATTEMPTS_MAX {
-                return Err(fault);
-            }
-            if let Some(full) = full.take_if(|_| fault.step == StepAction::Fail) {
-                return Err(full);
-            }
-            if fault.cause == Cause::Full
-                && let Some(when_full) = script.and_then(Script::when_full)
-            {
-                changed = Some(when_full.instead(&step.call));
-                (script, full) = (Some(when_full), Some(fault));
-                continue;
-            }
-            match fault.step {
-                StepAction::RetryOnce if !was_lost => was_lost = true,
-                StepAction::Fail | StepAction::FailUnreadable | StepAction::RetryOnce => {
-                    return Err(fault);
+            let replicated = course.script.is_some_and(Script::is_replicated);
+            let fault = match link.send(course.call(), step.haste, deadline, asking, replicated).await {
+                Ok(reply) if !course.script.is_some_and(|script| script.denies(&reply.value)) => {
+                    if !course.denials.is_empty() {
+                        self.topology.moved(step.slot, &reply.from);
+                    }
+                    return Ok(reply.value);
                 }
-                // After a jump of the clock, the link has learned it from the answer.
-                StepAction::RetryOnNextConnection | StepAction::RetryWithClock(_) => {}
-                StepAction::RetryWithText => {
-                    changed = script.map(|script| script.with_text(&step.call));
-                }
-                StepAction::Ask(node) => ask_at = Some(node),
-                StepAction::Redirect(slot, node) => {
-                    self.topology.moved(slot, &node);
-                    // Two nodes that redirect to each other need time to agree.
-                    if attempts > 1 {
-                        sleep(jittered(pause, random())).await;
-                        pause *= 2;
+                Ok(denial) if self.topology.is_cluster() => {
+                    course.denials.push(denial);
+                    // Who asks for the slot there was sent by the node that serves it, as far as that knows.
+                    course.witness =
+                        if asking { Some(self.link_of(step.slot)?) } else { self.witness(&course.denials)? };
+                    match course.denials.pop_if(|_| course.witness.is_none()) {
+                        // All of them deny it.
+                        Some(denial) => return Ok(denial.value),
+                        None => {
+                            Fault::refused(Cause::Unconfirmed, "the nodes of the Redis Cluster do not agree")
+                        }
                     }
                 }
-                StepAction::RetryLater => {
-                    sleep(jittered(pause, random())).await;
-                    pause *= 2;
+                Ok(denial) => match self.confirm(&link, &denial.from).await {
+                    Ok(()) => return Ok(denial.value),
+                    Err(fault) => fault,
+                },
+                Err(fault) if course.denials.is_empty() => fault,
+                Err(fault) if fault.redirects() => {
+                    match course.denials.iter().position(|denial| fault.redirects_to(&denial.from)) {
+                        Some(confirmed) => return Ok(course.denials.swap_remove(confirmed).value),
+                        None => fault,
+                    }
+                }
+                Err(fault) => {
+                    if fault.step == StepAction::RetryWithText {
+                        course.changed = course.script.map(|script| script.with_text(&step.call));
+                    }
+                    course.witness = self.witness(&course.denials)?;
+                    Fault::unconfirmed(&fault)
+                }
+            };
+            if attempt == ATTEMPTS_MAX {
+                return Err(if course.denials.is_empty() { fault } else { Fault::unconfirmed(&fault) });
+            }
+            if course.witness.is_none() {
+                self.next(&mut course, fault, attempt).await?;
+            }
+        }
+    }
+
+    /// Prepares the next attempt, or returns the fault if there is none.
+    async fn next(&self, course: &mut Course<'_>, fault: Fault, attempt: usize) -> Result<(), Fault> {
+        if let Some(full) = course.full.take_if(|_| fault.step == StepAction::Fail) {
+            return Err(full);
+        }
+        if fault.cause == Cause::Full
+            && let Some(when_full) = course.script.and_then(Script::when_full)
+        {
+            course.changed = Some(when_full.instead(&course.step.call));
+            (course.script, course.full) = (Some(when_full), Some(fault));
+            return Ok(());
+        }
+        match fault.step {
+            StepAction::RetryOnce if !course.was_lost => course.was_lost = true,
+            StepAction::Fail | StepAction::FailUnreadable | StepAction::RetryOnce => {
+                return Err(fault);
+            }
+            // After a jump of the clock, the link has learned it from the answer.
+            StepAction::RetryOnNextConnection | StepAction::RetryWithClock(_) => {}
+            StepAction::RetryWithText => {
+                course.changed = course.script.map(|script| script.with_text(&course.step.call));
+            }
+            StepAction::Ask(node) => course.ask_at = Some(node),
+            StepAction::Redirect(slot, node) => {
+                self.topology.moved(slot, &node);
+                course.redirected = Some(node);
+                // Two nodes that redirect to each other need time to agree.
+                if attempt > 1 {
+                    course.pause().await;
                 }
             }
+            StepAction::RetryLater => course.pause().await,
+        }
+        Ok(())
+    }
+
+    /// Confirms that a server that has answered on this link is the primary: by the Sentinels, or else by its replicas, which
+    /// have to have what is written to it after the answer. Without either there is no one to ask.
+    async fn confirm(&self, link: &Link, server: &Arc<Node>) -> Result<(), Fault> {
+        if let Some(sentinels) = self.topology.sentinels() {
+            return sentinels.confirm(server).await;
+        }
+        let check =
+            if self.topology.replicas_wanted() > 0 { self.topology.check_call(link.primary()) } else { None };
+        let Some((call, _)) = check else { return Ok(()) };
+        let check = link.send(SCRIPTS.check.with_text(&call), Haste::AtOnce, None, false, true).await?;
+        if Arc::ptr_eq(&check.from, server) {
+            return Ok(());
+        }
+        let fault =
+            Fault::refused(Cause::Unconfirmed, "the connection was replaced before the replicas answered");
+        Err(Fault { step: StepAction::RetryOnNextConnection, ..fault })
+    }
+
+    /// The link to any node of the Redis Cluster but those that have said that something is not stored. `None` if there is no
+    /// other.
+    fn witness(&self, denials: &[Reply]) -> Result<Option<Arc<Link>>, Fault> {
+        let denies = |node: &Node| denials.iter().any(|denial| *denial.from == *node);
+        let is_other = |link: &&Arc<Link>| !link.primary().node().is_some_and(denies);
+        let others: Vec<_> =
+            self.with_routes(|routes| routes.links.iter().filter(is_other).cloned().collect());
+        if others.is_empty() {
+            let replicas = self.topology.replicas();
+            let others: Vec<_> = replicas.iter().filter(|replica| !denies(replica)).collect();
+            return Ok(any(&others).map(|replica| self.link_at(replica)));
+        }
+        let usable: Vec<_> = others.iter().filter(|link| link.outage().is_none()).collect();
+        match any(&usable) {
+            Some(link) => Ok(Some(Arc::clone(link))),
+            None => Err(Fault::refused(Cause::Unconfirmed, "no other primary of the Redis Cluster answers")),
         }
     }
 

@@ -25,6 +25,9 @@ const EXAMINED_MAX: usize = 32;
 const COMMANDS: &str = "-@all +eval +evalsha +time +cluster|slots +select +hset +hget +hmget +hgetall +hkeys +hlen +hdel \
                         +hexists +hrandfield +zadd +zcard +zrangebyscore +zrem +set +get +del +pexpire +pttl +wait +info";
 
+/// Refusals that say nothing about rights, and are no reason not to start: a lack of memory, of replicas, or of space on the disk.
+const PASSING: [&str; 3] = ["OOM ", "NOREPLICAS ", "MISCONF "];
+
 /// A store in Redis could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
@@ -112,7 +115,7 @@ fn add_probe_of_rights(pipeline: &mut Pipeline, topology: &Topology, primary: &P
         let call = SCRIPTS.rights.call(&keys::probes(prefix, tag), 0, 0);
         pipeline.add_command(SCRIPTS.rights.with_text(&call)).add_command(call);
     }
-    if topology.replicas() > 0 {
+    if topology.replicas_wanted() > 0 {
         // Answered at once.
         pipeline.cmd("WAIT").arg(0).arg(1);
     }
@@ -135,8 +138,8 @@ fn check_format(answer: Value, at: &Node) -> Result<(), Fault> {
 pub(super) fn check_rights(answer: Value, at: &Node) -> Result<(), Fault> {
     let refused = answer.extract_error().map_err(|error| Fault::from_redis(&error, at))?;
     let refused: Vec<String> = redis::from_redis_value(refused).unwrap_or_default();
-    // A lack of memory is not a reason not to start.
-    let refused: Vec<_> = refused.into_iter().filter(|refused| !refused.contains("OOM ")).collect();
+    let is_passing = |refused: &String| PASSING.iter().any(|code| refused.contains(code));
+    let refused: Vec<_> = refused.into_iter().filter(|refused| !is_passing(refused)).collect();
     match refused.first() {
         Some(first) => Err(Fault::refused(Cause::Denied, first.clone())),
         None => Ok(()),

@@ -1,6 +1,6 @@
 //! The scripts: one for each step, named by their SHA-1 so that a call does not carry their text.
 
-use redis::{Arg, Cmd};
+use redis::{Arg, Cmd, Value};
 use std::{ops::Deref, sync::LazyLock};
 
 /// Digits of a deadline.
@@ -17,6 +17,8 @@ pub(super) struct Script {
     is_timed: bool,
     notes_repetition: bool,
     is_replicated: bool,
+    /// Which answers say that something is not stored.
+    denies: fn(&Value) -> bool,
     /// The same script, allowed to write although Redis is full.
     when_full: Option<Box<Script>>,
 }
@@ -72,16 +74,19 @@ macro_rules! text {
 /// Hashed once.
 pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     hello: Script::timed(text!("has_room", "late", "channel", "messages", "read_all", "backlog", "hello"))
+        .denying(|answer| matches!(answer, Value::Int(11 | 12) | Value::BulkString(_)))
         .also_when_full(),
     release: Script::new(text!("release")).also_when_full(),
     snapshot: Script::new(text!("channel", "read_all", "lifetime", "snapshot")),
     verify: Script::new(text!("lifetime", "verify")),
     add_channel: Script::timed(text!("late", "channel", "add_channel")).replicated(),
     remove_channel: Script::timed(text!("late", "remove_channel")),
-    put_version: Script::timed(text!("late", "put_version")).replicated(),
+    put_version: Script::timed(text!("late", "put_version")).replicated().denying(is_gone),
     ack_versions: Script::new(text!("channel", "ack_versions")).also_when_full(),
-    put_message: Script::noting_repetition(text!("late", "channel", "messages", "put_message")).replicated(),
-    find_channel: Script::new(text!("channel", "find_channel")),
+    put_message: Script::noting_repetition(text!("late", "channel", "messages", "put_message"))
+        .replicated()
+        .denying(is_gone),
+    find_channel: Script::new(text!("channel", "find_channel")).denying(is_gone),
     fetch: Script::new(text!("now", "channel", "messages", "backlog", "lifetime", "fetch")).also_when_full(),
     remove_messages: Script::new(text!("remove_messages")),
     set_broadcast: Script::timed(text!("late", "set_broadcast")),
@@ -110,6 +115,7 @@ impl Script {
             is_timed: false,
             notes_repetition: false,
             is_replicated: false,
+            denies: |_| false,
             when_full: None,
         }
     }
@@ -117,7 +123,7 @@ impl Script {
     /// A script that is called again if Redis is full, because it frees memory in the end, or takes next to none.
     fn also_when_full(self) -> Self {
         let text = [ALLOW_OOM, &self.text.replacen("is_full = false", "is_full = true", 1)].concat();
-        let when_full = Self { is_timed: self.is_timed, ..Self::new(&text) };
+        let when_full = Self { is_timed: self.is_timed, denies: self.denies, ..Self::new(&text) };
         Self { when_full: Some(Box::new(when_full)), ..self }
     }
 
@@ -139,6 +145,17 @@ impl Script {
     /// A script whose caller relies on what it has written. It waits for [`super::Access::replicas`].
     fn replicated(self) -> Self {
         Self { is_replicated: true, ..self }
+    }
+
+    /// A script with answers that say that something is not stored, after which a peer forgets a subscription. Only a primary
+    /// gives such an answer, and it is believed only if the server still is the primary when it has been given.
+    fn denying(self, denies: fn(&Value) -> bool) -> Self {
+        Self { denies, ..self }
+    }
+
+    /// Whether an answer says that something is not stored.
+    pub(super) fn denies(&self, answer: &Value) -> bool {
+        (self.denies)(answer)
     }
 
     /// Whether replicas have to have what it has written before it counts as performed.
@@ -179,6 +196,11 @@ impl Script {
     pub(super) fn instead(&self, call: &Cmd) -> Cmd {
         readdressed("EVALSHA", &self.sha, call)
     }
+}
+
+/// The answers of scripts that look for a client or a channel and find none.
+fn is_gone(answer: &Value) -> bool {
+    matches!(answer, Value::Int(0 | 1))
 }
 
 /// A call with another command and script.

@@ -3,7 +3,7 @@
 //! All links of the process share one topology:
 //!
 //! * one server: it is the primary, and its name is resolved for each connection;
-//! * Sentinel: a Sentinel is asked for the primary for each connection;
+//! * Sentinel: the Sentinels are asked for the primary for each connection, and say when it is another one;
 //! * Redis Cluster: a node is asked for all slots after a redirection, after a connection has failed, and once a minute.
 //!   A `MOVED` also updates its slot at once.
 
@@ -12,12 +12,13 @@ pub(super) mod slots;
 use super::{
     address::{Node, Seeds},
     backoff::{jittered, random},
-    dial::{Dialed, Dialer, Mode},
+    dial::{Dialed, Dialer, Mode, now},
     fault::Fault,
     keys,
     options::KeyPrefix,
     primary::Primary,
     script::SCRIPTS,
+    sentinels::Sentinels,
     slot::Slot,
 };
 use crate::Cause;
@@ -51,6 +52,9 @@ const READ_PAUSE: Duration = Duration::from_secs(1);
 /// Most nodes that are asked in one reading. They are chosen at random each time.
 const ASKED_MAX: usize = 16;
 
+/// A replica is remembered for this time after it was listed last: a primary does not list those that it does not reach.
+const REPLICA_MEMORY: Duration = Duration::from_secs(10 * 60);
+
 /// Another node is asked if there is no answer after this time.
 const ASK_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -58,16 +62,20 @@ const ASK_INTERVAL: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct Topology {
     shared: Arc<Shared>,
-    /// The task that reads the slots of a Redis Cluster.
-    _reader: JoinSet<()>,
+    /// The tasks that read the slots of a Redis Cluster, or ask the Sentinels.
+    _tasks: JoinSet<()>,
 }
 
 #[derive(Debug)]
 struct Shared {
     seeds: Seeds,
-    dialer: Dialer,
+    dialer: Arc<Dialer>,
+    /// If there are any.
+    sentinels: Option<Arc<Sentinels>>,
     prefix: KeyPrefix,
     map: RwLock<Arc<Map>>,
+    /// The replicas of a Redis Cluster, and when they were listed last.
+    replicas: RwLock<Vec<(Node, Instant)>>,
     /// Increases whenever the map changes.
     version: AtomicU64,
     outdated: Notify,
@@ -78,31 +86,47 @@ struct Shared {
 impl Topology {
     /// Finds the primaries.
     pub(super) async fn find(seeds: Seeds, dialer: Dialer, prefix: KeyPrefix) -> Result<Self, Fault> {
-        let map = match &seeds {
-            Seeds::Server(node) => Map::of_one(Primary::new(Some(node.clone()))),
-            Seeds::Sentinel { .. } => Map::of_one(Primary::new(None)),
-            Seeds::Cluster(_) => Map::default(),
+        let (mut tasks, dialer) = (JoinSet::new(), Arc::new(dialer));
+        let (map, sentinels) = match &seeds {
+            Seeds::Server(node) => (Map::of_one(Primary::new(Some(node.clone()))), None),
+            Seeds::Sentinel { sentinels, name } => {
+                let sentinels = Sentinels::watch(sentinels, name, dialer.clone(), &mut tasks);
+                (Map::of_one(Primary::new(None)), Some(sentinels))
+            }
+            Seeds::Cluster(_) => (Map::default(), None),
         };
         let shared = Arc::new(Shared {
             seeds,
             dialer,
+            sentinels,
             prefix,
             map: RwLock::new(Arc::new(map)),
+            replicas: RwLock::default(),
             version: AtomicU64::new(0),
             outdated: Notify::new(),
             disturbances: AtomicU64::new(0),
         });
-        let mut reader = JoinSet::new();
         if let Seeds::Cluster(_) = shared.seeds {
             shared.read_slots().await?;
-            reader.spawn(shared.clone().keep_reading());
+            tasks.spawn(shared.clone().keep_reading());
         }
-        Ok(Self { shared, _reader: reader })
+        Ok(Self { shared, _tasks: tasks })
     }
 
     /// The current map.
     pub(super) fn map(&self) -> Arc<Map> {
         self.shared.map()
+    }
+
+    /// Whether other nodes know which of them serves a slot.
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.shared.seeds, Seeds::Cluster(_))
+    }
+
+    /// The replicas of a Redis Cluster, now and until a while ago. They redirect to the primary that they follow.
+    pub(super) fn replicas(&self) -> Vec<Node> {
+        let replicas = self.shared.replicas.read().unwrap_or_else(PoisonError::into_inner);
+        replicas.iter().map(|(node, _)| node.clone()).collect()
     }
 
     /// A number that changes with the map.
@@ -132,7 +156,7 @@ impl Topology {
     }
 
     /// How many replicas have to have what a step stores.
-    pub(super) fn replicas(&self) -> u32 {
+    pub(super) fn replicas_wanted(&self) -> u32 {
         self.shared.dialer.replicas()
     }
 
@@ -166,9 +190,23 @@ impl Topology {
     }
 
     async fn locate(&self, primary: &Primary) -> Result<Node, Fault> {
-        match primary.node() {
-            Some(node) => Ok(node.clone()),
-            None => self.shared.ask_sentinels().await,
+        match (primary.node(), self.sentinels()) {
+            (Some(node), _) => Ok(node.clone()),
+            (None, Some(sentinels)) => sentinels.locate().await,
+            (None, None) => Err(Fault::refused(Cause::Unreachable, "a primary without an address")),
+        }
+    }
+
+    /// The Sentinels, if there are any.
+    pub(super) fn sentinels(&self) -> Option<&Sentinels> {
+        self.shared.sentinels.as_deref()
+    }
+
+    /// Ready when the Sentinels have named another server than this as the primary.
+    pub(super) async fn deposed(&self, server: &Node) -> Fault {
+        match self.sentinels() {
+            Some(sentinels) => sentinels.deposed(server).await,
+            None => std::future::pending().await,
         }
     }
 }
@@ -217,36 +255,25 @@ impl Shared {
         let known = self.map();
         let known = known.primaries().iter().filter_map(|primary| primary.node().cloned());
         let nodes = mixed(shuffled(self.seeds.nodes()), shuffled(known));
-        let ranges = first_answer(nodes, |node| self.slots_of(node).boxed()).await?;
+        let (ranges, replicas) = first_answer(nodes, |node| self.slots_of(node).boxed()).await?;
         self.change(|map| map.with_ranges(&ranges));
+        let (mut known, now) = (self.replicas.write().unwrap_or_else(PoisonError::into_inner), now());
+        known.retain(|(node, listed)| *listed + REPLICA_MEMORY > now && !replicas.contains(node));
+        known.extend(replicas.into_iter().map(|node| (node, now)));
         Ok(())
     }
 
-    /// Asks one node of the Redis Cluster for all slots.
-    async fn slots_of(&self, node: Node) -> Result<Vec<slots::Range>, Fault> {
+    /// Asks one node of the Redis Cluster for all slots, and for the replicas.
+    async fn slots_of(&self, node: Node) -> Result<(Vec<slots::Range>, Vec<Node>), Fault> {
         let command = redis::cmd("CLUSTER").arg("SLOTS").take();
         let Dialed { mode, answer, .. } = self.dialer.dial(&node, Some(command)).await?;
         self.check_mode(&node, mode)?;
         let slots =
             answer.unwrap_or(Value::Nil).extract_error().map_err(|error| Fault::from_redis(&error, &node))?;
-        slots::read(&slots, &node)
+        let ranges = slots::read(&slots, &node);
+        ranges
+            .map(|ranges| (ranges, slots::replicas(&slots, &node)))
             .ok_or_else(|| Fault::refused(Cause::Cluster, format!("{node} does not know any slots")))
-    }
-
-    /// Asks the Sentinels where the primary is.
-    async fn ask_sentinels(&self) -> Result<Node, Fault> {
-        let Seeds::Sentinel { sentinels, name } = &self.seeds else {
-            return Err(Fault::refused(Cause::Unreachable, "a primary without an address"));
-        };
-        first_answer(shuffled(sentinels.iter().cloned()), |node| self.ask_sentinel(node, name).boxed()).await
-    }
-
-    async fn ask_sentinel(&self, node: Node, name: &str) -> Result<Node, Fault> {
-        let command = redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).take();
-        let answer = self.dialer.ask_sentinel(&node, &command).await?;
-        let unknown = |_| Fault::refused(Cause::Refused, format!("the Sentinel at {node} knows no {name}"));
-        let (host, port): (String, u16) = redis::from_redis_value(answer).map_err(unknown)?;
-        Ok(Node::beside(&node, &host, port))
     }
 }
 
@@ -322,7 +349,7 @@ fn mixed(some: Vec<Node>, others: Vec<Node>) -> Vec<Node> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::dial::now, *};
+    use super::*;
 
     fn node(port: u16) -> Node {
         Node { host: "h".into(), port }

@@ -90,6 +90,20 @@ impl RedisCluster {
         }
     }
 
+    /// Waits until every server lists the replicas of each shard, which takes some seconds.
+    pub fn wait_until_replicas_are_listed(&self) {
+        use redis::Value::Array;
+        /// A range begins with its first and its last slot.
+        const SLOTS_LEN: usize = 2;
+        let servers = SLOTS_LEN + 1 + self.options.replicas;
+        let is_whole = |range: &redis::Value| matches!(range, Array(parts) if parts.len() == servers);
+        let lists_all = |node: &RedisServer| {
+            let Array(ranges) = node.command(&["CLUSTER", "SLOTS"]) else { return false };
+            ranges.len() == self.options.shards && ranges.iter().all(is_whole)
+        };
+        wait_until("all nodes list all replicas", || self.nodes.iter().all(lists_all).then_some(()));
+    }
+
     /// The URL for `BECKON_STORE`, with the password, naming the first primary of each shard.
     pub fn url(&self) -> String {
         self.url_with(self.nodes[..self.options.shards].iter().map(RedisServer::address))
@@ -183,6 +197,27 @@ impl RedisCluster {
         wait_until("a replica is promoted", || replica.is_primary().then_some(()));
         self.primary(shard);
         self.wait_until_all_agree();
+    }
+
+    /// Promotes a replica of a shard, of which the former primary hears nothing for a minute: as if only the links between the
+    /// servers were cut, and an operator had ordered it. The former goes on as primary. Returns the index of the new one in
+    /// [`Self::nodes`].
+    ///
+    /// # Panics
+    /// If the shard has no replica.
+    pub fn fail_over_unnoticed(&self, shard: usize) -> usize {
+        let former = self.primary(shard);
+        let replica = self.indices(shard).find(|index| *index != former).expect("a replica");
+        let id = self.nodes[former].cluster_id();
+        self.nodes[former].command(&["CLUSTER", "FORGET", &self.nodes[replica].cluster_id()]);
+        for (index, node) in self.nodes.iter().enumerate() {
+            if index != former && index != replica {
+                node.command(&["CLUSTER", "FORGET", &id]);
+            }
+        }
+        self.nodes[replica].command(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
+        wait_until("a replica is promoted", || self.nodes[replica].is_primary().then_some(()));
+        replica
     }
 
     /// Kills the primary of a shard, waits until a replica has taken its place, and returns the index of the former in

@@ -83,6 +83,25 @@ impl RedisSentinel {
         Links::new(url, vec![servers]).with_sentinels(sentinels)
     }
 
+    /// Stops the Sentinels but this many where they are: nothing is answered.
+    pub fn pause_sentinels_but(&self, running: usize) {
+        self.sentinels[running..].iter().for_each(|sentinel| sentinel.process.pause());
+    }
+
+    /// Continues the Sentinels.
+    pub fn resume_sentinels(&self) {
+        self.sentinels.iter().for_each(|sentinel| sentinel.process.resume());
+    }
+
+    /// How many commands the first Sentinel has processed.
+    pub fn questions(&self) -> u64 {
+        let stats = self.sentinels[0].try_command(&["INFO", "stats"]);
+        let stats = stats.and_then(|stats| Ok(redis::from_redis_value::<String>(stats)?));
+        let stats = stats.unwrap_or_else(|error| panic!("a Sentinel: {error}"));
+        let number = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
+        number.and_then(|number| number.trim().parse().ok()).expect("a number")
+    }
+
     /// The servers, to pause, kill or restart them.
     pub fn servers(&mut self) -> &mut [RedisServer] {
         &mut self.servers

@@ -3,13 +3,18 @@
 -- messages, 11.. listed channels, last: deadline
 if not readable then return -1 end
 local stored = head and string.byte(head, 2)
+local function unknown(dialect)
+  -- A replica refuses the write, which changes nothing: only a primary says that something is not stored.
+  redis.call('HDEL', KEYS[1], '')
+  return 10 + dialect
+end
 -- Flag: an operator has blocked the client.
 if head and string.byte(head, 3) == 2 then return 3 end
 local named = tonumber(ARGV[1])
 local dialect = named ~= 0 and named or stored or tonumber(ARGV[2])
 if dialect == 1 and ARGV[6] == 'none' then return 1 end
 if dialect == 1 and ARGV[5] ~= '1' then return 2 end
-if stored and stored ~= dialect then return 10 + dialect end
+if stored and stored ~= dialect then return unknown(dialect) end
 if stored and dialect == 1 then
   local registered = ARGV[6] == 'given'
   for i = 11, #ARGV - 1 do
@@ -22,7 +27,7 @@ if stored and dialect == 1 then
 end
 if not stored then
   local empty = ARGV[6] == 'given' and #ARGV == 11
-  if ARGV[4] ~= '1' or (dialect == 1 and not empty) then return 10 + dialect end
+  if ARGV[4] ~= '1' or (dialect == 1 and not empty) then return unknown(dialect) end
   -- Clients that are known may come and go while Redis is full. For others there is no room.
   if is_full then return redis.error_reply('OOM no memory for a new client') end
 end

@@ -51,12 +51,13 @@ end
 
 local found = call('HMGET', key, 'm', ARGV[1])
 local head, value = found[1], found[2]
-if not head then return 0 end
+-- A replica refuses the write, which changes nothing: only a primary says that something is not stored.
+if not head then call('HDEL', key, '') return 0 end
 if sub(head, 1, 1) ~= '\1' or #head < 20 then return -1 end
-if not value or sub(head, 2, 2) ~= '\2' then return 1 end
+if not value or sub(head, 2, 2) ~= '\2' then call('HDEL', key, '') return 1 end
 local len = prefix(value)
 if not len then return -1 end
-if (len > 6 and sub(value, len - 16, len - 1) or '') ~= ARGV[2] then return 1 end
+if (len > 6 and sub(value, len - 16, len - 1) or '') ~= ARGV[2] then call('HDEL', key, '') return 1 end
 if #ARGV == 11 and ttl > 0 then
   for _, field in ipairs(call('HKEYS', messages)) do
     if sub(field, 15, 22) == ARGV[3] then return sub(head, 1, 19) .. tonumber(sub(field, 2, 14)) end

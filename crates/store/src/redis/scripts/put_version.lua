@@ -4,9 +4,10 @@
 local key, channel, call, sub = KEYS[1], ARGV[1], redis.call, string.sub
 local found = call('HMGET', key, 'm', channel)
 local head, value = found[1], found[2]
-if not head then return 0 end
+-- A replica refuses the write, which changes nothing: only a primary says that something is not stored.
+if not head then call('HDEL', key, '') return 0 end
 if sub(head, 1, 1) ~= '\1' or #head < 20 then return -1 end
-if not value or sub(head, 2, 2) ~= '\1' then return 0 end
+if not value or sub(head, 2, 2) ~= '\1' then call('HDEL', key, '') return 0 end
 -- The same as `prefix` in channel.lua, without the call: this is the most frequent step.
 local form = sub(value, 1, 1)
 local len = (form == '\0' or form == '\1') and 2 or (form == '\2' or form == '\3') and 6

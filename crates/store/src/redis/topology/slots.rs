@@ -138,17 +138,35 @@ pub(in super::super) fn read(answer: &Value, asked: &Node) -> Option<Vec<Range>>
 /// Reads the first slot, the last slot and the primary: its preferred host, its port, its id and more. Replicas follow.
 fn read_range(range: &Value, asked: &Node) -> Option<Range> {
     let Value::Array(parts) = range else { return None };
-    let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = &parts[..] else { return None };
-    let [host, Value::Int(port), ..] = &primary[..] else { return None };
+    let [Value::Int(first), Value::Int(last), primary, ..] = &parts[..] else { return None };
+    let slot = |number: &i64| u64::try_from(*number).ok().and_then(Slot::new).map(Slot::index);
+    Some((slot(first)?..=slot(last)?, read_node(primary, asked)?))
+}
+
+/// Reads the replicas in the answer to `CLUSTER SLOTS`.
+pub(in super::super) fn replicas(answer: &Value, asked: &Node) -> Vec<Node> {
+    let Value::Array(ranges) = answer else { return Vec::new() };
+    let nodes = ranges.iter().filter_map(|range| match range {
+        Value::Array(parts) => parts.get(3..),
+        _ => None,
+    });
+    let mut nodes: Vec<_> = nodes.flatten().filter_map(|node| read_node(node, asked)).collect();
+    nodes.sort_unstable_by(|a, b| (&a.host, a.port).cmp(&(&b.host, b.port)));
+    nodes.dedup();
+    nodes
+}
+
+/// Reads a node: its preferred host, its port, its id and more.
+fn read_node(node: &Value, asked: &Node) -> Option<Node> {
+    let Value::Array(parts) = node else { return None };
+    let [host, Value::Int(port), ..] = &parts[..] else { return None };
     let host = match host {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?,
         Value::SimpleString(text) => text,
         // The node does not know its host, which is the one that was asked.
         _ => "",
     };
-    let slot = |number: &i64| u64::try_from(*number).ok().and_then(Slot::new).map(Slot::index);
-    let node = Node::beside(asked, host, u16::try_from(*port).ok()?);
-    Some((slot(first)?..=slot(last)?, node))
+    Some(Node::beside(asked, host, u16::try_from(*port).ok()?))
 }
 
 #[cfg(test)]
@@ -237,6 +255,11 @@ mod tests {
         assert_eq!(
             shown,
             ["0..=5 10.0.0.1:7000", "6..=6 asked:7001", "7..=8 asked:7002", "9..=9 asked:7003"]
+        );
+        let port = |node: &Node| node.port;
+        assert_eq!(
+            replicas(&answer, &asked).iter().map(port).collect::<Vec<_>>(),
+            [7000, 7001, 7002, 7003, 1]
         );
         assert_eq!(read(&Value::Array(Vec::new()), &asked), None);
         assert_eq!(read(&Value::Okay, &asked), None);
