@@ -57,6 +57,8 @@ pub(super) struct Sweep {
     pub(super) next: Duration,
     /// The last client that was visited; `None` if the next part starts at the first client.
     pub(super) last: Option<ClientId>,
+    /// The size of the largest part since the first client.
+    pub(super) records: u64,
 }
 
 /// How many there are, as of the last part of the sweep.
