@@ -22,6 +22,7 @@ pub(crate) mod fuzzing;
 mod handler;
 mod message_headers;
 mod parameters;
+mod persistent;
 mod rates;
 mod reject;
 mod request_ids;
@@ -38,11 +39,13 @@ use beckon_node::{
     admin::{Admin, Audience},
     drain::Drain,
 };
+use beckon_ops::stage::Stage;
 use beckon_types::{Cause, MESSAGE_PATH, UPDATE_PATH, WEB_PUSH_PATH};
 use bytes::Buf;
 use exchange::{Exchange, Route};
 use futures_util::Stream;
 use handler::Head;
+use persistent::Persistence;
 use reject::Refusal;
 use std::{convert::Infallible, sync::Arc};
 use warp::{
@@ -52,30 +55,32 @@ use warp::{
     reply::Response,
 };
 
-/// The filter of the public listener. It answers every request.
+/// The filter of the public listener. It answers every request. Those whose senders give up belong to `stage`.
 pub(crate) fn filter(
     handler: Arc<Handler>,
     admin: Arc<Admin>,
     drain: Drain,
+    stage: Stage,
 ) -> impl Filter<Extract = (Response,), Error = Infallible, Future: Send> + Clone + Send {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let head = warp::method()
         .and(query)
         .and(warp::header::headers_cloned())
         .map(|method, query, headers| Head { method, query, headers, cause: Cause::default() });
+    let persistence = Persistence::new(stage);
     warp::path::full()
         .and(head)
         .and(warp::body::stream())
         .then(move |path: FullPath, head, body| {
             let (handler, admin, drain) = (handler.clone(), admin.clone(), drain.clone());
-            async move {
+            persistence.carry(async move {
                 let mut response = respond(&handler, &admin, path.as_str(), head, body).await;
                 // The client opens its next connection elsewhere, and no request is on its way when this one closes.
                 if drain.is_draining() {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 response
-            }
+            })
         })
         // None of these filters rejects a request, but the type of `body::stream` says that it could.
         .recover(async |_: Rejection| Ok::<_, Infallible>(unknown_path()))

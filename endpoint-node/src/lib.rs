@@ -392,6 +392,7 @@ pub fn serve_endpoints(
     let dispatcher =
         Dispatcher::new(stores[0].clone(), nodes, metrics.clone(), clock, stage.clone(), tracer.clone());
     let server_errors = Arc::new(LogThrottle::new(FAILURE_LOG_INTERVAL));
+    let requests = stage.clone();
     let service = move |worker: &Worker| {
         let store = stores[usize::from(worker.index())].clone();
         let handler = Arc::new(http::Handler {
@@ -409,7 +410,12 @@ pub fn serve_endpoints(
             server_errors: server_errors.clone(),
             room: room.clone(),
         });
-        beckon_listener::http::warp_service(http::filter(handler, admin.clone(), drain.clone()))
+        beckon_listener::http::warp_service(http::filter(
+            handler,
+            admin.clone(),
+            drain.clone(),
+            requests.clone(),
+        ))
     };
     let limits = Limits::DEFAULT;
     let serving = beckon_listener::http::serve(port, listener, workers, service, GATE, limits, stage.clone());

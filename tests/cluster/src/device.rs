@@ -225,6 +225,20 @@ impl Device {
         tokio::time::timeout(limit, sending).await.map_err(|_| reason)
     }
 
+    /// Sends a newer version, and closes the connection without having waited longer than this for the answer.
+    ///
+    /// # Panics
+    /// There was an answer before.
+    pub async fn send_and_give_up(&mut self, node: &Node, after: Duration) -> Sent {
+        let (url, version) = (through(node, &self.endpoint), self.next_version());
+        let (sender, body) = (app_server(0), format!("version={version}").into());
+        let sending = try_send(&sender, Method::PUT, &url, &[FORM], body);
+        let answer = tokio::time::timeout(after, sending).await;
+        assert!(answer.is_err(), "{answer:?}");
+        self.sent.push(Sent::Version(version));
+        Sent::Version(version)
+    }
+
     /// Sends a newer notification. The inner error is the status with which it was refused.
     async fn attempt(&mut self, node: &Node) -> Result<Result<Sent, u16>, SendError> {
         let url = through(node, &self.endpoint);

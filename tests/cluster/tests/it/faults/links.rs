@@ -12,6 +12,7 @@ rows![
     a_late_hello_takes_no_client_away: [Server, Sentinel, Cluster],
     a_late_put_replaces_no_newer_version: [Server, Sentinel, Cluster],
     a_cut_between_the_tiers_outlives_the_endpoint_node: [Server, Sentinel, Cluster],
+    what_is_stored_after_its_sender_gave_up_is_handed_over: [Server, Sentinel, Cluster],
     a_lapsed_node_hears_of_what_a_new_endpoint_node_accepted: [Server, Sentinel, Cluster],
 ];
 
@@ -70,6 +71,17 @@ async fn a_cut_between_the_tiers_outlives_the_endpoint_node(topology: Topology) 
     for (device, sent) in devices.iter_mut().zip(&sent) {
         device.receive(sent, HEARING).await;
     }
+}
+
+/// An application server does not wait for an answer as long as a slow store needs: what is stored then reaches the
+/// connected client, without another notification.
+async fn what_is_stored_after_its_sender_gave_up_is_handed_over(topology: Topology) {
+    let site = Site::start(topology);
+    let mut device = Device::join(site.node("c0"), Dialect::SimplePush).await;
+    site.links("e0").stall();
+    let sent = device.send_and_give_up(site.node("e0"), Duration::from_millis(500)).await;
+    site.links("e0").heal();
+    device.receive(&sent, HEARING).await;
 }
 
 /// A connection-node cannot reach the store for longer than its lease. Meanwhile an endpoint-node that has just been
