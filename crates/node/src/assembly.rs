@@ -94,6 +94,7 @@ impl Assembly {
     ) -> Self {
         let Run { shutdown, workers, clock, tenure } = run;
         let mut metrics = beckon_ops::metrics::registry(build.source, build.version, build.commit);
+        metrics.sub_registry_with_prefix("beckon").register_collector(Box::new(workers.clone()));
         let stores = stores_of_workers(&store, &workers);
         // What a node does once is so little that it needs no links of its own.
         let store = stores.first().cloned().unwrap_or(store);

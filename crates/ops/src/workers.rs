@@ -5,8 +5,13 @@
 //! has once (accepting, leases, metrics) runs on the main thread, which is not a worker and is idle most of the time.
 
 use crate::{exit::Failure, shutdown::Shutdown, stage::Stage};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::gauge::ConstGauge,
+};
 use std::{
-    io,
+    fmt, io,
     num::NonZero,
     sync::Arc,
     thread::{self, available_parallelism},
@@ -100,6 +105,21 @@ impl Workers {
     /// equally many, or one more.
     pub fn least_loaded(&self, load: impl Fn(&Worker) -> u64) -> &Worker {
         self.all.iter().min_by_key(|worker| load(worker)).unwrap_or_else(|| self.first())
+    }
+}
+
+/// The metric `worker_tasks`.
+impl Collector for Workers {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Tasks on each worker thread that have not ended";
+        let metric_type = ConstGauge::new(0_i64).metric_type();
+        let mut family = encoder.encode_descriptor("worker_tasks", help, None, metric_type)?;
+        for worker in self.iter() {
+            let tasks = worker.runtime.metrics().num_alive_tasks();
+            let gauge = ConstGauge::new(i64::try_from(tasks).unwrap_or(i64::MAX));
+            gauge.encode(family.encode_family(&[("worker", worker.index)])?)?;
+        }
+        Ok(())
     }
 }
 

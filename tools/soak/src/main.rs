@@ -12,9 +12,11 @@
 //!     └─▶ faults     how each fault begins and ends
 //!           └─▶ nemesis    draws them
 //!   verdict    the quiet end: everybody connected, everything delivered
+//!   census     and nothing left behind
 //! ```
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people at a terminal")]
 
+mod census;
 mod device;
 mod faults;
 mod history;
@@ -26,6 +28,7 @@ mod site;
 mod verdict;
 
 use crate::{
+    census::Census,
     device::{Phase, World},
     history::Target,
     ledger::Ledger,
@@ -83,7 +86,7 @@ async fn conduct(settings: &Settings, seed: u64, site: Arc<Site>) -> Result<(), 
     let dialect = |is_webpush| if is_webpush { Dialect::WebPush } else { Dialect::SimplePush };
     let targets = devices.iter().enumerate().map(|(index, keys)| Target::new(index, dialect(keys.is_some())));
     let ledger = Arc::new(Ledger::new(targets.collect()));
-    let (phase, watch_phase) = watch::channel(Phase::Restless);
+    let (phase, watch_phase) = watch::channel(Phase::Calm);
     let (storm, watch_storm) = watch::channel(0);
     let world = World { site: site.clone(), ledger: ledger.clone(), phase: watch_phase, storm: watch_storm };
     let mut lives = JoinSet::new();
@@ -100,16 +103,20 @@ async fn conduct(settings: &Settings, seed: u64, site: Arc<Site>) -> Result<(), 
             }
         }
     }
-    let everybody = device::until(verdict::HEARING, || ledger.without_endpoint() == 0);
-    if !everybody.await {
+    let take_census = || tokio::task::block_in_place(|| Census::take(&site));
+    let everybody = || ledger.without_endpoint() == 0 && take_census().sockets() == ledger.targets() as f64;
+    if !device::until(verdict::HEARING, everybody).await {
         let missing = ledger.without_endpoint();
         return Err(Failure::unavailable(format!(
-            "{missing} devices cannot register before any fault\n{}",
+            "{missing} devices cannot register, or others cannot connect, before any fault\n{}",
             site.logs()
         )));
     }
-    let before = verdict::resources(&site);
     let senders = Arc::new(Senders::new(site.clone(), ledger.clone(), recipients));
+    // Programs make their connections when they need them.
+    verdict::expect_everybody_to_hear(&ledger, &senders).await;
+    let before = take_census();
+    phase.send_replace(Phase::Restless);
     let mut sending = JoinSet::new();
     sending.spawn(Arc::clone(&senders).run(settings.rate));
     let (happened, overlapped) = tokio::task::block_in_place(|| {
@@ -122,7 +129,7 @@ async fn conduct(settings: &Settings, seed: u64, site: Arc<Site>) -> Result<(), 
     sending.shutdown().await;
     verdict::expect_all_to_arrive(&ledger).await;
     verdict::expect_everybody_to_hear(&ledger, &senders).await;
-    let after = verdict::resources(&site);
+    let after = verdict::expect_nothing_to_be_left(&site, &before, &ledger).await;
     let totals = ledger.close();
     lives.shutdown().await;
     let text = verdict::report(settings, seed, &ledger, &totals, (&happened, overlapped), (&before, &after));

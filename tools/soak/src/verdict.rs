@@ -1,15 +1,18 @@
 //! The quiet end: every device is connected, gets everything that was accepted for it, and hears one more notification.
 
 use crate::{
+    census::Census,
     device::until,
     ledger::{Ledger, Totals},
     sender::Senders,
     settings::Settings,
     site::Site,
 };
-use beckon_testbed::node::http;
-use std::{collections::BTreeMap, fmt::Write as _, fs, sync::Arc, time::Duration};
-use tokio::{task::JoinSet, time::sleep};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
+use tokio::{
+    task::{JoinSet, block_in_place},
+    time::sleep,
+};
 
 /// After the last fault, everything works again within this time.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(15);
@@ -64,33 +67,16 @@ async fn probe(target: usize, ledger: &Ledger, senders: &Senders) -> Option<u64>
     None
 }
 
-/// What a program has: memory in MiB, open files, and the nodes it knows.
-#[derive(Debug, Default)]
-pub(crate) struct Resources {
-    rss: f64,
-    files: usize,
-    knows: Option<String>,
-}
-
-/// What each program has now.
-pub(crate) fn resources(site: &Site) -> BTreeMap<String, Resources> {
-    let of = |pid: u32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB"));
-        let kibibytes: f64 = rss.and_then(|rss| rss.trim().parse().ok()).unwrap_or_default();
-        let files = fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count).unwrap_or_default();
-        Resources { rss: kibibytes / 1024.0, files, knows: None }
-    };
-    let mut all = BTreeMap::new();
-    for node in site.nodes() {
-        let mut resources = of(node.pid());
-        let metrics =
-            http(node.addresses().admin, "GET", "/metrics").map(|(_, text)| text).unwrap_or_default();
-        let known = metrics.lines().find_map(|line| line.strip_prefix("beckon_endpoint_nodes "));
-        resources.knows = known.map(str::to_owned);
-        all.insert(node.name().to_owned(), resources);
+/// Everything is back to what was there before, within the time that a device has to wait for a notification.
+pub(crate) async fn expect_nothing_to_be_left(site: &Site, before: &Census, ledger: &Ledger) -> Census {
+    let take = || block_in_place(|| Census::take(site));
+    let is_as_before = || take().differences(before, ledger.targets()).is_empty();
+    until(HEARING, is_as_before).await;
+    let after = take();
+    for (what, numbers) in after.differences(before, ledger.targets()) {
+        ledger.violation(what, &numbers);
     }
-    all
+    after
 }
 
 /// The report of a run.
@@ -100,7 +86,7 @@ pub(crate) fn report(
     ledger: &Ledger,
     totals: &Totals,
     (happened, overlapped): (&BTreeMap<&'static str, u32>, u32),
-    (before, after): (&BTreeMap<String, Resources>, &BTreeMap<String, Resources>),
+    (before, after): (&Census, &Census),
 ) -> String {
     let mut text = String::new();
     let _ = writeln!(
@@ -127,15 +113,7 @@ pub(crate) fn report(
     for (what, count) in ledger.counts() {
         let _ = writeln!(text, "  {what:<64}{count:>8}");
     }
-    for (name, now) in after {
-        let then = before.get(name).map(|then| (then.rss, then.files)).unwrap_or_default();
-        let knows = now.knows.as_deref().map(|nodes| format!(", knows {nodes} nodes")).unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "{name}: {:.0} MiB, before {:.0}; {} files, before {}{knows}",
-            now.rss, then.0, now.files, then.1
-        );
-    }
+    let _ = writeln!(text, "before:\n{before}\nafter:\n{after}");
     let (kinds, described) = ledger.violations();
     let _ = writeln!(text, "violations: {}", kinds.values().sum::<u64>());
     for (kind, count) in &kinds {

@@ -224,9 +224,18 @@ impl Deployment {
         servers.into_iter().filter(|server| server.is_running() && server.port() != primary).collect()
     }
 
-    /// What is left of the life of each key of all shards; `None` for those that do not expire.
-    pub fn lifetimes(&self) -> Vec<Option<Duration>> {
-        self.primaries().flat_map(RedisServer::lifetimes).collect()
+    /// Each key of all shards with what is left of its life; `None` for those that do not expire.
+    pub fn keys(&self) -> Vec<(String, Option<Duration>)> {
+        self.primaries().flat_map(RedisServer::keys).collect()
+    }
+
+    /// How many fields a hash has.
+    ///
+    /// # Panics
+    /// The key is not that of a hash.
+    pub fn fields(&self, key: &str) -> usize {
+        let count = self.primary(self.shard_of_key(key)).command(&["HLEN", key]);
+        redis::from_redis_value(count).unwrap_or_else(|error| panic!("HLEN {key}: {error}"))
     }
 
     /// The shard of a key.

@@ -183,13 +183,14 @@ impl RedisServer {
         self.options.password.as_deref()
     }
 
-    /// What is left of the life of each key; `None` for those that do not expire.
-    pub fn lifetimes(&self) -> Vec<Option<Duration>> {
-        const SCRIPT: &str = "local left = {} for _, key in ipairs(redis.call('KEYS', '*')) do \
-                              left[#left + 1] = redis.call('PTTL', key) end return left";
-        let left = redis::from_redis_value(self.command(&["EVAL", SCRIPT, "0"]));
-        let left: Vec<i64> = left.unwrap_or_else(|error| panic!("PTTL: {error}"));
-        left.into_iter().map(|left| u64::try_from(left).ok().map(Duration::from_millis)).collect()
+    /// Each key with what is left of its life; `None` for those that do not expire.
+    pub fn keys(&self) -> Vec<(String, Option<Duration>)> {
+        const SCRIPT: &str = "local keys = {} for i, key in ipairs(redis.call('KEYS', '*')) do \
+                              keys[i] = {key, redis.call('PTTL', key)} end return keys";
+        let keys = redis::from_redis_value(self.command(&["EVAL", SCRIPT, "0"]));
+        let keys: Vec<(String, i64)> = keys.unwrap_or_else(|error| panic!("PTTL: {error}"));
+        let lifetime = |left: i64| u64::try_from(left).ok().map(Duration::from_millis);
+        keys.into_iter().map(|(key, left)| (key, lifetime(left))).collect()
     }
 
     /// A value of `INFO`, such as `used_memory`.
