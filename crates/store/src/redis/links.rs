@@ -193,7 +193,8 @@ impl Links {
                         }
                     }
                 }
-                Ok(denial) => match self.confirm(&link, &denial.from).await {
+                // Boxed, so that the future of every other step is no larger for it.
+                Ok(denial) => match Box::pin(self.confirm(&link, &denial.from)).await {
                     Ok(()) => return Ok(denial.value),
                     Err(fault) => fault,
                 },

@@ -3,7 +3,7 @@
 //! A server that is not the primary any more does not know it at first: after an ordered failover, Sentinels demote the
 //! former primary only about ten seconds later, and until then it accepts writes that are lost, and does not know the
 //! clients that have come to the new one. So the Sentinels are asked. The primary is the server that more than half of
-//! them name: whoever has connected to another one was sent there by more than half of them, too.
+//! them name: whoever has connected to another one was sent there by more than half of them, too, if they could be asked.
 //!
 //! Each Sentinel has one connection of the process. It tells of failovers (`SUBSCRIBE`), and is asked once a second in case
 //! it does not.
@@ -11,7 +11,7 @@
 use super::{
     address::Node,
     backoff::{Backoff, jittered, random},
-    dial::Dialer,
+    dial::{Dialer, now},
     fault::Fault,
     rounds::Rounds,
 };
@@ -34,6 +34,9 @@ const ROUND_PAUSE: Duration = Duration::from_millis(50);
 /// A Sentinel whose answer takes longer is connected to again.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 
+/// Shorter connections count as failed attempts to connect.
+const GOOD_AFTER: Duration = Duration::from_secs(5);
+
 /// All Sentinels of the URL.
 pub(super) struct Sentinels {
     dialer: Arc<Dialer>,
@@ -42,7 +45,7 @@ pub(super) struct Sentinels {
     /// Notified when a Sentinel tells of a change, or is connected to.
     news: Arc<Notify>,
     rounds: Rounds<Verdict>,
-    /// The server that more than half of them named last.
+    /// The server that more than half of them name. `None` while half of them or fewer can be asked.
     primary: watch::Sender<Option<Node>>,
 }
 
@@ -166,17 +169,25 @@ impl Sentinels {
                 && votes * 2 > self.each.len()
             {
                 let node = node.clone();
-                self.primary.send_if_modified(|primary| {
-                    let is_other = primary.as_ref() != Some(&node);
-                    if is_other && let Some(former) = primary.replace(node.clone()) {
-                        tracing::info!(name = self.name, %former, primary = %node, "the Sentinels name another primary");
-                    }
-                    is_other
-                });
+                self.learn(Some(&node));
                 return Verdict::Named(node);
             }
         }
+        self.learn(None);
         verdict(answers)
+    }
+
+    fn learn(&self, node: Option<&Node>) {
+        self.primary.send_if_modified(|primary| {
+            let is_other = primary.as_ref() != node;
+            if is_other {
+                let former = std::mem::replace(primary, node.cloned());
+                if let (Some(former), Some(node)) = (former, node) {
+                    tracing::info!(name = self.name, %former, primary = %node, "the Sentinels name another primary");
+                }
+            }
+            is_other
+        });
     }
 
     fn question(&self) -> Cmd {
@@ -192,10 +203,13 @@ impl Sentinels {
                 self.dialer.dial_sentinel(at, &self.question(), self.news.clone(), lost.clone()).await;
             match dialed {
                 Ok(connection) => {
-                    backoff.succeeded();
+                    let start = now();
                     state.send_replace(State::Connected(connection, lost.clone()));
                     self.news.notify_one();
                     lost.notified().await;
+                    if start.elapsed() >= GOOD_AFTER {
+                        backoff.succeeded();
+                    }
                     state.send_replace(State::Failed(Fault::lost(format!(
                         "the connection to {at} was closed"
                     ))));

@@ -113,6 +113,39 @@ async fn while_most_sentinels_are_silent_no_client_is_called_unknown() {
     timeout(RECOVERY_TIME, again).await.expect("strangers are unknown again");
 }
 
+/// Most Sentinels are lost with the primary, and an operator orders a failover: nodes follow the Sentinel that is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_by_the_last_sentinel_is_followed() {
+    let mut watched = RedisSentinel::start(1, &Options::default());
+    let store = open(&watched.url()).await;
+    let client = connected(&store, 1).await;
+    let former = watched.primary();
+    // The replica has the client.
+    let replica = watched.server(1 - former);
+    replica.wait_until_replicated();
+    watched.pause_sentinels_but(1);
+    watched.order_fail_over();
+    timeout(RECOVERY_TIME, async {
+        while watched.primary() == former {
+            sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("the Sentinel names the replica");
+    watched.servers()[former].kill();
+    let again = async {
+        while put_to(&store, &client).await.is_err() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(put_to(&store, &stranger()).await, Err(Cause::Unconfirmed));
+    };
+    timeout(RECOVERY_TIME, again).await.expect("the new primary is used");
+    for _ in 0..10 {
+        put_to(&store, &client).await.expect("and stays in use");
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_unknown_clients_is_no_flood_of_questions_to_sentinels() {
     const CALLERS: usize = 200;

@@ -145,9 +145,14 @@ impl RedisSentinel {
     /// Orders a fail-over and waits until every Sentinel names the new primary and it accepts writes.
     pub fn fail_over(&self) {
         let former = self.primary();
+        self.order_fail_over();
+        self.wait_until_primary_is_not(former);
+    }
+
+    /// Orders a fail-over by the first Sentinel.
+    pub fn order_fail_over(&self) {
         let command = ["SENTINEL", "FAILOVER", NAME];
         wait_until("a Sentinel starts the fail-over", || self.sentinels[0].try_command(&command).ok());
-        self.wait_until_primary_is_not(former);
     }
 
     /// Kills the primary, waits until a replica has taken its place, and returns the index of the former in
