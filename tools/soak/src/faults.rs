@@ -4,6 +4,7 @@ use crate::{ledger::Ledger, settings::Servers, site::Site};
 use beckon_testbed::{
     forwarder::Way,
     node::{Node, http},
+    redis::Topology,
 };
 use std::{any::Any, time::Duration};
 
@@ -241,6 +242,10 @@ impl StoreFault {
                 ongoing.password = Some(store.password());
                 store.set_password(Some("another"));
                 store.drop_clients();
+            }
+            // The former primary accepts until the Sentinels know of the new one (docs/configuration.md).
+            Self::FailOver if store.topology() == Topology::Sentinel => {
+                ledger.while_erasing(|| store.fail_over());
             }
             Self::FailOver => store.fail_over(),
             Self::FailOverByKill => ledger.while_erasing(|| store.fail_over_by_kill(shard)),

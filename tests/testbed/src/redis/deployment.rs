@@ -162,13 +162,12 @@ impl Deployment {
         }
     }
 
-    /// Promotes a replica of every primary and demotes the primary, in order: nothing is lost. The connections to the
-    /// former primaries stay open.
+    /// Promotes a replica of every primary and demotes the primary, in order: nothing is lost, except what a former primary accepts
+    /// before Sentinels know of the new one. The connections to the former primaries stay open.
     pub fn fail_over(&mut self) {
         match &mut self.servers {
             Servers::Server(pair) => {
-                pair.standby.become_primary();
-                pair.current.become_replica_of(pair.standby.address());
+                pair.current.give_way_to(&pair.standby);
                 pair.swap();
             }
             Servers::Sentinel(sentinel) => sentinel.fail_over(),

@@ -121,6 +121,19 @@ impl RedisServer {
         self.wait_until_replicated();
     }
 
+    /// Has a replica take its place, so that nothing is lost: writes wait until the replica has everything and is promoted, and are
+    /// refused with READONLY then. The connections of clients stay open.
+    pub fn give_way_to(&self, replica: &Self) {
+        self.command(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+        let now = self.replication_offset();
+        wait_until("the replica has everything", || (replica.replication_offset() >= now).then_some(()));
+        replica.become_primary();
+        let address = replica.address();
+        self.command(&["REPLICAOF", &address.ip().to_string(), &address.port().to_string()]);
+        self.command(&["CLIENT", "UNPAUSE"]);
+        self.wait_until_replicated();
+    }
+
     /// Refuses replication from now on: replicas stay as they are, and a promoted one lacks what came later.
     pub fn stop_replication(&self) {
         self.command(&["ACL", "SETUSER", "default", "-psync", "-sync"]);

@@ -6,6 +6,11 @@ use beckon_testbed::{
     wait_until,
 };
 use redis::Value;
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
 
 fn text(value: &str) -> Value {
     Value::BulkString(value.as_bytes().to_vec())
@@ -26,6 +31,32 @@ fn a_server_with_a_password_is_asked_with_it() {
     let password = Some("a b/c@d".to_owned());
     let redis = RedisServer::start_with(Options { password, ..Options::default() });
     assert!(redis.info("used_memory").parse::<u64>().unwrap() > 100_000);
+}
+
+/// Two that write have been answered without a pause while the servers changed places: the new primary has it all.
+#[test]
+fn nothing_is_lost_when_a_primary_gives_way() {
+    for _ in 0..2 {
+        let primary = RedisServer::start();
+        let replica = primary.start_replica();
+        let (is_over, written) = (AtomicBool::new(false), AtomicU64::new(0));
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !is_over.load(Relaxed) {
+                        written.fetch_add(u64::from(primary.try_command(&["INCR", "a"]).is_ok()), Relaxed);
+                    }
+                });
+            }
+            thread::sleep(Duration::from_millis(50));
+            primary.give_way_to(&replica);
+            is_over.store(true, Relaxed);
+        });
+        let written = written.into_inner();
+        assert!(written > 0);
+        assert_eq!(replica.command(&["GET", "a"]), text(&written.to_string()));
+        assert!(replica.is_primary() && !primary.is_primary());
+    }
 }
 
 #[test]
