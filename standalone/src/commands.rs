@@ -2,7 +2,7 @@
 
 use crate::{
     backup, broadcast, client, completions, config::Config, doctor, drain, genkey, hand_over, listen, manual,
-    reload, send, settings, top, transfer, vapid,
+    probe, reload, send, settings, top, transfer, vapid,
 };
 use beckon_ops::{
     command_line::{Group, Subcommand},
@@ -54,6 +54,7 @@ const GROUPS: &[Group] = &[
             },
             Subcommand { command: drain::shed_command, run: |_, matches| block_on(drain::shed(matches)) },
             Subcommand { command: top::command, run: |_, matches| block_on(top::run(matches)) },
+            Subcommand { command: probe::command, run: |_, matches| block_on(probe::run(matches)) },
             Subcommand { command: reload::command, run: |_, matches| block_on(reload::run(matches)) },
             Subcommand { command: hand_over::command, run: |_, matches| block_on(hand_over::run(matches)) },
         ],

@@ -19,6 +19,7 @@ mod itself;
 mod key_files;
 mod listen;
 mod manual;
+mod probe;
 mod reload;
 mod secret_file;
 mod send;

@@ -26,6 +26,7 @@ from manifests import helm
 NETWORK = "127.80.0."
 PROMETHEUS_ADDRESS = "127.80.1.1:9090"
 REDIS_ADDRESS = ("127.80.1.2", 6379)
+PROBE_ADDRESS = "127.80.1.3:8085"
 
 
 def until(what, seconds, check):
@@ -233,7 +234,8 @@ class Cluster:
                     "job_name": "beckon",
                     "authorization": {"credentials": self.metrics_token()},
                     "file_sd_configs": [{"files": [str(self.path / "targets.json")], "refresh_interval": "1s"}],
-                }
+                },
+                {"job_name": "beckon-probe", "static_configs": [{"targets": [PROBE_ADDRESS]}]},
             ],
         }
         path = self.path / "prometheus.yaml"
@@ -248,6 +250,13 @@ class Cluster:
             ],
         )
         until("prometheus", 30, lambda: get(f"http://{PROMETHEUS_ADDRESS}/-/ready")[0] == 200)
+
+    def probe(self):
+        """A device and a sender that find out again and again whether the cluster works."""
+        node, sender = self.pods["connection-node"][0], self.pods["endpoint-node"][0]
+        way = [f"ws://{node.ip}:{node.port('ws')}/", "--endpoint-url", f"http://{sender.ip}:{sender.port('http')}"]
+        flags = ["--interval", "1s", "--timeout", "5s", "--listen", PROBE_ADDRESS]
+        return self.start_other("probe", [PROGRAMS / "beckon", "probe", *way, *flags])
 
     def start_other(self, name, command):
         with open(self.path / f"{name}.log", "w") as log:

@@ -46,6 +46,7 @@ class Processes(unittest.TestCase):
             self.assertTrue(all(pod.probe("livenessProbe") for pod in cluster.all()))
             until("load", 60, lambda: cluster.query("sum(beckon_connections) >= 200"))
 
+            probe = cluster.probe()
             # The nodes of the chart leave TLS to what is before them, so they have no handshakes and no certificates; and
             # their store is not embedded.
             left = {each for each in queries() if "beckon_tls_" not in each[1] and "embedded store" not in each[0]}
@@ -63,13 +64,17 @@ class Processes(unittest.TestCase):
             for load in loads:
                 self.assertEqual(load.wait(90), 0, cluster.said("webpush"))
             self.assertEqual(cluster.firing() - {"BeckonConnectionsLost"}, set())
+            self.assertIsNone(probe.poll(), cluster.said("probe"))
 
     def test_an_alert_fires_when_a_node_is_cut_off_from_its_store(self):
         with Cluster(VALUES, {"connection-node": SMALL}) as cluster:
             until("nodes are scraped", 30, lambda: cluster.query('count(up{job=~"beckon.*"} == 1) == 4'))
             redis, *_ = cluster.others
+            cluster.probe()
+            until("the probe succeeds", 30, lambda: cluster.query("sum(beckon_probe_success) == 2"))
             redis.kill()
             until("the alert", 60, lambda: "BeckonLeaseOld" in cluster.firing())
+            until("the alert of the probe", 120, lambda: "BeckonProbeFails" in cluster.firing())
             self.assertTrue(all(pod.probe("livenessProbe") for pod in cluster.all()), "that helps nobody")
 
     def test_the_connection_tier_grows_and_shrinks_by_its_open_sockets(self):

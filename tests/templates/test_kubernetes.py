@@ -2,12 +2,13 @@
 
 import copy
 import re
+import subprocess
 import textwrap
 import unittest
 
 import kubernetes_validate
 import yaml
-from folders import DEPLOY, ROOT
+from folders import DEPLOY, PROGRAMS, ROOT
 from helm_python import chart
 from manifests import HAS_KUSTOMIZE, helm, kustomized
 
@@ -69,6 +70,17 @@ class Kubernetes(unittest.TestCase):
         ]
         self.check(helm(values))
         self.check([ingress])
+
+    def test_the_probe_is_valid_and_starts(self):
+        objects = list(yaml.safe_load_all((DEPLOY / "kubernetes/probe.yaml").read_text()))
+        self.check(objects)
+        (container,) = objects[0]["spec"]["template"]["spec"]["containers"]
+        program, *arguments = container["args"]
+        # Nobody answers, so it says which part failed.
+        arguments[1] = "ws://127.0.0.1:1/"
+        probe = subprocess.run([PROGRAMS / program, *arguments, "--once"], capture_output=True, text=True)
+        self.assertEqual(probe.returncode, 69, probe.stderr)
+        self.assertIn("webpush: connect failed", probe.stdout)
 
     def test_endpoint_nodes_do_not_get_the_key_of_the_uaids(self):
         (node,) = [each for each in helm({}) if each["kind"] == "Deployment"]

@@ -72,10 +72,12 @@ fn examine(folders: &Folders, package: &Path) -> Result<()> {
     inside(&root, "lintian --allow-root --fail-on error,warning /tmp/beckon.deb")
         .map(|text| eprint!("{text}"))?;
     install(&root, INSIDE)?;
-    let units = "beckon.service connection-node@1.service endpoint-node.service";
+    let units = "beckon.service beckon-probe.service connection-node@1.service endpoint-node.service";
     let verified = inside(&root, &format!("systemd-analyze verify {units} 2>&1"))?;
     ensure!(verified.is_empty(), "systemd-analyze verify: {verified}");
-    for unit in ["beckon.service", "connection-node@.service", "endpoint-node.service"] {
+    for unit in
+        ["beckon.service", "beckon-probe.service", "connection-node@.service", "endpoint-node.service"]
+    {
         let path = format!("/lib/systemd/system/{unit}");
         let security =
             format!("systemd-analyze security --no-pager --offline=true --threshold={EXPOSURE_MAX} {path}");

@@ -98,7 +98,8 @@ pub(super) struct Places {
 }
 
 /// The units, the settings that they read, and examples: paths below `deploy`.
-const UNITS: [&str; 3] = ["beckon.service", "connection-node@.service", "endpoint-node.service"];
+const UNITS: [&str; 4] =
+    ["beckon.service", "beckon-probe.service", "connection-node@.service", "endpoint-node.service"];
 pub(super) const SETTINGS: [&str; 2] = ["beckon.toml", "cluster.toml"];
 const EXAMPLES: [&str; 5] = [
     "sysctl.d/beckon.conf",

@@ -60,6 +60,7 @@ mod kills;
 mod large_directory;
 mod message_faults;
 mod metrics;
+mod probe;
 mod programs;
 mod redis_faults;
 mod refusal;

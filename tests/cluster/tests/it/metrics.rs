@@ -1,5 +1,6 @@
 //! docs/metrics.md has every metric that the programs export, and no other; and what some of them count.
 
+use crate::probe::Probe;
 use beckon_cluster_tests::{
     bare::BareSocket,
     stage::{Registered, Stage},
@@ -18,6 +19,9 @@ use std::{
 
 /// Labels whose values depend on the cluster. Of all others the documentation lists the values.
 const OPEN: [&str; 8] = ["commit", "node", "program", "protocol", "resumed", "status", "version", "worker"];
+
+/// The programs that are nodes.
+const NODES: [&str; 3] = ["beckon", "connection-node", "endpoint-node"];
 
 /// What one program, or several, say of a metric.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -79,7 +83,7 @@ fn row(name: &str, metric: &Metric) -> String {
         }
     }
     let programs: Vec<&str> = programs.iter().copied().collect();
-    let programs = if programs.len() == 3 { "all".to_owned() } else { programs.join(", ") };
+    let programs = if programs == NODES { "all".to_owned() } else { programs.join(", ") };
     write!(row, " | {programs} | {help} |").unwrap();
     row
 }
@@ -106,6 +110,9 @@ async fn the_documentation_has_every_metric_and_the_programs_have_every_document
         let stage = Stage::own(Plan::new(shape).tls(tls::certificates()));
         scrape(&stage, &mut metrics).await;
     }
+    let stage = Stage::own(Plan::standalone());
+    let probe = Probe::start(&stage);
+    read(&probe.metrics_when_successful(&stage).await, "beckon probe", &mut metrics);
     let expected: BTreeSet<String> = metrics.iter().map(|(name, metric)| row(name, metric)).collect();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().join("docs/metrics.md");
     let text = fs::read_to_string(&path).unwrap();
