@@ -11,7 +11,7 @@ use crate::{
     sockets::{Connection, Dialer},
 };
 use mio::{Registry, Token, event::Event};
-use std::io::ErrorKind;
+use std::{collections::VecDeque, io::ErrorKind};
 
 /// Time that a server has to answer; then the request counts as unanswered.
 const ANSWER_LIMIT_US: u64 = 10_000_000;
@@ -51,7 +51,8 @@ struct Sender {
 #[derive(Debug)]
 pub struct Senders {
     senders: Vec<Sender>,
-    idle: Vec<usize>,
+    /// The one that has been idle for the longest time is the next, so that servers close no connection as its request comes.
+    idle: VecDeque<usize>,
     dialect: Dialect,
     dialer: Dialer,
     servers: Vec<Server>,
@@ -91,7 +92,7 @@ impl Senders {
         let slots = u64::from(settings.clients) * u64::from(settings.channels);
         Self {
             senders: (0..settings.senders).map(sender).collect(),
-            idle: Vec::new(),
+            idle: VecDeque::new(),
             dialect: settings.dialect,
             dialer,
             servers,
@@ -175,7 +176,7 @@ impl Senders {
             let Some(slot) = self.next_slot(clients) else { return self.stop() };
             let due_us = self.schedule.as_mut().and_then(|schedule| schedule.take(now_us)).unwrap_or(now_us);
             let Some(number) = book.ledger.sent(slot, due_us) else { return self.stop() };
-            let (Some(sender), Some(path)) = (self.idle.pop(), clients.path(slot)) else { return };
+            let (Some(sender), Some(path)) = (self.idle.pop_front(), clients.path(slot)) else { return };
             book.stats.lateness.record(now_us.saturating_sub(due_us));
             self.left -= 1;
             self.send(sender, path, number, now_us, book);
@@ -240,7 +241,7 @@ impl Senders {
             }
             if stream.tcp().peer_addr().is_ok() {
                 sender.state = State::Idle;
-                self.idle.push(number);
+                self.idle.push_back(number);
             }
             return Ok(());
         }
@@ -312,7 +313,7 @@ impl Senders {
         if head.closes {
             return Err("the server keeps no connections".to_owned());
         }
-        self.idle.push(index);
+        self.idle.push_back(index);
         Ok(())
     }
 
