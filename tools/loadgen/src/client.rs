@@ -40,6 +40,8 @@ pub(crate) struct Client {
     pub(crate) unsent: Vec<u8>,
     pub(crate) began_us: u64,
     pub(crate) greeted_us: u64,
+    /// When it has acknowledged something for the last time.
+    pub(crate) acked_us: u64,
 }
 
 impl Client {

@@ -20,6 +20,9 @@ const CONNECT_LIMIT_US: u64 = 30_000_000;
 /// Time that a client whose connection failed waits.
 const RETRY_US: u64 = 1_000_000;
 
+/// Time in which servers read an acknowledgement, also during a hand-over.
+const ACK_LIMIT_US: u64 = 2_000_000;
+
 /// How many connections may be begun at once to make up for a pause.
 const BURST_US: u64 = 10_000;
 
@@ -74,6 +77,7 @@ impl Clients {
             unsent: Vec::new(),
             began_us: 0,
             greeted_us: 0,
+            acked_us: 0,
         };
         let upgrade = |server: &Server| dialect::upgrade(&server.authority, &server.path);
         Self {
@@ -352,6 +356,7 @@ impl Clients {
                 self.dialect.ack(&mut ack, &notified);
                 let result = self.send(number, Frame::Message(&ack));
                 self.ack = ack;
+                self.clients[number].acked_us = now_us;
                 result
             }
             Said::Nothing => Ok(()),
@@ -427,12 +432,14 @@ impl Clients {
         }
     }
 
-    /// Drops the connection of one ready client, whichever.
+    /// Drops the connection of one ready client, whichever, whose acknowledgements have been read: its next hello may overtake
+    /// one that has not, and then it is sent the same again.
     pub fn drop_one(&mut self, now_us: u64, book: &mut Book) {
         // With nearly all of them ready, a few tries find one.
         for _ in 0..8 {
             let number = self.dice.below(self.clients.len());
-            if self.clients[number].state == State::Ready {
+            let client = &self.clients[number];
+            if client.state == State::Ready && now_us.saturating_sub(client.acked_us) > ACK_LIMIT_US {
                 book.stats.dropped += u64::from(self.end(number, now_us));
                 return;
             }
