@@ -20,9 +20,6 @@ use std::{thread, time::Duration};
 /// Clients, half of them of each dialect: as many as 20 000 open files allow.
 const CLIENTS: u32 = 15_000;
 
-/// Clients of a standalone server, which has the connections of senders and the files of the store besides.
-const STANDALONE_CLIENTS: u32 = 8_000;
-
 /// Notifications per second, half of them of each dialect.
 const RATE: u32 = 1_000;
 
@@ -58,8 +55,7 @@ pub(super) struct Costs {
 
 /// Hands a node over again and again. If there are programs of another build, every other hand-over is to the other build.
 pub(crate) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
-    let clients = if settings.standalone { STANDALONE_CLIENTS } else { CLIENTS };
-    let clients = settings.scaled(clients) / 2 * 2;
+    let clients = settings.scaled(CLIENTS) / 2 * 2;
     machine::need_files(clients)?;
     let folder = tempfile::tempdir().map_err(Failure::unavailable)?;
     let path = folder.path().join("hand-over");

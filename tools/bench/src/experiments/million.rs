@@ -128,6 +128,7 @@ fn put_hand_overs(findings: &mut Findings, column: &str, report: &Report, costs:
     findings.put(column, "sockets closed by hand-overs", "", Some(0.0), Some(closed));
     findings.put(column, "clients disconnected, or refused", "", Some(0.0), Some(failures as f64));
     findings.put(column, "accepted and lost", "", Some(0.0), Some(report.send.lost as f64));
+    findings.put(column, "delivered again", "", Some(0.0), Some(report.send.duplicated as f64));
 }
 
 /// One load generator of many: as many clients as the others, another first node, addresses of its own.
