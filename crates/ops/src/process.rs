@@ -29,6 +29,11 @@ fn program() -> Option<PathBuf> {
     if called.components().count() > 1 { std::path::absolute(called).ok() } else { env::current_exe().ok() }
 }
 
+/// Whether this is the first process of a container (of a PID namespace): when it ends, the kernel ends all others.
+pub fn is_first() -> bool {
+    std::process::id() == 1
+}
+
 /// Starts the program that is now where this one was, with the same arguments, environment, directory and output. It goes on
 /// when the child is dropped. Must be called inside a tokio runtime.
 ///

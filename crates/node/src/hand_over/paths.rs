@@ -45,6 +45,11 @@ enum Refusal {
     NotSet,
     #[error("a hand-over is under way")]
     UnderWay,
+    #[error(
+        "this is the first process of its container, and the next one would end with it; start another container with the same \
+         hand_over"
+    )]
+    FirstOfContainer,
     #[error("the program cannot be started again: {0}")]
     Start(#[from] io::Error),
     #[error("the new process has ended ({0}); its log says why")]
@@ -114,6 +119,9 @@ async fn hand_over(
 ) -> Result<Given, Refusal> {
     let mut ended = hand_overs.get().ok_or(Refusal::NotSet)?.clone();
     let _permit = permits.try_acquire().map_err(|_| Refusal::UnderWay)?;
+    if process::is_first() {
+        return Err(Refusal::FirstOfContainer);
+    }
     ended.borrow_and_update();
     // One that does not take over ends by itself.
     let mut child = process::start_again()?;

@@ -10,7 +10,7 @@ use beckon_testbed::{
     PATIENCE,
     node::{Node, http},
     plan::Plan,
-    process::Signal,
+    process::{Process, Signal},
     programs::Programs,
     wait_until,
 };
@@ -90,6 +90,31 @@ async fn processes_of_other_users_get_nothing() {
     });
     assert_eq!(stage.put(&endpoint, 1).await, 200);
     client.expect_update(&channel, 1).await;
+}
+
+/// When the first process of a container ends, so do all others, also one that has just taken everything over.
+#[test]
+fn the_first_process_of_a_container_starts_no_other_one() {
+    if !rustix::process::geteuid().is_root() {
+        skipped("only root can make a PID namespace everywhere");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (path, data) = (folder.path().join("hand-over"), folder.path().join("data"));
+    let plan = Plan::standalone().all("BECKON_HAND_OVER", &path.to_string_lossy());
+    let planned = plan.all("BECKON_DATA_DIR", &data.to_string_lossy()).into_programs().remove(0);
+    let settings: Vec<_> = planned.settings.into_iter().collect();
+    let program = planned.program.path();
+    let arguments = [Path::new("--pid"), Path::new("--fork"), Path::new("--kill-child"), &program];
+    let log = folder.path().join("contained.log");
+    let mut contained = Process::start(Path::new("unshare"), &arguments, &settings, &log);
+    let admin = planned.addresses.admin;
+    wait_until("it serves", || http(admin, "GET", "/health").filter(|(status, _)| *status == 200));
+    let (status, answer) = http(admin, "POST", "/hand-over").unwrap();
+    assert_eq!(status, 409, "{answer}");
+    assert!(answer.contains("start another container"), "{answer}");
+    assert_eq!(http(admin, "GET", "/health").unwrap().0, 200);
+    contained.kill();
 }
 
 #[expect(clippy::print_stderr, reason = "what was not tested has to be seen")]
