@@ -47,7 +47,7 @@ beckon_ops::settings! {
         /// Key with which UAIDs are hashed, so that the store has no UAID: 32 bytes in base64url. The same on all nodes,
         /// and never changed: with another key, no client is known. `beckon genkey` prints a key.
         uaid_key: UaidKey => parsed,
-        /// Address and port on which WebSockets are accepted.
+        /// Address and port of WebSockets.
         ws_listen: SocketAddr = "127.0.0.1:8080",
         /// A second path for WebSockets, besides `/`.
         ws_path: Option<String> = "" => parse_path,

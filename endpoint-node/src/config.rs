@@ -42,7 +42,7 @@ const VAPID_CACHE_SIZE_MAX: usize = 1_000_000;
 beckon_ops::settings! {
     /// Endpoints and the requests to them, in a cluster and in a standalone server.
     pub struct HttpSettings {
-        /// Address and port on which application servers send notifications.
+        /// Address and port of endpoints, where application servers send.
         http_listen: SocketAddr = "127.0.0.1:8081",
         /// Longest data that may come with a version, in bytes after decoding.
         sp_max_data: usize = "4096" => parse_data_len,

@@ -1,8 +1,8 @@
 //! The command line of `beckon`: which commands there are, and what runs each.
 
 use crate::{
-    backup, broadcast, client, completions, config::Config, doctor, drain, genkey, hand_over, listen, manual,
-    probe, reload, send, settings, top, transfer, vapid,
+    backup, broadcast, client, completions, config::Config, conformance, doctor, drain, genkey, hand_over,
+    listen, manual, probe, reload, send, settings, top, transfer, vapid,
 };
 use beckon_ops::{
     command_line::{Group, Subcommand},
@@ -79,6 +79,10 @@ const GROUPS: &[Group] = &[
         heading: "Set up and examine",
         commands: &[
             Subcommand { command: settings::command, run: |_, matches| settings::run(matches) },
+            Subcommand {
+                command: conformance::command,
+                run: |_, matches| block_on(conformance::run(matches)),
+            },
             Subcommand { command: doctor::command, run: |_, matches| block_on(doctor::run(matches)) },
             Subcommand { command: genkey::command, run: |_, matches| genkey::run(matches) },
             Subcommand { command: completions::command, run: completions::run },

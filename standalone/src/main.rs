@@ -8,6 +8,7 @@ mod client;
 mod commands;
 mod completions;
 mod config;
+mod conformance;
 mod control;
 mod doctor;
 mod drain;

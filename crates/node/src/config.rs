@@ -25,7 +25,7 @@ const REPLICAS_MAX: u32 = 5;
 beckon_ops::settings! {
     /// What every program has, in a cluster and alone.
     pub struct CommonSettings {
-        /// Scheme, host and port of the endpoints that clients get, as application servers reach them.
+        /// Scheme, host and port of the endpoints, as application servers reach them.
         endpoint_url: EndpointUrl => parsed,
         /// Keys of endpoint tokens, each 32 bytes in base64url, separated by commas, newest first. The first key
         /// makes new tokens; every key opens tokens. `beckon genkey` prints a key.

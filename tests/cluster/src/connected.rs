@@ -1,9 +1,6 @@
 //! When the programs of a fleet have found each other.
 
-use crate::{
-    requests::put_through,
-    talk::{Client, new_channel},
-};
+use crate::{requests::put_through, talk::new_channel, tls};
 use beckon_testbed::{fleet::Fleet, until};
 use std::thread;
 
@@ -23,7 +20,7 @@ pub(crate) fn wait_until_connected(fleet: &Fleet) {
 
 async fn until_connected(fleet: &Fleet) {
     for node in fleet.connection_nodes() {
-        let mut client = Client::connect(&node.ws_url()).await;
+        let mut client = tls::client(&node.ws_url()).await;
         client.hello().await;
         let channel = new_channel();
         let endpoint = client.register(&channel).await;

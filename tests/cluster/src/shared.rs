@@ -1,11 +1,15 @@
 //! Fleets that many tests share.
 
 use crate::{connected::wait_until_connected, tls};
+use beckon_conformance::server::Times;
 use beckon_testbed::{
     fleet::Fleet,
     plan::{Plan, Shape},
 };
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// Settings that many tests share, so that they can share the programs too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,19 +27,35 @@ pub enum Profile {
 const PROFILES: usize = 4;
 const SHAPES: usize = 2;
 
+/// The times of [`Profile::ShortTimes`].
+const SHORT: Times = Times {
+    hello_timeout: Duration::from_secs(2),
+    ping_min_sp: Duration::from_secs(1),
+    keepalive_interval: Duration::from_secs(2),
+    keepalive_timeout: Duration::from_secs(1),
+    sp_retry_interval: Duration::from_secs(1),
+};
+
 impl Profile {
+    /// The times that its servers are set to.
+    pub(crate) fn times(self) -> Times {
+        if self == Self::ShortTimes { SHORT } else { Times::default() }
+    }
+
     fn plan(self, shape: Shape) -> Plan {
         let plan = Plan::new(shape);
         match self {
             Self::Defaults => plan,
             Self::Tls => plan.tls(tls::certificates()),
-            Self::ShortTimes => plan
-                .sockets("BECKON_HELLO_TIMEOUT", "2s")
-                .sockets("BECKON_PING_MIN_SP", "1s")
-                .sockets("BECKON_PING_MIN_WP", "1s")
-                .sockets("BECKON_KEEPALIVE_INTERVAL", "2s")
-                .sockets("BECKON_KEEPALIVE_TIMEOUT", "1s")
-                .sockets("BECKON_SP_RETRY_INTERVAL", "1s"),
+            Self::ShortTimes => {
+                let seconds = |time: Duration| format!("{}s", time.as_secs());
+                plan.sockets("BECKON_HELLO_TIMEOUT", &seconds(SHORT.hello_timeout))
+                    .sockets("BECKON_PING_MIN_SP", &seconds(SHORT.ping_min_sp))
+                    .sockets("BECKON_PING_MIN_WP", &seconds(SHORT.ping_min_sp))
+                    .sockets("BECKON_KEEPALIVE_INTERVAL", &seconds(SHORT.keepalive_interval))
+                    .sockets("BECKON_KEEPALIVE_TIMEOUT", &seconds(SHORT.keepalive_timeout))
+                    .sockets("BECKON_SP_RETRY_INTERVAL", &seconds(SHORT.sp_retry_interval))
+            }
             Self::Strict => plan
                 .sockets("BECKON_ALLOWED_ORIGINS", "https://app.example, https://other.example:8443")
                 .sockets("BECKON_BARE_HELLO", "reject")

@@ -2,21 +2,27 @@
 
 use crate::{
     connected::wait_until_connected,
-    requests::{self, FORM, POOL, app_server, send, through},
+    contract::Contract,
+    requests,
     shared::{self, Profile},
-    talk::{Client, new_channel},
+    talk::Client,
+    tls, webpush,
 };
-use beckon_client::app_server::AppServer;
+use beckon_conformance::server::{Options, Server};
 use beckon_testbed::{
+    PATIENCE,
     fleet::Fleet,
     node::Node,
     plan::{ADMIN_TOKEN, Plan, Shape},
+    redis::RedisServer,
     until,
 };
 use bytes::Bytes;
 use http::{Method, Response};
+use serde_json::json;
 use std::{
     ops::Deref,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -24,24 +30,25 @@ use std::{
     thread,
 };
 
-/// A fleet, used in turn: each connection goes to the next node that holds WebSockets, each request to the next
-/// one that takes PUTs. So in a cluster a reconnect is always a move to another node.
+pub use beckon_conformance::server::Registered;
+
+/// A fleet, used in turn as one server: each connection goes to the next node that holds WebSockets, each request to the
+/// next one that takes PUTs. Messages have to match the schemas of docs/api.
 ///
 /// Shows the logs of the programs if the test panics.
 #[derive(Debug)]
 pub struct Stage {
     fleet: Arc<Fleet>,
-    app_server: AppServer,
-    /// A POST is not repeated when its connection turns out to be dead, as those of a killed server are.
-    app_server_without_pool: AppServer,
-    connections: AtomicUsize,
-    requests: AtomicUsize,
+    server: Server,
+    turns: AtomicUsize,
 }
 
 impl Stage {
     /// A view of the fleet that all tests of this profile share.
     pub fn shared(shape: Shape, profile: Profile) -> Self {
-        Self::of(shared::fleet(shape, profile))
+        let mut stage = Self::of(shared::fleet(shape, profile));
+        stage.server = server(&stage.fleet, Options { times: profile.times(), ..options() });
+        stage
     }
 
     /// A fleet of the test's own, which it may break.
@@ -62,14 +69,53 @@ impl Stage {
     }
 
     fn of(fleet: Arc<Fleet>) -> Self {
-        let (app_server, app_server_without_pool) = (app_server(POOL), app_server(0));
-        Self {
-            fleet,
-            app_server,
-            app_server_without_pool,
-            connections: AtomicUsize::new(0),
-            requests: AtomicUsize::new(0),
-        }
+        let server = server(&fleet, options());
+        Self { fleet, server, turns: AtomicUsize::new(0) }
+    }
+
+    /// The fleet as its clients see it.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The nodes.
+    pub fn nodes(&self) -> &[Node] {
+        self.fleet.nodes()
+    }
+
+    /// The node of this name.
+    pub fn node(&self, name: &str) -> &Node {
+        self.fleet.node(name)
+    }
+
+    /// The nodes that hold WebSockets.
+    pub fn connection_nodes(&self) -> Vec<&Node> {
+        self.fleet.connection_nodes()
+    }
+
+    /// The nodes that take PUTs.
+    pub fn endpoint_nodes(&self) -> Vec<&Node> {
+        self.fleet.endpoint_nodes()
+    }
+
+    /// The folder of the fleet's files.
+    pub fn folder(&self) -> &Path {
+        self.fleet.folder()
+    }
+
+    /// The Redis that the fleet has started.
+    pub fn redis(&self) -> Option<&RedisServer> {
+        self.fleet.redis()
+    }
+
+    /// What the programs have logged.
+    pub fn logs(&self) -> String {
+        self.fleet.logs()
+    }
+
+    /// Waits until each node is ready.
+    pub fn wait_until_ready(&self) {
+        self.fleet.wait_until_ready();
     }
 
     /// Waits until a PUT to any node that takes PUTs reaches a client on any node that holds WebSockets.
@@ -86,60 +132,15 @@ impl Stage {
         }
     }
 
-    /// Connects to the next node.
-    pub async fn connect(&self) -> Client {
-        Self::client_of(self.next_connection_node()).await
-    }
-
-    /// The node that the next connection goes to.
+    /// One of the nodes that hold WebSockets, in turn.
     pub fn next_connection_node(&self) -> &Node {
         let nodes = self.fleet.connection_nodes();
-        nodes[self.connections.fetch_add(1, Ordering::Relaxed) % nodes.len()]
+        nodes[self.turns.fetch_add(1, Ordering::Relaxed) % nodes.len()]
     }
 
     /// Connects to one node.
     pub async fn client_of(node: &Node) -> Client {
-        Client::connect(&node.ws_url()).await
-    }
-
-    /// A client with a new UAID and one registered channel: itself, UAID, channel, endpoint.
-    pub async fn registered(&self) -> Registered {
-        let mut client = self.connect().await;
-        let uaid = client.hello().await;
-        let channel = new_channel();
-        let endpoint = client.register(&channel).await;
-        Registered { client, uaid, channel, endpoint }
-    }
-
-    /// PUTs a version through the next node and returns the status.
-    pub async fn put(&self, endpoint: &str, version: u64) -> u16 {
-        self.put_form(endpoint, &format!("version={version}")).await
-    }
-
-    /// PUTs a version with data and returns the status.
-    pub async fn put_data(&self, endpoint: &str, version: u64, data: &str) -> u16 {
-        self.put_form(endpoint, &format!("version={version}&data={data}")).await
-    }
-
-    /// PUTs a literal form and returns the status.
-    pub async fn put_form(&self, endpoint: &str, form: &str) -> u16 {
-        let answer = self.request(Method::PUT, endpoint, &[FORM], form.to_owned()).await;
-        answer.status().as_u16()
-    }
-
-    /// Sends a request through the next node.
-    pub async fn request(
-        &self,
-        method: Method,
-        endpoint: &str,
-        headers: &[(&str, &str)],
-        body: impl Into<Bytes>,
-    ) -> Response<Bytes> {
-        let nodes = self.fleet.endpoint_nodes();
-        let node = nodes[self.requests.fetch_add(1, Ordering::Relaxed) % nodes.len()];
-        let app_server =
-            if method == Method::POST { &self.app_server_without_pool } else { &self.app_server };
-        send(app_server, method, &through(node, endpoint), headers, body.into()).await
+        tls::client(&node.ws_url()).await
     }
 
     /// PUTs a version through this node and returns the status.
@@ -147,41 +148,59 @@ impl Stage {
         requests::put_through(node, endpoint, version).await
     }
 
-    /// GETs a URL, whoever serves it.
-    pub async fn get(&self, url: &str) -> Response<Bytes> {
-        send(&self.app_server, Method::GET, url, &[], Bytes::new()).await
-    }
-
     /// Sends an operator's request to a URL, whoever serves it.
     pub async fn ask(&self, method: Method, url: &str, body: impl Into<Bytes>) -> Response<Bytes> {
         let token = ("authorization", &*format!("Bearer {ADMIN_TOKEN}"));
-        send(&self.app_server, method, url, &[token], body.into()).await
+        self.send(method, url, &[token], body).await
     }
 
-    /// HEADs a URL, whoever serves it.
-    pub async fn head(&self, url: &str) -> Response<Bytes> {
-        send(&self.app_server, Method::HEAD, url, &[], Bytes::new()).await
+    /// Sets a broadcast through the next node that has them.
+    pub async fn set_broadcast(&self, id: &str, version: &str) {
+        let url = broadcast_url(self.next_connection_node(), id);
+        let answer = self.ask(Method::PUT, &url, version.to_owned()).await;
+        assert!(answer.status().is_success(), "{answer:?}");
+    }
+
+    /// Waits until a broadcast has this version for those who say hello, on every node.
+    pub async fn until_broadcast(&self, id: &str, version: &str) {
+        for node in self.connection_nodes() {
+            until(&format!("{id} is {version} on {}", node.name()), async || {
+                let mut client = webpush::Client::connect(&node.ws_url()).await;
+                let reply = client.hello_with(json!({"broadcasts": {id: "none yet"}})).await;
+                client.leave().await;
+                (reply["broadcasts"][id] == version).then_some(())
+            })
+            .await;
+        }
     }
 }
 
-/// What [`Stage::registered`] returns.
-#[derive(Debug)]
-pub struct Registered {
-    /// The connected client.
-    pub client: Client,
-    /// Its UAID.
-    pub uaid: String,
-    /// Its channel.
-    pub channel: String,
-    /// The endpoint of the channel.
-    pub endpoint: String,
+/// Where an operator sets a broadcast.
+pub fn broadcast_url(node: &Node, id: &str) -> String {
+    format!("http://{}/broadcasts/{id}", node.addresses().admin)
+}
+
+fn options() -> Options {
+    Options {
+        patience: PATIENCE,
+        tls: Some(tls::trust()),
+        answer_len_max: requests::ANSWER_LEN_MAX,
+        inspector: Some(|| Box::new(Contract::default())),
+        ..Options::default()
+    }
+}
+
+fn server(fleet: &Fleet, options: Options) -> Server {
+    let ws = fleet.connection_nodes().iter().map(|node| node.ws_url()).collect();
+    let http = fleet.endpoint_nodes().iter().map(|node| node.http_url()).collect();
+    Server::new(ws, http, options)
 }
 
 impl Deref for Stage {
-    type Target = Fleet;
+    type Target = Server;
 
-    fn deref(&self) -> &Fleet {
-        &self.fleet
+    fn deref(&self) -> &Server {
+        &self.server
     }
 }
 

@@ -1,5 +1,8 @@
 //! The certificates of all tests with TLS.
 
+use crate::contract::Contract;
+use beckon_client::raw::Options;
+use beckon_conformance::talk::Client;
 use beckon_testbed::certificates::Certificates;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -25,4 +28,11 @@ pub fn trust_in(certificates: &Certificates) -> Arc<ClientConfig> {
     let authority = CertificateDer::from_pem_file(certificates.authority()).expect("a certificate");
     roots.add(authority).expect("a certificate of an authority");
     beckon_client::tls::with_roots(roots)
+}
+
+/// A client of one node, with TLS or without. What it receives has to match the schemas of docs/api.
+pub async fn client(url: &str) -> Client {
+    let options = Options { tls: Some(trust()), ..Options::default() };
+    let client = Client::connect_with(url, &options).await.expect("the upgrade succeeds");
+    client.inspected_by(Box::new(Contract::default()))
 }

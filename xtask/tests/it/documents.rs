@@ -162,7 +162,9 @@ fn checklist_tests(text: &str) -> Vec<&str> {
 fn tests_that_are_named_are_there() {
     let sources: String = files_ending(".rs")
         .iter()
-        .filter(|path| path.starts_with("tests/cluster/tests/"))
+        .filter(|path| {
+            path.starts_with("tests/cluster/tests/") || path.starts_with("crates/conformance/src/checks/")
+        })
         .map(|path| read(path))
         .collect();
     let path = "docs/unifiedpush.md";

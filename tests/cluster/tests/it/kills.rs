@@ -1,9 +1,6 @@
 //! The standalone server is killed again and again in the middle of commits, and a ledger says what it has accepted.
 
-use beckon_cluster_tests::{
-    stage::Stage,
-    webpush::{Subscribed, send_until_gone},
-};
+use beckon_cluster_tests::{requests::send_until_gone, stage::Stage, webpush::Subscribed};
 use beckon_testbed::plan::{Plan, Shape};
 use std::{collections::BTreeSet, time::Duration};
 use tokio::task::JoinSet;

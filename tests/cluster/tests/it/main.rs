@@ -1,7 +1,9 @@
 //! The black-box suite: what PROTOCOL.md and README.md promise, checked against the real programs over real sockets.
 //!
 //! A test that is named after an item of the checklist (PROTOCOL.md section 10) is written once and run on both
-//! shapes: `standalone::sp_27_…` and `cluster::sp_27_…`. [`coverage`] makes sure that no item is left out.
+//! shapes: `standalone::sp_27_…` and `cluster::sp_27_…`. Those that need no more than a server's addresses are in
+//! `crates/conformance`, from where `beckon conformance` takes them too; [`checks`] makes tests of them. [`coverage`]
+//! makes sure that no item is left out.
 //! Which test covers what is in `docs/protocol-coverage.md`.
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -31,8 +33,11 @@ mod admin;
 mod advertise;
 mod between_nodes;
 mod blocked_log;
+mod checks;
 mod clients;
 mod command_line;
+mod conformance;
+mod contracts;
 mod coverage;
 mod crash;
 mod crowds;
@@ -50,9 +55,7 @@ mod hand_over;
 mod hand_over_alone;
 mod hand_over_edges;
 mod hand_over_requests;
-mod http_cancel;
 mod http_endpoint;
-mod http_headers;
 mod http_health;
 mod http_vapid;
 mod http_webpush;
@@ -63,16 +66,14 @@ mod metrics;
 mod probe;
 mod programs;
 mod redis_faults;
-mod refusal;
 mod reload;
 mod request_ids;
 mod revoking;
-mod sp_ack;
+mod settings;
 mod sp_delivery;
 mod sp_hello;
 mod sp_register;
 mod sp_socket;
-mod sp_socket_limits;
 mod stopping;
 mod strangers;
 mod supervision;
@@ -84,7 +85,6 @@ mod versions;
 mod wp_ack;
 mod wp_backlog;
 mod wp_broadcast;
-mod wp_delivery;
 mod wp_hello;
 mod wp_register;
 mod wp_socket;

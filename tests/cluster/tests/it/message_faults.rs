@@ -1,13 +1,13 @@
 //! What is promised of accepted messages when programs are killed, when Redis is away, and when the tiers cannot
 //! reach each other.
 
-use crate::refusal::{expect_refusal, header};
 use beckon_client::error::Error;
 use beckon_cluster_tests::{
     stage::Stage,
     talk::new_channel,
     webpush::{Client, ENCRYPTED, KEPT, NOT_KEPT, Subscribed, authorization, id_of, location_of, new_signer},
 };
+use beckon_conformance::refusal::{expect_refusal, header};
 use beckon_testbed::{
     PATIENCE,
     forwarder::Forwarder,

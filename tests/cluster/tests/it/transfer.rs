@@ -1,10 +1,9 @@
 //! `beckon export` and `beckon import`: from the embedded store to Redis and back.
 
 use beckon_cluster_tests::{
+    requests::send_until_gone,
     stage::{Registered, Stage},
-    webpush::{
-        self, ENCRYPTED, KEPT, Subscribed, authorization, id_of, location_of, new_signer, send_until_gone,
-    },
+    webpush::{self, ENCRYPTED, KEPT, Subscribed, authorization, id_of, location_of, new_signer},
 };
 use beckon_testbed::{
     plan::{self, Plan, Shape},

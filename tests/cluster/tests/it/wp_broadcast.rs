@@ -2,42 +2,23 @@
 
 use beckon_cluster_tests::{
     shared::Profile,
-    stage::Stage,
-    talk::new_channel,
-    webpush::{Client, broadcast_url},
+    stage::{Stage, broadcast_url},
+    webpush::Client,
 };
+use beckon_conformance::parts::new_id;
 use beckon_testbed::plan::Shape;
 use http::Method;
 use serde_json::{Value, json};
 
 on_both_shapes![
-    wp_8_a_hello_learns_which_broadcasts_are_unknown,
     wp_9_a_hello_learns_which_broadcasts_have_changed,
     wp_10_a_subscription_is_answered_if_there_is_something_to_say,
     wp_11_a_change_reaches_subscribed_sockets_on_every_node,
     what_is_no_broadcast_is_refused_to_the_operator,
 ];
 
-/// An id that no other test uses, with the slash that real ones have.
-fn new_id() -> String {
-    format!("test/{}", new_channel())
-}
-
 fn broadcast(broadcasts: Value) -> Value {
     json!({"messageType": "broadcast", "broadcasts": broadcasts})
-}
-
-async fn wp_8_a_hello_learns_which_broadcasts_are_unknown(shape: Shape) {
-    let stage = Stage::shared(shape, Profile::Defaults);
-    for members in [json!({}), json!({"broadcasts": null}), json!({"broadcasts": {}})] {
-        let reply = stage.connect_webpush().await.hello_with(members.clone()).await;
-        assert_eq!(reply["broadcasts"], json!({}), "{members}");
-    }
-    let (id, other) = (new_id(), new_id());
-    let members = json!({"broadcasts": {&id: "\"41\"", &other: ""}});
-    let reply = stage.connect_webpush().await.hello_with(members).await;
-    let expected = json!({"errors": {id: "Broadcast not found", other: "Broadcast not found"}});
-    assert_eq!(reply["broadcasts"], expected);
 }
 
 async fn wp_9_a_hello_learns_which_broadcasts_have_changed(shape: Shape) {

@@ -1,24 +1,31 @@
-//! A SimplePush user agent that says what the test writes, and checks what it receives.
+//! A SimplePush user agent that says what the check writes, and looks at what it receives.
 
-use crate::tls;
+use crate::patience::PATIENCE;
 use beckon_client::{
     error::{Close, Error},
     raw::{Frame, Options, RawSocket},
 };
-use beckon_testbed::PATIENCE;
 use beckon_types::Spelling;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// A random channelID, in the spelling of most user agents.
 pub fn new_channel() -> String {
     beckon_client::user_agent::new_channel().to_text(Spelling::HYPHENATED)
 }
 
+/// Looks at every message that a server sends on one socket, and may panic at one that should not be.
+pub trait Inspect: fmt::Debug + Send {
+    /// Looks at the next message.
+    fn inspect(&mut self, message: &Value);
+}
+
 /// A WebSocket that speaks JSON. Dropping it drops TCP without a Close, as a lost network does.
 #[derive(Debug)]
 pub struct Client {
     socket: RawSocket,
+    patience: Duration,
+    inspectors: Vec<Box<dyn Inspect>>,
 }
 
 impl Client {
@@ -29,9 +36,26 @@ impl Client {
 
     /// Connects with these options; the error is the caller's to judge.
     pub async fn connect_with(url: &str, options: &Options) -> Result<Self, Error> {
-        let tls = options.tls.clone().unwrap_or_else(tls::trust);
-        let options = Options { tls: Some(tls), ..options.clone() };
-        Ok(Self { socket: RawSocket::connect(url, &options).await? })
+        let socket = RawSocket::connect(url, options).await?;
+        Ok(Self { socket, patience: PATIENCE, inspectors: Vec::new() })
+    }
+
+    /// With another time limit for each message than [`PATIENCE`].
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// With something more that looks at each message.
+    #[must_use]
+    pub fn inspected_by(mut self, inspector: Box<dyn Inspect>) -> Self {
+        self.inspectors.push(inspector);
+        self
+    }
+
+    /// How long the next message may take.
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// The WebSocket itself.
@@ -51,14 +75,18 @@ impl Client {
 
     /// The next message, literally.
     pub async fn receive_text(&mut self) -> String {
-        let text = self.socket.text_within(PATIENCE).await;
+        let text = self.socket.text_within(self.patience).await;
         text.unwrap_or_else(|error| panic!("no message: {error}")).to_string()
     }
 
-    /// The next message.
+    /// The next message, which is JSON.
     pub async fn receive(&mut self) -> Value {
         let text = self.receive_text().await;
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
+        let message = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"));
+        for inspector in &mut self.inspectors {
+            inspector.inspect(&message);
+        }
+        message
     }
 
     /// Sends a message and returns the next one that arrives.
@@ -146,7 +174,7 @@ impl Client {
 
     /// The next thing that arrives is a Close with this code.
     pub async fn expect_close(&mut self, code: u16) {
-        match self.socket.close_within(PATIENCE).await {
+        match self.socket.close_within(self.patience).await {
             Ok(close) => assert_eq!(close.code, code, "{close}"),
             Err(error) => panic!("expected close code {code}: {error}"),
         }
@@ -171,7 +199,7 @@ impl Client {
     pub async fn leave(mut self) {
         self.socket.send_close(1000).await.expect("the socket is open");
         loop {
-            match self.socket.receive_within(PATIENCE).await.expect("a server that answers a Close") {
+            match self.socket.receive_within(self.patience).await.expect("a server that answers a Close") {
                 Frame::End => return,
                 Frame::Close(Close { code, .. }) => assert_eq!(code, 1000),
                 Frame::Text(_) | Frame::Binary(_) | Frame::Ping(_) | Frame::Pong(_) => {}

@@ -1,23 +1,14 @@
 //! SP-46 to SP-49: acknowledgements.
 
-use beckon_cluster_tests::{
-    shared::Profile,
-    stage::{Registered, Stage},
+use crate::{
+    server::{Registered, Server},
     talk::{Client, new_channel, update},
 };
-use beckon_testbed::plan::Shape;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-on_both_shapes![
-    sp_46_an_acknowledged_update_does_not_come_again,
-    sp_47_only_the_pending_version_is_acknowledged,
-    sp_48_an_ack_repeats_nothing,
-    sp_49_a_malformed_ack_is_invalid_and_a_good_one_silent,
-];
-
 /// What is pending, as a repeated hello tells: the store answers it after every ack before it.
-async fn pending(client: &mut Client, uaid: &str) -> Vec<Value> {
+pub(crate) async fn pending(client: &mut Client, uaid: &str) -> Vec<Value> {
     client.resume(uaid, &[]).await;
     client.send_text(r#"{"messageType":"purge"}"#).await;
     let message = client.receive().await;
@@ -28,29 +19,39 @@ async fn pending(client: &mut Client, uaid: &str) -> Vec<Value> {
     message["updates"].as_array().unwrap().clone()
 }
 
-async fn sp_46_an_acknowledged_update_does_not_come_again(shape: Shape) {
-    let stage = Stage::shared(shape, Profile::ShortTimes);
-    let Registered { mut client, uaid, channel, endpoint } = stage.registered().await;
-    assert_eq!(stage.put(&endpoint, 7).await, 200);
+pub(crate) async fn sp_46_an_acknowledged_update_does_not_come_again(server: Server) {
+    let Registered { mut client, uaid, channel, endpoint } = server.registered().await;
+    assert_eq!(server.put(&endpoint, 7).await, 200);
     client.expect_update(&channel, 7).await;
     client.ack(&channel, 7).await;
-    // Longer than it takes until an update is sent again.
-    client.expect_nothing_for(Duration::from_secs(3)).await;
     assert_eq!(pending(&mut client, &uaid).await, Vec::<Value>::new());
     client.leave().await;
-    let mut client = stage.connect().await;
+    let mut client = server.connect().await;
     client.resume(&uaid, &[&channel]).await;
     client.expect_nothing().await;
     // The next update is not mistaken for the one acknowledged, even if it is the same number.
-    assert_eq!(stage.put(&endpoint, 7).await, 200);
+    assert_eq!(server.put(&endpoint, 7).await, 200);
+    client.expect_update(&channel, 7).await;
+}
+
+pub(crate) async fn sp_46_an_acknowledged_update_is_not_sent_again_by_timer(server: Server) {
+    let interval = server.times().sp_retry_interval;
+    let Registered { client, uaid, channel, endpoint } = server.registered().await;
+    let mut client = client.with_patience(server.patience() + interval);
+    assert_eq!(server.put(&endpoint, 7).await, 200);
+    client.expect_update(&channel, 7).await;
+    client.ack(&channel, 7).await;
+    client.expect_nothing_for(interval * 3).await;
+    assert_eq!(pending(&mut client, &uaid).await, Vec::<Value>::new());
+    // The next update is sent again, even if it is the same number.
+    assert_eq!(server.put(&endpoint, 7).await, 200);
     client.expect_update(&channel, 7).await;
     client.expect_update(&channel, 7).await;
 }
 
-async fn sp_47_only_the_pending_version_is_acknowledged(shape: Shape) {
+pub(crate) async fn sp_47_only_the_pending_version_is_acknowledged(server: Server) {
     const LARGE: u64 = 9_007_199_254_740_993;
-    let stage = Stage::shared(shape, Profile::Defaults);
-    let Registered { mut client, uaid, channel, endpoint } = stage.registered().await;
+    let Registered { mut client, uaid, channel, endpoint } = server.registered().await;
     let plain = channel.replace('-', "").to_uppercase();
     for (version, ack, acknowledged) in [
         (7, json!({"updates": [update(&channel, 6)]}), false),
@@ -76,7 +77,7 @@ async fn sp_47_only_the_pending_version_is_acknowledged(shape: Shape) {
         (LARGE, json!({"updates": [update(&channel, LARGE - 1)]}), true),
         (LARGE, json!({"updates": [update(&channel, LARGE + 3)]}), false),
     ] {
-        assert_eq!(stage.put(&endpoint, version).await, 200);
+        assert_eq!(server.put(&endpoint, version).await, 200);
         client.expect_update(&channel, version).await;
         let mut message = ack.clone();
         message["messageType"] = json!("ack");
@@ -85,22 +86,21 @@ async fn sp_47_only_the_pending_version_is_acknowledged(shape: Shape) {
         assert_eq!(pending(&mut client, &uaid).await, left, "{ack}");
     }
     // An ack of what has been replaced meanwhile.
-    assert_eq!(stage.put(&endpoint, 20).await, 200);
-    assert_eq!(stage.put(&endpoint, 21).await, 200);
+    assert_eq!(server.put(&endpoint, 20).await, 200);
+    assert_eq!(server.put(&endpoint, 21).await, 200);
     client.expect_update(&channel, 20).await;
     client.ack(&channel, 20).await;
     client.expect_update(&channel, 21).await;
     assert_eq!(pending(&mut client, &uaid).await, [update(&channel, 21)]);
 }
 
-async fn sp_48_an_ack_repeats_nothing(shape: Shape) {
-    let stage = Stage::shared(shape, Profile::Defaults);
-    let Registered { mut client, uaid, channel, endpoint } = stage.registered().await;
+pub(crate) async fn sp_48_an_ack_repeats_nothing(server: Server) {
+    let Registered { mut client, uaid, channel, endpoint } = server.registered().await;
     let second = new_channel();
     let second_endpoint = client.register(&second).await;
-    assert_eq!(stage.put(&endpoint, 1).await, 200);
+    assert_eq!(server.put(&endpoint, 1).await, 200);
     client.expect_update(&channel, 1).await;
-    assert_eq!(stage.put(&second_endpoint, 2).await, 200);
+    assert_eq!(server.put(&second_endpoint, 2).await, 200);
     client.expect_update(&second, 2).await;
     client.ack(&channel, 1).await;
     client.expect_nothing_for(Duration::from_millis(500)).await;
@@ -108,9 +108,8 @@ async fn sp_48_an_ack_repeats_nothing(shape: Shape) {
     assert_eq!(pending(&mut client, &uaid).await, [update(&second, 2)]);
 }
 
-async fn sp_49_a_malformed_ack_is_invalid_and_a_good_one_silent(shape: Shape) {
-    let stage = Stage::shared(shape, Profile::Defaults);
-    let Registered { mut client, channel, .. } = stage.registered().await;
+pub(crate) async fn sp_49_a_malformed_ack_is_invalid_and_a_good_one_silent(server: Server) {
+    let Registered { mut client, channel, .. } = server.registered().await;
     for ack in [
         json!({}),
         json!({"updates": []}),
@@ -127,7 +126,7 @@ async fn sp_49_a_malformed_ack_is_invalid_and_a_good_one_silent(shape: Shape) {
         json!({"expired": [5]}),
         json!({"expired": channel}),
     ] {
-        let mut other = stage.connect().await;
+        let mut other = server.connect().await;
         other.hello().await;
         let mut message = ack;
         message["messageType"] = json!("ack");

@@ -1,19 +1,17 @@
 //! A Web Push user agent that says what the test writes, and the application server that sends to it.
 
 use crate::{
-    stage::Stage,
+    server::Server,
     talk::{self, new_channel},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use beckon_client::{
-    app_server::{self, AppServer},
     error::Error,
     raw::Options,
     vapid::{Claims, Scheme, Signer, origin_of},
 };
-use beckon_testbed::node::Node;
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
@@ -51,6 +49,12 @@ impl Deref for Client {
 impl DerefMut for Client {
     fn deref_mut(&mut self) -> &mut talk::Client {
         &mut self.talk
+    }
+}
+
+impl From<talk::Client> for Client {
+    fn from(talk: talk::Client) -> Self {
+        Self { talk }
     }
 }
 
@@ -118,7 +122,7 @@ impl Client {
         message
     }
 
-    /// Receives this message, sent by [`Stage::message`].
+    /// Receives this message, sent by [`Server::message`].
     pub async fn expect_message(&mut self, channel: &str, id: &str, body: &str) {
         assert_eq!(self.notification().await, notification(channel, id, body));
     }
@@ -210,10 +214,10 @@ pub struct Subscribed {
     pub endpoint: String,
 }
 
-impl Stage {
+impl Server {
     /// Connects to the next node.
     pub async fn connect_webpush(&self) -> Client {
-        Client::connect(&self.next_connection_node().ws_url()).await
+        Client::from(self.connect().await)
     }
 
     /// Connects to the next node as a UAID that is known.
@@ -257,46 +261,6 @@ impl Stage {
     /// POSTs an encrypted body that is kept, and returns the message id.
     pub async fn message(&self, endpoint: &str, body: &str) -> String {
         self.accepted(endpoint, &[KEPT, ENCRYPTED], body.to_owned()).await
-    }
-
-    /// Sets a broadcast through the next node that has them.
-    pub async fn set_broadcast(&self, id: &str, version: &str) {
-        let url = broadcast_url(self.next_connection_node(), id);
-        let answer = self.ask(Method::PUT, &url, version.to_owned()).await;
-        assert!(answer.status().is_success(), "{answer:?}");
-    }
-
-    /// Waits until a broadcast has this version for those who say hello, on every node.
-    pub async fn until_broadcast(&self, id: &str, version: &str) {
-        for node in self.connection_nodes() {
-            beckon_testbed::until(&format!("{id} is {version} on {}", node.name()), async || {
-                let mut client = Client::connect(&node.ws_url()).await;
-                let reply = client.hello_with(json!({"broadcasts": {id: "none yet"}})).await;
-                client.leave().await;
-                (reply["broadcasts"][id] == version).then_some(())
-            })
-            .await;
-        }
-    }
-}
-
-/// Where an operator sets a broadcast.
-pub fn broadcast_url(node: &Node, id: &str) -> String {
-    format!("http://{}/broadcasts/{id}", node.addresses().admin)
-}
-
-/// Sends messages to an endpoint until its server is gone, and returns the ids of those that were accepted.
-pub async fn send_until_gone(endpoint: String) -> Vec<String> {
-    let app_server = AppServer::new(app_server::Options::default());
-    let mut accepted = Vec::new();
-    loop {
-        let request = Request::builder().method(Method::POST).uri(&endpoint).header(KEPT.0, KEPT.1);
-        let request = request.header(ENCRYPTED.0, ENCRYPTED.1).body(Bytes::from_static(&[b'x'; 1000]));
-        let Ok(answer) = app_server.request(request.expect("a request")).await else { return accepted };
-        match answer.status() {
-            StatusCode::CREATED => accepted.push(id_of(&answer)),
-            status => assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}"),
-        }
     }
 }
 

@@ -1,9 +1,9 @@
-//! A WebSocket without any help: it answers nothing by itself, and sends exactly what the test gives it.
+//! A WebSocket without any help: it answers nothing by itself, and sends exactly what the check gives it.
 
-use beckon_testbed::PATIENCE;
-use std::time::Duration;
+use crate::patience::PATIENCE;
+use std::{fmt, net::SocketAddr, time::Duration};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
@@ -24,6 +24,9 @@ pub const PONG: u8 = 0x8a;
 /// The longest frame that is expected from a server here, bytes.
 const PAYLOAD_MAX: usize = 1 << 20;
 
+/// The longest head of an answer that is read, bytes.
+const HEAD_MAX: usize = 1 << 16;
+
 /// A frame as it came: the first byte (final bit and opcode) and the payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BareFrame {
@@ -43,23 +46,28 @@ impl BareFrame {
     }
 }
 
+/// TCP, or TLS over it.
+pub trait Stream: AsyncRead + AsyncWrite + fmt::Debug + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + fmt::Debug + Unpin + Send> Stream for T {}
+
 /// A WebSocket after the upgrade.
 #[derive(Debug)]
 pub struct BareSocket {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
 }
 
 impl BareSocket {
     /// Connects to `host:port` and upgrades `/`.
-    pub async fn connect(address: std::net::SocketAddr) -> Self {
+    pub async fn connect(address: SocketAddr) -> Self {
         let (head, stream) = request(address, &upgrade_request("/", "")).await;
         assert!(head.starts_with("HTTP/1.1 101 "), "no upgrade: {head}");
-        Self { stream }
+        Self { stream: Box::new(stream) }
     }
 
     /// A WebSocket on a connection that was upgraded.
-    pub fn over(stream: TcpStream) -> Self {
-        Self { stream }
+    pub fn over(stream: impl Stream + 'static) -> Self {
+        Self { stream: Box::new(stream) }
     }
 
     /// Sends a masked frame.
@@ -138,16 +146,23 @@ pub fn upgrade_request(path: &str, further: &str) -> String {
 }
 
 /// Sends literal HTTP and returns the head of the answer, with the connection behind it.
-pub async fn request(address: std::net::SocketAddr, text: &str) -> (String, TcpStream) {
+pub async fn request(address: SocketAddr, text: &str) -> (String, TcpStream) {
+    let stream = TcpStream::connect(address).await.expect("the server listens");
+    stream.set_nodelay(true).expect("a TCP socket");
+    exchange(stream, text, PATIENCE).await
+}
+
+/// Sends literal HTTP on a new connection and returns the head of the answer, which may take so long.
+pub async fn exchange<S: Stream>(mut stream: S, text: &str, patience: Duration) -> (String, S) {
     let exchange = async {
-        let mut stream = TcpStream::connect(address).await.expect("the server listens");
-        stream.set_nodelay(true).expect("a TCP socket");
         stream.write_all(text.as_bytes()).await.expect("the server reads");
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
+            assert!(head.len() < HEAD_MAX, "an HTTP head of more than {HEAD_MAX} bytes");
             head.push(stream.read_u8().await.expect("an HTTP head"));
         }
-        (String::from_utf8(head).expect("an HTTP head is text"), stream)
+        String::from_utf8(head).expect("an HTTP head is text")
     };
-    timeout(PATIENCE, exchange).await.expect("an answer in time")
+    let head = timeout(patience, exchange).await.expect("an answer in time");
+    (head, stream)
 }

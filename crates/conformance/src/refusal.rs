@@ -4,13 +4,13 @@ use http::Response;
 use serde_json::{Value, json};
 
 /// A header of a response.
-pub(crate) fn header<'a>(response: &'a Response<bytes::Bytes>, name: &str) -> Option<&'a str> {
+pub fn header<'a>(response: &'a Response<bytes::Bytes>, name: &str) -> Option<&'a str> {
     response.headers().get(name)?.to_str().ok()
 }
 
 /// The error body of PROTOCOL.md section 5.8, and the headers that go with the status.
 #[track_caller]
-pub(crate) fn expect_refusal(response: &Response<bytes::Bytes>, status: u16, errno: Option<u32>) {
+pub fn expect_refusal(response: &Response<bytes::Bytes>, status: u16, errno: Option<u32>) {
     assert_eq!(response.status().as_u16(), status, "{response:?}");
     assert_eq!(header(response, "content-type"), Some("application/json"), "{response:?}");
     let body: Value = serde_json::from_slice(response.body()).unwrap_or_else(|error| {
@@ -41,7 +41,7 @@ pub(crate) fn expect_refusal(response: &Response<bytes::Bytes>, status: u16, err
 
 /// Pages of any origin may send, and may see the answer (PROTOCOL.md section 5.7).
 #[track_caller]
-pub(crate) fn expect_cors(response: &Response<bytes::Bytes>, methods: &str) {
+pub fn expect_cors(response: &Response<bytes::Bytes>, methods: &str) {
     for (name, value) in [
         ("access-control-allow-origin", "*"),
         ("access-control-allow-methods", methods),
@@ -58,7 +58,7 @@ pub(crate) fn expect_cors(response: &Response<bytes::Bytes>, methods: &str) {
 }
 
 /// The token at the end of a URL, and tokens that are none.
-pub(crate) fn tokens_of(endpoint: &str) -> (&str, Vec<String>) {
+pub fn tokens_of(endpoint: &str) -> (&str, Vec<String>) {
     let (_, token) = endpoint.rsplit_once('/').unwrap();
     let altered = |position: usize| {
         let letter = if token.as_bytes()[position] == b'A' { "B" } else { "A" };
