@@ -102,6 +102,9 @@ async fn steps_wait_until_it_is_known_who_has_the_directory() {
     // One that is lost comes back as well.
     drop(store.lend().await.unwrap());
     store.check().await.unwrap();
+    // And one that its caller did not wait for.
+    let _ = tokio::time::timeout(Duration::ZERO, store.lend()).await;
+    store.check().await.unwrap();
     let lent = store.lend().await.unwrap();
     let waiting = store.check();
     lent.give_away();
