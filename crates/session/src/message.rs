@@ -332,4 +332,6 @@ fn push_string(out: &mut String, text: &str) {
 }
 
 #[cfg(test)]
+mod schemas;
+#[cfg(test)]
 mod tests;
