@@ -2,7 +2,8 @@
 
 use crate::{
     packages,
-    run::{cargo, run, target},
+    run::{cargo, programs, root, run, target},
+    test,
 };
 use anyhow::Result;
 use std::process::Command;
@@ -45,9 +46,9 @@ pub(crate) fn rolling(arguments: &[&str]) -> Result<()> {
     let caddy = packages::unpacked("caddy", "caddy", &target().join("browser/packages"))?;
     let mut command = if arguments.contains(&"--small") {
         packages::install(&[packages::REDIS])?;
-        run(&mut cargo(&["build", "--workspace", "--bins"]))?;
-        let mut command = cargo(&["run", "--quiet", "--package", "beckon-bench", "--", "rolling"]);
-        command.args(arguments);
+        test::build()?;
+        let mut command = Command::new(programs().join("bench"));
+        command.arg("rolling").args(arguments).current_dir(root());
         command
     } else {
         experiment(&[&["rolling"], arguments].concat())?
@@ -66,9 +67,10 @@ pub(crate) fn soak(arguments: &[&str]) -> Result<()> {
         ["--clients", "100", "--rate", "40", "--seconds", "0", "--each", "1", "--pause", "4s"];
     packages::install(&[packages::REDIS])?;
     if arguments.contains(&"--small") {
-        run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+        test::build()?;
         let rest = arguments.iter().copied().filter(|argument| *argument != "--small");
-        return run(cargo(&["run", "--quiet", "--package", "beckon-soak", "--"]).args(SMALL).args(rest));
+        let mut command = Command::new(programs().join("soak"));
+        return run(command.args(SMALL).args(rest).current_dir(root()));
     }
     let packages = PROGRAMS.iter().chain(&["beckon-soak"]).flat_map(|program| ["--package", program]);
     run(cargo(&["build", "--profile", "dist", "--bins"]).args(packages))?;
