@@ -2,7 +2,7 @@
 
 use crate::{
     python,
-    run::{PROGRAMS, cargo, programs, root, run, succeeds, target},
+    run::{PROGRAMS, build, programs, root, run, succeeds, target},
 };
 use anyhow::{Result, bail};
 use std::{path::PathBuf, process::Command};
@@ -15,7 +15,7 @@ const REQUIRED: &str = "BECKON_CI_API";
 /// # Errors
 /// Something is missing and cannot be installed, does not build, or a test fails.
 pub(crate) fn api(arguments: &[&str]) -> Result<()> {
-    run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+    build()?;
     with_programs(arguments)
 }
 

@@ -2,8 +2,7 @@
 
 use crate::{
     packages,
-    run::{cargo, programs, root, run, target},
-    test,
+    run::{build, cargo, programs, root, run, target},
 };
 use anyhow::Result;
 use std::process::Command;
@@ -46,7 +45,7 @@ pub(crate) fn rolling(arguments: &[&str]) -> Result<()> {
     let caddy = packages::unpacked("caddy", "caddy", &target().join("browser/packages"))?;
     let mut command = if arguments.contains(&"--small") {
         packages::install(&[packages::REDIS])?;
-        test::build()?;
+        build()?;
         let mut command = Command::new(programs().join("bench"));
         command.arg("rolling").args(arguments).current_dir(root());
         command
@@ -67,7 +66,7 @@ pub(crate) fn soak(arguments: &[&str]) -> Result<()> {
         ["--clients", "100", "--rate", "40", "--seconds", "0", "--each", "1", "--pause", "4s"];
     packages::install(&[packages::REDIS])?;
     if arguments.contains(&"--small") {
-        test::build()?;
+        build()?;
         let rest = arguments.iter().copied().filter(|argument| *argument != "--small");
         let mut command = Command::new(programs().join("soak"));
         return run(command.args(SMALL).args(rest).current_dir(root()));

@@ -2,7 +2,7 @@
 
 use crate::{
     packages, python,
-    run::{PROGRAMS, cargo, programs, root, run, succeeds, target},
+    run::{PROGRAMS, build, programs, root, run, succeeds, target},
 };
 use anyhow::{Context as _, Result, ensure};
 use std::{
@@ -19,7 +19,7 @@ const NODE_MIN: (u32, u32) = (18, 19);
 /// # Errors
 /// Something is missing and cannot be installed, does not build, or a test fails.
 pub(crate) fn browser(arguments: &[&str]) -> Result<()> {
-    run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+    build()?;
     with_programs(arguments)
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     packages,
-    run::{cargo, programs, root, run, succeeds, target},
+    run::{build, cargo, programs, root, run, succeeds, target},
 };
 use anyhow::{Context as _, Result, bail};
 use std::{
@@ -22,7 +22,7 @@ pub(crate) fn deploy(documents: &[&str]) -> Result<()> {
         run(&mut cargo(&["build", "--package", "beckon-deploy-tests"]))?;
         return with_program();
     }
-    run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+    build()?;
     let mut command = as_root()?;
     command.arg("documents").arg(root()).arg(target().join("deploy")).arg(programs());
     run(command.args(documents))

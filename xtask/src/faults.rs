@@ -1,6 +1,10 @@
 //! `cargo xtask faults`: every fault on every topology of Redis that it applies to.
 
-use crate::{packages, run::run, servers, test};
+use crate::{
+    packages,
+    run::{build, run},
+    servers, test,
+};
 use anyhow::{Result, bail, ensure};
 
 /// What `tests/cluster` calls its topologies.
@@ -39,7 +43,7 @@ pub(crate) fn faults(arguments: &[&str]) -> Result<()> {
         }
     }
     packages::install(packages::FOR_CARGO)?;
-    test::build()?;
+    build()?;
     let mut failed = Vec::new();
     for topology in topologies {
         eprintln!("xtask: faults on {topology}");

@@ -2,7 +2,7 @@
 
 use crate::{
     packages,
-    run::{cargo, root, run, target},
+    run::{build, cargo, root, run, target},
     test,
 };
 use anyhow::{Context as _, Result, bail, ensure};
@@ -214,7 +214,7 @@ fn strangers(order: &Order<'_>) -> Result<()> {
         "strangers take --seconds and --seed"
     );
     packages::install(packages::FOR_CARGO)?;
-    test::build()?;
+    build()?;
     // One after another, so that what is measured of one is not the doing of another.
     let mut command = test::command();
     command.args(["--test", "it", "--", "strangers::", "--test-threads=1", "--nocapture"]);

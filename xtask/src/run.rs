@@ -36,6 +36,18 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
+/// Builds all programs and all tests.
+///
+/// Cargo unifies the features of dependencies over what it is asked to build, so programs without tests would have other
+/// features than tests, and everything from tokio upwards would be compiled once for each selection. So there is one
+/// selection: this one, of which `cargo test --workspace` is a part. [`PROGRAMS`] tells tests to start what it has built.
+///
+/// # Errors
+/// Something does not build.
+pub(crate) fn build() -> Result<()> {
+    run(&mut cargo(&["build", "--workspace", "--bins", "--tests", "--features", FEATURES]))
+}
+
 /// Shows a command, runs it and wants it to succeed.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = line_of(command);

@@ -2,7 +2,7 @@
 
 use crate::{
     browser, packages,
-    run::{FEATURES, PROGRAMS, cargo, programs, run},
+    run::{FEATURES, PROGRAMS, build, cargo, programs, run},
 };
 use anyhow::Result;
 use std::process::Command;
@@ -38,16 +38,4 @@ pub(crate) fn command() -> Command {
     let mut command = cargo(&["test", "--workspace", "--features", FEATURES]);
     command.env(PROGRAMS, programs());
     command
-}
-
-/// Builds all programs and all tests.
-///
-/// Cargo unifies the features of dependencies over what it is asked to build, so programs without tests would have other
-/// features than tests, and everything from tokio upwards would be compiled once for each selection. So there is one
-/// selection: this one, of which `cargo test --workspace` is a part. [`PROGRAMS`] tells tests to start what it has built.
-///
-/// # Errors
-/// Something does not build.
-pub(crate) fn build() -> Result<()> {
-    run(&mut cargo(&["build", "--workspace", "--bins", "--tests", "--features", FEATURES]))
 }
