@@ -8,6 +8,7 @@ use beckon_cluster_tests::{
     shared::Profile,
     stage::Stage,
     talk::new_channel,
+    tls,
     webpush::{Client, ENCRYPTED, KEPT, authorization, expect_endpoint, id_of, new_signer, notification},
 };
 use beckon_testbed::{PATIENCE, plan::Shape};
@@ -28,7 +29,7 @@ async fn all_live_their_lives_over_tls(shape: Shape) {
 
 /// A WebSocket as a client opens it that offers no subprotocol and has no origin.
 async fn connect_plainly(stage: &Stage) -> Client {
-    let options = Options { subprotocols: Vec::new(), ..Options::default() };
+    let options = Options { subprotocols: Vec::new(), tls: Some(tls::trust()), ..Options::default() };
     let mut client = Client::connect_with(&stage.next_connection_node().ws_url(), &options).await.unwrap();
     assert_eq!(client.socket().subprotocol(), None);
     client
@@ -40,6 +41,7 @@ async fn connect_as_firefox(stage: &Stage) -> Client {
     let options = Options {
         origin: Some(url.clone()),
         subprotocols: vec![SUBPROTOCOL.to_owned()],
+        tls: Some(tls::trust()),
         ..Options::default()
     };
     let mut client = Client::connect_with(&url, &options).await.unwrap();

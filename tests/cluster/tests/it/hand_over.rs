@@ -4,7 +4,6 @@ use beckon_cluster_tests::{
     bare::{BareSocket, PING, PONG},
     device::{DIALECTS, Device, Sent},
     stage::{Registered, Stage},
-    talk::Client,
     tls,
 };
 use beckon_testbed::{
@@ -427,7 +426,7 @@ async fn sockets_with_tls_are_closed_and_counted() {
     let node = stage.node("c0");
     let mut clients = Vec::new();
     for _ in 0..5 {
-        let mut client = Client::connect(&node.ws_url()).await;
+        let mut client = tls::client(&node.ws_url()).await;
         client.hello().await;
         clients.push(client);
     }
@@ -437,7 +436,7 @@ async fn sockets_with_tls_are_closed_and_counted() {
     }
     let name = r#"beckon_hand_over_sockets_total{outcome="tls"}"#;
     assert_eq!(metric(node, name), Some(5.0));
-    Client::connect(&node.ws_url()).await.hello().await;
+    tls::client(&node.ws_url()).await.hello().await;
 }
 
 /// Ends a process that is no child of this one.
