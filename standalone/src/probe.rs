@@ -49,7 +49,8 @@ pub(crate) fn command() -> Command {
         .arg(
             option("dialect", "DIALECT", "both")
                 .value_parser(["both", "simplepush", "webpush"])
-                .help("Which protocols to speak"),
+                .hide_possible_values(true)
+                .help("Which protocols to speak: simplepush, webpush or both"),
         )
         .arg(
             option("interval", "TIME", "30s")
