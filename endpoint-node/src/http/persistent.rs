@@ -7,7 +7,7 @@ use beckon_ops::stage::Stage;
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 use tokio::{runtime::Handle, sync::Semaphore};
 
@@ -17,7 +17,10 @@ const ABANDONED_MAX: usize = 1024;
 
 /// Owns the requests that go on without their senders. Clones are the same owner.
 #[derive(Debug, Clone)]
-pub(super) struct Persistence {
+pub(super) struct Persistence(Arc<Owner>);
+
+#[derive(Debug)]
+struct Owner {
     stage: Stage,
     permits: Arc<Semaphore>,
 }
@@ -25,7 +28,7 @@ pub(super) struct Persistence {
 impl Persistence {
     /// The tasks belong to `stage`.
     pub(super) fn new(stage: Stage) -> Self {
-        Self { stage, permits: Arc::new(Semaphore::new(ABANDONED_MAX)) }
+        Self(Arc::new(Owner { stage, permits: Arc::new(Semaphore::new(ABANDONED_MAX)) }))
     }
 
     /// Work that goes on in a task of its own if it is dropped before it has ended.
@@ -33,25 +36,28 @@ impl Persistence {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        Persistent { work: Some(Box::pin(work)), owner: self.clone() }
+        Persistent { work: Some(Box::pin(work)), owner: Arc::clone(&self.0) }
     }
 }
 
 /// See [`Persistence::carry`].
 pub(super) struct Persistent<F: Future<Output: Send> + Send + 'static> {
-    /// `None`: it has ended.
+    /// `None`: it has ended, or has panicked.
     work: Option<Pin<Box<F>>>,
-    owner: Persistence,
+    owner: Arc<Owner>,
 }
 
 impl<F: Future<Output: Send> + Send + 'static> Future for Persistent<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let Some(work) = &mut self.work else { return Poll::Pending };
-        let output = ready!(work.as_mut().poll(context));
-        self.work = None;
-        Poll::Ready(output)
+        // What panics is not put back: it must not be polled again.
+        let Some(mut work) = self.work.take() else { return Poll::Pending };
+        let polled = work.as_mut().poll(context);
+        if polled.is_pending() {
+            self.work = Some(work);
+        }
+        polled
     }
 }
 
@@ -73,7 +79,7 @@ impl<F: Future<Output: Send> + Send + 'static> Drop for Persistent<F> {
 mod tests {
     use super::*;
     use beckon_ops::shutdown::Shutdown;
-    use std::time::Duration;
+    use std::{task::Waker, time::Duration};
     use tokio::sync::oneshot;
 
     fn persistence() -> Persistence {
@@ -92,8 +98,8 @@ mod tests {
         go.send(()).unwrap();
         assert_eq!(told.await, Ok(7));
         assert_eq!(persistence.carry(async { 8 }).await, 8);
-        persistence.stage.stop(Duration::from_secs(10)).await;
-        assert_eq!(persistence.permits.available_permits(), ABANDONED_MAX);
+        persistence.0.stage.stop(Duration::from_secs(10)).await;
+        assert_eq!(persistence.0.permits.available_permits(), ABANDONED_MAX);
     }
 
     #[tokio::test]
@@ -102,7 +108,20 @@ mod tests {
         for _ in 0..ABANDONED_MAX + 3 {
             drop(persistence.carry(std::future::pending::<()>()));
         }
-        assert_eq!(persistence.stage.tasks(), ABANDONED_MAX);
+        assert_eq!(persistence.0.stage.tasks(), ABANDONED_MAX);
+    }
+
+    /// The listener answers a panic with 500, and drops what has panicked.
+    #[tokio::test]
+    async fn what_has_panicked_does_not_go_on() {
+        let persistence = persistence();
+        let mut work = persistence.carry(async { panic!("tested") });
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _ = Pin::new(&mut work).poll(&mut Context::from_waker(Waker::noop()));
+        }));
+        assert!(polled.is_err());
+        drop(work);
+        assert_eq!(persistence.0.stage.tasks(), 0);
     }
 
     #[test]
