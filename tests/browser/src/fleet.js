@@ -40,6 +40,11 @@ class Node {
     return this.#program?.lastWords ?? '';
   }
 
+  /** A setting that it is started with. */
+  setting(name) {
+    return this.#settings[name];
+  }
+
   /** The URL of its admin listener. */
   get adminUrl() {
     return `http://${this.#settings.BECKON_ADMIN_LISTEN}`;
@@ -201,6 +206,22 @@ export class Fleet {
     const headers = { Authorization: `Bearer ${ADMIN_TOKEN}` };
     const answer = await fetch(`${adminUrl}/broadcasts/${id}`, { method: 'PUT', headers, body: version });
     assert.equal(answer.status, 204, id);
+  }
+
+  /** Adds nodes to a cluster that answer to operators and do nothing else, so many of which are silent. */
+  async addMadeUpNodes(nodes, silent) {
+    const real = this.node('c0');
+    const settings = {
+      store: real.setting('BECKON_STORE'),
+      'cluster-secret': real.setting('BECKON_CLUSTER_SECRET'),
+      nodes,
+      silent,
+    };
+    const words = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, `${value}`]);
+    const log = join(this.#directory, 'made-up-nodes.log');
+    const program = new Program('made-up-nodes', [join(PROGRAMS, 'made-up-nodes'), ...words], { directory: this.#directory, log });
+    this.#others.unshift({ close: () => program.kill() });
+    await program.until('they have been asked', () => program.log.includes('"asked"') || undefined);
   }
 
   /** The end of every log. */

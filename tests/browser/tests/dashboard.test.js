@@ -8,11 +8,11 @@ import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Chromium } from '../src/chromium.js';
-import { Firefox } from '../src/firefox.js';
-import { ADMIN_TOKEN, Fleet } from '../src/fleet.js';
+import { BROWSERS, row, signIn } from '../src/dashboard.js';
+import { Fleet } from '../src/fleet.js';
 import { Load } from '../src/load.js';
 import { fill, shows, texts } from '../src/page.js';
+import { isCut, isRounded } from '../src/shown.js';
 import { until } from '../src/until.js';
 
 /** Where pictures are left; those of docs/images are copies, with 256 colours. */
@@ -38,14 +38,6 @@ const SIZES = { wide: { width: 1280, height: 860 }, phone: { width: 390, height:
 /** How long a session lasts here. */
 const SESSION_S = 600;
 
-const BROWSERS = {
-  firefox: (fleet) => Firefox.start(fleet.directory, undefined),
-  chromium: (fleet) => Chromium.start(fleet.directory),
-};
-
-/** A row of the table of nodes. */
-const row = (name) => `#nodes tr[data-node="${name}"]`;
-
 /** Clicks a button of a node and agrees. */
 async function perform(page, name, verb) {
   await page.click(`${row(name)} button[data-verb="${verb}"]`);
@@ -66,12 +58,6 @@ async function look(page, browser, scheme, size) {
     await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
   }
   await page.setViewport(SIZES[size]);
-}
-
-async function signIn(page, token = ADMIN_TOKEN) {
-  await page.waitForSelector('#sign-in:not([hidden])');
-  await fill(page, '#token', token);
-  await page.click('#sign-in-form [type=submit]');
 }
 
 for (const [name, startBrowser] of Object.entries(BROWSERS)) {
@@ -122,6 +108,62 @@ for (const [name, startBrowser] of Object.entries(BROWSERS)) {
       });
       const labels = await page.$$eval('#charts svg', (charts) => charts.map((chart) => chart.getAttribute('aria-label')));
       assert.ok(labels.every((label) => /\d/.test(label)), labels.join('\n'));
+    });
+
+    it('every number on the page is one that its node has answered', async () => {
+      await page.evaluate(() => {
+        const real = globalThis.fetch;
+        globalThis.fetch = async (...request) => {
+          const answer = await real(...request);
+          if (String(request[0]).startsWith('/api/cluster?')) {
+            const { nodes, history } = await answer.clone().json();
+            globalThis.answered = { nodes, point: history.at(-1) ?? globalThis.answered?.point };
+          }
+          return answer;
+        };
+      });
+      // Between an answer and the next drawing they differ.
+      const { nodes } = await until('the page shows the last answer', async () => {
+        const seen = await page.evaluate(() => ({
+          ...globalThis.answered,
+          at: Date.now() / 1000,
+          summary: [...document.querySelectorAll('#summary b')].map(({ textContent }) => textContent),
+          charts: [...document.querySelectorAll('#charts .value')].map(({ textContent }) => textContent),
+          rows: [...document.querySelectorAll('#nodes tbody tr')].map((row) => [...row.cells].map(({ textContent }) => textContent)),
+        }));
+        assert.ok(seen.point, 'there was no answer yet');
+        const { rates, quantiles, sockets } = seen.point;
+        const expected = [
+          [seen.summary, [seen.nodes.length, sockets, rates.accepted]],
+          [seen.charts, [
+            rates.accepted, rates.delivered, rates.hellos, rates.ends, sockets, quantiles.request?.p50, quantiles.request?.p99,
+            quantiles.ack?.p50, quantiles.ack?.p99, rates.cpu,
+          ]],
+        ];
+        seen.nodes.forEach((node, index) => {
+          const [, , open, hellos, messages, p50, p99, cpu, memory, link, up] = seen.rows[index];
+          const times = node.quantiles.request ?? node.quantiles.ack;
+          const { figures } = node;
+          expected.push([
+            [hellos, messages, p50, p99, cpu, memory],
+            [node.rates.hellos, node.rates.accepted ?? node.rates.sent, times?.p50, times?.p99, node.rates.cpu, figures.memory],
+          ]);
+          assert.ok(isCut(up, seen.at - figures.started, 5), `${node.name}: up ${up}, since ${figures.started}`);
+          if (node.sockets_max > 0) {
+            expected.push([open.split(' / '), [node.sockets, node.sockets_max]]);
+            expected.push([[link.replace('lease ', '')], [figures.lease_age]]);
+          } else {
+            assert.equal(open, '–');
+            expected.push([link.replace(' streams', '').split('/'), [figures.streams_open, figures.streams_open + figures.streams_closed]]);
+          }
+        });
+        for (const [shown, numbers] of expected) {
+          assert.equal(shown.length, numbers.length, `${shown} and ${numbers}`);
+          shown.forEach((text, index) => assert.ok(isRounded(text, numbers[index]), `${shown[index]} is shown for ${numbers[index]}`));
+        }
+        return seen;
+      });
+      assert.ok(nodes.some(({ rates }) => rates.accepted > 0), 'the cluster is busy');
     });
 
     it('numbers are those of the metrics', async () => {
@@ -404,7 +446,7 @@ for (const [name, startBrowser] of Object.entries(BROWSERS)) {
 describe('a session that ends', () => {
   it('leaves nothing on the page, and the operator signs in again', async () => {
     const fleet = await Fleet.cluster({ BECKON_ADMIN_SESSION: '6s' });
-    const browser = await Chromium.start(fleet.directory);
+    const browser = await BROWSERS.chromium(fleet);
     try {
       const page = await browser.open(`${fleet.node('c0').adminUrl}/dashboard/`);
       await signIn(page);
