@@ -132,7 +132,9 @@ impl Fault {
             "LATE" => detail.parse().ok().map(|millis| RetryWithClock(Duration::from_millis(millis))),
             _ => None,
         };
-        Self { cause: row.cause, link: row.link, step: step.unwrap_or_else(|| row.step.clone()), message }
+        // The step knows whether the map has to follow: a redirection can be what it has asked for.
+        let link = if let Some(Redirect(..)) = step { Keep } else { row.link };
+        Self { cause: row.cause, link, step: step.unwrap_or_else(|| row.step.clone()), message }
     }
 
     /// The connection broke before the answer. Redis may have executed the step.

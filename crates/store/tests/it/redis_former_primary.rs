@@ -247,3 +247,29 @@ async fn a_primary_that_was_cut_off_from_its_cluster_is_not_believed() {
         assert!(cluster.server(former).is_primary(), "it has heard too early to show anything");
     }
 }
+
+/// Clients that are gone are asked for all the time, and each reading of the slots is a connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_confirmation_is_no_reason_to_read_the_slots_again() {
+    let cluster = RedisCluster::start(3);
+    let store = open(&cluster.url()).await;
+    let readings = || -> u64 {
+        let of = |server| {
+            let stats = cluster.server(server).command(&["INFO", "commandstats"]);
+            let stats: String = redis::from_redis_value(stats).unwrap();
+            let calls =
+                stats.split_once("cmdstat_cluster|slots:calls=").and_then(|(_, rest)| rest.split_once(','));
+            calls.map_or(0, |(calls, _)| calls.parse().unwrap())
+        };
+        (0..3).map(of).sum()
+    };
+    does_not_know(&store, &stranger()).await;
+    // Steps before may have found the cluster not ready.
+    sleep(Duration::from_secs(2)).await;
+    let before = readings();
+    for _ in 0..20 {
+        assert_eq!(put_to(&store, &stranger()).await, Ok(PutVersionOutcome::Gone));
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(readings(), before);
+}
