@@ -127,7 +127,6 @@ impl Link {
         asking: bool,
         replicated: bool,
     ) -> Result<Reply, Fault> {
-        let replicated = replicated && self.shared.topology.replicas_wanted() > 0;
         let lacking = if replicated { self.shared.primary.lacks_replicas(now()) } else { None };
         if let Some(fault) = self.refusal().or(lacking) {
             return Err(fault);

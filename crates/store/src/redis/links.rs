@@ -162,7 +162,7 @@ impl Links {
         loop {
             attempt += 1;
             let (witness, ask_at) = (course.witness.take(), course.ask_at.take());
-            let asking = ask_at.is_some();
+            let (is_witness, asking) = (witness.is_some(), ask_at.is_some());
             let link = match (witness, ask_at) {
                 (Some(witness), _) => witness,
                 (None, Some(node)) => self.link_at(&node),
@@ -172,13 +172,23 @@ impl Links {
                     None => self.link_of(step.slot)?,
                 },
             };
-            let replicated = course.script.is_some_and(Script::is_replicated);
-            let fault = match link.send(course.call(), step.haste, deadline, asking, replicated).await {
+            let replicated =
+                self.topology.replicas_wanted() > 0 && course.script.is_some_and(Script::is_replicated);
+            // A witness redirects. It may be a replica, which has none, or lack its own.
+            let waits = replicated && !is_witness;
+            let fault = match link.send(course.call(), step.haste, deadline, asking, waits).await {
                 Ok(reply) if !course.script.is_some_and(|script| script.denies(&reply.value)) => {
                     if !course.denials.is_empty() {
                         self.topology.moved(step.slot, &reply.from);
                     }
-                    return Ok(reply.value);
+                    if waits == replicated {
+                        return Ok(reply.value);
+                    }
+                    // It has performed the step, so it serves the slot. Once more, for its replicas.
+                    course.denials.clear();
+                    course.was_lost = true;
+                    let fault = Fault::refused(Cause::NotDurable, "replicas were not waited for");
+                    Fault { step: StepAction::RetryOnNextConnection, ..fault }
                 }
                 Ok(denial) if self.topology.is_cluster() => {
                     course.denials.push(denial);

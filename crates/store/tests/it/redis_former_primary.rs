@@ -248,6 +248,22 @@ async fn a_primary_that_was_cut_off_from_its_cluster_is_not_believed() {
     }
 }
 
+/// Replicas of a Redis Cluster say who the primary is if there is no other primary. They have no replicas to wait for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_confirms_something_has_nothing_to_replicate() {
+    for shards in [1, 2] {
+        let cluster =
+            RedisCluster::start_as(ClusterOptions { shards, replicas: 1, ..ClusterOptions::default() });
+        cluster.wait_until_replicas_are_listed();
+        let access = Access { replicas: 1, ..Access::default() };
+        let options = RedisOptions { access, ..RedisOptions::default() };
+        let store: Arc<dyn Store> = Arc::new(connect(&cluster.url(), options).await.unwrap());
+        for _ in 0..5 {
+            does_not_know(&store, &stranger()).await;
+        }
+    }
+}
+
 /// Clients that are gone are asked for all the time, and each reading of the slots is a connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_confirmation_is_no_reason_to_read_the_slots_again() {
