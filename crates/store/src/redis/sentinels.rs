@@ -42,8 +42,7 @@ pub(super) struct Sentinels {
     dialer: Arc<Dialer>,
     name: String,
     each: Vec<Sentinel>,
-    /// Notified when a Sentinel tells of a change, or is connected to.
-    news: Arc<Notify>,
+    /// Also wanted when a Sentinel tells of a change, or is connected to.
     rounds: Rounds<Verdict>,
     /// The server that more than half of them name. `None` while half of them or fewer can be asked.
     primary: watch::Sender<Option<Node>>,
@@ -87,7 +86,6 @@ impl Sentinels {
             dialer,
             name: name.to_owned(),
             each: sentinels.iter().map(sentinel).collect(),
-            news: Arc::default(),
             rounds: Rounds::new(ROUND_PAUSE),
             primary: watch::Sender::new(None),
         });
@@ -100,7 +98,7 @@ impl Sentinels {
 
     /// Where the primary is. While half of the Sentinels or fewer can be asked, those are believed: nodes can start.
     pub(super) async fn locate(&self) -> Result<Node, Fault> {
-        match self.ask().await {
+        match self.rounds.ask().await {
             Verdict::Named(node) | Verdict::Fewer(node, _) => Ok(node),
             Verdict::None(fault) => Err(fault),
         }
@@ -108,7 +106,7 @@ impl Sentinels {
 
     /// Confirms that this server is the primary, by an answer that was given after this call.
     pub(super) async fn confirm(&self, server: &Node) -> Result<(), Fault> {
-        match self.ask().await {
+        match self.rounds.ask().await {
             Verdict::Named(node) if node == *server => Ok(()),
             Verdict::Named(node) => Err(Fault::deposed(&node)),
             Verdict::Fewer(_, fault) | Verdict::None(fault) => Err(Fault::unconfirmed(&fault)),
@@ -127,15 +125,11 @@ impl Sentinels {
         }
     }
 
-    async fn ask(&self) -> Verdict {
-        self.rounds.ask(self.ask_all()).await
-    }
-
     async fn keep_asking(self: Arc<Self>) {
         let mut were_enough = true;
         loop {
-            let _ = timeout(jittered(ASK_INTERVAL, random()), self.news.notified()).await;
-            let verdict = self.ask().await;
+            let _ = timeout(jittered(ASK_INTERVAL, random()), self.rounds.wanted.notified()).await;
+            let verdict = self.rounds.hold(self.ask_all()).await;
             let are_enough = matches!(verdict, Verdict::Named(_));
             match verdict {
                 Verdict::Named(_) if !were_enough => {
@@ -199,13 +193,13 @@ impl Sentinels {
         let mut backoff = Backoff::default();
         loop {
             let lost = Arc::new(Notify::new());
-            let dialed =
-                self.dialer.dial_sentinel(at, &self.question(), self.news.clone(), lost.clone()).await;
+            let news = self.rounds.wanted.clone();
+            let dialed = self.dialer.dial_sentinel(at, &self.question(), news, lost.clone()).await;
             match dialed {
                 Ok(connection) => {
                     let start = now();
                     state.send_replace(State::Connected(connection, lost.clone()));
-                    self.news.notify_one();
+                    self.rounds.wanted.notify_one();
                     lost.notified().await;
                     if start.elapsed() >= GOOD_AFTER {
                         backoff.succeeded();
