@@ -289,3 +289,32 @@ async fn a_confirmation_is_no_reason_to_read_the_slots_again() {
     }
     assert_eq!(readings(), before);
 }
+
+/// As while `cluster-preferred-endpoint-type` is changed: some name a host name, others an IP address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_may_have_different_names_at_different_nodes() {
+    let cluster = RedisCluster::start(3);
+    let names = |server: usize| {
+        let slots = redis::from_redis_value::<Vec<Vec<redis::Value>>>(
+            cluster.server(server).command(&["CLUSTER", "SLOTS"]),
+        );
+        format!("{:?}", slots.unwrap())
+    };
+    for server in 0..3 {
+        cluster.server(server).command(&["CONFIG", "SET", "cluster-announce-hostname", "localhost"]);
+    }
+    cluster.server(0).command(&["CONFIG", "SET", "cluster-preferred-endpoint-type", "hostname"]);
+    let known = async {
+        while names(0).matches("localhost").count() < 3 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(RECOVERY_TIME, known).await.expect("the first node knows all host names");
+    for server in 0..3 {
+        let store = open(&format!("redis-cluster://{}", cluster.server(server).address())).await;
+        for _ in 0..10 {
+            does_not_know(&store, &stranger()).await;
+            put_to(&store, &connected(&store, 1).await).await.unwrap();
+        }
+    }
+}
