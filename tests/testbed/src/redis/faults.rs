@@ -155,12 +155,26 @@ impl RedisServer {
         self.try_info("role").is_ok_and(|role| role.as_deref() == Some("master"))
     }
 
-    /// Waits until a replica has a copy of everything and follows its primary.
+    /// Waits until a replica follows its primary and has everything that the primary has now.
     pub fn wait_until_replicated(&self) {
         let what = format!("{} replicates", self.address());
-        let is_up =
-            || self.try_info("master_link_status").is_ok_and(|status| status.as_deref() == Some("up"));
-        wait_until(&what, || is_up().then_some(()));
+        let primary = wait_until(&what, || self.followed_offset().ok().flatten());
+        wait_until(&what, || {
+            let own = self.try_info("master_repl_offset").ok().flatten()?;
+            (own.parse::<u64>().ok()? >= primary).then_some(())
+        });
+    }
+
+    /// How much of the stream of replication the primary has produced that this server follows, once it does.
+    fn followed_offset(&self) -> redis::RedisResult<Option<u64>> {
+        if self.try_info("master_link_status")?.as_deref() != Some("up") {
+            return Ok(None);
+        }
+        let (host, port) = (self.try_info("master_host")?, self.try_info("master_port")?);
+        let address = format!("{}:{}", host.unwrap_or_default(), port.unwrap_or_default());
+        let Ok(address) = address.parse() else { return Ok(None) };
+        let offset = self.try_info_at(address, "master_repl_offset")?;
+        Ok(offset.and_then(|offset| offset.parse().ok()))
     }
 }
 

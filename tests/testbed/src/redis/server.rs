@@ -204,7 +204,12 @@ impl RedisServer {
 
     /// [`Self::info`] of a server that may close its connections now, as one does that becomes a replica.
     pub(super) fn try_info(&self, name: &str) -> redis::RedisResult<Option<String>> {
-        let answer = self.try_command(&["INFO", "everything"])?;
+        self.try_info_at(self.address(), name)
+    }
+
+    /// [`Self::try_info`] of a server at another address that is started with the same options.
+    pub(super) fn try_info_at(&self, address: SocketAddr, name: &str) -> redis::RedisResult<Option<String>> {
+        let answer = ask(&self.url_at(address), &["INFO", "everything"])?;
         let text: String = redis::from_redis_value(answer)?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         Ok(value.map(|value| value.trim().to_owned()))
@@ -215,12 +220,7 @@ impl RedisServer {
     /// # Errors
     /// The answer is an error, or none comes within 5 s.
     pub fn try_command(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
-        let client = redis::Client::open(self.url())?;
-        let mut connection = client.get_connection_with_timeout(Duration::from_secs(1))?;
-        connection.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let mut command = redis::Cmd::new();
-        command.arg(words);
-        command.query(&mut connection)
+        ask(&self.url(), words)
     }
 
     /// Starts the process and waits until it answers.
@@ -289,6 +289,16 @@ impl RedisServer {
         arguments.extend(self.options.arguments.iter().cloned());
         arguments
     }
+}
+
+/// Sends a command on a connection of its own.
+fn ask(url: &str, words: &[&str]) -> redis::RedisResult<redis::Value> {
+    let client = redis::Client::open(url)?;
+    let mut connection = client.get_connection_with_timeout(Duration::from_secs(1))?;
+    connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut command = redis::Cmd::new();
+    command.arg(words);
+    command.query(&mut connection)
 }
 
 /// The password as it is written in a URL, with an `@` after it.

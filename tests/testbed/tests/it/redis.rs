@@ -33,6 +33,24 @@ fn a_server_with_a_password_is_asked_with_it() {
     assert!(redis.info("used_memory").parse::<u64>().unwrap() > 100_000);
 }
 
+/// Its link to the primary stays up.
+#[test]
+fn a_replica_that_lags_is_waited_for() {
+    let primary = RedisServer::start();
+    let link = Forwarder::to(primary.address());
+    let replica = primary.start_replica_through(link.address());
+    link.stall();
+    primary.command(&["SET", "a", "b"]);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(500));
+            link.heal();
+        });
+        replica.wait_until_replicated();
+        assert_eq!(replica.command(&["GET", "a"]), text("b"));
+    });
+}
+
 /// Two that write have been answered without a pause while the servers changed places: the new primary has it all.
 #[test]
 fn nothing_is_lost_when_a_primary_gives_way() {
