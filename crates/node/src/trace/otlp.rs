@@ -30,6 +30,9 @@ const BATCH_MAX: usize = 512;
 /// Time limit to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// After how long an idle connection is kept from being forgotten on its way.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
 /// Time limit for one call, connecting included.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -42,6 +45,13 @@ const SAMPLED: u32 = 1;
 /// Where a collector takes traces over gRPC.
 #[derive(Debug, Clone)]
 pub struct OtlpEndpoint(Endpoint);
+
+impl OtlpEndpoint {
+    /// A client that connects with its first call.
+    fn client(&self) -> TraceServiceClient<Channel> {
+        TraceServiceClient::new(self.0.connect_lazy())
+    }
+}
 
 impl FromStr for OtlpEndpoint {
     type Err = String;
@@ -60,13 +70,15 @@ impl FromStr for OtlpEndpoint {
             _ => Err(reason.to_owned()),
         };
         let endpoint = endpoint?.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
-        Ok(Self(endpoint.keep_alive_while_idle(true).http2_keep_alive_interval(Duration::from_secs(30))))
+        // Not by pings of HTTP/2: a gRPC server closes connections that ping while no call is under way.
+        Ok(Self(endpoint.tcp_keepalive(Some(KEEPALIVE))))
     }
 }
 
 /// Takes spans to the collector.
 #[derive(Debug)]
 pub(crate) struct Exporter {
+    endpoint: OtlpEndpoint,
     client: TraceServiceClient<Channel>,
     resource: Resource,
     scope: InstrumentationScope,
@@ -92,7 +104,8 @@ impl Exporter {
             ..InstrumentationScope::default()
         };
         Self {
-            client: TraceServiceClient::new(endpoint.0.connect_lazy()),
+            endpoint: endpoint.clone(),
+            client: endpoint.client(),
             resource: resource(build),
             scope,
             queue,
@@ -160,7 +173,11 @@ impl Exporter {
                 self.spans.count(Outcome::Exported, count - rejected);
             }
             Some(Err(status)) => self.failed(count, &chain(&status)),
-            None => self.failed(count, "no answer in time"),
+            None => {
+                // The other end of this connection may be gone without a word.
+                self.client = self.endpoint.client();
+                self.failed(count, "no answer in time");
+            }
         }
     }
 
@@ -236,22 +253,28 @@ mod tests {
     use beckon_ops::shutdown::Shutdown;
     use beckon_types::RequestId;
     use prometheus_client::registry::Registry;
-    use tokio::net::TcpListener;
+    use std::net::SocketAddr;
+    use tokio::{io::AsyncReadExt as _, net::TcpListener, time::timeout};
 
-    /// Takes the time that a stop needs while the collector takes connections and says nothing: with spans that wait, and with a
-    /// call that is under way.
-    async fn stop_beside_a_silent_collector(wait: Duration, spans: usize) -> (Duration, String) {
-        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint: OtlpEndpoint = format!("http://{}", silent.local_addr().unwrap()).parse().unwrap();
+    /// An exporter to this address, in a stage of its own, and what makes spans for it.
+    fn start(collector: SocketAddr) -> (Stage, Tracer, Clock, Registry) {
+        let endpoint: OtlpEndpoint = format!("http://{collector}").parse().unwrap();
         let (clock, mut registry) = (Clock::start(), Registry::default());
         let counted = Spans::register(&mut registry);
         let unlimited = Rate { count: 0, period: Duration::ZERO };
         let (tracer, queue) = Tracer::new(Sampler::new(1.0, unlimited), clock, counted.clone());
         let build = Build { source: "test", version: "1", commit: "", build: "" };
         let exporter = Exporter::new(&endpoint, &build, queue, counted, clock);
-        let shutdown = Shutdown::default();
-        let stage = Stage::new(&shutdown, "traces");
+        let stage = Stage::new(&Shutdown::default(), "traces");
         stage.spawn_vital("traces", exporter.run(stage.clone()));
+        (stage, tracer, clock, registry)
+    }
+
+    /// Takes the time that a stop needs while the collector takes connections and says nothing: with spans that wait, and with a
+    /// call that is under way.
+    async fn stop_beside_a_silent_collector(wait: Duration, spans: usize) -> (Duration, String) {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (stage, tracer, clock, registry) = start(silent.local_addr().unwrap());
         for _ in 0..spans {
             drop(tracer.begin(RequestId(1), None, String::new, "PUT"));
         }
@@ -274,6 +297,21 @@ mod tests {
             assert!(took <= LAST_TIMEOUT * 2, "{took:?} after {wait:?} with {spans} spans");
             assert!(metrics.contains(&format!("{{outcome=\"failed\"}} {spans}\n")), "{metrics}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_nothing_is_answered_is_replaced() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (stage, tracer, ..) = start(silent.local_addr().unwrap());
+        for _ in 0..2 {
+            drop(tracer.begin(RequestId(1), None, String::new, "PUT"));
+            let accepted = timeout(BATCH_DELAY * 2, silent.accept()).await;
+            let (mut connection, _) = accepted.expect("a call makes a connection").unwrap();
+            sleep(BATCH_DELAY + EXPORT_TIMEOUT).await;
+            let closed = timeout(BATCH_DELAY, connection.read_to_end(&mut Vec::new())).await;
+            closed.expect("the connection is closed").unwrap();
+        }
+        stage.stop(Duration::from_secs(60)).await;
     }
 
     #[tokio::test]
