@@ -405,7 +405,7 @@ pub fn serve_endpoints(
             url: url.clone(),
             metrics: metrics.clone(),
             clock,
-            request_ids: http::RequestIds::new(random()),
+            request_ids: http::RequestIds::default(),
             tracer: tracer.clone(),
             server_errors: server_errors.clone(),
             room: room.clone(),
@@ -421,12 +421,6 @@ pub fn serve_endpoints(
     let serving = beckon_listener::http::serve(port, listener, workers, service, GATE, limits, stage.clone());
     stage.spawn_vital("listener for requests", serving);
     tuner
-}
-
-/// A random number.
-fn random() -> u64 {
-    #[expect(clippy::expect_used, reason = "without a random source no message can be named")]
-    getrandom::u64().expect("the system has a random source")
 }
 
 /// The state of an endpoint-node. It has no clients of its own.
