@@ -5,24 +5,28 @@ use beckon_types::RequestId;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Decides which requests are traced: those of traces that their senders sample, and a share of those that belong to no trace.
-/// Both together are limited, because anybody can send a `traceparent`.
+/// Both together are limited, and the former once more, because anybody can send a `traceparent`.
 #[derive(Debug)]
 pub struct Sampler {
     /// A request that belongs to no trace is traced if its id is below this.
     below: AtomicU64,
-    limiter: Limiter,
+    all: Limiter,
+    of_senders: Limiter,
 }
 
 impl Sampler {
-    /// A share from 0 to 1 of the requests without a trace, and no more traces than `rate`.
+    /// A share from 0 to 1 of the requests without a trace, and no more traces than `rate`, of which half are for these requests
+    /// in any case.
     pub fn new(ratio: f64, rate: Rate) -> Self {
-        Self { below: AtomicU64::new(below(ratio)), limiter: Limiter::new(rate) }
+        let (all, of_senders) = (Limiter::new(rate), Limiter::new(half(rate)));
+        Self { below: AtomicU64::new(below(ratio)), all, of_senders }
     }
 
     /// Another share, and another rate.
     pub fn set(&self, ratio: f64, rate: Rate) {
         self.below.store(below(ratio), Ordering::Relaxed);
-        self.limiter.set_rate(rate);
+        self.all.set_rate(rate);
+        self.of_senders.set_rate(half(rate));
     }
 
     /// Whether a request is traced, at this reading of the node's clock. `parent` is whether its sender samples the trace that
@@ -31,8 +35,18 @@ impl Sampler {
         // The ids are evenly distributed.
         let below = self.below.load(Ordering::Relaxed);
         let is_wanted = parent.unwrap_or(below == u64::MAX || request.0 < below);
-        is_wanted && self.limiter.admit((), 1, now_us).is_ok()
+        // Senders pay with their half only for what they get.
+        let has_room = || {
+            parent.is_none()
+                || (!self.all.is_spent((), 1, now_us) && self.of_senders.admit((), 1, now_us).is_ok())
+        };
+        is_wanted && has_room() && self.all.admit((), 1, now_us).is_ok()
     }
+}
+
+/// As often in twice the time, so that it is not zero.
+fn half(rate: Rate) -> Rate {
+    Rate { period: rate.period * 2, ..rate }
 }
 
 /// The id below which requests are traced: that of all is the largest number.
@@ -65,9 +79,26 @@ mod tests {
     }
 
     #[test]
-    fn no_sender_has_more_traced_than_the_rate() {
-        let sampler = Sampler::new(0.0, Rate { count: 10, period: Duration::from_secs(1) });
-        let count = |now_us| (0..100).filter(|_| sampler.samples(RequestId(1), Some(true), now_us)).count();
-        assert_eq!((count(0), count(500_000), count(5_000_000)), (10, 5, 10));
+    fn no_more_are_traced_than_the_rate_and_half_of_that_for_senders() {
+        for (parent, traced) in [(None, (10, 5, 10)), (Some(true), (10, 2, 10))] {
+            let sampler = Sampler::new(1.0, Rate { count: 10, period: Duration::from_secs(1) });
+            let count = |now_us| (0..100).filter(|_| sampler.samples(RequestId(1), parent, now_us)).count();
+            assert_eq!((count(0), count(500_000), count(5_000_000)), traced, "{parent:?}");
+        }
+    }
+
+    #[test]
+    fn senders_leave_half_of_the_rate_to_requests_without_a_trace() {
+        for per_second in [1, 10] {
+            let sampler = Sampler::new(1.0, Rate { count: per_second, period: Duration::from_secs(1) });
+            let mut own = 0;
+            for ms in 0..100_000 {
+                // A stranger asks ten times for each request of others.
+                (0..10).for_each(|_| _ = sampler.samples(RequestId(1), Some(true), ms * 1000));
+                own += u32::from(ms % 20 == 19 && sampler.samples(RequestId(1), None, ms * 1000));
+            }
+            let fair = per_second * 50;
+            assert!((fair * 9 / 10..=fair * 11 / 10).contains(&own), "{own} of {fair}");
+        }
     }
 }
