@@ -8,7 +8,7 @@
 use crate::{
     mailbox::{Arrival, Post, Signals},
     memory::Charge,
-    metrics::{Because, End},
+    metrics::{Because, End, StepKind},
     node::{Messages, Node},
     registry::Registration,
     shard::Shard,
@@ -71,6 +71,8 @@ struct Held {
     eviction: oneshot::Receiver<()>,
     until: Moment,
     effects: VecDeque<Effect>,
+    /// When the hello came that waits for this, in microseconds of the clock.
+    hello_us: Option<u64>,
 }
 
 impl Connection {
@@ -186,6 +188,7 @@ impl Connection {
         }
         if let Some(held) = self.held.take() {
             self.carry_out(now, held.effects);
+            self.went_on(held.hello_us);
         }
         true
     }
@@ -198,6 +201,7 @@ impl Connection {
         let Poll::Ready(result) = Pin::new(&mut **step).poll(context) else { return false };
         let now_us = self.shard.node.clock.now_us();
         let (kind, began_us) = (step.kind, step.began_us(now_us));
+        let hello_us = (kind == StepKind::Hello).then(|| step.asked_us(now_us));
         self.step = None;
         let error = result.as_ref().err().map(|error| error.cause().label());
         self.shard.traces.stepped(self.registration.id, error);
@@ -207,7 +211,22 @@ impl Connection {
         });
         self.shard.node.metrics.step(kind, &outcome, began_us, now_us);
         self.handle(now, Input::Store(outcome));
+        self.went_on(hello_us);
         true
+    }
+
+    /// Measures the hello that came then, unless its reply waits for an eviction or for another step of the store.
+    fn went_on(&mut self, hello_us: Option<u64>) {
+        let Some(came_us) = hello_us else { return };
+        if let Some(held) = &mut self.held {
+            held.hello_us = hello_us;
+            return;
+        }
+        let now_us = self.shard.node.clock.now_us();
+        match &mut self.step {
+            Some(step) if step.kind == StepKind::Hello => step.goes_on_from(came_us),
+            Some(_) | None => self.shard.node.metrics.hello(came_us, now_us),
+        }
     }
 
     fn poll_mailbox(&mut self, context: &mut Context<'_>, now: Moment, should_suspend: &mut bool) -> bool {
@@ -378,7 +397,8 @@ impl Connection {
                 }
                 Effect::Evict(former) => {
                     if let Some(eviction) = self.shard.node.evict(former) {
-                        self.held = Some(Box::new(Held { eviction, until: now + EVICT_TIMEOUT, effects }));
+                        let until = now + EVICT_TIMEOUT;
+                        self.held = Some(Box::new(Held { eviction, until, effects, hello_us: None }));
                         return;
                     }
                 }

@@ -36,6 +36,8 @@ use std::{
 pub(crate) struct Metrics {
     upgrades: Counters<UpgradeLabels>,
     hellos: Counters<HelloLabels>,
+    /// From the first hello of a connection to its reply.
+    pub(crate) hello_duration: Durations,
     ends: Counters<EndLabels>,
     /// From the upgrade to the end of each connection. The registry measures it.
     pub(crate) lifetimes: Durations<Long>,
@@ -150,6 +152,7 @@ impl Default for Metrics {
         Self {
             upgrades: Counters::new(UpgradeLabels::all()),
             hellos: Counters::new(HelloLabels::all()),
+            hello_duration: Durations::default(),
             ends: Counters::new(EndLabels::all()),
             lifetimes: Durations::default(),
             messages_sent: Counter::default(),
@@ -192,6 +195,8 @@ impl Metrics {
             "hellos",
             "First hellos that the store has answered, by dialect and outcome; blocked and failed have none",
         );
+        let help = "Time from the first hello of a connection to its reply, or until it failed: the store, and closing an older socket here";
+        registry.register("hello_duration_seconds", help, self.hello_duration.clone());
         self.ends.register(registry, "connection_ends", "Connections that have ended, by whom and why");
         let help = "Time from the upgrade of a connection to its end";
         registry.register("connection_duration_seconds", help, self.lifetimes.clone());
@@ -282,6 +287,11 @@ impl Metrics {
         if matches!(outcome, Outcome::Postponed) {
             self.verifications_postponed.inc();
         }
+    }
+
+    /// Measures a first hello, which came and was answered at these readings of the clock.
+    pub(crate) fn hello(&self, came_us: u64, now_us: u64) {
+        self.hello_duration.observe(came_us, now_us);
     }
 
     /// Measures a notification that goes to its socket.

@@ -19,6 +19,8 @@ pub(crate) struct StepUnderWay {
     pub(crate) kind: StepKind,
     /// When it began: the low half of the clock's microseconds, so that it takes little memory.
     began_us: u32,
+    /// When the message came that it follows from, in the same way.
+    asked_us: u32,
     answer: Pending,
 }
 
@@ -38,8 +40,23 @@ enum Pending {
 impl StepUnderWay {
     /// When it began, if it ends now. Both are microseconds of the clock.
     pub(crate) fn began_us(&self, now_us: u64) -> u64 {
-        now_us - u64::from((now_us as u32).wrapping_sub(self.began_us))
+        whole(self.began_us, now_us)
     }
+
+    /// When the message came that it follows from, if it ends now.
+    pub(crate) fn asked_us(&self, now_us: u64) -> u64 {
+        whole(self.asked_us, now_us)
+    }
+
+    /// It follows from the same message as a step before it, which came then.
+    pub(crate) fn goes_on_from(&mut self, asked_us: u64) {
+        self.asked_us = asked_us as u32;
+    }
+}
+
+/// A reading of the clock of which there is only the low half, at most an hour before `now_us`.
+fn whole(low_us: u32, now_us: u64) -> u64 {
+    now_us - u64::from((now_us as u32).wrapping_sub(low_us))
 }
 
 /// Asks the store to perform a step. `now_us` is a reading of the clock.
@@ -58,7 +75,7 @@ pub(crate) fn perform(store: &dyn Store, step: Step, now_us: u64) -> StepUnderWa
         Step::Verify(client, presence) => Pending::Verify(store.verify(client, presence)),
         Step::Release(client, presence) => Pending::OfAny(store.release(client, presence)),
     };
-    StepUnderWay { kind, began_us: now_us as u32, answer }
+    StepUnderWay { kind, began_us: now_us as u32, asked_us: now_us as u32, answer }
 }
 
 impl Future for StepUnderWay {

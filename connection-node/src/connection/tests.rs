@@ -28,6 +28,15 @@ async fn put(node: &Node, number: u64) -> Receipt {
     node.registry.post(to.connection, node.now(), Notification::Update(update))
 }
 
+/// How many hellos were measured, and how many seconds they have taken together.
+fn hellos_measured(node: &Node) -> (u64, f64) {
+    let mut registry = prometheus_client::registry::Registry::default();
+    registry.register("x", "", node.metrics.hello_duration.clone());
+    let text = beckon_ops::metrics::encode(&registry).unwrap();
+    let value = |name| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    (value("x_count").parse().unwrap(), value("x_sum").parse().unwrap())
+}
+
 /// Polls a connection once.
 async fn poll_once(connection: &mut Connection) -> Poll<Stop> {
     poll_fn(|context| Poll::Ready(connection.poll(context))).await
@@ -114,9 +123,24 @@ async fn a_connection_that_waits_for_an_eviction_is_not_suspended() {
     }
     newer.registration.mailbox.signal_suspend();
     assert!(poll_once(&mut newer).await.is_pending());
+    assert_eq!(hellos_measured(&test.node).0, 1, "the older one");
+    let waits = Duration::from_millis(20);
+    tokio::time::sleep(waits).await;
     test.running.spawn(older.run());
     test.running.spawn(newer.run());
     assert!(peer.receive().await.into_text().unwrap().contains("\"status\":200"));
+    let (count, seconds) = hellos_measured(&test.node);
+    assert!(count == 2 && seconds >= waits.as_secs_f64(), "{count} {seconds}");
+}
+
+#[tokio::test]
+async fn a_hello_that_takes_two_steps_is_measured_once() {
+    let mut test = TestNode::start(1).await;
+    let mut peer = test.peer().await;
+    // A Web Push client that the store does not know gets another UAID.
+    let reply = peer.ask(&hello().replace("false", "true").replace(",\"channelIDs\":[]", "")).await;
+    assert!(reply.contains("\"status\":200") && !reply.contains(UAID), "{reply}");
+    assert_eq!(hellos_measured(&test.node).0, 1);
 }
 
 #[tokio::test]
