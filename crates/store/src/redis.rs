@@ -41,6 +41,7 @@ mod link;
 mod links;
 mod load;
 mod messages;
+mod names;
 mod opening;
 mod options;
 mod outcomes;

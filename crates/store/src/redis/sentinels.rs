@@ -13,6 +13,7 @@ use super::{
     backoff::{Backoff, jittered, random},
     dial::{Dialer, now},
     fault::Fault,
+    names::{self, Server},
     rounds::Rounds,
 };
 use crate::Cause;
@@ -44,8 +45,8 @@ pub(super) struct Sentinels {
     each: Vec<Sentinel>,
     /// Also wanted when a Sentinel tells of a change, or is connected to.
     rounds: Rounds<Verdict>,
-    /// The server that more than half of them name. `None` while half of them or fewer can be asked.
-    primary: watch::Sender<Option<Node>>,
+    /// The names of the server that more than half of them name. `None` while half of them or fewer can be asked.
+    primary: watch::Sender<Option<Vec<Node>>>,
 }
 
 struct Sentinel {
@@ -65,10 +66,10 @@ enum State {
 /// What the Sentinels say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
-    /// More than half of them name this server.
-    Named(Node),
+    /// More than half of them name this server, by these names. It is connected to by the first one.
+    Named(Vec<Node>),
     /// Half of them or fewer have answered, and all of those name this server.
-    Fewer(Node, Fault),
+    Fewer(Vec<Node>, Fault),
     /// They name different servers, or none answers.
     None(Fault),
 }
@@ -99,7 +100,7 @@ impl Sentinels {
     /// Where the primary is. While half of the Sentinels or fewer can be asked, those are believed: nodes can start.
     pub(super) async fn locate(&self) -> Result<Node, Fault> {
         match self.rounds.ask().await {
-            Verdict::Named(node) | Verdict::Fewer(node, _) => Ok(node),
+            Verdict::Named(names) | Verdict::Fewer(names, _) => Ok(names[0].clone()),
             Verdict::None(fault) => Err(fault),
         }
     }
@@ -107,8 +108,8 @@ impl Sentinels {
     /// Confirms that this server is the primary, by an answer that was given after this call.
     pub(super) async fn confirm(&self, server: &Node) -> Result<(), Fault> {
         match self.rounds.ask().await {
-            Verdict::Named(node) if node == *server => Ok(()),
-            Verdict::Named(node) => Err(Fault::deposed(&node)),
+            Verdict::Named(names) if names.contains(server) => Ok(()),
+            Verdict::Named(names) => Err(Fault::deposed(&names[0])),
             Verdict::Fewer(_, fault) | Verdict::None(fault) => Err(Fault::unconfirmed(&fault)),
         }
     }
@@ -116,21 +117,25 @@ impl Sentinels {
     /// Ready when another server than this one is the primary.
     pub(super) async fn deposed(&self, server: &Node) -> Fault {
         let mut primary = self.primary.subscribe();
-        let is_other = |named: &Option<Node>| named.as_ref().is_some_and(|named| named != server);
-        let named = primary.wait_for(is_other).await.ok().and_then(|named| named.clone());
-        match named {
-            Some(named) => Fault::deposed(&named),
+        let is_other =
+            |names: &Option<Vec<Node>>| names.as_ref().is_some_and(|names| !names.contains(server));
+        let names = primary.wait_for(is_other).await.ok().and_then(|names| names.clone());
+        match names {
+            Some(names) => Fault::deposed(&names[0]),
             // The sender is in `self`.
             None => std::future::pending().await,
         }
     }
 
     async fn keep_asking(self: Arc<Self>) {
-        let mut were_enough = true;
+        let (mut were_enough, mut name) = (true, None);
         loop {
             let _ = timeout(jittered(ASK_INTERVAL, random()), self.rounds.wanted.notified()).await;
-            let verdict = self.rounds.hold(self.ask_all()).await;
+            let verdict = self.rounds.hold(self.ask_all(name.as_ref())).await;
             let are_enough = matches!(verdict, Verdict::Named(_));
+            if let Verdict::Named(names) | Verdict::Fewer(names, _) = &verdict {
+                name = names.first().cloned();
+            }
             match verdict {
                 Verdict::Named(_) if !were_enough => {
                     tracing::info!(
@@ -149,35 +154,43 @@ impl Sentinels {
         }
     }
 
-    /// Asks all of them, until more than half name the same server.
-    async fn ask_all(&self) -> Verdict {
+    /// Asks all of them, until more than half name the same server. `before` is the name by which a server is connected to.
+    async fn ask_all(&self, before: Option<&Node>) -> Verdict {
+        let all = self.each.len();
         let mut asked: FuturesUnordered<_> =
             self.each.iter().map(|sentinel| sentinel.ask(self.question(), &self.name)).collect();
-        let (mut answers, mut named) = (Vec::new(), Vec::new());
+        let (mut named, mut faults) = (Vec::new(), Vec::new());
         while let Some(answer) = asked.next().await {
-            named.extend(answer.as_ref().ok().cloned());
-            answers.push(answer);
+            match answer {
+                Ok(node) => named.push(node),
+                Err(fault) => faults.push(fault),
+            }
             let last = named.last();
-            let votes = named.iter().filter(|node| Some(*node) == last).count();
-            if let Some(node) = last
-                && votes * 2 > self.each.len()
-            {
-                let node = node.clone();
-                self.learn(Some(&node));
-                return Verdict::Named(node);
+            if named.iter().filter(|node| Some(*node) == last).count() * 2 > all {
+                let last = last.cloned();
+                named.retain(|node| Some(node) == last.as_ref());
+                break;
             }
         }
-        self.learn(None);
-        verdict(answers)
+        let verdict = verdict(all, names::by_server(named, before).await, faults);
+        self.learn(if let Verdict::Named(names) = &verdict { Some(names) } else { None });
+        verdict
     }
 
-    fn learn(&self, node: Option<&Node>) {
+    fn learn(&self, names: Option<&Vec<Node>>) {
         self.primary.send_if_modified(|primary| {
-            let is_other = primary.as_ref() != node;
+            let is_other = primary.as_ref() != names;
             if is_other {
-                let former = std::mem::replace(primary, node.cloned());
-                if let (Some(former), Some(node)) = (former, node) {
-                    tracing::info!(name = self.name, %former, primary = %node, "the Sentinels name another primary");
+                let former = std::mem::replace(primary, names.cloned());
+                if let (Some(former), Some(names)) = (former, names)
+                    && former[0] != names[0]
+                {
+                    tracing::info!(
+                        name = self.name,
+                        former = %former[0],
+                        primary = %names[0],
+                        "the Sentinels name another primary"
+                    );
                 }
             }
             is_other
@@ -237,29 +250,29 @@ impl Sentinel {
     }
 }
 
-/// What they say if not more than half of them name the same server. The error is that of one that refused the user if there
-/// is one.
-fn verdict(answers: Vec<Result<Node, Fault>>) -> Verdict {
-    let all = answers.len();
-    let (mut named, mut fault) = (Vec::new(), None::<Fault>);
-    for answer in answers {
-        match answer {
-            Ok(node) => named.push(node),
-            Err(other) => fault = fault.filter(|fault| fault.cause == Cause::Denied).or(Some(other)),
-        }
-    }
-    let Some(first) = named.first() else {
+/// What `all` of them say, of whom some name these servers and others fail. The error is that of one that refused the user if
+/// there is one.
+fn verdict(all: usize, servers: Vec<Server>, faults: Vec<Fault>) -> Verdict {
+    let denied = faults.iter().find(|fault| fault.cause == Cause::Denied);
+    let fault = denied.or(faults.last()).cloned();
+    let named: usize = servers.iter().map(|server| server.votes).sum();
+    let mut servers = servers.into_iter();
+    let Some(first) = servers.next() else {
         return Verdict::None(
             fault.unwrap_or_else(|| Fault::refused(Cause::Unreachable, "no Sentinel is known")),
         );
     };
-    if let Some(other) = named.iter().find(|node| *node != first) {
-        let message = format!("the Sentinels do not agree: {first} and {other} are primaries");
+    if first.votes * 2 > all {
+        return Verdict::Named(first.names);
+    }
+    if let Some(other) = servers.next() {
+        let message =
+            format!("the Sentinels do not agree: {} and {} are primaries", first.names[0], other.names[0]);
         return Verdict::None(Fault::refused(Cause::Unconfirmed, message));
     }
     let reason = fault.map(|fault| format!(": {fault}")).unwrap_or_default();
-    let message = format!("{} of {all} Sentinels name the primary{reason}", named.len());
-    Verdict::Fewer(first.clone(), Fault::refused(Cause::Unconfirmed, message))
+    let message = format!("{named} of {all} Sentinels name the primary{reason}");
+    Verdict::Fewer(first.names, Fault::refused(Cause::Unconfirmed, message))
 }
 
 impl fmt::Debug for Sentinels {
@@ -279,15 +292,17 @@ mod tests {
 
     #[test]
     fn fewer_than_most_are_believed_only_if_they_agree() {
-        let silent = || Err(Fault::silent(ANSWER_TIME));
-        let fewer = verdict(vec![Ok(node(1)), silent(), silent()]);
-        let Verdict::Fewer(named, fault) = fewer else { panic!("{fewer:?}") };
-        assert_eq!((named, fault.cause), (node(1), Cause::Unconfirmed));
+        let server = |port, votes| Server { names: vec![node(port)], votes };
+        let silent = || Fault::silent(ANSWER_TIME);
+        assert_eq!(verdict(3, vec![server(1, 2), server(2, 1)], Vec::new()), Verdict::Named(vec![node(1)]));
+        let fewer = verdict(3, vec![server(1, 1)], vec![silent(), silent()]);
+        let Verdict::Fewer(names, fault) = fewer else { panic!("{fewer:?}") };
+        assert_eq!((names, fault.cause), (vec![node(1)], Cause::Unconfirmed));
         assert_eq!(fault.message, "1 of 3 Sentinels name the primary: no answer within 1s");
-        let split = verdict(vec![Ok(node(1)), silent(), Ok(node(2))]);
+        let split = verdict(3, vec![server(1, 1), server(2, 1)], vec![silent()]);
         assert!(matches!(&split, Verdict::None(fault) if fault.cause == Cause::Unconfirmed), "{split:?}");
-        let denied = Err(Fault::refused(Cause::Denied, "WRONGPASS"));
-        let none = verdict(vec![silent(), denied, silent()]);
+        let denied = Fault::refused(Cause::Denied, "WRONGPASS");
+        let none = verdict(3, Vec::new(), vec![silent(), denied, silent()]);
         assert!(matches!(&none, Verdict::None(fault) if fault.cause == Cause::Denied), "{none:?}");
     }
 }

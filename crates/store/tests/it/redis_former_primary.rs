@@ -146,6 +146,41 @@ async fn a_failover_by_the_last_sentinel_is_followed() {
     }
 }
 
+/// As while Sentinels are told to announce host names, one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_may_name_a_primary_differently() {
+    let watched = RedisSentinel::start(1, &Options::default());
+    let early = open(&watched.url()).await;
+    let client = connected(&early, 1).await;
+    watched.name_by_host(0);
+    // One of them names the host, one the address, and the third says nothing.
+    watched.pause_sentinels_but(2);
+    let connections = || watched.server(0).info("total_connections_received").parse::<u64>().unwrap();
+    let late = timeout(RECOVERY_TIME, open(&watched.url())).await.expect("a node starts");
+    for store in [&early, &late] {
+        does_not_know(store, &stranger()).await;
+        put_to(store, &client).await.unwrap();
+    }
+    let before = connections();
+    // The others are asked once a second, too.
+    watched.resume_sentinels();
+    for _ in 0..30 {
+        does_not_know(&early, &stranger()).await;
+        does_not_know(&late, &stranger()).await;
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(connections() - before < 10, "{} connections", connections() - before);
+    watched.name_by_host(1);
+    watched.name_by_host(2);
+    let former = watched.primary();
+    watched.fail_over();
+    let later = open(&watched.url()).await;
+    let (first, second) = (connected(&later, 1).await, subscribed(&later, 1).await);
+    knows(&early, &first, &second).await;
+    does_not_know(&early, &stranger()).await;
+    assert!(watched.server(former).is_primary(), "the former primary was demoted too early to show anything");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_unknown_clients_is_no_flood_of_questions_to_sentinels() {
     const CALLERS: usize = 200;

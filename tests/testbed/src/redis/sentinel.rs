@@ -7,7 +7,7 @@ use super::{
 use crate::{folder, forwarder::Forwarder, ports::Port, process::Process, wait_until};
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, ToSocketAddrs as _},
     sync::Arc,
     time::Duration,
 };
@@ -81,6 +81,23 @@ impl RedisSentinel {
         let sentinels: Vec<_> = self.sentinels.iter().map(renaming).collect();
         let url = self.url_with(sentinels.iter().map(|sentinel| sentinel.address()));
         Links::new(url, vec![servers]).with_sentinels(sentinels)
+    }
+
+    /// Has one Sentinel name the primary by a host name, `localhost`, from now on.
+    pub fn name_by_host(&self, sentinel: usize) {
+        let sentinel = &self.sentinels[sentinel];
+        let port = sentinel.primary().port().to_string();
+        for words in [
+            &["SENTINEL", "CONFIG", "SET", "resolve-hostnames", "yes"][..],
+            &["SENTINEL", "CONFIG", "SET", "announce-hostnames", "yes"],
+            &["SENTINEL", "REMOVE", NAME],
+            &["SENTINEL", "MONITOR", NAME, "localhost", &port, "2"],
+            &["SENTINEL", "SET", NAME, "down-after-milliseconds", &DOWN_AFTER_MS.to_string()],
+            &["SENTINEL", "SET", NAME, "failover-timeout", "10000"],
+        ] {
+            sentinel.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        }
+        self.wait_until_known();
     }
 
     /// Stops the Sentinels but this many where they are: nothing is answered.
@@ -221,7 +238,9 @@ impl Sentinel {
         let named = self.try_command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]);
         let named = named.and_then(|named| Ok(redis::from_redis_value::<(String, String)>(named)?));
         let (host, port) = named.unwrap_or_else(|error| panic!("a Sentinel: {error}"));
-        format!("{host}:{port}").parse().unwrap_or_else(|error| panic!("{host}:{port}: {error}"))
+        let addresses = format!("{host}:{port}").to_socket_addrs();
+        let addresses = addresses.unwrap_or_else(|error| panic!("{host}:{port}: {error}"));
+        addresses.into_iter().find(SocketAddr::is_ipv4).expect("an IPv4 address")
     }
 
     fn try_command(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
