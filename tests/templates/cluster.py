@@ -203,8 +203,9 @@ class Cluster:
         """What the ServiceMonitor makes the operator tell Prometheus."""
         monitor = self.objects["ServiceMonitor", "beckon"]["spec"]
         (endpoint,) = monitor["endpoints"]
+        relabelled = {each["targetLabel"]: each["replacement"] for each in endpoint["relabelings"]}
         targets = []
-        for (kind, name), service in self.objects.items():
+        for (kind, _), service in self.objects.items():
             labels = service["metadata"].get("labels", {})
             if kind != "Service" or not monitor["selector"]["matchLabels"].items() <= labels.items():
                 continue
@@ -212,7 +213,7 @@ class Cluster:
                 targets.append(
                     {
                         "targets": [f"{pod.ip}:{pod.port(endpoint['port'])}"],
-                        "labels": {"job": name, "pod": pod.name, "namespace": "beckon", "instance": pod.name},
+                        "labels": {"pod": pod.name, "namespace": "beckon", "instance": pod.name} | relabelled,
                     }
                 )
         path = self.path / "targets.json"

@@ -103,21 +103,30 @@ class Processes(unittest.TestCase):
             self.assert_nothing_was_lost(cluster.report("devices"))
             self.assert_nothing_was_lost(cluster.report("more"))
 
-    def test_the_endpoint_tier_shrinks_without_a_failed_request(self):
+    def test_the_endpoint_tier_grows_and_shrinks_by_its_requests_without_a_failed_one(self):
+        chart = VALUES | {"endpointNode": {"replicas": 2, "autoscaling": {"enabled": True}}}
         with Cluster(VALUES, {"connection-node": SMALL}) as cluster:
-            scaler = autoscaler(
-                VALUES | {"endpointNode": {"replicas": 2, "autoscaling": {"enabled": True}}}, "beckon-endpoint-node"
-            )
-            metric = scaler["metrics"][0]["pods"]["metric"]["name"]
-            # A load balancer would stop using the node that leaves; this load never used it.
-            leaving = cluster.add("Deployment", "endpoint-node")
-            cluster.pods["endpoint-node"].remove(leaving)
-            load = cluster.load("load", clients=100, rate=100, send_for="15s")
-            until("the signal is there", 30, lambda: sum(value for _, value in cluster.query(adapted(metric))) > 20)
-            cluster.pods["endpoint-node"].append(leaving)
-            self.assertLess(cluster.remove("endpoint-node"), leaving.template["terminationGracePeriodSeconds"])
-            self.assertEqual(load.wait(60), 0, cluster.said("load"))
+            scaler = autoscaler(chart, "beckon-endpoint-node")
+            metric = scaler["metrics"][0]["pods"]
+            target = int(metric["target"]["averageValue"]) / 100
+            query = adapted(metric["metric"]["name"])
+
+            def desired():
+                wanted = math.ceil(sum(value for _, value in cluster.query(query)) / target)
+                return min(max(wanted, scaler["minReplicas"]), scaler["maxReplicas"])
+
+            load = cluster.load("load", clients=100, rate=50, send_for="100s")
+            until("the signal asks for a third node", 90, lambda: desired() == 3)
+            added = cluster.add("Deployment", "endpoint-node")
+            until("it is ready", 30, lambda: added.probe("readinessProbe"))
+            more = cluster.load("more", http=f"http://{added.ip}:{added.port('http')}", clients=20, rate=5, send_for="5s")
+            self.assertEqual(more.wait(60), 0, cluster.said("more"))
+            # A load balancer would stop using the node that leaves; the load never used it.
+            self.assertLess(cluster.remove("endpoint-node"), added.template["terminationGracePeriodSeconds"])
+            self.assertEqual(load.wait(150), 0, cluster.said("load"))
             self.assert_nothing_was_lost(cluster.report("load"))
+            self.assert_nothing_was_lost(cluster.report("more"))
+            until("the signal asks for no more than there have to be", 120, lambda: desired() == scaler["minReplicas"])
 
     def assert_nothing_was_lost(self, report):
         send = report["send"]

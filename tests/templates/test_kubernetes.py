@@ -19,6 +19,7 @@ SCALED = {
     "connectionNode": {"autoscaling": {"enabled": True}},
     "endpointNode": {"autoscaling": {"enabled": True}},
     "serviceMonitor": True,
+    "probe": {"url": "wss://devices.example.net/"},
 }
 
 
@@ -32,7 +33,7 @@ def comparable(objects):
         if (pod := each.get("spec", {}).get("template")) is not None:
             pod["metadata"].pop("annotations", None)
             for container in pod["spec"]["containers"]:
-                for source in container["envFrom"]:
+                for source in container.get("envFrom", []):
                     if "configMapRef" in source:
                         source["configMapRef"]["name"] = "beckon-settings"
         found[each["kind"], metadata["name"]] = each
@@ -44,7 +45,8 @@ class Kubernetes(unittest.TestCase):
 
     def check(self, objects):
         for each in objects:
-            if each["apiVersion"].startswith("monitoring.coreos.com/"):
+            # Of operators, whose schemas are not Kubernetes' own.
+            if each["apiVersion"].startswith(("monitoring.coreos.com/", "cert-manager.io/")):
                 continue
             for version in VERSIONS:
                 with self.subTest(kind=each["kind"], name=each["metadata"]["name"], version=version):
@@ -52,7 +54,7 @@ class Kubernetes(unittest.TestCase):
 
     @unittest.skipUnless(HAS_KUSTOMIZE, "THE KUSTOMIZATIONS ARE NOT CHECKED: neither kubectl nor kustomize is here")
     def test_the_overlays_are_valid(self):
-        for folder in ["base", "overlays/minimal", "overlays/production"]:
+        for folder in ["base", "overlays/minimal", "overlays/production", "probe"]:
             with self.subTest(folder):
                 self.check(kustomized(folder))
 
@@ -64,17 +66,30 @@ class Kubernetes(unittest.TestCase):
 
     def test_the_examples_of_the_document_are_valid(self):
         text = (ROOT / "docs/kubernetes.md").read_text()
-        values, ingress = [
-            yaml.safe_load(textwrap.dedent(block))
+        (values,), objects = [
+            list(yaml.safe_load_all(textwrap.dedent(block)))
             for block in re.findall(EXAMPLE, text, re.MULTILINE | re.DOTALL)
         ]
-        self.check(helm(values))
-        self.check([ingress])
+        made = helm(values)
+        self.check(made)
+        self.check(objects)
+        # The way in leads to services and ports that the chart has.
+        ports = {
+            (each["metadata"]["name"], port["name"]): each
+            for each in made
+            if each["kind"] == "Service"
+            for port in each["spec"]["ports"]
+        }
+        (ingress,) = [each for each in objects if each["kind"] == "Ingress"]
+        for rule in ingress["spec"]["rules"]:
+            for path in rule["http"]["paths"]:
+                service = path["backend"]["service"]
+                self.assertIn((service["name"], service["port"]["name"]), ports)
 
     def test_the_probe_is_valid_and_starts(self):
-        objects = list(yaml.safe_load_all((DEPLOY / "kubernetes/probe.yaml").read_text()))
-        self.check(objects)
-        (container,) = objects[0]["spec"]["template"]["spec"]["containers"]
+        named = [each for each in helm(SCALED) if each["metadata"]["name"] == "beckon-probe"]
+        (probe,) = [each for each in named if each["kind"] == "Deployment"]
+        (container,) = probe["spec"]["template"]["spec"]["containers"]
         program, *arguments = container["args"]
         # Nobody answers, so it says which part failed.
         arguments[1] = "ws://127.0.0.1:1/"
@@ -117,7 +132,7 @@ class Kubernetes(unittest.TestCase):
                     columns[match[1]] = {"connection-node": cells[2], "endpoint-node": cells[3]}
         for each in helm(SCALED):
             for container in each.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []):
-                for variable in container["env"]:
+                for variable in container.get("env", []):
                     name = variable["name"].removeprefix("BECKON_").lower()
                     if name != "pod_ip":
                         self.assertIn(name, columns)

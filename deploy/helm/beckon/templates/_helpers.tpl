@@ -4,8 +4,8 @@ app.kubernetes.io/name: {{ .release }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
-{{/* What the pods of both tiers have, apart from their container. */}}
-{{- define "beckon.pod" -}}
+{{/* As whom all pods run. */}}
+{{- define "beckon.identity" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
@@ -13,6 +13,11 @@ securityContext:
   runAsUser: 10001
   runAsGroup: 10001
   seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{/* What the pods of both tiers have, apart from their container. */}}
+{{- define "beckon.pod" -}}
+{{ include "beckon.identity" . }}
 topologySpreadConstraints:
 {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
   - maxSkew: 1
