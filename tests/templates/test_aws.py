@@ -1,138 +1,22 @@
 """The CloudFormation template: linted, and its commands, variables and scripts run as processes."""
 
-import base64
+import contextlib
 import json
-import os
+import math
 import re
-import secrets
 import signal
+import ssl
 import subprocess
 import tempfile
 import unittest
+import urllib.request
 from pathlib import Path
 
+import yaml
+from aws import NETWORK, TEMPLATE, Keys, Machine, Template
 from cfnlint.api import lint_file
-from cfnlint.decode import cfn_yaml
 from cluster import get, until
-from folders import DEPLOY, PROGRAMS, ROOT
-
-TEMPLATE = DEPLOY / "aws/beckon.yaml"
-REDIS = ("127.80.2.1", 6379)
-IP = "127.80.2.2"
-
-# Stands for the AWS of the scripts: `aws`, `docker` and `metadata` are the boundary of what runs here. `docker run` becomes the
-# program with the variables that it is given, and `docker stop` SIGTERM.
-STANDS_FOR = {
-    "aws": """
-        words="$*"
-        echo "aws $words" >> "$HERE/calls"
-        case $words in *"--secret-id "*) secret=${words#*--secret-id }; cat "$HERE/secret-${secret%% *}";; esac
-    """,
-    "metadata": """
-        case $1 in
-          local-ipv4) echo $IP;;
-          instance-id) echo i-0123456789;;
-          autoscaling/target-lifecycle-state) cat "$HERE/state";;
-        esac
-    """,
-    "docker": """
-        [[ $1 == run ]] || exit 64
-        variables=()
-        while (($# > 2)); do
-          [[ $1 == --env ]] && variables+=("$2=${!2//0.0.0.0/$IP}")
-          shift
-        done
-        exec env -i "${variables[@]}" "$PROGRAMS/$2"
-    """,
-    "systemctl": """
-        echo "systemctl $*" >> "$HERE/calls"
-        [[ $* == "stop beckon" ]] && kill -TERM "$(cat "$HERE/pid")" && tail --pid="$(cat "$HERE/pid")" -f /dev/null
-    """,
-    "curl": """exec /usr/bin/curl "$@" """,
-}
-
-
-class Template:
-    def __init__(self):
-        self.resources = json.loads(json.dumps(cfn_yaml.load(str(TEMPLATE))["Resources"]))
-
-    def properties(self, name):
-        return self.resources[name]["Properties"]
-
-    def scripts(self):
-        """The files that an instance writes at its first start, by name, and the whole script."""
-        data = self.properties("ConnectionNodeTemplate")["LaunchTemplateData"]["UserData"]
-        text = data["Fn::Base64"]["Fn::Sub"]
-        values = {
-            "AWS::Region": "eu-central-1",
-            "AWS::StackName": "beckon",
-            "Image": "registry.example.net/beckon:0.1.0",
-            "StoreUrl": "store",
-            "ClusterSecret": "cluster",
-            "AdminToken": "admin",
-            "TokenKeysSecretArn": "keys",
-            "UaidKeySecretArn": "uaid-key",
-            "EndpointUrl": "https://push.example.net",
-            "ConnectionsPerNode": "200000",
-            "Logs": "logs",
-        }
-        text = re.sub(r"\$\{([A-Za-z:]+)\}", lambda match: values[match[1]], text)
-        files = dict(re.findall(r"^cat > (\S+) <<'END'\n(.*?)^END$", text, re.MULTILINE | re.DOTALL))
-        return text, files
-
-
-class Machine:
-    """A folder with the scripts of an instance, and what stands for AWS."""
-
-    def __init__(self, scripts):
-        self.folder = tempfile.TemporaryDirectory(prefix="beckon-aws-")
-        self.path = Path(self.folder.name)
-        self.processes = []
-        for name, text in STANDS_FOR.items():
-            self.write(name, "#!/bin/bash\n" + text)
-        for name in ["/usr/local/bin/beckon-run", "/usr/local/bin/beckon-watch"]:
-            text = scripts[name].replace("/usr/local/bin/metadata", str(self.path / "metadata"))
-            self.write(Path(name).name, text.replace("127.0.0.1:8083", f"{IP}:8083"))
-        key = lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
-        values = {"store": f"redis://{REDIS[0]}:{REDIS[1]}"} | {
-            name: key() for name in ["cluster", "admin", "keys", "uaid-key"]
-        }
-        for name, value in values.items():
-            (self.path / f"secret-{name}").write_text(value)
-        (self.path / "state").write_text("InService")
-        (self.path / "calls").write_text("")
-        self.environment = {
-            "PATH": f"{self.path}:{os.environ['PATH']}",
-            "HERE": str(self.path),
-            "IP": IP,
-            "PROGRAMS": str(PROGRAMS),
-        }
-
-    def write(self, name, text):
-        (self.path / name).write_text(text)
-        (self.path / name).chmod(0o755)
-
-    def start(self, *command):
-        with open(self.path / f"{Path(str(command[0])).name}.log", "w") as log:
-            process = subprocess.Popen(
-                command, env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
-        self.processes.append(process)
-        return process
-
-    def calls(self):
-        return (self.path / "calls").read_text().splitlines()
-
-    def __enter__(self):
-        host, port = REDIS
-        self.start("redis-server", "--bind", host, "--port", str(port), "--save", "", "--dir", str(self.path))
-        return self
-
-    def __exit__(self, *_):
-        for process in self.processes:
-            process.kill()
-            process.wait()
-        self.folder.cleanup()
+from folders import DEPLOY, PROGRAMS, PROMTOOL, ROOT
 
 
 class Aws(unittest.TestCase):
@@ -141,6 +25,85 @@ class Aws(unittest.TestCase):
 
     def test_the_template_has_no_findings(self):
         self.assertEqual([str(finding) for finding in lint_file(TEMPLATE)], [])
+
+    def test_only_what_has_to_reaches_what_listens(self):
+        found = set()
+        for name, resource in self.template.resources.items():
+            properties = resource["Properties"] if "Properties" in resource else {}
+            if resource["Type"] == "AWS::EC2::SecurityGroupIngress":
+                rules, target = [properties], properties["GroupId"]["Ref"]
+            elif resource["Type"] == "AWS::EC2::SecurityGroup":
+                rules, target = properties["SecurityGroupIngress"], name
+                # The condition HasPrometheus.
+                rules = rules["Fn::If"][1] if isinstance(rules, dict) else rules
+            else:
+                continue
+            for rule in rules:
+                self.assertEqual(rule["FromPort"], rule["ToPort"])
+                source = rule.get("CidrIp") or rule["SourceSecurityGroupId"]["Ref"]
+                found.add((source, target, rule["FromPort"]))
+        ports = {
+            "ConnectionNodeGroup": {
+                8080: {"SocketBalancerGroup"},
+                8082: {"ConnectionNodeGroup", "EndpointNodeGroup"},
+                8083: {"PrometheusGroup"},
+            },
+            "EndpointNodeGroup": {8081: {"EndpointBalancerGroup"}, 8084: {"PrometheusGroup"}},
+            "ProbeGroup": {8085: {"PrometheusGroup"}},
+            "StoreGroup": {6379: {"ConnectionNodeGroup", "EndpointNodeGroup"}},
+            "EndpointBalancerGroup": {443: {"0.0.0.0/0"}},
+            "SocketBalancerGroup": {443: {"0.0.0.0/0"}},
+        }
+        expected = {
+            (source, target, port)
+            for target, listens in ports.items()
+            for port, sources in listens.items()
+            for source in sources
+        }
+        self.assertEqual(found, expected)
+
+    def test_whoever_reads_a_secret_may_and_nobody_else(self):
+        text, _ = self.template.data()
+        read = set(re.findall(r"\$\(secret \$\{(\w+)\}\)", text))
+        self.assertEqual(self.may_read("ConnectionNodeRole"), read | {"TlsSecret"})
+        (container,) = self.template.properties("EndpointTask")["ContainerDefinitions"]
+        given = {secret["ValueFrom"]["Ref"] for secret in container["Secrets"]}
+        self.assertEqual(self.may_read("EndpointExecutionRole"), given)
+        self.assertNotIn("UaidKeySecretArn", given)
+
+    def may_read(self, role):
+        """The secrets that a role may read."""
+        statements = [
+            statement
+            for policy in self.template.properties(role)["Policies"]
+            for statement in policy["PolicyDocument"]["Statement"]
+            if statement["Action"] == "secretsmanager:GetSecretValue"
+        ]
+        (statement,) = statements
+        name = lambda arn: arn["Ref"] if "Ref" in arn else re.search(r"secret:\$\{(\w+)\}", arn["Fn::Sub"])[1]
+        return {name(arn) for arn in statement["Resource"]}
+
+    def test_the_scrape_configuration_of_the_document_finds_what_the_template_has(self):
+        text = (ROOT / "docs/aws.md").read_text()
+        (block,) = re.findall(r"^<!-- run by: tests/templates/test_aws.py -->\n```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        with tempfile.TemporaryDirectory(prefix="beckon-aws-") as folder:
+            path = Path(folder) / "prometheus.yaml"
+            path.write_text(block.replace("rules.yaml", str(DEPLOY / "prometheus/rules.yaml")))
+            # It wants the file with the token to be there.
+            token = Path(folder) / "metrics-token"
+            token.write_text("a token")
+            path.write_text(path.read_text().replace("/etc/prometheus/metrics-token", str(token)))
+            subprocess.run([PROMTOOL, "check", "config", path], check=True, stdout=subprocess.DEVNULL)
+        nodes, tasks, probe = yaml.safe_load(block)["scrape_configs"]
+        (found,) = nodes["ec2_sd_configs"]
+        (tag,) = self.template.properties("ConnectionNodes")["Tags"]
+        self.assertEqual(found["filters"], [{"name": f"tag:{tag['Key']}", "values": [tag["Value"]]}])
+        for job, service, group in [(tasks, "EndpointNames", "PrometheusReachesEndpointNodes"), (probe, "ProbeNames", None)]:
+            (found,) = job["dns_sd_configs"]
+            name = self.template.properties("Names")["Name"]["Fn::Sub"].replace("${AWS::StackName}", "beckon")
+            self.assertEqual(found["names"], [f"{self.template.properties(service)['Name']}.{name}"])
+            if group is not None:
+                self.assertEqual(found["port"], self.template.properties(group)["FromPort"])
 
     def test_the_user_of_the_store_has_the_documented_rights(self):
         documented = re.search(r"ACL SETUSER beckon on >PASSWORD (.*)", (ROOT / "docs/configuration.md").read_text())
@@ -174,56 +137,199 @@ class Aws(unittest.TestCase):
 
     def test_an_instance_serves_reports_its_sockets_and_drains_before_it_is_terminated(self):
         _, files = self.template.scripts()
-        with Machine(files) as machine:
-            node = machine.start(machine.path / "beckon-run")
-            (machine.path / "pid").write_text(str(node.pid))
-            until("the node is ready", 60, lambda: get(f"http://{IP}:8080/ready")[0] == 200)
-            self.assertEqual(get(f"http://{IP}:8080/__lbheartbeat__")[0], 200)
+        with Keys() as keys, Machine(files, keys) as machine:
+            node, ip = machine.start_node(), machine.ip
+            signalled = machine.start(machine.path / "beckon-signal")
+            until("the node is ready", 60, lambda: get(f"http://{ip}:8080/ready")[0] == 200)
+            self.assertEqual(get(f"http://{ip}:8080/__lbheartbeat__")[0], 200)
+            self.assertEqual(signalled.wait(30), 0)
+            self.assertIn("cfn-signal --region eu-central-1 --stack beckon --resource ConnectionNodes", machine.calls()[-1])
+            (found,) = [line for line in machine.said("beckon-run").splitlines() if "found the address for other nodes" in line]
+            self.assertIn(f"{machine.address}:{machine.grpc_port}", found)
+            self.assertIn("the metadata of the EC2 instance", found)
             report = machine.path / "report.json"
             devices = machine.start(
                 PROGRAMS / "loadgen",
-                *("--ws", f"ws://{IP}:8080/", "--clients", "40", "--send-for", "0", "--idle", "60s"),
+                *("--ws", f"ws://{ip}:8080/", "--clients", "40", "--send-for", "0", "--idle", "60s"),
                 *("--json", str(report)),
             )
-            until("the devices are there", 30, lambda: '"clients":40' in get(f"http://{IP}:8080/status")[1])
+            until("the devices are there", 30, lambda: '"clients":40' in get(f"http://{ip}:8080/status")[1])
             watch = machine.start(machine.path / "beckon-watch")
-            reports = lambda: [call for call in machine.calls() if "put-metric-data" in call]
-            until("the sockets are reported", 30, reports)
-            self.assertIn("--metric-name Connections", reports()[0])
-            self.assertTrue(reports()[0].endswith("--value 40"), reports())
-            (machine.path / "state").write_text("Terminated")
+            until("the sockets are reported", 30, machine.reported)
+            self.assertEqual(machine.reported(), [40])
+            machine.state = "Terminated"
             # The script waits for the end of the process, which has to be collected here.
             until("the node has drained", 90, lambda: node.poll() is not None)
             self.assertEqual((node.wait(), watch.wait(30)), (0, 0))
             last = machine.calls()[-2:]
             self.assertEqual(last[0], "systemctl stop beckon")
             self.assertIn("complete-lifecycle-action", last[1])
-            self.assertIn("--lifecycle-action-result CONTINUE --instance-id i-0123456789", last[1])
+            self.assertIn(f"--lifecycle-action-result CONTINUE --instance-id {machine.name}", last[1])
             devices.send_signal(signal.SIGKILL)
+
+    def test_an_instance_that_ends_tls_takes_up_its_next_certificate(self):
+        _, files = self.template.scripts(NodeCertificate="beckon/tls")
+        files["/usr/local/bin/beckon-watch"] = files["/usr/local/bin/beckon-watch"].replace("3600", "5")
+        with Keys() as keys, Machine(files, keys) as machine:
+            first, second = (self.certificate(machine.path, name) for name in ["first", "second"])
+            machine.write_secret("beckon/tls", json.dumps(first))
+            machine.start_node()
+            shown = lambda: self.shown(machine.ip)
+            until("the node shows its certificate", 60, lambda: shown() == first["cert"])
+            check = self.template.properties("SocketTargets")
+            self.assertEqual(check["HealthCheckProtocol"], {"Fn::If": ["PassesTcp", "HTTPS", "HTTP"]})
+            machine.write_secret("beckon/tls", json.dumps(second))
+            machine.start(machine.path / "beckon-watch")
+            until("the node shows the next one", 60, lambda: shown() == second["cert"])
+            modes = {path.name: path.stat().st_mode & 0o777 for path in (machine.path / "run").iterdir()}
+            self.assertEqual(modes, {"cert.pem": 0o600, "key.pem": 0o600})
+            # What is half there is not given to the node.
+            machine.write_secret("beckon/tls", json.dumps({"cert": first["cert"]}))
+            broken = machine.start(machine.path / "beckon-certificate")
+            self.assertNotEqual(broken.wait(30), 0)
+            self.assertEqual((machine.path / "run/cert.pem").read_text().strip(), second["cert"].strip())
+
+    @staticmethod
+    def certificate(folder, name):
+        cert, key = folder / f"{name}.cert", folder / f"{name}.key"
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+        subprocess.run(
+            [*command, "-subj", f"/CN={name}.example.net", "-keyout", key, "-out", cert], check=True, capture_output=True
+        )
+        return {"cert": cert.read_text(), "key": key.read_text()}
+
+    @staticmethod
+    def shown(ip):
+        try:
+            return ssl.get_server_certificate((ip, 8080), timeout=5)
+        except OSError:
+            return ""
+
+    def test_the_connection_tier_grows_and_shrinks_by_the_sockets_that_its_instances_report(self):
+        """With the smallest values that the template takes."""
+        per_node, target = 1000, 700
+        _, files = self.template.scripts(ConnectionsPerNode=str(per_node))
+        tracking = self.template.properties("ConnectionNodesScaling")["TargetTrackingConfiguration"]
+        self.assertEqual(tracking["TargetValue"], {"Ref": "ConnectionsTarget"})
+        self.assertEqual(tracking["CustomizedMetricSpecification"]["Statistic"], "Average")
+        with contextlib.ExitStack() as stack:
+            keys = stack.enter_context(Keys())
+
+            def instance(number):
+                machine = stack.enter_context(Machine(files, keys, number))
+                machine.node = machine.start_node()
+                until("the instance is ready", 60, lambda: get(f"http://{machine.ip}:8080/ready")[0] == 200)
+                return machine
+
+            def load(name, machines, *flags):
+                report = first.path / f"{name}.json"
+                ws = ",".join(f"ws://{machine.ip}:8080/" for machine in machines)
+                flags = ["--ws", ws, "--http", f"http://{NETWORK}20:8081", "--json", str(report), *flags]
+                return first.start(PROGRAMS / "loadgen", *flags), report
+
+            first, second = instance(2), instance(3)
+            self.task(first, f"{NETWORK}20")
+            until("the task is ready", 60, lambda: get(f"http://{NETWORK}20:8081/ready")[0] == 200)
+            devices, told = load("devices", [first, second], "--clients", "1500", "--rate", "50", "--send-for", "90s")
+            until("the devices are there", 60, lambda: first.sockets() + second.sockets() == 1500)
+
+            def desired(machines):
+                """How many instances target tracking wants, by what these have reported last."""
+                return math.ceil(sum(machine.reported()[-1] for machine in machines) / target)
+
+            for machine in [first, second]:
+                machine.watch = machine.start(machine.path / "beckon-watch")
+            until("the sockets are reported", 30, lambda: first.reported() and second.reported())
+            self.assertEqual(desired([first, second]), 3)
+            third = instance(4)
+            more, told_more = load("more", [third], "--clients", "50", "--rate", "20", "--send-for", "5s")
+            self.assertEqual(more.wait(60), 0, first.said("loadgen"))
+            # The group takes the newest, as it may, and its devices go to the others.
+            third.watch = third.start(third.path / "beckon-watch")
+            until("it has reported too", 30, third.reported)
+            third.state = "Terminated"
+            until("the node has drained", 90, lambda: third.node.poll() is not None)
+            self.assertEqual((third.node.wait(), third.watch.wait(30)), (0, 0))
+            self.assertEqual(devices.wait(180), 0, first.said("loadgen"))
+            for report in [told, told_more]:
+                send = json.loads(report.read_text())["send"]
+                refused = {status: count for status, count in send["answers"].items() if not status.startswith("2")}
+                self.assertGreater(send["sent"], 0)
+                self.assertEqual((refused, send["unanswered"], send["lost"]), ({}, 0, 0))
+
+    def task(self, machine, ip):
+        """A task of the endpoint tier, with what the template gives it."""
+        (container,) = self.template.properties("EndpointTask")["ContainerDefinitions"]
+        secret = {
+            "StoreUrl": "store",
+            "ClusterSecret": "cluster",
+            "TokenKeysSecretArn": "keys",
+            "AdminToken": "admin",
+            "MetricsToken": "metrics",
+        }
+        values = {"EndpointUrl": "https://push.example.net", "VpcCidr": "10.0.0.0/16", "OtlpEndpoint": ""}
+
+        def value(given):
+            if not isinstance(given, dict):
+                return given
+            # The condition HasPrometheus.
+            return values[given["Ref"]] if "Ref" in given else given["Fn::If"][1]
+
+        variables = {each["Name"]: value(each["Value"]).replace("0.0.0.0:", f"{ip}:") for each in container["Environment"]}
+        for each in container["Secrets"]:
+            variables[each["Name"]] = (machine.path / f"secret-{secret[each['ValueFrom']['Ref']]}").read_text()
+        (command,) = container["Command"]
+        task = subprocess.Popen([PROGRAMS / command], env=variables, stderr=subprocess.DEVNULL)
+        machine.processes.append(task)
+        return task
 
     def test_a_task_serves_and_is_healthy_and_ends_in_time(self):
         (container,) = self.template.properties("EndpointTask")["ContainerDefinitions"]
         _, files = self.template.scripts()
-        with Machine(files) as machine:
-            secret = {"StoreUrl": "store", "ClusterSecret": "cluster", "TokenKeysSecretArn": "keys"}
-            values = {"EndpointUrl": "https://push.example.net", "VpcCidr": "10.0.0.0/16"}
-            variables = {
-                each["Name"]: values[each["Value"]["Ref"]] if isinstance(each["Value"], dict) else each["Value"]
-                for each in container["Environment"]
-            }
-            for each in container["Secrets"]:
-                variables[each["Name"]] = (machine.path / f"secret-{secret[each['ValueFrom']['Ref']]}").read_text()
-            variables["BECKON_HTTP_LISTEN"] = f"{IP}:8081"
-            (command,) = container["Command"]
-            task = subprocess.Popen([PROGRAMS / command], env=variables, stderr=subprocess.DEVNULL)
-            machine.processes.append(task)
+        with Keys() as keys, Machine(files, keys) as machine:
+            ip = machine.ip
+            task = self.task(machine, ip)
             path = self.template.properties("EndpointTargets")["HealthCheckPath"]
-            until("the task is ready", 60, lambda: get(f"http://{IP}:8081{path}")[0] == 200)
+            until("the task is ready", 60, lambda: get(f"http://{ip}:8081{path}")[0] == 200)
             _, program, port = container["HealthCheck"]["Command"]
-            subprocess.run([DEPLOY / program, port], check=True)
+            subprocess.run([machine.path / program, port], check=True)
+            metrics = urllib.request.Request(f"http://{ip}:{port}/metrics")
+            metrics.add_header("Authorization", f"Bearer {keys.values['metrics']}")
+            with urllib.request.urlopen(metrics, timeout=5) as answer:
+                self.assertIn("beckon_ready 1", answer.read().decode())
             task.send_signal(signal.SIGTERM)
-            until("the balancer is sent away", 10, lambda: get(f"http://{IP}:8081{path}")[0] == 503)
+            until("the balancer is sent away", 10, lambda: get(f"http://{ip}:8081{path}")[0] == 503)
             self.assertEqual(task.wait(container["StopTimeout"]), 0)
+
+    def test_an_update_of_the_stack_does_not_shrink_a_tier(self):
+        """What the stack says of it, the next update makes of it, at whatever load."""
+        self.assertNotIn("DesiredCount", self.template.properties("EndpointService"))
+        self.assertNotIn("DesiredCapacity", self.template.properties("ConnectionNodes"))
+
+    def test_the_alarm_of_the_probe_counts_the_rounds_that_fail_and_no_others(self):
+        (container,) = self.template.properties("ProbeTask")["ContainerDefinitions"]
+        program, probe, url, *flags = container["Command"]
+        self.assertEqual(url, {"Ref": "DevicesUrl"})
+        pattern = self.template.properties("ProbeFailures")["FilterPattern"].strip('"')
+        _, files = self.template.scripts()
+        with Keys() as keys, Machine(files, keys) as machine:
+            flags = [flag.replace("0.0.0.0", machine.ip) for flag in flags]
+            way = ["--endpoint-url", f"http://{machine.ip}:8081", "--interval", "1s", "--timeout", "10s"]
+            machine.start(PROGRAMS / program, probe, f"ws://{machine.ip}:8080/", *flags, *way)
+            counted = lambda: len([line for line in machine.said(program).splitlines() if pattern in line])
+            until("a round fails in each dialect", 60, lambda: counted() >= 2)
+            machine.start_node()
+            self.task(machine, machine.ip)
+            until("rounds succeed in each dialect", 120, lambda: self.rounds(machine.ip, '"ok"') >= 6)
+            same = lambda: counted() == self.rounds(machine.ip, r'"(?!ok)\w+"')
+            until("as many lines are counted as rounds have failed", 60, same)
+
+    @staticmethod
+    def rounds(ip, result):
+        """How many rounds of the probe had such a result."""
+        _, text = get(f"http://{ip}:8085/metrics")
+        counts = re.findall(rf"^beckon_probe_rounds_total\{{.*result={result}.*\}} (\S+)$", text, re.MULTILINE)
+        return sum(float(count) for count in counts)
 
 
 if __name__ == "__main__":

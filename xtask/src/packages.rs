@@ -53,8 +53,14 @@ pub(crate) const FOR_BROWSER: &[Needed] = &[
 ];
 
 /// What `tests/templates` starts, besides what [`unpacked`] gets.
-pub(crate) const FOR_TEMPLATES: &[Needed] =
-    &[REDIS, program(&[&["python3", "-c", "import ensurepip, venv"]], "python3-venv")];
+pub(crate) const FOR_TEMPLATES: &[Needed] = &[
+    REDIS,
+    OPENSSL,
+    program(&[&["python3", "-c", "import ensurepip, venv"]], "python3-venv"),
+    // What the scripts of an instance call.
+    program(&[&["curl", "--version"]], "curl"),
+    program(&[&["jq", "--version"]], "jq"),
+];
 
 /// What `tests/deploy` starts outside of the file systems that it makes.
 pub(crate) const FOR_DEPLOY: &[Needed] = &[
