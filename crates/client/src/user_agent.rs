@@ -115,6 +115,8 @@ pub struct UserAgent {
     options: Options,
     uaid: Option<Uaid>,
     channels: Vec<ChannelId>,
+    /// The server has assigned another UAID, under which not all channels are registered yet.
+    registers_again: bool,
     link: Link,
     /// Attempts that failed since the last successful hello.
     failures: u32,
@@ -122,6 +124,22 @@ pub struct UserAgent {
 }
 
 impl UserAgent {
+    /// One that connects in [`UserAgent::next_event`], the first time, too.
+    pub fn new(url: &str, options: Options) -> Self {
+        Self {
+            url: url.to_owned(),
+            redirected: None,
+            redirects: 0,
+            uaid: options.uaid,
+            channels: options.channels.clone(),
+            registers_again: false,
+            link: Link::Down { wait: Box::pin(sleep(Duration::ZERO)) },
+            failures: 0,
+            events: VecDeque::new(),
+            options,
+        }
+    }
+
     /// Connects and says hello. Only the first connection can fail; [`UserAgent::next_event`] repeats later attempts.
     ///
     /// # Errors
@@ -130,17 +148,7 @@ impl UserAgent {
     /// room for it; [`Error::TimedOut`], [`Error::Closed`], [`Error::Gone`] or [`Error::Unexpected`] if the hello gets no
     /// usable reply.
     pub async fn connect(url: &str, options: Options) -> Result<Self, Error> {
-        let mut agent = Self {
-            url: url.to_owned(),
-            redirected: None,
-            redirects: 0,
-            uaid: options.uaid,
-            channels: options.channels.clone(),
-            link: Link::Down { wait: Box::pin(sleep(Duration::ZERO)) },
-            failures: 0,
-            events: VecDeque::new(),
-            options,
-        };
+        let mut agent = Self::new(url, options);
         let new_uaid = loop {
             match agent.open().await {
                 Ok(new_uaid) => break new_uaid,
@@ -319,7 +327,8 @@ impl UserAgent {
     }
 
     /// Opens a socket, says hello, and registers the channels again if the server assigned another UAID; returns whether
-    /// it did. An attempt that fails changes only where the next one connects to.
+    /// it did. An attempt that fails changes where the next one connects to, and the UAID if there was a reply: what was registered
+    /// belongs to it.
     async fn open(&mut self) -> Result<bool, Error> {
         let limit = self.options.reply_limit;
         let url = self.redirected.take().unwrap_or_else(|| self.url.clone());
@@ -348,7 +357,8 @@ impl UserAgent {
             | Reply::Notification(_)
             | Reply::Error { .. }) => return Err(Error::Unexpected(format!("{other:?}"))),
         };
-        let new_uaid = self.uaid != Some(uaid);
+        self.registers_again |= self.uaid.replace(uaid) != Some(uaid);
+        let new_uaid = self.registers_again;
         if new_uaid {
             for (&channel, text) in self.channels.iter().zip(&texts) {
                 socket.send_text(Request::Register { channel: text }.to_text()).await?;
@@ -357,9 +367,9 @@ impl UserAgent {
             }
             // Updates that arrived under the former UAID can no longer be acknowledged.
             self.events.retain(|event| !matches!(event, Event::Notification(_)));
+            self.registers_again = false;
         }
         self.events.append(&mut events);
-        self.uaid = Some(uaid);
         self.link = Link::Up(Box::new(KeptAlive::new(socket, self.options.ping_interval)));
         (self.failures, self.redirects) = (0, 0);
         Ok(new_uaid)

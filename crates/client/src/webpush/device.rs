@@ -232,12 +232,15 @@ impl Device {
     /// knows it.
     async fn open(&mut self) -> Result<String, Error> {
         let limit = self.options.reply_limit;
-        let Identity { uaid, channel, restricted_to, .. } = &self.identity;
         let mut socket = RawSocket::connect(&self.url, &self.options.socket).await?;
-        let hello = Request::Hello { use_webpush: true, uaid: uaid.as_deref(), broadcasts: BTreeMap::new() };
+        let uaid = self.identity.uaid.as_deref();
+        let hello = Request::Hello { use_webpush: true, uaid, broadcasts: BTreeMap::new() };
         socket.send_text(hello.to_text()).await?;
         let greeting = within(limit, reply(&mut socket)).await?;
         let Reply::Hello { uaid, .. } = greeting else { return Err(unexpected(greeting)) };
+        // Also if nothing more comes: what is registered then belongs to it.
+        self.identity.uaid = Some(uaid);
+        let Identity { channel, restricted_to, .. } = &self.identity;
         let register = Request::Register { channel, key: restricted_to.as_deref() };
         socket.send_text(register.to_text()).await?;
         let mut early = VecDeque::new();
@@ -252,7 +255,6 @@ impl Device {
             }
         };
         let endpoint = within(limit, registered).await?;
-        self.identity.uaid = Some(uaid);
         self.early = early;
         self.link = Link::Up(Box::new(KeptAlive::new(socket, self.options.ping_interval)));
         self.failures = 0;

@@ -175,7 +175,7 @@ async fn with_another_uaid_all_channels_are_registered_again() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_fails_halfway_starts_over() {
+async fn an_attempt_that_fails_halfway_goes_on_with_the_uaid_that_it_was_given() {
     let script = Script::listen().await;
     let (mut agent, side) = connected(&script, known()).await;
     drop(side);
@@ -191,14 +191,23 @@ async fn an_attempt_that_fails_halfway_starts_over() {
     };
     let (lost, ()) = tokio::join!(event(&mut agent), server);
     assert!(matches!(lost, Event::Disconnected { .. }), "{lost:?}");
-    assert_eq!(agent.uaid(), Some(uaid(UAID)));
+    // Both channels may have been registered under it.
+    assert_eq!(agent.uaid(), Some(uaid(OTHER_UAID)));
     let server = async {
         let mut side = script.accept().await;
-        side.answers(hello(UAID, &[CHANNEL, SECOND]), greeting(UAID)).await;
+        side.answers(hello(OTHER_UAID, &[CHANNEL, SECOND]), greeting(OTHER_UAID)).await;
+        for channel in [CHANNEL, SECOND] {
+            let request = json!({"messageType": "register", "channelID": channel});
+            side.answers(request, registered(channel, &format!("new {channel}"))).await;
+        }
         side
     };
     let (back, _side) = tokio::join!(event(&mut agent), server);
-    assert!(matches!(back, Event::Connected { new_uaid: false }), "{back:?}");
+    assert!(matches!(back, Event::Connected { new_uaid: true }), "{back:?}");
+    for text in [CHANNEL, SECOND] {
+        let next = event(&mut agent).await;
+        assert!(matches!(&next, Event::NewEndpoint { channel: of, .. } if *of == channel(text)), "{next:?}");
+    }
 }
 
 #[tokio::test]
