@@ -17,7 +17,7 @@
 //! ```
 //!
 //! [`RedisCluster`] is a Redis Cluster with or without replicas, [`RedisSentinel`] a primary with replicas and Sentinels.
-//! Both can be reached over [`Links`]: forwarders to each of their servers. A server starts in about 50 ms, a cluster in
+//! Both can be reached over [`Links`]: forwarders to each of their servers, and a [`Watch`] tells when they choose other primaries. A server starts in about 50 ms, a cluster in
 //! a few seconds. The servers end when the handle is dropped.
 
 mod cluster;
@@ -26,6 +26,7 @@ mod faults;
 mod links;
 mod sentinel;
 mod server;
+mod watch;
 
 pub use self::{
     cluster::{ClusterOptions, RedisCluster},
@@ -34,4 +35,5 @@ pub use self::{
     links::Links,
     sentinel::RedisSentinel,
     server::{Options, RedisServer},
+    watch::{Takeover, Watch},
 };

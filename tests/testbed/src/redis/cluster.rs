@@ -3,6 +3,7 @@
 use super::{
     links::Links,
     server::{Options, RedisServer, user_part},
+    watch::{Scene, Watched},
 };
 use crate::{forwarder::Forwarder, wait_until};
 use std::{
@@ -223,11 +224,29 @@ impl RedisCluster {
     /// Kills the primary of a shard, waits until a replica has taken its place, and returns the index of the former in
     /// [`Self::nodes`], to restart it. What was not replicated is lost.
     pub fn fail_over_by_kill(&mut self, shard: usize) -> usize {
+        let former = self.kill_primary(shard);
+        self.wait_until_replaced(shard);
+        former
+    }
+
+    /// Kills the primary of a shard and returns its index in [`Self::nodes`].
+    pub(super) fn kill_primary(&mut self, shard: usize) -> usize {
         let former = self.primary(shard);
         self.nodes[former].kill();
+        former
+    }
+
+    /// Waits until a shard has a primary and all servers agree.
+    pub(super) fn wait_until_replaced(&self, shard: usize) {
         self.primary(shard);
         self.wait_until_all_agree();
-        former
+    }
+
+    /// What [`Watch`](super::Watch) looks at.
+    pub(super) fn scene(&self) -> Scene {
+        let watched = |server: &RedisServer| Watched::new(server.address(), server.address(), &server.url());
+        let shard = |shard| self.shard(shard).into_iter().map(watched).collect();
+        Scene::new((0..self.shards()).map(shard), std::iter::empty(), "")
     }
 
     /// Restarts a shard without what it knew.

@@ -5,6 +5,7 @@ use super::{
     links::Links,
     sentinel::RedisSentinel,
     server::{Options, RedisServer},
+    watch::{Scene, Takeover, Watch},
 };
 use crate::{forwarder::Forwarder, process::Throttled, wait_until};
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
@@ -178,24 +179,65 @@ impl Deployment {
     /// Kills the primary of a shard, and starts it again as a replica when another has taken its place. What was
     /// not replicated is lost.
     pub fn fail_over_by_kill(&mut self, shard: usize) {
+        let former = self.kill_primary(shard);
+        self.replace_killed(shard, former);
+    }
+
+    /// Kills the primary of a shard. Returns which it was, for [`Self::replace_killed`].
+    pub fn kill_primary(&mut self, shard: usize) -> usize {
         match &mut self.servers {
             Servers::Server(pair) => {
                 pair.current.kill();
+                0
+            }
+            Servers::Sentinel(sentinel) => sentinel.kill_primary(),
+            Servers::Cluster(cluster) => cluster.kill_primary(shard),
+        }
+    }
+
+    /// Waits until another has taken the place of a primary that was killed, and starts that as a replica.
+    pub fn replace_killed(&mut self, shard: usize, former: usize) {
+        match &mut self.servers {
+            Servers::Server(pair) => {
                 pair.standby.become_primary();
                 pair.swap();
                 pair.standby.restart();
                 pair.standby.become_replica_of(pair.current.address());
             }
             Servers::Sentinel(sentinel) => {
-                let former = sentinel.fail_over_by_kill();
+                sentinel.wait_until_primary_is_not(former);
                 sentinel.servers()[former].restart();
             }
             Servers::Cluster(cluster) => {
-                let former = cluster.fail_over_by_kill(shard);
+                cluster.wait_until_replaced(shard);
                 cluster.nodes()[former].restart();
                 cluster.wait_until_all_agree();
             }
         }
+    }
+
+    /// Reports when Sentinels or a Redis Cluster have another primary, also when nobody has ordered it. One server has nobody who
+    /// could.
+    pub fn watch(&self, report: impl FnMut(Takeover) + Send + 'static) -> Watch {
+        let scene = match &self.servers {
+            Servers::Server(_) => Scene::default(),
+            Servers::Sentinel(sentinel) => sentinel.scene(),
+            Servers::Cluster(cluster) => cluster.scene(),
+        };
+        Watch::start(scene, report)
+    }
+
+    /// Whether every server runs and each that is not the primary of its shard follows it. Sentinels leave a former primary alone for
+    /// about ten seconds, and may promote it again without what came meanwhile.
+    pub fn is_replicated(&self) -> bool {
+        let follows = |server: &RedisServer| {
+            server.try_info("master_link_status").is_ok_and(|status| status.as_deref() == Some("up"))
+        };
+        let is_whole = |shard: usize| {
+            let replicas = self.replicas(shard);
+            !replicas.is_empty() && replicas.into_iter().all(follows)
+        };
+        (0..self.shards()).all(is_whole)
     }
 
     /// From now on replicas get nothing: a fail-over by kill brings the store back to what it is now.
@@ -226,6 +268,11 @@ impl Deployment {
     /// Each key of all shards with what is left of its life; `None` for those that do not expire.
     pub fn keys(&self) -> Vec<(String, Option<Duration>)> {
         self.primaries().flat_map(RedisServer::keys).collect()
+    }
+
+    /// Bytes of memory that the primaries use.
+    pub fn used_memory(&self) -> u64 {
+        self.primaries().map(|server| server.info("used_memory").parse().unwrap_or(0)).sum()
     }
 
     /// How many fields a hash has.
@@ -291,6 +338,11 @@ impl Deployment {
         for server in self.all().into_iter().filter(|server| server.is_primary()) {
             server.set_password(password);
         }
+    }
+
+    /// [`RedisServer::set_password`] of all servers: those that asked for another may be replicas by now, or the other way round.
+    pub fn set_password_everywhere(&mut self, password: Option<&str>) {
+        self.all().into_iter().for_each(|server| server.set_password(password));
     }
 
     /// What clients have to present.

@@ -3,6 +3,7 @@
 use super::{
     links::Links,
     server::{Options, RedisServer, program, user_part},
+    watch::{Scene, Watched},
 };
 use crate::{folder, forwarder::Forwarder, ports::Port, process::Process, wait_until};
 use std::{
@@ -15,6 +16,9 @@ use tempfile::TempDir;
 
 /// The name by which the Sentinels know the primary.
 const NAME: &str = "beckon";
+
+/// Orders a fail-over.
+const FAILOVER: [&str; 3] = ["SENTINEL", "FAILOVER", NAME];
 
 /// Sentinels. Two have to agree.
 const SENTINELS: usize = 3;
@@ -159,35 +163,62 @@ impl RedisSentinel {
         index.unwrap_or_else(|| panic!("{address} is none of {:?}", self.links))
     }
 
-    /// Orders a fail-over and waits until every Sentinel names the new primary and it accepts writes.
+    /// Orders a fail-over and waits until every Sentinel names the new primary and it accepts writes. A fail-over that the Sentinels
+    /// give up is ordered again.
     pub fn fail_over(&self) {
         let former = self.primary();
         self.order_fail_over();
-        self.wait_until_primary_is_not(former);
+        wait_until("the Sentinels name another primary", || {
+            let replaced = self.replaced(former);
+            if replaced.is_none() && self.primary() == former {
+                // It says that one is in progress, or begins one.
+                self.sentinels[0].try_command(&FAILOVER).ok();
+            }
+            replaced
+        });
     }
 
     /// Orders a fail-over by the first Sentinel.
     pub fn order_fail_over(&self) {
-        let command = ["SENTINEL", "FAILOVER", NAME];
-        wait_until("a Sentinel starts the fail-over", || self.sentinels[0].try_command(&command).ok());
+        wait_until("a Sentinel starts the fail-over", || self.sentinels[0].try_command(&FAILOVER).ok());
     }
 
     /// Kills the primary, waits until a replica has taken its place, and returns the index of the former in
     /// [`Self::servers`], to restart it. What was not replicated is lost.
     pub fn fail_over_by_kill(&mut self) -> usize {
-        let former = self.primary();
-        self.servers[former].kill();
+        let former = self.kill_primary();
         self.wait_until_primary_is_not(former);
         former
     }
 
-    fn wait_until_primary_is_not(&self, former: usize) {
-        wait_until("the Sentinels name another primary", || {
-            let named: Vec<_> = self.sentinels.iter().map(Sentinel::primary).collect();
-            let index = self.links.iter().position(|link| link.address() == named[0])?;
-            let agree = named.iter().all(|address| *address == named[0]);
-            (agree && index != former && self.servers[index].is_primary()).then_some(())
-        });
+    /// Kills the primary and returns its index in [`Self::servers`].
+    pub(super) fn kill_primary(&mut self) -> usize {
+        let former = self.primary();
+        self.servers[former].kill();
+        former
+    }
+
+    /// What [`Watch`](super::Watch) looks at.
+    pub(super) fn scene(&self) -> Scene {
+        let watched = |(server, link): (&RedisServer, &Arc<Forwarder>)| {
+            Watched::new(server.address(), link.address(), &server.url())
+        };
+        let servers = self.servers.iter().zip(&self.links).map(watched).collect();
+        let url = |sentinel: &Sentinel| format!("redis://{}", sentinel.port.address());
+        Scene::new(std::iter::once(servers), self.sentinels.iter().map(url), NAME)
+    }
+
+    /// Waits until every Sentinel names another primary, which accepts writes.
+    pub(super) fn wait_until_primary_is_not(&self, former: usize) {
+        wait_until("the Sentinels name another primary", || self.replaced(former));
+    }
+
+    /// Whether every Sentinel names the same other primary, and it accepts writes.
+    fn replaced(&self, former: usize) -> Option<()> {
+        let named: Vec<_> = self.sentinels.iter().map(Sentinel::primary).collect();
+        let index = self.links.iter().position(|link| link.address() == named[0])?;
+        let agree = named.iter().all(|address| *address == named[0]);
+        (agree && index != former && self.servers[index].is_primary()).then_some(())
     }
 
     /// Waits until every Sentinel knows the others and every replica.
@@ -235,12 +266,11 @@ impl Sentinel {
 
     /// Where it sends programs.
     fn primary(&self) -> SocketAddr {
-        let named = self.try_command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]);
-        let named = named.and_then(|named| Ok(redis::from_redis_value::<(String, String)>(named)?));
-        let (host, port) = named.unwrap_or_else(|error| panic!("a Sentinel: {error}"));
-        let addresses = format!("{host}:{port}").to_socket_addrs();
-        let addresses = addresses.unwrap_or_else(|error| panic!("{host}:{port}: {error}"));
-        addresses.into_iter().find(SocketAddr::is_ipv4).expect("an IPv4 address")
+        wait_until("a Sentinel names a primary", || {
+            let named = self.try_command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]).ok()?;
+            let (host, port): (String, String) = redis::from_redis_value(named).ok()?;
+            format!("{host}:{port}").to_socket_addrs().ok()?.find(SocketAddr::is_ipv4)
+        })
     }
 
     fn try_command(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {

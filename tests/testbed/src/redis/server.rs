@@ -1,19 +1,27 @@
 //! One Redis server.
 
 use crate::{
-    certificates::Certificates, folder, forwarder::Forwarder, ports::Port, process::Process, wait_until,
+    PATIENCE, POLL, certificates::Certificates, folder, forwarder::Forwarder, ports::Port, process::Process,
+    wait_until,
 };
 use std::{
     fs,
     net::{IpAddr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::Duration,
 };
 use tempfile::TempDir;
 
 /// Names another server to start than the `redis-server` of the search path: another version, or Valkey.
 const PROGRAM: &str = "BECKON_REDIS_SERVER";
+
+/// A server that is well answers within this time.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Further attempts at a command whose connection ends.
+const ATTEMPTS: u32 = 3;
 
 /// The program of a server, or of a Sentinel.
 pub(super) fn program() -> PathBuf {
@@ -170,12 +178,22 @@ impl RedisServer {
         self.folder.path()
     }
 
-    /// Sends a command on a connection of its own, and returns the answer. Not for servers with TLS.
+    /// Sends a command on a connection of its own, and returns the answer. Not for servers with TLS. It is sent again if the server ends
+    /// the connection, as one does that becomes a replica.
     ///
     /// # Panics
-    /// If the answer is an error, or none comes within 5 s.
+    /// If the answer is an error, or none comes within [`PATIENCE`].
     pub fn command(&self, words: &[&str]) -> redis::Value {
-        self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+        let ended = |error: &redis::RedisError| error.is_connection_dropped() && !error.is_timeout();
+        let mut answer = ask(&self.url(), words, PATIENCE);
+        for _ in 0..ATTEMPTS {
+            if !answer.as_ref().is_err_and(ended) {
+                break;
+            }
+            thread::sleep(POLL);
+            answer = ask(&self.url(), words, PATIENCE);
+        }
+        answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
     /// What clients have to present.
@@ -198,7 +216,7 @@ impl RedisServer {
     /// # Panics
     /// If there is no such value.
     pub fn info(&self, name: &str) -> String {
-        let value = self.try_info(name).unwrap_or_else(|error| panic!("INFO: {error}"));
+        let value = wait_until("INFO is answered", || self.try_info(name).ok());
         value.unwrap_or_else(|| panic!("INFO has no {name}"))
     }
 
@@ -209,7 +227,7 @@ impl RedisServer {
 
     /// [`Self::try_info`] of a server at another address that is started with the same options.
     pub(super) fn try_info_at(&self, address: SocketAddr, name: &str) -> redis::RedisResult<Option<String>> {
-        let answer = ask(&self.url_at(address), &["INFO", "everything"])?;
+        let answer = ask(&self.url_at(address), &["INFO", "everything"], ANSWER)?;
         let text: String = redis::from_redis_value(answer)?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         Ok(value.map(|value| value.trim().to_owned()))
@@ -220,7 +238,7 @@ impl RedisServer {
     /// # Errors
     /// The answer is an error, or none comes within 5 s.
     pub fn try_command(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
-        ask(&self.url(), words)
+        ask(&self.url(), words, ANSWER)
     }
 
     /// Starts the process and waits until it answers.
@@ -291,11 +309,11 @@ impl RedisServer {
     }
 }
 
-/// Sends a command on a connection of its own.
-fn ask(url: &str, words: &[&str]) -> redis::RedisResult<redis::Value> {
+/// Sends a command on a connection of its own, and waits so long for the answer.
+fn ask(url: &str, words: &[&str], limit: Duration) -> redis::RedisResult<redis::Value> {
     let client = redis::Client::open(url)?;
-    let mut connection = client.get_connection_with_timeout(Duration::from_secs(1))?;
-    connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut connection = client.get_connection_with_timeout(limit.min(ANSWER))?;
+    connection.set_read_timeout(Some(limit))?;
     let mut command = redis::Cmd::new();
     command.arg(words);
     command.query(&mut connection)

@@ -2,12 +2,20 @@
 
 use beckon_testbed::{
     forwarder::Forwarder,
-    redis::{ClusterOptions, Deployment, Options, RedisCluster, RedisSentinel, RedisServer, Topology},
+    now,
+    redis::{
+        ClusterOptions, Deployment, Options, RedisCluster, RedisSentinel, RedisServer, Takeover, Topology,
+        Watch,
+    },
     wait_until,
 };
 use redis::Value;
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    net::SocketAddr,
+    sync::{
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -294,4 +302,61 @@ fn every_deployment_fails_over_in_order_loses_what_was_not_replicated_and_all_it
         store.make_room();
         store.primary(0).command(&["SET", key, "a"]);
     }
+}
+
+/// What a watch has reported so far.
+fn watch(store: &Deployment) -> (Watch, impl FnMut() -> Option<Takeover> + use<>) {
+    let (report, reports) = mpsc::channel();
+    let watch = store.watch(move |takeover| report.send(takeover).unwrap_or_default());
+    (watch, move || reports.try_recv().ok())
+}
+
+/// The next takeover that is done.
+fn wait_until_done(
+    what: &str,
+    next: &mut impl FnMut() -> Option<Takeover>,
+) -> (SocketAddr, Duration, Duration) {
+    wait_until(what, || match next()? {
+        Takeover::Done { server, followed, accepted } => Some((server, followed, accepted)),
+        Takeover::Begins { .. } | Takeover::WasNone { .. } => None,
+    })
+}
+
+#[test]
+fn a_watch_tells_of_other_primaries_and_of_nothing_else() {
+    for topology in [Topology::Sentinel, Topology::Cluster] {
+        let mut store = Deployment::start(topology);
+        let (_watch, mut next) = watch(&store);
+        store.fail_over();
+        for _ in 0..store.shards() {
+            let (server, _, accepted) = wait_until_done("an order is carried out", &mut next);
+            let is_primary = store.primaries().any(|primary| primary.address() == server);
+            assert!(is_primary && accepted.is_zero(), "{topology}: {server}, {accepted:?}");
+        }
+        store.lose_data(0);
+        wait_until("the replicas follow again", || store.is_replicated().then_some(()));
+        let former = store.kill_primary(0);
+        let killed = now();
+        store.replace_killed(0, former);
+        let (server, _, accepted) = wait_until_done("a primary that was killed is replaced", &mut next);
+        assert_eq!(server, store.primary(0).address(), "{topology}");
+        assert!(
+            !accepted.is_zero() && accepted <= killed.elapsed() + Duration::from_secs(1),
+            "{topology}: it ended {accepted:?} ago"
+        );
+    }
+}
+
+#[test]
+fn sentinels_replace_a_primary_that_refuses_their_password() {
+    let mut store = Deployment::start(Topology::Sentinel);
+    let (former, right) = (store.primary(0).port(), store.password());
+    let (_watch, mut next) = watch(&store);
+    store.set_password(Some("another"));
+    // Those of Sentinels, too.
+    store.drop_clients();
+    wait_until("the Sentinels promote the replica", || store.primary(0).port().ne(&former).then_some(()));
+    store.set_password_everywhere(Some(&right));
+    let (server, ..) = wait_until_done("they agree", &mut next);
+    assert_eq!(server, store.primary(0).address());
 }
