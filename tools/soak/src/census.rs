@@ -16,6 +16,9 @@ const LASTING: Duration = Duration::from_secs(3_600);
 /// The nodes that are there, each with its field. One more field has the revision.
 const DIRECTORY: &str = "{beckon}nodes";
 
+/// Clients that are shown.
+const SHOWN: usize = 3;
+
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// One count of everything.
@@ -26,8 +29,14 @@ pub(crate) struct Census {
     clients: usize,
     /// Clients with messages that have not been acknowledged, or such messages in the embedded store.
     pending: usize,
+    /// Some of them, with what the store has of them.
+    waiting: Vec<String>,
     /// Nodes in the directory; `None` if the store is embedded.
     nodes: Option<usize>,
+    /// Keys of the store.
+    keys: usize,
+    /// What the store needs: memory of Redis, or the files of the embedded store.
+    store_bytes: u64,
 }
 
 /// What one program says of itself.
@@ -42,6 +51,8 @@ struct Program {
     connections: f64,
     /// The connection-nodes that it knows.
     knows: Option<f64>,
+    /// When it was started, in seconds since 1970.
+    started: f64,
 }
 
 impl Program {
@@ -54,6 +65,7 @@ impl Program {
             sockets: sum("beckon_connections"),
             connections: sum("beckon_port_connections"),
             knows: self::sum(metrics, "beckon_endpoint_nodes"),
+            started: sum("process_start_time_seconds"),
         }
     }
 }
@@ -84,8 +96,16 @@ impl Census {
             let keys = store.keys();
             let lasts = |left: &Option<Duration>| left.is_none_or(|left| left > LASTING);
             census.clients = keys.iter().filter(|(key, left)| key.starts_with("c{") && lasts(left)).count();
-            census.pending = keys.iter().filter(|(key, _)| key.starts_with("m{")).count();
+            let waiting = || keys.iter().filter_map(|(key, _)| key.strip_prefix("m"));
+            census.pending = waiting().filter(|client| client.starts_with('{')).count();
+            let has = |client: &str| keys.iter().filter(|(key, _)| key.ends_with(client)).collect::<Vec<_>>();
+            let shown = waiting().filter(|client| client.starts_with('{')).take(SHOWN);
+            census.waiting = shown.map(|client| format!("{:?}", has(client))).collect();
             census.nodes = Some(store.fields(DIRECTORY).saturating_sub(1));
+            census.keys = keys.len();
+            census.store_bytes = store.used_memory();
+        } else {
+            census.store_bytes = site.file_bytes();
         }
         census
     }
@@ -97,6 +117,18 @@ impl Census {
     /// WebSockets that are open.
     pub(crate) fn sockets(&self) -> f64 {
         self.total(|program| program.sockets)
+    }
+
+    /// The programs that have been running since an earlier count and need so many bytes more.
+    pub(crate) fn grown_since(&self, earlier: &Self, spare: f64) -> Vec<String> {
+        let mut grown = Vec::new();
+        for (name, Program { memory, started, .. }) in &self.programs {
+            let Some(before) = earlier.programs.get(name) else { continue };
+            if before.started == *started && *memory > before.memory + spare {
+                grown.push(format!("{name}: {:.0} MiB, {:.0} before", memory / MIB, before.memory / MIB));
+            }
+        }
+        grown
     }
 
     /// What is more than there should be, with so many connected devices, or less.
@@ -127,7 +159,8 @@ impl Census {
         expect(memory(self) <= memory(before) + spare, "memory has leaked", numbers);
         let clients = format!("{} of {devices}", self.clients);
         expect(self.clients <= devices, "records of clients that no device has", clients);
-        expect(self.pending == 0, "messages that were acknowledged are kept", self.pending.to_string());
+        let pending = format!("{}: {:?}", self.pending, self.waiting);
+        expect(self.pending == 0, "messages that were acknowledged are kept", pending);
         let nodes = self.nodes.unwrap_or(self.programs.len());
         let numbers = format!("{nodes} of {}", self.programs.len());
         expect(nodes == self.programs.len(), "nodes in the directory", numbers);
@@ -142,14 +175,17 @@ impl Census {
 
 impl fmt::Display for Census {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { clients, pending, nodes, .. } = self;
-        write!(f, "  store: {clients} clients, {pending} with messages")?;
+        let Self { clients, pending, nodes, keys, store_bytes, .. } = self;
+        let store = *store_bytes as f64 / MIB;
+        write!(f, "  store: {store:.1} MiB, {clients} clients, {pending} with messages")?;
         if let Some(nodes) = nodes {
-            write!(f, ", {nodes} nodes")?;
+            write!(f, ", {nodes} nodes, {keys} keys")?;
         }
-        for (name, Program { memory, files, tasks, sockets, .. }) in &self.programs {
-            let memory = memory / MIB;
+        let newest = self.programs.values().map(|program| program.started).fold(0.0, f64::max);
+        for (name, Program { memory, files, tasks, sockets, started, .. }) in &self.programs {
+            let (memory, older) = (memory / MIB, newest - started);
             write!(f, "\n  {name}: {memory:.0} MiB, {files} files, {tasks} tasks, {sockets} sockets")?;
+            write!(f, ", {older:.0} s older than the youngest")?;
         }
         Ok(())
     }

@@ -121,27 +121,29 @@ impl World {
     }
 }
 
+/// What a SimplePush device keeps.
+#[derive(Debug)]
+struct Kept {
+    channel: ChannelId,
+    uaid: Option<Uaid>,
+    /// The UAID under which the channel has the endpoint that senders know.
+    registered_as: Option<Uaid>,
+}
+
 /// The life of a SimplePush device.
 pub(crate) async fn simplepush(mut world: World, target: usize) {
-    let (mut uaid, channel, mut failures) = (None, new_channel(), 0_u32);
-    let mut is_registered = false;
+    let mut kept = Kept { channel: new_channel(), uaid: None, registered_as: None };
+    let mut failures = 0_u32;
     loop {
-        let channels = if is_registered { vec![channel] } else { Vec::new() };
-        let options = user_agent::Options { uaid, channels, reply_limit: REPLY, ..Default::default() };
+        let is_registered = kept.uaid.is_some() && kept.uaid == kept.registered_as;
+        let channels = if is_registered { vec![kept.channel] } else { Vec::new() };
+        let options =
+            user_agent::Options { uaid: kept.uaid, channels, reply_limit: REPLY, ..Default::default() };
         let url = world.url().to_owned();
-        let leaving = match UserAgent::connect(&url, options).await {
-            Ok(agent) => {
-                failures = 0;
-                world.ledger.happened(target, &format!("connected to {url}"));
-                stay_simplepush(&mut world, target, agent, channel, &mut uaid, &mut is_registered).await
-            }
-            Err(error) => {
-                world.ledger.count(&format!("SimplePush, connect: {}", kind(&error)));
-                failures += 1;
-                Leaving::Lost
-            }
-        };
-        world.ledger.happened(target, &format!("{leaving:?}"));
+        let mut agent = UserAgent::new(&url, options);
+        let leaving = stay_simplepush(&mut world, target, &mut agent, &mut kept, (&url, &mut failures)).await;
+        kept.uaid = agent.uaid();
+        world.ledger.left(target, &format!("{leaving:?}"));
         world.pause(leaving, failures).await;
     }
 }
@@ -149,22 +151,10 @@ pub(crate) async fn simplepush(mut world: World, target: usize) {
 async fn stay_simplepush(
     world: &mut World,
     target: usize,
-    mut agent: UserAgent,
-    channel: ChannelId,
-    uaid: &mut Option<Uaid>,
-    is_registered: &mut bool,
+    agent: &mut UserAgent,
+    kept: &mut Kept,
+    (url, failures): (&str, &mut u32),
 ) -> Leaving {
-    *uaid = agent.uaid();
-    if !*is_registered {
-        match agent.register(channel).await {
-            Ok(endpoint) => world.ledger.endpoint(target, &endpoint),
-            Err(error) => {
-                world.ledger.count(&format!("SimplePush, register: {}", kind(&error)));
-                return Leaving::Lost;
-            }
-        }
-        *is_registered = true;
-    }
     let mut newest: Option<u64> = None;
     let stay = sleep(world.stay());
     tokio::pin!(stay);
@@ -188,10 +178,30 @@ async fn stay_simplepush(
                     return Leaving::Lost;
                 }
             }
-            user_agent::Event::NewEndpoint { endpoint, .. } => world.ledger.endpoint(target, &endpoint),
-            user_agent::Event::Connected { .. } => *uaid = agent.uaid(),
+            user_agent::Event::NewEndpoint { endpoint, .. } => {
+                kept.registered_as = agent.uaid();
+                world.ledger.endpoint(target, &endpoint);
+            }
+            user_agent::Event::Connected { .. } => {
+                *failures = 0;
+                world.ledger.connected(target, url);
+                if !agent.channels().is_empty() {
+                    continue;
+                }
+                match agent.register(kept.channel).await {
+                    Ok(endpoint) => {
+                        kept.registered_as = agent.uaid();
+                        world.ledger.endpoint(target, &endpoint);
+                    }
+                    Err(error) => {
+                        world.ledger.count(&format!("SimplePush, register: {}", kind(&error)));
+                        return Leaving::Lost;
+                    }
+                }
+            }
             user_agent::Event::Disconnected { error, .. } => {
                 world.ledger.count(&format!("SimplePush, lost: {}", kind(&error)));
+                *failures += 1;
                 return Leaving::Lost;
             }
         }
@@ -208,7 +218,7 @@ pub(crate) async fn webpush(mut world: World, target: usize, keys: DeviceKeys) {
         let mut device = Device::new(&url, identity, options);
         let leaving = stay_webpush(&mut world, target, &mut device, &url, &mut failures).await;
         identity = device.into_identity();
-        world.ledger.happened(target, &format!("{leaving:?}"));
+        world.ledger.left(target, &format!("{leaving:?}"));
         world.pause(leaving, failures).await;
     }
 }
@@ -247,7 +257,7 @@ async fn stay_webpush(
             }
             device::Event::Connected { endpoint } => {
                 *failures = 0;
-                world.ledger.happened(target, &format!("connected to {url}"));
+                world.ledger.connected(target, url);
                 world.ledger.endpoint(target, &endpoint);
             }
             device::Event::Disconnected { error, .. } => {

@@ -113,14 +113,29 @@ pub(crate) struct Ongoing {
 }
 
 impl Fault {
-    /// Whether it can happen to these servers.
-    pub(crate) fn applies(self, servers: Servers) -> bool {
+    /// Whether it can happen to these servers. What a lost shard loses, replicas lose, too.
+    pub(crate) fn applies(self, servers: Servers, fail_overs_lose_nothing: bool) -> bool {
         match self {
+            Self::Store(StoreFault::LoseShard) if fail_overs_lose_nothing => false,
             Self::ConnectionNode(_) | Self::Storm => true,
             Self::EndpointNode(_) | Self::Link(_) | Self::Delivery(_) | Self::Store(_) => {
                 matches!(servers, Servers::Cluster(_))
             }
         }
+    }
+
+    /// Whether another server may become primary with it.
+    pub(crate) fn may_fail_over(self) -> bool {
+        matches!(
+            self,
+            Self::Store(
+                StoreFault::FailOver
+                    | StoreFault::FailOverByKill
+                    | StoreFault::Pause
+                    | StoreFault::Throttle
+                    | StoreFault::WrongPassword
+            )
+        )
     }
 
     /// What it happens to, drawn at random, and how long it lasts.
@@ -129,7 +144,17 @@ impl Fault {
             let names = site.names(hold_sockets);
             names[fastrand::usize(..names.len())].clone()
         };
+        let mortal = |hold_sockets: bool| {
+            let mut names = site.names(hold_sockets);
+            if names.len() > 1 {
+                names.remove(0);
+            }
+            names.swap_remove(fastrand::usize(..names.len()))
+        };
         let part = match self {
+            // The first of each tier lives through the whole run, to show what grows.
+            Self::ConnectionNode(NodeFault::Kill | NodeFault::Stop) => Part::Node(mortal(true)),
+            Self::EndpointNode(NodeFault::Kill | NodeFault::Stop) => Part::Node(mortal(false)),
             Self::ConnectionNode(_) => Part::Node(any(true)),
             Self::EndpointNode(_) => Part::Node(any(false)),
             Self::Link(_) => Part::Link(any(fastrand::bool())),
@@ -244,13 +269,18 @@ impl StoreFault {
                 store.drop_clients();
             }
             // The former primary accepts until the Sentinels know of the new one (docs/configuration.md).
-            Self::FailOver if store.topology() == Topology::Sentinel => {
-                ledger.while_erasing(|| store.fail_over());
+            Self::FailOver if store.topology() == Topology::Sentinel => store.fail_over(),
+            Self::FailOver => ledger.while_orderly(|| store.fail_over()),
+            Self::FailOverByKill => {
+                let former = store.kill_primary(shard);
+                // Others have somebody who makes it known.
+                if store.topology() == Topology::Server {
+                    ledger.primary_was_killed();
+                }
+                store.replace_killed(shard, former);
             }
-            Self::FailOver => store.fail_over(),
-            Self::FailOverByKill => ledger.while_erasing(|| store.fail_over_by_kill(shard)),
             Self::Fill => store.fill_up(),
-            Self::LoseShard => ledger.while_erasing(|| store.lose_data(shard)),
+            Self::LoseShard => ledger.while_losing(|| store.lose_data(shard)),
         }
     }
 
@@ -259,7 +289,8 @@ impl StoreFault {
         match self {
             Self::Pause => store.resume(),
             Self::Fill => store.make_room(),
-            Self::WrongPassword => store.set_password(password),
+            // Sentinels may have replaced the primary meanwhile.
+            Self::WrongPassword => store.set_password_everywhere(password),
             Self::ResetLinks
             | Self::Throttle
             | Self::DropClients

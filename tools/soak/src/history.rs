@@ -50,6 +50,15 @@ impl Sent {
     }
 }
 
+/// An endpoint that a notification is sent to. The device may have another by the time that it is answered.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    pub(crate) target: usize,
+    pub(crate) endpoint: String,
+    /// Since when the device has it.
+    pub(crate) since: u64,
+}
+
 /// One device with its channel.
 #[derive(Debug)]
 pub(crate) struct Target {
@@ -57,6 +66,8 @@ pub(crate) struct Target {
     dialect: Dialect,
     pub(crate) endpoint: Option<String>,
     pub(crate) endpoint_since: u64,
+    /// Since when the device has been connected, if it is.
+    pub(crate) connected_since: Option<u64>,
     /// A notification for it is in flight. There is one at a time, so that it is known which is newer.
     pub(crate) is_busy: bool,
     pub(crate) sent: Vec<Sent>,
@@ -67,7 +78,15 @@ pub(crate) struct Target {
 impl Target {
     pub(crate) fn new(index: usize, dialect: Dialect) -> Self {
         let (endpoint, sent, life) = (None, Vec::new(), Vec::new());
-        Self { index, dialect, endpoint, endpoint_since: 0, is_busy: false, sent, life }
+        let (endpoint_since, connected_since, is_busy) = (0, None, false);
+        Self { index, dialect, endpoint, endpoint_since, connected_since, is_busy, sent, life }
+    }
+
+    /// The endpoint, for one notification. The device gets no other until the answer is entered.
+    pub(crate) fn reserve(&mut self, target: usize) -> Option<Reserved> {
+        let endpoint = self.endpoint.clone()?;
+        self.is_busy = true;
+        Some(Reserved { target, endpoint, since: self.endpoint_since })
     }
 
     /// Whether a newer notification replaces an older one.

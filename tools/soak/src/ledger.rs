@@ -1,24 +1,22 @@
 //! The books: every notification with its answer and its deliveries, and every promise that was broken.
 
-use crate::history::{Outcome, Sent, Target};
+use crate::{
+    erasures::{Erasures, Loss},
+    history::{Outcome, Reserved, Sent, Target},
+};
 use beckon_ops::clock::Clock;
+use beckon_testbed::redis::Takeover;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 /// After a fault is over, senders are answered well within this time, in milliseconds.
 const RECOVERY_MS: u64 = 15_000;
 
-/// What was accepted this long before a store lost what it knew may be lost with it, in milliseconds: replicas lag.
-const LAG_MS: u64 = 2_000;
-
 /// Most violations of one kind that are described; further ones are counted.
 const DESCRIBED_MAX: u64 = 4;
-
-/// After a store has lost what it knew, each connected device is told within this time, and has another endpoint, in
-/// milliseconds: 60 s, and the time that a device takes.
-const TOLD_MS: u64 = 75_000;
 
 /// The books of a run. All times are milliseconds since its start.
 #[derive(Debug)]
@@ -33,10 +31,7 @@ struct State {
     /// The target of each number, and its place among what was sent there.
     numbers: HashMap<u64, (usize, usize)>,
     locations: HashSet<String>,
-    /// From when to when the store forgot things.
-    erasures: Vec<(u64, u64)>,
-    /// It is forgetting now.
-    is_erasing: bool,
+    erasures: Erasures,
     /// No fault has been going on since then.
     calm_since: Option<u64>,
     violations: Vec<String>,
@@ -56,13 +51,18 @@ pub(crate) struct Totals {
     pub(crate) delivered: u64,
     pub(crate) superseded: u64,
     pub(crate) again: u64,
+    /// By a shard that was lost.
     pub(crate) erased: u64,
+    /// By a failover.
+    pub(crate) rolled_back: u64,
     pub(crate) lost: u64,
 }
 
 impl Ledger {
-    pub(crate) fn new(targets: Vec<Target>) -> Self {
-        let state = State { targets, calm_since: Some(0), ..State::default() };
+    /// `fail_overs_lose_nothing`: what a failover loses is not excused.
+    pub(crate) fn new(targets: Vec<Target>, fail_overs_lose_nothing: bool) -> Self {
+        let erasures = Erasures::new(fail_overs_lose_nothing);
+        let state = State { targets, erasures, calm_since: Some(0), ..State::default() };
         Self { clock: Clock::start(), state: Mutex::new(state) }
     }
 
@@ -92,6 +92,11 @@ impl Ledger {
         self.lock().faults.push(line);
     }
 
+    /// Whether no fault is going on.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.lock().calm_since.is_some()
+    }
+
     /// Whether a fault is going on.
     pub(crate) fn set_calm(&self, is_calm: bool) {
         let at = self.now();
@@ -99,15 +104,45 @@ impl Ledger {
         state.calm_since = is_calm.then(|| state.calm_since.unwrap_or(at));
     }
 
-    /// A store forgets what it knows while `erase` runs.
-    pub(crate) fn while_erasing(&self, erase: impl FnOnce()) {
-        let from = self.now();
-        self.lock().is_erasing = true;
-        erase();
-        let until = self.now();
-        let mut state = self.lock();
-        state.is_erasing = false;
-        state.erasures.push((from.saturating_sub(LAG_MS), until));
+    /// A shard loses everything while `lose` runs.
+    pub(crate) fn while_losing(&self, lose: impl FnOnce()) {
+        self.lock().erasures.shard_begins(self.now());
+        lose();
+        self.lock().erasures.shard_is_lost(self.now());
+    }
+
+    /// A primary was killed just now.
+    pub(crate) fn primary_was_killed(&self) {
+        self.lock().erasures.primary_was_killed(self.now());
+    }
+
+    /// Primaries stop and have replicas take their places while `fail_over` runs: nothing is lost.
+    pub(crate) fn while_orderly(&self, fail_over: impl FnOnce()) {
+        self.lock().erasures.set_orderly(true);
+        fail_over();
+        // It has been seen by then.
+        std::thread::sleep(Duration::from_millis(500));
+        self.lock().erasures.set_orderly(false);
+    }
+
+    /// Another server becomes primary.
+    pub(crate) fn takeover(&self, takeover: Takeover) {
+        let now = self.now();
+        let is_lossy = {
+            let mut state = self.lock();
+            // It is a fault like any other, and the store is not what it was until replicas follow the new one.
+            state.calm_since = None;
+            state.erasures.takeover(now, takeover)
+        };
+        if is_lossy {
+            self.fault(format!("{takeover:?}"));
+        }
+    }
+
+    /// How often another server became primary and something may have been lost, and the longest time of which it is excused.
+    pub(crate) fn takeovers(&self) -> (u64, u64) {
+        let erasures = &self.lock().erasures;
+        (erasures.taken_over, erasures.longest_ms)
     }
 
     /// A device has an endpoint: the same as before, unless a store forgot the device.
@@ -120,10 +155,26 @@ impl Ledger {
             return;
         }
         let since = std::mem::replace(&mut known.endpoint_since, at);
-        if former.is_some() && !state.forgot_since(since) {
+        if former.is_some() && !state.erasures.explain_new_endpoint(since, at) {
             let shown = state.targets[target].history();
             state.violate(at, "a device got another endpoint without a reason", &shown);
         }
+    }
+
+    /// A device is connected to this node.
+    pub(crate) fn connected(&self, target: usize, url: &str) {
+        let at = self.now();
+        let mut state = self.lock();
+        state.targets[target].connected_since = Some(at);
+        state.targets[target].happened(at, &format!("connected to {url}"));
+    }
+
+    /// A device is not connected.
+    pub(crate) fn left(&self, target: usize, why: &str) {
+        let at = self.now();
+        let mut state = self.lock();
+        state.targets[target].connected_since = None;
+        state.targets[target].happened(at, why);
     }
 
     /// Something happened to a device.
@@ -133,38 +184,33 @@ impl Ledger {
     }
 
     /// A device that has an endpoint and gets nothing at the moment. It is reserved until the answer is entered.
-    pub(crate) fn reserve(&self, draw: impl Fn(usize) -> usize) -> Option<(usize, String)> {
+    pub(crate) fn reserve(&self, draw: impl Fn(usize) -> usize) -> Option<Reserved> {
         let mut state = self.lock();
         let count = state.targets.len();
         // A few attempts: those that are busy are few.
         for _ in 0..8 {
             let at = draw(count);
             let target = &mut state.targets[at];
-            if let (false, Some(endpoint)) = (target.is_busy, target.endpoint.clone()) {
-                target.is_busy = true;
-                return Some((at, endpoint));
+            if !target.is_busy && target.endpoint.is_some() {
+                return target.reserve(at);
             }
         }
         None
     }
 
     /// Reserves one device, for the last notification of all.
-    pub(crate) fn reserve_this(&self, target: usize) -> Option<String> {
-        let mut state = self.lock();
-        let target = &mut state.targets[target];
-        let endpoint = target.endpoint.clone()?;
-        target.is_busy = true;
-        Some(endpoint)
+    pub(crate) fn reserve_this(&self, target: usize) -> Option<Reserved> {
+        self.lock().targets[target].reserve(target)
     }
 
     /// A notification is about to be sent.
-    pub(crate) fn sending(&self, target: usize, number: u64, through: &str) {
+    pub(crate) fn sending(&self, to: &Reserved, number: u64, through: &str) {
         let sent_ms = self.now();
         let mut state = self.lock();
-        let place = state.targets[target].sent.len();
-        state.numbers.insert(number, (target, place));
-        let since = state.targets[target].endpoint_since;
-        state.targets[target].sent.push(Sent::new(number, sent_ms, through.to_owned(), since));
+        let place = state.targets[to.target].sent.len();
+        state.numbers.insert(number, (to.target, place));
+        let sent = Sent::new(number, sent_ms, through.to_owned(), to.since);
+        state.targets[to.target].sent.push(sent);
     }
 
     /// The answer to a notification, or that there was none. `location` is the name of a Web Push message.
@@ -179,7 +225,13 @@ impl Ledger {
         let (sent_ms, endpoint_since) = (sent.sent_ms, sent.endpoint_since);
         *state.counts.entry(format!("answers {outcome}")).or_default() += 1;
         match outcome {
-            Outcome::Refused(404 | 410) if !state.may_be_gone(endpoint_since, at) => {
+            Outcome::Refused(404 | 410)
+                if !state.erasures.explain_gone(
+                    endpoint_since,
+                    state.targets[target].connected_since,
+                    at,
+                ) =>
+            {
                 let shown = state.targets[target].history();
                 state.violate(at, "a live subscription was answered with 404 or 410", &shown);
             }
@@ -231,6 +283,11 @@ impl Ledger {
         self.lock().targets.len()
     }
 
+    /// How many notifications were sent.
+    pub(crate) fn sent(&self) -> u64 {
+        self.lock().numbers.len() as u64
+    }
+
     /// What was accepted and is still to be delivered.
     pub(crate) fn pending(&self) -> u64 {
         self.sum(|_, _, _| {}).lost
@@ -264,11 +321,15 @@ impl Ledger {
                     totals.delivered += 1;
                 } else if target.replaces() && newest.is_some_and(|newest| newest > sent.number) {
                     totals.superseded += 1;
-                } else if state.forgot_since(sent.answered_ms.unwrap_or_default()) {
-                    totals.erased += 1;
                 } else {
-                    totals.lost += 1;
-                    lost.push(sent.number);
+                    match state.erasures.of(sent.sent_ms, sent.answered_ms.unwrap_or_default()) {
+                        Some(Loss::Shard) => totals.erased += 1,
+                        Some(Loss::FailOver) => totals.rolled_back += 1,
+                        None => {
+                            totals.lost += 1;
+                            lost.push(sent.number);
+                        }
+                    }
                 }
             }
             if !lost.is_empty() {
@@ -302,19 +363,10 @@ impl State {
         let count = self.kinds.entry(kind).or_default();
         *count += 1;
         if *count <= DESCRIBED_MAX {
-            self.violations.push(format!("at {:.1} s: {kind}: {what}", at as f64 / 1000.0));
+            let text = format!("at {:.1} s: {kind}: {what}", at as f64 / 1000.0);
+            eprintln!("soak: VIOLATION {text}");
+            self.violations.push(text);
         }
-    }
-
-    /// Whether a store forgot things at or after this moment.
-    fn forgot_since(&self, moment: u64) -> bool {
-        self.is_erasing || self.erasures.iter().any(|(_, until)| *until >= moment)
-    }
-
-    /// Whether an endpoint from `since` may be gone now, because a store has forgotten it, and the device does not know.
-    fn may_be_gone(&self, since: u64, now: u64) -> bool {
-        let is_recent = |until: u64| until >= since && until + TOLD_MS >= now;
-        self.is_erasing || self.erasures.iter().any(|(_, until)| is_recent(*until))
     }
 
     /// A sender was not served, though the last fault was over long before it asked.

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //!   history    what was sent to one device, and what became of it
+//!   erasures   what the store has forgotten, and when
 //!     └─▶ ledger     the books, and every promise that was broken
 //!   site       the servers and their store
 //!     └─▶ device     devices that come and go
@@ -13,12 +14,15 @@
 //!           └─▶ nemesis    draws them
 //!   verdict    the quiet end: everybody connected, everything delivered
 //!   census     and nothing left behind
+//!     └─▶ growth     what there was meanwhile
 //! ```
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people at a terminal")]
 
 mod census;
 mod device;
+mod erasures;
 mod faults;
+mod growth;
 mod history;
 mod ledger;
 mod nemesis;
@@ -30,11 +34,12 @@ mod verdict;
 use crate::{
     census::Census,
     device::{Phase, World},
+    growth::Growth,
     history::Target,
     ledger::Ledger,
     nemesis::Nemesis,
     sender::Senders,
-    settings::Settings,
+    settings::{Servers, Settings},
     site::Site,
 };
 use beckon_client::webpush::encryption::{DeviceKeys, Recipient};
@@ -45,8 +50,18 @@ use beckon_ops::{
 };
 use beckon_testbed::programs::Programs;
 use beckon_types::Dialect;
-use std::{process::ExitCode, sync::Arc};
-use tokio::{sync::watch, task::JoinSet};
+use std::{
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
 
 fn main() -> ExitCode {
     report("soak", run())
@@ -63,11 +78,14 @@ fn run() -> Result<(), Failure> {
     }
     let settings = Settings::read(&mut source);
     let settings = source.finish(settings)?;
+    if settings.topology == Servers::Beckon && settings.store_replicas > 0 {
+        return Err(Failure::usage("the embedded store has no replicas"));
+    }
     let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
     fastrand::seed(seed);
     eprintln!("soak: {}, {} devices, seed {seed}", settings.topology.name(), settings.clients);
     let programs = Programs::beside_this().map_err(Failure::usage)?;
-    let site = Arc::new(Site::start(settings.topology, programs));
+    let site = Arc::new(Site::start(settings.topology, settings.store_replicas, programs));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(Failure::unavailable)?.block_on(conduct(&settings, seed, site))
 }
@@ -81,11 +99,25 @@ fn make_devices(clients: u32) -> Result<Vec<Option<(DeviceKeys, Recipient)>>, Fa
     (0..clients).map(keys).collect()
 }
 
+/// Becomes true at SIGTERM.
+fn at_signal(tasks: &mut JoinSet<()>) -> Result<Arc<AtomicBool>, Failure> {
+    let is_enough = Arc::new(AtomicBool::new(false));
+    let mut stopped = signal(SignalKind::terminate()).map_err(Failure::unavailable)?;
+    let stop = Arc::clone(&is_enough);
+    tasks.spawn(async move {
+        stopped.recv().await;
+        stop.store(true, Ordering::Relaxed);
+    });
+    Ok(is_enough)
+}
+
 async fn conduct(settings: &Settings, seed: u64, site: Arc<Site>) -> Result<(), Failure> {
     let devices = make_devices(settings.clients)?;
     let dialect = |is_webpush| if is_webpush { Dialect::WebPush } else { Dialect::SimplePush };
     let targets = devices.iter().enumerate().map(|(index, keys)| Target::new(index, dialect(keys.is_some())));
-    let ledger = Arc::new(Ledger::new(targets.collect()));
+    let ledger = Arc::new(Ledger::new(targets.collect(), settings.store_replicas > 0));
+    let takeovers = ledger.clone();
+    let _watch = site.watch(move |takeover| takeovers.takeover(takeover));
     let (phase, watch_phase) = watch::channel(Phase::Calm);
     let (storm, watch_storm) = watch::channel(0);
     let world = World { site: site.clone(), ledger: ledger.clone(), phase: watch_phase, storm: watch_storm };
@@ -115,13 +147,15 @@ async fn conduct(settings: &Settings, seed: u64, site: Arc<Site>) -> Result<(), 
     let senders = Arc::new(Senders::new(site.clone(), ledger.clone(), recipients));
     // Programs make their connections when they need them.
     verdict::expect_everybody_to_hear(&ledger, &senders).await;
-    let before = take_census();
+    let mut growth = Growth::default();
+    growth.add(&ledger, take_census());
     phase.send_replace(Phase::Restless);
     let mut sending = JoinSet::new();
     sending.spawn(Arc::clone(&senders).run(settings.rate));
+    let is_enough = at_signal(&mut lives)?;
     let (happened, overlapped) = tokio::task::block_in_place(|| {
         let mut nemesis = Nemesis::new(settings, &site, &ledger, &storm);
-        nemesis.run(settings);
+        nemesis.run(settings, &mut growth, &is_enough);
         nemesis.summary()
     });
     phase.send_replace(Phase::Calm);
@@ -129,10 +163,10 @@ async fn conduct(settings: &Settings, seed: u64, site: Arc<Site>) -> Result<(), 
     sending.shutdown().await;
     verdict::expect_all_to_arrive(&ledger).await;
     verdict::expect_everybody_to_hear(&ledger, &senders).await;
-    let after = verdict::expect_nothing_to_be_left(&site, &before, &ledger).await;
+    verdict::expect_nothing_to_be_left(&site, &mut growth, &ledger).await;
     let totals = ledger.close();
     lives.shutdown().await;
-    let text = verdict::report(settings, seed, &ledger, &totals, (&happened, overlapped), (&before, &after));
+    let text = verdict::report(settings, seed, &ledger, &totals, (&happened, overlapped), &growth);
     println!("{text}");
     if let Some(path) = &settings.out {
         std::fs::write(path, &text)

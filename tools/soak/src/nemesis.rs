@@ -1,12 +1,20 @@
 //! Draws faults, one after the other or overlapping, begins them and ends them.
 
 use crate::{
+    census::Census,
     faults::{FAULTS, Fault, Ongoing, Part},
+    growth::Growth,
     ledger::Ledger,
     settings::Settings,
     site::Site,
+    verdict::RECOVERY,
 };
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 use tokio::sync::watch;
 
 /// How often it is checked whether something is due.
@@ -15,12 +23,21 @@ const TICK: Duration = Duration::from_millis(50);
 /// Most faults at a time.
 const AT_ONCE_MAX: usize = 3;
 
+/// Sentinels make a replica of a former primary, and a replica follows, within this time, in milliseconds. After that it is up to the
+/// programs to serve.
+const CONSEQUENCES_MS: u64 = 60_000;
+
+/// Attempts to draw one that does not undo those that go on.
+const DRAWS: usize = 20;
+
 /// What makes things fail.
 #[derive(Debug)]
 pub(crate) struct Nemesis<'a> {
     site: &'a Site,
     ledger: &'a Ledger,
     storm: &'a watch::Sender<u64>,
+    /// Nothing that a failover loses is excused.
+    fail_overs_lose_nothing: bool,
     choice: Vec<(Fault, &'static str)>,
     happened: BTreeMap<&'static str, u32>,
     overlapped: u32,
@@ -40,21 +57,34 @@ impl<'a> Nemesis<'a> {
             settings.faults.is_empty()
                 || settings.faults.iter().any(|beginning| name.starts_with(beginning.as_str()))
         };
+        let fail_overs_lose_nothing = settings.store_replicas > 0;
         let choice: Vec<_> = FAULTS
             .into_iter()
-            .filter(|(fault, name)| is_wanted(name) && fault.applies(settings.topology))
+            .filter(|(fault, name)| {
+                is_wanted(name) && fault.applies(settings.topology, fail_overs_lose_nothing)
+            })
             .collect();
         let happened = choice.iter().map(|(_, name)| (*name, 0)).collect();
-        Self { site, ledger, storm, choice, happened, overlapped: 0, ongoing: Vec::new() }
+        let (overlapped, ongoing) = (0, Vec::new());
+        Self { site, ledger, storm, fail_overs_lose_nothing, choice, happened, overlapped, ongoing }
     }
 
     /// Makes things fail for as long as the settings say, and then until each fault has happened often enough. At the end
-    /// none is going on.
-    pub(crate) fn run(&mut self, settings: &Settings) {
-        let end = self.ledger.now() + settings.seconds * 1_000;
+    /// none is going on. Now and then everything works for a while, and `growth` gets what there is then. `is_enough`: no longer.
+    pub(crate) fn run(&mut self, settings: &Settings, growth: &mut Growth, is_enough: &AtomicBool) {
+        let start = self.ledger.now();
         let pause_ms = u64::try_from(settings.pause.as_millis()).unwrap_or(u64::MAX);
-        let mut next = self.ledger.now() + 2_000;
-        while self.ledger.now() < end || self.rarest() < settings.each {
+        let mut next = start + 2_000;
+        loop {
+            let part = self.part(settings, self.ledger.now() - start);
+            if part >= 1.0 || is_enough.load(Ordering::Relaxed) {
+                break;
+            }
+            if growth.is_due(part) {
+                self.rest();
+                thread::sleep(RECOVERY);
+                growth.add(self.ledger, Census::take(self.site));
+            }
             thread::sleep(TICK);
             self.end_those_due();
             self.check_nodes();
@@ -62,19 +92,34 @@ impl<'a> Nemesis<'a> {
                 continue;
             }
             self.begin_one();
-            // Half of them begin while the one before goes on.
-            let last =
-                self.ongoing.iter().map(|(over, _)| *over).max().unwrap_or_default().max(self.ledger.now());
-            next = if fastrand::bool() {
-                self.ledger.now() + fastrand::u64(..2_000)
+            // Half of them begin while another goes on.
+            let now = self.ledger.now();
+            let last = self.ongoing.iter().map(|(over, _)| *over).max().unwrap_or_default().max(now);
+            next = if 2 * self.overlapped <= self.happened.values().sum() {
+                now + fastrand::u64(..2_000)
             } else {
                 last + fastrand::u64(..=pause_ms)
             };
         }
-        while !self.ongoing.is_empty() {
+        self.rest();
+    }
+
+    /// How much of the run is over.
+    fn part(&self, settings: &Settings, passed_ms: u64) -> f64 {
+        let of = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 1.0 };
+        let time = of(passed_ms as f64, settings.seconds as f64 * 1_000.0);
+        time.min(of(f64::from(self.rarest()), f64::from(settings.each)))
+    }
+
+    /// Ends all faults, and waits until no consequence of them goes on.
+    fn rest(&mut self) {
+        let end = self.ledger.now() + CONSEQUENCES_MS;
+        while !self.ongoing.is_empty() || (!self.ledger.is_calm() && self.ledger.now() < end) {
             thread::sleep(TICK);
             self.end_those_due();
+            self.check_nodes();
         }
+        self.ledger.set_calm(true);
     }
 
     /// How often each fault has happened, and how many began while another went on.
@@ -91,11 +136,19 @@ impl<'a> Nemesis<'a> {
         let rarest = self.rarest();
         let rare: Vec<_> =
             self.choice.iter().copied().filter(|(_, name)| self.happened[name] <= rarest + 1).collect();
-        let (fault, name) = rare[fastrand::usize(..rare.len())];
-        let drawn = fault.draw(self.site);
-        if self.ongoing.iter().any(|(_, other)| collide(&other.part, &drawn.0)) {
-            return;
-        }
+        // Two failovers in a row lose what came between them, which is more than the time that is excused. A store that fails already
+        // need not be asked, and might not answer.
+        let is_store_well = self.ongoing.iter().all(|(_, other)| other.part != Part::Store);
+        let may_fail_over = is_store_well && (self.fail_overs_lose_nothing || self.site.is_replicated());
+        let draw = |_| {
+            let (fault, name) = rare[fastrand::usize(..rare.len())];
+            (fault, name, fault.draw(self.site))
+        };
+        let is_free = |(fault, _, (part, _)): &(Fault, &str, (Part, Duration))| {
+            (may_fail_over || !fault.may_fail_over())
+                && !self.ongoing.iter().any(|(_, other)| collide(&other.part, part))
+        };
+        let Some((fault, name, drawn)) = (0..DRAWS).map(draw).find(is_free) else { return };
         *self.happened.entry(name).or_default() += 1;
         self.overlapped += u32::from(!self.ongoing.is_empty());
         self.ledger.set_calm(false);
@@ -113,7 +166,9 @@ impl<'a> Nemesis<'a> {
             self.ledger.fault(format!("{} on {:?} is over", ongoing.name, ongoing.part));
             ongoing.end(self.site);
         }
-        if self.ongoing.is_empty() && self.site.nodes().iter().all(|node| node.ended().is_none()) {
+        let are_running = || self.site.nodes().iter().all(|node| node.ended().is_none());
+        // Sentinels take their time. With `store_replicas`, nothing is accepted until then.
+        if self.ongoing.is_empty() && !self.ledger.is_calm() && are_running() && self.site.is_replicated() {
             self.ledger.set_calm(true);
         }
     }

@@ -1,12 +1,17 @@
 //! Application servers: they send to random devices through random nodes, at a steady rate.
 
-use crate::{history::Outcome, ledger::Ledger, site::Site};
+use crate::{
+    history::{Outcome, Reserved},
+    ledger::Ledger,
+    site::Site,
+};
 use beckon_client::{
     app_server::{AppServer, Options, SendError},
     webpush::{encryption::Recipient, post::Post},
 };
 use beckon_types::Version;
 use std::{
+    error::Error as _,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -22,7 +27,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 const TTL: Duration = Duration::from_secs(7 * 86_400);
 
 /// Most requests in flight.
-const IN_FLIGHT_MAX: usize = 1_000;
+const IN_FLIGHT_MAX: usize = 4_000;
 
 /// All application servers.
 #[derive(Debug)]
@@ -53,24 +58,24 @@ impl Senders {
                 self.ledger.count("senders had too many requests in flight");
                 continue;
             };
-            let Some((target, endpoint)) = self.ledger.reserve(|count| fastrand::usize(..count)) else {
+            let Some(reserved) = self.ledger.reserve(|count| fastrand::usize(..count)) else {
                 continue;
             };
             let senders = Arc::clone(&self);
             requests.spawn(async move {
-                senders.send(target, &endpoint).await;
+                senders.send(&reserved).await;
                 drop(permit);
             });
         }
     }
 
     /// Sends one notification to a reserved device. Returns its number and whether it was accepted.
-    pub(crate) async fn send(&self, target: usize, endpoint: &str) -> (u64, bool) {
+    pub(crate) async fn send(&self, to: &Reserved) -> (u64, bool) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let node = self.site.endpoints[fastrand::usize(..self.site.endpoints.len())];
-        let url = through(endpoint, &node.to_string());
-        self.ledger.sending(target, number, &node.to_string());
-        let answer = match &self.recipients[target] {
+        let url = through(&to.endpoint, &node.to_string());
+        self.ledger.sending(to, number, &node.to_string());
+        let answer = match &self.recipients[to.target] {
             None => self.client.put(&url, Version::new(number).ok(), None).await.map(|_| None),
             Some(recipient) => {
                 let payload = recipient.encrypt(number.to_string().as_bytes()).ok();
@@ -81,7 +86,10 @@ impl Senders {
         let (outcome, location) = match answer {
             Ok(location) => (Outcome::Accepted, location),
             Err(SendError::Refused { status, .. }) => (Outcome::Refused(status.as_u16()), None),
-            Err(_) => (Outcome::Unknown, None),
+            Err(error) => {
+                self.ledger.happened(to.target, &format!("number {number}: {error}: {:?}", error.source()));
+                (Outcome::Unknown, None)
+            }
         };
         self.ledger.answered(number, outcome, location);
         (number, outcome == Outcome::Accepted)

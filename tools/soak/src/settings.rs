@@ -9,11 +9,14 @@ beckon_ops::settings! {
         /// The servers: server, sentinel or cluster (three connection-nodes and three endpoint-nodes on a Redis of that
         /// kind), or beckon (one process with the embedded store).
         topology: Servers = "server" => beckon_ops::config::parsed,
+        /// How many replicas must have what is accepted (the setting of this name). With 1 no loss is excused, and no shard is
+        /// lost.
+        store_replicas: u32 = "0",
         /// Devices, half of them of each dialect.
         clients: u32 = "2000",
         /// Notifications per second.
         rate: u32 = "300",
-        /// Seconds in which faults happen. The run goes on until each fault has happened `each` times.
+        /// Seconds in which faults happen. The run goes on until each fault has happened `each` times. SIGTERM ends the faults earlier.
         seconds: u64 = "600",
         /// How often each fault happens at least.
         each: u32 = "1",

@@ -7,7 +7,7 @@ use beckon_testbed::{
     node::Node,
     plan::Plan,
     programs::Programs,
-    redis::{Deployment, Links},
+    redis::{Deployment, Links, Takeover, Watch},
 };
 use std::{
     collections::BTreeMap,
@@ -37,7 +37,7 @@ impl Site {
     ///
     /// # Panics
     /// A program does not start.
-    pub(crate) fn start(servers: Servers, programs: Programs) -> Self {
+    pub(crate) fn start(servers: Servers, store_replicas: u32, programs: Programs) -> Self {
         let mut store = match servers {
             Servers::Beckon => None,
             Servers::Cluster(topology) => Some(Deployment::start(topology)),
@@ -51,6 +51,7 @@ impl Site {
             if let Some(store) = &mut store {
                 let own = store.links();
                 node.set("BECKON_STORE", own.url());
+                node.set("BECKON_STORE_REPLICAS", &store_replicas.to_string());
                 links.insert(node.name.clone(), own);
             }
             if let Some(grpc) = node.addresses.grpc {
@@ -92,6 +93,22 @@ impl Site {
     /// The store, for one fault at a time.
     pub(crate) fn store(&self) -> Option<MutexGuard<'_, Deployment>> {
         self.store.as_ref().map(|store| store.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// [`Deployment::is_replicated`].
+    pub(crate) fn is_replicated(&self) -> bool {
+        self.store().is_none_or(|store| store.is_replicated())
+    }
+
+    /// Reports replicas that take over beside a primary that works.
+    pub(crate) fn watch(&self, report: impl FnMut(Takeover) + Send + 'static) -> Option<Watch> {
+        self.store().map(|store| store.watch(report))
+    }
+
+    /// Bytes in the files of the embedded store.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        let files = std::fs::read_dir(self.fleet.folder().join("data")).into_iter().flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum()
     }
 
     /// The last lines of every log.

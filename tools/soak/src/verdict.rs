@@ -3,6 +3,7 @@
 use crate::{
     census::Census,
     device::until,
+    growth::Growth,
     ledger::{Ledger, Totals},
     sender::Senders,
     settings::Settings,
@@ -55,8 +56,8 @@ pub(crate) async fn expect_everybody_to_hear(ledger: &Arc<Ledger>, senders: &Arc
 /// The number of the notification that was accepted for a device.
 async fn probe(target: usize, ledger: &Ledger, senders: &Senders) -> Option<u64> {
     for _ in 0..ATTEMPTS {
-        if let Some(endpoint) = ledger.reserve_this(target) {
-            let (number, is_accepted) = senders.send(target, &endpoint).await;
+        if let Some(reserved) = ledger.reserve_this(target) {
+            let (number, is_accepted) = senders.send(&reserved).await;
             if is_accepted {
                 return Some(number);
             }
@@ -67,16 +68,22 @@ async fn probe(target: usize, ledger: &Ledger, senders: &Senders) -> Option<u64>
     None
 }
 
-/// Everything is back to what was there before, within the time that a device has to wait for a notification.
-pub(crate) async fn expect_nothing_to_be_left(site: &Site, before: &Census, ledger: &Ledger) -> Census {
+/// Everything is back to what was there before, within the time that a device has to wait for a notification, and nothing has kept
+/// growing.
+pub(crate) async fn expect_nothing_to_be_left(site: &Site, growth: &mut Growth, ledger: &Ledger) {
     let take = || block_in_place(|| Census::take(site));
-    let is_as_before = || take().differences(before, ledger.targets()).is_empty();
-    until(HEARING, is_as_before).await;
+    let differences = |after: &Census| {
+        growth.first().map(|before| after.differences(before, ledger.targets())).unwrap_or_default()
+    };
+    until(HEARING, || differences(&take()).is_empty()).await;
     let after = take();
-    for (what, numbers) in after.differences(before, ledger.targets()) {
+    for (what, numbers) in differences(&after) {
         ledger.violation(what, &numbers);
     }
-    after
+    growth.add(ledger, after);
+    for program in growth.found() {
+        ledger.violation("the memory of a program keeps growing", &program);
+    }
 }
 
 /// The report of a run.
@@ -86,13 +93,14 @@ pub(crate) fn report(
     ledger: &Ledger,
     totals: &Totals,
     (happened, overlapped): (&BTreeMap<&'static str, u32>, u32),
-    (before, after): (&Census, &Census),
+    growth: &Growth,
 ) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "soak: {}, {} devices, {} notifications per second, seed {seed}, {:.0} s",
+        "soak: {}, store_replicas {}, {} devices, {} notifications per second, seed {seed}, {:.0} s",
         settings.topology.name(),
+        settings.store_replicas,
         settings.clients,
         settings.rate,
         ledger.now() as f64 / 1000.0
@@ -102,18 +110,24 @@ pub(crate) fn report(
     for (name, count) in happened {
         let _ = writeln!(text, "  {name:<24}{count:>6}");
     }
-    let Totals { sent, accepted, delivered, superseded, again, erased, lost } = totals;
+    let Totals { sent, accepted, delivered, superseded, again, erased, rolled_back, lost } = totals;
     let _ = writeln!(
         text,
         "notifications: {sent} sent, {accepted} accepted, {delivered} delivered, {superseded} replaced by a newer one \
-         before, {again} delivered again, {erased} erased by a store that lost what it knew, {lost} LOST"
+         before, {again} delivered again, {erased} erased by a lost shard, {rolled_back} by a failover, {lost} LOST"
+    );
+    let (taken_over, longest_ms) = ledger.takeovers();
+    let _ = writeln!(
+        text,
+        "other primaries, with which something may have been lost: {taken_over}; at most {:.1} s of each are excused",
+        longest_ms as f64 / 1000.0
     );
     let slowest = ledger.slowest_recovery() as f64 / 1000.0;
     let _ = writeln!(text, "last failure of a sender after the last fault was over: {slowest:.1} s");
     for (what, count) in ledger.counts() {
         let _ = writeln!(text, "  {what:<64}{count:>8}");
     }
-    let _ = writeln!(text, "before:\n{before}\nafter:\n{after}");
+    let _ = write!(text, "{growth}");
     let (kinds, described) = ledger.violations();
     let _ = writeln!(text, "violations: {}", kinds.values().sum::<u64>());
     for (kind, count) in &kinds {
