@@ -70,6 +70,8 @@ pub(crate) struct Target {
     pub(crate) connected_since: Option<u64>,
     /// A notification for it is in flight. There is one at a time, so that it is known which is newer.
     pub(crate) is_busy: bool,
+    /// Until then nothing is sent to it.
+    pub(crate) quiet_until: u64,
     pub(crate) sent: Vec<Sent>,
     /// What happened to the device: when, and what.
     life: Vec<(u64, String)>,
@@ -78,8 +80,8 @@ pub(crate) struct Target {
 impl Target {
     pub(crate) fn new(index: usize, dialect: Dialect) -> Self {
         let (endpoint, sent, life) = (None, Vec::new(), Vec::new());
-        let (endpoint_since, connected_since, is_busy) = (0, None, false);
-        Self { index, dialect, endpoint, endpoint_since, connected_since, is_busy, sent, life }
+        let (endpoint_since, connected_since, is_busy, quiet_until) = (0, None, false, 0);
+        Self { index, dialect, endpoint, endpoint_since, connected_since, is_busy, quiet_until, sent, life }
     }
 
     /// The endpoint, for one notification. The device gets no other until the answer is entered.

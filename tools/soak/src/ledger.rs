@@ -15,6 +15,11 @@ use std::{
 /// After a fault is over, senders are answered well within this time, in milliseconds.
 const RECOVERY_MS: u64 = 15_000;
 
+/// A request without an answer may wait in a node that is paused, and be carried out when that goes on. A sender waits so long before it
+/// sends the next one, so that it is known which is newer, in milliseconds. Nodes are paused for less than this and the time limit for
+/// an answer together.
+const STILL_WAITING_MS: u64 = 10_000;
+
 /// Most violations of one kind that are described; further ones are counted.
 const DESCRIBED_MAX: u64 = 4;
 
@@ -185,13 +190,14 @@ impl Ledger {
 
     /// A device that has an endpoint and gets nothing at the moment. It is reserved until the answer is entered.
     pub(crate) fn reserve(&self, draw: impl Fn(usize) -> usize) -> Option<Reserved> {
+        let now = self.now();
         let mut state = self.lock();
         let count = state.targets.len();
         // A few attempts: those that are busy are few.
         for _ in 0..8 {
             let at = draw(count);
             let target = &mut state.targets[at];
-            if !target.is_busy && target.endpoint.is_some() {
+            if !target.is_busy && now >= target.quiet_until && target.endpoint.is_some() {
                 return target.reserve(at);
             }
         }
@@ -219,6 +225,9 @@ impl Ledger {
         let mut state = self.lock();
         let Some(&(target, place)) = state.numbers.get(&number) else { return };
         state.targets[target].is_busy = false;
+        if outcome == Outcome::Unknown {
+            state.targets[target].quiet_until = at + STILL_WAITING_MS;
+        }
         let sent = &mut state.targets[target].sent[place];
         sent.answered_ms = Some(at);
         sent.outcome = outcome;
