@@ -29,11 +29,6 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects.
-    pub async fn connect(url: &str) -> Self {
-        Self::connect_with(url, &Options::default()).await.expect("the upgrade succeeds")
-    }
-
     /// Connects with these options; the error is the caller's to judge.
     pub async fn connect_with(url: &str, options: &Options) -> Result<Self, Error> {
         let socket = RawSocket::connect(url, options).await?;

@@ -5,11 +5,7 @@ use crate::{
     talk::{self, new_channel},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use beckon_client::{
-    error::Error,
-    raw::Options,
-    vapid::{Claims, Scheme, Signer, origin_of},
-};
+use beckon_client::vapid::{Claims, Scheme, Signer, origin_of};
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -59,16 +55,6 @@ impl From<talk::Client> for Client {
 }
 
 impl Client {
-    /// Connects.
-    pub async fn connect(url: &str) -> Self {
-        Self { talk: talk::Client::connect(url).await }
-    }
-
-    /// Connects with these options; the error is the caller's to judge.
-    pub async fn connect_with(url: &str, options: &Options) -> Result<Self, Error> {
-        Ok(Self { talk: talk::Client::connect_with(url, options).await? })
-    }
-
     /// Says hello without a UAID and returns the one it gets.
     pub async fn hello(&mut self) -> String {
         let reply = self.hello_with(json!({})).await;

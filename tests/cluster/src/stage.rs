@@ -165,7 +165,7 @@ impl Stage {
     pub async fn until_broadcast(&self, id: &str, version: &str) {
         for node in self.connection_nodes() {
             until(&format!("{id} is {version} on {}", node.name()), async || {
-                let mut client = webpush::Client::connect(&node.ws_url()).await;
+                let mut client = webpush::Client::from(Self::client_of(node).await);
                 let reply = client.hello_with(json!({"broadcasts": {id: "none yet"}})).await;
                 client.leave().await;
                 (reply["broadcasts"][id] == version).then_some(())

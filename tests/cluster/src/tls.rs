@@ -32,7 +32,12 @@ pub fn trust_in(certificates: &Certificates) -> Arc<ClientConfig> {
 
 /// A client of one node, with TLS or without. What it receives has to match the schemas of docs/api.
 pub async fn client(url: &str) -> Client {
-    let options = Options { tls: Some(trust()), ..Options::default() };
+    client_with(url, Options::default()).await
+}
+
+/// [`client`] with these options.
+pub async fn client_with(url: &str, options: Options) -> Client {
+    let options = Options { tls: Some(trust()), ..options };
     let client = Client::connect_with(url, &options).await.expect("the upgrade succeeds");
     client.inspected_by(Box::new(Contract::default()))
 }

@@ -29,8 +29,9 @@ async fn all_live_their_lives_over_tls(shape: Shape) {
 
 /// A WebSocket as a client opens it that offers no subprotocol and has no origin.
 async fn connect_plainly(stage: &Stage) -> Client {
-    let options = Options { subprotocols: Vec::new(), tls: Some(tls::trust()), ..Options::default() };
-    let mut client = Client::connect_with(&stage.next_connection_node().ws_url(), &options).await.unwrap();
+    let options = Options { subprotocols: Vec::new(), ..Options::default() };
+    let url = stage.next_connection_node().ws_url();
+    let mut client = Client::from(tls::client_with(&url, options).await);
     assert_eq!(client.socket().subprotocol(), None);
     client
 }
@@ -41,10 +42,9 @@ async fn connect_as_firefox(stage: &Stage) -> Client {
     let options = Options {
         origin: Some(url.clone()),
         subprotocols: vec![SUBPROTOCOL.to_owned()],
-        tls: Some(tls::trust()),
         ..Options::default()
     };
-    let mut client = Client::connect_with(&url, &options).await.unwrap();
+    let mut client = Client::from(tls::client_with(&url, options).await);
     assert_eq!(client.socket().subprotocol(), Some("push-notification"));
     client
 }

@@ -93,7 +93,7 @@ async fn standalone_killed_after_accepting_loses_no_message() {
 #[tokio::test]
 async fn a_killed_connection_node_loses_no_message() {
     let stage = Stage::own(Plan::new(Shape::Cluster));
-    let mut client = Client::connect(&stage.node("c0").ws_url()).await;
+    let mut client = Client::from(Stage::client_of(stage.node("c0")).await);
     let (uaid, channel) = (client.hello().await, new_channel());
     let endpoint = client.register(&channel).await;
     let mut accepted = BTreeSet::new();
@@ -107,7 +107,7 @@ async fn a_killed_connection_node_loses_no_message() {
         accepted.insert(stage.message(&endpoint, "x").await);
         stage.accepted(&endpoint, &[NOT_KEPT, ENCRYPTED], "x").await;
     }
-    let mut client = Client::connect(&stage.node("c1").ws_url()).await;
+    let mut client = Client::from(Stage::client_of(stage.node("c1")).await);
     client.resume(&uaid).await;
     expect_all(&mut client, &channel, &accepted).await;
     client.settle(&channel).await;
@@ -116,7 +116,7 @@ async fn a_killed_connection_node_loses_no_message() {
     client.expect_message(&channel, &live, "live").await;
     // The node that comes back is another one, and does not remember.
     stage.node("c0").start();
-    let mut back = Client::connect(&stage.node("c0").ws_url()).await;
+    let mut back = Client::from(Stage::client_of(stage.node("c0")).await);
     back.resume(&uaid).await;
     back.expect_message(&channel, &live, "live").await;
     client.expect_close(1000).await;
@@ -187,7 +187,7 @@ async fn a_cut_between_the_tiers_delays_and_loses_no_message() {
     let proxy = Forwarder::to(plan.node("c0").addresses.grpc.unwrap());
     plan.node("c0").set("BECKON_GRPC_ADVERTISE", &proxy.address().to_string());
     let stage = Stage::own(plan);
-    let mut client = Client::connect(&stage.node("c0").ws_url()).await;
+    let mut client = Client::from(Stage::client_of(stage.node("c0")).await);
     client.hello().await;
     let channel = new_channel();
     let endpoint = client.register(&channel).await;
@@ -345,7 +345,7 @@ async fn an_emptied_store_makes_everybody_say_hello_again(shape: Shape) {
     client.notification().await;
     let mut on_every_node = Vec::new();
     for node in stage.connection_nodes() {
-        let mut client = Client::connect(&node.ws_url()).await;
+        let mut client = Client::from(Stage::client_of(node).await);
         client.hello().await;
         on_every_node.push(client);
     }
@@ -409,7 +409,7 @@ async fn broadcasts_survive_a_restart(shape: Shape) {
     // At once: a node asks for them before it takes sockets.
     let mut known = "1";
     for node in stage.connection_nodes() {
-        let mut client = Client::connect(&node.ws_url()).await;
+        let mut client = Client::from(Stage::client_of(node).await);
         let reply = client.hello_with(json!({"broadcasts": {"test/a": "1", "test/b": known}})).await;
         assert_eq!(reply["broadcasts"], json!({"test/a": "2"}));
         stage.set_broadcast("test/b", node.name()).await;

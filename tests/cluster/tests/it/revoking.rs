@@ -2,7 +2,6 @@
 
 use beckon_cluster_tests::{
     stage::{Registered, Stage},
-    talk,
     webpush::{Client, Subscribed, expect_hello_reply},
 };
 use beckon_testbed::{
@@ -168,7 +167,7 @@ async fn what_does_not_name_a_client_is_refused() {
     assert_eq!(done(&stage, node, "forget", unknown.clone()).await["changed"], false);
     // A UAID is blocked before it comes.
     done(&stage, node, "block", unknown).await;
-    let mut client = talk::Client::connect(&node.ws_url()).await;
+    let mut client = Stage::client_of(node).await;
     client.send(&json!({"messageType": "hello", "uaid": nobody, "channelIDs": []})).await;
     client.expect_close(1008).await;
 }

@@ -4,6 +4,7 @@ use beckon_client::user_agent::{self, UserAgent};
 use beckon_cluster_tests::{
     stage::{Registered, Stage},
     talk::{Client, update},
+    tls,
 };
 use beckon_testbed::{
     PATIENCE,
@@ -42,7 +43,7 @@ async fn sp_30_a_node_without_room_sends_clients_away(shape: Shape) {
         let redirected = async || (hello_at_first().await == expected).then_some(());
         until("the first node sends clients to the second", redirected).await;
         // There, it is welcome.
-        let mut client = Client::connect(expected["redirect"].as_str().unwrap()).await;
+        let mut client = tls::client(expected["redirect"].as_str().unwrap()).await;
         client.resume(&uaid, &[&channel]).await;
         client.leave().await;
         // A user agent follows by itself.

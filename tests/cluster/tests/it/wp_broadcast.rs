@@ -80,15 +80,15 @@ async fn wp_11_a_change_reaches_subscribed_sockets_on_every_node(shape: Shape) {
     stage.until_broadcast(&id, "1").await;
     let (mut subscribed, mut others) = (Vec::new(), Vec::new());
     for node in stage.connection_nodes() {
-        let mut by_hello = Client::connect(&node.ws_url()).await;
+        let mut by_hello = Client::from(Stage::client_of(node).await);
         by_hello.hello_with(json!({"broadcasts": {&id: "1"}})).await;
         subscribed.push(by_hello);
-        let mut by_message = Client::connect(&node.ws_url()).await;
+        let mut by_message = Client::from(Stage::client_of(node).await);
         by_message.hello().await;
         let subscribe = json!({"messageType": "broadcast_subscribe", "broadcasts": {&id: "0"}});
         assert_eq!(by_message.ask(&subscribe).await, broadcast(json!({&id: "1"})));
         subscribed.push(by_message);
-        let mut other = Client::connect(&node.ws_url()).await;
+        let mut other = Client::from(Stage::client_of(node).await);
         other.hello().await;
         others.push(other);
     }
@@ -110,8 +110,8 @@ async fn wp_11_a_change_reaches_subscribed_sockets_on_every_node(shape: Shape) {
     assert!(answer.status().is_success(), "{answer:?}");
     for node in stage.connection_nodes() {
         beckon_testbed::until("the removal is known", async || {
-            let reply =
-                Client::connect(&node.ws_url()).await.hello_with(json!({"broadcasts": {&id: "4"}})).await;
+            let mut client = Client::from(Stage::client_of(node).await);
+            let reply = client.hello_with(json!({"broadcasts": {&id: "4"}})).await;
             (reply["broadcasts"] == json!({"errors": {&id: "Broadcast not found"}})).then_some(())
         })
         .await;

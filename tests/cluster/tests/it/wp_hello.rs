@@ -78,7 +78,7 @@ async fn a_node_without_room_sends_no_browser_away(shape: Shape) {
         (reply["status"] != 200).then_some(())
     })
     .await;
-    let mut client = Client::connect(&node.ws_url()).await;
+    let mut client = Client::from(Stage::client_of(node).await);
     client.hello().await;
     client.register(&new_channel()).await;
 }
