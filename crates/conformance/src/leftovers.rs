@@ -47,10 +47,10 @@ pub async fn take_back(server: &Server, limit: Duration) -> Vec<String> {
 
 async fn unregister(server: &Server, agent: &Agent) -> Result<(), Error> {
     let Agent { uaid, is_webpush, channels } = agent;
-    let channels: Vec<&String> = channels.values().collect();
     let options = raw::Options { tls: server.trust(), ..raw::Options::default() };
     let mut client = server.try_connect_to(&server.ws_urls()[0], &options).await?;
-    let mut hello = json!({"messageType": "hello", "uaid": uaid, "channelIDs": channels});
+    // A UAID whose hello lists a channel that the server has not registered is reset, with whatever that means there.
+    let mut hello = json!({"messageType": "hello", "uaid": uaid, "channelIDs": []});
     if *is_webpush {
         hello["use_webpush"] = true.into();
     }
@@ -60,7 +60,7 @@ async fn unregister(server: &Server, agent: &Agent) -> Result<(), Error> {
         // The server has forgotten it already.
         return Ok(());
     }
-    for channel in channels {
+    for channel in channels.values() {
         let request = json!({"messageType": "unregister", "channelID": channel});
         client.socket().send_text(request.to_string()).await?;
         self::reply(&mut client, "unregister").await?;

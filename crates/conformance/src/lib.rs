@@ -10,7 +10,7 @@
 //!     ├─▶ talk       a user agent that sends JSON as it is written in the check
 //!     ├─▶ webpush    the same in the Web Push dialect, with the application server's side
 //!     ├─▶ bare       a WebSocket without any help: no Pong, no Close, broken frames if wanted
-//!     └─▶ registered  what checks have registered, as the server's replies tell
+//!     └─▶ registered  what checks have asked a server to register
 //!   leftovers  unregisters that in the end
 //!   refusal    what every refused request has in common
 //! ```

@@ -14,9 +14,12 @@ pub fn new_channel() -> String {
     beckon_client::user_agent::new_channel().to_text(Spelling::HYPHENATED)
 }
 
-/// Looks at every message that a server sends on one socket, and may panic at one that should not be.
+/// Looks at every message on one socket, and may panic at one of the server that should not be.
 pub trait Inspect: fmt::Debug + Send {
-    /// Looks at the next message.
+    /// Looks at the next message that the client sends.
+    fn sent(&mut self, _message: &Value) {}
+
+    /// Looks at the next message of the server.
     fn inspect(&mut self, message: &Value);
 }
 
@@ -60,6 +63,9 @@ impl Client {
 
     /// Sends a message.
     pub async fn send(&mut self, message: &Value) {
+        for inspector in &mut self.inspectors {
+            inspector.sent(message);
+        }
         self.send_text(message.to_string()).await;
     }
 

@@ -151,8 +151,15 @@ async fn nothing_that_the_checks_have_registered_is_left() {
     let stage = Stage::apart(Plan::new(Shape::Standalone));
     let Registered { client, uaid, channel, .. } = stage.registered().await;
     client.leave().await;
-    let (code, _) = report(&stage.server().ws_urls()[0], &stage.server().http_urls()[0], &[]).await;
+    let (ws, http) = (&stage.server().ws_urls()[0], &stage.server().http_urls()[0]);
+    let (code, _) = report(ws, http, &[]).await;
     assert_eq!(code, Some(0));
+    // Not even if what the server says of a registration is not understood.
+    let address = stage.nodes()[0].addresses().ws.unwrap();
+    let proxy = deviating(address, "\"messageType\":\"register\"", "\"messageType\":\"registeX\"").await;
+    let (code, items) = report(&format!("ws://{}/", proxy.address), http, &[]).await;
+    assert_eq!(code, Some(1));
+    assert_eq!(items["SP-32"]["outcome"], "failed", "{}", items["SP-32"]);
     // The one that is no client of the checks is still there.
     let mut client = stage.connect().await;
     client.resume(&uaid, &[&channel]).await;
