@@ -40,6 +40,11 @@ pub fn items() -> Vec<Item> {
     rows.map(|(name, requirement)| Item { name, requirement }).collect()
 }
 
+/// Whether a choice is for this item: `SP-27` for that one, `WP-` for all of Web Push.
+pub fn is_chosen(item: &str, choice: &str) -> bool {
+    if choice.ends_with('-') { item.starts_with(choice) } else { item == choice }
+}
+
 /// What is needed to check this item besides the server's addresses; `None`: nothing.
 pub fn needs(item: &str) -> Option<&'static str> {
     NEEDS.iter().find(|(name, _)| *name == item).map(|(_, need)| *need)

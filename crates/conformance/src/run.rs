@@ -72,9 +72,7 @@ pub struct Choice {
 
 impl Choice {
     fn has(&self, item: &str) -> bool {
-        let is_named =
-            |name: &String| if name.ends_with('-') { item.starts_with(name) } else { item == name };
-        self.items.is_empty() || self.items.iter().any(is_named)
+        self.items.is_empty() || self.items.iter().any(|choice| checklist::is_chosen(item, choice))
     }
 }
 

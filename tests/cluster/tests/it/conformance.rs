@@ -237,6 +237,8 @@ async fn the_command_says_what_is_wrong_with_its_arguments() {
         (&["ws://127.0.0.1:1/", "http://127.0.0.1:1"][..], 69, "127.0.0.1:1"),
         (&["http://127.0.0.1:1/", "http://127.0.0.1:1"], 64, "ws://HOST"),
         (&["ws://127.0.0.1:1/"], 64, "<HTTP>"),
+        (&["ws://127.0.0.1:1/", "http://127.0.0.1:1", "--items", "SP-19,XX-1"], 64, "no such item"),
+        (&["ws://127.0.0.1:1/", "http://127.0.0.1:1", "--items", "sp-19"], 64, "no such item"),
         (&["ws://127.0.0.1:1/", "http://127.0.0.1:1", "--patience", "5"], 64, "duration"),
     ] {
         let arguments = [&["conformance"], arguments].concat();
