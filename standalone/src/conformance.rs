@@ -1,5 +1,6 @@
 //! `beckon conformance`: the checklist of the protocol against any server.
 
+use crate::printable::printable;
 use beckon_conformance::{
     checklist,
     run::{Choice, Finding, Outcome, examine},
@@ -132,7 +133,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
         print(&findings.iter().map(line).collect::<String>())?;
         print(&format!("\n{passed} passed, {failed} failed, {skipped} skipped\n"))?;
         for client in &clients_left {
-            print(&format!("still registered: {client}\n"))?;
+            print(&format!("still registered: {}\n", printable(client)))?;
         }
     }
     match failed {
@@ -162,7 +163,8 @@ fn line(Finding { item, requirement, outcome }: &Finding) -> String {
         Outcome::Failed { reason, place } => {
             let place =
                 place.as_ref().map(|place| format!("\n           checked at {place}")).unwrap_or_default();
-            let reason = reason.replace('\n', "\n           ");
+            // It has what the server has sent, which is not to move the cursor or change colours.
+            let reason = reason.lines().map(printable).collect::<Vec<_>>().join("\n           ");
             format!("{item:8} FAILED    {requirement}\n           {reason}{place}\n")
         }
     }

@@ -20,6 +20,7 @@ mod itself;
 mod key_files;
 mod listen;
 mod manual;
+mod printable;
 mod probe;
 mod reload;
 mod secret_file;

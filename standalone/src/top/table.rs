@@ -2,8 +2,9 @@
 
 use super::{
     overview::Node,
-    units::{NONE, age, bytes, count, duration, percent, printable, rate},
+    units::{NONE, age, bytes, count, duration, percent, rate},
 };
+use crate::printable::printable;
 use std::{cmp::Ordering, str::FromStr};
 
 /// The longest name that is shown whole.

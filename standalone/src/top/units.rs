@@ -3,11 +3,6 @@
 /// Shown in place of a number that is not known.
 pub(super) const NONE: &str = "-";
 
-/// A text without characters that would move the cursor or change colours.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
-}
-
 /// A whole number, with its thousands apart.
 pub(super) fn count(value: u64) -> String {
     let digits = value.to_string();
@@ -90,10 +85,5 @@ mod tests {
         let sizes = [None, Some(17.0), Some(2048.0), Some(5e7), Some(3e9)];
         assert_eq!(sizes.map(bytes), ["-", "17B", "2.0KiB", "48MiB", "2.8GiB"]);
         assert_eq!([None, Some(0.012), Some(0.5)].map(percent), ["-", "1.2%", "50%"]);
-    }
-
-    #[test]
-    fn a_name_cannot_move_the_cursor() {
-        assert_eq!(printable("a\u{1b}[2Jb\n"), "a?[2Jb?");
     }
 }

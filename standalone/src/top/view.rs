@@ -3,8 +3,9 @@
 use super::{
     overview::{Overview, Point, Quantiles},
     table::{Order, Table},
-    units::{age, count, duration, percent, printable, rate},
+    units::{age, count, duration, percent, rate},
 };
+use crate::printable::printable;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// Lines that are not of the table: three of sums, one of problems, the head, and the keys.

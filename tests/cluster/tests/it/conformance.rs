@@ -9,6 +9,7 @@ use beckon_testbed::{
     process,
     programs::Program,
 };
+use http::header::SEC_WEBSOCKET_PROTOCOL;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,6 +25,7 @@ use tokio::{
     },
     task::JoinSet,
 };
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
 /// What became of each item, by its name, and the exit code.
 async fn report(ws: &str, http: &str, options: &[&str]) -> (Option<i32>, BTreeMap<String, Value>) {
@@ -181,6 +183,26 @@ async fn echo() -> Listening {
     .await
 }
 
+/// Sends this, whatever it gets on WebSockets, of which it accepts any subprotocol.
+async fn saying(text: &'static str) -> Listening {
+    #[expect(clippy::result_large_err, reason = "the library has this type")]
+    fn accept(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+        if let Some(offered) = request.headers().get(SEC_WEBSOCKET_PROTOCOL) {
+            response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, offered.clone());
+        }
+        Ok(response)
+    }
+    listening(async |stream| {
+        let Ok(mut socket) = tokio_tungstenite::accept_hdr_async(stream, accept).await else { return };
+        while let Some(Ok(_)) = futures_util::StreamExt::next(&mut socket).await {
+            if futures_util::SinkExt::send(&mut socket, text.into()).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await
+}
+
 /// Answers every request with 200 and without a body.
 async fn agreeing() -> Listening {
     listening(async |mut stream: TcpStream| {
@@ -212,6 +234,19 @@ async fn what_is_no_push_server_gets_a_report_of_failures() {
         assert_eq!(items[item]["outcome"], "failed", "{}", items[item]);
         assert!(items[item]["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{}", items[item]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_sends_cannot_write_on_the_terminal() {
+    let (saying, agreeing) = (saying("\u{1b}[2Jall is well").await, agreeing().await);
+    let (ws, http) = (format!("ws://{}/", saying.address), format!("http://{}", agreeing.address));
+    let run = move || {
+        process::run(&Program::Beckon.path(), &["conformance", &ws, &http, "--items", "SP-14,SP-19"], &[])
+    };
+    let (status, output) = tokio::task::spawn_blocking(run).await.unwrap();
+    assert_eq!(status.code(), Some(1), "{output}");
+    assert!(output.contains("?[2Jall is well"), "{output}");
+    assert!(output.lines().all(|line| !line.contains(char::is_control)), "{output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
