@@ -139,8 +139,13 @@ pub fn masked(head: u8, payload: &[u8]) -> Vec<u8> {
 
 /// The request of RFC 6455 section 4.1, with further header lines, each ended by CRLF.
 pub fn upgrade_request(path: &str, further: &str) -> String {
+    upgrade_request_to("push.example", path, further)
+}
+
+/// [`upgrade_request`] to this host, and its port if it is not the usual one.
+pub fn upgrade_request_to(host: &str, path: &str, further: &str) -> String {
     format!(
-        "GET {path} HTTP/1.1\r\nHost: push.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{further}\r\n"
     )
 }

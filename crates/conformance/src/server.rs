@@ -13,7 +13,10 @@ use beckon_client::{
     tls::system,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, Request, Response, Uri};
+use http::{
+    HeaderMap, HeaderName, Method, Request, Response, Uri,
+    uri::{Authority, PathAndQuery},
+};
 use rustls::{ClientConfig, pki_types::ServerName};
 use std::{
     sync::{
@@ -280,8 +283,9 @@ impl Server {
     /// and what follows it.
     pub async fn upgrade(&self, further: &str) -> (String, Box<dyn Stream>) {
         let url = self.next_ws();
-        let path = parsed(url).path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        self.literally(url, &bare::upgrade_request(&path, further)).await
+        let uri = parsed(url);
+        let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        self.literally(url, &bare::upgrade_request_to(host_of(&uri), path, further)).await
     }
 
     /// A WebSocket without any help at the next node.
@@ -291,9 +295,12 @@ impl Server {
         BareSocket::over(stream)
     }
 
-    /// Sends literal HTTP to where the next requests to endpoints go. Returns the head of the answer.
-    pub async fn literal_request(&self, text: &str) -> String {
-        self.literally(self.next_http(), text).await.0
+    /// Sends literal HTTP to where the next requests to endpoints go: the method with the path, and what follows the
+    /// `Host`. Returns the head of the answer.
+    pub async fn literal_request(&self, begin: &str, rest: &str) -> String {
+        let url = self.next_http();
+        let text = format!("{begin} HTTP/1.1\r\nHost: {}\r\n{rest}", host_of(&parsed(url)));
+        self.literally(url, &text).await.0
     }
 
     async fn literally(&self, url: &str, text: &str) -> (String, Box<dyn Stream>) {
@@ -323,6 +330,11 @@ impl Server {
 
 fn parsed(url: &str) -> Uri {
     url.parse().unwrap_or_else(|error| panic!("{url}: {error}"))
+}
+
+/// What the header `Host` says. What stands in front of a server may go by it.
+fn host_of(uri: &Uri) -> &str {
+    uri.authority().map_or("", Authority::as_str)
 }
 
 /// The same endpoint at another base.
@@ -362,4 +374,36 @@ pub async fn try_send(
     }
     *request.headers_mut() = map;
     app_server.request(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpListener,
+        thread,
+    };
+
+    #[tokio::test]
+    async fn literal_requests_are_for_the_host_of_the_url() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let heads = thread::spawn(move || {
+            [(); 2].map(|()| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut buffer = [0; 1024];
+                let length = stream.read(&mut buffer).unwrap();
+                stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+                String::from_utf8(buffer[..length].to_vec()).unwrap()
+            })
+        });
+        let server =
+            Server::new(vec![format!("ws://{host}/a?b")], vec![format!("http://{host}")], Options::default());
+        server.upgrade("").await;
+        server.literal_request("POST /c", "\r\n").await;
+        let [upgrade, post] = heads.join().unwrap();
+        assert!(upgrade.starts_with(&format!("GET /a?b HTTP/1.1\r\nHost: {host}\r\n")), "{upgrade}");
+        assert_eq!(post, format!("POST /c HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    }
 }

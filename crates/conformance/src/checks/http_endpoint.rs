@@ -1,6 +1,7 @@
 //! HTTP-1 to HTTP-12: the SimplePush endpoint.
 
 use crate::{
+    refusal::header,
     server::{FORM, Registered, Server},
     talk::{Client, new_channel},
 };
@@ -20,10 +21,6 @@ pub fn body(response: &Response<bytes::Bytes>) -> Value {
     let text = std::str::from_utf8(response.body()).unwrap();
     assert_eq!(header(response, "content-type"), Some("application/json"), "{text}");
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in `{text}`"))
-}
-
-pub(crate) fn header<'a>(response: &'a Response<bytes::Bytes>, name: &str) -> Option<&'a str> {
-    response.headers().get(name)?.to_str().ok()
 }
 
 /// Pages of any origin may send, and may see the answer (PROTOCOL.md section 3).

@@ -1,11 +1,16 @@
 //! HTTP-38: what load balancers ask.
 
 use crate::server::Server;
+use http::Uri;
 use serde_json::Value;
 
 pub(crate) async fn http_38_status_and_lbheartbeat_answer_at_each_address(server: Server) {
-    let sockets = server.ws_urls().iter().map(|url| url.replacen("ws", "http", 1));
-    let sockets: Vec<_> = sockets.map(|url| url.trim_end_matches('/').to_owned()).collect();
+    // Without the path of WebSockets, if there is one.
+    let sockets = server.ws_urls().iter().map(|url| {
+        let uri: Uri = url.parse().unwrap();
+        format!("{}://{}", uri.scheme_str().unwrap().replacen("ws", "http", 1), uri.authority().unwrap())
+    });
+    let sockets: Vec<_> = sockets.collect();
     for base in sockets.iter().chain(server.http_urls()) {
         expect_status(&server, base).await;
     }

@@ -7,27 +7,30 @@ use crate::{
 };
 use beckon_client::{app_server::SendError, webpush::post::Post};
 use beckon_types::{Encoding, Payload};
-use http::Method;
+use http::{Method, Response};
 use std::time::Duration;
+
+/// The answer to a message that is accepted with this TTL; returns its id.
+fn expect_accepted(answer: &Response<bytes::Bytes>, endpoint: &str, ttl: &str) -> String {
+    let id = id_of(answer);
+    assert_eq!(location_of(answer), format!("{}/m/{id}", audience_of(endpoint)));
+    assert_eq!(header(answer, "ttl"), Some(ttl), "{answer:?}");
+    assert!(answer.body().is_empty(), "{answer:?}");
+    id
+}
 
 pub(crate) async fn http_13_a_post_is_answered_by_201_and_a_location(server: Server) {
     let Subscribed { mut client, uaid, channel, endpoint } = server.subscribed().await;
     for ttl in ["600", "0"] {
         let answer = server.post(&endpoint, &[("ttl", ttl), ENCRYPTED], "x").await;
-        let id = id_of(&answer);
-        assert_eq!(location_of(&answer), format!("{}/m/{id}", audience_of(&endpoint)));
-        assert_eq!(header(&answer, "ttl"), Some(ttl), "{answer:?}");
-        assert!(answer.body().is_empty(), "{answer:?}");
+        let id = expect_accepted(&answer, &endpoint, ttl);
         client.expect_message(&channel, &id, "x").await;
         client.ack(&channel, &id).await;
     }
     client.leave().await;
     for ttl in ["600", "0"] {
         let answer = server.post(&endpoint, &[("ttl", ttl), ENCRYPTED], "x").await;
-        let id = id_of(&answer);
-        assert_eq!(location_of(&answer), format!("{}/m/{id}", audience_of(&endpoint)));
-        assert_eq!(header(&answer, "ttl"), Some(ttl), "{answer:?}");
-        assert!(answer.body().is_empty(), "{answer:?}");
+        expect_accepted(&answer, &endpoint, ttl);
     }
     // The endpoint works as it is given out, and so does the location.
     let mut client = server.resumed(&uaid).await;
@@ -67,13 +70,12 @@ pub(crate) async fn http_21_a_body_above_the_limit_is_refused(server: Server) {
     // A body whose length is not told beforehand has the same limit.
     for (length, status) in [(5630, "201"), (5631, "413"), (70_000, "413")] {
         let uri: http::Uri = endpoint.parse().unwrap();
-        let request = format!(
-            "POST {} HTTP/1.1\r\nHost: push.example\r\nTTL: 600\r\nContent-Encoding: aes128gcm\r\n\
-             Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{}\r\n0\r\n\r\n",
-            uri.path(),
+        let rest = format!(
+            "TTL: 600\r\nContent-Encoding: aes128gcm\r\nTransfer-Encoding: chunked\r\n\r\n\
+             {length:x}\r\n{}\r\n0\r\n\r\n",
             "x".repeat(length)
         );
-        let head = server.literal_request(&request).await;
+        let head = server.literal_request(&format!("POST {}", uri.path()), &rest).await;
         assert_eq!(head.split(' ').nth(1), Some(status), "{length}: {head}");
     }
     client.notification().await;
