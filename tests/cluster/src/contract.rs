@@ -43,7 +43,7 @@ fn server(dialect: Dialect) -> &'static Validator {
     }
 }
 
-/// What the messages of a server on one socket have to match. The reply to a hello decides the dialect.
+/// What the messages of a server on one socket have to match. The first reply to a hello decides the dialect.
 #[derive(Debug, Default)]
 pub struct Contract {
     dialect: Option<Dialect>,
@@ -57,7 +57,7 @@ impl Inspect for Contract {
     fn inspect(&mut self, message: &Value) {
         if message["messageType"] == "hello" && message["error"].is_null() {
             let is_webpush = message["use_webpush"] == true;
-            self.dialect = Some(if is_webpush { Dialect::WebPush } else { Dialect::SimplePush });
+            self.dialect.get_or_insert(if is_webpush { Dialect::WebPush } else { Dialect::SimplePush });
         }
         let possible = match self.dialect {
             Some(dialect) => vec![dialect],

@@ -84,6 +84,33 @@ fn what_the_protocol_forbids_does_not_match() {
             "server",
             json!({"status": 500, "error": "Internal Error", "pushEndpoint": endpoint}),
         ),
+        // 1.6: each status has errors of its own, and a browser takes a hello reply with a UAID for success.
+        (Dialect::SimplePush, "server", json!({"status": 500, "error": "Invalid Command"})),
+        (Dialect::SimplePush, "server", json!({"status": 401, "error": "UAID Already Assigned"})),
+        (Dialect::WebPush, "server", json!({"status": 400, "error": "Internal Error"})),
+        (
+            Dialect::WebPush,
+            "server",
+            json!({"messageType": "HELLO", "uaid": channel, "status": 401, "error": "Invalid Command"}),
+        ),
+        // 1.3: an endpoint is of its dialect.
+        (
+            Dialect::SimplePush,
+            "server",
+            json!({"messageType": "register", "channelID": channel, "status": 200, "uaid": channel,
+                "pushEndpoint": "https://push.example.net/wpush/v1/q7Zt1mX0cD"}),
+        ),
+        (
+            Dialect::WebPush,
+            "server",
+            json!({"messageType": "register", "channelID": channel, "status": 200, "pushEndpoint": endpoint}),
+        ),
+        // 4.3: a key has 65 bytes.
+        (
+            Dialect::WebPush,
+            "client",
+            json!({"messageType": "register", "channelID": channel, "key": "B".repeat(86)}),
+        ),
         // 2.2: a redirect only with 307, and always then.
         (Dialect::SimplePush, "helloReply", json!({"messageType": "hello", "uaid": channel, "status": 307})),
         (
