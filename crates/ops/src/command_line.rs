@@ -9,12 +9,15 @@ use crate::{
     exit::Failure,
     stdout::print,
 };
-use clap::{ArgMatches, Command, error::ErrorKind};
+use clap::{Arg, ArgMatches, Command, error::ErrorKind};
 use serde::Serialize;
 use std::{ffi::OsString, fmt::Write as _};
 
 /// The command that starts the program, which is also what happens without a command.
 pub const SERVE: &str = "serve";
+
+/// What short help shows before settings.
+const FEW: &str = "Settings that matter first";
 
 /// Which build a program is.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -169,8 +172,13 @@ impl About {
             "{{name}} {{version}}: {{about}}\n\n{{usage-heading}} {{usage}}\n\n{commands}{{all-args}}{{after-help}}\n"
         );
         let mut command = command.mut_subcommands(|each| each.hide(true)).help_template(template);
-        let text = if is_long { command.render_long_help() } else { command.render_help() };
-        text.to_string()
+        if is_long {
+            return command.render_long_help().to_string();
+        }
+        // The headings of all settings would be as long as the few that are shown.
+        let is_setting = |arg: &Arg| arg.get_help_heading().is_some();
+        command = command.mut_args(|arg| if is_setting(&arg) { arg.help_heading(FEW) } else { arg });
+        command.render_help().to_string()
     }
 
     fn version(&self) -> String {
