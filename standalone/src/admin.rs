@@ -2,7 +2,7 @@
 
 use crate::{
     admin_token,
-    config::{Config, ProcessSettings},
+    config::{Config, ProcessSettings, reachable},
 };
 use beckon_client::app_server::{self, AppServer, Options, SendError};
 use beckon_node::access::{AdminSettings, Tokens};
@@ -17,9 +17,6 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header::AUTHORIZA
 use serde::de::DeserializeOwned;
 use std::ffi::OsString;
 
-/// Where the admin listener is by default.
-pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8083";
-
 /// What help shows before the arguments that say where the admin listener is.
 const HEADING: &str = "Where to ask";
 
@@ -33,24 +30,23 @@ const ANSWER_LEN_MAX: usize = 16 * 1024 * 1024;
 const SETTINGS: [&str; 3] = ["admin_token_file", "data_dir", "config"];
 
 /// Where the requests of a command go, and what they show there.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct AdminListener {
-    url: String,
-    /// Flags of the server that say where its token is.
+    /// `None`: where the settings of the server say.
+    url: Option<String>,
+    /// Flags of the server that say where its token is, and where it listens.
     flags: Vec<OsString>,
 }
 
 /// Adds to a command the arguments that say which admin listener it asks.
 pub(crate) fn asking(command: Command) -> Command {
-    let url = Arg::new("admin").long("admin").value_name("URL").default_value(DEFAULT_URL);
+    let url = Arg::new("admin").long("admin").value_name("URL");
     let settings = arguments(Config::PARTS, Config::DEFAULTS);
     let settings = settings.into_iter().filter(|arg| SETTINGS.contains(&arg.get_id().as_str()));
     command
-        .arg(
-            url.value_hint(ValueHint::Url)
-                .help_heading(HEADING)
-                .help("Admin listener of a node or of beckon"),
-        )
+        .arg(url.value_hint(ValueHint::Url).help_heading(HEADING).help(
+            "Admin listener of a node or of beckon [default: http:// and its admin_listen, 127.0.0.1:8083]",
+        ))
         .args(settings.map(|arg| arg.help_heading(HEADING)))
         .after_help(
             "Exit code: 0 done, 1 refused, 64 invalid arguments, 69 server or its store not reachable.",
@@ -60,14 +56,13 @@ pub(crate) fn asking(command: Command) -> Command {
 impl AdminListener {
     /// The one that the arguments of [`asking`] say.
     pub(crate) fn of(matches: &ArgMatches) -> Self {
-        let url = matches.get_one::<String>("admin").cloned().unwrap_or_else(|| DEFAULT_URL.to_owned());
-        Self { url, flags: given(matches, SETTINGS) }
+        Self { url: matches.get_one("admin").cloned(), flags: given(matches, SETTINGS) }
     }
 
     /// The one at this URL, with the token of this process's settings.
     #[cfg(test)]
     pub(crate) fn at(url: &str) -> Self {
-        Self { url: url.to_owned(), flags: Vec::new() }
+        Self { url: Some(url.to_owned()), flags: Vec::new() }
     }
 
     /// Sends a request. `path` begins with a slash.
@@ -80,11 +75,11 @@ impl AdminListener {
         path: &str,
         body: Bytes,
     ) -> Result<Response<Bytes>, Failure> {
-        let url = self.url.trim_end_matches('/');
+        let (url, tokens) = self.found()?;
         let request = Request::builder().method(method).uri(format!("{url}{path}")).body(body);
         let mut request =
             request.map_err(|error| Failure::usage(format!("`{url}` is not a usable URL: {error}")))?;
-        if let Some(token) = self.tokens()?.first() {
+        if let Some(token) = tokens.first() {
             let mut shown = HeaderValue::try_from(format!("Bearer {}", token.expose()));
             if let Ok(shown) = &mut shown {
                 shown.set_sensitive(true);
@@ -92,19 +87,27 @@ impl AdminListener {
             request.headers_mut().insert(AUTHORIZATION, shown.map_err(Failure::usage)?);
         }
         let options = Options { answer_len_max: ANSWER_LEN_MAX, ..Options::default() };
-        AppServer::new(options).request(request).await.map_err(|error| failure(url, error))
+        AppServer::new(options).request(request).await.map_err(|error| failure(&url, error))
     }
 
-    /// The tokens in the settings of this process, or else in the data directory that they name.
-    fn tokens(&self) -> Result<Tokens, Failure> {
-        let mut source = Source::from_environment(self.flags.clone());
+    /// Its URL, without a slash at the end, and the tokens in the settings of this process, or else in the data directory
+    /// that they name.
+    fn found(&self) -> Result<(String, Tokens), Failure> {
+        self.found_in(Source::from_environment(self.flags.clone()))
+    }
+
+    fn found_in(&self, mut source: Source) -> Result<(String, Tokens), Failure> {
         let access = AdminSettings::read(&mut source).and_then(|settings| settings.access(&mut source));
         let settings = access.zip(ProcessSettings::read(&mut source));
         let (access, process) = source.finish_partly(settings)?;
+        let url = match &self.url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}", reachable(process.admin_listen)),
+        };
         if access.operators.is_empty() {
-            return Ok(admin_token::read(&process.data_dir)?.unwrap_or_default());
+            return Ok((url, admin_token::read(&process.data_dir)?.unwrap_or_default()));
         }
-        Ok(access.operators)
+        Ok((url, access.operators))
     }
 }
 
@@ -143,6 +146,27 @@ fn failure(url: &str, error: SendError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_settings_of_the_server_say_where_it_listens() {
+        let found = |arguments: &[&str], variables: &[(&str, &str)]| {
+            let command = asking(Command::new("x"));
+            let listener = AdminListener::of(&command.get_matches_from([&["x"], arguments].concat()));
+            let folder = tempfile::tempdir().unwrap();
+            let data_dir = folder.path().to_str().unwrap();
+            let variables = [&[("BECKON_DATA_DIR", data_dir)], variables].concat();
+            let source = Source::new(listener.flags.clone(), variables);
+            listener.found_in(source).map(|(url, _)| url).map_err(|failure| failure.message).unwrap()
+        };
+        let elsewhere = [("BECKON_ADMIN_LISTEN", "[::]:9")];
+        assert_eq!(found(&[], &[]), "http://127.0.0.1:8083");
+        assert_eq!(found(&[], &elsewhere), "http://[::1]:9");
+        assert_eq!(found(&["--admin", "http://n:1/"], &elsewhere), "http://n:1");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("beckon.toml");
+        std::fs::write(&file, "admin_listen = \"127.0.0.1:9\"\n").unwrap();
+        assert_eq!(found(&["--config", file.to_str().unwrap()], &[]), "http://127.0.0.1:9");
+    }
 
     #[test]
     fn a_refusal_shows_its_message() {

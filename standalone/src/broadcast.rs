@@ -112,7 +112,6 @@ fn listing(body: &Bytes) -> Result<String, Failure> {
 mod tests {
     use super::*;
     use crate::{
-        admin::DEFAULT_URL,
         config::Config,
         serve::{Listeners, Opened, Standalone},
     };
@@ -183,12 +182,13 @@ mod tests {
     fn each_action_takes_its_words() {
         let version = BroadcastVersion::parse("\"42\"").unwrap();
         for (arguments, admin, action) in [
-            (&["list"][..], DEFAULT_URL, Action::List),
-            (&["list", "--admin=http://n:1/"], "http://n:1/", Action::List),
-            (&["set", "news/main", "\"42\""], DEFAULT_URL, Action::Set(id("news/main"), version)),
-            (&["remove", "--admin", "http://n:1", "x"], "http://n:1", Action::Remove(id("x"))),
+            (&["list"][..], None, Action::List),
+            (&["list", "--admin=http://n:1/"], Some("http://n:1/"), Action::List),
+            (&["set", "news/main", "\"42\""], None, Action::Set(id("news/main"), version)),
+            (&["remove", "--admin", "http://n:1", "x"], Some("http://n:1"), Action::Remove(id("x"))),
         ] {
-            let expected = Arguments { admin: AdminListener::at(admin), action };
+            let admin = admin.map_or_else(AdminListener::default, AdminListener::at);
+            let expected = Arguments { admin, action };
             assert_eq!(parse(arguments), Ok(expected), "{arguments:?}");
         }
     }
