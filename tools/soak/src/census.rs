@@ -100,7 +100,9 @@ impl Census {
             census.pending = waiting().filter(|client| client.starts_with('{')).count();
             let has = |client: &str| keys.iter().filter(|(key, _)| key.ends_with(client)).collect::<Vec<_>>();
             let shown = waiting().filter(|client| client.starts_with('{')).take(SHOWN);
-            census.waiting = shown.map(|client| format!("{:?}", has(client))).collect();
+            let messages = |client: &str| store.fields_of(&format!("m{client}"));
+            census.waiting =
+                shown.map(|client| format!("{:?} {:?}", has(client), messages(client))).collect();
             census.nodes = Some(store.fields(DIRECTORY).saturating_sub(1));
             census.keys = keys.len();
             census.store_bytes = store.used_memory();

@@ -284,6 +284,17 @@ impl Deployment {
         redis::from_redis_value(count).unwrap_or_else(|error| panic!("HLEN {key}: {error}"))
     }
 
+    /// The fields of a hash, with what is readable of their values.
+    ///
+    /// # Panics
+    /// The key is not that of a hash.
+    pub fn fields_of(&self, key: &str) -> Vec<String> {
+        let fields = self.primary(self.shard_of_key(key)).command(&["HGETALL", key]);
+        let fields: Vec<Vec<u8>> =
+            redis::from_redis_value(fields).unwrap_or_else(|error| panic!("HGETALL {key}: {error}"));
+        fields.iter().map(|field| field.escape_ascii().to_string()).collect()
+    }
+
     /// The shard of a key.
     pub fn shard_of_key(&self, key: &str) -> usize {
         match &self.servers {
