@@ -5,7 +5,7 @@ use crate::{
     vapid::{Credential, Verifier},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
 use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
@@ -88,7 +88,7 @@ fn has_claims(claims: &[u8]) -> bool {
 }
 
 /// Whether `jsonwebtoken` accepts the signature of a token. `None`: it does not know what to make of the header, of which it
-/// wants more than RFC 8292 does.
+/// wants more than RFC 8292 does, or of claims with a name that occurs twice: here the last one counts (RFC 7519 section 4).
 fn second_opinion(token: &str) -> Option<bool> {
     let mut validation = Validation::new(Algorithm::ES256);
     (validation.validate_exp, validation.validate_aud) = (false, false);
@@ -97,6 +97,7 @@ fn second_opinion(token: &str) -> Option<bool> {
     match jsonwebtoken::decode::<Map<String, Value>>(token, &key, &validation) {
         Ok(_) => Some(true),
         Err(_) if jsonwebtoken::decode_header(token).is_err() => None,
+        Err(error) if matches!(error.kind(), ErrorKind::Json(_)) => None,
         Err(_) => Some(false),
     }
 }

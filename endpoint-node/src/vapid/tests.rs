@@ -41,6 +41,13 @@ fn the_example_of_rfc_8292_is_verified() {
     assert_eq!(verifier(0).verify(credential, NOW_S), Err(InvalidVapid::Expired));
 }
 
+/// RFC 7519 section 4.
+#[test]
+fn of_two_claims_with_one_name_the_last_one_counts() {
+    let claims = object(&URL_SAFE_NO_PAD.encode(r#"{"exp":1,"exp":2}"#)).unwrap();
+    assert_eq!(claims, *json!({"exp": 2}).as_object().unwrap());
+}
+
 #[test]
 fn a_token_is_for_this_origin() {
     for (aud, is_ours) in [
