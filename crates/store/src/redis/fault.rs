@@ -20,6 +20,8 @@ pub(super) struct Fault {
     pub(super) link: LinkAction,
     /// What the step does.
     pub(super) step: StepAction,
+    /// Whether Redis may have executed the step, or may still do so until its deadline.
+    pub(super) is_uncertain: bool,
     /// The error as Redis or the operating system worded it.
     pub(super) message: String,
 }
@@ -124,7 +126,7 @@ impl Fault {
         let message = without_keys(&format!("{code} {detail}"));
         let Some(row) = ROWS.iter().find(|row| row.code == code) else {
             let (cause, step) = unlisted(detail);
-            return Self { cause, link: Keep, step, message };
+            return Self { cause, link: Keep, step, is_uncertain: false, message };
         };
         let step = match code {
             "MOVED" => redirection(detail, from).map(|(slot, node)| Redirect(slot, node)),
@@ -134,18 +136,19 @@ impl Fault {
         };
         // The step knows whether the map has to follow: a redirection can be what it has asked for.
         let link = if let Some(Redirect(..)) = step { Keep } else { row.link };
-        Self { cause: row.cause, link, step: step.unwrap_or_else(|| row.step.clone()), message }
+        let step = step.unwrap_or_else(|| row.step.clone());
+        Self { cause: row.cause, link, step, is_uncertain: false, message }
     }
 
-    /// The connection broke before the answer. Redis may have executed the step.
+    /// The connection broke before the answer.
     pub(super) fn lost(message: String) -> Self {
-        Self { cause: Cause::Unreachable, link: Reconnect, step: RetryOnce, message }
+        Self { cause: Cause::Unreachable, link: Reconnect, step: RetryOnce, is_uncertain: true, message }
     }
 
-    /// Nothing was answered for this long. Redis may have executed the step.
+    /// Nothing was answered for this long.
     pub(super) fn silent(limit: Duration) -> Self {
         let message = format!("no answer within {limit:?}");
-        Self { cause: Cause::Timeout, link: Reconnect, step: Fail, message }
+        Self { cause: Cause::Timeout, link: Reconnect, step: Fail, is_uncertain: true, message }
     }
 
     /// The fault for an attempt to connect that failed.
@@ -163,13 +166,19 @@ impl Fault {
             Some(code) => without_keys(&format!("{code} {}", error.detail().unwrap_or_default())),
             None => error.to_string(),
         };
-        Self { cause, link: Reconnect, step: Fail, message }
+        Self { cause, link: Reconnect, step: Fail, is_uncertain: false, message }
     }
 
     /// Another server is the primary. What this one says is not true any more, and what it stores will be lost.
     pub(super) fn deposed(primary: &Node) -> Self {
         let message = format!("the primary is {primary} now");
-        Self { cause: Cause::ReadOnly, link: Leave, step: RetryOnNextConnection, message }
+        Self {
+            cause: Cause::ReadOnly,
+            link: Leave,
+            step: RetryOnNextConnection,
+            is_uncertain: false,
+            message,
+        }
     }
 
     /// A server has said that something does not exist, and it is not certain that it is the primary.
@@ -179,12 +188,12 @@ impl Fault {
 
     /// The step is refused without being sent.
     pub(super) fn refused(cause: Cause, message: impl Into<String>) -> Self {
-        Self { cause, link: Keep, step: Fail, message: message.into() }
+        Self { cause, link: Keep, step: Fail, is_uncertain: false, message: message.into() }
     }
 
     /// The same fault, for a step that is refused because of it.
     pub(super) fn unsent(&self) -> Self {
-        Self { link: Keep, step: Fail, ..self.clone() }
+        Self { link: Keep, step: Fail, is_uncertain: false, ..self.clone() }
     }
 
     /// Whether it names another node to ask.

@@ -149,7 +149,7 @@ impl Shared {
         let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let fault = fault.unwrap_or_else(|| Fault::lost("the connection was given up".into()));
         let step = if fault.cause == Cause::Timeout { StepAction::Fail } else { StepAction::RetryOnce };
-        Fault { step, ..fault }
+        Fault { step, is_uncertain: true, ..fault }
     }
 
     /// Connects, in turn with the other links to the primary. Steps wait meanwhile, until the outage has lasted too long.
@@ -402,7 +402,9 @@ impl Wire {
             Ok(Ok(_)) => Err(self.ended(Fault::lost("the connection was closed".into()))),
             Ok(Err(error)) => Err(self.ended(Fault::from_redis(&error, &self.at))),
             // Earlier pipelines have been answered meanwhile, so the primary is slow, not silent.
-            Err(_) if self.answered.load(Ordering::Relaxed) != answered => Err(Fault::silent(limit).unsent()),
+            Err(_) if self.answered.load(Ordering::Relaxed) != answered => {
+                Err(Fault { link: LinkAction::Keep, ..Fault::silent(limit) })
+            }
             Err(_) => Err(self.ended(Fault::silent(limit))),
         }
     }

@@ -24,7 +24,7 @@ use std::{
 };
 use tokio::{
     runtime::Handle,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use tokio_util::task::TaskTracker;
 
@@ -66,6 +66,8 @@ struct Course<'a> {
     /// The link to that other node.
     witness: Option<Arc<Link>>,
     was_lost: bool,
+    /// Whether the primary may have executed it, or may still do so until its deadline.
+    is_uncertain: bool,
     pause: Duration,
 }
 
@@ -81,6 +83,7 @@ impl<'a> Course<'a> {
             denials: Vec::new(),
             witness: None,
             was_lost: false,
+            is_uncertain: false,
             pause: MOVING_PAUSE,
         }
     }
@@ -91,6 +94,12 @@ impl<'a> Course<'a> {
             call.arg(1);
         }
         call
+    }
+
+    /// Notes whether the step may have been executed.
+    fn noting(&mut self, answer: Result<Reply, Fault>) -> Result<Reply, Fault> {
+        self.is_uncertain |= answer.as_ref().is_err_and(|fault| fault.is_uncertain);
+        answer
     }
 
     /// Waits, twice as long each time.
@@ -155,9 +164,20 @@ impl Links {
         }
     }
 
+    /// Performs a step. It is not called failed while it can still be executed: by then, a later step could have been performed
+    /// elsewhere.
     async fn route(&self, step: &Step, deadline: Instant) -> Result<Value, Fault> {
         let deadline = step.script.is_some_and(Script::is_timed).then_some(deadline);
         let mut course = Course::new(step);
+        let answer = self.attempts(&mut course, deadline).await;
+        if let (Err(_), true, Some(deadline)) = (&answer, course.is_uncertain, deadline) {
+            sleep_until(deadline).await;
+        }
+        answer
+    }
+
+    async fn attempts(&self, course: &mut Course<'_>, deadline: Option<Instant>) -> Result<Value, Fault> {
+        let step = course.step;
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -176,7 +196,8 @@ impl Links {
                 self.topology.replicas_wanted() > 0 && course.script.is_some_and(Script::is_replicated);
             // A witness redirects. It may be a replica, which has none, or lack its own.
             let waits = replicated && !is_witness;
-            let fault = match link.send(course.call(), step.haste, deadline, asking, waits).await {
+            let answer = link.send(course.call(), step.haste, deadline, asking, waits).await;
+            let fault = match course.noting(answer) {
                 Ok(reply) if !course.script.is_some_and(|script| script.denies(&reply.value)) => {
                     if !course.denials.is_empty() {
                         self.topology.moved(step.slot, &reply.from);
@@ -227,7 +248,7 @@ impl Links {
                 return Err(if course.denials.is_empty() { fault } else { Fault::unconfirmed(&fault) });
             }
             if course.witness.is_none() {
-                self.next(&mut course, fault, attempt).await?;
+                self.next(course, fault, attempt).await?;
             }
         }
     }

@@ -342,6 +342,33 @@ async fn steps_are_refused_at_once_while_a_link_stalls() {
     recovers(&store, &[client]).await;
 }
 
+/// A link that stalls is given up when its oldest step has waited too long. Those that were sent after that one have time left.
+#[tokio::test]
+async fn a_step_that_has_failed_is_not_performed_later() {
+    const STEP_TIMEOUT: Duration = Duration::from_secs(3);
+    let server = RedisServer::start();
+    let forwarder = Forwarder::to(server.address());
+    let options = RedisOptions { step_timeout: STEP_TIMEOUT, ..RedisOptions::default() };
+    let held_up: Arc<dyn Store> =
+        Arc::new(connect(&server.url_at(forwarder.address()), options).await.unwrap());
+    let store = open(&server.url()).await;
+    let (earlier, later) = (connected(&held_up, 1).await, connected(&held_up, 1).await);
+    assert_eq!(fault(&held_up, &earlier).await, None);
+    forwarder.stall();
+    let gives_up = put_to(&held_up, &earlier);
+    let put = async {
+        sleep(STEP_TIMEOUT / 2).await;
+        let failed = fault(&held_up, &later).await;
+        forwarder.heal();
+        failed
+    };
+    let (given_up, failed) = tokio::join!(gives_up, put);
+    assert!(given_up.is_err() && failed == Some(Cause::Timeout), "{given_up:?} {failed:?}");
+    recovers(&held_up, std::slice::from_ref(&earlier)).await;
+    sleep(STEP_TIMEOUT).await;
+    assert_eq!(pending_on(&store, &later, later.channels[0]).await, None);
+}
+
 /// Far more steps than a slow server can perform.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overload_neither_delays_announcements_nor_wastes_work() {
