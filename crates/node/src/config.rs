@@ -74,7 +74,7 @@ beckon_ops::settings! {
         otlp_endpoint: Option<OtlpEndpoint> = "" => parsed_option,
         /// Share of the requests without a `traceparent` that is traced, from 0 to 1. Of those with one, its sender decides.
         trace_ratio: f64 = "0.01" => parse_share,
-        /// Most requests that are traced through a node, whoever asks for it. 0: no limit.
+        /// Most requests that are traced through a node, at most half of them because their sender asks for it. 0: no limit.
         trace_rate: Rate = "20/s" => Rate::parse,
     }
 }
