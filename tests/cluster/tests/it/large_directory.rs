@@ -87,12 +87,22 @@ impl Spent {
     }
 }
 
-/// The number of connection-nodes that an endpoint-node knows.
-async fn known(stage: &Stage, node: &Node) -> usize {
+/// The number in a sample of a node's metrics.
+async fn metric(stage: &Stage, node: &Node, sample: &str) -> usize {
     let answer = stage.get(&format!("http://{}/metrics", node.addresses().admin)).await;
     let text = String::from_utf8_lossy(answer.body()).into_owned();
-    let value = text.lines().find_map(|line| line.strip_prefix("beckon_endpoint_nodes ")?.parse().ok());
-    value.expect("a metric of endpoint-nodes")
+    let value = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or_else(|| panic!("{} has no {sample}", node.name()))
+}
+
+/// The number of connection-nodes that an endpoint-node knows.
+async fn known(stage: &Stage, node: &Node) -> usize {
+    metric(stage, node, "beckon_endpoint_nodes").await
+}
+
+/// How often a connection-node has been announced.
+async fn announced(stage: &Stage, node: &Node) -> usize {
+    metric(stage, node, "beckon_announcements_total{result=\"ok\"}").await
 }
 
 /// A node with many clients crashes in a large cluster: each of its clients is sent something, and comes back to another node. The
@@ -110,6 +120,12 @@ async fn a_crash_in_a_large_cluster_does_not_load_the_directory() {
         devices.push(device);
     }
     eval(&redis, MAKE_UP, &MADE_UP.to_string());
+    for node in stage.connection_nodes() {
+        // The first of them may have been answered before there were so many nodes.
+        let enough = announced(&stage, node).await + 2;
+        let reads = async || (announced(&stage, node).await >= enough).then_some(());
+        until(&format!("{} has read all nodes", node.name()), reads).await;
+    }
     for node in stage.endpoint_nodes() {
         let knows = async || (known(&stage, node).await == MADE_UP + 2).then_some(());
         until(&format!("{} knows all nodes", node.name()), knows).await;
@@ -119,6 +135,7 @@ async fn a_crash_in_a_large_cluster_does_not_load_the_directory() {
     let quiet = Spent::by(&redis);
     let (_, announcements, bytes) = quiet.since(&begin);
     let whole = announcements * 2 * MADE_UP as u64 * 50;
+    println!("{announcements} announcements while nothing happens: {bytes} bytes from Redis");
     assert!(bytes * 4 < whole, "{announcements} announcements read {bytes} bytes; the directory has {whole}");
     eval(&redis, CRASH, "");
     for (client, device) in devices.iter_mut().enumerate() {
