@@ -22,7 +22,7 @@ use tokio::{
 };
 
 /// Connections that are moved together.
-pub(crate) const BATCH_LEN: usize = 4096;
+pub(crate) const BATCH_LEN: usize = if cfg!(test) { 8 } else { 4096 };
 
 /// Below this peak of a node, moving connections frees nothing worth the effort.
 const PEAK_MIN: u64 = 1024;
@@ -42,7 +42,7 @@ pub(crate) const ORDERS_MAX: usize = 4;
 /// What a worker should do with its connections.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Suspend all that come to rest within this time, and return them.
+    /// Suspend all that are at rest, or come to rest within this time after all were asked, and return them.
     Park(Duration, oneshot::Sender<Vec<Suspended>>),
     /// Resume these.
     Resume(Vec<Suspended>),
@@ -67,6 +67,7 @@ pub(crate) async fn run(
             Some(order) = orders.recv() => match order {
                 Order::Park(patience, reply) => {
                     let mut parked = Vec::new();
+                    park_at_rest(&shard, &mut suspended, &mut parked).await;
                     // Those that it has by then.
                     let _ = timeout(patience, park(&shard, &mut suspended, &mut parked)).await;
                     if let Err(parked) = reply.send(parked) {
@@ -105,6 +106,19 @@ async fn compact(shard: &Arc<Shard>, suspended: &mut mpsc::Receiver<Suspended>, 
         resume(shard, gathered, stage).await;
     }
     moved
+}
+
+/// Suspends the connections that are at rest, and adds them to `parked`. That takes as long as their tasks need to have a turn
+/// each, however little of a processor there is: a connection that was not asked in time is not busy.
+async fn park_at_rest(shard: &Shard, suspended: &mut mpsc::Receiver<Suspended>, parked: &mut Vec<Suspended>) {
+    for batch in shard.node.registry.all_of(shard.worker).chunks(BATCH_LEN) {
+        let max = parked.len() + batch.iter().filter(|mailbox| mailbox.ask_to_suspend()).count();
+        gather(suspended, max, parked).await;
+        while batch.iter().any(|mailbox| mailbox.is_asked_to_suspend()) {
+            // One that came too late for an earlier batch may be among them, so there is no telling how many come.
+            gather(suspended, parked.len() + batch.len(), parked).await;
+        }
+    }
 }
 
 /// Suspends connections until none has a task, and adds them to `parked`. Those that are at work are asked again and again, so
@@ -161,6 +175,7 @@ mod tests {
     use super::*;
     use crate::test_node::TestNode;
     use beckon_ops::{shutdown::Shutdown, stage::Stopped};
+    use tokio::task::JoinSet;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -186,8 +201,43 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_that_are_suspended_when_the_node_stops_are_resumed() {
+    async fn all_connections_at_rest_are_parked_however_late_it_is() {
         let mut test = TestNode::start(BATCH_LEN).await;
+        let mut peers = Vec::new();
+        for _ in 0..80 {
+            let mut peer = test.peer().await;
+            peer.ping().await;
+            peers.push(peer);
+        }
+        // Connections of which nothing is heard are not waited for.
+        let _silent: Vec<_> = (0..10).filter_map(|_| test.node.registry.enter(0, 100, None)).collect();
+        let stage = Stage::new(&Shutdown::new(), "sockets");
+        let (orders, ordered) = mpsc::channel(ORDERS_MAX);
+        stage.spawn(run(test.shard.clone(), test.suspended, ordered, stage.clone()));
+        // As on a processor that is given to other processes for most of the time.
+        let mut others = JoinSet::new();
+        others.spawn(async {
+            loop {
+                std::thread::sleep(Duration::from_millis(5));
+                yield_now().await;
+            }
+        });
+        let (reply, parked) = oneshot::channel();
+        orders.send(Order::Park(Duration::ZERO, reply)).await.unwrap();
+        let parked = parked.await.unwrap();
+        others.shutdown().await;
+        assert_eq!(parked.len(), peers.len());
+        orders.send(Order::Resume(parked)).await.unwrap();
+        for peer in &mut peers {
+            peer.ping().await;
+        }
+        drop(peers);
+        assert_eq!(stage.stop(PATIENCE).await, Stopped::Complete);
+    }
+
+    #[tokio::test]
+    async fn connections_that_are_suspended_when_the_node_stops_are_resumed() {
+        let mut test = TestNode::start(20).await;
         let mut peers = Vec::new();
         for _ in 0..20 {
             let mut peer = test.peer().await;

@@ -185,6 +185,12 @@ impl Mailbox {
         has_task
     }
 
+    /// Whether the connection has not looked since it was asked to suspend, for it has a task that has not had its turn.
+    pub(crate) fn is_asked_to_suspend(&self) -> bool {
+        let state = self.state.lock();
+        state.signals.suspend && state.waker.is_some()
+    }
+
     /// For a connection without a task: whether it has to re-read the store because of what it has not taken. `None` if it
     /// has to end.
     pub(crate) fn left(&self) -> Option<Left> {
