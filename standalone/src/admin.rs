@@ -9,6 +9,7 @@ use beckon_node::access::{AdminSettings, Tokens};
 use beckon_ops::{
     config::{Source, arguments, given},
     exit::{self, Failure},
+    program::printable,
 };
 use beckon_proto::transport::chain;
 use bytes::Bytes;
@@ -121,13 +122,14 @@ pub(crate) fn answered<T: DeserializeOwned>(answer: &Response<Bytes>) -> Result<
 
 /// What answers is not a node.
 pub(crate) fn foreign(error: serde_json::Error) -> Failure {
-    Failure::unavailable(format!("the answer is not that of a node: {error}"))
+    Failure::unavailable(printable(&format!("the answer is not that of a node: {error}")))
 }
 
 /// What the server refuses, with its reason.
 pub(crate) fn refusal(answer: &Response<Bytes>) -> Failure {
     let status = answer.status();
     let reason = app_server::reason(answer.body());
+    let reason = printable(&reason);
     // 507 is the server's decision. Other server errors may pass.
     let try_again = status.is_server_error() && status != StatusCode::INSUFFICIENT_STORAGE;
     let code = if try_again { exit::UNAVAILABLE } else { REFUSED };

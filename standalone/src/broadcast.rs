@@ -1,7 +1,10 @@
 //! `beckon broadcast`: the broadcasts on the command line, through the admin listener of any node.
 
 use crate::admin::{AdminListener, asking, refusal};
-use beckon_ops::{exit::Failure, program::print};
+use beckon_ops::{
+    exit::Failure,
+    program::{print, printable},
+};
 use beckon_types::{BroadcastId, BroadcastVersion};
 use bytes::Bytes;
 use clap::{Arg, ArgMatches, Command};
@@ -105,7 +108,8 @@ fn listing(body: &Bytes) -> Result<String, Failure> {
     let Listing { broadcasts } = serde_json::from_slice(body).map_err(|error| {
         Failure::unavailable(format!("the answer is not that of a connection-node: {error}"))
     })?;
-    Ok(broadcasts.iter().map(|(id, version)| format!("{id} {version}\n")).collect())
+    let line = |(id, version): (&String, &String)| format!("{} {}\n", printable(id), printable(version));
+    Ok(broadcasts.iter().map(line).collect())
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! `beckon client`: one client on the command line, through the admin listener of any node.
 
 use crate::admin::{self, AdminListener, asking};
-use beckon_ops::{exit::Failure, program::print};
+use beckon_ops::{
+    exit::Failure,
+    program::{print, printable},
+};
 use bytes::Bytes;
 use clap::{Arg, ArgMatches, Command};
 use http::Method;
@@ -112,14 +115,15 @@ fn body(name: &str) -> Bytes {
 /// A line for each fact.
 fn text(client: &Client) -> String {
     let Client { client, state, stored, socket, changed, test } = client;
-    let mut lines = vec![format!("client      {client}"), format!("state       {state}")];
+    let mut lines =
+        vec![format!("client      {}", printable(client)), format!("state       {}", printable(state))];
     if let Some(Socket { name, open_s }) = socket {
         let since =
             open_s.map_or_else(|| "since an unknown time".to_owned(), |open_s| format!("for {open_s} s"));
-        lines.push(format!("connected   to {name} {since}"));
+        lines.push(format!("connected   to {} {since}", printable(name)));
     }
     if let Some(Stored { dialect, channels, pending, message_bytes, unseen_s }) = stored {
-        lines.push(format!("dialect     {dialect}"));
+        lines.push(format!("dialect     {}", printable(dialect)));
         lines.push(format!("channels    {channels}"));
         lines.push(format!("pending     {pending} ({message_bytes} bytes of messages)"));
         if socket.is_none() {

@@ -1,13 +1,16 @@
 //! `beckon conformance`: the checklist of the protocol against any server.
 
-use crate::printable::printable;
 use beckon_conformance::{
     checklist,
     run::{Choice, Finding, Outcome, examine},
     server::{Options, Server},
     take_back,
 };
-use beckon_ops::{config::Value as _, exit::Failure, program::print};
+use beckon_ops::{
+    config::Value as _,
+    exit::Failure,
+    program::{print, printable},
+};
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use http::Uri;
 use serde::Serialize;

@@ -1,7 +1,10 @@
 //! `beckon drain`, `undrain` and `shed`: sending the clients of a node elsewhere, through its admin listener.
 
 use crate::admin::{AdminListener, asking, foreign, refusal};
-use beckon_ops::{exit::Failure, program::print};
+use beckon_ops::{
+    exit::Failure,
+    program::{print, printable},
+};
 use bytes::Bytes;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use http::{Method, Response, StatusCode};
@@ -98,7 +101,7 @@ fn query(matches: &ArgMatches) -> String {
 
 impl State {
     fn line(&self) -> String {
-        format!("{}, {} clients\n", self.phase, self.clients)
+        format!("{}, {} clients\n", printable(&self.phase), self.clients)
     }
 }
 

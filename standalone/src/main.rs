@@ -20,7 +20,6 @@ mod itself;
 mod key_files;
 mod listen;
 mod manual;
-mod printable;
 mod probe;
 mod reload;
 mod secret_file;

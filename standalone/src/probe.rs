@@ -13,7 +13,7 @@ use beckon_ops::{
     config::Value as _,
     exit::Failure,
     metrics::{CONTENT_TYPE, encode},
-    program::print,
+    program::{print, printable},
 };
 use beckon_types::Dialect;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
@@ -172,7 +172,8 @@ async fn once(probers: Vec<Prober>) -> Result<(), Failure> {
 fn line_of(round: &Round) -> String {
     let passed =
         round.took.iter().map(|(stage, us)| format!("{} {:.1} ms", stage.name(), *us as f64 / 1000.0));
-    let failed = round.failure.iter().map(|(stage, error)| format!("{} failed: {error}", stage.name()));
+    let failed =
+        round.failure.iter().map(|(stage, error)| format!("{} failed: {}", stage.name(), printable(error)));
     passed.chain(failed).collect::<Vec<_>>().join(", ")
 }
 
@@ -252,7 +253,7 @@ async fn serve(listener: TcpListener, registry: Registry) {
 /// Says what happens, on stderr.
 #[expect(clippy::print_stderr, reason = "a command for people; stdout says where the metrics are")]
 fn report(text: &str) {
-    eprintln!("beckon probe: {text}");
+    eprintln!("beckon probe: {}", printable(text));
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! `beckon reload`: the settings are read again, through the admin listener of a node.
 
 use crate::admin::{self, AdminListener, asking};
-use beckon_ops::{exit::Failure, program::print};
+use beckon_ops::{
+    exit::Failure,
+    program::{print, printable},
+};
 use bytes::Bytes;
 use clap::{ArgMatches, Command};
 use http::Method;
@@ -35,10 +38,10 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
 fn text(reloaded: &Reloaded) -> String {
     let mut text = match reloaded.changed.as_slice() {
         [] => "nothing has changed\n".to_owned(),
-        changed => format!("changed: {}\n", changed.join(", ")),
+        changed => format!("changed: {}\n", printable(&changed.join(", "))),
     };
     if !reloaded.needs_restart.is_empty() {
-        text.push_str(&format!("need a restart: {}\n", reloaded.needs_restart.join(", ")));
+        text.push_str(&format!("need a restart: {}\n", printable(&reloaded.needs_restart.join(", "))));
     }
     text
 }

@@ -11,7 +11,7 @@ use beckon_client::{
 };
 use beckon_ops::{
     exit::{self, Failure},
-    program::print,
+    program::{print, printable},
 };
 use beckon_proto::transport::chain;
 use beckon_types::{Urgency, Version, WEB_PUSH_PATH};
@@ -242,7 +242,8 @@ fn failure(endpoint: &str, error: &SendError) -> Failure {
         SendError::TimedOut(_) | SendError::Failed(_) => format!("{origin}: {}", chain(error)),
         SendError::InvalidEndpoint { .. } | SendError::Refused { .. } | _ => chain(error),
     };
-    Failure { code: code_of(error), message }
+    // The server has written a part of it.
+    Failure { code: code_of(error), message: printable(&message).into_owned() }
 }
 
 fn code_of(error: &SendError) -> u8 {

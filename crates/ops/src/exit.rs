@@ -1,6 +1,6 @@
 //! How a program ends: one sentence on stderr, and an exit code of `sysexits.h` that scripts can distinguish.
 
-use crate::log_writer;
+use crate::{log_writer, printable::printable_lines};
 use std::{fmt::Display, process::ExitCode};
 
 /// Invalid flags or settings. Starting again without a change does not help.
@@ -39,12 +39,13 @@ impl Failure {
     }
 }
 
-/// Turns the result of a program into its exit code; a failure is written to stderr, after the name of the program.
+/// Turns the result of a program into its exit code; a failure is written to stderr, after the name of the program, with its
+/// control characters escaped.
 pub fn report(program: &str, result: Result<(), Failure>) -> ExitCode {
     let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            complain(&format!("{program}: {failure}"));
+            complain(&printable_lines(&format!("{program}: {failure}")));
             ExitCode::from(failure.code)
         }
     };

@@ -28,6 +28,7 @@ pub mod log_throttle;
 mod log_writer;
 pub mod logging;
 pub mod metrics;
+mod printable;
 pub mod process;
 pub mod program;
 mod pulse;

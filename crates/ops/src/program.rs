@@ -2,6 +2,7 @@
 
 pub use crate::{
     command_line::{About, Build},
+    printable::printable,
     server_config::ServerConfig,
     stdout::print,
 };

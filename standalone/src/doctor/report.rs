@@ -1,7 +1,10 @@
 //! What was found.
 
 use crate::admin::REFUSED;
-use beckon_ops::{exit::Failure, program::print};
+use beckon_ops::{
+    exit::Failure,
+    program::{print, printable},
+};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +68,7 @@ impl Report {
         };
         self.faults += u32::from(verdict == Verdict::Fault);
         self.advice += u32::from(verdict == Verdict::Advice);
-        if let Err(failure) = print(&format!("{mark}  {subject}: {what}\n")) {
+        if let Err(failure) = print(&format!("{mark}  {}: {}\n", printable(subject), printable(what))) {
             self.unwritten = Some(failure);
         }
     }

@@ -1,11 +1,14 @@
 //! `beckon listen`: a device that speaks SimplePush.
 
-use super::report::{failure, report};
+use super::report::{failure, quoted, report};
 use beckon_client::{
     raw,
     user_agent::{Event, Options, Update, UserAgent, new_channel},
 };
-use beckon_ops::{exit::Failure, program::print};
+use beckon_ops::{
+    exit::Failure,
+    program::{print, printable},
+};
 
 /// Runs until stdout is closed.
 ///
@@ -14,7 +17,7 @@ use beckon_ops::{exit::Failure, program::print};
 pub(super) async fn listen(url: &str) -> Result<(), Failure> {
     let mut agent = UserAgent::connect(url, Options::default()).await.map_err(failure)?;
     report(&format!("connected to {url} ({})", raw::SUBPROTOCOL));
-    let endpoint = agent.register(new_channel()).await.map_err(Failure::unavailable)?;
+    let endpoint = agent.register(new_channel()).await.map_err(failure)?;
     introduce(&endpoint)?;
     loop {
         match agent.next_event().await {
@@ -43,7 +46,8 @@ pub(super) async fn listen(url: &str) -> Result<(), Failure> {
 
 /// Shows the endpoint and how to use it.
 fn introduce(endpoint: &str) -> Result<(), Failure> {
-    print(&format!("endpoint {endpoint}\ntry      curl -X PUT -d version=1 {endpoint}\n"))
+    let try_it = quoted(endpoint).map(|endpoint| format!("try      curl -X PUT -d version=1 {endpoint}\n"));
+    print(&format!("endpoint {}\n{}", printable(endpoint), try_it.unwrap_or_default()))
 }
 
 /// One line for an update. Anyone may have sent `data`, so control characters are escaped.

@@ -1,12 +1,15 @@
 //! `beckon listen --web-push`: a device that speaks Web Push and shows what its messages say.
 
-use super::report::{failure, report};
+use super::report::{failure, quoted, report};
 use crate::itself::program;
 use beckon_client::webpush::{
     device::{Content, Device, Event, Identity, Options},
     encryption::DeviceKeys,
 };
-use beckon_ops::{exit::Failure, program::print};
+use beckon_ops::{
+    exit::Failure,
+    program::{print, printable},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
@@ -92,14 +95,16 @@ fn introduce(identity: &Identity, endpoint: &str) -> Result<(), Failure> {
         Some(_) => " --vapid FILE",
         None => "",
     };
+    let try_it = quoted(endpoint).map(|endpoint| {
+        let program = program();
+        format!(
+            "try      {program} send {endpoint} --p256dh={p256dh} --auth={auth} --data=Hello{restriction}\n"
+        )
+    });
     print(&format!(
-        "\
-endpoint {endpoint}
-p256dh   {p256dh}
-auth     {auth}
-try      {program} send {endpoint} --p256dh={p256dh} --auth={auth} --data=Hello{restriction}
-",
-        program = program(),
+        "endpoint {}\np256dh   {p256dh}\nauth     {auth}\n{}",
+        printable(endpoint),
+        try_it.unwrap_or_default()
     ))
 }
 

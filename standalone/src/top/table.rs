@@ -4,7 +4,7 @@ use super::{
     overview::Node,
     units::{NONE, age, bytes, count, duration, percent, rate},
 };
-use crate::printable::printable;
+use beckon_ops::program::printable;
 use std::{cmp::Ordering, str::FromStr};
 
 /// The longest name that is shown whole.
@@ -97,8 +97,8 @@ impl Column {
     fn text(self, node: &Node, now_ms: u64) -> String {
         match self {
             Self::Node => shortened(&node.name),
-            Self::Program => printable(&node.program),
-            Self::State => printable(node.condition()),
+            Self::Program => printable(&node.program).into_owned(),
+            Self::State => printable(node.condition()).into_owned(),
             Self::Sockets => match node.fullness() {
                 None => NONE.to_owned(),
                 Some(_) => format!("{} / {}", count(node.sockets), count(node.sockets_max)),
@@ -113,7 +113,7 @@ impl Column {
             Self::Up => uptime(node, now_ms).map_or_else(|| NONE.to_owned(), age),
             Self::Version => {
                 let commit: String = node.commit.chars().take(7).collect();
-                printable(format!("{} {commit}", node.version).trim_end())
+                printable(format!("{} {commit}", node.version).trim_end()).into_owned()
             }
         }
     }
@@ -220,7 +220,7 @@ impl Table {
 }
 
 fn shortened(name: &str) -> String {
-    let name = printable(name);
+    let name = printable(name).into_owned();
     if name.chars().count() <= NAME_LEN {
         return name;
     }
@@ -350,6 +350,6 @@ mod tests {
         assert!(table.rows[0].starts_with("beckon-conn~-release-117  "), "{}", table.rows[0]);
         node.name = "x\u{1b}[31m".into();
         let table = Table::of(&[node], Order::default(), NOW_MS);
-        assert!(table.rows[0].starts_with("x?[31m"), "{}", table.rows[0]);
+        assert!(table.rows[0].starts_with("x\\u001b[31m"), "{}", table.rows[0]);
     }
 }

@@ -5,7 +5,7 @@ use super::{
     table::{Order, Table},
     units::{age, count, duration, percent, rate},
 };
-use crate::printable::printable;
+use beckon_ops::program::printable;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// Lines that are not of the table: three of sums, one of problems, the head, and the keys.

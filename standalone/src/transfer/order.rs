@@ -5,7 +5,12 @@ use crate::{
     key_files::{KeyFile, TOKEN_KEYS, UAID_KEY},
     settings::source,
 };
-use beckon_ops::{clock::Clock, exit::Failure, program::ServerConfig as _, shutdown::Shutdown};
+use beckon_ops::{
+    clock::Clock,
+    exit::Failure,
+    program::{ServerConfig as _, printable},
+    shutdown::Shutdown,
+};
 use beckon_store::{Answer, Cause, EMBEDDED, Store, StoreError};
 use beckon_types::{KeyRing, UaidKey};
 use clap::ArgMatches;
@@ -190,5 +195,5 @@ impl Progress {
 /// Writes a line to stderr: stdout may be the export.
 #[expect(clippy::print_stderr, reason = "progress of a command, which does not log")]
 pub(super) fn say(text: &str) {
-    eprintln!("beckon: {text}");
+    eprintln!("beckon: {}", printable(text));
 }

@@ -245,7 +245,7 @@ async fn what_a_server_sends_cannot_write_on_the_terminal() {
     };
     let (status, output) = tokio::task::spawn_blocking(run).await.unwrap();
     assert_eq!(status.code(), Some(1), "{output}");
-    assert!(output.contains("?[2Jall is well"), "{output}");
+    assert!(output.contains("\\u001b[2Jall is well"), "{output}");
     assert!(output.lines().all(|line| !line.contains(char::is_control)), "{output:?}");
 }
 

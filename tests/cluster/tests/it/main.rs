@@ -77,6 +77,7 @@ mod sp_socket;
 mod stopping;
 mod strangers;
 mod supervision;
+mod terminal;
 mod tls;
 mod top;
 mod traces;
