@@ -2,7 +2,7 @@
 
 use super::{report::Report, subject::Subject};
 use beckon_ops::{clock::Clock, config::Secret};
-use beckon_store::redis::{Info, RedisOptions, survey};
+use beckon_store::redis::{ConnectError, Info, RedisOptions, survey};
 use std::time::Duration;
 
 /// The oldest version whose commands suffice.
@@ -28,7 +28,13 @@ pub(super) async fn examine(url: &Secret, subject: &Subject, report: &mut Report
     };
     let surveyed = match survey(url.expose(), &options).await {
         Ok(surveyed) => surveyed,
-        Err(error) => return report.fault(NAME, error.to_string()),
+        // Their own texts begin with the name.
+        Err(ConnectError::Configuration(reason) | ConnectError::Password(reason)) => {
+            return report.fault(NAME, reason);
+        }
+        Err(ConnectError::Unreachable { address, reason }) => {
+            return report.fault(NAME, format!("not usable: Redis at {address}: {reason}"));
+        }
     };
     report.fine(NAME, format!("connected; the user has all rights; primaries: {}", surveyed.len()));
     let now = Duration::from_millis(Clock::start().unix_ms());

@@ -141,6 +141,30 @@ fn a_redis_that_forgets_is_found() {
 }
 
 #[test]
+fn each_reason_is_said_once() {
+    let stage = Stage::own(Plan::new(Shape::Standalone));
+    let nobody = Port::free();
+    let nobody = nobody.address();
+    let mut outputs = vec![
+        examine(&stage, &["--ws", &format!("ws://{nobody}/")]).1,
+        examine(&stage, &["--endpoint-url", &format!("http://{nobody}")]).1,
+    ];
+    let settings = [("BECKON_ADMIN_LISTEN", &*nobody.to_string())];
+    for store in [format!("redis://{nobody}"), "redis://".to_owned(), format!("redis://{nobody}/7")] {
+        let arguments = ["doctor", "--store", &store];
+        outputs.push(process::run(&Program::Beckon.path(), &arguments, &settings).1);
+    }
+    for output in &outputs {
+        assert!(output.contains("FAULT"), "{output}");
+        for line in output.lines() {
+            assert!(line.matches("refused").count() <= 1 && line.matches("os error").count() <= 1, "{line}");
+            let parts: Vec<&str> = line.trim_start_matches("FAULT  ").split(": ").collect();
+            assert!(parts.windows(2).all(|pair| pair[0] != pair[1]), "{line}");
+        }
+    }
+}
+
+#[test]
 fn settings_are_checked_and_shown_without_a_start() {
     let folder = folder::temporary();
     let file = folder.path().join("beckon.toml");
