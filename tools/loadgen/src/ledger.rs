@@ -153,6 +153,21 @@ impl Ledger {
         self.missing
     }
 
+    /// Whether a newer one was sent to the channel, so that this one need not arrive.
+    pub fn is_superseded(&self, number: u64) -> bool {
+        let index = number.checked_sub(self.base).map_or(usize::MAX, |index| index as usize);
+        let last = self.sends.get(index).and_then(|send| self.last.get(send.slot as usize));
+        self.latest_wins && last.is_some_and(|last| *last as usize != index)
+    }
+
+    /// How many were refused at last, and neither arrived nor were replaced.
+    pub fn refused(&self) -> u64 {
+        let is_refused = |send: &&Send| {
+            send.status != UNANSWERED && !is_promise(send.status) && send.fate == Fate::Waiting
+        };
+        self.sends.iter().filter(is_refused).count() as u64
+    }
+
     /// How many did not arrive because a newer one did.
     pub fn replaced(&self) -> u64 {
         self.sends.iter().filter(|send| send.fate == Fate::Replaced).count() as u64
@@ -231,6 +246,24 @@ mod tests {
         assert_eq!(ledger.delivered(4, 0, "", 12), Delivery::First { latency_us: 1 });
         assert_eq!(ledger.delivered(2, 0, "", 13), Delivery::Disordered);
         assert_eq!(ledger.delivered(3, 0, "", 14), Delivery::First { latency_us: 5 });
+    }
+
+    #[test]
+    fn what_is_refused_may_be_accepted_later() {
+        let mut ledger = Ledger::new(0, 2, true);
+        for slot in [0, 0, 1] {
+            ledger.sent(slot, 0);
+        }
+        for number in 0..3 {
+            ledger.answered(number, 503, 1);
+        }
+        assert_eq!([0, 1, 2].map(|number| ledger.is_superseded(number)), [true, false, false]);
+        assert_eq!((ledger.refused(), ledger.missing()), (3, 0));
+        ledger.answered(1, 200, 2);
+        assert_eq!((ledger.refused(), ledger.missing()), (2, 1));
+        ledger.delivered(1, 0, "", 3);
+        assert_eq!((ledger.refused(), ledger.missing()), (1, 0), "the first one is replaced");
+        assert!(!Ledger::new(0, 1, false).is_superseded(0));
     }
 
     #[test]

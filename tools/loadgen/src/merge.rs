@@ -61,6 +61,8 @@ fn add_sends(whole: &mut Report, reports: &[Report]) {
     for (status, count) in reports.iter().flat_map(|report| &report.send.answers) {
         *send.answers.entry(*status).or_default() += count;
     }
+    send.retried = sum(|report| report.send.retried);
+    send.refused = sum(|report| report.send.refused);
     send.unanswered = sum(|report| report.send.unanswered);
     send.overdue = sum(|report| report.send.overdue);
     send.delivered = sum(|report| report.send.delivered);

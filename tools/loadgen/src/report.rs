@@ -103,6 +103,10 @@ pub struct Send {
     pub sent: u64,
     /// Answers by status.
     pub answers: BTreeMap<u16, u64>,
+    /// Requests that were made again after a 429 or 503.
+    pub retried: u64,
+    /// Notifications that were refused at last, and neither arrived nor were replaced by a newer one.
+    pub refused: u64,
     /// Requests whose connection ended, or that took too long.
     pub unanswered: u64,
     /// Due before the end and not sent, because no sender was free: with an open loop, how far the servers were from
@@ -170,6 +174,8 @@ impl Report {
                 took_us: send_us,
                 sent: book.ledger.len(),
                 answers: stats.answers.clone(),
+                retried: stats.retried,
+                refused: book.ledger.refused(),
                 unanswered: stats.unanswered,
                 overdue: stats.overdue,
                 delivered: stats.delivered,
@@ -242,10 +248,12 @@ impl Report {
                 send.answers.iter().map(|(status, count)| format!("{status}: {count}")).collect();
             writeln!(
                 text,
-                "\nsent {}  answers {{{}}}  unanswered {}  overdue {}\ndelivered {} ({:.0}/s)  lost {}  replaced {}  duplicated {}  \
+                "\nsent {}  answers {{{}}}  sent again {}  refused {}  unanswered {}  overdue {}\ndelivered {} ({:.0}/s)  lost {}  replaced {}  duplicated {}  \
                  stored twice {}  disordered {}  foreign {}",
                 send.sent,
                 answers.join(", "),
+                send.retried,
+                send.refused,
                 send.unanswered,
                 send.overdue,
                 send.delivered,

@@ -11,7 +11,11 @@ use crate::{
     sockets::{Connection, Dialer},
 };
 use mio::{Registry, Token, event::Event};
-use std::{collections::VecDeque, io::ErrorKind};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    io::ErrorKind,
+};
 
 /// Time that a server has to answer; then the request counts as unanswered.
 const ANSWER_LIMIT_US: u64 = 10_000_000;
@@ -34,7 +38,24 @@ enum State {
     /// Connected, nothing to do.
     Idle,
     /// Waits for the answer to a notification.
-    Busy { number: u64, since_us: u64 },
+    Busy { request: Request, since_us: u64 },
+}
+
+/// A notification that is sent, perhaps not for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Request {
+    number: u64,
+    slot: u32,
+    /// How often it was refused.
+    refusals: u32,
+}
+
+/// Refusals after which the pause before the next attempt is not doubled any more.
+const DOUBLINGS_MAX: u32 = 3;
+
+/// A server that has answered so wants the notification later.
+fn asks_to_try_again(status: u16) -> bool {
+    matches!(status, 429 | 503)
 }
 
 #[derive(Debug)]
@@ -63,6 +84,10 @@ pub struct Senders {
     turns: Turns,
     /// `None`: each sender sends the next one when it has its answer.
     schedule: Option<Schedule>,
+    /// Pause before the first attempt after a refusal; 0: there is none.
+    retry_us: u64,
+    /// What is sent again, and when.
+    refused: BinaryHeap<Reverse<(u64, Request)>>,
     /// How many may still be sent.
     left: u64,
     /// The token of the first.
@@ -101,6 +126,8 @@ impl Senders {
             authorizations,
             turns: Turns::new(slots),
             schedule: (settings.rate > 0.0).then(|| Schedule::new(now_us, settings.rate)),
+            retry_us: settings.retry.as_micros() as u64,
+            refused: BinaryHeap::new(),
             left: if settings.sends == 0 { u64::MAX } else { settings.sends },
             first_token,
             busy: 0,
@@ -109,7 +136,7 @@ impl Senders {
         }
     }
 
-    /// Sends nothing more; answers are still taken.
+    /// Sends nothing new; answers are still taken, and what was refused is sent again.
     pub fn stop(&mut self) {
         self.left = 0;
     }
@@ -127,17 +154,24 @@ impl Senders {
         self.left == 0
     }
 
-    /// Whether no answer is awaited.
+    /// Whether no answer is awaited, and nothing is to be sent again.
     pub fn are_idle(&self) -> bool {
-        self.busy == 0
+        self.busy == 0 && self.refused.is_empty()
     }
 
     /// When something is to be sent by a sender that is idle now. `None`: not before something else happens.
     pub fn due_us(&self) -> Option<u64> {
-        if self.left == 0 || self.idle.is_empty() {
+        if self.idle.is_empty() {
             return None;
         }
+        let again = self.refused.peek().map(|Reverse((due_us, _))| *due_us);
+        [self.due_anew_us(), again].into_iter().flatten().min()
+    }
+
+    /// When a new one is to be sent.
+    fn due_anew_us(&self) -> Option<u64> {
         match &self.schedule {
+            _ if self.left == 0 || self.idle.is_empty() => None,
             Some(schedule) => schedule.due_us(),
             None => Some(0),
         }
@@ -147,7 +181,9 @@ impl Senders {
     pub fn look_after(&mut self, registry: &Registry, now_us: u64, book: &mut Book) {
         for number in 0..self.senders.len() {
             match self.senders[number].state {
-                State::Away { until_us } if until_us <= now_us && self.left > 0 => {
+                State::Away { until_us }
+                    if until_us <= now_us && (self.left > 0 || !self.refused.is_empty()) =>
+                {
                     self.connect(number, registry, now_us, book);
                 }
                 State::Busy { since_us, .. } if now_us.saturating_sub(since_us) > ANSWER_LIMIT_US => {
@@ -172,14 +208,33 @@ impl Senders {
 
     /// Sends what is due, as far as senders are idle.
     pub fn send_due(&mut self, clients: &Clients, now_us: u64, book: &mut Book) {
-        while self.due_us().is_some_and(|due_us| due_us <= now_us) {
+        self.send_again(clients, now_us, book);
+        while self.due_anew_us().is_some_and(|due_us| due_us <= now_us) {
             let Some(slot) = self.next_slot(clients) else { return self.stop() };
             let due_us = self.schedule.as_mut().and_then(|schedule| schedule.take(now_us)).unwrap_or(now_us);
             let Some(number) = book.ledger.sent(slot, due_us) else { return self.stop() };
             let (Some(sender), Some(path)) = (self.idle.pop_front(), clients.path(slot)) else { return };
             book.stats.lateness.record(now_us.saturating_sub(due_us));
             self.left -= 1;
-            self.send(sender, path, number, now_us, book);
+            self.send(sender, path, Request { number, slot, refusals: 0 }, now_us, book);
+        }
+    }
+
+    /// Sends what was refused and is due again, unless a newer one has made it needless.
+    fn send_again(&mut self, clients: &Clients, now_us: u64, book: &mut Book) {
+        while let Some(Reverse((due_us, request))) = self.refused.peek().copied() {
+            if due_us > now_us || self.idle.is_empty() {
+                return;
+            }
+            self.refused.pop();
+            if book.ledger.is_superseded(request.number) {
+                continue;
+            }
+            let (Some(sender), Some(path)) = (self.idle.pop_front(), clients.path(request.slot)) else {
+                return;
+            };
+            book.stats.retried += 1;
+            self.send(sender, path, request, now_us, book);
         }
     }
 
@@ -191,7 +246,7 @@ impl Senders {
         })
     }
 
-    fn send(&mut self, index: usize, path: &str, number: u64, now_us: u64, book: &mut Book) {
+    fn send(&mut self, index: usize, path: &str, request: Request, now_us: u64, book: &mut Book) {
         let server = &self.servers[index % self.servers.len()];
         self.output.clear();
         let authorization = match self.authorizations.len() {
@@ -199,10 +254,11 @@ impl Senders {
             count => &self.authorizations[index % count],
         };
         let (authority, data, ttl) = (server.authority.as_str(), self.data, self.ttl);
+        let number = request.number;
         let notification = Notification { authority, path, number, data, ttl, authorization };
         self.dialect.notify(&mut self.output, &notification);
         let sender = &mut self.senders[index];
-        sender.state = State::Busy { number, since_us: now_us };
+        sender.state = State::Busy { request, since_us: now_us };
         self.busy += 1;
         let Some(stream) = &mut sender.stream else { return };
         match stream.write(&self.output) {
@@ -302,14 +358,18 @@ impl Senders {
             return Ok(());
         };
         sender.unread.clear();
-        let State::Busy { number, .. } = sender.state else {
+        let State::Busy { request, .. } = sender.state else {
             return Err("an answer without a request".to_owned());
         };
         sender.state = State::Idle;
         self.busy -= 1;
-        let took_us = book.ledger.answered(number, head.status, now_us);
+        let took_us = book.ledger.answered(request.number, head.status, now_us);
         book.stats.answer.record(took_us);
         *book.stats.answers.entry(head.status).or_default() += 1;
+        if self.retry_us > 0 && asks_to_try_again(head.status) {
+            let due_us = now_us + (self.retry_us << request.refusals.min(DOUBLINGS_MAX));
+            self.refused.push(Reverse((due_us, Request { refusals: request.refusals + 1, ..request })));
+        }
         if head.closes {
             return Err("the server keeps no connections".to_owned());
         }

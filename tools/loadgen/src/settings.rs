@@ -48,6 +48,9 @@ beckon_ops::settings! {
         senders: u32 = "32",
         /// Time of sending. 0: nothing is sent.
         send_for: Duration = "10s",
+        /// Pause before a notification that was answered with 429 or 503 is sent again, doubled with each such answer, and no
+        /// longer than eight times this. Servers ask for more, which most runs cannot wait for. 0: it is not sent again.
+        retry: Duration = "0",
         /// Notifications after which sending ends early. 0: send_for alone counts.
         sends: u64 = "0",
         /// Bytes of data in each notification. Empty: none in SimplePush, 200 in Web Push.

@@ -115,6 +115,8 @@ pub struct Stats {
     pub answers: BTreeMap<u16, u64>,
     /// Requests whose connection ended, or that took too long.
     pub unanswered: u64,
+    /// Requests that were made again after a refusal.
+    pub retried: u64,
     /// Notifications that were due when sending ended and had not been sent.
     pub overdue: u64,
     /// Notifications delivered for the first time.

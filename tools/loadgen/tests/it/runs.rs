@@ -70,6 +70,36 @@ fn every_message_of_web_push_is_followed_to_its_client() {
 }
 
 #[test]
+fn what_a_server_cannot_store_is_sent_again_later() {
+    let cluster = Plan::cluster(1, 1).all("BECKON_LOG", "error").all("BECKON_STORE_TIMEOUT", "300ms").start();
+    let redis = cluster.redis().expect("a cluster has one");
+    for dialect in ["simplepush", "webpush"] {
+        let folder = folder::temporary();
+        let json = folder.path().join("report.json");
+        let (ws, json_text) = (cluster.connection_nodes()[0].ws_url(), json.display().to_string());
+        let arguments =
+            ["--ws", &ws, "--json", &json_text, "--dialect", dialect, "--clients", "20", "--grace", "30s"];
+        let sending = ["--rate", "100", "--send-for", "4s", "--retry", "200ms", "--wait-stdin", "true"];
+        let arguments = [&arguments[..], &sending[..]].concat();
+        let log = json.with_extension("log");
+        let mut load =
+            Process::start_talking(Path::new(env!("CARGO_BIN_EXE_loadgen")), &arguments, &[], &log);
+        load.wait_for_line("ready").expect("the word");
+        load.write_line("go").expect("it reads");
+        redis.command(&["CLIENT", "PAUSE", "1500", "ALL"]);
+        load.wait_for_line("done").expect("the word");
+        load.write_line("go").expect("it reads");
+        load.finish().expect("success");
+        let send = read(&json).send;
+        assert!(send.answers[&503] > 0, "{send:?}");
+        assert_eq!((send.refused, send.unanswered, send.lost), (0, 0, 0), "{send:?}");
+        // Of SimplePush a newer one may have come first.
+        let accepted: u64 = (200..=202).filter_map(|status| send.answers.get(&status)).sum();
+        assert!(dialect == "simplepush" || (accepted == send.sent && send.retried > 0), "{send:?}");
+    }
+}
+
+#[test]
 fn a_server_with_tls_gets_the_same_load() {
     let certificates = Certificates::make();
     let plan = Plan::standalone().all("BECKON_FSYNC", "false").all("BECKON_LOG", "error");
