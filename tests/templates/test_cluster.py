@@ -6,7 +6,7 @@ import math
 import unittest
 
 import yaml
-from cluster import Cluster, until
+from cluster import Cluster, assert_nothing_was_lost, until
 from folders import DEPLOY
 from test_prometheus import queries
 
@@ -100,8 +100,8 @@ class Processes(unittest.TestCase):
             seconds = cluster.remove("connection-node")
             self.assertLess(seconds, added.template["terminationGracePeriodSeconds"])
             self.assertEqual(devices.wait(120), 0, cluster.said("devices"))
-            self.assert_nothing_was_lost(cluster.report("devices"))
-            self.assert_nothing_was_lost(cluster.report("more"))
+            reports = [cluster.report(name) for name in ["devices", "more"]]
+            assert_nothing_was_lost(self, reports, cluster.failed_steps())
 
     def test_the_endpoint_tier_grows_and_shrinks_by_its_requests_without_a_failed_one(self):
         chart = VALUES | {"endpointNode": {"replicas": 2, "autoscaling": {"enabled": True}}}
@@ -124,15 +124,9 @@ class Processes(unittest.TestCase):
             # A load balancer would stop using the node that leaves; the load never used it.
             self.assertLess(cluster.remove("endpoint-node"), added.template["terminationGracePeriodSeconds"])
             self.assertEqual(load.wait(150), 0, cluster.said("load"))
-            self.assert_nothing_was_lost(cluster.report("load"))
-            self.assert_nothing_was_lost(cluster.report("more"))
+            reports = [cluster.report(name) for name in ["load", "more"]]
+            assert_nothing_was_lost(self, reports, cluster.failed_steps())
             until("the signal asks for no more than there have to be", 120, lambda: desired() == scaler["minReplicas"])
-
-    def assert_nothing_was_lost(self, report):
-        send = report["send"]
-        refused = {status: count for status, count in send["answers"].items() if not status.startswith("2")}
-        self.assertGreater(send["sent"], 0)
-        self.assertEqual((refused, send["unanswered"], send["lost"]), ({}, 0, 0))
 
 
 def autoscaler(values, name):
