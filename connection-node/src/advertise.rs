@@ -44,6 +44,11 @@ impl FromStr for Advertise {
         if let Some(port) = text.strip_prefix("auto:") {
             return port.parse().map(|port| Self::Auto(Some(port))).map_err(|_| reason);
         }
+        // As `$(POD_IP):8082` of Kubernetes becomes, where addresses of pods are of IPv6.
+        if let Some((host, port)) = text.rsplit_once(':').filter(|(host, _)| is_bare_ipv6(host)) {
+            let address = host.parse::<Ipv6Addr>().ok().zip(port.parse::<u16>().ok());
+            return address.map(|address| Self::Given(SocketAddr::from(address).to_string())).ok_or(reason);
+        }
         match text.parse::<http::uri::Authority>() {
             Ok(authority) if authority.port_u16().is_some() && !text.contains('@') => {
                 Ok(Self::Given(text.to_owned()))
@@ -51,6 +56,10 @@ impl FromStr for Advertise {
             _ => Err(reason),
         }
     }
+}
+
+fn is_bare_ipv6(host: &str) -> bool {
+    host.contains(':') && !host.starts_with('[')
 }
 
 impl Advertise {
@@ -162,6 +171,10 @@ mod tests {
             ("", Some(Advertise::Listen)),
             ("node-a:8082", Some(Advertise::Given("node-a:8082".to_owned()))),
             ("[::1]:8082", Some(Advertise::Given("[::1]:8082".to_owned()))),
+            ("fd00:1::7:8082", Some(Advertise::Given("[fd00:1::7]:8082".to_owned()))),
+            ("fd00:1::7", None),
+            ("fd00::1:70000", None),
+            ("fd00:1:2:3:4:5:6:7", None),
             ("auto", Some(Advertise::Auto(None))),
             ("auto:9000", Some(Advertise::Auto(Some(9000)))),
             ("automatic:9000", Some(Advertise::Given("automatic:9000".to_owned()))),

@@ -114,8 +114,8 @@ beckon_ops::settings! {
     pub struct NodeSettings {
         /// Address and port on which other nodes are served.
         grpc_listen: SocketAddr = "127.0.0.1:8082",
-        /// host:port at which other nodes reach grpc_listen. Empty: grpc_listen itself. auto, or auto:PORT: the address that
-        /// Kubernetes (`POD_IP`), ECS, EC2 or the default route says.
+        /// host:port at which other nodes reach grpc_listen, an IPv6 address with or without brackets. Empty: grpc_listen
+        /// itself. auto, or auto:PORT: the address that Kubernetes (`POD_IP`), ECS, EC2 or the default route says.
         grpc_advertise: Advertise = "" => parsed,
         /// WebSocket URL of this node alone, to which other nodes may redirect clients. Empty: none.
         ws_advertise: Option<String> = "" => parse_ws_url,

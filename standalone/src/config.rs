@@ -20,7 +20,7 @@ use beckon_ops::{
 use beckon_store::EMBEDDED;
 use beckon_types::KeyRing;
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     num::NonZero,
     path::PathBuf,
     sync::Arc,
@@ -185,12 +185,15 @@ impl ServerConfig for Config {
     }
 }
 
-/// An address that can be connected to: this machine's loopback address in place of a wildcard address.
+/// An address that can be connected to: this machine's loopback address in place of a wildcard address. What listens on `[::]`
+/// also does on IPv4, so that of IPv4 where there is none of IPv6, as in many containers.
 pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         ip if !ip.is_unspecified() => address,
-        IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
-        IpAddr::V6(_) => SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())),
+        IpAddr::V6(_) if UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() => {
+            SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()))
+        }
+        IpAddr::V4(_) | IpAddr::V6(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
     }
 }
 

@@ -12,6 +12,7 @@ use beckon_ops::{
     clock::Clock,
     config::Value as _,
     exit::Failure,
+    listener,
     metrics::{CONTENT_TYPE, encode},
     program::{print, printable},
 };
@@ -179,7 +180,7 @@ fn line_of(round: &Round) -> String {
 
 async fn keep_probing(probers: Vec<Prober>, arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { dialects, interval, listen, .. } = arguments;
-    let listener = TcpListener::bind(listen).await;
+    let listener = listener::listen(*listen);
     let listener = listener.map_err(|error| Failure::unavailable(format!("--listen {listen}: {error}")))?;
     let address = listener.local_addr().map_err(Failure::unavailable)?;
     print(&format!("metrics http://{address}/metrics\n"))?;

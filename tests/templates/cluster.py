@@ -1,7 +1,7 @@
 """A cluster whose nodes are started as the manifests say: their commands, variables, probes and grace periods.
 
 A pod is a process with a loopback address of its own. Only two things differ from what Kubernetes would do: a node listens
-on that address instead of on 0.0.0.0, because all pods share one network, and limits of memory and CPU do not apply.
+on that address instead of on [::], because all pods share one network, and limits of memory and CPU do not apply.
 """
 
 import base64
@@ -20,12 +20,8 @@ from pathlib import Path
 
 import yaml
 from folders import DEPLOY, PROGRAMS, PROMETHEUS
-from manifests import helm
 
-# Pods have 127.80.0.1 and following addresses.
-NETWORK = "127.80.0."
 PROMETHEUS_ADDRESS = "127.80.1.1:9090"
-REDIS_ADDRESS = ("127.80.1.2", 6379)
 PROBE_ADDRESS = "127.80.1.3:8085"
 
 
@@ -75,21 +71,33 @@ def assert_nothing_was_lost(test, reports, failed_steps):
     test.assertLessEqual(tried_again, SHARE_OF_503 * sum(send["sent"] for send in sends))
 
 
+class Shared:
+    """The network of this machine, in which all pods are: loopback addresses."""
+
+    pods, redis, before = "127.80.0.", "127.80.1.2", None
+
+    @staticmethod
+    def address(text, ip):
+        """What a pod listens on."""
+        return text.replace("[::]:", f"{ip}:")
+
+
 class Pod:
     """A node, started from the template of its StatefulSet or Deployment."""
 
-    def __init__(self, name, ip, template, objects, changes, log):
-        self.name, self.ip = name, ip
+    def __init__(self, name, ip, template, objects, changes, log, network):
+        self.name, self.ip, self.host = name, ip, f"[{ip}]" if ":" in ip else ip
         self.template = template["spec"]
         (self.container,) = self.template["containers"]
         variables = self.variables(objects) | changes
-        variables = {name: value.replace("0.0.0.0:", f"{ip}:") for name, value in variables.items()}
+        self.given = {name: network.address(value, ip) for name, value in variables.items()}
         with open(log, "w") as stderr:
             self.process = subprocess.Popen(
                 [PROGRAMS / self.container["args"][0], *self.container["args"][1:]],
-                env=variables,
+                env=self.given,
                 stderr=stderr,
                 stdin=subprocess.DEVNULL,
+                preexec_fn=network.before,
             )
 
     def variables(self, objects):
@@ -118,7 +126,7 @@ class Pod:
     def probe(self, kind):
         """Whether a probe succeeds."""
         probe = self.container[kind]
-        url = f"http://{self.ip}:{self.port(probe['httpGet']['port'])}{probe['httpGet']['path']}"
+        url = f"http://{self.host}:{self.port(probe['httpGet']['port'])}{probe['httpGet']['path']}"
         status, _ = get(url, probe["timeoutSeconds"])
         return 200 <= status < 400
 
@@ -137,20 +145,20 @@ class Pod:
 
 
 class Cluster:
-    """The chart, a Redis, and a Prometheus with the rules and the scrape targets of the services."""
+    """Objects of Kubernetes as processes, and a Redis. `changes` has variables that are different here, by tier."""
 
-    def __init__(self, values, changes):
+    def __init__(self, objects, changes, network=Shared):
         self.folder = tempfile.TemporaryDirectory(prefix="beckon-templates-")
         self.path = Path(self.folder.name)
-        self.changes = changes
+        self.changes, self.network = changes, network
         key = lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
-        host, port = REDIS_ADDRESS
+        redis = f"[{network.redis}]" if ":" in network.redis else network.redis
         secret = {
             "kind": "Secret",
             "metadata": {"name": "beckon"},
             # What docs/kubernetes.md tells people to put into it.
             "stringData": {
-                "BECKON_STORE": f"redis://{host}:{port}",
+                "BECKON_STORE": f"redis://{redis}:6379",
                 "BECKON_TOKEN_KEYS": key(),
                 "BECKON_UAID_KEY": key(),
                 "BECKON_CLUSTER_SECRET": key(),
@@ -158,29 +166,27 @@ class Cluster:
                 "BECKON_METRICS_TOKEN": key(),
             },
         }
-        objects = [*helm(values), secret]
+        objects = [*objects, secret]
         self.objects = {(each["kind"], each["metadata"]["name"]): each for each in objects}
         self.pods, self.others, self.numbers = {}, [], 0
 
     def __enter__(self):
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
         return self
 
     def start(self):
-        host, port = REDIS_ADDRESS
-        redis = ["redis-server", "--bind", host, "--port", str(port), "--save", "", "--dir", self.path]
-        self.start_other("redis", redis)
-        until("redis", 20, lambda: self.answers(host, port))
+        """Starts as many pods as there are to be, and a Prometheus with the rules and the scrape targets of the services."""
+        self.start_redis()
         for kind, tier in [("StatefulSet", "connection-node"), ("Deployment", "endpoint-node")]:
             for _ in range(self.objects[kind, f"beckon-{tier}"]["spec"]["replicas"]):
                 self.add(kind, tier)
         self.start_prometheus()
         for pod in self.all():
             until(f"{pod.name} is ready", 60, lambda: pod.probe("readinessProbe"))
+
+    def start_redis(self):
+        redis = ["redis-server", "--bind", self.network.redis, "--port", "6379", "--protected-mode", "no", "--save", "", "--dir", self.path]
+        self.start_other("redis", redis)
+        until("redis", 20, lambda: self.answers(self.network.redis, 6379))
 
     def __exit__(self, *_):
         for pod in self.all():
@@ -209,9 +215,9 @@ class Cluster:
         self.numbers += 1
         name = f"beckon-{tier}-{len(pods)}"
         template = self.objects[kind, f"beckon-{tier}"]["spec"]["template"]
-        ip = NETWORK + str(self.numbers)
+        ip = f"{self.network.pods}{self.numbers}"
         log = self.path / f"{name}-{self.numbers}.log"
-        pods.append(Pod(name, ip, template, self.objects, self.changes.get(tier, {}), log))
+        pods.append(Pod(name, ip, template, self.objects, self.changes.get(tier, {}), log, self.network))
         self.write_targets()
         return pods[-1]
 
@@ -225,7 +231,9 @@ class Cluster:
         return seconds
 
     def write_targets(self):
-        """What the ServiceMonitor makes the operator tell Prometheus."""
+        """What the ServiceMonitor makes the operator tell Prometheus, if there is one."""
+        if ("ServiceMonitor", "beckon") not in self.objects:
+            return
         monitor = self.objects["ServiceMonitor", "beckon"]["spec"]
         (endpoint,) = monitor["endpoints"]
         relabelled = {each["targetLabel"]: each["replacement"] for each in endpoint["relabelings"]}

@@ -8,6 +8,7 @@ import unittest
 import yaml
 from cluster import Cluster, assert_nothing_was_lost, until
 from folders import DEPLOY
+from manifests import helm
 from test_prometheus import queries
 
 VALUES = {
@@ -34,11 +35,19 @@ def adapted(metric, namespace="beckon"):
     return query.replace("<<.GroupBy>>", "pod").replace("<<.LabelMatchers>>", f'namespace="{namespace}"')
 
 
+@contextlib.contextmanager
+def started():
+    """The chart, with small connection-nodes."""
+    with Cluster(helm(VALUES), {"connection-node": SMALL}) as cluster:
+        cluster.start()
+        yield cluster
+
+
 class Processes(unittest.TestCase):
     maxDiff = None
 
     def test_every_query_of_the_dashboards_finds_something_under_load(self):
-        with Cluster(VALUES, {"connection-node": SMALL}) as cluster:
+        with started() as cluster:
             loads = [
                 cluster.load(dialect, dialect=dialect, clients=100, rate=40, send_for="40s", churn=0.05)
                 for dialect in ("simplepush", "webpush")
@@ -67,7 +76,7 @@ class Processes(unittest.TestCase):
             self.assertIsNone(probe.poll(), cluster.said("probe"))
 
     def test_an_alert_fires_when_a_node_is_cut_off_from_its_store(self):
-        with Cluster(VALUES, {"connection-node": SMALL}) as cluster:
+        with started() as cluster:
             until("nodes are scraped", 30, lambda: cluster.query('count(up{job=~"beckon.*"} == 1) == 4'))
             redis, *_ = cluster.others
             cluster.probe()
@@ -79,7 +88,7 @@ class Processes(unittest.TestCase):
 
     def test_the_connection_tier_grows_and_shrinks_by_its_open_sockets(self):
         chart = VALUES | {"connectionNode": {"replicas": 2, "autoscaling": {"enabled": True}}}
-        with Cluster(VALUES, {"connection-node": SMALL}) as cluster:
+        with started() as cluster:
             scaler = autoscaler(chart, "beckon-connection-node")
             (metric,) = scaler["metrics"]
             target = int(metric["pods"]["target"]["averageValue"]) / 100
@@ -105,7 +114,7 @@ class Processes(unittest.TestCase):
 
     def test_the_endpoint_tier_grows_and_shrinks_by_its_requests_without_a_failed_one(self):
         chart = VALUES | {"endpointNode": {"replicas": 2, "autoscaling": {"enabled": True}}}
-        with Cluster(VALUES, {"connection-node": SMALL}) as cluster:
+        with started() as cluster:
             scaler = autoscaler(chart, "beckon-endpoint-node")
             metric = scaler["metrics"][0]["pods"]
             target = int(metric["target"]["averageValue"]) / 100
@@ -130,8 +139,6 @@ class Processes(unittest.TestCase):
 
 
 def autoscaler(values, name):
-    from manifests import helm
-
     (found,) = [
         each["spec"]
         for each in helm(values)

@@ -66,13 +66,17 @@ class Kubernetes(unittest.TestCase):
 
     def test_the_examples_of_the_document_are_valid(self):
         text = (ROOT / "docs/kubernetes.md").read_text()
-        (values,), objects = [
+        (values,), objects, (container,) = [
             list(yaml.safe_load_all(textwrap.dedent(block)))
             for block in re.findall(EXAMPLE, text, re.MULTILINE | re.DOTALL)
         ]
         made = helm(values)
         self.check(made)
         self.check(objects)
+        (node,) = [each for each in made if each["kind"] == "StatefulSet"]
+        (made_container,) = node["spec"]["template"]["spec"]["containers"]
+        for variable in container["env"]:
+            self.assertIn(variable, made_container["env"])
         # The way in leads to services and ports that the chart has.
         ports = {
             (each["metadata"]["name"], port["name"]): each

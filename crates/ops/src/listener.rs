@@ -1,10 +1,11 @@
 //! Binding a port and accepting connections, without falling over when there are too many.
 
 use crate::tenure::{Phase, Tenure};
+use rustix::io::Errno;
 use socket2::{SockFilter, SockRef};
 use std::{
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     os::fd::{AsFd as _, OwnedFd},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -104,12 +105,36 @@ pub fn bind(setting: &'static str, address: SocketAddr) -> Result<Listener, Bind
     listen(address).map(Listener::from).map_err(|source| BindError { setting, address, source })
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+/// Listens on an address, of which `[::]` is for IPv4 too. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// As of [`bind`].
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let (socket, address) = socket_for(address)?;
     // Otherwise a restart would wait for connections of the previous process in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// A socket, and what to bind it to.
+fn socket_for(address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
+    if address.is_ipv4() || !address.ip().is_unspecified() {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        return Ok((socket, address));
+    }
+    match TcpSocket::new_v6() {
+        Ok(socket) => {
+            // Whatever net.ipv6.bindv6only says.
+            SockRef::from(&socket).set_only_v6(false)?;
+            Ok((socket, address))
+        }
+        // The kernel has no IPv6.
+        Err(error) if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
+            Ok((TcpSocket::new_v4()?, SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()))))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes the kernel drop the SYNs of new connections from now on. Connections that have begun are completed and can be
