@@ -65,7 +65,8 @@ STANDS_FOR = {
 
 class Template:
     def __init__(self):
-        self.resources = json.loads(json.dumps(cfn_yaml.load(str(TEMPLATE))["Resources"]))
+        template = json.loads(json.dumps(cfn_yaml.load(str(TEMPLATE))))
+        self.resources, self.parameters = template["Resources"], template["Parameters"]
 
     def properties(self, name):
         return self.resources[name]["Properties"]

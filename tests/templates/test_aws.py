@@ -9,13 +9,13 @@ import ssl
 import subprocess
 import tempfile
 import unittest
-import urllib.request
 from pathlib import Path
 
 import yaml
 from aws import NETWORK, TEMPLATE, Keys, Machine, Template
 from cfnlint.api import lint_file
-from cluster import get, until
+from cluster import assert_nothing_was_lost, get, steps_failed, until
+from ecs import BALANCER, Balancer, Service, Task
 from folders import DEPLOY, PROGRAMS, PROMTOOL, ROOT
 
 
@@ -224,11 +224,11 @@ class Aws(unittest.TestCase):
             def load(name, machines, *flags):
                 report = first.path / f"{name}.json"
                 ws = ",".join(f"ws://{machine.ip}:8080/" for machine in machines)
-                flags = ["--ws", ws, "--http", f"http://{NETWORK}20:8081", "--json", str(report), *flags]
+                flags = ["--ws", ws, "--http", f"http://{NETWORK}20:8081", "--json", str(report), "--retry", "1s", *flags]
                 return first.start(PROGRAMS / "loadgen", *flags), report
 
             first, second = instance(2), instance(3)
-            self.task(first, f"{NETWORK}20")
+            task = stack.enter_context(Task(self.template, keys, f"{NETWORK}20", first.path / "task.log"))
             until("the task is ready", 60, lambda: get(f"http://{NETWORK}20:8081/ready")[0] == 200)
             devices, told = load("devices", [first, second], "--clients", "1500", "--rate", "50", "--send-for", "90s")
             until("the devices are there", 60, lambda: first.sockets() + second.sockets() == 1500)
@@ -251,55 +251,59 @@ class Aws(unittest.TestCase):
             until("the node has drained", 90, lambda: third.node.poll() is not None)
             self.assertEqual((third.node.wait(), third.watch.wait(30)), (0, 0))
             self.assertEqual(devices.wait(180), 0, first.said("loadgen"))
-            for report in [told, told_more]:
-                send = json.loads(report.read_text())["send"]
-                refused = {status: count for status, count in send["answers"].items() if not status.startswith("2")}
-                self.assertGreater(send["sent"], 0)
-                self.assertEqual((refused, send["unanswered"], send["lost"]), ({}, 0, 0))
-
-    def task(self, machine, ip):
-        """A task of the endpoint tier, with what the template gives it."""
-        (container,) = self.template.properties("EndpointTask")["ContainerDefinitions"]
-        secret = {
-            "StoreUrl": "store",
-            "ClusterSecret": "cluster",
-            "TokenKeysSecretArn": "keys",
-            "AdminToken": "admin",
-            "MetricsToken": "metrics",
-        }
-        values = {"EndpointUrl": "https://push.example.net", "VpcCidr": "10.0.0.0/16", "OtlpEndpoint": ""}
-
-        def value(given):
-            if not isinstance(given, dict):
-                return given
-            # The condition HasPrometheus.
-            return values[given["Ref"]] if "Ref" in given else given["Fn::If"][1]
-
-        variables = {each["Name"]: value(each["Value"]).replace("0.0.0.0:", f"{ip}:") for each in container["Environment"]}
-        for each in container["Secrets"]:
-            variables[each["Name"]] = (machine.path / f"secret-{secret[each['ValueFrom']['Ref']]}").read_text()
-        (command,) = container["Command"]
-        task = subprocess.Popen([PROGRAMS / command], env=variables, stderr=subprocess.DEVNULL)
-        machine.processes.append(task)
-        return task
+            reports = [json.loads(report.read_text()) for report in [told, told_more]]
+            assert_nothing_was_lost(self, reports, steps_failed(task.metrics()))
 
     def test_a_task_serves_and_is_healthy_and_ends_in_time(self):
-        (container,) = self.template.properties("EndpointTask")["ContainerDefinitions"]
         _, files = self.template.scripts()
-        with Keys() as keys, Machine(files, keys) as machine:
+        with contextlib.ExitStack() as stack:
+            keys = stack.enter_context(Keys())
+            machine = stack.enter_context(Machine(files, keys))
             ip = machine.ip
-            task = self.task(machine, ip)
+            task = stack.enter_context(Task(self.template, keys, ip, machine.path / "task.log"))
             path = self.template.properties("EndpointTargets")["HealthCheckPath"]
             until("the task is ready", 60, lambda: get(f"http://{ip}:8081{path}")[0] == 200)
-            _, program, port = container["HealthCheck"]["Command"]
+            _, program, port = task.container["HealthCheck"]["Command"]
             subprocess.run([machine.path / program, port], check=True)
-            metrics = urllib.request.Request(f"http://{ip}:{port}/metrics")
-            metrics.add_header("Authorization", f"Bearer {keys.values['metrics']}")
-            with urllib.request.urlopen(metrics, timeout=5) as answer:
-                self.assertIn("beckon_ready 1", answer.read().decode())
-            task.send_signal(signal.SIGTERM)
+            self.assertIn("beckon_ready 1", task.metrics())
+            task.process.send_signal(signal.SIGTERM)
             until("the balancer is sent away", 10, lambda: get(f"http://{ip}:8081{path}")[0] == 503)
-            self.assertEqual(task.wait(container["StopTimeout"]), 0)
+            self.assertEqual(task.process.wait(task.container["StopTimeout"]), 0)
+
+    def test_the_endpoint_tier_grows_and_shrinks_by_the_requests_of_its_balancer_without_a_failed_one(self):
+        _, files = self.template.scripts()
+        with contextlib.ExitStack() as stack:
+            keys = stack.enter_context(Keys())
+            machine = stack.enter_context(Machine(files, keys))
+            machine.start_node()
+            until("the node is ready", 60, lambda: get(f"http://{machine.ip}:8080/ready")[0] == 200)
+            balancer = stack.enter_context(Balancer(self.template, machine.path))
+            service = stack.enter_context(Service(self.template, keys, machine.path, balancer))
+            address, port = BALANCER
+
+            def load(name, *flags):
+                flags = ["--json", str(machine.path / f"{name}.json"), "--retry", "1s", "--dialect", "webpush", *flags]
+                way = ["--ws", f"ws://{machine.ip}:8080/", "--http", f"http://{address}:{port}"]
+                return machine.start(PROGRAMS / "loadgen", *way, *flags)
+
+            service.until("all tasks are healthy", 15, lambda: len(balancer.healthy()) == 2)
+            steady = load("steady", "--clients", "50", "--rate", "5", "--send-for", "240s")
+            more = load("more", "--clients", "50", "--rate", "22", "--send-for", "50s")
+            service.until("a third task is added and healthy", 20, lambda: len(balancer.healthy()) == 3)
+            service.until("there is less to do", 20, lambda: more.poll() is not None)
+            self.assertEqual(service.history, [2, 3])
+            service.until("the tier is small again", 40, lambda: service.history[-1] == 2)
+            self.assertEqual(service.history, [2, 3, 2])
+            self.assertEqual(len(balancer.healthy()), 2)
+            # One that is stopped before the balancer knows, which finds out by itself in the time of drain_delay.
+            service.start()
+            service.until("there is one in its place", 15, lambda: len(balancer.healthy()) == 3)
+            service.stop(service.tasks[0], is_noticed=False)
+            self.assertIsNone(steady.poll(), "the load has to last until then")
+            self.assertEqual((more.wait(), steady.wait(240)), (0, 0), machine.said("loadgen"))
+            reports = [json.loads((machine.path / f"{name}.json").read_text()) for name in ["steady", "more"]]
+            assert_nothing_was_lost(self, reports, service.all_failed_steps())
+            self.assertEqual(balancer.own_errors(), balancer.own_before, "no request came to a task that was not there")
 
     def test_an_update_of_the_stack_does_not_shrink_a_tier(self):
         """What the stack says of it, the next update makes of it, at whatever load."""
@@ -312,14 +316,16 @@ class Aws(unittest.TestCase):
         self.assertEqual(url, {"Ref": "DevicesUrl"})
         pattern = self.template.properties("ProbeFailures")["FilterPattern"].strip('"')
         _, files = self.template.scripts()
-        with Keys() as keys, Machine(files, keys) as machine:
+        with contextlib.ExitStack() as stack:
+            keys = stack.enter_context(Keys())
+            machine = stack.enter_context(Machine(files, keys))
             flags = [flag.replace("0.0.0.0", machine.ip) for flag in flags]
             way = ["--endpoint-url", f"http://{machine.ip}:8081", "--interval", "1s", "--timeout", "10s"]
             machine.start(PROGRAMS / program, probe, f"ws://{machine.ip}:8080/", *flags, *way)
             counted = lambda: len([line for line in machine.said(program).splitlines() if pattern in line])
             until("a round fails in each dialect", 60, lambda: counted() >= 2)
             machine.start_node()
-            self.task(machine, machine.ip)
+            stack.enter_context(Task(self.template, keys, machine.ip, machine.path / "task.log"))
             until("rounds succeed in each dialect", 120, lambda: self.rounds(machine.ip, '"ok"') >= 6)
             same = lambda: counted() == self.rounds(machine.ip, r'"(?!ok)\w+"')
             until("as many lines are counted as rounds have failed", 60, same)

@@ -57,6 +57,8 @@ pub(crate) const FOR_TEMPLATES: &[Needed] = &[
     REDIS,
     OPENSSL,
     program(&[&["python3", "-c", "import ensurepip, venv"]], "python3-venv"),
+    // Stands for a load balancer.
+    BALANCERS[0],
     // Makes networks that have only IPv6.
     IP,
     // What the scripts of an instance call.
