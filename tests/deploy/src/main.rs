@@ -4,6 +4,8 @@
 //! ```text
 //!   package    the Debian package, from its installation to its purge
 //!     └─▶ unit       a service, as its unit says
+//!   upgrade    the Debian package, upgraded while its service has connections
+//!     └─▶ booted     a machine that systemd has started
 //!   compose    the services of docker-compose.yml, started and checked as they say
 //!   console    the commands of a document, run one after the other
 //!     └─▶ image      the instructions of the Dockerfile, one layer each
@@ -17,6 +19,7 @@
 //! the next run reuses.
 #![expect(clippy::print_stderr, reason = "a tool for people at a terminal")]
 
+mod booted;
 mod compose;
 mod console;
 mod container;
@@ -31,6 +34,7 @@ mod package;
 mod run;
 mod scenario;
 mod unit;
+mod upgrade;
 mod webpush;
 
 use crate::folders::Folders;
@@ -51,7 +55,11 @@ fn main() -> ExitCode {
         }
         ["inside", repository, work] => inside(|| image_and_documents(&folders(repository, work))),
         ["inside", repository, work, package] => {
-            inside(|| timed("the package", || package::run(&folders(repository, work), Path::new(package))))
+            let (folders, package) = (folders(repository, work), Path::new(package));
+            inside(|| {
+                timed("the package", || package::run(&folders, package))?;
+                timed("an upgrade of the package", || upgrade::run(&folders, package))
+            })
         }
         ["documents", _, _, _, ..] => outside(&words),
         ["package", repository, work, package] => outside(&[repository, work, package]),
