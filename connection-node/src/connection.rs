@@ -244,7 +244,7 @@ impl Connection {
 
     /// Handles a notification out of the mailbox.
     fn take(&mut self, now: Moment, arrival: Arrival) {
-        let Arrival { at: arrived, post: Post { notification, request, span } } = arrival;
+        let Arrival { at: arrived, post: Post { notification, previous: _, request, span } } = arrival;
         self.shard.node.metrics.took_from_mailbox(now.since(arrived));
         let followed = Followed::begin(span, &notification, now);
         let is_sent = self.has_sent(now, Input::Notification { arrived, notification });

@@ -59,10 +59,10 @@ impl DeliveryService {
         if parcel.to.node != self.node.id {
             return None;
         }
-        let Parcel { to, notification, cause } = parcel;
+        let Parcel { to, notification, previous, cause } = parcel;
         let (kind, request) = (Kind::from(&notification), cause.request);
         let span = self.node.tracer.child(cause.trace.as_deref(), "receive", trace::Kind::Consumer);
-        let post = Post { notification, request, span };
+        let post = Post { notification, previous, request, span };
         let receipt = self.node.registry.post(to.connection, self.node.now(), post);
         self.node.metrics.parcel(kind, receipt);
         if let Some(request) = request.filter(|_| receipt != Receipt::Delivered) {
@@ -91,8 +91,8 @@ impl DeliveryService {
         if let Some(suppressed) = self.unreadable.admit((), self.node.clock.now_ms()) {
             tracing::warn!(%error, suppressed, "a parcel of another version; its connection re-reads the store");
         }
-        let receipt =
-            self.post(Parcel { to, notification: Notification::Missed, cause: Cause::default() })?;
+        let (notification, cause) = (Notification::Missed, Cause::default());
+        let receipt = self.post(Parcel { to, notification, previous: None, cause })?;
         Some(if receipt == Receipt::Delivered { Receipt::Busy } else { receipt })
     }
 }

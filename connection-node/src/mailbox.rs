@@ -5,7 +5,7 @@
 
 use beckon_node::trace::Span;
 use beckon_proto::delivery::Receipt;
-use beckon_types::{Moment, Notification, RequestId};
+use beckon_types::{Moment, Notification, RequestId, Sequence};
 use parking_lot::Mutex;
 use std::{
     mem,
@@ -26,6 +26,8 @@ pub(crate) const MAILBOX_BYTES_MAX: usize = 128 * 1024;
 #[derive(Debug, PartialEq)]
 pub(crate) struct Post {
     pub(crate) notification: Notification,
+    /// The write before it, if that is known.
+    pub(crate) previous: Option<Sequence>,
     /// The request that it follows from, if that is known.
     pub(crate) request: Option<RequestId>,
     /// Ends when the connection takes it.
@@ -34,7 +36,7 @@ pub(crate) struct Post {
 
 impl From<Notification> for Post {
     fn from(notification: Notification) -> Self {
-        Self { notification, request: None, span: Span::NONE }
+        Self { notification, previous: None, request: None, span: Span::NONE }
     }
 }
 
@@ -306,7 +308,7 @@ impl State {
 mod tests {
     use super::*;
     use beckon_types::{
-        ChannelId, Draft, Encoding, KeyId, Message, Nonce, Payload, Place, Sequence, Update, Urgency, Version,
+        ChannelId, Draft, Encoding, KeyId, Message, Nonce, Payload, Place, Update, Urgency, Version,
     };
     use std::time::Duration;
 

@@ -134,11 +134,12 @@ fn parcel(number: u64, data: Option<&Arc<str>>) -> Parcel {
     let update = Update {
         channel: ChannelId([9; 16]),
         version: Version::new(1_700_000_000_000).unwrap(),
-        sequence: Sequence(number),
+        sequence: Sequence(number + 1),
         data: data.cloned(),
     };
     let to = Presence { node: NODE, connection: ConnectionId(number) };
-    Parcel { to, notification: Notification::Update(update), cause: Cause::default() }
+    let previous = Some(Sequence(number));
+    Parcel { to, notification: Notification::Update(update), previous, cause: Cause::default() }
 }
 
 /// Parcels in a batch.

@@ -12,7 +12,7 @@ use beckon_proto::delivery::{Deliver, Parcel, Receipt, Undelivered};
 use beckon_store::{Answer, Store, StoreError};
 use beckon_types::{
     Cause, ClientId, Dialect, FindChannel, FindChannelOutcome, Message, MessageId, Notification, Place,
-    Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Update,
+    Presence, PutMessage, PutMessageOutcome, PutVersion, PutVersionOutcome, Sequence, Update,
 };
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -66,6 +66,18 @@ impl From<StoreFailed> for MessageRefused {
     fn from(StoreFailed: StoreFailed) -> Self {
         Self::Storage
     }
+}
+
+/// A write that the store has taken.
+#[derive(Debug, Clone, Copy)]
+struct Write {
+    client: ClientId,
+    /// The connection that has the client.
+    presence: Option<Presence>,
+    /// The write to the client before it.
+    previous: Sequence,
+    /// When the store had taken it, in microseconds.
+    stored_us: u64,
 }
 
 /// Stores notifications and hands them over. Clones share everything.
@@ -123,12 +135,14 @@ impl Dispatcher {
         let stored = self.traced(cause, "put_version", self.store.put_version(put)).await;
         let stored_us = self.clock.now_us();
         self.metrics.store_duration.observe(began_us, stored_us);
-        let (sequence, presence) = match self.logged(stored)? {
-            PutVersionOutcome::Stored { sequence, presence } => (sequence, presence),
+        let (sequence, write) = match self.logged(stored)? {
+            PutVersionOutcome::Stored { sequence, previous, presence } => {
+                (sequence, Write { client, presence, previous, stored_us })
+            }
             PutVersionOutcome::Gone => return Err(VersionRefused::Gone),
         };
         let update = Notification::Update(Update { channel, version, sequence, data });
-        Ok(self.hand_over(Dialect::SimplePush, client, presence, update, stored_us, cause).await)
+        Ok(self.hand_over(Dialect::SimplePush, write, update, cause).await)
     }
 
     /// Stores a message, unless its TTL is zero, then hands it over if its client is connected; returns its id. The
@@ -145,8 +159,10 @@ impl Dispatcher {
         let stored = self.traced(cause, "put_message", self.store.put_message(put)).await;
         let stored_us = self.clock.now_us();
         self.metrics.store_duration.observe(began_us, stored_us);
-        let (sequence, presence) = match self.logged(stored)? {
-            PutMessageOutcome::Accepted { sequence, presence } => (sequence, presence),
+        let (sequence, write) = match self.logged(stored)? {
+            PutMessageOutcome::Accepted { sequence, previous, presence } => {
+                (sequence, Write { client, presence, previous, stored_us })
+            }
             PutMessageOutcome::UaidGone => return Err(MessageRefused::UaidGone),
             PutMessageOutcome::ChannelGone => return Err(MessageRefused::ChannelGone),
             PutMessageOutcome::Full => return Err(MessageRefused::Full),
@@ -154,7 +170,7 @@ impl Dispatcher {
         let place = Place { sequence, nonce, topic };
         let is_stored = !draft.ttl.is_zero();
         let message = Notification::Message(Message { channel, place, key, draft });
-        match self.hand_over(Dialect::WebPush, client, presence, message, stored_us, cause).await {
+        match self.hand_over(Dialect::WebPush, write, message, cause).await {
             Accepted::Stored if !is_stored => {
                 self.metrics.messages_dropped.inc();
             }
@@ -181,17 +197,15 @@ impl Dispatcher {
         self.logged(removed)
     }
 
-    /// Hands a notification over to the connection that has the client, if one does. `stored_us` is when the store
-    /// had taken it.
+    /// Hands a notification over to the connection that has the client, if one does.
     async fn hand_over(
         &self,
         dialect: Dialect,
-        client: ClientId,
-        presence: Option<Presence>,
+        write: Write,
         notification: Notification,
-        stored_us: u64,
         cause: &Cause,
     ) -> Accepted {
+        let Write { client, presence, previous, stored_us } = write;
         let Some(presence) = presence else {
             self.metrics.count_notification(dialect, None);
             return Accepted::Stored;
@@ -202,7 +216,8 @@ impl Dispatcher {
         // What happens on the other node follows from this span.
         let trace = span.context().cloned().map(Box::new);
         let cause = Cause { request: cause.request, trace };
-        let receipt = self.nodes.deliver(Parcel { to: presence, notification, cause }).await;
+        let parcel = Parcel { to: presence, notification, previous: Some(previous), cause };
+        let receipt = self.nodes.deliver(parcel).await;
         span.set("beckon.outcome", outcome_name(Some(receipt)));
         drop(span);
         self.metrics.count_notification(dialect, Some(receipt));

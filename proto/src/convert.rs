@@ -36,6 +36,7 @@ pub fn parcel_to_wire(tag: u64, parcel: &Parcel) -> wire::Parcel {
         notification: Some(notification),
         request: parcel.cause.request.map_or(0, |request| request.0),
         trace: parcel.cause.trace.as_deref().map(|trace| Box::new(trace.into())),
+        advance: advance(parcel).unwrap_or_default(),
         #[cfg(feature = "next-format")]
         next_update: None,
         #[cfg(feature = "next-format")]
@@ -46,6 +47,11 @@ pub fn parcel_to_wire(tag: u64, parcel: &Parcel) -> wire::Parcel {
     #[cfg(feature = "next-format")]
     let parcel = next::parcel(parcel);
     parcel
+}
+
+/// From the write before to the one that a parcel tells of.
+fn advance(parcel: &Parcel) -> Option<u64> {
+    parcel.notification.sequence()?.0.checked_sub(parcel.previous?.0)
 }
 
 /// The socket that a parcel is for, which every version understands.
@@ -70,7 +76,10 @@ impl TryFrom<wire::Parcel> for Parcel {
             wire::parcel::Notification::Message(message) => Notification::Message(message.try_into()?),
             wire::parcel::Notification::Missed(wire::Missed {}) => Notification::Missed,
         };
-        Ok(Self { to, notification, cause })
+        let advance = Some(parcel.advance).filter(|advance| *advance != 0);
+        let before = |sequence: Sequence| sequence.0.checked_sub(advance?).map(Sequence);
+        let previous = notification.sequence().and_then(before);
+        Ok(Self { to, notification, previous, cause })
     }
 }
 
@@ -155,7 +164,7 @@ mod tests {
     use beckon_types::{ChannelId, SpanId, TRACESTATE_LEN_MAX, TraceContext, TraceId};
 
     fn parcel(notification: Notification) -> Parcel {
-        Parcel { to: presence(u64::MAX, 7), notification, cause: Cause::default() }
+        Parcel { to: presence(u64::MAX, 7), notification, previous: None, cause: Cause::default() }
     }
 
     fn update(data: Option<&str>) -> Update {
@@ -178,6 +187,30 @@ mod tests {
             let wire = parcel_to_wire(3, &parcel);
             assert_eq!(wire.tag, 3);
             assert_eq!(Parcel::try_from(wire), Ok(parcel));
+        }
+    }
+
+    #[test]
+    fn the_write_before_survives_the_wire() {
+        let write = |sequence| Update { sequence: Sequence(sequence), ..update(None) };
+        for (sequence, previous) in [(u64::MAX, 0), (1, 0), (1_764_000_000_007, 1_764_000_000_000)] {
+            let parcel = Parcel {
+                previous: Some(Sequence(previous)),
+                ..parcel(Notification::Update(write(sequence)))
+            };
+            let wire = parcel_to_wire(3, &parcel);
+            assert_eq!(wire.advance, sequence - previous);
+            assert_eq!(Parcel::try_from(wire), Ok(parcel));
+        }
+    }
+
+    #[test]
+    fn a_write_before_that_cannot_be_is_not_known() {
+        let update = Notification::Update(Update { sequence: Sequence(7), ..update(None) });
+        for (notification, advance) in [(update.clone(), 0), (update, 8), (Notification::Missed, 7)] {
+            let without = parcel(notification);
+            let wire = wire::Parcel { advance, ..parcel_to_wire(3, &without) };
+            assert_eq!(Parcel::try_from(wire), Ok(without));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Handing a notification to the node that has the client.
 
-use beckon_types::{Cause, Notification, Presence};
+use beckon_types::{Cause, Notification, Presence, Sequence};
 use futures_util::future::BoxFuture;
 use std::fmt::Debug;
 
@@ -11,6 +11,9 @@ pub struct Parcel {
     pub to: Presence,
     /// What is handed over.
     pub notification: Notification,
+    /// The position of the write to the client before the one that the notification tells of: none is between the two. `None` if
+    /// it tells of none, or an older node sends it.
+    pub previous: Option<Sequence>,
     /// The request that it follows from.
     pub cause: Cause,
 }

@@ -574,6 +574,10 @@ pub struct Parcel {
     /// Absent if that request is not traced.
     #[prost(message, optional, boxed, tag = "8")]
     pub trace: ::core::option::Option<::prost::alloc::boxed::Box<Trace>>,
+    /// How much higher the sequence of the write is than that of the write before it to the same client; 0: not known, as from an
+    /// older node. So the connection notices that it has not been given one.
+    #[prost(uint64, tag = "9")]
+    pub advance: u64,
     #[prost(oneof = "parcel::Notification", tags = "4, 5, 6")]
     pub notification: ::core::option::Option<parcel::Notification>,
 }

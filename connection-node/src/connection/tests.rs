@@ -23,7 +23,7 @@ async fn put(node: &Node, number: u64) -> Receipt {
         (uaid_key.client_id(Uaid::parse(UAID).unwrap().0), ChannelId::parse(CHANNEL).unwrap().0);
     let version = Version::new(number).unwrap();
     let stored = node.store.put_version(PutVersion { client, channel, version }).await.unwrap();
-    let PutVersionOutcome::Stored { sequence, presence: Some(to) } = stored else { panic!("{stored:?}") };
+    let PutVersionOutcome::Stored { sequence, presence: Some(to), .. } = stored else { panic!("{stored:?}") };
     let update = Update { channel, version, sequence, data: None };
     node.registry.post(to.connection, node.now(), Notification::Update(update))
 }

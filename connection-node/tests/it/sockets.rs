@@ -58,11 +58,12 @@ async fn write(store: &dyn Store, number: u64, data: Option<Arc<str>>) -> Option
     let version = Version::new(number).unwrap();
     let put = PutVersion { client: client(), channel: channel(), version };
     match store.put_version(put).await.unwrap() {
-        PutVersionOutcome::Stored { sequence, presence } => {
+        PutVersionOutcome::Stored { sequence, previous, presence } => {
             let update = beckon_types::Update { channel: channel(), version, sequence, data };
             Some(Parcel {
                 to: presence?,
                 notification: Notification::Update(update),
+                previous: Some(previous),
                 cause: Cause::default(),
             })
         }
@@ -243,7 +244,7 @@ async fn a_parcel_for_an_unknown_connection_is_not_here() {
     let here = node.store.nodes().await.unwrap()[0].node;
     let deliver = |to| {
         let (notification, cause) = (Notification::Missed, Cause::default());
-        node.delivery.deliver(Parcel { to, notification, cause })
+        node.delivery.deliver(Parcel { to, notification, previous: None, cause })
     };
     let absent = Presence { node: here, connection: ConnectionId(7) };
     assert_eq!(deliver(absent).await, Ok(Receipt::NotHere));

@@ -61,11 +61,11 @@ async fn post(node: &TestNode, uaid: &str, body: &[u8], ttl: Duration) -> Option
     };
     let key = put.key;
     match node.store.put_message(put).await.unwrap() {
-        PutMessageOutcome::Accepted { sequence, presence } => {
+        PutMessageOutcome::Accepted { sequence, previous, presence } => {
             let place = Place { sequence, nonce, topic: None };
             let message = Message { channel, place, key, draft };
             let (notification, cause) = (Notification::Message(message), Cause::default());
-            let parcel = Parcel { to: presence?, notification, cause };
+            let parcel = Parcel { to: presence?, notification, previous: Some(previous), cause };
             Some(node.delivery.deliver(parcel).await.unwrap())
         }
         other @ (PutMessageOutcome::UaidGone | PutMessageOutcome::ChannelGone | PutMessageOutcome::Full) => {

@@ -64,7 +64,9 @@ pub async fn send(store: &Arc<dyn Store>, put: PutMessage) -> PutMessageOutcome 
 pub async fn accepted(store: &Arc<dyn Store>, put: PutMessage) -> (Place, Option<Presence>) {
     let (nonce, topic) = (put.nonce, put.topic);
     match send(store, put).await {
-        PutMessageOutcome::Accepted { sequence, presence } => (Place { sequence, nonce, topic }, presence),
+        PutMessageOutcome::Accepted { sequence, presence, previous: _ } => {
+            (Place { sequence, nonce, topic }, presence)
+        }
         other @ (PutMessageOutcome::UaidGone | PutMessageOutcome::ChannelGone | PutMessageOutcome::Full) => {
             panic!("expected an accepted message, not {other:?}")
         }

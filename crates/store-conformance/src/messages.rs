@@ -3,7 +3,7 @@
 use crate::{cases::cases, message_steps::*, steps::*};
 use beckon_types::{
     AddChannel, AddChannelOutcome, Draft, Encoding, FindChannel, FindChannelOutcome, KeyHash, KeyId, Payload,
-    PutMessage, PutMessageOutcome, PutVersionOutcome, Urgency,
+    Place, PutMessage, PutMessageOutcome, PutVersionOutcome, Urgency,
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -337,6 +337,27 @@ async fn an_unregistered_channel_is_gone_with_its_messages(store) {
     assert_eq!(waiting(&store, &client).await, ["d", "b"]);
     accepted(&store, PutMessage { messages_max: 3, ..put(0, "g") }).await;
     assert_eq!(waiting(&store, &client).await, ["d", "b", "g"]);
+}
+
+/// The outcome has the sequence of the write before it, whether or not that one was stored or is stored still.
+async fn each_message_names_the_write_before_it(store) {
+    let client = subscribed(&store, 1).await;
+    let mut last = snapshot(&store, &client).await.sequence;
+    for round in 0_u8..12 {
+        let ttl = if round % 3 == 0 { Duration::ZERO } else { LONG };
+        let put = lasting(ttl, message(&client, "a"));
+        let put = if round % 2 == 0 { about(1, put) } else { put };
+        let (nonce, topic) = (put.nonce, put.topic);
+        let PutMessageOutcome::Accepted { sequence, previous, .. } = send(&store, put).await else {
+            panic!("expected an accepted message")
+        };
+        assert_eq!(previous, last, "in round {round}");
+        last = sequence;
+        if round % 4 == 0 {
+            remove(&store, client.id, &[Place { sequence, nonce, topic }]).await;
+        }
+        assert_eq!(snapshot(&store, &client).await.sequence, last);
+    }
 }
 
 /// The record of a client without channels is deleted, even if it had messages.

@@ -49,6 +49,28 @@ async fn each_write_has_a_higher_sequence(store) {
     }
 }
 
+/// The outcome has the sequence of the write before it, which a snapshot before it has too.
+async fn each_write_names_the_one_before_it(store) {
+    let mut client = connected(&store, 2).await;
+    let mut last = snapshot(&store, &client).await.sequence;
+    for round in 0..10 {
+        let channel = client.channels[round % 2];
+        let PutVersionOutcome::Stored { sequence, previous, .. } = put(&store, client.id, channel, 1).await else {
+            panic!("expected a stored version")
+        };
+        assert_eq!(previous, last, "in round {round}");
+        last = sequence;
+        // None of these is a write.
+        ack(&store, client.id, channel, None).await;
+        unregister(&store, &client, channel).await;
+        register(&store, &client, channel).await;
+        assert_eq!(put(&store, client.id, new_channel(), 1).await, PutVersionOutcome::Gone);
+        release(&store, client.id, client.presence).await;
+        client.presence = new_presence();
+        assert_eq!(claim(&store, simplepush(client.id, client.presence)).await.2.sequence, last);
+    }
+}
+
 /// An unknown UAID, or a channel that is not registered to it, is gone.
 async fn a_put_to_what_is_not_registered_is_gone(store) {
     let client = connected(&store, 1).await;

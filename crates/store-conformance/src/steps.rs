@@ -203,7 +203,7 @@ pub async fn stored(
     number: u64,
 ) -> (Sequence, Option<Presence>) {
     match put(store, client, channel, number).await {
-        PutVersionOutcome::Stored { sequence, presence } => (sequence, presence),
+        PutVersionOutcome::Stored { sequence, presence, previous: _ } => (sequence, presence),
         PutVersionOutcome::Gone => panic!("expected a stored version"),
     }
 }

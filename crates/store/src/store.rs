@@ -84,6 +84,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// * It replaces the version that was pending, even a larger one.
     /// * Each write has a higher sequence than all earlier writes to the same client, also than those that the store has
     ///   lost: a sequence is not below the store's clock in milliseconds.
+    /// * The outcome has the sequence of the write before it, which a snapshot before it has too.
     /// * An unknown UAID, one of the other dialect, or a channel that is not registered to it, is
     ///   [`PutVersionOutcome::Gone`].
     /// * When this returns, the version is as durable as the store makes anything.
@@ -109,7 +110,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// * A message with a topic replaces the stored message with that topic.
     /// * A message with a TTL of zero is not stored, but has a sequence. If it has a topic, it removes the stored
     ///   message with that topic.
-    /// * Each write has a higher sequence than all earlier writes to the same client, as in [`Store::put_version`].
+    /// * Each write has a higher sequence than all earlier writes to the same client, and the outcome has that of the write
+    ///   before it, as in [`Store::put_version`]. For a message that is put twice, that one is not known any more.
     /// * When this returns, the message is as durable as the store makes anything.
     fn put_message(&self, put: PutMessage) -> Answer<PutMessageOutcome>;
 

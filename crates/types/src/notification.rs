@@ -1,6 +1,6 @@
 //! What can be handed to the session of a connected client.
 
-use crate::{message::Message, payload::Payload, update::Update};
+use crate::{message::Message, payload::Payload, sequence::Sequence, update::Update};
 
 /// What can be handed to the session of a connected client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,15 @@ pub enum Notification {
 }
 
 impl Notification {
+    /// The position of the write that it tells of, if it tells of one.
+    pub fn sequence(&self) -> Option<Sequence> {
+        match self {
+            Self::Update(update) => Some(update.sequence),
+            Self::Message(message) => Some(message.place.sequence),
+            Self::Missed => None,
+        }
+    }
+
     /// The number of bytes in it that came from the application server.
     pub fn weight(&self) -> usize {
         match self {

@@ -199,7 +199,8 @@ impl Pending {
             let Some(connection) = self.missed.pop_first() else { break };
             self.metrics.nudges_pending.dec();
             let to = Presence { node: self.node, connection };
-            let nudge = Parcel { to, notification: Notification::Missed, cause: Cause::default() };
+            let (notification, cause) = (Notification::Missed, Cause::default());
+            let nudge = Parcel { to, notification, previous: None, cause };
             parcels.push(convert::parcel_to_wire(self.next_tag(), &nudge));
             self.in_flight.push_back(Some(Sent::Nudge { connection, deadline: nudge_deadline }));
         }

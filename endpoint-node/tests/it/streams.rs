@@ -10,7 +10,7 @@ use beckon_store::Missed;
 use beckon_testbed::certificates::Certificates;
 use beckon_types::{
     Cause, ChannelId, Claim, ClientId, ConnectionId, NodeId, Notification, Presence, PutVersion,
-    PutVersionOutcome, Version,
+    PutVersionOutcome, Sequence, Version,
 };
 use std::time::Duration;
 
@@ -37,6 +37,11 @@ async fn a_connected_client_gets_what_was_sent() {
     assert_eq!(update.channel, ChannelId([1; 16]));
     assert_eq!(update.version.number(), 7);
     assert_eq!(update.data.as_deref(), Some("hello"));
+    assert_eq!(taken[0].previous, Some(Sequence(0)), "nothing was written before");
+    let first = update.sequence;
+    assert_eq!(node.put(&path, "version=8").await.status, 200);
+    let taken = within(server.until_taken(|taken| taken.len() > 1)).await;
+    assert_eq!(taken[1].previous, Some(first));
     node.stop().await;
 }
 

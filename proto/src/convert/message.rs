@@ -205,7 +205,8 @@ mod tests {
                 state: "s".repeat(TRACESTATE_LEN_MAX).into(),
             };
             let cause = Cause { request: Some(RequestId(u64::MAX)), trace: Some(Box::new(trace)) };
-            parcel_to_wire(u64::MAX, &Parcel { to, notification: Notification::Message(message), cause })
+            let (notification, previous) = (Notification::Message(message), Some(Sequence(0)));
+            parcel_to_wire(u64::MAX, &Parcel { to, notification, previous, cause })
         };
         // The last one is added when the others are one byte below the limit.
         let others = PARCELS_MAX - 1;

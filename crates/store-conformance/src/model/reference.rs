@@ -185,9 +185,10 @@ impl Model {
         }
         let Some(registered) = found.channels.get_mut(&channel) else { return PutVersionOutcome::Gone };
         registered.pending = Some(version);
+        let previous = Sequence(found.sequence);
         found.sequence += 1;
         let presence = found.owner.map(|socket| names.sockets[socket]);
-        PutVersionOutcome::Stored { sequence: Sequence(found.sequence), presence }
+        PutVersionOutcome::Stored { sequence: Sequence(found.sequence), previous, presence }
     }
 
     fn send(&mut self, names: &Names, step: &Step) -> PutMessageOutcome {
@@ -224,6 +225,7 @@ impl Model {
         if *stored && is_full && replaced.is_none() && !has_reserve {
             return PutMessageOutcome::Full;
         }
+        let previous = Sequence(found.sequence);
         found.sequence += 1;
         if let Some(replaced) = replaced {
             found.messages.remove(replaced);
@@ -233,7 +235,7 @@ impl Model {
             found.messages.push(Stored { channel, place, key, urgency, body, is_reserved });
         }
         let presence = found.owner.map(|socket| names.sockets[socket]);
-        PutMessageOutcome::Accepted { sequence: Sequence(found.sequence), presence }
+        PutMessageOutcome::Accepted { sequence: Sequence(found.sequence), previous, presence }
     }
 
     fn owned(&mut self, client: usize, socket: usize) -> Option<&mut Client> {

@@ -48,13 +48,14 @@ impl Writes {
         }
         match (&mut outcome, expected) {
             (
-                Outcome::Put(PutVersionOutcome::Stored { sequence, .. }),
+                Outcome::Put(PutVersionOutcome::Stored { sequence, previous, .. }),
                 Outcome::Put(PutVersionOutcome::Stored { sequence: counted, .. }),
             )
             | (
-                Outcome::Sent(PutMessageOutcome::Accepted { sequence, .. }),
+                Outcome::Sent(PutMessageOutcome::Accepted { sequence, previous, .. }),
                 Outcome::Sent(PutMessageOutcome::Accepted { sequence: counted, .. }),
             ) => {
+                self.count(client, previous);
                 let given = self.given.entry(client).or_default();
                 assert!(given.values().all(|before| before < sequence), "{sequence:?} after {given:?}");
                 given.insert(counted.0, *sequence);

@@ -162,14 +162,14 @@ impl Batch<'_, '_> {
         if record.dialect != Dialect::SimplePush {
             return Ok(PutVersionOutcome::Gone);
         }
-        let sequence = self.next_sequence(&record);
+        let (previous, sequence) = (record.sequence, self.next_sequence(&record));
         let Some(registration) = record.channel_mut(put.channel) else { return Ok(PutVersionOutcome::Gone) };
         registration.channel.pending = Some(put.version);
         record.sequence = sequence;
         record.is_known = true;
         self.save(put.client, record);
         let presence = self.memory.seats.get(&put.client).map(|seat| seat.presence);
-        Ok(PutVersionOutcome::Stored { sequence, presence })
+        Ok(PutVersionOutcome::Stored { sequence, previous, presence })
     }
 
     /// See [`crate::Store::ack_versions`].

@@ -53,7 +53,7 @@ impl Batch<'_, '_> {
             }
         }
         self.remove_carried(put.client, taken)?;
-        let sequence = self.next_sequence(&record);
+        let (previous, sequence) = (record.sequence, self.next_sequence(&record));
         // Even if nothing is stored: the sequence is part of the message id, which must not be used twice.
         record.sequence = sequence;
         record.is_known = true;
@@ -70,7 +70,7 @@ impl Batch<'_, '_> {
             });
         }
         self.save(put.client, record);
-        Ok(PutMessageOutcome::Accepted { sequence, presence })
+        Ok(PutMessageOutcome::Accepted { sequence, previous, presence })
     }
 
     /// See [`crate::Store::find_channel`].

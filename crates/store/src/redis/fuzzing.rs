@@ -26,6 +26,7 @@ pub(crate) fn record(data: &[u8]) {
     let _ = record::head(data);
     let _ = record::presence(data);
     let _ = record::key_and_sequence(data);
+    let _ = record::written(data);
     for dialect in [Dialect::SimplePush, Dialect::WebPush] {
         if let Ok(channel) = record::channel(&[7; 16], data, dialect) {
             let value = record::channel_value(&channel);

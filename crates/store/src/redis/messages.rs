@@ -73,8 +73,8 @@ pub(super) fn put_outcome(answer: Value) -> Result<PutMessageOutcome, StoreError
         Value::Int(1) => Ok(PutMessageOutcome::ChannelGone),
         Value::Int(2) => Ok(PutMessageOutcome::Full),
         Value::BulkString(bytes) => {
-            let record::Head { sequence, presence, .. } = record::head(&bytes)?;
-            Ok(PutMessageOutcome::Accepted { sequence, presence })
+            let record::Written { sequence, previous, presence } = record::written(&bytes)?;
+            Ok(PutMessageOutcome::Accepted { sequence, previous, presence })
         }
         other => Err(unexpected(&other)),
     }

@@ -65,8 +65,8 @@ pub(super) fn put_version(answer: Value) -> Result<PutVersionOutcome, StoreError
     match answer {
         Value::Int(0) => Ok(PutVersionOutcome::Gone),
         Value::BulkString(bytes) => {
-            let record::Head { sequence, presence, .. } = record::head(&bytes)?;
-            Ok(PutVersionOutcome::Stored { sequence, presence })
+            let record::Written { sequence, previous, presence } = record::written(&bytes)?;
+            Ok(PutVersionOutcome::Stored { sequence, previous, presence })
         }
         other => Err(unexpected(&other)),
     }

@@ -77,6 +77,25 @@ pub(super) fn key_and_sequence(bytes: &[u8]) -> Result<(KeyId, Sequence), Unread
     Ok((KeyId(key), sequence(digits)?))
 }
 
+/// What the scripts that write answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Written {
+    /// The write.
+    pub(super) sequence: Sequence,
+    /// The write before it.
+    pub(super) previous: Sequence,
+    /// The socket that owns the client.
+    pub(super) presence: Option<Presence>,
+}
+
+/// Reads that answer: the head, a space, and the sequence that the head had before.
+pub(super) fn written(bytes: &[u8]) -> Result<Written, Unreadable> {
+    // The last one, because the presence may have such bytes.
+    let space = bytes.iter().rposition(|byte| *byte == b' ').ok_or(Unreadable("answer without a space"))?;
+    let Head { dialect: _, presence, sequence } = head(&bytes[..space])?;
+    Ok(Written { sequence, previous: self::sequence(&bytes[space + 1..])?, presence })
+}
+
 /// Reads the head.
 pub(super) fn head(bytes: &[u8]) -> Result<Head, Unreadable> {
     if bytes.first() != Some(&VERSION) {
@@ -197,6 +216,22 @@ mod tests {
         assert_eq!(head(b"").unwrap_err(), Unreadable("record of another version"));
     }
 
+    #[test]
+    fn the_answer_to_a_write_has_the_write_before_it() {
+        let presence = Presence { node: NodeId(0x2020_2020_2020_2020), connection: ConnectionId(0x20) };
+        let head = [&[VERSION, 1, KNOWN][..], &presence_bytes(presence), b"1764000000007"].concat();
+        for (previous, number) in [("1764000000000", 1_764_000_000_000), ("0", 0)] {
+            let expected = Written {
+                sequence: Sequence(1_764_000_000_007),
+                previous: Sequence(number),
+                presence: Some(presence),
+            };
+            assert_eq!(written(&[&head[..], b" ", previous.as_bytes()].concat()), Ok(expected));
+        }
+        assert!(written(&head).is_err() && written(&[&head[..], b" "].concat()).is_err());
+        assert!(written(&[&head[..], b" x"].concat()).is_err() && written(b"").is_err());
+    }
+
     proptest! {
         #[test]
         fn a_channel_survives(
@@ -237,6 +272,7 @@ mod tests {
             let _ = channel(&field, &value, Dialect::SimplePush);
             let _ = channel(&[0; 16], &value, Dialect::SimplePush);
             let _ = key_and_sequence(&value);
+            let _ = written(&value);
             let bulk = |bytes: &[u8]| Value::BulkString(bytes.to_vec());
             let _ = record(&[bulk(HEAD), bulk(&value), bulk(&field), bulk(&value)]);
         }

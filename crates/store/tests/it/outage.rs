@@ -9,7 +9,7 @@ use beckon_testbed::{
     forwarder::Forwarder,
     redis::{Options, RedisCluster, RedisServer},
 };
-use beckon_types::{BroadcastId, BroadcastVersion};
+use beckon_types::{BroadcastId, BroadcastVersion, Place, PutMessageOutcome};
 use futures_util::future::{BoxFuture, join_all};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
@@ -127,8 +127,15 @@ async fn a_message_whose_answer_is_lost_is_stored_once() {
     // From here on the server has the script.
     let (place, _) = accepted(&store, message(&client, "a")).await;
     way.lose_answer();
-    let (repeated, _) = accepted(&store, message(&client, "b")).await;
+    let put = message(&client, "b");
+    let nonce = put.nonce;
+    let PutMessageOutcome::Accepted { sequence, previous, .. } = message_steps::send(&store, put).await
+    else {
+        panic!("expected an accepted message")
+    };
+    let repeated = Place { sequence, nonce, topic: None };
     assert!(way.has_lost_answer());
+    assert_eq!(previous.0, sequence.0 - 1, "which write was before it is not known any more");
     let backlog = fetch(&store, &client, None, 10).await;
     assert_eq!(bodies(&backlog), ["a", "b"]);
     assert_eq!(backlog.messages[1].place, repeated, "its sender knows its place");

@@ -66,6 +66,9 @@ pub enum PutMessageOutcome {
     Accepted {
         /// The position of this write.
         sequence: Sequence,
+        /// The position of the write before it to the same client, or 0: none is between the two. Of a message that was put
+        /// twice it is the highest that it can be.
+        previous: Sequence,
         /// The socket that owns the UAID, if one does. Its node may be dead.
         presence: Option<Presence>,
     },

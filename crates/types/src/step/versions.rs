@@ -22,6 +22,8 @@ pub enum PutVersionOutcome {
     Stored {
         /// The position of this write.
         sequence: Sequence,
+        /// The position of the write before it to the same client, or 0: none is between the two.
+        previous: Sequence,
         /// The socket that owns the UAID, if one does. Its node may be dead.
         presence: Option<Presence>,
     },

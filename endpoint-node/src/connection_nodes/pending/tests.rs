@@ -71,7 +71,7 @@ impl Bench {
         notification: Notification,
     ) -> Result<Answer, Undelivered> {
         let to = Presence { node: NODE, connection: ConnectionId(connection) };
-        let parcel = Parcel { to, notification, cause: Cause::default() };
+        let parcel = Parcel { to, notification, previous: None, cause: Cause::default() };
         let (reply, answer) = oneshot::channel();
         self.pending.offer(parcel, LATE, reply).map(|_| answer)
     }

@@ -60,14 +60,19 @@ if not len then return -1 end
 if (len > 6 and sub(value, len - 16, len - 1) or '') ~= ARGV[2] then call('HDEL', key, '') return 1 end
 if #ARGV == 11 and ttl > 0 then
   for _, field in ipairs(call('HKEYS', messages)) do
-    if sub(field, 15, 22) == ARGV[3] then return sub(head, 1, 19) .. tonumber(sub(field, 2, 14)) end
+    if sub(field, 15, 22) == ARGV[3] then
+      local sequence = tonumber(sub(field, 2, 14))
+      -- Which write was before it is not known any more.
+      return sub(head, 1, 19) .. sequence .. ' ' .. (sequence - 1)
+    end
   end
 end
 if ttl > 0 then
   count = call('HLEN', messages)
   if count >= max and not is_admitted() then return 2 end
 end
-local sequence = sub(head, 20) + 1
+local previous = sub(head, 20)
+local sequence = previous + 1
 if sequence < now then sequence = now end
 local digits = sequence .. ''
 local was_newcomer = sub(head, 3, 3) == '\0'
@@ -81,7 +86,8 @@ if topic ~= '' then
 end
 call('HSET', key, 'm', head)
 if was_newcomer and ARGV[8] ~= '0' then call('PEXPIRE', key, ARGV[8]) end
-if ttl == 0 then return head end
+local answer = head .. ' ' .. previous
+if ttl == 0 then return answer end
 local field = (topic == '' and '1' or '0') .. string.rep('0', 13 - #digits) .. digits .. ARGV[3] .. topic
 call('HSET', messages, field, now + ttl .. ARGV[9])
 -- A second more than the message has: a key may expire earlier than the clock of the script says.
@@ -95,4 +101,4 @@ elseif count > UNINDEXED_MAX then
   call('ZADD', index, position(field), field)
   call('PEXPIRE', index, call('PTTL', messages))
 end
-return head
+return answer

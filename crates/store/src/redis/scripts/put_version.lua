@@ -13,7 +13,8 @@ local form = sub(value, 1, 1)
 local len = (form == '\0' or form == '\1') and 2 or (form == '\2' or form == '\3') and 6
   or (form == '\4' or form == '\5') and 18 or (form == '\6' or form == '\7') and 22 or 0
 if len == 0 or #value < len then return -1 end
-local sequence = sub(head, 20) + 1
+local previous = sub(head, 20)
+local sequence = previous + 1
 -- Not below the clock, so that a Redis that has lost its last writes does not use a sequence again.
 if sequence < now then sequence = now end
 local was_newcomer = sub(head, 3, 3) == '\0'
@@ -21,4 +22,4 @@ head = sub(head, 1, 2) .. '\1' .. sub(head, 4, 19) .. sequence
 -- The first write, because Redis refuses only that when its memory is full.
 call('HSET', key, 'm', head, channel, sub(value, 1, len) .. ARGV[2])
 if was_newcomer and ARGV[3] ~= '0' then call('PEXPIRE', key, ARGV[3]) end
-return head
+return head .. ' ' .. previous
