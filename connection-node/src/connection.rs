@@ -244,10 +244,10 @@ impl Connection {
 
     /// Handles a notification out of the mailbox.
     fn take(&mut self, now: Moment, arrival: Arrival) {
-        let Arrival { at: arrived, post: Post { notification, previous: _, request, span } } = arrival;
+        let Arrival { at: arrived, post: Post { notification, previous, request, span } } = arrival;
         self.shard.node.metrics.took_from_mailbox(now.since(arrived));
         let followed = Followed::begin(span, &notification, now);
-        let is_sent = self.has_sent(now, Input::Notification { arrived, notification });
+        let is_sent = self.has_sent(now, Input::Notification { arrived, previous, notification });
         if let Some(followed) = followed {
             self.shard.traces.follow(self.registration.id, followed, is_sent);
         }
@@ -258,7 +258,8 @@ impl Connection {
 
     fn handle_signals(&mut self, now: Moment, signals: Signals) {
         if signals.missed {
-            self.handle(now, Input::Notification { arrived: now, notification: Notification::Missed });
+            let notification = Notification::Missed;
+            self.handle(now, Input::Notification { arrived: now, previous: None, notification });
         }
         if signals.verify {
             self.handle(now, Input::Verify);

@@ -129,7 +129,9 @@ impl Talk {
     }
 
     fn notify(&mut self, notification: Notification) {
-        self.handle(Input::Notification { arrived: NOW, notification });
+        // As it is when nothing was missed.
+        let previous = notification.sequence().map(|sequence| Sequence(sequence.0 - 1));
+        self.handle(Input::Notification { arrived: NOW, previous, notification });
     }
 
     fn hello(&mut self) {

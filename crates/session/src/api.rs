@@ -65,6 +65,9 @@ pub enum Input<'a> {
     Notification {
         /// When this node received it.
         arrived: Moment,
+        /// The write to the client before the one that it tells of, if that is known. If this socket does not know of it, it has
+        /// not been given a write.
+        previous: Option<Sequence>,
         /// What was sent.
         notification: Notification,
     },

@@ -1,11 +1,12 @@
 //! When a session asks the store again: whether it still owns its UAID, and for what the store failed to do.
 //!
 //! Nothing tells a socket that a store has forgotten its claim, or that a node has failed to hand over what it stored. So
-//! each session asks from time to time, and whenever its node knows of a reason ([`crate::Input::Verify`]).
+//! each session asks from time to time, when it notices a gap between writes (`seen`), and whenever its node knows of a reason
+//! ([`crate::Input::Verify`]).
 
 use crate::{
     api::Settings,
-    limits::{RENEWAL_MIN, RENEWALS_PER_UAID_IDLE, REPEAT_AFTER, VERIFY_INTERVAL},
+    limits::{GAP_WAIT, RENEWAL_MIN, RENEWALS_PER_UAID_IDLE, REPEAT_AFTER, VERIFY_INTERVAL},
 };
 use beckon_types::{ConnectionId, Moment};
 use std::time::Duration;
@@ -24,6 +25,11 @@ pub(crate) fn verify_at(settings: &Settings, connection: ConnectionId, verified:
 /// When the session of this connection repeats a step that has failed now.
 pub(crate) fn repeat_at(connection: ConnectionId, now: Moment) -> Moment {
     now + REPEAT_AFTER + spread(REPEAT_AFTER / 2, connection, now)
+}
+
+/// When the session of this connection verifies its claim because of a gap between writes that it has noticed now.
+pub(crate) fn gap_at(connection: ConnectionId, now: Moment) -> Moment {
+    now + GAP_WAIT + spread(GAP_WAIT / 2, connection, now)
 }
 
 /// A part of a duration that differs between connections, so that a store that comes back is not asked by all of them at

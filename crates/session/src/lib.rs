@@ -15,7 +15,7 @@
 //! Each file uses only those above it in this list:
 //!
 //! * `api`: the words of the interface; `limits`: limits that are not settings; `parked`: a session at rest as data;
-//! * `identity`: a UAID and its spelling;
+//! * `identity`: a UAID and its spelling; `seen`: which writes a socket knows of;
 //! * `violation`: what a user agent can do wrong, and what follows from it;
 //! * `message`: JSON in and out, below it what belongs to one dialect;
 //! * `steps`: the queue of store steps; `table`: a table of channels; `silence`: keep-alive;
@@ -52,6 +52,11 @@
 //! **Doubt is resolved by reading.** A step that failed may have been performed. After a failed `register`, every first
 //! register of a channel on this socket is followed by a read, because the channel may have been stored, and written to,
 //! before. A read that failed is repeated (`limits::REPEAT_AFTER`).
+//!
+//! **A write that does not come is missed.** A notification says which write was before it (`seen`). If that one has not come and
+//! does not come meanwhile, the claim is verified (`limits::GAP_WAIT`), and the store is re-read. A notification counts as come
+//! whatever becomes of it, because all that is dropped is superseded, not wanted, or read by the rules above. So the session knows
+//! of every write up to `seen`, and of each later one there is a notification still to come, or a verification.
 //!
 //! **The end.** After [`Effect::Close`] nothing is sent, and only store outcomes have an effect. Requests that were
 //! received are still performed, in order, except for reads; the first failure ends that. Then the UAID is released,
@@ -92,7 +97,7 @@
 //!
 //! So at any moment, each stored message of a channel in the table was sent on this socket, or is below the wanted
 //! urgency, or is behind the position where the backlog continues, or its notification (or the information that it was
-//! missed) is still to come.
+//! missed, or the notification of a later write, which shows the gap) is still to come.
 
 mod api;
 mod budget;
@@ -107,6 +112,7 @@ mod message;
 mod parked;
 mod parking;
 mod peer;
+mod seen;
 mod session;
 mod silence;
 mod simplepush;

@@ -23,6 +23,10 @@ pub(crate) const UPDATES_PER_NOTIFICATION_MAX: usize = 100;
 /// as long again.
 pub(crate) const REPEAT_AFTER: Duration = Duration::from_secs(10);
 
+/// Shortest wait before a claim is verified because a write has come and one before it has not, which may still be on its way
+/// from another endpoint-node. The longest is half as long again.
+pub(crate) const GAP_WAIT: Duration = Duration::from_secs(1);
+
 /// Time between two verifications of a claim, or about `keepalive_interval` if that is shorter. With what is added at
 /// random it is less than half of [`beckon_types::UNREGISTERED_LIFETIME`].
 pub(crate) const VERIFY_INTERVAL: Duration = Duration::from_secs(5 * 60);

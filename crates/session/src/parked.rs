@@ -72,6 +72,22 @@ pub(crate) struct ParkedClient {
     /// When to re-read the store because a step failed.
     #[prost(uint64, optional, tag = "8")]
     pub(crate) reread: Option<u64>,
+    #[prost(message, optional, tag = "9")]
+    pub(crate) ahead: Option<ParkedAhead>,
+}
+
+/// Writes that have come although one before them has not.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct ParkedAhead {
+    /// The write before the first of them.
+    #[prost(uint64, tag = "1")]
+    pub(crate) after: u64,
+    /// The last of them.
+    #[prost(uint64, tag = "2")]
+    pub(crate) upto: u64,
+    /// When to verify the claim because of the gap.
+    #[prost(uint64, optional, tag = "3")]
+    pub(crate) due: Option<u64>,
 }
 
 /// A channel in the table of a client.

@@ -5,6 +5,7 @@ use crate::{
     budget::Budget,
     parked::{Damaged, Parked, ParkedPeer},
     peer::{Client, Peer},
+    seen::Seen,
     session::Session,
     silence::Silence,
     simplepush::SimplePush,
@@ -22,9 +23,15 @@ impl Session {
             _ if !self.steps.is_empty() => return None,
             Peer::Stranger { since } => ParkedPeer::Stranger(since.0),
             Peer::Client(identity, Client::SimplePush(client)) => {
-                ParkedPeer::SimplePush(client.park(*identity))
+                let mut parked = client.park(*identity);
+                self.seen.park(&mut parked.client);
+                ParkedPeer::SimplePush(parked)
             }
-            Peer::Client(identity, Client::WebPush(client)) => ParkedPeer::WebPush(client.park(*identity)),
+            Peer::Client(identity, Client::WebPush(client)) => {
+                let mut parked = client.park(*identity);
+                self.seen.park(&mut parked.client);
+                ParkedPeer::WebPush(parked)
+            }
             Peer::Greeting(_) | Peer::Leaving(_) | Peer::Gone => return None,
         };
         let (silent_since, is_asked) = match self.silence {
@@ -40,13 +47,16 @@ impl Session {
     /// # Errors
     /// The data is not that of a session.
     pub fn resume(presence: Presence, parked: Parked, broadcasts: &Broadcasts) -> Result<Self, Damaged> {
+        let mut seen = Seen::default();
         let peer = match parked.peer.ok_or(Damaged("peer"))? {
             ParkedPeer::Stranger(since) => Peer::Stranger { since: Moment(since) },
             ParkedPeer::SimplePush(client) => {
+                seen = Seen::resume(&client.client);
                 let (identity, client) = SimplePush::resume_parked(&client)?;
                 Peer::Client(identity, Client::SimplePush(client))
             }
             ParkedPeer::WebPush(client) => {
+                seen = Seen::resume(&client.client);
                 let (identity, client) = WebPush::resume_parked(client, broadcasts)?;
                 Peer::Client(identity, Client::WebPush(client))
             }
@@ -57,6 +67,7 @@ impl Session {
         Ok(Self {
             presence,
             peer,
+            seen,
             steps: Steps::default(),
             silence,
             budget: Budget::new(Moment(parked.full_at)),

@@ -1,7 +1,8 @@
 //! Who is at the other end of a socket.
 
 use crate::{
-    greeting::Greeting, identity::Identity, leaving::Leaving, simplepush::SimplePush, webpush::WebPush,
+    api::Settings, greeting::Greeting, identity::Identity, leaving::Leaving, simplepush::SimplePush,
+    webpush::WebPush,
 };
 use beckon_types::{Dialect, Moment};
 
@@ -25,6 +26,16 @@ pub(crate) enum Peer {
 pub(crate) enum Client {
     SimplePush(SimplePush),
     WebPush(WebPush),
+}
+
+impl Client {
+    /// When it has something to do by itself.
+    pub(crate) fn due(&self, settings: &Settings) -> Moment {
+        match self {
+            Self::SimplePush(client) => client.due(settings),
+            Self::WebPush(client) => client.due(),
+        }
+    }
 }
 
 impl Peer {

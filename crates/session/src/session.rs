@@ -7,6 +7,7 @@ use crate::{
     leaving::{Leaving, refuse},
     message::{Command, EMPTY_OBJECT, Frame, Kind, Request, simplepush::hello_reply},
     peer::{Client, Peer},
+    seen::Seen,
     silence::Silence,
     simplepush::SimplePush,
     steps::{Job, Steps},
@@ -14,17 +15,20 @@ use crate::{
     violation::{INTERNAL_ERROR, Violation},
     webpush::WebPush,
 };
-use beckon_types::{Backlog, Dialect, Hello, HelloOutcome, Moment, Notification, Presence, Snapshot};
+use beckon_types::{
+    Backlog, Dialect, Hello, HelloOutcome, Moment, Notification, Presence, Sequence, Snapshot,
+};
 use std::{mem, num::NonZeroU64, str::Utf8Error};
 
 /// The conversation on one connection.
 ///
-/// It is a plain value. While [`Self::is_settled`], `peer`, `silence` and `pinged` are all that it consists of.
+/// It is a plain value. While [`Self::is_settled`], `peer`, `seen`, `silence` and `pinged` are all that it consists of.
 #[derive(Debug, Clone)]
 pub struct Session {
     /// Which connection this is.
     pub(crate) presence: Presence,
     pub(crate) peer: Peer,
+    pub(crate) seen: Seen,
     pub(crate) steps: Steps,
     pub(crate) silence: Silence,
     pub(crate) budget: Budget,
@@ -38,6 +42,7 @@ impl Session {
         Self {
             presence,
             peer: Peer::Stranger { since: now },
+            seen: Seen::default(),
             steps: Steps::default(),
             silence: Silence::Heard(now),
             budget: Budget::new(now),
@@ -60,8 +65,8 @@ impl Session {
                 self.receive(context, Frame::Binary, str::from_utf8(bytes), effects);
             }
             Input::Control => self.silence = Silence::Heard(context.now),
-            Input::Notification { arrived, mut notification } => {
-                self.notify(context, arrived, &mut notification, effects);
+            Input::Notification { arrived, previous, mut notification } => {
+                self.notify(context, (arrived, previous), &mut notification, effects);
             }
             Input::Broadcasts => {
                 if let Some((Client::WebPush(client), mut turn)) = self.turn(context, effects) {
@@ -97,8 +102,7 @@ impl Session {
             Peer::Greeting(greeting) => Some(greeting.since + settings.hello_timeout),
             // A read that is under way or waiting decides when the next one is due.
             Peer::Client(..) if self.steps.is_reading() => None,
-            Peer::Client(_, Client::SimplePush(client)) => Some(client.due(settings)),
-            Peer::Client(_, Client::WebPush(client)) => Some(client.due()),
+            Peer::Client(_, client) => Some(client.due(settings).min(self.seen.due())),
             Peer::Leaving(_) | Peer::Gone => None,
         }
     }
@@ -152,8 +156,8 @@ impl Session {
         effects: &'a mut Vec<Effect>,
     ) -> Option<(&'a mut Client, Turn<'a>)> {
         let Peer::Client(identity, client) = &mut self.peer else { return None };
-        let turn = Turn::new(context, self.presence, identity, &mut self.steps, &mut self.budget, effects);
-        Some((client, turn))
+        let (owner, steps, budget) = ((identity, &mut self.seen), &mut self.steps, &mut self.budget);
+        Some((client, Turn::new(context, self.presence, owner, steps, budget, effects)))
     }
 
     /// Handles a message, or bytes that are not UTF-8. A user agent that breaks the rules is closed.
@@ -274,18 +278,18 @@ impl Session {
     fn notify(
         &mut self,
         context: &Context<'_>,
-        arrived: Moment,
+        (arrived, previous): (Moment, Option<Sequence>),
         notification: &mut Notification,
         effects: &mut Vec<Effect>,
     ) {
         let Some((client, mut turn)) = self.turn(context, effects) else { return };
         match (client, notification) {
             (Client::SimplePush(client), Notification::Update(update)) => {
-                client.push_update(&mut turn, update)
+                client.push_update(&mut turn, update, previous);
             }
             (Client::SimplePush(client), Notification::Missed) => client.refresh(&mut turn),
             (Client::WebPush(client), Notification::Message(message)) => {
-                client.push_message(&mut turn, arrived, message);
+                client.push_message(&mut turn, arrived, message, previous);
             }
             (Client::WebPush(client), Notification::Missed) => client.read_again(&mut turn),
             // It was meant for a former client.
@@ -296,9 +300,7 @@ impl Session {
 
     /// Asks the store whether this socket still owns the UAID, and whether it has missed anything.
     fn verify(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
-        if let Some((_, mut turn)) = self.turn(context, effects) {
-            turn.verify();
-        }
+        self.turn(context, effects).into_iter().for_each(|(_, mut turn)| turn.verify());
     }
 
     /// Does what is due.
@@ -387,8 +389,8 @@ impl Session {
         effects: &mut Vec<Effect>,
     ) {
         let Greeting { mut identity, broadcasts, request, held, .. } = greeting;
-        let turn =
-            &mut Turn::new(context, self.presence, &mut identity, &mut self.steps, &mut self.budget, effects);
+        let (owner, steps, budget) = ((&mut identity, &mut self.seen), &mut self.steps, &mut self.budget);
+        let turn = &mut Turn::new(context, self.presence, owner, steps, budget, effects);
         let client = match (dialect, broadcasts) {
             (Dialect::SimplePush, _) => Client::SimplePush(SimplePush::greet(turn, snapshot)),
             (Dialect::WebPush, Ok(broadcasts)) => {

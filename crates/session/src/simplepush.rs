@@ -12,6 +12,7 @@ use crate::{
         unregister_reply,
     },
     parked::{Damaged, ParkedClient, ParkedSimplePush},
+    seen::Seen,
     steps::{Job, Register, Unregister},
     turn::Turn,
     violation::{INTERNAL_ERROR, Violation},
@@ -23,12 +24,10 @@ use channels::{Channels, Reason};
 #[derive(Debug, Clone)]
 pub(crate) struct SimplePush {
     channels: Channels,
-    /// When to verify its claim, which the hello and each read of the store do as well.
-    verify_at: Moment,
-    /// The last write to the client, when the store was last read.
-    seen: Sequence,
-    /// When to re-read the store because a step failed. Nothing else is a reason to read it earlier.
-    reread: Option<Moment>,
+    /// When to verify its claim, which the hello and each read of the store do as well. If it `rereads`, when to do that.
+    ask_at: Moment,
+    /// Whether to re-read the store because a step failed. Nothing else is a reason to read it earlier.
+    rereads: bool,
     /// Whether the store may have channels that are not known here, and that may have been written to: a register has failed, or
     /// something was written to such a channel, because the store has gone back to before its unregister. From then on the
     /// store is re-read after each first register of a channel.
@@ -41,18 +40,17 @@ impl SimplePush {
         let (channels, pending) = Channels::new(turn.now, snapshot);
         send_hello_reply(turn);
         send_updates(turn, &pending);
-        let (verify_at, seen) = (turn.verify_at(), snapshot.sequence);
-        Self { channels, verify_at, seen, reread: None, may_lack_channels: false }
+        *turn.seen = Seen::at(snapshot.sequence);
+        Self { channels, ask_at: turn.verify_at(), rereads: false, may_lack_channels: false }
     }
 
     /// The client as data.
     pub(crate) fn park(&self, identity: Identity) -> ParkedSimplePush {
         let client = ParkedClient {
             channels: self.channels.park(),
-            verify_at: self.verify_at.0,
-            seen: self.seen.0,
+            verify_at: self.ask_at.0,
             may_lack_channels: self.may_lack_channels,
-            reread: self.reread.map(|at| at.0),
+            reread: self.rereads.then_some(self.ask_at.0),
             ..identity.park()
         };
         ParkedSimplePush { client }
@@ -63,9 +61,8 @@ impl SimplePush {
         let client = &parked.client;
         let resumed = Self {
             channels: Channels::resume(&client.channels)?,
-            verify_at: Moment(client.verify_at),
-            seen: Sequence(client.seen),
-            reread: client.reread.map(Moment),
+            ask_at: Moment(client.reread.unwrap_or(client.verify_at)),
+            rereads: client.reread.is_some(),
             may_lack_channels: client.may_lack_channels,
         };
         Ok((Identity::resume(client)?, resumed))
@@ -89,13 +86,15 @@ impl SimplePush {
             (Job::Unregister(unregister), _) => self.unregister_failed(turn, &unregister),
             (Job::AckVersions(_), Outcome::Done) => {}
             (Job::AckVersions(_), _) => self.ack_failed(turn),
-            (Job::Refresh, Outcome::Snapshot(snapshot)) => self.refreshed(turn, snapshot),
-            (Job::Verify, Outcome::Verified(sequence)) => self.verified(turn, sequence),
-            (Job::Verify, Outcome::Postponed) => self.verify_at = turn.repeat_at(),
+            (Job::Refresh(asked), Outcome::Snapshot(snapshot)) => self.refreshed(turn, asked, snapshot),
+            (Job::Verify(asked), Outcome::Verified(last)) => self.verified(turn, asked, last),
+            (Job::Verify(_), Outcome::Postponed) => self.verify_later(turn.repeat_at()),
             // A snapshot shows whether the socket owns the UAID, too.
-            (Job::Refresh | Job::Verify, _) => self.refresh_failed(turn),
-            (Job::HelloAgain, Outcome::Snapshot(snapshot)) => self.greeted_again(turn, snapshot),
-            (Job::HelloAgain | Job::RemoveMessages(_) | Job::Fetch(_), _) => return Err(CloseCode::Error),
+            (Job::Refresh(_) | Job::Verify(_), _) => self.refresh_failed(turn),
+            (Job::HelloAgain(asked), Outcome::Snapshot(snapshot)) => {
+                self.greeted_again(turn, asked, snapshot);
+            }
+            (Job::HelloAgain(_) | Job::RemoveMessages(_) | Job::Fetch(_), _) => return Err(CloseCode::Error),
         }
         Ok(())
     }
@@ -115,14 +114,14 @@ impl SimplePush {
             NamedUaid::Valid(..) | NamedUaid::Malformed => return Err(Violation::AnotherUaid),
             NamedUaid::None => {}
         }
-        turn.ask(Job::HelloAgain);
+        turn.ask(Job::HelloAgain(turn.seen.last()));
         Ok(())
     }
 
     /// The store has read what is pending for a hello after the first one.
-    fn greeted_again(&mut self, turn: &mut Turn<'_>, snapshot: Snapshot) {
+    fn greeted_again(&mut self, turn: &mut Turn<'_>, asked: Sequence, snapshot: Snapshot) {
         send_hello_reply(turn);
-        self.read(turn, snapshot, Reason::Hello);
+        self.read(turn, asked, snapshot, Reason::Hello);
     }
 
     /// A register (section 2.3).
@@ -190,13 +189,14 @@ impl SimplePush {
     /// The store may not have kept an acknowledgement. It is re-read later, and what is still pending then is sent
     /// again. Without retries (`sp_retry_interval` = 0) that is left to the next read or hello.
     fn ack_failed(&mut self, turn: &Turn<'_>) {
-        if !turn.settings.sp_retry_interval.is_zero() {
-            self.reread.get_or_insert(turn.repeat_at());
+        if !turn.settings.sp_retry_interval.is_zero() && !self.rereads {
+            self.refresh_failed(turn);
         }
     }
 
-    /// A write to one of the client's channels.
-    pub(crate) fn push_update(&mut self, turn: &mut Turn<'_>, update: &Update) {
+    /// A write to one of the client's channels, and the write to the client before it.
+    pub(crate) fn push_update(&mut self, turn: &mut Turn<'_>, update: &Update, previous: Option<Sequence>) {
+        turn.came(previous, update.sequence);
         let is_registering = turn.steps.is_registering(update.channel);
         let is_unregistering = turn.steps.is_unregistering(update.channel);
         if is_registering && (is_unregistering || !self.channels.contains(update.channel)) {
@@ -218,34 +218,41 @@ impl SimplePush {
     /// Re-reads the store for updates that this socket has not been sent, or that are due again.
     pub(crate) fn refresh(&mut self, turn: &mut Turn<'_>) {
         if !turn.steps.has_snapshot_waiting() {
-            turn.ask(Job::Refresh);
+            turn.ask(Job::Refresh(turn.seen.last()));
         }
     }
 
-    /// This socket still owns the UAID. If anything was written since the store was last read, it is read again: the socket
+    /// This socket still owns the UAID. If anything was written of which it does not know, the store is read again: the socket
     /// may have missed it.
-    fn verified(&mut self, turn: &mut Turn<'_>, sequence: Sequence) {
-        self.verify_at = turn.verify_at();
-        if sequence != self.seen {
+    fn verified(&mut self, turn: &mut Turn<'_>, asked: Sequence, last: Sequence) {
+        self.verify_later(turn.verify_at());
+        if turn.learn(asked, last) {
             self.refresh(turn);
         }
     }
 
+    /// The claim is to be verified at this time, unless the store is re-read anyway.
+    fn verify_later(&mut self, at: Moment) {
+        if !self.rereads {
+            self.ask_at = at;
+        }
+    }
+
     /// The store has been re-read.
-    fn refreshed(&mut self, turn: &mut Turn<'_>, snapshot: Snapshot) {
+    fn refreshed(&mut self, turn: &mut Turn<'_>, asked: Sequence, snapshot: Snapshot) {
         let interval = turn.settings.sp_retry_interval;
         let repeat_after = (!interval.is_zero()).then(|| interval - interval / RETRY_SLACK_PART);
-        self.read(turn, snapshot, Reason::Refresh { repeat_after });
+        self.read(turn, asked, snapshot, Reason::Refresh { repeat_after });
     }
 
     /// The store could not be re-read.
     fn refresh_failed(&mut self, turn: &Turn<'_>) {
-        self.reread = Some(turn.repeat_at());
+        (self.ask_at, self.rereads) = (turn.repeat_at(), true);
     }
 
-    fn read(&mut self, turn: &mut Turn<'_>, snapshot: Snapshot, reason: Reason) {
-        (self.verify_at, self.seen) = (turn.verify_at(), snapshot.sequence);
-        self.reread = None;
+    fn read(&mut self, turn: &mut Turn<'_>, asked: Sequence, snapshot: Snapshot, reason: Reason) {
+        (self.ask_at, self.rereads) = (turn.verify_at(), false);
+        turn.learn(asked, snapshot.sequence);
         let is_known = |channel: &beckon_types::Channel| self.channels.contains(channel.id);
         self.may_lack_channels |= !snapshot.channels.iter().all(is_known);
         let pending = self.channels.read(turn.now, snapshot, reason, turn.steps);
@@ -255,17 +262,17 @@ impl SimplePush {
     /// When to call [`Self::resume`]: to repeat a read that failed, to send again what was not acknowledged, or to verify
     /// the claim.
     pub(crate) fn due(&self, settings: &Settings) -> Moment {
-        match self.refresh_due(settings) {
-            Some(refresh) if self.reread.is_some() => refresh,
-            refresh => refresh.map_or(self.verify_at, |refresh| refresh.min(self.verify_at)),
-        }
+        self.refresh_due(settings).map_or(self.ask_at, |refresh| refresh.min(self.ask_at))
     }
 
     /// When to repeat a read that failed, or else to send again what was not acknowledged.
     fn refresh_due(&self, settings: &Settings) -> Option<Moment> {
+        if self.rereads {
+            return Some(self.ask_at);
+        }
         let interval = settings.sp_retry_interval;
         let retry = self.channels.oldest_transmission().filter(|_| !interval.is_zero());
-        self.reread.or(retry.map(|at| at + interval))
+        retry.map(|at| at + interval)
     }
 
     /// Does what is due.

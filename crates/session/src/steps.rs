@@ -4,14 +4,15 @@ use crate::{
     api::Step,
     limits::{ACKS_MERGED_MAX, STEPS_WAITING_BYTES_MAX, STEPS_WAITING_MAX},
 };
-use beckon_types::{Ack, AddChannel, ChannelId, ClientId, Fetch, Place, Presence, Spelling};
+use beckon_types::{Ack, AddChannel, ChannelId, ClientId, Fetch, Place, Presence, Sequence, Spelling};
 use std::{collections::VecDeque, mem};
 
-/// What a client asks of the store, and what it needs for handling the outcome.
+/// What a client asks of the store, and what it needs for handling the outcome. A sequence is the last write that it knows of
+/// when it asks.
 #[derive(Debug, Clone)]
 pub(crate) enum Job {
     /// A hello after the first: [`Step::Snapshot`], after which all that is pending is sent again.
-    HelloAgain,
+    HelloAgain(Sequence),
     /// Register a channel: [`Step::AddChannel`].
     Register(Register),
     /// Unregister a channel: [`Step::RemoveChannel`].
@@ -21,9 +22,9 @@ pub(crate) enum Job {
     /// Acknowledge messages: [`Step::RemoveMessages`]. They are kept until the store has removed them.
     RemoveMessages(Vec<Place>),
     /// Re-read the record: [`Step::Snapshot`].
-    Refresh,
+    Refresh(Sequence),
     /// Make sure that the socket owns the UAID, and renew the record: [`Step::Verify`].
-    Verify,
+    Verify(Sequence),
     /// Read stored messages: [`Step::Fetch`].
     Fetch(Fetch),
 }
@@ -58,9 +59,9 @@ impl Job {
             Self::Unregister(Unregister { channel, .. }) => Step::RemoveChannel(client, presence, *channel),
             Self::AckVersions(acks) => Step::AckVersions(client, mem::take(acks)),
             Self::RemoveMessages(places) => Step::RemoveMessages(client, places.clone()),
-            Self::HelloAgain | Self::Refresh => Step::Snapshot(client, presence),
+            Self::HelloAgain(_) | Self::Refresh(_) => Step::Snapshot(client, presence),
             Self::Fetch(fetch) => Step::Fetch(*fetch),
-            Self::Verify => Step::Verify(client, presence),
+            Self::Verify(_) => Step::Verify(client, presence),
         }
     }
 
@@ -72,7 +73,7 @@ impl Job {
             }
             Self::AckVersions(acks) => size_of_val(acks.as_slice()),
             Self::RemoveMessages(places) => size_of_val(places.as_slice()),
-            Self::HelloAgain | Self::Refresh | Self::Fetch(_) | Self::Verify => 0,
+            Self::HelloAgain(_) | Self::Refresh(_) | Self::Fetch(_) | Self::Verify(_) => 0,
         }
     }
 
@@ -80,7 +81,7 @@ impl Job {
     /// has ended.
     fn is_read(&self) -> bool {
         match self {
-            Self::HelloAgain | Self::Refresh | Self::Fetch(_) | Self::Verify => true,
+            Self::HelloAgain(_) | Self::Refresh(_) | Self::Fetch(_) | Self::Verify(_) => true,
             Self::Register(_) | Self::Unregister(_) | Self::AckVersions(_) | Self::RemoveMessages(_) => false,
         }
     }
@@ -88,12 +89,12 @@ impl Job {
     fn is_acknowledgement(&self) -> bool {
         match self {
             Self::AckVersions(_) | Self::RemoveMessages(_) => true,
-            Self::HelloAgain
+            Self::HelloAgain(_)
             | Self::Register(_)
             | Self::Unregister(_)
-            | Self::Refresh
+            | Self::Refresh(_)
             | Self::Fetch(_)
-            | Self::Verify => false,
+            | Self::Verify(_) => false,
         }
     }
 }
@@ -226,7 +227,7 @@ impl Steps {
 
     /// Whether a snapshot is waiting, which will include everything that has been stored by now.
     pub(crate) fn has_snapshot_waiting(&self) -> bool {
-        self.waiting().any(|job| matches!(job, Job::Refresh | Job::HelloAgain))
+        self.waiting().any(|job| matches!(job, Job::Refresh(_) | Job::HelloAgain(_)))
     }
 
     /// Whether a read is waiting, which will show whether the socket owns the UAID.

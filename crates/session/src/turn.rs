@@ -6,6 +6,7 @@ use crate::{
     doubt,
     identity::Identity,
     message::{Request, error_reply},
+    seen::Seen,
     steps::{Job, Register, Steps, Unregister},
     violation::Error,
 };
@@ -31,6 +32,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) presence: Presence,
     /// The UAID that this connection owns.
     pub(crate) identity: &'a mut Identity,
+    /// The writes to the client that this connection knows of.
+    pub(crate) seen: &'a mut Seen,
     /// The steps that the client has asked for.
     pub(crate) steps: &'a mut Steps,
     budget: &'a mut Budget,
@@ -42,13 +45,25 @@ impl<'a> Turn<'a> {
     pub(crate) fn new(
         context: &Context<'a>,
         presence: Presence,
-        identity: &'a mut Identity,
+        (identity, seen): (&'a mut Identity, &'a mut Seen),
         steps: &'a mut Steps,
         budget: &'a mut Budget,
         effects: &'a mut Vec<Effect>,
     ) -> Self {
         let Context { now, settings, sent, acknowledged, broadcasts, .. } = *context;
-        Self { now, settings, sent, acknowledged, broadcasts, presence, identity, steps, budget, effects }
+        Self {
+            now,
+            settings,
+            sent,
+            acknowledged,
+            broadcasts,
+            presence,
+            identity,
+            seen,
+            steps,
+            budget,
+            effects,
+        }
     }
 
     /// What the store and endpoints call the client.
@@ -94,8 +109,23 @@ impl<'a> Turn<'a> {
     /// doubt arose, so it does not count.
     pub(crate) fn verify(&mut self) {
         if !self.steps.has_read_waiting() {
-            self.ask(Job::Verify);
+            self.ask(Job::Verify(self.seen.last()));
+            // Until there is an outcome. A store that fails is not asked again at once because of a gap.
+            let again = self.repeat_at();
+            self.seen.postpone(again);
         }
+    }
+
+    /// Notes that a write has come, whatever becomes of it.
+    pub(crate) fn came(&mut self, previous: Option<Sequence>, sequence: Sequence) {
+        let (connection, now) = (self.presence.connection, self.now);
+        self.seen.came(previous, sequence, || doubt::gap_at(connection, now));
+    }
+
+    /// Notes what the store has said about the last write. `asked` and the result are as in [`Seen::learn`].
+    pub(crate) fn learn(&mut self, asked: Sequence, last: Sequence) -> bool {
+        let (connection, now) = (self.presence.connection, self.now);
+        self.seen.learn(asked, last, || doubt::gap_at(connection, now))
     }
 
     /// When to verify the claim again, if that is done now.

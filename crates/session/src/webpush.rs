@@ -12,6 +12,7 @@ use crate::{
         webpush::{NamedBroadcasts, URGENCY_REPLY, broadcast, hello_reply, notification, register_reply},
     },
     parked::{Damaged, ParkedClient, ParkedWebPush},
+    seen::Seen,
     steps::{Job, Register, Steps, Unregister},
     turn::Turn,
     violation::{INTERNAL_ERROR, INVALID_KEY, Violation},
@@ -30,8 +31,6 @@ pub(crate) struct WebPush {
     channels: Channels,
     /// When to verify its claim, which the hello and each read of the backlog from its beginning do as well.
     verify_at: Moment,
-    /// The last write to the client, when the store was last read from the beginning.
-    seen: Sequence,
     /// What most clients do not need while they are idle.
     ongoing: Option<Box<Ongoing>>,
     /// Messages that are less urgent wait in the store.
@@ -54,7 +53,6 @@ impl WebPush {
         Self {
             channels: Channels::new(snapshot),
             verify_at,
-            seen: snapshot.sequence,
             ongoing: None,
             min: Urgency::VeryLow,
             may_lack_channels: false,
@@ -66,7 +64,6 @@ impl WebPush {
         let client = ParkedClient {
             channels: self.channels.park(),
             verify_at: self.verify_at.0,
-            seen: self.seen.0,
             may_lack_channels: self.may_lack_channels,
             ..identity.park()
         };
@@ -90,7 +87,6 @@ impl WebPush {
         let mut client = Self {
             channels: Channels::resume(&parked.client.channels)?,
             verify_at: Moment(parked.client.verify_at),
-            seen: Sequence(parked.client.seen),
             ongoing: Some(Box::new(ongoing)),
             min: min.ok_or(Damaged("urgency"))?,
             may_lack_channels: parked.client.may_lack_channels,
@@ -111,6 +107,7 @@ impl WebPush {
         snapshot: &Snapshot,
         backlog: &Backlog,
     ) -> Self {
+        *turn.seen = Seen::at(snapshot.sequence);
         let mut client = Self::new(turn.verify_at(), snapshot);
         let reply = if broadcasts.is_empty() {
             hello_reply(*turn.identity, "{}")
@@ -148,10 +145,10 @@ impl WebPush {
             (Job::RemoveMessages(places), _) => self.remove_failed(turn, places),
             (Job::Fetch(fetch), Outcome::Backlog(backlog)) => self.fetched(turn, fetch, &backlog),
             (Job::Fetch(fetch), _) => self.fetch_failed(turn, fetch),
-            (Job::Verify, Outcome::Verified(sequence)) => self.verified(turn, sequence),
-            (Job::Verify, Outcome::Postponed) => self.verify_at = turn.repeat_at(),
-            (Job::Verify, _) => self.verify_failed(turn),
-            (Job::HelloAgain | Job::Refresh | Job::AckVersions(_), _) => return Err(CloseCode::Error),
+            (Job::Verify(asked), Outcome::Verified(last)) => self.verified(turn, asked, last),
+            (Job::Verify(_), Outcome::Postponed) => self.verify_at = turn.repeat_at(),
+            (Job::Verify(_), _) => self.verify_failed(turn),
+            (Job::HelloAgain(_) | Job::Refresh(_) | Job::AckVersions(_), _) => return Err(CloseCode::Error),
         }
         Ok(())
     }
@@ -311,8 +308,16 @@ impl WebPush {
         }
     }
 
-    /// A message to one of the client's channels, which has waited for this socket since it `arrived`.
-    pub(crate) fn push_message(&mut self, turn: &mut Turn<'_>, arrived: Moment, message: &mut Message) {
+    /// A message to one of the client's channels, which has waited for this socket since it `arrived`, and the write to the
+    /// client before it.
+    pub(crate) fn push_message(
+        &mut self,
+        turn: &mut Turn<'_>,
+        arrived: Moment,
+        message: &mut Message,
+        previous: Option<Sequence>,
+    ) {
+        turn.came(previous, message.place.sequence);
         if !message.age(turn.now.since(arrived)) {
             return;
         }
@@ -414,15 +419,11 @@ impl WebPush {
         self.shrink();
     }
 
-    /// This socket still owns the UAID. If anything was written since the backlog was last read from its beginning, it is
-    /// read again: the socket may have missed it.
-    fn verified(&mut self, turn: &mut Turn<'_>, sequence: Sequence) {
+    /// This socket still owns the UAID. If anything was written of which it does not know, the backlog is read again: the
+    /// socket may have missed it.
+    fn verified(&mut self, turn: &mut Turn<'_>, asked: Sequence, last: Sequence) {
         self.verify_at = turn.verify_at();
-        if sequence == self.seen {
-            return self.read_on(turn);
-        }
-        self.seen = sequence;
-        self.read_again(turn);
+        if turn.learn(asked, last) { self.read_again(turn) } else { self.read_on(turn) }
     }
 
     /// The store failed to say whether this socket owns the UAID. A read of the backlog says it, too.
@@ -449,7 +450,7 @@ impl WebPush {
             ongoing.progress.take_time(turn.now);
         }
         self.read_on(turn);
-        if !turn.steps.is_reading() && turn.now >= self.verify_at {
+        if !turn.steps.is_reading() && turn.now >= self.verify_at.min(turn.seen.due()) {
             turn.verify();
         }
     }

@@ -141,7 +141,9 @@ impl Talk {
     /// Something that neither the user agent nor the store has said.
     fn other_input(&mut self, word: &str, number: &dyn Fn(usize) -> u64) -> Option<Input<'static>> {
         let arrived = self.now;
-        let notification = |notification| Input::Notification { arrived, notification };
+        // The third number of an update or a message is the write before it; without one that is not known.
+        let previous = Some(Sequence(number(3))).filter(|previous| previous.0 != 0);
+        let notification = |notification| Input::Notification { arrived, previous, notification };
         Some(match word {
             "update" if self.session.takes_notifications() => {
                 notification(Notification::Update(update(number(1), number(2))))

@@ -72,9 +72,9 @@ fn writes_are_sent_in_the_order_of_the_store() {
     let mut rig = Rig::new();
     let (mut client, _) = client(&mut rig);
     let (_, effects) = rig.turn(|turn| {
-        client.push_update(turn, &update(9, 12));
-        client.push_update(turn, &update(8, 11));
-        client.push_update(turn, &update(7, 13));
+        client.push_update(turn, &update(9, 12), None);
+        client.push_update(turn, &update(8, 11), None);
+        client.push_update(turn, &update(7, 13), None);
     });
     assert_eq!(effects, [notified(9), notified(7)]);
 }
@@ -83,7 +83,8 @@ fn writes_are_sent_in_the_order_of_the_store() {
 fn a_failed_read_is_repeated_later() {
     let mut rig = Rig::new();
     let (mut client, _) = client(&mut rig);
-    let (result, effects) = rig.turn(|turn| client.conclude(turn, Job::Refresh, Outcome::Failed));
+    let (result, effects) =
+        rig.turn(|turn| client.conclude(turn, Job::Refresh(Sequence(10)), Outcome::Failed));
     assert_eq!((result, effects), (Ok(()), Vec::new()));
     let (due, _) = rig.turn(|turn| client.due(turn.settings));
     assert_eq!(due, repeat_at(PRESENCE.connection, Moment(0)));
@@ -95,7 +96,7 @@ fn a_failed_read_is_repeated_later() {
 fn a_repeated_hello_that_the_store_cannot_answer_closes_the_socket() {
     let mut rig = Rig::new();
     let (mut client, _) = client(&mut rig);
-    for job in [Job::HelloAgain, Job::RemoveMessages(Vec::new())] {
+    for job in [Job::HelloAgain(Sequence(10)), Job::RemoveMessages(Vec::new())] {
         let (result, effects) = rig.turn(|turn| client.conclude(turn, job, Outcome::Failed));
         assert_eq!((result, effects), (Err(CloseCode::Error), Vec::new()));
     }

@@ -6,6 +6,7 @@ use crate::{
     budget::Budget,
     identity::Identity,
     message::Request,
+    seen::Seen,
     steps::Steps,
     violation::Violation,
 };
@@ -37,6 +38,7 @@ pub(crate) struct Rig {
     pub(crate) broadcasts: Broadcasts,
     settings: Settings,
     identity: Identity,
+    seen: Seen,
     steps: Steps,
     budget: Budget,
     effects: Vec<Effect>,
@@ -69,6 +71,7 @@ impl Rig {
             broadcasts: Broadcasts::default(),
             settings,
             identity: Identity { uaid: UAID, spelling: Spelling::PLAIN },
+            seen: Seen::default(),
             steps: Steps::default(),
             budget: Budget::new(Moment(0)),
             effects: Vec::new(),
@@ -77,13 +80,13 @@ impl Rig {
 
     /// Takes a turn. Returns its result and its effects.
     pub(crate) fn turn<T>(&mut self, act: impl FnOnce(&mut Turn<'_>) -> T) -> (T, Vec<Effect>) {
-        let Self { now, broadcasts, settings, identity, steps, budget, effects } = self;
+        let Self { now, broadcasts, settings, identity, seen, steps, budget, effects } = self;
         let (admission, new_uaid) = (|| Admission::Open, || UAID);
         let (admission, new_uaid, admits) = (&admission, &new_uaid, &|_| true);
         let (sent, acknowledged) = (&|_| {}, &|_| {});
         let context =
             Context { now: *now, settings, admission, admits, sent, acknowledged, broadcasts, new_uaid };
-        let result = act(&mut Turn::new(&context, PRESENCE, identity, steps, budget, effects));
+        let result = act(&mut Turn::new(&context, PRESENCE, (identity, seen), steps, budget, effects));
         (result, mem::take(effects))
     }
 

@@ -22,7 +22,7 @@ fn message(sequence: u64, seconds: u64) -> Message {
 
 /// Brings a message that arrives just now. Returns how many were sent.
 fn push(rig: &mut Rig, client: &mut WebPush, message: &Message) -> usize {
-    rig.turn(|turn| client.push_message(turn, turn.now, &mut message.clone())).1.len()
+    rig.turn(|turn| client.push_message(turn, turn.now, &mut message.clone(), None)).1.len()
 }
 
 /// An ack for messages.

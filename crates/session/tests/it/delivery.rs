@@ -357,3 +357,94 @@ fn a_socket_that_is_never_silent_verifies_its_claim_all_the_same() {
         assert!((5..=6).contains(&verifications), "{verifications} in 2000 s");
     }
 }
+
+#[test]
+fn a_verification_after_notifications_reads_nothing() {
+    let mut talk = Talk::greeted(&[(X, None)]);
+    talk.check(&[after(10, update(X, 1, 11)), Input::Verify, verified(11)], &[notified(&[(X, 1)]), verify()]);
+    // One that is dropped has come all the same: for another channel, and a second time.
+    talk.check(&[after(11, update(Y, 1, 15)), after(11, update(Y, 1, 15))], &[]);
+    talk.check(&[Input::Verify, verified(15)], &[verify()]);
+    // An older node does not say which write was before. As before, it is only found by the verification.
+    talk.check(&[update(X, 2, 17)], &[notified(&[(X, 2)])]);
+    assert_eq!(talk.deadline(), Some(60), "it is sent again");
+    talk.check(&[Input::Verify, verified(17), looked(17, &[(X, Some(2))])], &[verify(), look()]);
+    talk.check(&[Input::Verify, verified(17)], &[verify()]);
+}
+
+#[test]
+fn what_was_not_handed_over_is_looked_up_after_the_next_notification() {
+    let mut talk = Talk::greeted(&[(X, None), (Y, None)]);
+    talk.check(&[after(11, update(X, 1, 12)), Input::Timer], &[notified(&[(X, 1)])]);
+    talk.wait_for_a_gap().check(&[Input::Timer, verified(12)], &[verify(), look()]);
+    talk.check(&[looked(12, &[(X, Some(1)), (Y, Some(7))])], &[notified(&[(Y, 7)])]);
+    assert!(talk.deadline() > Some(50), "there is no gap any more");
+    talk.check(&[after(12, update(X, 2, 13)), Input::Verify, verified(13)], &[notified(&[(X, 2)]), verify()]);
+}
+
+#[test]
+fn a_gap_that_opens_during_a_read_is_not_closed_by_it() {
+    let mut talk = Talk::greeted(&[(X, None), (Y, None)]);
+    talk.check(&[missed(), after(11, update(X, 1, 12))], &[look(), notified(&[(X, 1)])]);
+    // The store was read before the write that is lacking.
+    talk.check(&[looked(10, &[(X, None), (Y, None)])], &[]);
+    talk.wait_for_a_gap().check(&[Input::Timer, verified(12)], &[verify(), look()]);
+    talk.check(&[looked(12, &[(X, Some(1)), (Y, Some(7))])], &[notified(&[(Y, 7)])]);
+    // It was read after that, but before the next one.
+    let mut talk = Talk::greeted(&[(X, None), (Y, None)]);
+    talk.check(&[missed(), after(11, update(X, 1, 12))], &[look(), notified(&[(X, 1)])]);
+    talk.check(&[looked(11, &[(X, None), (Y, Some(7))])], &[notified(&[(Y, 7)])]);
+    assert!(talk.deadline() > Some(50), "there is no gap");
+    talk.check(&[Input::Verify, verified(12)], &[verify()]);
+}
+
+#[test]
+fn a_gap_is_not_forgotten_when_the_store_fails() {
+    for answer in [Outcome::Failed, Outcome::Postponed] {
+        let mut talk = Talk::greeted(&[(X, None), (Y, None)]);
+        talk.check(&[after(11, update(X, 1, 12))], &[notified(&[(X, 1)])]);
+        talk.wait_for_a_gap().check(&[Input::Timer, outcome(answer.clone()), Input::Timer], &[verify()]);
+        let again = if answer == Outcome::Failed { look() } else { verify() };
+        talk.wait_to_repeat().check(&[Input::Timer], &[again]);
+    }
+}
+
+#[test]
+fn a_store_that_goes_back_behind_a_gap_is_not_asked_for_ever() {
+    let mut talk = Talk::greeted(&[(X, None), (Y, None)]);
+    talk.check(&[after(11, update(X, 1, 12))], &[notified(&[(X, 1)])]);
+    talk.wait_for_a_gap().check(&[Input::Timer, verified(10)], &[verify()]);
+    assert!(talk.deadline() > Some(50));
+}
+
+/// A hundred notifications per second through several endpoint-nodes, for ten seconds. Returns how often the store was asked.
+fn asked_for(order: impl Fn(u64) -> Option<u64>) -> usize {
+    let mut talk = Talk::greeted(&[(X, None)]);
+    let (mut asked, mut last) = (0, 10);
+    for number in 11..1011 {
+        talk.now = talk.now + Duration::from_millis(10);
+        last = number.max(last);
+        let mut effects = Vec::new();
+        if let Some(sequence) = order(number) {
+            effects.extend(talk.handle(after(sequence - 1, update(X, sequence, sequence))));
+        }
+        effects.extend(talk.handle(Input::Timer));
+        while effects.iter().any(|effect| matches!(effect, Effect::Store(_))) {
+            asked += 1;
+            let is_verification = effects.contains(&verify());
+            effects =
+                talk.handle(if is_verification { verified(last) } else { looked(last, &[(X, Some(last))]) });
+        }
+    }
+    asked
+}
+
+#[test]
+fn a_client_that_is_written_to_often_asks_the_store_rarely() {
+    assert_eq!(asked_for(Some), 0);
+    // Each second one overtakes the one before it.
+    assert_eq!(asked_for(|number| Some(if number % 2 == 1 { number + 1 } else { number - 1 })), 0);
+    // Each third one is lost: a verification and a read in a second or more.
+    let asked = asked_for(|number| (number % 3 != 0).then_some(number));
+    assert!((12..=20).contains(&asked), "{asked}");
+}

@@ -95,6 +95,8 @@ enum Lie {
     Late,
     /// It loses what it had acknowledged.
     Backwards,
+    /// It performs writes that are called failed, so that nobody hands them over.
+    InVain,
 }
 
 fn lying_events(lie: Lie) -> impl Strategy<Value = Vec<Event>> {
@@ -103,6 +105,9 @@ fn lying_events(lie: Lie) -> impl Strategy<Value = Vec<Event>> {
         let lies = match lie {
             Lie::Late => (0_usize..8).prop_map(Event::Late).boxed(),
             Lie::Backwards => prop_oneof![3 => Just(Event::Keep), 1 => Just(Event::GoBack)].boxed(),
+            Lie::InVain => (prop::sample::select(DIALECTS), publications())
+                .prop_map(|(dialect, publication)| Event::Of(dialect, AgentEvent::PublishInVain(publication)))
+                .boxed(),
         };
         let one = prop_oneof![30 => event(DIALECTS, &weights), 1 => lies];
         prop::collection::vec(one, 120..600)
@@ -152,6 +157,12 @@ fn run_lying(settings: Settings, cures: Cures, lie: Lie, events: &[Event]) {
         world.settle();
         world.assert_claims_are_verified();
         world.assert_known_channels_are_drained();
+        if lie == Lie::InVain {
+            // What else fails may take longer to be repeated, and what happens to claims to be noticed.
+            events.iter().filter(|event| event.is_harmless()).for_each(|event| world.happen(*event));
+            world.settle_briefly();
+            world.assert_known_channels_are_drained();
+        }
     }
     world.reconnect();
     world.settle();
@@ -184,6 +195,11 @@ fn it_is_noticed_when_steps_have_no_deadline() {
 #[test]
 fn it_is_noticed_when_sequences_do_not_follow_the_clock() {
     assert!(is_noticed(Cures { clock: false, ..Cures::ALL }, Lie::Backwards));
+}
+
+#[test]
+fn it_is_noticed_when_writes_do_not_say_which_one_was_before() {
+    assert!(is_noticed(Cures { previous: false, ..Cures::ALL }, Lie::InVain));
 }
 
 /// The message was accepted for a channel that only the store had, because it went back to before the unregister.
@@ -233,6 +249,14 @@ proptest! {
     #[test]
     fn a_step_that_has_failed_does_not_take_a_client_away(settings in all_settings(), events in lying_events(Lie::Late)) {
         run_lying(settings, Cures::ALL, Lie::Late, &events);
+    }
+
+    #[test]
+    fn a_write_that_is_called_failed_follows_the_next_notification(
+        settings in all_settings(),
+        events in lying_events(Lie::InVain),
+    ) {
+        run_lying(settings, Cures::ALL, Lie::InVain, &events);
     }
 
     #[test]

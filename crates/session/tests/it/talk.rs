@@ -173,6 +173,16 @@ impl Talk {
         self
     }
 
+    /// Waits until a claim is verified because of a gap that has just been noticed.
+    #[track_caller]
+    pub(crate) fn wait_for_a_gap(&mut self) -> &mut Self {
+        let at = self.session.deadline(self.now, &self.settings).expect("a deadline");
+        let wait = at.since(self.now);
+        assert!((1000..1500).contains(&wait.as_millis()), "verified after {wait:?}");
+        self.now = at;
+        self
+    }
+
     /// Seconds from now until the next deadline.
     pub(crate) fn deadline(&self) -> Option<u64> {
         self.session.deadline(self.now, &self.settings).map(|at| at.since(self.now).as_secs())
@@ -266,9 +276,18 @@ pub(crate) fn claimed_from(
     outcome(Outcome::Hello(HelloOutcome::Claimed { dialect, former, snapshot, backlog }))
 }
 
-/// A notification that did not wait for the session: for any session it arrives just now.
+/// A notification that did not wait for the session: for any session it arrives just now. Which write was before it is not
+/// known.
 pub(crate) fn fresh(notification: Notification) -> Input<'static> {
-    Input::Notification { arrived: Moment(u64::MAX), notification }
+    Input::Notification { arrived: Moment(u64::MAX), previous: None, notification }
+}
+
+/// The same, after a write.
+pub(crate) fn after(previous: u64, input: Input<'static>) -> Input<'static> {
+    let Input::Notification { arrived, previous: _, notification } = input else {
+        panic!("{input:?} is no notification")
+    };
+    Input::Notification { arrived, previous: Some(Sequence(previous)), notification }
 }
 
 pub(crate) fn missed() -> Input<'static> {

@@ -2,7 +2,7 @@
 
 use super::{
     event::{AgentEvent, Publication},
-    network::Network,
+    network::{Delivery, Network},
     socket::{Frame, Handed, Socket, Work},
 };
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     talk::{X, Y, channel, client, register_text, uaid, unregister_text},
 };
 use beckon_session::{Admission, Context, Effect, Input, Outcome, Step};
-use beckon_types::{Broadcasts, ChannelId, ConnectionId, HelloOutcome, Moment, Notification, Presence};
+use beckon_types::{Broadcasts, ChannelId, ConnectionId, HelloOutcome, Moment, Presence};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -29,8 +29,8 @@ pub(super) trait Dialect: std::fmt::Debug + Default {
 
     /// A hello; `n` chooses among the ways to say it.
     fn hello(n: usize) -> String;
-    /// An application server sends something.
-    fn publish(&mut self, network: &mut Network, publication: Publication);
+    /// An application server sends something. Returns whether the channel is registered.
+    fn publish(&mut self, network: &mut Network, publication: Publication) -> bool;
     /// An application server cancels what is stored.
     fn cancel(&mut self, network: &mut Network, n: usize);
     /// Acknowledges something that was received.
@@ -112,7 +112,8 @@ impl<D: Dialect> Agent<D> {
             AgentEvent::Leave(n) => one(n).into_iter().for_each(|at| self.leave(network, at)),
             AgentEvent::Register(n) => self.request(n, register_text),
             AgentEvent::Unregister(n) => self.request(n, unregister_text),
-            AgentEvent::Publish(publication) => self.dialect.publish(network, publication),
+            AgentEvent::Publish(publication) => _ = self.dialect.publish(network, publication),
+            AgentEvent::PublishInVain(sent) => network.in_vain(|network| self.dialect.publish(network, sent)),
             AgentEvent::Cancel(n) => self.dialect.cancel(network, n),
             AgentEvent::Acknowledge(n) => self.say(|dialect, log| dialect.acknowledge(log, n)),
             AgentEvent::Ask(n) => self.say(|dialect, log| Some(dialect.ask(log, n))),
@@ -265,25 +266,22 @@ impl<D: Dialect> Agent<D> {
     fn mail(&mut self, network: &mut Network, at: usize) {
         let socket = &mut self.sockets[at];
         if socket.session.takes_notifications()
-            && let Some((arrived, notification)) = socket.mailbox.pop_front()
+            && let Some((arrived, previous, notification)) = socket.mailbox.pop_front()
         {
-            self.handle(network, at, network.now, Input::Notification { arrived, notification });
+            let input = Input::Notification { arrived, previous, notification };
+            self.handle(network, at, network.now, input);
         }
     }
 
     /// A notification arrives, unless the socket that it was sent to is gone.
-    pub(super) fn arrive(&mut self, network: &Network, to: Presence, notification: &Notification) {
-        let socket = self.sockets.iter_mut().find(|socket| socket.presence == to);
-        socket.into_iter().for_each(|socket| {
-            socket.mailbox.push_back((network.now, notification.clone()));
-        });
+    pub(super) fn arrive(&mut self, network: &Network, delivery: &Delivery) {
+        let socket = self.sockets.iter_mut().find(|socket| socket.presence == delivery.to);
+        socket.into_iter().for_each(|socket| socket.receive(network.now, delivery));
     }
 
     /// A notification arrives at all sockets, none of which it was sent to.
-    pub(super) fn stray(&mut self, network: &Network, notification: &Notification) {
-        for socket in &mut self.sockets {
-            socket.mailbox.push_back((network.now, notification.clone()));
-        }
+    pub(super) fn stray(&mut self, network: &Network, delivery: &Delivery) {
+        self.sockets.iter_mut().for_each(|socket| socket.receive(network.now, delivery));
     }
 
     pub(super) fn evict(&mut self, network: &mut Network, presence: Presence) {
@@ -435,6 +433,12 @@ impl<D: Dialect> Agent<D> {
             let acks = dialect.acknowledge_all(&mut socket.log);
             acks.into_iter().for_each(|ack| socket.say(ack));
         }
+    }
+
+    /// An application server sends something to one of the channels that are registered.
+    pub(super) fn publish_once(&mut self, network: &mut Network) {
+        let publication = |channel| Publication { channel, ttl: 1_000_000, topic: None, urgency: 3 };
+        let _ = (0..CHANNELS.len()).any(|channel| self.dialect.publish(network, publication(channel)));
     }
 
     /// Whether nothing is under way or waiting.

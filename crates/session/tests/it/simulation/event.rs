@@ -42,6 +42,8 @@ pub(super) enum AgentEvent {
     Unregister(usize),
     /// An application server sends to a channel.
     Publish(Publication),
+    /// An application server sends to a channel, and is told that it failed. It is stored, and nobody tells the user agent.
+    PublishInVain(Publication),
     /// An application server cancels what is stored.
     Cancel(usize),
     /// It acknowledges something that it has received.
@@ -62,6 +64,35 @@ pub(super) enum AgentEvent {
     FailAfter(usize),
     /// A session takes a notification from its mailbox.
     Mail(usize),
+}
+
+impl Event {
+    /// Whether it may happen while everything works: no socket ends, no step fails, no store lies, and no time passes.
+    pub(super) fn is_harmless(self) -> bool {
+        match self {
+            Self::Arrive(_) | Self::Repeat(_) | Self::Stray(_) | Self::Lose(_) => true,
+            Self::Evict(_) | Self::Late(_) | Self::Keep | Self::GoBack | Self::Wait(_) => false,
+            Self::Of(_, event) => match event {
+                AgentEvent::Register(_)
+                | AgentEvent::Unregister(_)
+                | AgentEvent::Publish(_)
+                | AgentEvent::PublishInVain(_)
+                | AgentEvent::Cancel(_)
+                | AgentEvent::Acknowledge(_)
+                | AgentEvent::Ask(_)
+                | AgentEvent::Read(_)
+                | AgentEvent::Perform(_)
+                | AgentEvent::Answer(_)
+                | AgentEvent::Serve(_)
+                | AgentEvent::Mail(_) => true,
+                AgentEvent::Connect(_)
+                | AgentEvent::Reconnect(_)
+                | AgentEvent::Leave(_)
+                | AgentEvent::FailBefore(_)
+                | AgentEvent::FailAfter(_) => false,
+            },
+        }
+    }
 }
 
 /// What an application server sends. SimplePush has only the channel.

@@ -1,8 +1,8 @@
 //! What all user agents share: the clock, the store, and whatever is on its way to sockets.
 
-use super::store::Store;
+use super::store::{Store, Written};
 use beckon_session::{Settings, Step};
-use beckon_types::{ConnectionId, Moment, NodeId, Notification, Presence};
+use beckon_types::{ConnectionId, Moment, NodeId, Notification, Presence, Sequence};
 use std::time::Duration;
 
 /// How long it takes until a store that goes back in time answers again. Fewer writes than milliseconds fit in.
@@ -15,11 +15,13 @@ pub(super) struct Cures {
     pub(super) deadlines: bool,
     /// Sequences are not below the clock, so none is used again by a store that has gone back in time.
     pub(super) clock: bool,
+    /// A write says which one was before it.
+    pub(super) previous: bool,
 }
 
 impl Cures {
     /// All of them.
-    pub(super) const ALL: Self = Self { deadlines: true, clock: true };
+    pub(super) const ALL: Self = Self { deadlines: true, clock: true, previous: true };
 }
 
 /// The world without its user agents.
@@ -36,6 +38,8 @@ pub(super) struct Network {
     kept: Option<Store>,
     /// Whether the store has lost something that it had acknowledged.
     pub(super) has_gone_back: bool,
+    /// Whether what is written now is called failed, so that it is not handed over.
+    calls_writes_failed: bool,
     deliveries: Vec<Delivery>,
     connections: u64,
 }
@@ -45,6 +49,7 @@ pub(super) struct Network {
 pub(super) struct Delivery {
     sent: Moment,
     pub(super) to: Presence,
+    pub(super) previous: Option<Sequence>,
     pub(super) notification: Notification,
 }
 
@@ -59,6 +64,7 @@ impl Network {
             forsaken: Vec::new(),
             kept: None,
             has_gone_back: false,
+            calls_writes_failed: false,
             deliveries: Vec::new(),
             connections: 0,
         }
@@ -109,9 +115,19 @@ impl Network {
         self.deliveries.is_empty() && self.evictions.is_empty()
     }
 
-    /// Sends a notification to the socket that has the client.
-    pub(super) fn deliver(&mut self, to: Option<Presence>, notification: Notification) {
-        self.deliveries.extend(to.map(|to| Delivery { sent: self.now, to, notification }));
+    /// What is written meanwhile is called failed.
+    pub(super) fn in_vain(&mut self, write: impl FnOnce(&mut Self) -> bool) {
+        self.calls_writes_failed = true;
+        write(self);
+        self.calls_writes_failed = false;
+    }
+
+    /// Sends a notification to the socket that has the client, unless the write is called failed.
+    pub(super) fn deliver(&mut self, written: Written, notification: Notification) {
+        let Written { previous, to } = written;
+        let previous = Some(previous).filter(|_| self.cures.previous);
+        let to = to.filter(|_| !self.calls_writes_failed);
+        self.deliveries.extend(to.map(|to| Delivery { sent: self.now, to, previous, notification }));
     }
 
     /// A notification as it arrives, which stays on its way if `keep` is true.
@@ -125,7 +141,7 @@ impl Network {
         if let Notification::Message(message) = &mut delivery.notification
             && !message.age(self.now.since(delivery.sent))
         {
-            delivery.notification = Notification::Missed;
+            (delivery.previous, delivery.notification) = (None, Notification::Missed);
         }
         Some(delivery)
     }
@@ -134,7 +150,7 @@ impl Network {
     pub(super) fn lose(&mut self, n: usize) {
         let index = n % self.deliveries.len().max(1);
         if let Some(delivery) = self.deliveries.get_mut(index) {
-            delivery.notification = Notification::Missed;
+            (delivery.previous, delivery.notification) = (None, Notification::Missed);
         }
     }
 

@@ -49,19 +49,18 @@ impl Dialect for SimplePush {
         format!(r#"{{"messageType":"hello","uaid":"{A}","channelIDs":[]{naming}}}"#)
     }
 
-    fn publish(&mut self, network: &mut Network, publication: Publication) {
+    fn publish(&mut self, network: &mut Network, publication: Publication) -> bool {
         let channel = channel(CHANNELS[publication.channel]);
         let position = self.writes.len();
         // Unique, and not in the order of the writes.
         let version = version((position as u64 * 7919) % 10_007);
-        if let Some((sequence, presence)) =
-            network.store.put_version(network.now, client(A), channel, version)
-        {
-            self.writes.insert(version.number(), position);
-            self.channels.insert(version.number(), channel);
-            let update = Update { channel, version, sequence, data: Some("data".into()) };
-            network.deliver(presence, Notification::Update(update));
-        }
+        let put = network.store.put_version(network.now, client(A), channel, version);
+        let Some((sequence, written)) = put else { return false };
+        self.writes.insert(version.number(), position);
+        self.channels.insert(version.number(), channel);
+        let update = Update { channel, version, sequence, data: Some("data".into()) };
+        network.deliver(written, Notification::Update(update));
+        true
     }
 
     /// SimplePush has nothing to cancel.

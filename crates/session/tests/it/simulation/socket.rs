@@ -1,7 +1,8 @@
 //! A socket of a user agent.
 
+use super::network::Delivery;
 use beckon_session::{Input, Outcome, Session, Step};
-use beckon_types::{ChannelId, HelloOutcome, Message, Moment, Notification, Presence};
+use beckon_types::{ChannelId, HelloOutcome, Message, Moment, Notification, Presence, Sequence};
 use std::collections::VecDeque;
 
 /// A socket, its session, and what `L` remembers of the traffic.
@@ -13,7 +14,7 @@ pub(super) struct Socket<L> {
     /// What the user agent has sent and the session has not read.
     pub(super) inbox: VecDeque<Frame>,
     /// What has arrived, and when.
-    pub(super) mailbox: VecDeque<(Moment, Notification)>,
+    pub(super) mailbox: VecDeque<(Moment, Option<Sequence>, Notification)>,
     pub(super) is_greeted: bool,
     pub(super) is_closed: bool,
     pub(super) has_ended: bool,
@@ -62,6 +63,11 @@ impl<L: Default> Socket<L> {
         self.inbox.push_back(Frame::Text(message));
     }
 
+    /// A notification arrives.
+    pub(super) fn receive(&mut self, now: Moment, delivery: &Delivery) {
+        self.mailbox.push_back((now, delivery.previous, delivery.notification.clone()));
+    }
+
     /// Whether the session has nothing to wait for.
     pub(super) fn is_quiet(&self) -> bool {
         self.work.is_none()
@@ -83,7 +89,7 @@ pub(super) struct Handed {
 impl Handed {
     /// What `input` has, which comes at `now` and was made at `made`.
     pub(super) fn new(now: Moment, made: Moment, input: &Input<'_>) -> Self {
-        if let Input::Notification { arrived, notification: Notification::Message(message) } = input {
+        if let Input::Notification { arrived, notification: Notification::Message(message), .. } = input {
             let mut message = message.clone();
             let is_good = message.age(now.since(*arrived));
             Self { messages: is_good.then_some(message).into_iter().collect(), is_backlog: false, at: now }

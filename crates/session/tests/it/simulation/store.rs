@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone)]
 pub(super) struct Store {
     records: BTreeMap<ClientId, Record>,
-    /// The last write. It does not start again with a client, so that the world can distinguish all writes.
+    /// The last write to any client. It does not start again with a client, so that the world can distinguish all writes.
     sequence: u64,
     /// Whether sequences are not below the clock.
     follows_clock: bool,
@@ -23,6 +23,8 @@ pub(super) struct Store {
 struct Record {
     dialect: Dialect,
     presence: Option<Presence>,
+    /// The last write to the client.
+    sequence: Sequence,
     channels: BTreeMap<ChannelId, Registered>,
     messages: BTreeMap<Position, Stored>,
 }
@@ -34,6 +36,15 @@ struct Registered {
     pending: Option<Version>,
 }
 
+/// What a store says about a write.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    /// The write to the client before it.
+    pub(super) previous: Sequence,
+    /// Who has the client.
+    pub(super) to: Option<Presence>,
+}
+
 /// A message and when it expires.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
@@ -43,16 +54,22 @@ pub(super) struct Stored {
 
 impl Record {
     fn new(dialect: Dialect) -> Self {
-        Self { dialect, presence: None, channels: BTreeMap::new(), messages: BTreeMap::new() }
+        let (channels, messages) = (BTreeMap::new(), BTreeMap::new());
+        Self { dialect, presence: None, sequence: Sequence::default(), channels, messages }
     }
 
-    fn snapshot(&self, sequence: u64) -> Snapshot {
+    /// Notes a write.
+    fn write(&mut self, sequence: Sequence) -> Written {
+        Written { previous: std::mem::replace(&mut self.sequence, sequence), to: self.presence }
+    }
+
+    fn snapshot(&self) -> Snapshot {
         let channels = self.channels.iter().map(|(id, registered)| Channel {
             id: *id,
             spelling: registered.spelling,
             pending: registered.pending,
         });
-        Snapshot { sequence: Sequence(sequence), channels: channels.collect() }
+        Snapshot { sequence: self.sequence, channels: channels.collect() }
     }
 
     fn backlog(&self, now: Moment, after: Option<Position>, max: usize) -> Backlog {
@@ -86,7 +103,6 @@ impl Store {
     }
 
     pub(super) fn perform(&mut self, now: Moment, step: Step) -> Outcome {
-        let sequence = self.sequence;
         match step {
             Step::Hello(hello) => self.hello(now, hello).into(),
             Step::AddChannel(add) => self.add_channel(add).into(),
@@ -110,11 +126,12 @@ impl Store {
                 self.owned(client, presence).map(|record| record.backlog(now, after, max)).into()
             }
             Step::Snapshot(client, presence) => {
-                self.owned(client, presence).map(|record| record.snapshot(sequence)).into()
+                self.owned(client, presence).map(|record| record.snapshot()).into()
             }
             Step::Verify(client, presence) => {
-                match self.records.get(&client).and_then(|record| record.presence) {
-                    Some(owner) if owner == presence => Claim::Owned(Sequence(sequence)).into(),
+                let record = self.records.get(&client);
+                match record.and_then(|record| Some((record.presence?, record.sequence))) {
+                    Some((owner, sequence)) if owner == presence => Claim::Owned(sequence).into(),
                     Some(_) => Claim::Taken.into(),
                     None => Claim::Lost.into(),
                 }
@@ -159,15 +176,15 @@ impl Store {
             return HelloOutcome::Deleted { former };
         }
         let backlog = record.backlog(now, None, hello.backlog_max);
-        HelloOutcome::Claimed { dialect, former, snapshot: record.snapshot(self.sequence), backlog }
+        HelloOutcome::Claimed { dialect, former, snapshot: record.snapshot(), backlog }
     }
 
     fn add_channel(&mut self, add: AddChannel) -> AddChannelOutcome {
-        let sequence = Sequence(self.sequence);
         let record = match self.owned(add.client, add.presence) {
             Ok(record) => record,
             Err(not_owner) => return AddChannelOutcome::NotOwner(not_owner),
         };
+        let sequence = record.sequence;
         let is_full = record.channels.len() >= add.channels_max as usize;
         if is_full && !record.channels.contains_key(&add.channel) {
             return AddChannelOutcome::Full;
@@ -194,34 +211,34 @@ impl Store {
         }
     }
 
-    /// Stores a version. Returns its sequence and who has the client; `None` if the channel is not registered.
+    /// Stores a version. Returns its sequence; `None` if the channel is not registered.
     pub(super) fn put_version(
         &mut self,
         now: Moment,
         client: ClientId,
         channel: ChannelId,
         version: Version,
-    ) -> Option<(Sequence, Option<Presence>)> {
+    ) -> Option<(Sequence, Written)> {
         let sequence = self.next_sequence(now);
         let record = self.records.get_mut(&client)?;
         record.channels.get_mut(&channel)?.pending = Some(version);
         self.sequence = sequence;
-        Some((Sequence(sequence), record.presence))
+        Some((Sequence(sequence), record.write(Sequence(sequence))))
     }
 
-    /// Gives a message its sequence, and stores it if its TTL is not zero. Returns it and who has the client; `None` if
-    /// the channel is not registered.
+    /// Gives a message its sequence, and stores it if its TTL is not zero. Returns it; `None` if the channel is not registered.
     pub(super) fn put_message(
         &mut self,
         now: Moment,
         client: ClientId,
         mut message: Message,
-    ) -> Option<(Message, Option<Presence>)> {
+    ) -> Option<(Message, Written)> {
         let sequence = self.next_sequence(now);
         let record = self.records.get_mut(&client)?;
         record.channels.get(&message.channel)?;
         self.sequence = sequence;
         message.place.sequence = Sequence(sequence);
+        let written = record.write(message.place.sequence);
         if let Some(topic) = message.place.topic {
             record.messages.retain(|_, stored| stored.message.place.topic != Some(topic));
         }
@@ -229,7 +246,7 @@ impl Store {
             let stored = Stored { message: message.clone(), expires: now + message.draft.ttl };
             record.messages.insert(message.place.position(), stored);
         }
-        Some((message, record.presence))
+        Some((message, written))
     }
 
     /// The versions that are pending for a client.

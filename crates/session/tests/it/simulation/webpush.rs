@@ -122,21 +122,22 @@ impl Dialect for WebPush {
         format!(r#"{{"messageType":"hello",{}}}"#, members[n % members.len()])
     }
 
-    fn publish(&mut self, network: &mut Network, publication: Publication) {
+    fn publish(&mut self, network: &mut Network, publication: Publication) -> bool {
         let Publication { channel, ttl, topic, urgency } = publication;
         let mut message = message(CHANNELS[channel], 0);
         message.draft.ttl = Duration::from_secs(ttl);
         message.draft.urgency = Urgency::from_number(urgency).unwrap();
         message.place.topic = topic.map(|n| TopicTag::parse(message.channel, ["a", "b"][n]).unwrap());
         let now = network.now;
-        if let Some((message, presence)) = network.store.put_message(now, client(UAID), message) {
-            if !message.draft.ttl.is_zero() {
-                self.expiries.insert(message.place.sequence.0, now + message.draft.ttl);
-            }
-            self.channels.insert(message.place.sequence.0, message.channel);
-            self.lost.remove(&message.place.sequence.0);
-            network.deliver(presence, Notification::Message(message));
+        let put = network.store.put_message(now, client(UAID), message);
+        let Some((message, written)) = put else { return false };
+        if !message.draft.ttl.is_zero() {
+            self.expiries.insert(message.place.sequence.0, now + message.draft.ttl);
         }
+        self.channels.insert(message.place.sequence.0, message.channel);
+        self.lost.remove(&message.place.sequence.0);
+        network.deliver(written, Notification::Message(message));
+        true
     }
 
     fn cancel(&mut self, network: &mut Network, n: usize) {

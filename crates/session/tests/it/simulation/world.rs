@@ -15,6 +15,9 @@ use std::time::Duration;
 /// time after which an update is sent again.
 const SETTLING: [u64; 8] = [11, 11, 11, 11, 61, 61, 61, 61];
 
+/// Seconds that pass while it settles without failures: more than a session waits when it notices that it has missed a write.
+const SETTLING_BRIEFLY: [u64; 2] = [2, 2];
+
 #[derive(Debug)]
 pub(super) struct World {
     network: Network,
@@ -69,15 +72,9 @@ impl World {
             Event::Stray(n) => {
                 if let Some(delivery) = network.arrive(n, true) {
                     match delivery.notification {
-                        beckon_types::Notification::Update(_) => {
-                            self.webpush.stray(network, &delivery.notification);
-                        }
-                        beckon_types::Notification::Message(_) => {
-                            self.simplepush.stray(network, &delivery.notification);
-                        }
-                        beckon_types::Notification::Missed => {
-                            each!(self, stray(network, &delivery.notification));
-                        }
+                        beckon_types::Notification::Update(_) => self.webpush.stray(network, &delivery),
+                        beckon_types::Notification::Message(_) => self.simplepush.stray(network, &delivery),
+                        beckon_types::Notification::Missed => each!(self, stray(network, &delivery)),
                     }
                 }
             }
@@ -107,7 +104,7 @@ impl World {
 
     fn arrive(&mut self, n: usize, keep: bool) {
         if let Some(delivery) = self.network.arrive(n, keep) {
-            each!(self, arrive(&self.network, delivery.to, &delivery.notification));
+            each!(self, arrive(&self.network, &delivery));
         }
     }
 
@@ -133,6 +130,16 @@ impl World {
             }
         }
         panic!("still busy: {self:?}");
+    }
+
+    /// One more notification to each user agent, and a few seconds.
+    pub(super) fn settle_briefly(&mut self) {
+        each!(self, publish_once(&mut self.network));
+        for seconds in SETTLING_BRIEFLY {
+            self.calm_down();
+            self.happen(Event::Wait(seconds));
+        }
+        self.calm_down();
     }
 
     pub(super) fn assert_known_channels_are_drained(&mut self) {

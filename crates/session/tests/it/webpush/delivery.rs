@@ -57,7 +57,7 @@ fn a_message_that_expired_while_it_waited_is_not_sent() {
     let mut deliver = |seconds, ttl| {
         talk.now = arrived + Duration::from_secs(seconds);
         let notification = Notification::Message(with_ttl(message(X, 10 + seconds), ttl));
-        talk.handle(Input::Notification { arrived, notification }).len()
+        talk.handle(Input::Notification { arrived, previous: None, notification }).len()
     };
     assert_eq!((deliver(1, 2), deliver(2, 2)), (1, 0));
     // A message that is not stored does not expire: it waits for the socket as long as it takes.
@@ -292,5 +292,56 @@ fn an_urgency_that_is_none_is_refused() {
     for members in ["", r#","min":"High""#, r#","min":"""#, r#","min":2"#, r#","min":null"#] {
         let message = format!(r#"{{"messageType":"urgency"{members}}}"#);
         Talk::webpush(&[X]).check(&[text(&message)], &refused_webpush(&message));
+    }
+}
+
+#[test]
+fn a_verification_after_messages_fetches_nothing() {
+    let sent = [message(X, 11), with_ttl(message(X, 12), 0), message(X, 15)];
+    let mut talk = Talk::webpush(&[X]);
+    for (sent, previous) in sent.iter().zip([10, 11, 12]) {
+        talk.check(&[after(previous, bring(sent))], &[notified_message(sent)]);
+    }
+    // Not for this registration, not registered, and again.
+    talk.check(&[after(15, bring(&message(Y, 16))), after(12, bring(&sent[2]))], &[]);
+    talk.check(&[Input::Verify, verified(16)], &[verify()]);
+    // An older node does not say which write was before.
+    talk.check(&[bring(&message(Y, 18)), Input::Verify, verified(18)], &[verify(), fetch(None)]);
+    talk.check_fetched(&[], false, &[], &[]);
+    talk.check(&[Input::Verify, verified(18)], &[verify()]);
+}
+
+#[test]
+fn what_was_not_handed_over_is_fetched_after_the_next_message() {
+    let all = messages([11, 12]);
+    let mut talk = Talk::webpush(&[X]);
+    talk.check(&[after(11, bring(&all[1])), Input::Timer], &[notified_message(&all[1])]);
+    talk.wait_for_a_gap().check(&[Input::Timer, verified(12)], &[verify(), fetch(None)]);
+    talk.check_fetched(&all, false, &all[..1], &[]);
+    assert!(talk.deadline() > Some(100), "there is no gap any more");
+}
+
+/// A fetch does not say what the last write was, so the claim is verified all the same.
+#[test]
+fn a_gap_that_opens_during_a_fetch_is_not_closed_by_it() {
+    let all = messages([11, 12]);
+    for fetched in [&all[..0], &all[..]] {
+        let mut talk = Talk::webpush(&[X]);
+        talk.check(&[missed(), after(11, bring(&all[1]))], &[fetch(None), notified_message(&all[1])]);
+        talk.check_fetched(fetched, false, &fetched[..fetched.len().min(1)], &[]);
+        talk.wait_for_a_gap().check(&[Input::Timer, verified(12)], &[verify(), fetch(None)]);
+        talk.check_fetched(&all, false, if fetched.is_empty() { &all[..1] } else { &[] }, &[]);
+    }
+}
+
+#[test]
+fn a_gap_is_not_forgotten_when_the_store_fails() {
+    for answer in [Outcome::Failed, Outcome::Postponed] {
+        let mut talk = Talk::webpush(&[X]);
+        let sent = message(X, 12);
+        talk.check(&[after(11, bring(&sent))], &[notified_message(&sent)]);
+        talk.wait_for_a_gap().check(&[Input::Timer, outcome(answer.clone()), Input::Timer], &[verify()]);
+        let again = if answer == Outcome::Failed { fetch(None) } else { verify() };
+        talk.wait_to_repeat().check(&[Input::Timer], &[again]);
     }
 }
