@@ -2,17 +2,31 @@
 
 use beckon_cluster_tests::{
     device::{Device, Sent},
+    requests,
     site::{HEARING, Site},
+    stage::Stage,
+    talk::new_channel,
+    webpush,
 };
-use beckon_testbed::{PATIENCE, forwarder::Forwarder, redis::Topology};
+use beckon_testbed::{
+    PATIENCE,
+    forwarder::{Forwarder, Way},
+    redis::Topology,
+};
 use beckon_types::Dialect;
+use http::Method;
 use std::{sync::OnceLock, time::Duration};
+
+/// After the next notification, a client has what was stored before and not handed over, within this time.
+const FOLLOWING: Duration = Duration::from_secs(10);
 
 rows![
     a_late_hello_takes_no_client_away: [Server, Sentinel, Cluster],
     a_late_put_replaces_no_newer_version: [Server, Sentinel, Cluster],
     a_cut_between_the_tiers_outlives_the_endpoint_node: [Server, Sentinel, Cluster],
     what_is_stored_after_its_sender_gave_up_is_handed_over: [Server, Sentinel, Cluster],
+    a_version_that_was_called_failed_follows_the_next_one: [Server, Sentinel, Cluster],
+    a_message_that_was_called_failed_follows_the_next_one: [Server, Sentinel, Cluster],
     a_lapsed_node_hears_of_what_a_new_endpoint_node_accepted: [Server, Sentinel, Cluster],
 ];
 
@@ -82,6 +96,52 @@ async fn what_is_stored_after_its_sender_gave_up_is_handed_over(topology: Topolo
     let sent = device.send_and_give_up(site.node("e0"), Duration::from_millis(500)).await;
     site.links("e0").heal();
     device.receive(&sent, HEARING).await;
+}
+
+/// Redis has stored a version, and its answer has stalled: the sender is told that it failed, and nobody tells the connected
+/// client. It hears of it soon after the next notification, through another node.
+async fn a_version_that_was_called_failed_follows_the_next_one(topology: Topology) {
+    let site = Site::start(topology);
+    let mut client = Stage::client_of(site.node("c0")).await.with_patience(FOLLOWING);
+    let (failed, next) = (new_channel(), new_channel());
+    client.hello().await;
+    let (failed_endpoint, next_endpoint) = (client.register(&failed).await, client.register(&next).await);
+    // From here on each server has the script, so that it need not be asked for.
+    assert_eq!(Stage::put_through(site.node("e0"), &next_endpoint, 1).await, 200);
+    client.expect_update(&next, 1).await;
+    client.ack(&next, 1).await;
+    site.links("e0").stall_way(Way::ToClient);
+    assert_eq!(Stage::put_through(site.node("e0"), &failed_endpoint, 1).await, 503);
+    site.links("e0").heal();
+    client.expect_nothing().await;
+    assert_eq!(Stage::put_through(site.node("e1"), &next_endpoint, 2).await, 200);
+    client.expect_update(&next, 2).await;
+    client.expect_update(&failed, 1).await;
+}
+
+/// The same with messages.
+async fn a_message_that_was_called_failed_follows_the_next_one(topology: Topology) {
+    let site = Site::start(topology);
+    let client = Stage::client_of(site.node("c0")).await.with_patience(FOLLOWING);
+    let (mut client, channel) = (webpush::Client::from(client), new_channel());
+    client.hello().await;
+    let endpoint = client.register(&channel).await;
+    let post = async |node: &str, body: &'static str| {
+        let url = requests::through(site.node(node), &endpoint);
+        site.send(Method::POST, &url, &[webpush::KEPT, webpush::ENCRYPTED], body).await
+    };
+    // From here on each server has the script, so that it need not be asked for.
+    let first = webpush::id_of(&post("e0", "first").await);
+    client.expect_message(&channel, &first, "first").await;
+    site.links("e0").stall_way(Way::ToClient);
+    assert_eq!(post("e0", "failed").await.status(), 503);
+    site.links("e0").heal();
+    client.expect_nothing().await;
+    let next = webpush::id_of(&post("e1", "next").await);
+    client.expect_message(&channel, &next, "next").await;
+    let failed = client.notification().await;
+    let id = failed["version"].as_str().unwrap();
+    assert_eq!(failed, webpush::notification(&channel, id, "failed"));
 }
 
 /// A connection-node cannot reach the store for longer than its lease. Meanwhile an endpoint-node that has just been
