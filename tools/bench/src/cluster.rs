@@ -9,6 +9,7 @@ use beckon_testbed::{
     node::Node,
     plan::Plan,
     programs::{Missing, Programs},
+    redis::{RedisCluster, RedisServer},
 };
 use std::{net::SocketAddr, path::Path};
 
@@ -39,8 +40,21 @@ fn usage(missing: Missing) -> Failure {
 #[derive(Debug)]
 pub struct Cluster {
     fleet: Fleet,
+    /// Its store, if that is a Redis Cluster.
+    redis_cluster: Option<RedisCluster>,
     /// Those of its public ports.
     certificates: Option<Certificates>,
+}
+
+/// What the Redis servers of a cluster have done since they started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RedisWork {
+    /// Times that one has read from a connection. What it reads at once is a pipeline, or several.
+    pub reads: u64,
+    /// Steps.
+    pub steps: u64,
+    /// Time inside steps, microseconds.
+    pub steps_us: u64,
 }
 
 impl Cluster {
@@ -50,6 +64,16 @@ impl Cluster {
     /// If a program does not start.
     pub fn start(programs: &Programs, plan: Plan) -> Self {
         Self::start_on(programs, plan, None)
+    }
+
+    /// The same with a Redis Cluster of so many masters as the store.
+    ///
+    /// # Panics
+    /// If a program does not start.
+    pub fn start_on_redis_cluster(programs: &Programs, plan: Plan, masters: usize) -> Self {
+        let redis_cluster = RedisCluster::start(masters);
+        let cluster = Self::start_on(programs, plan.store(redis_cluster.url()), None);
+        Self { redis_cluster: Some(redis_cluster), ..cluster }
     }
 
     /// The same with TLS on the public ports.
@@ -70,7 +94,7 @@ impl Cluster {
             .all("BECKON_LOG", "warn")
             .sockets("BECKON_MAX_CONNECTIONS", &machine::clients_max().to_string())
             .sockets("BECKON_REDIRECT_THRESHOLD", "1");
-        Self { fleet: plan.start(), certificates }
+        Self { fleet: plan.start(), redis_cluster: None, certificates }
     }
 
     /// The certificates of its public ports, if they have TLS.
@@ -117,12 +141,28 @@ impl Cluster {
 
     /// Bytes that Redis has allocated; 0 without Redis.
     pub fn redis_memory(&self) -> u64 {
-        self.fleet.redis().map_or(0, |redis| redis.info("used_memory").parse().unwrap_or(0))
+        self.redis().map(|redis| redis.info("used_memory").parse().unwrap_or(0)).sum()
     }
 
     /// Connections that Redis has, with that of whoever asks; 0 without Redis.
     pub fn redis_connections(&self) -> u64 {
-        self.fleet.redis().map_or(0, |redis| redis.info("connected_clients").parse().unwrap_or(0))
+        self.redis().map(|redis| redis.info("connected_clients").parse().unwrap_or(0)).sum()
+    }
+
+    /// What Redis has done; nothing without Redis.
+    pub fn redis_work(&self) -> RedisWork {
+        self.redis().fold(RedisWork::default(), |sum, redis| {
+            let steps = redis.info("cmdstat_evalsha");
+            let of_steps = |name: &str| {
+                let found = steps.split(',').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+                found.and_then(|number| number.parse().ok()).unwrap_or(0)
+            };
+            RedisWork {
+                reads: sum.reads + redis.info("total_reads_processed").parse().unwrap_or(0),
+                steps: sum.steps + of_steps("calls"),
+                steps_us: sum.steps_us + of_steps("usec"),
+            }
+        })
     }
 
     /// The URL of the Redis that was started with it; `None` without one.
@@ -138,7 +178,16 @@ impl Cluster {
     /// Names and numbers of the processes.
     pub fn pids(&self) -> impl Iterator<Item = (&'static str, u32)> {
         let nodes = self.fleet.nodes().iter().map(|node: &Node| (node.program().name(), node.pid()));
-        nodes.chain(self.fleet.redis().map(|redis| ("redis", redis.pid())))
+        nodes.chain(self.redis().map(|redis| ("redis", redis.pid())))
+    }
+
+    /// Its Redis servers.
+    fn redis(&self) -> impl Iterator<Item = &RedisServer> {
+        let masters = self
+            .redis_cluster
+            .iter()
+            .flat_map(|masters| (0..masters.shards()).map(|master| masters.server(master)));
+        self.fleet.redis().into_iter().chain(masters)
     }
 
     /// What the processes of a name use together.

@@ -8,6 +8,7 @@ mod growth;
 mod handover;
 mod idle;
 mod latency;
+mod masters;
 mod memory;
 mod million;
 mod rolling;

@@ -84,22 +84,24 @@ impl Load {
         self.start(cluster.folder(), "loadgen")?.report()
     }
 
-    /// Runs it to its end, and measures something else when all clients are connected and idle.
+    /// Runs it to its end, and measures something else twice: when all clients are connected and idle, and when the last
+    /// notification has been delivered.
     ///
     /// # Errors
     /// It fails.
     pub fn run_and_measure<T>(
         self,
         cluster: &Cluster,
-        measure: impl FnOnce() -> T,
-    ) -> Result<(Report, T), Failure> {
+        measure: impl Fn() -> T,
+    ) -> Result<(Report, [T; 2]), Failure> {
         let mut loader = self.with("wait-stdin", true).start(cluster.folder(), "loadgen")?;
         loader.wait_for_word("ready")?;
-        let measured = measure();
+        let before = measure();
         loader.go_on()?;
         loader.wait_for_word("done")?;
+        let after = measure();
         loader.go_on()?;
-        Ok((loader.report()?, measured))
+        Ok((loader.report()?, [before, after]))
     }
 }
 

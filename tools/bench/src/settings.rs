@@ -17,6 +17,8 @@ beckon_ops::settings! {
         dialect: Dialect = "simplepush" => parsed,
         /// memory and cost: measure servers with TLS beside those without.
         tls: bool = "false",
+        /// cost: measure servers on a Redis Cluster of one and of three masters beside those on one Redis server.
+        redis_cluster: bool = "false",
         /// Run a tenth of the clients for a tenth of the time: to try the tools, not for figures.
         small: bool = "false",
         /// handover: a standalone server with its embedded store, instead of a connection-node.

@@ -1,6 +1,9 @@
 //! CPU of a notification: closed loop, every one acknowledged, as few waits as possible.
 
-use super::figures::{SENDERS, clients, cpu_of_connect, cpu_of_notification, put_loadgen, put_sends};
+use super::{
+    figures::{SENDERS, clients, cpu_of_connect, cpu_of_notification, put_loadgen, put_sends},
+    masters,
+};
 use crate::{
     cluster::{Cluster, programs},
     console::tell,
@@ -19,6 +22,9 @@ const CONNECT_US_MAX: f64 = 120.0;
 
 /// Measures the cluster with and without threads for each core, and the standalone server with and without fsync.
 pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
+    if settings.redis_cluster {
+        return masters::conduct(settings, findings);
+    }
     let clients = clients(settings, CLIENTS)?;
     let programs = programs(settings)?;
     if settings.tls {

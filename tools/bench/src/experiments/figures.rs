@@ -46,9 +46,13 @@ pub(super) fn put_sends(findings: &mut Findings, column: &str, report: &Report) 
     findings.put(column, "delivered", "1/s", None, Some(send.delivered_per_second));
     findings.put(column, "accepted, not delivered", "", Some(0.0), Some(send.lost as f64));
     findings.put(column, "delivered twice", "", None, Some(send.duplicated as f64));
-    let refused: u64 =
-        send.answers.iter().filter(|(status, _)| **status >= 300).map(|(_, count)| count).sum();
-    findings.put(column, "refused or unanswered", "", Some(0.0), Some((refused + send.unanswered) as f64));
+    findings.put(column, "refused or unanswered", "", Some(0.0), Some(refused(report) as f64));
+}
+
+/// Notifications that were refused or not answered.
+pub(super) fn refused(report: &Report) -> u64 {
+    let errors = report.send.answers.iter().filter(|(status, _)| **status >= 300);
+    errors.map(|(_, count)| count).sum::<u64>() + report.send.unanswered
 }
 
 /// Writes down what the load generator itself took.

@@ -104,7 +104,7 @@ fn measure(settings: &Settings, programs: &Programs, point: &Point) -> Result<Fo
     let cluster = Cluster::start(programs, Plan::cluster(point.connection_nodes, point.endpoint_nodes));
     let empty = cluster.redis_memory();
     let load = closed_loop(settings, &cluster, point.clients, point.senders);
-    let (report, full) = load.run_and_measure(&cluster, || cluster.redis_memory())?;
+    let (report, [full, _]) = load.run_and_measure(&cluster, || cluster.redis_memory())?;
     let redis_per_client = full.saturating_sub(empty) as f64 / f64::from(point.clients);
     Ok(Found { report, redis_per_client })
 }

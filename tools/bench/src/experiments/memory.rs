@@ -78,7 +78,7 @@ fn measure(
         .with("send-for", "60s")
         .with("leave", LEAVE);
     let empty = cluster.redis_memory();
-    let (report, full) = load.run_and_measure(cluster, || cluster.redis_memory())?;
+    let (report, [full, _]) = load.run_and_measure(cluster, || cluster.redis_memory())?;
     Ok((report, full.saturating_sub(empty) as f64 / f64::from(clients)))
 }
 

@@ -48,6 +48,25 @@ fn a_smoke_run_has_a_column_for_each_dialect() {
 }
 
 #[test]
+fn masters_of_a_redis_cluster_are_compared_with_one_server() {
+    let (findings, _folder) = experiment("cost", 2_000, &["--small", "true", "--redis-cluster", "true"]);
+    assert_eq!(findings.columns.len(), 3);
+    assert_eq!(findings.runs.len(), 6);
+    for load in ["closed loop", "2000/s"] {
+        assert_eq!(value(&findings, 0, &format!("  relative to one server, {load}")), 1.0);
+        for column in 0..3 {
+            let reads = value(&findings, column, &format!("reads of Redis per notification, {load}"));
+            let steps = value(&findings, column, &format!("steps per read, {load}"));
+            // At least one that stores it. The step that removes it may have been shared or come too late.
+            assert!(reads * steps > 0.9, "{reads} {steps}");
+        }
+    }
+    for column in 0..3 {
+        assert_eq!(value(&findings, column, "accepted, not delivered"), 0.0);
+    }
+}
+
+#[test]
 fn many_clients_are_spread_over_the_nodes_that_the_limit_of_files_asks_for() {
     let flags = ["--clients", "600", "--seconds", "5", "--rate", "50"];
     // Room for 300 clients of each node, so that there are two of everything.
