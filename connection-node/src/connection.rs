@@ -345,6 +345,14 @@ impl Connection {
         }
         self.registration.mailbox.close();
         self.handle(now, Input::Disconnected);
+        self.hurry();
+    }
+
+    /// The user agent may say hello elsewhere at once: what it has acknowledged should not be sent to it again.
+    fn hurry(&self) {
+        if self.step.as_ref().is_some_and(|step| step.is_patient()) {
+            self.shard.store.hurry();
+        }
     }
 
     /// Tells the session what happened, and does what it asks for.
@@ -395,6 +403,9 @@ impl Connection {
                     self.shard.traces.asked(self.registration.id, &step);
                     let now_us = self.shard.node.clock.now_us();
                     self.step = Some(Box::new(perform(&*self.shard.store, step, now_us)));
+                    if !self.session.is_open() {
+                        self.hurry();
+                    }
                 }
                 Effect::Evict(former) => {
                     if let Some(eviction) = self.shard.node.evict(former) {

@@ -38,6 +38,11 @@ enum Pending {
 }
 
 impl StepUnderWay {
+    /// Whether the store may delay it ([`Store::hurry`]).
+    pub(crate) fn is_patient(&self) -> bool {
+        matches!(self.kind, StepKind::AckVersions | StepKind::RemoveMessages)
+    }
+
     /// When it began, if it ends now. Both are microseconds of the clock.
     pub(crate) fn began_us(&self, now_us: u64) -> u64 {
         whole(self.began_us, now_us)

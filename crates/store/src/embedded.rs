@@ -406,6 +406,8 @@ impl Store for EmbeddedStore {
         })
     }
 
+    fn hurry(&self) {}
+
     fn disturbances(&self) -> u64 {
         // The sockets end with the process.
         0

@@ -459,6 +459,10 @@ impl Store for RedisStore {
         })
     }
 
+    fn hurry(&self) {
+        self.links.hurry();
+    }
+
     fn disturbances(&self) -> u64 {
         self.shared.topology.disturbances()
     }

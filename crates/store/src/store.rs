@@ -212,6 +212,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// How full the store is, from 0 to 1; for several primaries the fullest. `None` if it has no limit, or does not say.
     fn fullness(&self) -> Answer<Option<f64>>;
 
+    /// Performs [`Store::ack_versions`] and [`Store::remove_messages`] as soon as possible, if any that this thread has asked for
+    /// wait for others to share their way. With none under way it applies to the next one.
+    fn hurry(&self);
+
     /// How often something happened after which the store may lack what it had acknowledged, such as a failover or a
     /// restart. When the number has grown, presences have to be verified.
     fn disturbances(&self) -> u64;

@@ -4,15 +4,17 @@
 //! tasks run once, takes the commands that they submit as well, and returns them all as one pipeline. It waits only for
 //! tasks that are ready, so a lone command is not delayed.
 //!
-//! A patient command, which no peer waits for, goes with the next pipeline, or [`PAUSE`] after the last one if there is
+//! A patient command, which no peer waits for, goes with the next pipeline, or a [`PAUSE`] after the last one if there is
 //! no other. So the acknowledgements of a node's clients share a pipeline, instead of waking Redis and this node for
-//! each of them.
+//! each of them. In a Redis Cluster they are spread over the primaries, so the pause is longer there: as many share a
+//! pipeline as on one server.
 
 use super::{address::Node, dial::now, fault::Fault};
 use redis::{Cmd, Value};
 use std::{mem, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     sync::{
+        Notify,
         mpsc::{self, error::TrySendError},
         oneshot,
     },
@@ -27,15 +29,18 @@ pub(super) const BATCH_LEN_MAX: usize = 256;
 pub(super) const QUEUE_LEN_MAX: usize = 8192;
 
 /// The shortest time between a pipeline and the next one that has only patient commands, unless more of them wait than
-/// fit into one. The runtime's timer rounds it up by up to a millisecond.
+/// fit into one, for each primary that they are spread over. The runtime's timer rounds it up by up to a millisecond.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// More primaries than this make the pause no longer.
+const PAUSE_PRIMARIES_MAX: u32 = 3;
 
 /// How soon a command has to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Haste {
     /// A peer waits for the outcome.
     AtOnce,
-    /// No peer waits for the outcome, only later steps of the same session: it may be delayed by [`PAUSE`].
+    /// No peer waits for the outcome, only later steps of the same session: it may be delayed by the pause.
     Patient,
     /// It can be asked for again later, and is refused while the primary has enough to do. It may be delayed, too.
     Spare,
@@ -66,6 +71,7 @@ pub(super) struct Reply {
 pub(super) struct Submitter {
     at_once: mpsc::Sender<Request>,
     patient: mpsc::Sender<Request>,
+    hurry: Arc<Notify>,
 }
 
 /// The end of the queue that the link has.
@@ -78,24 +84,29 @@ pub(super) struct Queue {
     batch: Vec<Request>,
     /// Whether the batch is to be sent as soon as the ready tasks have run.
     is_due: bool,
+    pause_len: Duration,
     pause_end: Instant,
     pause: Pin<Box<Sleep>>,
+    /// Notified to end the pause.
+    hurry: Arc<Notify>,
 }
 
 /// An empty queue.
 pub(super) fn queue() -> (Submitter, Queue) {
     let (at_once, hasty_requests) = mpsc::channel(QUEUE_LEN_MAX);
     let (patient, patient_requests) = mpsc::channel(QUEUE_LEN_MAX);
-    let pause_end = now();
+    let (pause_end, hurry) = (now(), Arc::<Notify>::default());
     let queue = Queue {
         at_once: hasty_requests,
         patient: patient_requests,
         batch: Vec::new(),
         is_due: false,
+        pause_len: PAUSE,
         pause_end,
         pause: Box::pin(sleep_until(pause_end)),
+        hurry: hurry.clone(),
     };
-    (Submitter { at_once, patient }, queue)
+    (Submitter { at_once, patient, hurry }, queue)
 }
 
 impl Submitter {
@@ -109,6 +120,11 @@ impl Submitter {
         !matches!(sender.try_send(request), Err(TrySendError::Full(_)))
     }
 
+    /// Ends the pause of the patient command that waits, or of the next one if none does.
+    pub(super) fn hurry(&self) {
+        self.hurry.notify_one();
+    }
+
     /// The number of commands that wait.
     pub(super) fn len(&self) -> usize {
         let waiting = |sender: &mpsc::Sender<Request>| sender.max_capacity() - sender.capacity();
@@ -117,6 +133,12 @@ impl Submitter {
 }
 
 impl Queue {
+    /// Commands are spread over so many primaries, of which this queue is for one.
+    pub(super) fn spread_over(&mut self, primaries: usize) {
+        let primaries = u32::try_from(primaries).unwrap_or(PAUSE_PRIMARIES_MAX);
+        self.pause_len = PAUSE * primaries.clamp(1, PAUSE_PRIMARIES_MAX);
+    }
+
     /// Waits until a pipeline is due and returns its commands, as many as there is `room` for, without those whose callers
     /// have given up. `None` when all submitters are gone. Cancel safe.
     pub(super) async fn next(&mut self, room: usize) -> Option<Vec<Request>> {
@@ -136,7 +158,7 @@ impl Queue {
                 continue;
             }
             if self.patient.is_empty() {
-                self.pause_end = now() + PAUSE;
+                self.pause_end = now() + self.pause_len;
             }
             return Some(mem::take(&mut self.batch));
         }
@@ -159,6 +181,7 @@ impl Queue {
                     }
                 }
                 () = self.pause.as_mut(), if !self.batch.is_empty() => self.is_due = true,
+                () = self.hurry.notified(), if !self.batch.is_empty() => self.is_due = true,
             }
         }
         Some(())
@@ -283,6 +306,47 @@ mod tests {
         sleep(PAUSE * 2).await;
         bench.ask(Haste::Patient);
         assert_eq!(bench.sizes().await, [1], "the pause is over");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pause_is_longer_for_more_primaries_up_to_three() {
+        let (submitter, mut queue) = queue();
+        let ms = |count| Duration::from_millis(count);
+        for (primaries, pause) in [(1, ms(2)), (0, ms(2)), (2, ms(4)), (3, ms(6)), (1000, ms(6))] {
+            queue.spread_over(primaries);
+            // The first two only begin a pause of this length.
+            for expected in [None, None, Some(pause)] {
+                let (reply, _answer) = oneshot::channel();
+                let command = redis::cmd("PING");
+                let request = Request { command, deadline: None, asking: false, replicated: false, reply };
+                assert!(submitter.try_submit(request, Haste::Patient));
+                let start = now();
+                assert_eq!(queue.next(BATCH_LEN_MAX).await.unwrap().len(), 1);
+                if let Some(pause) = expected {
+                    let waited = start.elapsed();
+                    assert!(waited >= pause && waited <= pause + ms(1), "{primaries}: {waited:?}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_ended_in_a_hurry() {
+        let mut bench = Bench::new();
+        bench.ask(Haste::Patient);
+        assert_eq!(bench.sizes().await, [1]);
+        for _ in 0..3 {
+            bench.ask(Haste::Patient);
+            assert_eq!(bench.sizes().await, [0; 0]);
+        }
+        bench.submitter.hurry();
+        assert_eq!(bench.sizes().await, [3]);
+        // Also if the command comes after it.
+        bench.submitter.hurry();
+        bench.ask(Haste::Patient);
+        assert_eq!(bench.sizes().await, [1]);
+        bench.ask(Haste::Patient);
+        assert_eq!(bench.sizes().await, [0; 0], "once");
     }
 
     #[tokio::test(start_paused = true)]

@@ -117,6 +117,11 @@ impl Link {
         self.shared.is_connected.load(Ordering::Acquire)
     }
 
+    /// Sends the patient command that waits at once, or the next one if none does.
+    pub(super) fn hurry(&self) {
+        self.submitter.hurry();
+    }
+
     /// Sends a command and waits for its answer. If the caller gives up first, the command is not sent. `deadline` is
     /// added to its arguments by the clock of the primary. With `asking`, `ASKING` goes in front of it.
     pub(super) async fn send(
@@ -215,6 +220,7 @@ async fn serve(shared: &Arc<Shared>, queue: &mut Queue, at: Node, dialed: Dialed
         Wire { at: Arc::new(at), connection, lost, answered: AtomicU64::new(0), fault: OnceLock::new() };
     let wire = Arc::new(wire);
     shared.load.start_over();
+    queue.spread_over(shared.topology.map().primaries().len());
     let mut in_flight = JoinSet::new();
     let mut heartbeat = interval_at(now() + jittered(HEARTBEAT_INTERVAL, random()), HEARTBEAT_INTERVAL);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -226,6 +232,7 @@ async fn serve(shared: &Arc<Shared>, queue: &mut Queue, at: Node, dialed: Dialed
             fault = &mut deposed => wire.end(fault),
             () = wire.lost.notified() => wire.end(Fault::lost("the connection was closed".into())),
             _ = heartbeat.tick() => {
+                queue.spread_over(shared.topology.map().primaries().len());
                 in_flight.spawn(ask_time(shared.clone(), wire.clone()));
             }
             batch = queue.next(room), if room > 0 => {

@@ -326,6 +326,11 @@ impl Links {
         }
     }
 
+    /// Sends patient steps that wait at once.
+    pub(super) fn hurry(&self) {
+        self.with_routes(|routes| routes.links.iter().for_each(|link| link.hurry()));
+    }
+
     /// Why the link to a primary refuses steps, if there is such a link and it does.
     pub(super) fn refusal(&self, primary: &Arc<Primary>) -> Option<Fault> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
