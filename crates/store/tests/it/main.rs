@@ -10,6 +10,7 @@ mod redis_access;
 mod redis_directory;
 mod redis_format;
 mod redis_former_primary;
+mod redis_keys;
 mod redis_links;
 mod redis_messages;
 mod redis_replicas;
