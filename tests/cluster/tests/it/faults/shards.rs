@@ -63,9 +63,12 @@ async fn clients_of_a_lost_shard_are_told(topology: Topology) {
 }
 
 /// Connections to one primary are reset, and new ones are not answered: 99.9 % of the hellos and notifications of all
-/// other clients succeed, and their 99th percentile stays below 100 ms, or what it was before on this machine.
+/// other clients succeed, and their 99th percentile stays below 100 ms, or what it was before on a machine that has so much
+/// else to do. That adds to it now and then, and the fault does every time, so it is looked at several times, and the
+/// shortest counts.
 async fn a_silent_primary_harms_no_other_shard(topology: Topology) {
     const P99_MAX: Duration = Duration::from_millis(100);
+    const TIMES: usize = 3;
     let site = Site::start(topology);
     let mut devices = devices_by_shard(&site, 2).await;
     let silent = (shard_of_directory(&site) + 1) % site.store.shards();
@@ -73,17 +76,28 @@ async fn a_silent_primary_harms_no_other_shard(topology: Topology) {
     let mut devices: Vec<Device> = devices.into_iter().flatten().collect();
     let before = work(&site, &mut devices).await;
     assert_eq!(before.failures, Vec::<String>::new(), "before the fault");
-    site.all_links().for_each(|links| links.shard(silent).silence());
-    let during = work(&site, &mut devices).await;
-    let failed = during.failures.len();
-    assert!(
-        failed * 1000 <= during.steps,
-        "{failed} of {} steps failed: {:?}",
-        during.steps,
-        during.failures
-    );
-    let limit = P99_MAX.max(before.p99 * 2);
-    assert!(during.p99 <= limit, "p99 is {:?}, and was {:?}", during.p99, before.p99);
+    let (mut steps, mut failures, mut p99s) = (0, Vec::new(), Vec::new());
+    for _ in 0..TIMES {
+        site.all_links().for_each(|links| links.shard(silent).silence());
+        let during = work(&site, &mut devices).await;
+        steps += during.steps;
+        failures.extend(during.failures);
+        p99s.push(during.p99);
+        site.all_links().for_each(|links| links.shard(silent).heal());
+        expect_health(&site).await;
+    }
+    assert!(failures.len() * 1000 <= steps, "{} of {steps} steps failed: {failures:?}", failures.len());
+    let max = P99_MAX.max(before.p99);
+    assert!(p99s.iter().any(|p99| *p99 <= max), "p99 is {p99s:?}, and was {:?}", before.p99);
+}
+
+/// Every node reaches every primary, within [`RECOVERY`].
+async fn expect_health(site: &Site) {
+    for node in site.nodes() {
+        let health = format!("http://{}/health", node.addresses().admin);
+        let is_well = async || (site.get(&health).await.status() == 200).then_some(());
+        until_within(RECOVERY, &format!("{} is well", node.name()), is_well).await;
+    }
 }
 
 /// What came of many steps.
@@ -96,7 +110,7 @@ struct Work {
 /// All devices reconnect and receive a notification, over and over.
 #[expect(clippy::disallowed_methods, reason = "how long steps take is what is asserted")]
 async fn work(site: &Site, devices: &mut [Device]) -> Work {
-    const LENGTH: Duration = Duration::from_secs(20);
+    const LENGTH: Duration = Duration::from_secs(10);
     let start = Instant::now();
     let (mut times, mut failures) = (Vec::new(), Vec::new());
     let (connection_nodes, endpoint_nodes) = (site.connection_nodes(), site.endpoint_nodes());
