@@ -42,7 +42,8 @@ pub(crate) const ORDERS_MAX: usize = 4;
 /// What a worker should do with its connections.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Suspend all that are at rest, or come to rest within this time after all were asked, and return them.
+    /// Suspend all that are at rest, or come to rest within this time after all were asked, and return them. Ends as soon as nobody
+    /// waits for them.
     Park(Duration, oneshot::Sender<Vec<Suspended>>),
     /// Resume these.
     Resume(Vec<Suspended>),
@@ -65,11 +66,12 @@ pub(crate) async fn run(
             // Came too late for its batch.
             Some(late) = suspended.recv() => resume(&shard, vec![late], &stage).await,
             Some(order) = orders.recv() => match order {
-                Order::Park(patience, reply) => {
+                Order::Park(patience, mut reply) => {
                     let mut parked = Vec::new();
-                    park_at_rest(&shard, &mut suspended, &mut parked).await;
-                    // Those that it has by then.
-                    let _ = timeout(patience, park(&shard, &mut suspended, &mut parked)).await;
+                    tokio::select! {
+                        () = reply.closed() => {}
+                        () = park_all(&shard, &mut suspended, &mut parked, patience) => {}
+                    }
                     if let Err(parked) = reply.send(parked) {
                         resume(&shard, parked, &stage).await;
                     }
@@ -108,8 +110,21 @@ async fn compact(shard: &Arc<Shard>, suspended: &mut mpsc::Receiver<Suspended>, 
     moved
 }
 
+/// Suspends the connections that are at rest, or come to rest within `patience` after all were asked, and adds them to `parked`.
+/// Cancel safe.
+async fn park_all(
+    shard: &Shard,
+    suspended: &mut mpsc::Receiver<Suspended>,
+    parked: &mut Vec<Suspended>,
+    patience: Duration,
+) {
+    park_at_rest(shard, suspended, parked).await;
+    // Those that it has by then.
+    let _ = timeout(patience, park(shard, suspended, parked)).await;
+}
+
 /// Suspends the connections that are at rest, and adds them to `parked`. That takes as long as their tasks need to have a turn
-/// each, however little of a processor there is: a connection that was not asked in time is not busy.
+/// each, however little of a processor there is: a connection that was not asked in time is not busy. Cancel safe.
 async fn park_at_rest(shard: &Shard, suspended: &mut mpsc::Receiver<Suspended>, parked: &mut Vec<Suspended>) {
     for batch in shard.node.registry.all_of(shard.worker).chunks(BATCH_LEN) {
         let max = parked.len() + batch.iter().filter(|mailbox| mailbox.ask_to_suspend()).count();
@@ -173,21 +188,28 @@ async fn resume(shard: &Arc<Shard>, connections: Vec<Suspended>, stage: &Stage) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_node::TestNode;
+    use crate::test_node::{Peer, TestNode};
     use beckon_ops::{shutdown::Shutdown, stage::Stopped};
+    use std::task::{Context, Waker};
     use tokio::task::JoinSet;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    #[tokio::test]
-    async fn all_connections_at_rest_are_moved() {
-        let mut test = TestNode::start(BATCH_LEN).await;
-        let mut peers = Vec::new();
-        for _ in 0..20 {
+    /// A node, and so many peers whose connections are at rest.
+    async fn node_with(peers: usize) -> (TestNode, Vec<Peer>) {
+        let mut test = TestNode::start(BATCH_LEN.max(peers)).await;
+        let mut at_rest = Vec::with_capacity(peers);
+        for _ in 0..peers {
             let mut peer = test.peer().await;
             peer.ping().await;
-            peers.push(peer);
+            at_rest.push(peer);
         }
+        (test, at_rest)
+    }
+
+    #[tokio::test]
+    async fn all_connections_at_rest_are_moved() {
+        let (mut test, mut peers) = node_with(20).await;
         let stage = Stage::new(&Shutdown::new(), "sockets");
         // Connections of which nothing is heard are not waited for.
         let _silent: Vec<_> = (0..20).filter_map(|_| test.node.registry.enter(0, 100, None)).collect();
@@ -202,13 +224,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_connections_at_rest_are_parked_however_late_it_is() {
-        let mut test = TestNode::start(BATCH_LEN).await;
-        let mut peers = Vec::new();
-        for _ in 0..80 {
-            let mut peer = test.peer().await;
-            peer.ping().await;
-            peers.push(peer);
-        }
+        let (test, mut peers) = node_with(80).await;
         // Connections of which nothing is heard are not waited for.
         let _silent: Vec<_> = (0..10).filter_map(|_| test.node.registry.enter(0, 100, None)).collect();
         let stage = Stage::new(&Shutdown::new(), "sockets");
@@ -236,14 +252,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_that_are_suspended_when_the_node_stops_are_resumed() {
-        let mut test = TestNode::start(20).await;
-        let mut peers = Vec::new();
-        for _ in 0..20 {
-            let mut peer = test.peer().await;
-            peer.ping().await;
-            peers.push(peer);
+    async fn connections_are_served_again_when_nobody_waits_for_them() {
+        let (test, mut peers) = node_with(20).await;
+        // One whose task never has a turn.
+        let stuck = test.node.registry.enter(0, 100, None).unwrap();
+        assert!(stuck.mailbox.poll_take(&mut Context::from_waker(Waker::noop()), true).is_pending());
+        let stage = Stage::new(&Shutdown::new(), "sockets");
+        let (orders, ordered) = mpsc::channel(ORDERS_MAX);
+        stage.spawn(run(test.shard.clone(), test.suspended, ordered, stage.clone()));
+        let (reply, parked) = oneshot::channel();
+        orders.send(Order::Park(Duration::ZERO, reply)).await.unwrap();
+        assert!(timeout(Duration::from_millis(50), parked).await.is_err());
+        for peer in &mut peers {
+            timeout(PATIENCE, peer.ping()).await.expect("the connection has no task");
         }
+        drop((peers, stuck));
+        assert_eq!(stage.stop(PATIENCE).await, Stopped::Complete);
+    }
+
+    #[tokio::test]
+    async fn connections_that_are_suspended_when_the_node_stops_are_resumed() {
+        let (mut test, peers) = node_with(20).await;
         for mailbox in test.node.registry.all() {
             mailbox.signal_suspend();
         }
