@@ -230,9 +230,8 @@ impl Senders {
             if book.ledger.is_superseded(request.number) {
                 continue;
             }
-            let (Some(sender), Some(path)) = (self.idle.pop_front(), clients.path(request.slot)) else {
-                return;
-            };
+            let Some(path) = clients.path(request.slot) else { continue };
+            let Some(sender) = self.idle.pop_front() else { return };
             book.stats.retried += 1;
             self.send(sender, path, request, now_us, book);
         }
