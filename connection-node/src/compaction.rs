@@ -252,6 +252,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn connections_that_end_while_others_are_parked_are_not_waited_for() {
+        let (mut test, mut peers) = node_with(80).await;
+        let mut parked = Vec::new();
+        let mut parking = Box::pin(park_at_rest(&test.shard, &mut test.suspended, &mut parked));
+        // The first batch is asked, and the others are to follow.
+        assert!(parking.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        peers.truncate(40);
+        // That batch may be of those who leave.
+        let most = peers.len() + BATCH_LEN;
+        while test.node.registry.open() > most as u64 {
+            sleep(GATHER_PAUSE).await;
+        }
+        timeout(PATIENCE, parking).await.expect("somebody who has left is waited for");
+        assert!((peers.len()..=most).contains(&parked.len()), "{} are parked", parked.len());
+    }
+
+    #[tokio::test]
     async fn connections_are_served_again_when_nobody_waits_for_them() {
         let (test, mut peers) = node_with(20).await;
         // One whose task never has a turn.

@@ -298,6 +298,7 @@ impl Drop for Registration {
     fn drop(&mut self) {
         // Other tasks may hold the mailbox for a moment longer.
         self.mailbox.close();
+        self.mailbox.forget_task();
         self.mailbox.release_evictors();
         let (index, _) = slot_of(self.id);
         let table = &self.registry.tables[usize::from(self.id.worker())];
