@@ -125,6 +125,7 @@ pub(super) fn hand_over(node: &Node) -> Result<Costs, Failure> {
     let mut former = node.launch_successor();
     let mut both = memory;
     while former.ended().is_none() {
+        node.check().map_err(Failure::unavailable)?;
         if clock.now_ms() > PATIENCE.as_millis() as u64 {
             return Err(Failure::unavailable(format!("no hand-over within {PATIENCE:?}: {}", node.log())));
         }
