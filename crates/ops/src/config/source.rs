@@ -324,9 +324,12 @@ impl Source {
 
     /// The setting that an unknown name was probably meant for.
     fn nearest(&self, name: &str) -> Option<&str> {
+        let (len, most) = (name.chars().count(), 1 + name.len() / 5);
         let own = self.known.iter().filter(|(_, own)| **own).map(|(known, _)| known.as_str());
-        let (distance, nearest) = own.map(|known| (edits(name, known), known)).min()?;
-        (distance <= 1 + name.len() / 5).then_some(nearest)
+        // Each letter that one has more is one to add or remove.
+        let alike = own.filter(|known| known.len().abs_diff(len) <= most);
+        let (distance, nearest) = alike.map(|known| (strsim::levenshtein(name, known), known)).min()?;
+        (distance <= most).then_some(nearest)
     }
 }
 
@@ -369,20 +372,4 @@ fn text_of(value: &toml::Value) -> Option<String> {
         }
         toml::Value::Datetime(_) | toml::Value::Table(_) => None,
     }
-}
-
-/// How many letters must be added, removed or replaced to make one word of the other (Levenshtein).
-fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (index, letter) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (column, other) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[to.len()]
 }
