@@ -6,7 +6,7 @@ use crate::{
     site, templates, test,
 };
 use anyhow::{Result, bail};
-use std::process::Command;
+use std::{process::Command, time::Instant};
 
 /// One of the checks.
 type Check = fn() -> Result<()>;
@@ -34,15 +34,22 @@ pub(crate) fn ci() -> Result<()> {
     ];
     let mut failed = Vec::new();
     for (name, check) in checks {
+        let start = now();
         if let Err(error) = check() {
             eprintln!("xtask: {error:#}");
             failed.push(name);
         }
+        eprintln!("xtask: {name} took {} s", start.elapsed().as_secs());
     }
     if failed.is_empty() {
         return Ok(());
     }
     bail!("failed: {}", failed.join(", "));
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the edge: how long checks take is only shown")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn format() -> Result<()> {
