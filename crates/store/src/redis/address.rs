@@ -103,6 +103,10 @@ impl fmt::Display for Seeds {
 
 /// Parses a URL. The error is a sentence for the operator, without any part of the URL that could be secret.
 pub(super) fn parse(url: &str) -> Result<Address, &'static str> {
+    // What parses the parts drops line ends and tabs anywhere, so that a password would be another one.
+    if url.contains(|character: char| character.is_whitespace() || character.is_control()) {
+        return Err("a URL has neither spaces nor line ends: in a password, write %20 for a space");
+    }
     let (scheme, rest) = url.split_once("://").ok_or("not a URL: give redis://host:port or embedded")?;
     let encrypted = scheme.starts_with("rediss");
     match scheme {
@@ -239,6 +243,11 @@ mod tests {
             "redis-sentinel://:hunter2@/main",
             "redis-sentinel://:hunter2@a,,b/main",
             "redis-sentinel://:hunter2@a/main/hunter2",
+            "redis-sentinel://:hunter2@a/ma in",
+            "redis://:hunt\ner2hunter2@store",
+            "redis://:hunter2@store\r\n",
+            "redis://:hunter2@st\tore",
+            "redis-cluster://:hunter2@a:1, b:2",
         ] {
             let error = parse(url).unwrap_err();
             assert!(!error.contains("hunter2"), "{url}: {error}");
