@@ -38,8 +38,8 @@ pub(super) fn credential<'a>(
         return Err(NoCredential::Scheme);
     }
     match encryption::value_of("p256ecdsa", crypto_key) {
-        Ok(Some(key)) => Ok(Credential { token: rest, key }),
-        Ok(None) | Err(_) => Err(NoCredential::CryptoKey),
+        Ok(Some(key)) if !key.is_empty() => Ok(Credential { token: rest, key }),
+        Ok(_) | Err(_) => Err(NoCredential::CryptoKey),
     }
 }
 
@@ -107,6 +107,8 @@ mod tests {
             ("WebPush a.b.c", "", Err(NoCredential::CryptoKey)),
             ("Bearer a.b.c", "dh=x", Err(NoCredential::CryptoKey)),
             ("Bearer a.b.c", "p256ecdsa", Err(NoCredential::CryptoKey)),
+            ("WebPush a.b.c", "p256ecdsa=", Err(NoCredential::CryptoKey)),
+            ("WebPush a.b.c", "p256ecdsa=\"==\"", Err(NoCredential::CryptoKey)),
         ] {
             assert_eq!(read(authorization, crypto_key), expected, "{authorization:?} {crypto_key:?}");
         }
