@@ -17,6 +17,7 @@ use std::{
     io,
     path::Path,
     sync::{Arc, Condvar, Mutex},
+    thread,
     time::Duration,
 };
 
@@ -40,7 +41,19 @@ fn options(data_dir: &Path, clock: &SetClock) -> Options {
 }
 
 pub(crate) fn open(data_dir: &Path, clock: &SetClock) -> EmbeddedStore {
-    EmbeddedStore::open(options(data_dir, clock)).unwrap()
+    open_again(|| options(data_dir, clock))
+}
+
+/// Opens a directory that may have been closed just now. Programs that other tests start have its lock file open, too, from their
+/// fork until they are executed.
+fn open_again(options: impl Fn() -> Options) -> EmbeddedStore {
+    for _ in 0..500 {
+        match EmbeddedStore::open(options()) {
+            Err(OpenError::InUse(_)) => thread::sleep(Duration::from_millis(10)),
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("the directory stays in use");
 }
 
 fn shared(data_dir: &Path, clock: &SetClock) -> Arc<dyn Store> {

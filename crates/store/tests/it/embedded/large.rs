@@ -2,7 +2,7 @@
 //!
 //! The databases are small unless variables say otherwise: docs/reliability.md has the commands and what they showed.
 
-use super::options;
+use super::{open_again, options};
 use crate::SetClock;
 use beckon_store::{
     Store,
@@ -183,7 +183,7 @@ async fn a_large_database_is_opened_without_being_read() {
     // 12 MB are less than what makes a checkpoint due. The last one is killed in the middle of the next checkpoint.
     for (ending, writes) in [("closed", i64::MAX), ("killed", 0), ("killed in a checkpoint", 20)] {
         let disk = WatchedDisk::default();
-        let store = EmbeddedStore::open(on(&disk)).unwrap();
+        let store = open_again(|| on(&disk));
         let known = fill(&store, 12_000_000 / per_client, MESSAGES).await;
         disk.kill_after(writes);
         while writes == 20 && store.add_client(client(MESSAGES)).await.is_ok() {}
@@ -191,7 +191,7 @@ async fn a_large_database_is_opened_without_being_read() {
 
         let disk = WatchedDisk::default();
         let start = now();
-        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(on(&disk)).unwrap());
+        let store: Arc<dyn Store> = Arc::new(open_again(|| on(&disk)));
         let (after, read) = (start.elapsed(), disk.0.read.load(Ordering::SeqCst));
         let size = std::fs::metadata(folder.path().join("store.redb")).unwrap().len();
         println!("{ending}: {size} bytes were opened in {after:?}, of which {read} were read");
@@ -202,13 +202,13 @@ async fn a_large_database_is_opened_without_being_read() {
     assert!(std::fs::metadata(folder.path().join("store.redb")).unwrap().len() > 2 * READ_MAX);
 
     // What a hand-over takes, with as much to write as comes in while the other process gets ready.
-    let (disk, lender) = (WatchedDisk::default(), EmbeddedStore::open(on(&WatchedDisk::default())).unwrap());
+    let (disk, lender) = (WatchedDisk::default(), open_again(|| on(&WatchedDisk::default())));
     lender.checkpoint().await.unwrap();
     let known = fill(&lender, 12_000_000 / per_client, MESSAGES).await;
     let start = now();
     let lent = lender.lend().await.unwrap();
     let closed = start.elapsed();
-    let borrower = EmbeddedStore::open(on(&disk)).unwrap();
+    let borrower = open_again(|| on(&disk));
     assert!(borrower.read_client(known).await.unwrap().is_some());
     let read = disk.0.read.load(Ordering::SeqCst);
     println!(

@@ -1,6 +1,6 @@
 //! The embedded store on a disk that fails.
 
-use super::options;
+use super::{open_again, options};
 use crate::{
     SetClock,
     faulty_disk::{Fault, FaultyDisk},
@@ -11,26 +11,14 @@ use beckon_store::{
 };
 use beckon_store_conformance::steps::*;
 use beckon_types::{PutVersion, PutVersionOutcome};
-use std::{path::Path, sync::Arc, thread, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 fn synced(data_dir: &Path, disk: &FaultyDisk) -> Options {
     Options { fsync: true, disk: Arc::new(disk.clone()), ..options(data_dir, &SetClock::new()) }
 }
 
 fn open_on(data_dir: &Path, disk: &FaultyDisk) -> Arc<dyn Store> {
-    open_again(|| synced(data_dir, disk))
-}
-
-/// Opens a directory that was closed just now. Programs that other tests start have its lock file open, too, from their fork
-/// until they are executed.
-fn open_again(options: impl Fn() -> Options) -> Arc<dyn Store> {
-    for _ in 0..500 {
-        match EmbeddedStore::open(options()) {
-            Err(OpenError::InUse(_)) => thread::sleep(Duration::from_millis(10)),
-            opened => return Arc::new(opened.unwrap()),
-        }
-    }
-    panic!("the directory stays in use");
+    Arc::new(open_again(|| synced(data_dir, disk)))
 }
 
 /// Repeats a put until it is stored.
@@ -270,7 +258,9 @@ async fn a_power_failure_loses_nothing_accepted() {
 async fn without_fsync_a_power_failure_loses_the_end_only() {
     const ROUNDS: u64 = 60;
     let (directory, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
-    let open = || open_again(|| Options { fsync: false, ..synced(directory.path(), &disk) });
+    let open = || -> Arc<dyn Store> {
+        Arc::new(open_again(|| Options { fsync: false, ..synced(directory.path(), &disk) }))
+    };
     let mut random = random_numbers(11);
     let store = open();
     let client = offline(&store, 10).await;
