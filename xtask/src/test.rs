@@ -33,9 +33,19 @@ pub(crate) fn in_rust(arguments: &[&str]) -> Result<()> {
     run(command().args(arguments))
 }
 
+/// Tests at a time, for each processor: most wait for a server most of the time.
+const TESTS_PER_PROCESSOR: usize = 2;
+
+/// The variable that tells `cargo test` how many tests run at a time.
+const TESTS: &str = "RUST_TEST_THREADS";
+
 /// `cargo test` of what [`build`] has built: arguments follow.
 pub(crate) fn command() -> Command {
     let mut command = cargo(&["test", "--workspace", "--features", FEATURES]);
     command.env(PROGRAMS, programs());
+    if std::env::var_os(TESTS).is_none() {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        command.env(TESTS, (processors * TESTS_PER_PROCESSOR).to_string());
+    }
     command
 }
