@@ -33,8 +33,8 @@ pub(crate) fn in_rust(arguments: &[&str]) -> Result<()> {
     run(command().args(arguments))
 }
 
-/// Tests at a time, for each processor: most wait for a server most of the time.
-const TESTS_PER_PROCESSOR: usize = 2;
+/// Tests at a time, on a machine with fewer processors: most wait for a server most of the time.
+const TESTS_MIN: usize = 4;
 
 /// The variable that tells `cargo test` how many tests run at a time.
 const TESTS: &str = "RUST_TEST_THREADS";
@@ -45,7 +45,7 @@ pub(crate) fn command() -> Command {
     command.env(PROGRAMS, programs());
     if std::env::var_os(TESTS).is_none() {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        command.env(TESTS, (processors * TESTS_PER_PROCESSOR).to_string());
+        command.env(TESTS, processors.max(TESTS_MIN).to_string());
     }
     command
 }
