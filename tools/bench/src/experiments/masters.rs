@@ -17,8 +17,10 @@ const CLIENTS: u32 = 5_000;
 /// How often each shape is measured. Every second round is in the opposite order.
 const ROUNDS: u32 = 3;
 
-/// Notifications per second of the open loop.
-const RATE: u32 = 2_000;
+/// The loads: the name, the senders, and notifications per second. 0 is a closed loop, in which the senders are what keeps
+/// pipelines full: so many requests are shared by all masters.
+const LOADS: [(&str, u32, u32); 3] =
+    [("closed loop", SENDERS, 0), ("closed loop of 128 senders", 128, 0), ("2000/s", SENDERS, 2_000)];
 
 /// The most that a notification may cost, as a multiple of what it costs on one server.
 const RATIO_MAX: f64 = 1.1;
@@ -50,8 +52,7 @@ type Values = [f64; FIGURES.len()];
 pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     let clients = clients(settings, CLIENTS)?;
     let programs = programs(settings)?;
-    let loads = [("closed loop".to_owned(), 0), (format!("{RATE}/s"), RATE)];
-    let mut rounds: Vec<[[Values; SHAPES.len()]; 2]> = Vec::new();
+    let mut rounds: Vec<[[Values; SHAPES.len()]; LOADS.len()]> = Vec::new();
     let mut faults = [[0; 2]; SHAPES.len()];
     let count = settings.scaled(ROUNDS);
     for number in 0..count {
@@ -59,13 +60,13 @@ pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<()
         if number % 2 == 1 {
             order.reverse();
         }
-        let mut round = [[[0.0; FIGURES.len()]; SHAPES.len()]; 2];
+        let mut round = [[[0.0; FIGURES.len()]; SHAPES.len()]; LOADS.len()];
         for shape in order {
             let (name, masters) = SHAPES[shape];
             tell(&format!("cost: {name}, {clients} clients, round {} of {count}", number + 1));
             let cluster = start(&programs, masters);
-            for (load, (load_name, rate)) in loads.iter().enumerate() {
-                let (report, work) = measure(settings, &cluster, clients, *rate)?;
+            for (load, (load_name, senders, rate)) in LOADS.into_iter().enumerate() {
+                let (report, work) = measure(settings, &cluster, clients, (senders, rate))?;
                 round[load][shape] = values(&report, work);
                 faults[shape][0] += report.send.lost;
                 faults[shape][1] += refused(&report);
@@ -75,7 +76,7 @@ pub(super) fn conduct(settings: &Settings, findings: &mut Findings) -> Result<()
         round.iter_mut().for_each(relate);
         rounds.push(round);
     }
-    for (load, (load_name, _)) in loads.iter().enumerate() {
+    for (load, (load_name, ..)) in LOADS.iter().enumerate() {
         for (shape, (column, _)) in SHAPES.iter().enumerate() {
             for (index, (name, unit, budget)) in FIGURES.iter().enumerate() {
                 let value = median(rounds.iter().map(|round| round[load][shape][index]).collect());
@@ -98,16 +99,16 @@ fn start(programs: &Programs, masters: Option<usize>) -> Cluster {
     }
 }
 
-/// Runs a load, and tells what Redis has done for it. A `rate` of 0 is the closed loop.
+/// Runs a load of so many senders and so many notifications per second, and tells what Redis has done for it.
 fn measure(
     settings: &Settings,
     cluster: &Cluster,
     clients: u32,
-    rate: u32,
+    (senders, rate): (u32, u32),
 ) -> Result<(Report, RedisWork), Failure> {
     let load = Load::on(cluster, settings.dialect)
         .with("clients", clients)
-        .with("senders", SENDERS)
+        .with("senders", senders)
         .with("rate", rate)
         .with("send-for", settings.time(5));
     let (report, [before, after]) = load.run_and_measure(cluster, || cluster.redis_work())?;
