@@ -8,8 +8,8 @@ use crate::{
 };
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-/// What is a secret wherever it is given.
-const SECRET: &str = "hunter2hunter2";
+/// What is a secret, and nowhere else in an input.
+const SECRET: &str = "hunter2";
 
 crate::settings! {
     /// One setting of each type.
@@ -38,7 +38,7 @@ crate::settings! {
 /// A file in TOML; after a line `--`, flags; after another one, variables with `=`. A flag counts before a variable, and a
 /// variable before the file. In one of the three there is a secret besides, which no error shows.
 pub fn config(data: &[u8]) {
-    let Ok(text) = str::from_utf8(data) else { return };
+    let Some(text) = without_secret(data) else { return };
     // These would read a file of this machine.
     if text.to_ascii_lowercase().contains("config") {
         return;
@@ -72,22 +72,29 @@ pub fn config(data: &[u8]) {
     }
 }
 
+/// An input as text. One that has the secret itself may have it where an error shows what was given: a search learns the word
+/// from the comparisons.
+fn without_secret(data: &[u8]) -> Option<&str> {
+    str::from_utf8(data).ok().filter(|text| !text.contains(SECRET))
+}
+
 /// Settings that name files, which are of this machine.
 const FILES: [&str; 5] = ["tls", "config", "file", "cert", "key="];
 
 /// Settings of a program in lines, as variables of the environment without their prefix. Besides them, the named one has two
 /// secrets, which no error shows.
 pub fn settings_of<C: ServerConfig>(data: &[u8], secret: &str) {
-    let Ok(text) = str::from_utf8(data) else { return };
+    let Some(text) = without_secret(data) else { return };
     let lines =
         text.lines().filter(|line| FILES.iter().all(|file| !line.to_ascii_lowercase().contains(file)));
-    let mut variables = vec![(secret.to_owned(), "hunter2hunter2,short")];
+    let secrets = format!("{SECRET}{SECRET},short");
+    let mut variables = vec![(secret.to_owned(), secrets.as_str())];
     variables.extend(
         lines.filter_map(|line| line.split_once('=')).map(|(name, value)| (format!("BECKON_{name}"), value)),
     );
     if let Err(errors) = C::read(Source::new([""; 0], variables)) {
         let text = errors.to_string();
-        assert!(!text.is_empty() && !text.contains("hunter2"), "{text}");
+        assert!(!text.is_empty() && !text.contains(SECRET), "{text}");
     }
 }
 
