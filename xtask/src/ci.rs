@@ -32,15 +32,17 @@ pub(crate) fn ci() -> Result<()> {
         ("templates", templates::in_ci),
         ("deploy", deploy::in_ci),
     ];
-    let mut failed = Vec::new();
+    let (mut failed, mut times) = (Vec::new(), Vec::new());
     for (name, check) in checks {
         let start = now();
         if let Err(error) = check() {
             eprintln!("xtask: {error:#}");
             failed.push(name);
         }
-        eprintln!("xtask: {name} took {} s", start.elapsed().as_secs());
+        times.push(format!("{name} {} s", start.elapsed().as_secs()));
     }
+    // At the end, which is what is shown of a long log.
+    eprintln!("xtask: it took {}", times.join(", "));
     if failed.is_empty() {
         return Ok(());
     }
