@@ -51,8 +51,9 @@ fn a_smoke_run_has_a_column_for_each_dialect() {
 fn masters_of_a_redis_cluster_are_compared_with_one_server() {
     let (findings, _folder) = experiment("cost", 2_000, &["--small", "true", "--redis-cluster", "true"]);
     assert_eq!(findings.columns.len(), 3);
-    assert_eq!(findings.runs.len(), 6);
-    for load in ["closed loop", "2000/s"] {
+    let loads = ["closed loop", "closed loop of 128 senders", "2000/s"];
+    assert_eq!(findings.runs.len(), loads.len() * findings.columns.len());
+    for load in loads {
         assert_eq!(value(&findings, 0, &format!("  relative to one server, {load}")), 1.0);
         for column in 0..3 {
             let reads = value(&findings, column, &format!("reads of Redis per notification, {load}"));
