@@ -72,7 +72,9 @@ impl FromStr for EndpointUrl {
     fn from_str(text: &str) -> Result<Self, InvalidEndpointUrl> {
         let (scheme, authority) = text.split_once("://").ok_or(InvalidEndpointUrl::Scheme)?;
         let authority = authority.strip_suffix('/').unwrap_or(authority);
-        if !matches!(scheme, "http" | "https") {
+        // In lower or upper case (RFC 3986 section 3.1).
+        let scheme = scheme.to_ascii_lowercase();
+        if !matches!(scheme.as_str(), "http" | "https") {
             return Err(InvalidEndpointUrl::Scheme);
         }
         if authority.contains(['/', '?', '#']) {
@@ -115,7 +117,7 @@ mod tests {
     fn an_origin_is_in_lower_case_and_leaves_out_the_default_port() {
         for (url, expected) in [
             ("https://push.example.net", "https://push.example.net"),
-            ("https://Push.example.net:443/", "https://push.example.net"),
+            ("HTTPS://Push.example.net:443/", "https://push.example.net"),
             ("http://push.example.net:80", "http://push.example.net"),
             ("http://push.example.net:443", "http://push.example.net:443"),
             ("http://127.0.0.1:8081", "http://127.0.0.1:8081"),
@@ -129,7 +131,7 @@ mod tests {
     fn only_scheme_host_and_port_are_accepted() {
         for (text, result) in [
             ("https://push.example.net", Ok("https://push.example.net")),
-            ("http://127.0.0.1:8081/", Ok("http://127.0.0.1:8081")),
+            ("Http://127.0.0.1:8081/", Ok("http://127.0.0.1:8081")),
             ("http://[::1]:8081", Ok("http://[::1]:8081")),
             ("http://[::1]", Ok("http://[::1]")),
             ("push.example.net", Err(InvalidEndpointUrl::Scheme)),

@@ -55,6 +55,7 @@ fn a_token_is_for_this_origin() {
         (json!("https://push.example.net/"), true),
         (json!("https://push.example.net:443"), true),
         (json!("https://Push.Example.Net"), true),
+        (json!("HTTPS://push.example.net"), true),
         (json!(["https://elsewhere.example", URL]), true),
         (json!([1, URL]), true),
         (json!("http://push.example.net"), false),
