@@ -257,6 +257,8 @@ async fn the_limit_ends_what_a_silent_server_would_hold_up() {
     let silent = silent().await;
     let (ws, http) = (format!("ws://{}/", silent.address), format!("http://{}", silent.address));
     let limit = format!("{LIMIT_S}s");
+    // It is built if this is the first test.
+    Program::Beckon.path();
     #[expect(clippy::disallowed_methods, reason = "how long it takes is what is asserted")]
     let started = Instant::now();
     let (code, items) = report(&ws, &http, &["--patience", "60s", "--limit", &limit]).await;
