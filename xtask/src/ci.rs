@@ -39,10 +39,12 @@ pub(crate) fn ci() -> Result<()> {
             eprintln!("xtask: {error:#}");
             failed.push(name);
         }
-        times.push(format!("{name} {} s", start.elapsed().as_secs()));
+        let time = format!("{name} took {} s", start.elapsed().as_secs());
+        eprintln!("xtask: {time}");
+        times.push(time);
     }
-    // At the end, which is what is shown of a long log.
-    eprintln!("xtask: it took {}", times.join(", "));
+    // Again at the end, which is what is shown of a long log.
+    eprintln!("xtask: {}", times.join(", "));
     if failed.is_empty() {
         return Ok(());
     }
