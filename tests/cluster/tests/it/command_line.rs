@@ -56,7 +56,8 @@ fn fish(folder: &Path, program: Program, words: &str) -> Vec<String> {
     text.lines().filter_map(|line| line.split('\t').next()).map(str::to_owned).collect()
 }
 
-/// What a line becomes in an interactive zsh when the tabulator key is pressed.
+/// What a line becomes in an interactive zsh when the tabulator key is pressed. The terminal shows what is typed before the shell
+/// reads it, so the word that is waited for is not typed as it is printed.
 fn zsh(folder: &Path, program: Program, words: &str) -> String {
     let name = program.name();
     let function = format!("_{name}");
@@ -65,7 +66,7 @@ fn zsh(folder: &Path, program: Program, words: &str) -> String {
         "zmodload zsh/zpty; zpty shell 'TERM=dumb zsh -f -i'
          zpty -w shell 'PS1=; unsetopt zle_bracketed_paste; fpath=({folder} $fpath); autoload -U compinit; compinit -u -D'
          zpty -w shell 'complete-and-print() {{ zle expand-or-complete; print -r -- \"[$BUFFER]\"; zle kill-buffer }}'
-         zpty -w shell 'zle -N complete-and-print; bindkey \"^X\" complete-and-print; print rea''dy'
+         zpty -w shell 'zle -N complete-and-print; bindkey \"^X\" complete-and-print; print rea\"\"dy'
          zpty -r shell text '*ready*' && zpty -w -n shell '{name} {words}'$'\\C-x' && zpty -r shell text '*\\]*'
          print -r -- $text",
         folder = folder.display()
