@@ -19,6 +19,10 @@ const VERIFY_RATE: u32 = 2000;
 /// The longest time over which all connections verify their claims.
 const VERIFY_TIME_MAX: Duration = Duration::from_secs(40);
 
+/// How often all connections verify their claims while the store does not say whether they have to: it is not known what they
+/// miss meanwhile.
+const BLIND_INTERVAL: Duration = Duration::from_secs(45);
+
 /// What the other nodes read of this node in the directory.
 #[derive(Debug, Clone)]
 pub struct Announcement {
@@ -47,6 +51,7 @@ pub(crate) async fn keep_lease(
         epoch: known_epoch.or(first.map(|announced| announced.epoch)),
         disturbances: node.store.disturbances(),
         announced_ms: node.clock.now_ms(),
+        blind_ms: None,
     };
     let mut interval = if is_inherited { Duration::ZERO } else { ANNOUNCE_INTERVAL };
     let mut next = async || {
@@ -56,21 +61,22 @@ pub(crate) async fn keep_lease(
     };
     while let Some(_announcing) = stage.run_until_stopping(next()).await {
         let began_ms = node.clock.now_ms();
-        match announce(&node, &announcement).await {
-            Ok(announced) => {
-                node.epoch.store(announced.epoch, Ordering::Relaxed);
-                let (now_ms, disturbances) = (node.clock.now_ms(), node.store.disturbances());
-                let reason = witness.doubt(&announced, disturbances, began_ms, now_ms);
-                if let Some(reason) = reason.or(pass_on_missed(&node).await) {
-                    node.metrics.doubt(reason);
-                    tracing::warn!(reason = reason.text(), "all connections verify their claims");
-                    doubt.notify_one();
-                }
-            }
+        let announced = announce(&node, &announcement).await;
+        match &announced {
+            Ok(announced) => node.epoch.store(announced.epoch, Ordering::Relaxed),
             Err(error) => {
-                node.step_failed(&error);
+                node.step_failed(error);
                 tracing::warn!(%error, "could not renew the lease");
             }
+        }
+        // The primary that has the directory may be away alone, and the clients of the others go on.
+        let missed = pass_on_missed(&node).await;
+        let (now_ms, disturbances) = (node.clock.now_ms(), node.store.disturbances());
+        let reason = witness.doubt(announced.as_ref().ok(), missed, disturbances, began_ms, now_ms);
+        if let Some(reason) = reason {
+            node.metrics.doubt(reason);
+            tracing::warn!(reason = reason.text(), "all connections verify their claims");
+            doubt.notify_one();
         }
     }
     if node.tenure.is_frozen() {
@@ -118,28 +124,45 @@ struct Witness {
     disturbances: u64,
     /// When the last announcement that succeeded began.
     announced_ms: u64,
+    /// When all connections verified their claims last because the store did not say whether they have to.
+    blind_ms: Option<u64>,
 }
 
 impl Witness {
-    /// Learns from an announcement that began and ended at these times. Returns the reason, if claims are in doubt.
+    /// Learns from an announcement that began and ended at these times, and what it has returned, if anything, and from whether
+    /// something was missed. Returns the reason, if claims are in doubt.
     fn doubt(
         &mut self,
-        announced: &Announced,
+        announced: Option<&Announced>,
+        missed: Option<Doubt>,
         disturbances: u64,
         began_ms: u64,
         now_ms: u64,
     ) -> Option<Doubt> {
-        let epoch = self.epoch.replace(announced.epoch);
         let had_disturbances = std::mem::replace(&mut self.disturbances, disturbances);
-        let announced_ms = std::mem::replace(&mut self.announced_ms, began_ms);
-        if epoch.is_some_and(|epoch| epoch != announced.epoch) {
-            return Some(Doubt::StoreLostData);
-        }
+        let is_disturbed = (disturbances != had_disturbances).then_some(Doubt::StoreConnectionLost);
         // An announcement that was given up may be performed late, and then there is no lapse that the next one can see.
-        if announced.lapsed || u128::from(now_ms - announced_ms) > LEASE.as_millis() {
-            return Some(Doubt::LeaseLapsed);
+        let has_lapsed = u128::from(now_ms - self.announced_ms) > LEASE.as_millis();
+        let mut blind = missed.filter(|missed| *missed == Doubt::MissedUnknown);
+        let missed = missed.filter(|missed| *missed != Doubt::MissedUnknown);
+        let mut seen = is_disturbed.or(missed);
+        if let Some(announced) = announced {
+            let epoch = self.epoch.replace(announced.epoch);
+            self.announced_ms = began_ms;
+            if epoch.is_some_and(|epoch| epoch != announced.epoch) {
+                seen = Some(Doubt::StoreLostData);
+            } else if announced.lapsed || has_lapsed {
+                seen = Some(Doubt::LeaseLapsed);
+            }
+        } else if has_lapsed {
+            blind = Some(Doubt::LeaseLapsed);
         }
-        (disturbances != had_disturbances).then_some(Doubt::StoreConnectionLost)
+        let is_due = |at: u64| u128::from(now_ms - at) >= BLIND_INTERVAL.as_millis();
+        let blind = blind.filter(|_| self.blind_ms.is_none_or(is_due));
+        if blind.is_some() {
+            self.blind_ms = Some(now_ms);
+        }
+        seen.or(blind)
     }
 }
 
@@ -171,7 +194,7 @@ pub(crate) async fn announce(node: &Arc<Node>, announcement: &Announcement) -> R
         .await;
     node.metrics.announced(announced.is_ok(), &node.lease);
     let announced = announced?;
-    node.key_rings.compare(&announced.nodes);
+    node.key_rings.compare(&announced.nodes, node.now());
     warn_of_same_address(node, announcement, &announced.nodes);
     node.peers.set_directory(announced.nodes.clone());
     Ok(announced)
@@ -203,14 +226,39 @@ mod tests {
 
     #[test]
     fn claims_are_in_doubt_after_whatever_may_have_taken_them_away() {
-        let mut witness = Witness { epoch: None, disturbances: 4, announced_ms: 0 };
+        let mut witness = Witness { epoch: None, disturbances: 4, announced_ms: 0, blind_ms: None };
+        let mut doubt = |(epoch, lapsed), disturbances, began_ms, now_ms| {
+            witness.doubt(Some(&announced(epoch, lapsed)), None, disturbances, began_ms, now_ms)
+        };
+        let quiet = (1, false);
+        assert_eq!(doubt(quiet, 4, 3000, 3001), None, "the first epoch that is known");
+        assert_eq!(doubt(quiet, 4, 12_000, 13_000), None);
+        assert_eq!(doubt(quiet, 4, 20_000, 22_001), Some(Doubt::LeaseLapsed), "it may have");
+        assert_eq!(doubt((1, true), 4, 23_000, 23_001), Some(Doubt::LeaseLapsed));
+        assert_eq!(doubt(quiet, 6, 26_000, 26_001), Some(Doubt::StoreConnectionLost));
+        assert_eq!(doubt((2, true), 6, 29_000, 29_001), Some(Doubt::StoreLostData));
+        assert_eq!(doubt((2, false), 6, 32_000, 32_001), None);
+        assert_eq!(
+            witness.doubt(Some(&announced(2, false)), Some(Doubt::ManyMissed), 6, 35_000, 35_001),
+            Some(Doubt::ManyMissed)
+        );
+    }
+
+    #[test]
+    fn without_an_answer_claims_are_in_doubt_from_time_to_time() {
+        let mut witness = Witness { epoch: Some(1), disturbances: 4, announced_ms: 0, blind_ms: None };
+        let unknown = Some(Doubt::MissedUnknown);
+        assert_eq!(witness.doubt(None, None, 4, 9000, 9001), None, "the lease lasts");
+        assert_eq!(witness.doubt(None, None, 4, 12_000, 12_001), Some(Doubt::LeaseLapsed));
+        assert_eq!(witness.doubt(None, unknown, 4, 15_000, 15_001), None);
+        assert_eq!(witness.doubt(None, None, 5, 18_000, 18_001), Some(Doubt::StoreConnectionLost));
+        assert_eq!(witness.doubt(None, None, 5, 57_000, 57_001), Some(Doubt::LeaseLapsed));
         let quiet = announced(1, false);
-        assert_eq!(witness.doubt(&quiet, 4, 3000, 3001), None, "the first epoch that is known");
-        assert_eq!(witness.doubt(&quiet, 4, 12_000, 13_000), None);
-        assert_eq!(witness.doubt(&quiet, 4, 20_000, 22_001), Some(Doubt::LeaseLapsed), "it may have");
-        assert_eq!(witness.doubt(&announced(1, true), 4, 23_000, 23_001), Some(Doubt::LeaseLapsed));
-        assert_eq!(witness.doubt(&quiet, 6, 26_000, 26_001), Some(Doubt::StoreConnectionLost));
-        assert_eq!(witness.doubt(&announced(2, true), 6, 29_000, 29_001), Some(Doubt::StoreLostData));
-        assert_eq!(witness.doubt(&announced(2, false), 6, 32_000, 32_001), None);
+        assert_eq!(witness.doubt(Some(&quiet), unknown, 5, 60_000, 60_001), Some(Doubt::LeaseLapsed));
+        for ms in (63_000..102_000).step_by(3000) {
+            assert_eq!(witness.doubt(Some(&quiet), unknown, 5, ms, ms + 1), None);
+        }
+        assert_eq!(witness.doubt(Some(&quiet), unknown, 5, 102_000, 102_001), unknown);
+        assert_eq!(witness.doubt(Some(&quiet), None, 5, 105_000, 105_001), None);
     }
 }

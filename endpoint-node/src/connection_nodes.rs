@@ -218,6 +218,12 @@ impl Shared {
             let is_long_gone = is_current && self.context.now().since(*since) >= LONG_GONE;
             return Err(if is_long_gone { Undelivered::NodeLongGone } else { Undelivered::NodeGone });
         }
+        let last = *self.readings.borrow();
+        if last.ended > 0 && !last.is_current {
+            // The store has not answered the last time. The node hears of the notification through the store, which may have lost one
+            // primary only.
+            return Err(Undelivered::NodeGone);
+        }
         let read = timeout(self.context.delivery_timeout, self.fresh_reading()).await;
         if let Some(link) = self.link(parcel.to) {
             return link.deliver(parcel).await;
@@ -286,7 +292,7 @@ impl Shared {
             keys: key_rings.own(),
         };
         let nodes = self.store.announce(entry).await?.nodes;
-        key_rings.compare(&nodes);
+        key_rings.compare(&nodes, self.context.now());
         Ok(nodes)
     }
 

@@ -4,13 +4,17 @@
 //! made with it from one that never existed. So it must not answer that an endpoint does not exist: senders would forget it.
 
 use beckon_store::NodeEntry;
-use beckon_types::{KeyRing, NodeId};
+use beckon_types::{KeyRing, Moment, NodeId};
 use parking_lot::Mutex;
 use std::{
-    collections::HashSet,
-    sync::atomic::{AtomicBool, Ordering},
+    collections::{HashMap, HashSet},
+    time::Duration,
 };
 use tokio::sync::Notify;
+
+/// How long a key of another node is remembered after the directory had it last: much longer than a lease, since the directory is
+/// empty when Redis was away.
+const KEY_MEMORY: Duration = Duration::from_secs(10 * 60);
 
 /// Compares the key ring of this node with those of the others.
 #[derive(Debug)]
@@ -27,10 +31,36 @@ pub struct KeyRings {
 struct Others {
     /// The ring of this node that was compared last. It can have got other keys since.
     compared: Mutex<Vec<u64>>,
-    /// Whether a node had keys that this ring lacked.
-    lacks_keys: AtomicBool,
+    /// The keys of the nodes in the directory, now and until a while ago.
+    keys: Mutex<Keys>,
     /// The nodes whose rings were complained about.
     named: Mutex<HashSet<NodeId>>,
+}
+
+/// The keys that nodes have announced.
+#[derive(Debug, Default)]
+struct Keys {
+    /// Their fingerprints, and when a node had them last.
+    seen: HashMap<u64, Moment>,
+    /// When a node that makes endpoints was seen last.
+    maker_seen: Option<Moment>,
+}
+
+impl Keys {
+    fn learn(&mut self, directory: &[NodeEntry], now: Moment) {
+        self.seen.extend(directory.iter().flat_map(|entry| &entry.keys).map(|key| (*key, now)));
+        if directory.iter().any(|entry| !entry.grpc_address.is_empty()) {
+            self.maker_seen = Some(now);
+        }
+        let is_remembered = |seen: Moment| now.since(seen) < KEY_MEMORY;
+        self.seen.retain(|_, seen| is_remembered(*seen));
+        self.maker_seen = self.maker_seen.filter(|seen| is_remembered(*seen));
+    }
+
+    /// Whether there may be a key that is not in this ring. Without a node that makes endpoints there is no telling.
+    fn are_more_than(&self, ring: &[u64]) -> bool {
+        self.maker_seen.is_none() || self.seen.keys().any(|key| !ring.contains(key))
+    }
 }
 
 impl KeyRings {
@@ -60,20 +90,21 @@ impl KeyRings {
         self.own.fingerprints()
     }
 
-    /// Whether another node may have a key that this one lacks. So it is until the ring that this node has now was compared.
+    /// Whether another node may have a key that this one lacks. So it is until the ring that this node has now was compared, with
+    /// that of a connection-node among others.
     pub fn lacks_keys(&self) -> bool {
         self.others.as_ref().is_some_and(|others| {
-            others.lacks_keys.load(Ordering::Relaxed) || *others.compared.lock() != self.own()
+            let own = self.own();
+            others.keys.lock().are_more_than(&own) || *others.compared.lock() != own
         })
     }
 
     /// Compares the ring with those in the directory. Complains once about each node that makes endpoints which this one
     /// cannot open, or the other way round.
-    pub fn compare(&self, directory: &[NodeEntry]) {
+    pub fn compare(&self, directory: &[NodeEntry], now: Moment) {
         let Some(others) = &self.others else { return };
         let own = self.own();
-        let lacks = |entry: &NodeEntry| entry.keys.iter().any(|key| !own.contains(key));
-        others.lacks_keys.store(directory.iter().any(lacks), Ordering::Relaxed);
+        others.keys.lock().learn(directory, now);
         others.compared.lock().clone_from(&own);
         let mut named = others.named.lock();
         named.retain(|node| directory.iter().any(|entry| entry.node == *node));
@@ -111,7 +142,7 @@ mod tests {
         NodeEntry {
             node: NodeId(number),
             name: String::new(),
-            grpc_address: String::new(),
+            grpc_address: "127.0.0.1:8082".to_owned(),
             workers: 1,
             ws_url: None,
             room: false,
@@ -119,28 +150,51 @@ mod tests {
         }
     }
 
+    fn endpoint_node(number: u64, keys: &[u8]) -> NodeEntry {
+        NodeEntry { grpc_address: String::new(), ..node(number, keys) }
+    }
+
+    fn after(time: Duration) -> Moment {
+        Moment(0) + time
+    }
+
     #[test]
     fn a_node_lacks_keys_until_it_has_compared_its_ring_with_all_others() {
         let rings = KeyRings::in_cluster(&ring(&[1, 2]));
+        let compare = |directory: &[NodeEntry], time| {
+            rings.compare(directory, after(time));
+            rings.lacks_keys()
+        };
         assert!(rings.lacks_keys(), "it does not know yet");
-        rings.compare(&[node(1, &[1, 2]), node(2, &[2, 1]), node(3, &[1])]);
-        assert!(!rings.lacks_keys());
-        rings.compare(&[node(1, &[1, 2]), node(2, &[1, 2, 3])]);
-        assert!(rings.lacks_keys());
-        rings.compare(&[node(1, &[1, 2])]);
-        assert!(!rings.lacks_keys());
+        assert!(compare(&[endpoint_node(1, &[1, 2])], Duration::ZERO), "no node makes endpoints");
+        assert!(!compare(&[node(1, &[1, 2]), node(2, &[2, 1]), node(3, &[1])], Duration::ZERO));
+        assert!(compare(&[node(1, &[1, 2]), endpoint_node(2, &[1, 2, 3])], Duration::from_secs(3)));
         assert!(!KeyRings::alone(&ring(&[1])).lacks_keys());
+    }
+
+    #[test]
+    fn keys_of_nodes_that_have_left_the_directory_are_remembered() {
+        let rings = KeyRings::in_cluster(&ring(&[1, 2]));
+        let compare = |directory: &[NodeEntry], time| {
+            rings.compare(directory, after(time));
+            rings.lacks_keys()
+        };
+        assert!(compare(&[node(1, &[1, 2]), node(2, &[3])], Duration::ZERO));
+        assert!(compare(&[node(1, &[1, 2])], KEY_MEMORY - Duration::from_secs(1)));
+        assert!(!compare(&[node(1, &[1, 2])], KEY_MEMORY));
+        assert!(!compare(&[], KEY_MEMORY * 2 - Duration::from_secs(1)), "Redis was away");
+        assert!(compare(&[], KEY_MEMORY * 2));
     }
 
     #[test]
     fn a_ring_with_other_keys_has_to_be_compared_again() {
         let own = ring(&[1]);
         let rings = KeyRings::in_cluster(&own);
-        rings.compare(&[node(1, &[1])]);
+        rings.compare(&[node(1, &[1])], Moment(0));
         assert!(!rings.lacks_keys());
         own.replace(&ring(&[2, 1]));
         assert!(rings.lacks_keys(), "it does not know whether the others have any that this one has not");
-        rings.compare(&[node(1, &[1])]);
+        rings.compare(&[node(1, &[1])], Moment(0));
         assert!(!rings.lacks_keys());
         assert_eq!(rings.own(), ring(&[2, 1]).fingerprints());
     }
@@ -149,7 +203,7 @@ mod tests {
     fn each_node_that_seals_with_a_key_which_another_lacks_is_named_once() {
         let rings = KeyRings::in_cluster(&ring(&[1, 2]));
         let named = |directory: &[NodeEntry]| {
-            rings.compare(directory);
+            rings.compare(directory, Moment(0));
             let named = rings.others.as_ref().unwrap().named.lock();
             let mut named: Vec<u64> = named.iter().map(|node| node.0).collect();
             named.sort_unstable();

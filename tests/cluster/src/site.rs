@@ -18,6 +18,9 @@ pub const RECOVERY: Duration = Duration::from_secs(15);
 /// After a fault is over, a connected client has received everything that was accepted for it within this time.
 pub const HEARING: Duration = Duration::from_secs(60);
 
+/// A node is in the directory for this time after its last announcement.
+pub const LEASE: Duration = Duration::from_secs(10);
+
 /// Two connection-nodes `c0` and `c1`, two endpoint-nodes `e0` and `e1`, and a store with replicas, to which each node
 /// has links of its own.
 #[derive(Debug)]

@@ -3,7 +3,8 @@
 //! [`ROWS`] is the table for the errors of Redis. An error without a row fails the step with the cause `refused`. For
 //! the network there are [`Fault::lost`], [`Fault::silent`] and [`Fault::from_dial`].
 //!
-//! A step is retried if Redis cannot have executed it, and once if that is unknown: every step is idempotent. Scripts
+//! A step is retried if Redis cannot have executed it, and once if that is unknown: every step is idempotent, or recognizes that it
+//! has been executed. Scripts
 //! read and check everything before they write, so an error means that nothing was written.
 
 use super::{address::Node, slot::Slot};
@@ -47,7 +48,7 @@ pub(super) enum StepAction {
     Fail,
     /// It fails because the record cannot be read.
     FailUnreadable,
-    /// It is retried on the next connection, but not twice: every step is idempotent.
+    /// It is retried on the next connection, but not twice.
     RetryOnce,
     /// It is retried on the next connection.
     RetryOnNextConnection,
@@ -103,6 +104,8 @@ const ROWS: &[Row] = &[
     row("NOREPLICAS", Cause::NotDurable, Keep, Fail),
     // The deadline of the step has passed (`scripts/late.lua`).
     row("LATE", Cause::Timeout, Keep, Fail),
+    // The answer of the first attempt was lost (`scripts/repeated.lua`).
+    row("UNSURE", Cause::Unreachable, Keep, Fail),
     // The script cache was emptied.
     row("NOSCRIPT", Cause::Refused, Keep, RetryWithText),
     // Something else than a record is stored under the key.

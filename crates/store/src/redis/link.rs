@@ -13,6 +13,7 @@ use super::{
     fault::{Fault, LinkAction, StepAction},
     load::Load,
     primary::Primary,
+    script::SCRIPTS,
     topology::{Topology, learn_time, note_time},
 };
 use crate::Cause;
@@ -35,8 +36,8 @@ use tokio::{
 /// Most pipelines in flight. Further commands wait in the queue.
 const PIPELINES_MAX: usize = 64;
 
-/// How often a primary is asked for its time on each connection. This detects a silent primary even if there are no
-/// steps, and a clock that jumps.
+/// How often a primary is asked for its time on each connection, and written to. This detects a silent primary, one that has been
+/// demoted or has lost its data even if there are no steps, and a clock that jumps.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
 
 /// A connection that has lasted this long is replaced at once. After shorter ones the link backs off.
@@ -233,7 +234,7 @@ async fn serve(shared: &Arc<Shared>, queue: &mut Queue, at: Node, dialed: Dialed
             () = wire.lost.notified() => wire.end(Fault::lost("the connection was closed".into())),
             _ = heartbeat.tick() => {
                 queue.spread_over(shared.topology.map().primaries().len());
-                in_flight.spawn(ask_time(shared.clone(), wire.clone()));
+                in_flight.spawn(examine(shared.clone(), wire.clone()));
             }
             batch = queue.next(room), if room > 0 => {
                 let batch = batch?;
@@ -344,17 +345,29 @@ async fn perform(flight: Flight, wire: Arc<Wire>, batch: Vec<Request>) {
     }
 }
 
-/// Asks the primary for its time.
-async fn ask_time(shared: Arc<Shared>, wire: Arc<Wire>) {
-    let mut pipeline = Pipeline::with_capacity(1);
+/// Asks the primary for its time, and checks that it still is one and has its data.
+async fn examine(shared: Arc<Shared>, wire: Arc<Wire>) {
+    let mut pipeline = Pipeline::with_capacity(2);
     pipeline.cmd("TIME");
+    let (check, slot) = shared.topology.check_call(&shared.primary).unzip();
+    if let Some(call) = check {
+        pipeline.add_command(SCRIPTS.check.with_text(&call));
+    }
     let sent = now();
-    if let Ok(values) = wire.ask(&pipeline, shared.step_timeout).await {
-        let received = now();
-        for value in values {
-            match wire.read(value) {
-                Ok(time) => learn_time(&shared.primary, sent, &time, received),
-                Err(fault) => shared.react(&wire, &fault, received),
+    let Ok(values) = wire.ask(&pipeline, shared.step_timeout).await else { return };
+    let received = now();
+    for value in values {
+        match (wire.read(value), slot) {
+            (Ok(epoch @ Value::BulkString(_)), Some(slot)) => {
+                shared.topology.learn_epoch(&shared.primary, slot, &epoch);
+            }
+            (Ok(time), _) => learn_time(&shared.primary, sent, &time, received),
+            (Err(fault), _) => {
+                // No step follows the redirection.
+                if fault.redirects() {
+                    shared.topology.request_refresh();
+                }
+                shared.react(&wire, &fault, received);
             }
         }
     }

@@ -34,11 +34,14 @@ const ATTEMPTS_MAX: usize = 8;
 /// The first pause before a step is sent again to a slot that is moving. It doubles each time.
 const MOVING_PAUSE: Duration = Duration::from_millis(20);
 
+/// How far the clock of a primary may be behind that of the server whose place it has taken, so that a repeated step is recognized.
+const CLOCKS_APART_MAX: Duration = Duration::from_secs(1);
+
 /// Links to nodes that serve no slot yet but import one. When there are more, all are dropped and created again when
 /// needed.
 const IMPORTING_MAX: usize = 16;
 
-/// A step: one call of a script, or one command. All its keys are in one slot. Twice is as good as once.
+/// A step: one call of a script, or one command. All its keys are in one slot. Twice is as good as once, or recognized.
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) script: Option<&'static Script>,
@@ -66,6 +69,8 @@ struct Course<'a> {
     /// The link to that other node.
     witness: Option<Arc<Link>>,
     was_lost: bool,
+    /// When the step was begun.
+    since: Instant,
     /// Whether the primary may have executed it, or may still do so until its deadline.
     is_uncertain: bool,
     pause: Duration,
@@ -83,15 +88,18 @@ impl<'a> Course<'a> {
             denials: Vec::new(),
             witness: None,
             was_lost: false,
+            since: now(),
             is_uncertain: false,
             pause: MOVING_PAUSE,
         }
     }
 
-    fn call(&self) -> Cmd {
+    /// The call for a primary.
+    fn call(&self, primary: &Primary) -> Cmd {
         let mut call = self.changed.as_ref().unwrap_or(&self.step.call).clone();
         if self.was_lost && self.step.script.is_some_and(Script::notes_repetition) {
-            call.arg(1);
+            let since = primary.clock().map_or(0, |clock| clock.earliest_ms(self.since));
+            call.arg(since.saturating_sub(CLOCKS_APART_MAX.as_millis() as u64));
         }
         call
     }
@@ -196,7 +204,7 @@ impl Links {
                 self.topology.replicas_wanted() > 0 && course.script.is_some_and(Script::is_replicated);
             // A witness redirects. It may be a replica, which has none, or lack its own.
             let waits = replicated && !is_witness;
-            let answer = link.send(course.call(), step.haste, deadline, asking, waits).await;
+            let answer = link.send(course.call(link.primary()), step.haste, deadline, asking, waits).await;
             let fault = match course.noting(answer) {
                 Ok(reply) if !course.script.is_some_and(|script| script.denies(&reply.value)) => {
                     if !course.denials.is_empty() {

@@ -1,6 +1,6 @@
 //! One primary, and what all links of this process share about it.
 
-use super::{address::Node, backoff::Backoff, fault::Fault};
+use super::{address::Node, backoff::Backoff, fault::Fault, slot::Slot};
 use std::{
     fmt,
     sync::{Mutex, PoisonError},
@@ -29,6 +29,8 @@ pub(super) struct Primary {
     /// Why the last commands that had to be replicated were not.
     lack: Mutex<Option<(Instant, Fault)>>,
     outage: Mutex<Outage>,
+    /// The epoch of its data when it was read last, and the slot of its key.
+    epoch: Mutex<Option<(Slot, Vec<u8>)>>,
     /// Held by the link that connects, also between its attempts, so that one link of the process tries at a time.
     attempts: sync::Mutex<Backoff>,
 }
@@ -72,6 +74,7 @@ impl Primary {
             degradation: Mutex::default(),
             lack: Mutex::default(),
             outage: Mutex::default(),
+            epoch: Mutex::default(),
             attempts: sync::Mutex::default(),
         }
     }
@@ -105,6 +108,13 @@ impl Primary {
     /// The last reading of its clock. A link that has connected has read it.
     pub(super) fn clock(&self) -> Option<Reading> {
         *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Learns which epoch its data has, by a key in this slot. Returns whether the key had another one before.
+    pub(super) fn learn_epoch(&self, slot: Slot, epoch: &[u8]) -> bool {
+        let mut known = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.replace((slot, epoch.to_owned()));
+        before.is_some_and(|(of, before)| of == slot && before != epoch)
     }
 
     /// Waits for the turn to connect.
@@ -247,6 +257,14 @@ mod tests {
         assert_eq!(primary.lacks_replicas(later), Some(fault), "the others wait");
         primary.note_replicas(None, later);
         assert_eq!(primary.lacks_replicas(later), None);
+    }
+
+    #[test]
+    fn another_epoch_of_the_same_key_is_noticed_once() {
+        let primary = Primary::new(None);
+        let learned = [("a", "1"), ("a", "1"), ("a", "2"), ("a", "2"), ("b", "3"), ("b", "4")]
+            .map(|(key, epoch)| primary.learn_epoch(Slot::of_key(key.as_bytes()), epoch.as_bytes()));
+        assert_eq!(learned, [false, false, true, false, false, true]);
     }
 
     #[test]

@@ -81,9 +81,11 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     verify: Script::new(text!("lifetime", "verify")),
     add_channel: Script::timed(text!("late", "channel", "add_channel")).replicated(),
     remove_channel: Script::timed(text!("late", "remove_channel")),
-    put_version: Script::timed(text!("late", "put_version")).replicated().denying(is_gone),
+    put_version: Script::noting_repetition(text!("late", "repeated", "put_version"))
+        .replicated()
+        .denying(is_gone),
     ack_versions: Script::new(text!("channel", "ack_versions")).also_when_full(),
-    put_message: Script::noting_repetition(text!("late", "channel", "messages", "put_message"))
+    put_message: Script::noting_repetition(text!("late", "repeated", "channel", "messages", "put_message"))
         .replicated()
         .denying(is_gone),
     find_channel: Script::new(text!("channel", "find_channel")).denying(is_gone),
@@ -163,7 +165,7 @@ impl Script {
         self.is_replicated
     }
 
-    /// Whether it takes one more argument in front of the deadline if its answer has been lost once.
+    /// Whether it takes one more argument in front of the deadline if its answer has been lost once: when it was called first.
     pub(super) fn notes_repetition(&self) -> bool {
         self.notes_repetition
     }

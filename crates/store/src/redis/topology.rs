@@ -79,7 +79,7 @@ struct Shared {
     /// Increases whenever the map changes.
     version: AtomicU64,
     outdated: Notify,
-    /// How often a primary was lost or found again, or the map changed.
+    /// How often a primary was lost or found again, was replaced, or has lost its data.
     disturbances: AtomicU64,
 }
 
@@ -164,17 +164,22 @@ impl Topology {
     /// because steps that only read or remove can still succeed.
     pub(super) async fn dial(&self, primary: &Primary) -> Result<(Node, Dialed), Fault> {
         let at = self.locate(primary).await?;
-        let check = self.check_call(primary).map(|(call, _)| SCRIPTS.check.with_text(&call));
+        let (check, slot) = self.check_call(primary).unzip();
+        let check = check.map(|call| SCRIPTS.check.with_text(&call));
         let dialed = self.shared.dialer.dial(&at, check).await?;
         self.shared.check_mode(&at, dialed.mode)?;
         let (sent, received) = dialed.round_trip;
         learn_time(primary, sent, &dialed.time, received);
-        if let Some(Err(error)) = dialed.answer.clone().map(Value::extract_error) {
-            let fault = Fault::from_redis(&error, &at);
-            match fault.cause {
-                Cause::Full | Cause::NotDurable => primary.mark_degraded(fault, received),
-                Cause::Cluster => self.request_refresh(),
-                _ => return Err(fault),
+        match slot.zip(dialed.answer.clone().map(Value::extract_error)) {
+            None => {}
+            Some((slot, Ok(epoch))) => self.learn_epoch(primary, slot, &epoch),
+            Some((_, Err(error))) => {
+                let fault = Fault::from_redis(&error, &at);
+                match fault.cause {
+                    Cause::Full | Cause::NotDurable => primary.mark_degraded(fault, received),
+                    Cause::Cluster => self.request_refresh(),
+                    _ => return Err(fault),
+                }
             }
         }
         Ok((at, dialed))
@@ -184,9 +189,20 @@ impl Topology {
     /// Cluster that serves no slot.
     pub(super) fn check_call(&self, primary: &Primary) -> Option<(Cmd, Slot)> {
         let key = keys::check(&self.shared.prefix, self.map().tag_for(primary)?);
-        let mut call = SCRIPTS.check.call(&[key], 1, 8);
-        call.arg(keys::CHECK_LIFETIME.as_millis() as u64);
+        let mut call = SCRIPTS.check.call(&[key], 2, 32);
+        call.arg(keys::CHECK_LIFETIME.as_millis() as u64).arg(random());
         Some((call, Slot::of_key(&key)))
+    }
+
+    /// Learns the epoch of a primary from an answer to [`Topology::check_call`]. If it is another one than before, the primary has
+    /// lost its data.
+    pub(super) fn learn_epoch(&self, primary: &Primary, slot: Slot, answer: &Value) {
+        if let Value::BulkString(epoch) = answer
+            && primary.learn_epoch(slot, epoch)
+        {
+            self.disturbed();
+            tracing::warn!(redis = %primary, "Redis has lost its data");
+        }
     }
 
     async fn locate(&self, primary: &Primary) -> Result<Node, Fault> {
@@ -216,10 +232,13 @@ impl Shared {
         self.map.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces the map, unless there is nothing to change.
+    /// Replaces the map, unless there is nothing to change. Another primary in the place of one may lack what that had acknowledged.
     fn change(&self, change: impl FnOnce(&Map) -> Option<Map>) {
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(other) = change(&map) {
+            if map.has_lost_one_in(&other) {
+                self.disturbances.fetch_add(1, Ordering::Relaxed);
+            }
             *map = Arc::new(other);
             self.version.fetch_add(1, Ordering::Release);
         }

@@ -8,8 +8,9 @@ use beckon_store_conformance::{late, message_steps, steps::*};
 use beckon_testbed::{
     forwarder::Forwarder,
     redis::{Options, RedisCluster, RedisServer},
+    until,
 };
-use beckon_types::{BroadcastId, BroadcastVersion, Place, PutMessageOutcome};
+use beckon_types::{BroadcastId, BroadcastVersion, Place, PutMessageOutcome, PutVersion};
 use futures_util::future::{BoxFuture, join_all};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
@@ -41,7 +42,7 @@ async fn recovers(store: &Arc<dyn Store>) {
 /// Checks that concurrent steps of all kinds fail within their time limit, with [`StoreError::Unavailable`].
 async fn all_steps_fail(store: &Arc<dyn Store>, client: &Client) {
     let Client { id, presence, .. } = *client;
-    let put = beckon_types::PutVersion { client: id, channel: client.channels[0], version: version(9) };
+    let put = put_of(client, 9);
     let ack = beckon_types::Ack { channel: client.channels[0], version: None };
     let ask = beckon_types::Fetch { client: id, presence, after: None, max: 10 };
     let place = message_steps::plain_place(beckon_types::Sequence(1));
@@ -61,6 +62,11 @@ async fn all_steps_fail(store: &Arc<dyn Store>, client: &Client) {
     let failures = tokio::time::timeout(STEP_END, join_all(steps)).await.expect("every step ends");
     let unavailable = |failure: &Option<StoreError>| matches!(failure, Some(StoreError::Unavailable { .. }));
     assert!(failures.iter().all(unavailable), "{failures:?}");
+}
+
+/// A version for the first channel.
+fn put_of(client: &Client, number: u64) -> PutVersion {
+    PutVersion { client: client.id, channel: client.channels[0], version: version(number) }
 }
 
 /// The error of a step, if it fails.
@@ -148,6 +154,84 @@ async fn a_message_whose_answer_is_lost_is_stored_once() {
     assert_eq!(waiting(&store, &client).await, ["b"]);
 }
 
+/// A store with connections through a forwarder that lets no new ones through, and loses the answer of the next step.
+async fn about_to_lose_an_answer(server: &RedisServer) -> (Arc<dyn Store>, Forwarder) {
+    let way = Forwarder::to(server.address());
+    let url = format!("redis://{}", way.address());
+    let store: Arc<dyn Store> = Arc::new(connect(&url, RedisOptions::default()).await.unwrap());
+    // It is connected, and the server has the scripts.
+    let other = connected(&store, 1).await;
+    stored(&store, other.id, other.channels[0], 1).await;
+    message_steps::accepted(&store, message_steps::message(&subscribed(&store, 1).await, "a")).await;
+    way.refuse();
+    way.lose_answer();
+    (store, way)
+}
+
+/// The client acknowledges a message whose answer is lost before the step is repeated: it is not stored again.
+#[tokio::test]
+async fn a_message_that_was_acknowledged_before_its_step_is_repeated_is_not_stored_again() {
+    use message_steps::{fetch, message, remove, waiting};
+    let server = RedisServer::start();
+    let direct: Arc<dyn Store> = Arc::new(open(&server.url()).await);
+    let client = subscribed(&direct, 1).await;
+    let (store, way) = about_to_lose_an_answer(&server).await;
+    let put = message(&client, "b");
+    let acknowledged = async {
+        until("the answer is lost", async || way.has_lost_answer().then_some(())).await;
+        let backlog = fetch(&direct, &client, None, 10).await;
+        remove(&direct, client.id, &[backlog.messages[0].place]).await;
+        way.heal();
+    };
+    let (answer, ()) = tokio::join!(store.put_message(put), acknowledged);
+    assert!(answer.is_err(), "{answer:?}");
+    assert!(waiting(&direct, &client).await.is_empty());
+    message_steps::accepted(&store, message(&client, "c")).await;
+}
+
+/// Another version is stored before the step whose answer is lost is repeated: it stays.
+#[tokio::test]
+async fn a_repeated_version_replaces_no_newer_one() {
+    let server = RedisServer::start();
+    let direct: Arc<dyn Store> = Arc::new(open(&server.url()).await);
+    let client = connected(&direct, 1).await;
+    for newer in [None, Some(6)] {
+        let (store, way) = about_to_lose_an_answer(&server).await;
+        let meanwhile = async {
+            until("the answer is lost", async || way.has_lost_answer().then_some(())).await;
+            if let Some(newer) = newer {
+                stored(&direct, client.id, client.channels[0], newer).await;
+            }
+            way.heal();
+        };
+        let (answer, ()) = tokio::join!(store.put_version(put_of(&client, 5)), meanwhile);
+        assert_eq!(answer.is_ok(), newer.is_none(), "{answer:?}");
+        assert_eq!(pending_on(&direct, &client, client.channels[0]).await, newer.or(Some(5)));
+    }
+}
+
+/// A connection breaks before the server has read a step: it is repeated, and performed.
+#[tokio::test]
+async fn a_step_that_was_not_performed_is_repeated() {
+    let server = RedisServer::start();
+    let way = Forwarder::to(server.address());
+    let url = format!("redis://{}", way.address());
+    let store: Arc<dyn Store> = Arc::new(connect(&url, RedisOptions::default()).await.unwrap());
+    let client = connected(&store, 1).await;
+    stored(&store, client.id, client.channels[0], 1).await;
+    // Longer than the clocks of two servers may be apart.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    way.stall();
+    let broken = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        way.reset();
+        way.heal();
+    };
+    let (answer, ()) = tokio::join!(store.put_version(put_of(&client, 2)), broken);
+    answer.unwrap();
+    assert_eq!(pending_on(&store, &client, client.channels[0]).await, Some(2));
+}
+
 #[tokio::test]
 async fn an_emptied_redis_has_another_epoch() {
     let mut server = RedisServer::start();
@@ -175,7 +259,7 @@ async fn a_cluster_recovers_when_a_master_comes_back() {
     cluster.nodes()[1].kill();
     let put = |client: &Client| {
         let (client, channel) = (client.id, client.channels[0]);
-        store.put_version(beckon_types::PutVersion { client, channel, version: version(1) })
+        store.put_version(PutVersion { client, channel, version: version(1) })
     };
     let outcomes =
         tokio::time::timeout(STEP_END, join_all(clients.iter().map(put))).await.expect("steps end");

@@ -200,6 +200,19 @@ impl RedisCluster {
         self.wait_until_all_agree();
     }
 
+    /// Promotes a replica of a shard without the consent of its primary, which follows it as soon as it hears of that. No connection
+    /// of a client ends.
+    ///
+    /// # Panics
+    /// If the shard has no replica.
+    pub fn take_over(&self, shard: usize) {
+        let former = self.primary(shard);
+        let replica = self.indices(shard).find(|index| *index != former).expect("a replica");
+        self.nodes[replica].command(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
+        wait_until("the former primary follows", || (!self.nodes[former].is_primary()).then_some(()));
+        self.wait_until_all_agree();
+    }
+
     /// Promotes a replica of a shard, of which the former primary hears nothing for a minute: as if only the links between the
     /// servers were cut, and an operator had ordered it. The former goes on as primary. Returns the index of the new one in
     /// [`Self::nodes`].

@@ -319,6 +319,22 @@ impl Deployment {
         }
     }
 
+    /// [`RedisCluster::take_over`].
+    ///
+    /// # Panics
+    /// If it is no Redis Cluster.
+    pub fn take_over(&self, shard: usize) {
+        match &self.servers {
+            Servers::Server(_) | Servers::Sentinel(_) => panic!("only a Redis Cluster knows it"),
+            Servers::Cluster(cluster) => cluster.take_over(shard),
+        }
+    }
+
+    /// Removes everything from a shard that runs on.
+    pub fn flush(&self, shard: usize) {
+        self.primary(shard).command(&["FLUSHALL"]);
+    }
+
     /// [`RedisServer::pause`] of all servers.
     pub fn pause(&mut self) {
         self.all().into_iter().for_each(|server| server.pause());

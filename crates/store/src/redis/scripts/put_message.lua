@@ -1,6 +1,7 @@
 -- KEYS: 1 record, 2 messages, 3 topics, 4 index  ARGV: 1 channel, 2 restriction or '', 3 nonce, 4 tag of the topic or '',
 -- 5 ms until it expires or 0 for a message that is not stored, 6 most messages, 7 reserve of a channel, 8 idle
--- ms, or 0 if a newcomer has the same, 9 message, 10 only if the step may have been performed already, last: deadline
+-- ms, or 0 if a newcomer has the same, 9 message, 10 only if the step may have been performed already: see repeated.lua, last:
+-- deadline
 local key, topic, call, sub = KEYS[1], ARGV[4], redis.call, string.sub
 local max, ttl = tonumber(ARGV[6]), tonumber(ARGV[5])
 local count, reserved = 0, nil
@@ -58,14 +59,12 @@ if not value or sub(head, 2, 2) ~= '\2' then call('HDEL', key, '') return 1 end
 local len = prefix(value)
 if not len then return -1 end
 if (len > 6 and sub(value, len - 16, len - 1) or '') ~= ARGV[2] then call('HDEL', key, '') return 1 end
-if #ARGV == 11 and ttl > 0 then
+if #ARGV == 11 then
   for _, field in ipairs(call('HKEYS', messages)) do
-    if sub(field, 15, 22) == ARGV[3] then
-      local sequence = tonumber(sub(field, 2, 14))
-      -- Which write was before it is not known any more.
-      return sub(head, 1, 19) .. sequence .. ' ' .. (sequence - 1)
-    end
+    if sub(field, 15, 22) == ARGV[3] then return repeated(head, tonumber(sub(field, 2, 14))) end
   end
+  -- One that is not stored and replaces none can be performed twice.
+  if (ttl > 0 or topic ~= '') and may_be_performed(head, ARGV[10]) then return unsure() end
 end
 if ttl > 0 then
   count = call('HLEN', messages)

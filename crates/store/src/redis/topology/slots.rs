@@ -62,6 +62,16 @@ impl Map {
         firsts.find(|(first, _)| *first > slot.index() as u64).and_then(|(first, _)| Slot::new(first))
     }
 
+    /// Whether a primary that serves a slot serves none in this later map.
+    pub(super) fn has_lost_one_in(&self, later: &Self) -> bool {
+        let serves = |map: &Self| -> HashSet<_> {
+            let owners: HashSet<u16> = map.owners.iter().copied().collect();
+            let primaries = (0_u16..).zip(&map.primaries).filter(|(number, _)| owners.contains(number));
+            primaries.map(|(_, primary)| Arc::as_ptr(primary)).collect()
+        };
+        !serves(self).is_subset(&serves(later))
+    }
+
     /// Whether there are slots that no primary serves.
     pub(in super::super) fn has_gaps(&self) -> bool {
         self.owners.contains(&NO_PRIMARY)

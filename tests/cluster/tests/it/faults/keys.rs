@@ -2,7 +2,7 @@
 
 use beckon_cluster_tests::{
     device::{DIALECTS, Device},
-    site::{HEARING, RECOVERY, Site},
+    site::{HEARING, LEASE, RECOVERY, Site},
     stage::Stage,
 };
 use beckon_testbed::{
@@ -15,6 +15,7 @@ use beckon_testbed::{
 rows![
     a_rotation_of_token_keys_loses_no_subscription: [Server, Sentinel, Cluster],
     an_endpoint_node_with_other_keys_denies_no_subscription: [Server, Sentinel, Cluster],
+    a_node_alone_in_the_directory_denies_no_subscription: [Server],
     a_lost_key_file_denies_no_subscription: [Server],
     another_uaid_key_forgets_no_client: [Server, Sentinel, Cluster],
 ];
@@ -64,6 +65,33 @@ async fn an_endpoint_node_with_other_keys_denies_no_subscription(topology: Topol
         let sent = device.send(site.node("e0")).await;
         device.receive(&sent, HEARING).await;
     }
+}
+
+/// The leases of all other nodes lapse, as when the store was away and a node with other keys reaches it first: that it is the only
+/// one in the directory does not mean that its keys are all there are.
+async fn a_node_alone_in_the_directory_denies_no_subscription(topology: Topology) {
+    let site = Site::start(topology);
+    let mut devices = site.devices("c0").await;
+    let node = site.node("e1");
+    node.terminate();
+    node.set("BECKON_TOKEN_KEYS", key(9));
+    node.start();
+    let others: Vec<_> = site.nodes().iter().filter(|other| other.name() != node.name()).collect();
+    others.iter().for_each(|other| other.pause());
+    let is_alone = async || {
+        for device in &mut devices {
+            assert_eq!(device.try_send(node).await, Err(503));
+        }
+        // Each announcement removes what has lapsed.
+        (site.store.fields("{beckon}nodes") <= 2).then_some(())
+    };
+    until_within(LEASE + RECOVERY, "the leases of the others have lapsed", is_alone).await;
+    node.terminate();
+    node.start();
+    for device in &mut devices {
+        assert_eq!(device.try_send(node).await, Err(503), "it has never seen the others");
+    }
+    others.iter().for_each(|other| other.resume());
 }
 
 /// A connection-node gets a UAID key that no other node has, so it would know no client: it refuses to start, and the

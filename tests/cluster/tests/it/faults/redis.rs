@@ -1,8 +1,9 @@
 //! Redis fails over, goes back in time, refuses, and is full.
 
+use crate::hand_over::metric;
 use beckon_cluster_tests::{
     device::Device,
-    site::{HEARING, RECOVERY, Site},
+    site::{HEARING, LEASE, RECOVERY, Site},
 };
 use beckon_testbed::{redis::Topology, until_within};
 use beckon_types::Dialect;
@@ -101,6 +102,7 @@ async fn acknowledgements_are_repeated_until_they_are_stored(topology: Topology)
 async fn a_full_store_lets_clients_come_and_go(topology: Topology) {
     const CLIENTS: usize = 3;
     let mut site = Site::start(topology);
+    let before = lapses(&site);
     let mut devices = Vec::new();
     for _ in 0..CLIENTS {
         devices.extend(site.devices("c0").await);
@@ -110,6 +112,8 @@ async fn a_full_store_lets_clients_come_and_go(topology: Topology) {
         device.leave().await;
         waiting.push(device.send(site.node("e0")).await);
     }
+    // What health has said before holds for a while.
+    tokio::time::sleep(Duration::from_secs(2)).await;
     site.store.fill_up();
     for (device, waiting) in devices.iter_mut().zip(&waiting) {
         assert_eq!(device.try_send(site.node("e0")).await, Err(503), "{:?}", device.dialect());
@@ -117,13 +121,15 @@ async fn a_full_store_lets_clients_come_and_go(topology: Topology) {
         device.receive(waiting, RECOVERY).await;
         device.leave().await;
     }
-    for _ in 0..10 {
+    // Longer than a lease.
+    for _ in 0..25 {
         for node in site.nodes() {
             let answer = site.get(&format!("http://{}/health", node.addresses().admin)).await;
             assert_eq!(answer.status(), 503, "{}: {answer:?}", node.name());
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(LEASE / 20).await;
     }
+    assert_eq!(lapses(&site), before, "nodes announce themselves");
     site.store.make_room();
     site.expect_recovery().await;
     for device in &mut devices {
@@ -131,6 +137,16 @@ async fn a_full_store_lets_clients_come_and_go(topology: Topology) {
         device.hello(site.node("c0")).await;
         site.expect_to_hear(device).await;
     }
+}
+
+/// Announcements that failed and leases that lapsed, of all connection-nodes.
+fn lapses(site: &Site) -> f64 {
+    const COUNTERS: [&str; 2] = [
+        r#"beckon_announcements_total{result="failed"}"#,
+        r#"beckon_claim_doubts_total{reason="lease_lapsed"}"#,
+    ];
+    let nodes = site.connection_nodes().into_iter();
+    nodes.flat_map(|node| COUNTERS.map(|counter| metric(node, counter).unwrap())).sum()
 }
 
 /// With `store_replicas`, nothing is accepted that a replica lacks, so a fail-over loses nothing that was accepted, and

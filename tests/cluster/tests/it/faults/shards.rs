@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 rows![
     clients_of_a_lost_shard_are_told: [Cluster],
+    clients_of_a_flushed_shard_are_told: [Cluster],
+    a_takeover_leaves_no_client_deaf: [Cluster],
+    clients_are_heard_of_without_the_directory: [Cluster],
     a_silent_primary_harms_no_other_shard: [Cluster],
     a_node_starts_beside_a_silent_primary: [Cluster],
 ];
@@ -50,15 +53,72 @@ async fn clients_of_a_lost_shard_are_told(topology: Topology) {
     let mut devices = devices_by_shard(&site, 1).await;
     let lost = (shard_of_directory(&site) + 1) % site.store.shards();
     site.store.lose_data(lost);
-    for device in &mut devices[lost] {
+    expect_closed(&mut devices[lost]).await;
+    devices.remove(lost);
+    expect_to_hear(&site, &mut devices).await;
+}
+
+/// The same with a shard that runs on and has lost everything.
+async fn clients_of_a_flushed_shard_are_told(topology: Topology) {
+    let site = Site::start(topology);
+    let mut devices = devices_by_shard(&site, 1).await;
+    let lost = (shard_of_directory(&site) + 1) % site.store.shards();
+    site.store.flush(lost);
+    expect_closed(&mut devices[lost]).await;
+    devices.remove(lost);
+    expect_to_hear(&site, &mut devices).await;
+}
+
+/// A replica that lacks the last hellos takes the place of its primary, and no connection to either ends: the clients that said
+/// them are closed, so that they say hello again. Those of the others notice nothing.
+async fn a_takeover_leaves_no_client_deaf(topology: Topology) {
+    let site = Site::start(topology);
+    let mut devices = devices_by_shard(&site, 1).await;
+    let taken = (shard_of_directory(&site) + 1) % site.store.shards();
+    site.store.stop_replication();
+    for device in &mut devices[taken] {
+        device.try_hello(site.node("c1")).await.unwrap();
+    }
+    site.store.take_over(taken);
+    expect_closed(&mut devices[taken]).await;
+    for device in &mut devices[taken] {
+        device.try_hello(site.node("c1")).await.unwrap();
+    }
+    expect_to_hear(&site, &mut devices).await;
+}
+
+/// The primary that has the directory is silent, and an endpoint-node is started meanwhile, which so knows of no node: connected
+/// clients of the other shards still hear what it accepts.
+async fn clients_are_heard_of_without_the_directory(topology: Topology) {
+    let site = Site::start(topology);
+    let mut devices = devices_by_shard(&site, 1).await;
+    let silent = shard_of_directory(&site);
+    devices.remove(silent);
+    site.all_links().for_each(|links| links.shard(silent).silence());
+    let node = site.node("e1");
+    node.kill();
+    node.launch();
+    until_within(RECOVERY, "e1 is ready", async || node.is_ready().then_some(())).await;
+    let mut sent = Vec::new();
+    for device in devices.iter_mut().flatten() {
+        let what = format!("e1 accepts a notification for a {:?} client", device.dialect());
+        sent.push(until_within(RECOVERY, &what, async || device.try_send(node).await.ok()).await);
+    }
+    for (device, sent) in devices.iter_mut().flatten().zip(&sent) {
+        device.receive(sent, HEARING).await;
+    }
+}
+
+async fn expect_closed(devices: &mut [Device]) {
+    for device in devices {
         let told = device.try_await_close(HEARING).await;
         assert!(told.is_ok(), "{:?}: {told:?}", device.dialect());
     }
-    for device in
-        devices.into_iter().enumerate().filter(|(shard, _)| *shard != lost).flat_map(|(_, devices)| devices)
-    {
-        let mut device = device;
-        site.expect_to_hear(&mut device).await;
+}
+
+async fn expect_to_hear(site: &Site, devices: &mut [Vec<Device>]) {
+    for device in devices.iter_mut().flatten() {
+        site.expect_to_hear(device).await;
     }
 }
 
