@@ -26,7 +26,7 @@ PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 class Network:
     """Pods have their addresses, and no others."""
 
-    def __init__(self, kind):
+    def __init__(self, kind, pods=2):
         self.pods = "fd00:80::" if kind == "ipv6" else "10.80.0."
         self.redis = f"{self.pods}99"
         self.before = without_ipv6 if kind == "no-ipv6" else None
@@ -36,7 +36,7 @@ class Network:
         else:
             setting("all/disable_ipv6", 1)
             setting("bindv6only", 1)
-        for number in [1, 2, 99]:
+        for number in [*range(1, pods + 1), 99]:
             ip("address", "add", f"{self.pods}{number}/{128 if kind == 'ipv6' else 32}", "dev", "lo")
 
     @staticmethod
