@@ -138,6 +138,35 @@ fn paths_that_documents_name_are_there() {
     assert_none("a file that does not exist", &offenders);
 }
 
+/// Metrics that a text names: what ends like one. A log has other words that begin so.
+fn cited_metrics(text: &str) -> Vec<&str> {
+    let words = text.split(|character: char| !(character.is_ascii_alphanumeric() || character == '_'));
+    let is_metric =
+        |word: &&str| word.starts_with("beckon_") && METRIC_ENDS.iter().any(|end| word.ends_with(end));
+    words.filter(is_metric).collect()
+}
+
+/// How most names of metrics end: with their unit.
+const METRIC_ENDS: &[&str] = &["_total", "_seconds", "_bytes", "_ratio", "_fullness", "_max"];
+
+#[test]
+fn metrics_that_documents_name_are_there() {
+    let documented = read("docs/metrics.md");
+    let mut offenders = Vec::new();
+    let mut cited = 0;
+    // A decision names what there was.
+    for path in files_ending(".md").into_iter().filter(|path| !path.starts_with("docs/adr/")) {
+        for metric in cited_metrics(&read(&path)) {
+            cited += 1;
+            if !documented.contains(&format!("| `{metric}` |")) {
+                offenders.push(format!("{path}: {metric}"));
+            }
+        }
+    }
+    assert!(cited > 50, "{cited}");
+    assert_none("a metric that docs/metrics.md does not have", &offenders);
+}
+
 #[test]
 fn citations_are_found() {
     let text = "see `A.md` (docs/b/c.svg), https://d.example/E.md and F.md.\n*.md ADR 12, ADR x";
@@ -145,6 +174,8 @@ fn citations_are_found() {
     assert_eq!(cited_records(text), [12]);
     let text = "in `crates/a/src/*.rs`, `deploy/x.cfg`: `b` crates/c";
     assert_eq!(cited_paths(text), ["crates/a/src", "deploy/x.cfg"]);
+    let text = "`beckon_a_total{b}` and beckon_audit, sum(beckon_c_seconds) of a beckon_d_total.";
+    assert_eq!(cited_metrics(text), ["beckon_a_total", "beckon_c_seconds", "beckon_d_total"]);
 }
 
 /// Tests of the protocol's checklist that a text names, like `sp_27_a_second_hello_is_refused`.
