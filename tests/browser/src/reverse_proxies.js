@@ -22,6 +22,8 @@ export const REVERSE_PROXIES = { nginx, caddy };
 function nginx({ directory, port, socketPort, httpPort, certificate, key }) {
   const server = adapted('nginx/beckon.conf', {
     'listen 443': `listen 127.0.0.1:${port}`,
+    // The loopback interface of a container may have no IPv6.
+    'listen [::]:443 ssl http2;': '',
     '127.0.0.1:8080': `127.0.0.1:${socketPort}`,
     '127.0.0.1:8081': `127.0.0.1:${httpPort}`,
     'server_name push.example.net': 'server_name 127.0.0.1',

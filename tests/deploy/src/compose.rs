@@ -25,6 +25,8 @@ pub(crate) struct Service {
     pub(crate) volumes: Vec<(String, String)>,
     /// Ports of the host, and the service's ports behind them.
     pub(crate) ports: Vec<(u16, u16)>,
+    /// Settings of the kernel for its network.
+    pub(crate) sysctls: BTreeMap<String, String>,
     /// Most open files, soft and hard.
     pub(crate) open_files: Option<(u64, u64)>,
     /// The root file system cannot be written to.
@@ -114,6 +116,8 @@ fn service(value: Value, named_volumes: &Value) -> Result<Service> {
     ensure!(is_confined || confinement == (vec![], vec![]), "not supported: {confinement:?}");
     let volumes =
         texts(&take("volumes"))?.iter().map(|volume| mount(volume, named_volumes)).collect::<Result<_>>()?;
+    let sysctls = pairs(&take("sysctls"))?;
+    ensure!(sysctls.keys().all(|name| name.starts_with("net.")), "not of the network: {sysctls:?}");
     let limits = take("ulimits")["nofile"].clone();
     let open_files = limits["soft"].as_u64().zip(limits["hard"].as_u64());
     let own = Service {
@@ -125,6 +129,7 @@ fn service(value: Value, named_volumes: &Value) -> Result<Service> {
         needs: needs(&take("depends_on"))?,
         volumes,
         ports: texts(&take("ports"))?.iter().map(|ports| published(ports)).collect::<Result<_>>()?,
+        sysctls,
         open_files,
         is_read_only: take("read_only") == true,
         is_confined,
@@ -220,10 +225,12 @@ mod tests {
             |lines: &str| parse(&format!("services:\n  a:\n    image: x\n{lines}"), &BTreeMap::new());
         assert_eq!(service("    command: [a]\n").unwrap()["a"].command, ["a"]);
         for line in
-            ["    entrypoint: [a]\n", "    healthcheck: {test: [CMD-SHELL, a]}\n", "    ports: [\"1\"]\n"]
+            ["    entrypoint: [a]\n", "    healthcheck: {test: [CMD-SHELL, a]}\n", "    ports: [\"1\"]\n", "    sysctls: {vm.a: 1}\n"]
         {
             assert!(service(line).is_err(), "{line}");
         }
+        let sysctls = &service("    sysctls: {net.a: 1 2}\n").unwrap()["a"].sysctls;
+        assert_eq!(*sysctls, BTreeMap::from([("net.a".to_owned(), "1 2".to_owned())]));
     }
 
     #[test]

@@ -35,6 +35,15 @@ pub(crate) fn connected<'a>(names: impl Iterator<Item = &'a String>) -> Result<B
     Ok(addresses)
 }
 
+/// Changes a setting of the kernel in a namespace, such as `net.ipv4.ip_local_port_range`.
+pub(crate) fn set(namespace: &str, name: &str, value: &str) -> Result<()> {
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net=/run/netns/{namespace}"));
+    command.args(["sh", "-c", "printf '%s\\n' \"$1\" > \"$2\"", "sh", value, &path]);
+    run::succeed(&mut command).map(|_| ()).with_context(|| name.to_owned())
+}
+
 fn ip(arguments: &str) -> Result<()> {
     run::succeed(Command::new("ip").args(arguments.split(' '))).map(|_| ()).context("the network")
 }

@@ -222,6 +222,7 @@ impl Cluster {
             open_files,
             is_confined: service.is_confined,
         };
+        service.sysctls.iter().try_for_each(|(setting, value)| network::set(name, setting, value))?;
         let log = self.logs.join(format!("{name}.log"));
         let child = started(&mut container.command(&words), &log)?;
         Ok(Running { container, words, child, log })

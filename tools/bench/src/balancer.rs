@@ -162,6 +162,8 @@ fn nginx_conf(listen: SocketAddr, ws: &[SocketAddr], http: &[SocketAddr]) -> Str
             continue;
         }
         let nodes = match trimmed {
+            // That of IPv6.
+            _ if trimmed.starts_with("listen [") => continue,
             _ if trimmed.starts_with("server 127.0.0.1:8080") => ws,
             _ if trimmed.starts_with("server 127.0.0.1:8081") => http,
             _ if trimmed.starts_with("listen ") => {

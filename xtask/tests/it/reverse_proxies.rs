@@ -36,6 +36,15 @@ fn reverse_proxies_pass_on_to_where_the_standalone_server_listens_by_default() {
 }
 
 #[test]
+fn nginx_listens_for_both_families_of_addresses() {
+    let code = code("deploy/nginx/beckon.conf");
+    // Caddy does by itself.
+    for address in ["listen 443 ssl", "listen [::]:443 ssl"] {
+        assert!(code.iter().any(|line| line.starts_with(address)), "{address}");
+    }
+}
+
+#[test]
 fn defaults_are_found() {
     assert_eq!(default_of("ws_listen"), "127.0.0.1:8080");
     assert_eq!(default_of("max_message"), "262144");
