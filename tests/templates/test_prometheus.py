@@ -50,6 +50,9 @@ class Prometheus(unittest.TestCase):
             case["alertname"] for test in expected for case in test["alert_rule_test"] if case["exp_alerts"]
         }
         self.assertEqual(tested, {alert["alert"] for alert in alerts()})
+        # Of the cluster that is well, none.
+        silent = {case["alertname"] for case in expected[-1]["alert_rule_test"] if not case["exp_alerts"]}
+        self.assertEqual(silent, tested)
 
     def test_each_alert_has_a_section_that_says_what_to_do(self):
         sections = re.findall(r"^### (\w+)$", MONITORING, re.MULTILINE)

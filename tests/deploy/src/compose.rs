@@ -224,9 +224,12 @@ mod tests {
         let service =
             |lines: &str| parse(&format!("services:\n  a:\n    image: x\n{lines}"), &BTreeMap::new());
         assert_eq!(service("    command: [a]\n").unwrap()["a"].command, ["a"]);
-        for line in
-            ["    entrypoint: [a]\n", "    healthcheck: {test: [CMD-SHELL, a]}\n", "    ports: [\"1\"]\n", "    sysctls: {vm.a: 1}\n"]
-        {
+        for line in [
+            "    entrypoint: [a]\n",
+            "    healthcheck: {test: [CMD-SHELL, a]}\n",
+            "    ports: [\"1\"]\n",
+            "    sysctls: {vm.a: 1}\n",
+        ] {
             assert!(service(line).is_err(), "{line}");
         }
         let sysctls = &service("    sysctls: {net.a: 1 2}\n").unwrap()["a"].sysctls;
