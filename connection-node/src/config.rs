@@ -66,7 +66,7 @@ beckon_ops::settings! {
         redirect_threshold: f64 = "0.95" => parse_share,
         /// Longest message that a client may send before its hello is answered, in bytes.
         max_message: usize = "262144",
-        /// Longest message that a client may send after that, in bytes.
+        /// Longest message that a client may send once its hello is answered, in bytes.
         max_message_greeted: usize = "32768",
         /// Bytes that all sockets of a node may hold for their peers: messages that have not come in whole, requests that
         /// wait for the store, what a client does not read. Beyond it, those that hold the most are dropped. Empty: a
@@ -74,12 +74,13 @@ beckon_ops::settings! {
         max_buffered: Option<u64> = "",
         /// Time limit for a message, from its first byte to its last; then the socket is closed.
         message_timeout: Duration = "30s" => positive,
-        /// A client whose network is gone is noticed when it has not acknowledged a byte for so long. 0: as the system
-        /// decides, after 15 minutes or so.
+        /// A client counts as gone when it has not acknowledged a byte for this long, such as after a failure
+        /// of its network. 0: as the system decides, after about 15 minutes.
         dead_client: Duration = "50s",
         /// Time limit for the first hello, from the upgrade; then the socket is closed.
         hello_timeout: Duration = "30s",
-        /// Requests of one socket: so many are read at once, and then one at a time, evenly. At least 4/s; 0: no limit.
+        /// Requests that are read from one socket; further ones are read later. 600/m allows 600 at once, and
+        /// then 10 each second. At least 4/s; 0: no limit.
         socket_requests: Rate = "600/m" => parse_socket_requests,
         /// Shortest time between two pings of a client, before hello and in SimplePush.
         ping_min_sp: Duration = "20s",

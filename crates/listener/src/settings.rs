@@ -26,8 +26,8 @@ beckon_ops::settings! {
         tls_handshake_timeout: Duration = "10s" => positive,
         /// Most TLS handshakes under way on one port; beyond it, the one that began first is closed.
         tls_max_handshakes: usize = "4096" => parse_connections,
-        /// Addresses and networks of proxies that say truly from whom a connection or a request is, separated by
-        /// commas.
+        /// Addresses and networks of proxies, separated by commas: what they say about the address of a client
+        /// is believed.
         trusted_proxies: Networks = "" => parse_networks,
         /// Header in which the trusted proxies name the client: x-forwarded-for, forwarded, or none.
         forwarded_header: ForwardedHeader = "x-forwarded-for" => ForwardedHeader::parse,
@@ -43,8 +43,8 @@ beckon_ops::settings! {
         source_max_pending: usize = "512" => parse_connections,
         /// Most open sockets of one source on a node; further upgrades are answered with 429.
         source_max_sockets: u32 = "5000",
-        /// Upgrades of one source to a node: so many at once, and then evenly over time; others are answered with 429.
-        /// 0: no limit, here and in the settings of this kind.
+        /// Upgrades that a node takes from one source; others are answered with 429. 6000/m allows 6000 at
+        /// once, and then 100 each second. 0: no limit, as for every rate.
         source_upgrades: Rate = "6000/m" => Rate::parse,
         /// Hellos of one source to a node; the sockets of others are closed with 1011.
         source_hellos: Rate = "6000/m" => Rate::parse,

@@ -63,8 +63,9 @@ beckon_ops::settings! {
         wait_for_store: bool = "false",
         /// Worker threads, each of which owns a share of the connections, 1 to 255. Empty: one for each core.
         threads: Option<NonZero<u8>> = "" => parse_threads,
-        /// How long a draining node serves after load balancers were sent away; then it closes its sockets, and a
-        /// stopping node its listeners. Longer than load balancers take to notice.
+        /// How long a draining node goes on serving after load balancers are told to leave it; then it closes
+        /// its sockets, and a stopping node its listeners, too. It has to be longer than load balancers take to
+        /// notice.
         drain_delay: Duration = "5s",
         /// Path of a Unix socket at which a running process hands its ports and connections over to the next one of the
         /// same program that starts with the same path. Only its owner may write to its directory. Empty: none.
