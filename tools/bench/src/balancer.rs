@@ -225,6 +225,7 @@ mod tests {
             assert!(text.contains(line), "{line} in {text}");
         }
         assert!(!text.contains("ssl_"), "{text}");
+        assert_eq!(text.matches("\nlisten ").count(), 1, "{text}");
         let text = caddyfile(listen, &nodes, &nodes[1..]);
         for line in [
             "http://127.9.9.9:1 {\n\tbind 127.9.9.9\n",

@@ -45,6 +45,11 @@ fn documents_name_the_files_of_this_version() {
         ("README.md", format!("beckon_{version}-1_amd64.deb")),
         ("docs/install.md", format!("beckon_{version}-1_amd64.deb")),
         ("docs/install.md", format!("beckon-{version}-x86_64-unknown-linux-gnu.tar.gz")),
+        ("docs/install.md", format!("beckon-{version}-1.x86_64.rpm")),
+        ("docs/install.md", format!("ghcr.io/OWNER/REPOSITORY:v{version}")),
+        ("docs/tutorials/firefox-fleet.md", format!("beckon_{version}-1_amd64.deb")),
+        ("docs/tutorials/unifiedpush.md", format!("beckon_{version}-1_amd64.deb")),
+        ("docs/tutorials/unifiedpush.md", format!("beckon-{version}-x86_64-unknown-linux-gnu/bin")),
     ] {
         assert!(read(document).contains(&file), "{document} does not name {file}");
     }
