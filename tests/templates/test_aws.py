@@ -105,6 +105,27 @@ class Aws(unittest.TestCase):
             if group is not None:
                 self.assertEqual(found["port"], self.template.properties(group)["FromPort"])
 
+    def test_the_costs_of_the_document_add_up_and_follow_the_policies(self):
+        text = (ROOT / "docs/aws.md").read_text()
+        (table,) = re.findall(r"^\| \| 10 000 devices.*?\n\| --- .*?\n(.*?)\n\n", text, re.MULTILINE | re.DOTALL)
+        rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()]
+        number = lambda text: int(text.replace(" ", ""))
+        # "8 of 200 000: 480" and "TLS: 30; TCP: 20" have their prices after a colon.
+        prices = lambda cell: [number(part.split(":")[-1]) for part in cell.split(";")]
+        for column, requests in [(1, 10), (2, 5000)]:
+            costs = [prices(row[column]) for row in rows[:-1]]
+            totals = sorted(number(each) for each in re.findall(r"\d[\d ]*", rows[-1][column]))
+            # With the dearest or the cheapest balancer.
+            for total, choose in [(totals[0], min), (totals[-1], max)]:
+                self.assertAlmostEqual(sum(choose(each) for each in costs), total, delta=5)
+            (tasks,) = [row[column] for row in rows if row[0] == "endpoint-nodes"]
+            policy = self.template.properties("EndpointScalingByRequests")["TargetTrackingScalingPolicyConfiguration"]
+            self.assertEqual(number(tasks.split(":")[0]), max(2, math.ceil(requests * 60 / policy["TargetValue"])))
+
+    def test_alarms_reach_their_topic(self):
+        """CloudWatch may not use the key of SNS, and its policy cannot be changed."""
+        self.assertNotEqual(self.template.properties("Alarms").get("KmsMasterKeyId"), "alias/aws/sns")
+
     def test_the_user_of_the_store_has_the_documented_rights(self):
         documented = re.search(r"ACL SETUSER beckon on >PASSWORD (.*)", (ROOT / "docs/configuration.md").read_text())
         access = self.template.properties("StoreUser")["AccessString"]
