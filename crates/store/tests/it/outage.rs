@@ -8,7 +8,7 @@ use beckon_store_conformance::{late, message_steps, steps::*};
 use beckon_testbed::{
     forwarder::Forwarder,
     redis::{Options, RedisCluster, RedisServer},
-    until,
+    until, until_within,
 };
 use beckon_types::{BroadcastId, BroadcastVersion, Place, PutMessageOutcome, PutVersion};
 use futures_util::future::{BoxFuture, join_all};
@@ -248,6 +248,28 @@ async fn an_emptied_redis_has_another_epoch() {
     server.command(&["FLUSHALL"]);
     epochs.insert(store.announce(node).await.unwrap().epoch);
     assert_eq!(epochs.len(), 4);
+}
+
+/// Without any step, a store notices within seconds that its primary has lost its data or is none any more, while the connections
+/// stay open.
+#[tokio::test]
+async fn an_idle_store_notices_what_happens_to_its_primary() {
+    const NOTICED: Duration = Duration::from_secs(15);
+    let (server, other) = (RedisServer::start(), RedisServer::start());
+    let store: Arc<dyn Store> = Arc::new(open(&server.url()).await);
+    connected(&store, 1).await;
+    let before = store.disturbances();
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(store.disturbances(), before, "nothing has happened");
+    server.command(&["FLUSHALL"]);
+    let is_disturbed = async || (store.disturbances() > before).then_some(());
+    until_within(NOTICED, "lost data is noticed", is_disturbed).await;
+    server.become_replica_of(other.address());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let demoted = store.disturbances();
+    server.become_primary();
+    let is_found = async || (store.disturbances() > demoted).then_some(());
+    until_within(NOTICED, "it is found again", is_found).await;
 }
 
 #[tokio::test]

@@ -233,6 +233,21 @@ mod tests {
     }
 
     #[test]
+    fn a_primary_is_lost_when_it_serves_no_slot_any_more() {
+        let map = two();
+        assert!(!Map::default().has_lost_one_in(&map), "there was none");
+        let moved = map.with_slot(slot(5), &node(2)).unwrap().with_slot(slot(6), &node(3)).unwrap();
+        assert!(!map.has_lost_one_in(&moved), "slots move");
+        let replaced = map.with_ranges(&[(0..=99, node(3)), (200..=16383, node(2))]).unwrap();
+        assert!(map.has_lost_one_in(&replaced));
+        let emptied =
+            (0..100).fold(map.clone(), |map, number| map.with_slot(slot(number), &node(3)).unwrap());
+        assert!(map.has_lost_one_in(&emptied));
+        let later = emptied.with_ranges(&[(0..=199, node(3)), (200..=16383, node(2))]).unwrap();
+        assert!(!emptied.has_lost_one_in(&later), "it was lost before");
+    }
+
+    #[test]
     fn a_tag_hashes_to_a_slot_of_the_primary() {
         let map = two().with_slot(slot(150), &node(9)).unwrap();
         for (number, primary) in map.primaries().iter().enumerate() {
