@@ -9,7 +9,7 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -41,6 +41,8 @@ pub(super) struct Load {
     in_flight: AtomicUsize,
     /// Commands that may be in flight.
     window: AtomicUsize,
+    /// Whether a command that no caller needs soon was refused: so a larger window would be in use.
+    was_short: AtomicBool,
     /// When the window was halved. Answers to what was sent before say nothing about the window after.
     narrowed: Mutex<Option<Instant>>,
     /// The time per command in nanoseconds, measured while commands wait. Zero while none has to.
@@ -55,6 +57,7 @@ impl Load {
             limit,
             in_flight: AtomicUsize::new(0),
             window: AtomicUsize::new(IN_FLIGHT_START),
+            was_short: AtomicBool::new(false),
             narrowed: Mutex::default(),
             service_ns: AtomicU64::new(0),
             last_answer: Mutex::default(),
@@ -71,7 +74,11 @@ impl Load {
     /// the number of commands that wait.
     pub(super) fn has_spare_room(&self, waiting: usize) -> bool {
         let outstanding = self.in_flight.load(Ordering::Relaxed) + waiting;
-        outstanding < (self.window.load(Ordering::Relaxed) / SPARE_SHARE).max(1)
+        let has_room = outstanding < (self.window.load(Ordering::Relaxed) / SPARE_SHARE).max(1);
+        if !has_room {
+            self.was_short.store(true, Ordering::Relaxed);
+        }
+        has_room
     }
 
     /// How many commands may be sent now.
@@ -92,7 +99,8 @@ impl Load {
         if !others_wait {
             self.service_ns.store(0, Ordering::Relaxed);
         }
-        others_wait || in_flight * 2 >= self.window.load(Ordering::Relaxed)
+        let was_short = self.was_short.swap(false, Ordering::Relaxed);
+        others_wait || was_short || in_flight * 2 >= self.window.load(Ordering::Relaxed)
     }
 
     /// A pipeline of `count` commands is not in flight any more: it was answered, given up, or dropped with its connection.
@@ -267,5 +275,24 @@ mod tests {
             load.measure(256, start, start + ms(10 * n), true);
         }
         assert!(!load.is_overloaded(30_000) && load.is_overloaded(40_000), "39 µs each");
+    }
+
+    /// A load between what spare commands may take and what makes the window grow would otherwise refuse them for ever.
+    #[test]
+    fn the_window_grows_until_there_is_room_for_spare_commands() {
+        const STEADY: usize = 100;
+        let load = Load::new(LIMIT);
+        let mut time = super::super::dial::now();
+        for _ in 0..100 {
+            if load.has_spare_room(STEADY) {
+                return;
+            }
+            let is_in_use = load.sent(STEADY, false);
+            load.landed(STEADY);
+            let sent = time;
+            time += Duration::from_millis(5);
+            load.adapt(STEADY, sent, time, is_in_use);
+        }
+        panic!("there is never room");
     }
 }
