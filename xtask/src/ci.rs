@@ -16,7 +16,7 @@ type Check = fn() -> Result<()>;
 /// # Errors
 /// At least one check failed; the message names them.
 pub(crate) fn ci() -> Result<()> {
-    let checks: [(&str, Check); 14] = [
+    let checks: [(&str, Check); 13] = [
         ("format", format),
         ("lints", lints),
         ("documentation", documentation),
@@ -25,8 +25,7 @@ pub(crate) fn ci() -> Result<()> {
         ("tests", tests),
         ("strangers", fuzz::strangers_in_ci),
         ("parsers", fuzz::check),
-        ("rolling", rolling),
-        ("soak", soak),
+        ("rolling restart and soak", restarts),
         ("browser", with_a_browser),
         ("api", api::in_ci),
         ("templates", templates::in_ci),
@@ -78,12 +77,17 @@ fn tests() -> Result<()> {
     test::in_rust(&["--no-fail-fast"])
 }
 
-fn rolling() -> Result<()> {
-    bench::rolling(&["--small", "--seconds", "65"])
-}
-
-fn soak() -> Result<()> {
-    bench::soak(&["--small"])
+/// A small rolling restart and a small soak, at the same time: both wait most of the time, four and eight minutes.
+fn restarts() -> Result<()> {
+    std::thread::scope(|scope| {
+        let soak = scope.spawn(|| bench::soak(&["--small"]));
+        let rolling = bench::rolling(&["--small", "--seconds", "65"]);
+        let soak = soak.join().unwrap_or_else(|_| bail!("the soak has panicked"));
+        if let (Err(error), Err(_)) = (&soak, &rolling) {
+            eprintln!("xtask: {error:#}");
+        }
+        rolling.and(soak)
+    })
 }
 
 fn with_a_browser() -> Result<()> {
