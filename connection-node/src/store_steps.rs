@@ -78,7 +78,8 @@ pub(crate) fn perform(store: &dyn Store, step: Step, now_us: u64) -> StepUnderWa
         Step::Fetch(fetch) => Pending::Fetch(store.fetch(fetch)),
         Step::Snapshot(client, presence) => Pending::Snapshot(store.snapshot(client, presence)),
         Step::Verify(client, presence) => Pending::Verify(store.verify(client, presence)),
-        Step::Release(client, presence) => Pending::OfAny(store.release(client, presence)),
+        Step::Release(client, presence, former) => Pending::OfAny(store.release(client, presence, former)),
+        Step::NoteMissed(presence) => Pending::OfAny(store.note_missed(presence)),
     };
     StepUnderWay { kind, began_us: now_us as u32, asked_us: now_us as u32, answer }
 }

@@ -133,7 +133,8 @@ impl Traces {
             | Step::Fetch(_)
             | Step::Snapshot(..)
             | Step::Verify(..)
-            | Step::Release(..) => return,
+            | Step::Release(..)
+            | Step::NoteMissed(_) => return,
         };
         self.of(id, |followed| {
             let (Phase::Write(span) | Phase::Acknowledge(span)) = &followed.phase else { return true };

@@ -259,7 +259,7 @@ impl Dispatcher {
             self.metrics.releases_skipped.inc();
             return;
         };
-        let released = self.store.release(client, presence);
+        let released = self.store.release(client, presence, None);
         self.stage.spawn(async move {
             if let Err(error) = released.await {
                 tracing::debug!(%error, "stale presence not released, the next notification tries again");

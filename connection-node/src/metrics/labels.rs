@@ -147,6 +147,7 @@ pub(crate) enum StepKind {
     Snapshot,
     Verify,
     Release,
+    NoteMissed,
 }
 
 impl From<&Step> for StepKind {
@@ -161,6 +162,7 @@ impl From<&Step> for StepKind {
             Step::Snapshot(..) => Self::Snapshot,
             Step::Verify(..) => Self::Verify,
             Step::Release(..) => Self::Release,
+            Step::NoteMissed(_) => Self::NoteMissed,
         }
     }
 }
@@ -171,7 +173,7 @@ pub(super) struct StepLabels {
 }
 
 impl StepLabels {
-    pub(super) fn all() -> [Self; 9] {
+    pub(super) fn all() -> [Self; 10] {
         use StepKind as Kind;
         [
             Kind::Hello,
@@ -181,6 +183,7 @@ impl StepLabels {
             Kind::Snapshot,
             Kind::Verify,
             Kind::Release,
+            Kind::NoteMissed,
             Kind::AddChannel,
             Kind::RemoveChannel,
         ]
@@ -200,6 +203,7 @@ impl From<StepKind> for StepLabels {
             StepKind::Snapshot => "snapshot",
             StepKind::Verify => "verify",
             StepKind::Release => "release",
+            StepKind::NoteMissed => "note_missed",
         };
         Self { step }
     }

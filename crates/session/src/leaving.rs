@@ -13,6 +13,8 @@ use beckon_types::{ClientId, HelloOutcome, Presence};
 #[derive(Debug, Clone)]
 pub(crate) struct Leaving {
     client: ClientId,
+    /// The socket that gets the UAID back when it is released.
+    former: Option<Presence>,
     awaits: Awaits,
 }
 
@@ -27,22 +29,24 @@ enum Awaits {
     },
     /// The outcome of the release.
     Release,
+    /// The outcome of the note for the socket that has got the UAID back.
+    Note,
 }
 
 impl Leaving {
     /// The socket has ended while it was claiming the UAID.
     pub(crate) fn during_hello(client: ClientId) -> Self {
-        Self { client, awaits: Awaits::Hello }
+        Self { client, former: None, awaits: Awaits::Hello }
     }
 
     /// The socket has ended and may own the UAID.
     pub(crate) fn as_owner(client: ClientId) -> Self {
-        Self { client, awaits: Awaits::Steps { is_owner: true } }
+        Self { client, former: None, awaits: Awaits::Steps { is_owner: true } }
     }
 
     /// The socket does not own the UAID any more. Its acknowledgements still count; everything else would be refused.
     pub(crate) fn disowned(client: ClientId) -> Self {
-        Self { client, awaits: Awaits::Steps { is_owner: false } }
+        Self { client, former: None, awaits: Awaits::Steps { is_owner: false } }
     }
 
     /// Handles the outcome of the step under way.
@@ -56,8 +60,9 @@ impl Leaving {
         match self.awaits {
             Awaits::Hello => {
                 let is_owner = match outcome {
+                    // The user agent may have said hello on that socket since.
                     Outcome::Hello(HelloOutcome::Claimed { former, .. }) => {
-                        evict(*former, own, effects);
+                        self.former = former.filter(|former| *former != own);
                         true
                     }
                     Outcome::Hello(HelloOutcome::Deleted { former }) => {
@@ -103,7 +108,10 @@ impl Leaving {
                     | Outcome::Done => {}
                 }
             }
-            Awaits::Release => self.awaits = Awaits::Steps { is_owner: false },
+            Awaits::Release | Awaits::Note => {
+                self.awaits = Awaits::Steps { is_owner: false };
+                self.former.take_if(|_| *outcome == Outcome::Failed);
+            }
         }
     }
 
@@ -112,11 +120,21 @@ impl Leaving {
         let Awaits::Steps { is_owner } = self.awaits else { return false };
         if let Some(step) = steps.start(|| self.client, own) {
             effects.push(Effect::Store(step));
-        } else if steps.is_empty() && is_owner {
-            self.awaits = Awaits::Release;
-            effects.push(Effect::Store(Step::Release(self.client, own)));
         }
-        steps.is_empty() && !is_owner
+        if !steps.is_empty() {
+            return false;
+        }
+        if is_owner {
+            self.awaits = Awaits::Release;
+            effects.push(Effect::Store(Step::Release(self.client, own, self.former)));
+        } else if let Some(former) = self.former.take() {
+            // In the meantime it may have been refused something, or have missed it.
+            self.awaits = Awaits::Note;
+            effects.push(Effect::Store(Step::NoteMissed(former)));
+        } else {
+            return true;
+        }
+        false
     }
 }
 

@@ -153,6 +153,25 @@ async fn a_socket_releases_only_its_own_presence(store) {
     release(&store, new_client_id(), newer).await;
 }
 
+/// With `former`, the client is given back to that socket instead, if it is still the releasing one's.
+async fn a_client_is_given_back_to_its_former_socket(store) {
+    for channels in [1, 0] {
+        let client = connected(&store, channels).await;
+        let before = snapshot(&store, &client).await;
+        let (late, newer) = (new_presence(), new_presence());
+        claim(&store, simplepush(client.id, late)).await;
+        give_back(&store, client.id, late, client.presence).await;
+        assert_eq!(store.verify(client.id, late).await, Ok(Claim::Taken));
+        assert_eq!(snapshot(&store, &client).await, before, "the record is kept");
+        assert_eq!(claim(&store, simplepush(client.id, newer)).await.1, Some(client.presence));
+        give_back(&store, client.id, late, client.presence).await;
+        assert_eq!(store.verify(client.id, client.presence).await, Ok(Claim::Taken), "it is a newer socket's");
+        release(&store, client.id, newer).await;
+        give_back(&store, client.id, newer, client.presence).await;
+        assert_eq!(store.verify(client.id, client.presence).await, Ok(Claim::Lost), "it is nobody's");
+    }
+}
+
 /// The record of a client without channels is deleted.
 async fn the_record_of_a_released_client_without_channels_is_deleted(store) {
     let client = connected(&store, 1).await;

@@ -45,6 +45,7 @@ pub enum Step {
     Release {
         client: usize,
         socket: usize,
+        former: Option<usize>,
     },
     Snapshot {
         client: usize,

@@ -147,7 +147,12 @@ async fn claim_all(store: &Arc<dyn Store>, hello: Hello) -> (Dialect, Option<Pre
 
 /// Releases the presence.
 pub async fn release(store: &Arc<dyn Store>, client: ClientId, presence: Presence) {
-    store.release(client, presence).await.expect("release");
+    store.release(client, presence, None).await.expect("release");
+}
+
+/// Gives a client back to the socket that had it before.
+pub async fn give_back(store: &Arc<dyn Store>, client: ClientId, presence: Presence, former: Presence) {
+    store.release(client, presence, Some(former)).await.expect("release");
 }
 
 /// An `add_channel` of a client: spelled [`Spelling::HYPHENATED`], with key 1, of no more than 200 channels.

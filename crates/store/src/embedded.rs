@@ -269,9 +269,9 @@ impl Store for EmbeddedStore {
         self.submit(move |batch| batch.hello(&hello))
     }
 
-    fn release(&self, client: ClientId, presence: Presence) -> Answer<()> {
+    fn release(&self, client: ClientId, presence: Presence, former: Option<Presence>) -> Answer<()> {
         // A socket that has ended stays ended, whether or not something waits for this.
-        self.submit_even_if(Forsaken::Performed, move |batch| batch.release(client, presence))
+        self.submit_even_if(Forsaken::Performed, move |batch| batch.release(client, presence, former))
     }
 
     fn snapshot(&self, client: ClientId, presence: Presence) -> Answer<Result<Snapshot, NotOwner>> {

@@ -215,11 +215,12 @@ impl Store for RedisStore {
         self.step(&SCRIPTS.hello, hello::call(&self.prefix, &hello, self.idle()), hello::outcome)
     }
 
-    fn release(&self, client: ClientId, presence: Presence) -> Answer<()> {
+    fn release(&self, client: ClientId, presence: Presence, former: Option<Presence>) -> Answer<()> {
         let script = &SCRIPTS.release;
-        let mut call = script.call(&keys::all(&self.prefix, client), 3, 48);
+        let mut call = script.call(&keys::all(&self.prefix, client), 4, 64);
         let idle = self.idle();
         call.arg(&record::presence_bytes(presence)[..]).arg(idle.known).arg(idle.newcomer);
+        call.arg(former.map(record::presence_bytes).as_ref().map_or(&[][..], |former| &former[..]));
         self.step(script, call, done)
     }
 

@@ -47,7 +47,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// * A presence that a newer hello has claimed is kept.
     /// * The record of a client without channels is deleted.
-    fn release(&self, client: ClientId, presence: Presence) -> Answer<()>;
+    /// * With `former`, the client is given back to that socket instead: the record is neither deleted nor renewed.
+    fn release(&self, client: ClientId, presence: Presence, former: Option<Presence>) -> Answer<()>;
 
     /// Reads all channels and what is pending on them, and renews the time until the record expires.
     ///

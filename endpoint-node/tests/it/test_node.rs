@@ -102,7 +102,7 @@ impl TestNode {
     pub(crate) async fn subscribe_offline(&self, client: u8) -> String {
         let presence = connected_to(NodeId(1), client);
         let path = self.subscribe(client, presence, None).await;
-        self.store.release(ClientId([client; 16]), presence).await.unwrap();
+        self.store.release(ClientId([client; 16]), presence, None).await.unwrap();
         path
     }
 
@@ -110,7 +110,7 @@ impl TestNode {
     pub(crate) async fn stored(&self, client: u8) -> Vec<Message> {
         let presence = connected_to(NodeId(9), client);
         let backlog = self.claim(client, presence, Dialect::WebPush).await;
-        self.store.release(ClientId([client; 16]), presence).await.unwrap();
+        self.store.release(ClientId([client; 16]), presence, None).await.unwrap();
         backlog.messages
     }
 
@@ -143,7 +143,7 @@ impl TestNode {
     pub(crate) async fn register_offline(&self, client: u8) -> String {
         let presence = connected_to(NodeId(1), client);
         let path = self.register(client, presence).await;
-        self.store.release(ClientId([client; 16]), presence).await.unwrap();
+        self.store.release(ClientId([client; 16]), presence, None).await.unwrap();
         path
     }
 

@@ -128,7 +128,7 @@ async fn pending(node: &TestNode) -> u64 {
     let HelloOutcome::Claimed { snapshot, .. } = node.store.hello(hello).await.unwrap() else {
         panic!("client 1 is known");
     };
-    node.store.release(ClientId([1; 16]), presence).await.unwrap();
+    node.store.release(ClientId([1; 16]), presence, None).await.unwrap();
     snapshot.channels[0].pending.unwrap().number()
 }
 

@@ -25,8 +25,10 @@ pub enum Step {
     Snapshot(ClientId, Presence),
     /// Make sure that this socket still owns the UAID, and that the record does not expire.
     Verify(ClientId, Presence),
-    /// Give up the UAID.
-    Release(ClientId, Presence),
+    /// Give up the UAID, or give it back to the socket that owned it before.
+    Release(ClientId, Presence, Option<Presence>),
+    /// Make another socket read again what is stored for its client.
+    NoteMissed(Presence),
 }
 
 /// What the store answered to a [`Step`].

@@ -296,9 +296,11 @@ fn likely(step: &Step, number: u64) -> Outcome {
         Step::Fetch(_) => Outcome::Backlog(backlog(number)),
         Step::Snapshot(..) => Outcome::Snapshot(snapshot(number)),
         Step::Verify(..) => Outcome::Verified(Sequence(number)),
-        Step::RemoveChannel(..) | Step::AckVersions(..) | Step::RemoveMessages(..) | Step::Release(..) => {
-            Outcome::Done
-        }
+        Step::RemoveChannel(..)
+        | Step::AckVersions(..)
+        | Step::RemoveMessages(..)
+        | Step::Release(..)
+        | Step::NoteMissed(_) => Outcome::Done,
     }
 }
 
@@ -319,6 +321,7 @@ fn unlikely(step: &Step, number: u64) -> Outcome {
         | Step::RemoveMessages(..)
         | Step::Fetch(_)
         | Step::Snapshot(..)
-        | Step::Release(..) => Outcome::Failed,
+        | Step::Release(..)
+        | Step::NoteMissed(_) => Outcome::Failed,
     }
 }

@@ -1,7 +1,8 @@
 //! How a conversation ends.
 
 use crate::talk::*;
-use beckon_session::{CloseCode, Effect, Input, Outcome};
+use beckon_session::{CloseCode, Effect, Input, Outcome, Step};
+use beckon_types::HelloOutcome;
 
 fn acknowledged() -> Input<'static> {
     outcome(Outcome::Done)
@@ -49,10 +50,37 @@ fn a_socket_that_ends_during_hello_waits_for_its_outcome() {
     let mut talk = Talk::new();
     talk.handle(text(HELLO_A));
     talk.check(&[text(&register_text(X)), Input::Disconnected], &[]);
-    talk.check(
-        &[claimed_from(Some(OTHER), 1, &[]), released()],
-        &[Effect::Evict(OTHER), release(), Effect::End],
-    );
+    talk.check(&[claimed_from(None, 1, &[]), released()], &[release(), Effect::End]);
+}
+
+/// The user agent may have said hello on the other socket after this one, and the store has performed this hello last.
+#[test]
+fn a_socket_that_ends_during_hello_gives_the_uaid_back_to_its_former_owner() {
+    let give_back = || store(Step::Release(client(A), OWN, Some(OTHER)));
+    let noted = || outcome(Outcome::Done);
+    let leave = |input| {
+        let mut talk = Talk::new();
+        talk.handle(text(HELLO_A));
+        talk.handle(input);
+        talk.check(&[claimed_from(Some(OTHER), 1, &[])], &[give_back()]);
+        talk
+    };
+    for input in [Input::Disconnected, Input::Evicted, Input::Drain, Input::Broken(CloseCode::TooBig)] {
+        leave(input).check(&[released(), noted()], &[store(Step::NoteMissed(OTHER)), Effect::End]);
+    }
+    leave(Input::Disconnected)
+        .check(&[released(), outcome(Outcome::Failed)], &[store(Step::NoteMissed(OTHER)), Effect::End]);
+    // The node does not wait for a store that fails.
+    leave(Input::Disconnected).check(&[outcome(Outcome::Failed)], &[Effect::End]);
+}
+
+#[test]
+fn a_socket_that_ends_during_a_hello_that_deletes_its_uaid_evicts_the_former_owner() {
+    let mut talk = Talk::new();
+    talk.handle(text(HELLO_A));
+    talk.handle(Input::Disconnected);
+    let deleted = outcome(Outcome::Hello(HelloOutcome::Deleted { former: Some(OTHER) }));
+    talk.check(&[deleted], &[Effect::Evict(OTHER), Effect::End]);
 }
 
 #[test]

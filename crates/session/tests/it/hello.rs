@@ -320,6 +320,6 @@ fn a_hello_that_the_store_does_not_answer_in_time_is_closed_and_released() {
     talk.wait(30).check(&[Input::Timer], &[close(CloseCode::Policy)]);
     talk.check(
         &[claimed_from(Some(OTHER), 4, &[(X, Some(1))]), outcome(Outcome::Done)],
-        &[Effect::Evict(OTHER), release(), Effect::End],
+        &[store(Step::Release(client(A), OWN, Some(OTHER))), store(Step::NoteMissed(OTHER))],
     );
 }

@@ -212,7 +212,7 @@ pub(crate) fn store(step: Step) -> Effect {
 }
 
 pub(crate) fn release() -> Effect {
-    store(Step::Release(client(A), OWN))
+    store(Step::Release(client(A), OWN, None))
 }
 
 pub(crate) fn look() -> Effect {

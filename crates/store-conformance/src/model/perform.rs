@@ -24,8 +24,9 @@ pub async fn perform(store: &Arc<dyn Store>, names: &Names, writes: &mut Writes,
             let hello = Hello { client, presence, named, otherwise, listed, adopt, room, backlog_max };
             perform_hello(store, hello).await
         }
-        Step::Release { client, socket } => {
-            store.release(clients[client], sockets[socket]).await.expect(PERFORMED);
+        Step::Release { client, socket, former } => {
+            let former = former.map(|former| sockets[former]);
+            store.release(clients[client], sockets[socket], former).await.expect(PERFORMED);
             Outcome::Done
         }
         Step::Snapshot { client, socket } => {

@@ -82,10 +82,10 @@ impl Model {
     pub fn perform(&mut self, names: &Names, step: &Step) -> Outcome {
         match step.clone() {
             Step::Hello { .. } => Outcome::Hello(self.hello(names, step)),
-            Step::Release { client, socket } => {
+            Step::Release { client, socket, former } => {
                 if let Some(found) = self.owned(client, socket) {
-                    found.owner = None;
-                    if found.channels.is_empty() {
+                    found.owner = former;
+                    if former.is_none() && found.channels.is_empty() {
                         self.clients.remove(&client);
                     }
                 }

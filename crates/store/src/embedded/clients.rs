@@ -62,8 +62,15 @@ impl Batch<'_, '_> {
     }
 
     /// See [`crate::Store::release`].
-    pub(super) fn release(&mut self, client: ClientId, presence: Presence) -> Result<(), StoreError> {
-        if self.seat(client, presence).is_err() {
+    pub(super) fn release(
+        &mut self,
+        client: ClientId,
+        presence: Presence,
+        former: Option<Presence>,
+    ) -> Result<(), StoreError> {
+        let Ok(seat) = self.seat(client, presence) else { return Ok(()) };
+        if let Some(presence) = former {
+            self.memory.seats.insert(client, Seat { presence, ..seat });
             return Ok(());
         }
         match self.load(client)? {

@@ -95,7 +95,8 @@ fn step() -> impl Strategy<Value = Step> {
     let acks = vec((0..CHANNELS, option::of(number().prop_map(|number| number as f64))), 0..4);
     prop_oneof![
         3 => hello(),
-        1 => who().prop_map(|(client, socket)| Step::Release { client, socket }),
+        1 => (who(), option::weighted(0.3, 0..SOCKETS))
+            .prop_map(|((client, socket), former)| Step::Release { client, socket, former }),
         1 => who().prop_map(|(client, socket)| Step::Snapshot { client, socket }),
         4 => (who(), 0..CHANNELS, spelling(), restricted(), any::<u8>(), 1..=CHANNELS as u32).prop_map(
             |((client, socket), channel, spelling, restricted, key, channels_max)| Step::Add {

@@ -3,7 +3,7 @@
 use super::{
     event::{AgentEvent, Publication},
     network::{Delivery, Network},
-    socket::{Frame, Handed, Socket, Work},
+    socket::{Frame, Handed, Socket, Work, former_owner, step_for_former},
 };
 use crate::{
     parking::hand_over,
@@ -220,7 +220,7 @@ impl<D: Dialect> Agent<D> {
     fn perform(&mut self, network: &mut Network, at: usize) {
         match self.sockets[at].work.take() {
             Some(Work::Asked(step)) => {
-                let outcome = network.store.perform(network.now, step.clone());
+                let outcome = network.perform(&step);
                 self.dialect.on_performed(network, &step);
                 self.sockets[at].work = Some(Work::Performed(network.now, outcome));
             }
@@ -249,16 +249,18 @@ impl<D: Dialect> Agent<D> {
         if let Some(work) = socket.work.take() {
             self.dialect.on_failed(&mut socket.log);
             match work {
-                Work::Asked(step) => network.forsake(step),
-                Work::Performed(_, outcome) => self.forget_former_owner(&Input::Store(outcome)),
+                Work::Asked(step) => {
+                    self.forget_former_owner(step_for_former(&step));
+                    network.forsake(step);
+                }
+                Work::Performed(_, outcome) => self.forget_former_owner(former_owner(&Input::Store(outcome))),
             }
             self.handle(network, at, network.now, Input::Store(Outcome::Failed));
         }
     }
 
-    /// This outcome is lost, so the socket that it names is not evicted.
-    fn forget_former_owner(&mut self, lost: &Input<'_>) {
-        let former = former_owner(lost);
+    /// A step or an outcome is lost, so the socket that it names is not evicted, or does not get its client back.
+    fn forget_former_owner(&mut self, former: Option<Presence>) {
         let sockets = self.sockets.iter_mut().filter(|socket| Some(socket.presence) == former);
         sockets.for_each(|socket| socket.is_unaware = true);
     }
@@ -309,6 +311,9 @@ impl<D: Dialect> Agent<D> {
     fn handle(&mut self, network: &mut Network, at: usize, made: Moment, input: Input<'_>) {
         let handed = Handed::new(network.now, made, &input);
         let former = former_owner(&input).filter(|former| *former != self.sockets[at].presence);
+        // A socket that has gone gives the client back, unless its hello has deleted the client.
+        let is_deleted = matches!(input, Input::Store(Outcome::Hello(HelloOutcome::Deleted { .. })));
+        let to_evict = former.filter(|_| is_deleted || !self.sockets[at].is_closed);
         let mut effects = Vec::new();
         let broadcasts = Broadcasts::default();
         let context = Context {
@@ -328,7 +333,7 @@ impl<D: Dialect> Agent<D> {
         let evicted = effects
             .iter()
             .filter_map(|effect| if let Effect::Evict(presence) = effect { Some(*presence) } else { None });
-        assert!(evicted.eq(former), "{former:?} owned the UAID: {effects:?}");
+        assert!(evicted.eq(to_evict), "{former:?} owned the UAID: {effects:?}");
         for effect in effects {
             assert!(!self.sockets[at].has_ended, "{effect:?} after the end");
             self.observe(network, at, &handed, effect);
@@ -484,17 +489,5 @@ impl<D: Dialect> Agent<D> {
     /// Of all sockets only the newest is left.
     pub(super) fn assert_former_sockets_ended(&self) {
         assert_eq!(self.sockets.len(), 1);
-    }
-}
-
-/// The socket that owned the UAID before the hello whose outcome this is.
-fn former_owner(input: &Input<'_>) -> Option<Presence> {
-    if let Input::Store(Outcome::Hello(
-        HelloOutcome::Claimed { former, .. } | HelloOutcome::Deleted { former },
-    )) = input
-    {
-        *former
-    } else {
-        None
     }
 }

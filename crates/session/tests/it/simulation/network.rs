@@ -1,7 +1,7 @@
 //! What all user agents share: the clock, the store, and whatever is on its way to sockets.
 
 use super::store::{Store, Written};
-use beckon_session::{Settings, Step};
+use beckon_session::{Outcome, Settings, Step};
 use beckon_types::{ConnectionId, Moment, NodeId, Notification, Presence, Sequence};
 use std::time::Duration;
 
@@ -79,8 +79,10 @@ impl Network {
     /// A step has failed without having been performed. What only takes away what is its caller's own, or was received, has
     /// no deadline.
     pub(super) fn forsake(&mut self, step: Step) {
-        let is_harmless =
-            matches!(step, Step::Release(..) | Step::AckVersions(..) | Step::RemoveMessages(..));
+        let is_harmless = matches!(
+            step,
+            Step::Release(..) | Step::NoteMissed(_) | Step::AckVersions(..) | Step::RemoveMessages(..)
+        );
         if is_harmless || !self.cures.deadlines {
             self.forsaken.push(step);
         }
@@ -91,9 +93,18 @@ impl Network {
         let index = n % self.forsaken.len().max(1);
         (index < self.forsaken.len()).then(|| {
             let step = self.forsaken.swap_remove(index);
-            let _ = self.store.perform(self.now, step.clone());
+            let _ = self.perform(&step);
             step
         })
+    }
+
+    /// The store performs a step.
+    pub(super) fn perform(&mut self, step: &Step) -> Outcome {
+        if let Step::NoteMissed(to) = *step {
+            let (sent, notification) = (self.now, Notification::Missed);
+            self.deliveries.push(Delivery { sent, to, previous: None, notification });
+        }
+        self.store.perform(self.now, step.clone())
     }
 
     /// The store makes a snapshot of itself.

@@ -103,3 +103,31 @@ impl Handed {
         }
     }
 }
+
+/// The socket for which a socket that has gone asks for this step.
+pub(super) fn step_for_former(step: &Step) -> Option<Presence> {
+    match *step {
+        Step::Release(_, _, former) => former,
+        Step::NoteMissed(former) => Some(former),
+        Step::Hello(_)
+        | Step::AddChannel(_)
+        | Step::RemoveChannel(..)
+        | Step::AckVersions(..)
+        | Step::RemoveMessages(..)
+        | Step::Fetch(_)
+        | Step::Snapshot(..)
+        | Step::Verify(..) => None,
+    }
+}
+
+/// The socket that owned the UAID before the hello whose outcome this is.
+pub(super) fn former_owner(input: &Input<'_>) -> Option<Presence> {
+    if let Input::Store(Outcome::Hello(
+        HelloOutcome::Claimed { former, .. } | HelloOutcome::Deleted { former },
+    )) = input
+    {
+        *former
+    } else {
+        None
+    }
+}

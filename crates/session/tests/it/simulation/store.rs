@@ -136,15 +136,17 @@ impl Store {
                     None => Claim::Lost.into(),
                 }
             }
-            Step::Release(client, presence) => {
+            Step::Release(client, presence, former) => {
                 if let Ok(record) = self.owned(client, presence) {
-                    record.presence = None;
-                    if record.channels.is_empty() {
+                    record.presence = former;
+                    if former.is_none() && record.channels.is_empty() {
                         self.records.remove(&client);
                     }
                 }
                 Outcome::Done
             }
+            // The network passes it on.
+            Step::NoteMissed(_) => Outcome::Done,
         }
     }
 

@@ -22,6 +22,7 @@ const FOLLOWING: Duration = Duration::from_secs(10);
 
 rows![
     a_late_hello_takes_no_client_away: [Server, Sentinel, Cluster],
+    a_hello_whose_socket_has_gone_takes_no_client_away: [Server, Sentinel, Cluster],
     a_late_put_replaces_no_newer_version: [Server, Sentinel, Cluster],
     a_cut_between_the_tiers_outlives_the_endpoint_node: [Server, Sentinel, Cluster],
     what_is_stored_after_its_sender_gave_up_is_handed_over: [Server, Sentinel, Cluster],
@@ -40,6 +41,26 @@ async fn a_late_hello_takes_no_client_away(topology: Topology) {
         let mut late = device.begin_hello(site.node("c0")).await.unwrap();
         let close = late.close_within(PATIENCE).await.unwrap();
         assert_eq!(close.code, 1011, "{:?}", device.dialect());
+        device.hello(site.node("c1")).await;
+        site.links("c0").heal();
+        site.expect_to_work("c0").await;
+        for _ in 0..2 {
+            site.expect_to_hear(&mut device).await;
+        }
+    }
+}
+
+/// The same, but the store is asked for both hellos in time: the socket of the first one has gone before it is performed.
+async fn a_hello_whose_socket_has_gone_takes_no_client_away(topology: Topology) {
+    /// Until the node has asked the store. Twice this is less than `store_timeout`.
+    const ASKED: Duration = Duration::from_millis(500);
+    let site = Site::start(topology);
+    for mut device in site.devices("c0").await {
+        device.leave().await;
+        site.links("c0").stall();
+        let gone = device.begin_hello(site.node("c0")).await.unwrap();
+        tokio::time::sleep(ASKED).await;
+        drop(gone);
         device.hello(site.node("c1")).await;
         site.links("c0").heal();
         site.expect_to_work("c0").await;
