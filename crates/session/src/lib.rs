@@ -73,6 +73,8 @@
 //! * A snapshot shows what is left of all writes up to its own sequence. It was taken some time ago, so for a channel it
 //!   counts only if `known` is not above it. It then becomes `known`: notifications of writes that it includes are dropped,
 //!   because what was left of those writes has been sent.
+//! * If the store turns out to have gone back in time, its clock may be behind as well, so what it has left is the highest that
+//!   `known` may be. It is re-read, because what was written since then may have been dropped.
 //! * A channel that was just registered starts at the sequence of that step, so notifications for a former registration of
 //!   the same channelID are dropped. Registering a channel that is in the table changes only its spelling: a notification
 //!   of an earlier write may still be on its way and has to be sent.

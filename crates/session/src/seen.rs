@@ -80,7 +80,8 @@ impl Seen {
     /// another than expected, so that there may be writes of which the socket does not know until it reads them. If there is a
     /// gap that this does not explain, the claim has to be verified again at the time that `due` returns.
     pub(crate) fn learn(&mut self, asked: Sequence, last: Sequence, due: impl FnOnce() -> Moment) -> bool {
-        let is_other = last != self.upto;
+        // A store that has gone back may have what seemed to be older than the writes that it has lost.
+        let is_other = last != self.upto || last < asked;
         if self.last() == asked {
             // Nothing has come meanwhile, so a store that has less has gone back in time.
             (self.upto, self.ahead) = (last, None);
@@ -224,7 +225,7 @@ mod tests {
         assert_eq!(learn(&[], 10, 11), (true, (11, 11, NEVER)));
         assert_eq!(learn(&[(11, 12)], 12, 14), (true, (14, 14, NEVER)));
         assert_eq!(learn(&[], 10, 5), (true, (5, 5, NEVER)));
-        assert_eq!(learn(&[(11, 12)], 12, 10), (false, (10, 10, NEVER)));
+        assert_eq!(learn(&[(11, 12)], 12, 10), (true, (10, 10, NEVER)));
         // What has come since is not forgotten.
         assert_eq!(learn(&[(10, 11), (11, 12)], 11, 11), (true, (12, 12, NEVER)));
         assert_eq!(learn(&[(10, 11), (12, 13)], 11, 12), (true, (13, 13, NEVER)));

@@ -226,9 +226,18 @@ impl SimplePush {
     /// may have missed it.
     fn verified(&mut self, turn: &mut Turn<'_>, asked: Sequence, last: Sequence) {
         self.verify_later(turn.verify_at());
-        if turn.learn(asked, last) {
+        if self.learn(turn, asked, last) {
             self.refresh(turn);
         }
+    }
+
+    /// As [`Turn::learn`]. The next writes to a store that has gone back in time may have any sequence above its last one.
+    fn learn(&mut self, turn: &mut Turn<'_>, asked: Sequence, last: Sequence) -> bool {
+        let is_other = turn.learn(asked, last);
+        if turn.seen.last() < asked {
+            self.channels.forget_after(last);
+        }
+        is_other
     }
 
     /// The claim is to be verified at this time, unless the store is re-read anyway.
@@ -252,7 +261,7 @@ impl SimplePush {
 
     fn read(&mut self, turn: &mut Turn<'_>, asked: Sequence, snapshot: Snapshot, reason: Reason) {
         (self.ask_at, self.rereads) = (turn.verify_at(), false);
-        turn.learn(asked, snapshot.sequence);
+        self.learn(turn, asked, snapshot.sequence);
         let is_known = |channel: &beckon_types::Channel| self.channels.contains(channel.id);
         self.may_lack_channels |= !snapshot.channels.iter().all(is_known);
         let pending = self.channels.read(turn.now, snapshot, reason, turn.steps);

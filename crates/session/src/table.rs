@@ -35,6 +35,11 @@ impl<R: Row> Table<R> {
         self.0.iter()
     }
 
+    /// All rows.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut R> {
+        self.0.iter_mut()
+    }
+
     /// Inserts a row, unless its channel has one already. Returns that one.
     pub(crate) fn insert(&mut self, row: R) -> Option<&mut R> {
         match self.find(row.id()) {

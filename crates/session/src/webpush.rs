@@ -423,7 +423,15 @@ impl WebPush {
     /// socket may have missed it.
     fn verified(&mut self, turn: &mut Turn<'_>, asked: Sequence, last: Sequence) {
         self.verify_at = turn.verify_at();
-        if turn.learn(asked, last) { self.read_again(turn) } else { self.read_on(turn) }
+        let is_other = turn.learn(asked, last);
+        // The next writes to a store that has gone back in time may have any sequence above its last one.
+        if turn.seen.last() < asked {
+            self.channels.forget_after(last);
+            if let Some(ongoing) = &mut self.ongoing {
+                ongoing.progress.forget_after(last);
+            }
+        }
+        if is_other { self.read_again(turn) } else { self.read_on(turn) }
     }
 
     /// The store failed to say whether this socket owns the UAID. A read of the backlog says it, too.

@@ -126,6 +126,11 @@ impl Channels {
         true
     }
 
+    /// Notes that the store has lost all writes after this one.
+    pub(super) fn forget_after(&mut self, last: Sequence) {
+        self.0.iter_mut().for_each(|row| row.known = row.known.min(last));
+    }
+
     /// When the oldest unacknowledged transmission was.
     pub(super) fn oldest_transmission(&self) -> Option<Moment> {
         let sent = self.0.iter().filter_map(|row| row.sent);

@@ -63,6 +63,11 @@ impl Channels {
         is_new
     }
 
+    /// Notes that the store has lost all writes after this one.
+    pub(super) fn forget_after(&mut self, last: Sequence) {
+        self.0.iter_mut().for_each(|channel| channel.since = channel.since.min(last));
+    }
+
     /// Removes a channel.
     pub(super) fn remove(&mut self, id: ChannelId) {
         self.0.remove(id);

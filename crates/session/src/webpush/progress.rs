@@ -146,6 +146,11 @@ impl Progress {
         self.sent.retain(|sent| sent.channel != channel);
     }
 
+    /// Notes that the store has lost all writes after this one.
+    pub(super) fn forget_after(&mut self, last: Sequence) {
+        self.sent.retain(|sent| sent.sequence <= last);
+    }
+
     /// Notes that the store failed to remove acknowledged messages, and when to ask it again.
     pub(super) fn remove_failed(&mut self, again: Moment, places: Vec<Place>) {
         self.unremoved.extend(places);

@@ -413,8 +413,34 @@ fn a_gap_is_not_forgotten_when_the_store_fails() {
 fn a_store_that_goes_back_behind_a_gap_is_not_asked_for_ever() {
     let mut talk = Talk::greeted(&[(X, None), (Y, None)]);
     talk.check(&[after(11, update(X, 1, 12))], &[notified(&[(X, 1)])]);
-    talk.wait_for_a_gap().check(&[Input::Timer, verified(10)], &[verify()]);
+    talk.wait_for_a_gap().check(&[Input::Timer, verified(10)], &[verify(), look()]);
+    talk.check(&[looked(10, &[(X, None), (Y, None)])], &[]);
     assert!(talk.deadline() > Some(50));
+}
+
+/// The new primary of a store lacks the last writes, and its clock is behind.
+#[test]
+fn a_store_that_goes_back_with_a_clock_that_is_behind_hides_no_version() {
+    let mut talk = Talk::greeted(&[(X, None), (Y, Some(7))]);
+    talk.check(&[after(10, update(X, 1, 50))], &[notified(&[(X, 1)])]);
+    // It is written to before this is noticed, and read.
+    talk.check(&[after(5, update(X, 2, 6)), Input::Verify, verified(6)], &[verify(), look()]);
+    talk.check(&[looked(6, &[(X, Some(2)), (Y, Some(7))])], &[notified(&[(X, 2)])]);
+    // And afterwards.
+    talk.check(
+        &[after(6, update(X, 3, 7)), after(7, update(Y, 8, 8))],
+        &[notified(&[(X, 3)]), notified(&[(Y, 8)])],
+    );
+    talk.check(&[after(5, update(X, 2, 6)), Input::Verify, verified(8)], &[verify()]);
+    // The read itself shows it, or only a verification does.
+    let read = || looked(4, &[(X, None), (Y, None)]);
+    for inputs in [vec![missed(), read()], vec![Input::Verify, verified(4), read()]] {
+        let mut talk = Talk::greeted(&[(X, None), (Y, None)]);
+        talk.check(&[after(4, update(X, 1, 50))], &[notified(&[(X, 1)])]);
+        inputs.into_iter().for_each(|input| drop(talk.handle(input)));
+        talk.check(&[after(4, update(Y, 1, 5))], &[notified(&[(Y, 1)])]);
+        talk.check(&[after(5, update(X, 2, 6))], &[notified(&[(X, 2)])]);
+    }
 }
 
 /// A hundred notifications per second through several endpoint-nodes, for ten seconds. Returns how often the store was asked.

@@ -104,7 +104,10 @@ fn lying_events(lie: Lie) -> impl Strategy<Value = Vec<Event>> {
     weights().prop_flat_map(move |weights| {
         let lies = match lie {
             Lie::Late => (0_usize..8).prop_map(Event::Late).boxed(),
-            Lie::Backwards => prop_oneof![3 => Just(Event::Keep), 1 => Just(Event::GoBack)].boxed(),
+            Lie::Backwards => {
+                let go_back = any::<bool>().prop_map(|clock_is_behind| Event::GoBack { clock_is_behind });
+                prop_oneof![3 => Just(Event::Keep), 1 => go_back].boxed()
+            }
             Lie::InVain => (prop::sample::select(DIALECTS), publications())
                 .prop_map(|(dialect, publication)| Event::Of(dialect, AgentEvent::PublishInVain(publication)))
                 .boxed(),
@@ -212,7 +215,7 @@ fn a_channel_that_comes_back_with_the_store_is_read_when_it_is_registered_again(
         Event::Keep,
         of(AgentEvent::Unregister(6)),
         of(AgentEvent::Serve(6)),
-        Event::GoBack,
+        Event::GoBack { clock_is_behind: false },
         of(AgentEvent::Publish(publication)),
         Event::Wait(33),
         Event::Arrive(6),

@@ -21,8 +21,8 @@ pub(super) enum Event {
     Late(usize),
     /// The store makes a snapshot of itself.
     Keep,
-    /// The store goes back to its snapshot.
-    GoBack,
+    /// The store goes back to its snapshot. Its clock is behind from then on, or is not.
+    GoBack { clock_is_behind: bool },
     /// Seconds pass.
     Wait(u64),
 }
@@ -71,7 +71,7 @@ impl Event {
     pub(super) fn is_harmless(self) -> bool {
         match self {
             Self::Arrive(_) | Self::Repeat(_) | Self::Stray(_) | Self::Lose(_) => true,
-            Self::Evict(_) | Self::Late(_) | Self::Keep | Self::GoBack | Self::Wait(_) => false,
+            Self::Evict(_) | Self::Late(_) | Self::Keep | Self::GoBack { .. } | Self::Wait(_) => false,
             Self::Of(_, event) => match event {
                 AgentEvent::Register(_)
                 | AgentEvent::Unregister(_)

@@ -8,6 +8,13 @@ use beckon_types::{
 };
 use std::collections::BTreeMap;
 
+/// How far the clock falls behind at once, in milliseconds.
+const BEHIND_MS: u64 = 90_499;
+
+/// Sequences that are skipped then. In the world whole seconds pass, so all of these are not used unless there are as many writes in
+/// one.
+const SKIPPED: u64 = 61;
+
 #[derive(Debug, Clone)]
 pub(super) struct Store {
     records: BTreeMap<ClientId, Record>,
@@ -15,6 +22,8 @@ pub(super) struct Store {
     sequence: u64,
     /// Whether sequences are not below the clock.
     follows_clock: bool,
+    /// How often that clock has fallen behind.
+    pub(super) behind: u64,
     /// The versions that acknowledgements have removed.
     pub(super) acknowledged: Vec<Version>,
 }
@@ -88,13 +97,21 @@ impl Record {
 impl Store {
     /// An empty store.
     pub(super) fn new(follows_clock: bool) -> Self {
-        Self { records: BTreeMap::new(), sequence: 0, follows_clock, acknowledged: Vec::new() }
+        Self { records: BTreeMap::new(), sequence: 0, follows_clock, behind: 0, acknowledged: Vec::new() }
+    }
+
+    /// From now on the clock is further behind. No write gets the sequence of one that was lost, because of which it would be taken for
+    /// that one: more time passes between them than there are writes.
+    pub(super) fn fall_behind(&mut self) {
+        self.behind += 1;
+        self.sequence += self.behind * SKIPPED;
     }
 
     /// The sequence of the next write.
     fn next_sequence(&self, now: Moment) -> u64 {
         let next = self.sequence + 1;
-        if self.follows_clock { next.max(now.0) } else { next }
+        let clock = now.0.saturating_sub(self.behind * BEHIND_MS);
+        if self.follows_clock { next.max(clock) } else { next }
     }
 
     /// The socket that owns a client.

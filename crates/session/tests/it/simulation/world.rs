@@ -90,8 +90,8 @@ impl World {
                 }
             }
             Event::Keep => network.keep(),
-            Event::GoBack => {
-                if network.go_back() {
+            Event::GoBack { clock_is_behind } => {
+                if network.go_back(clock_is_behind) {
                     each!(self, gone_back());
                 }
             }

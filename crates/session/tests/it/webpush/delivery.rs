@@ -50,6 +50,21 @@ fn a_message_arrives_with_its_id_its_body_and_its_headers() {
     }
 }
 
+/// The new primary of a store lacks the last writes, and its clock is behind.
+#[test]
+fn a_store_that_goes_back_with_a_clock_that_is_behind_hides_no_message() {
+    let mut talk = Talk::webpush(&[X]);
+    let [lost, early, late, short] =
+        [message(X, 50), message(X, 6), message(X, 50), with_ttl(message(X, 7), 0)];
+    talk.check(&[bring(&lost)], &[notified_message(&lost)]);
+    // It is sent to before this is noticed, and read.
+    talk.check(&[bring(&early), Input::Verify, verified(6)], &[verify(), fetch(None)]);
+    talk.check(&[fetched(std::slice::from_ref(&early), false)], &[notified_message(&early)]);
+    // And afterwards, also with the sequence of a message that was lost.
+    talk.check(&[bring(&short), bring(&late)], &[notified_message(&short), notified_message(&late)]);
+    talk.check(&[bring(&early), bring(&late)], &[]);
+}
+
 #[test]
 fn a_message_that_expired_while_it_waited_is_not_sent() {
     let mut talk = Talk::webpush(&[X]);
