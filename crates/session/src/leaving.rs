@@ -80,7 +80,7 @@ impl Leaving {
                     | Outcome::Full
                     | Outcome::Backlog(_)
                     | Outcome::Snapshot(_)
-                    | Outcome::Verified(_)
+                    | Outcome::Verified { .. }
                     | Outcome::Done
                     | Outcome::ClaimLost
                     | Outcome::NotOwner
@@ -103,7 +103,7 @@ impl Leaving {
                     | Outcome::Full
                     | Outcome::Backlog(_)
                     | Outcome::Snapshot(_)
-                    | Outcome::Verified(_)
+                    | Outcome::Verified { .. }
                     | Outcome::Postponed
                     | Outcome::Done => {}
                 }

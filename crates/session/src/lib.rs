@@ -37,7 +37,8 @@
 //! [`Session::takes_messages`] returns false while too many wait. Pings and `purge` are answered at once.
 //!
 //! **The table has what the user agent knows.** A channel enters the table with a hello or with a `register` reply of
-//! status 200. It leaves with an `unregister` reply of status 200 or, in SimplePush, when a snapshot lacks it. Nothing is
+//! status 200. It leaves with an `unregister` reply of status 200 or, in SimplePush, when a snapshot lacks it after an `unregister`
+//! that failed. If the store has fewer for any other reason, it has lost some, and a SimplePush socket is closed. Nothing is
 //! sent for a channel outside the table. While a channel's `register` is waiting or under way, a notification for it only
 //! marks that request, and the store is re-read after the reply. While its `unregister` is waiting or under way,
 //! notifications for it are dropped, and the store is re-read if the step fails.

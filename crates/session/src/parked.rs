@@ -123,6 +123,8 @@ pub(crate) struct ParkedVersion {
 pub(crate) struct ParkedSimplePush {
     #[prost(message, required, tag = "1")]
     pub(crate) client: ParkedClient,
+    #[prost(bool, tag = "2")]
+    pub(crate) may_have_unregistered: bool,
 }
 
 /// A Web Push client.

@@ -32,6 +32,9 @@ pub(crate) struct SimplePush {
     /// something was written to such a channel, because the store has gone back to before its unregister. From then on the
     /// store is re-read after each first register of a channel.
     may_lack_channels: bool,
+    /// Whether the store may lack channels that are known here, because an unregister has failed. The next read of the store
+    /// removes them.
+    may_have_unregistered: bool,
 }
 
 impl SimplePush {
@@ -41,7 +44,13 @@ impl SimplePush {
         send_hello_reply(turn);
         send_updates(turn, &pending);
         *turn.seen = Seen::at(snapshot.sequence);
-        Self { channels, ask_at: turn.verify_at(), rereads: false, may_lack_channels: false }
+        Self {
+            channels,
+            ask_at: turn.verify_at(),
+            rereads: false,
+            may_lack_channels: false,
+            may_have_unregistered: false,
+        }
     }
 
     /// The client as data.
@@ -53,7 +62,7 @@ impl SimplePush {
             reread: self.rereads.then_some(self.ask_at.0),
             ..identity.park()
         };
-        ParkedSimplePush { client }
+        ParkedSimplePush { client, may_have_unregistered: self.may_have_unregistered }
     }
 
     /// The client that was parked.
@@ -64,6 +73,7 @@ impl SimplePush {
             ask_at: Moment(client.reread.unwrap_or(client.verify_at)),
             rereads: client.reread.is_some(),
             may_lack_channels: client.may_lack_channels,
+            may_have_unregistered: parked.may_have_unregistered,
         };
         Ok((Identity::resume(client)?, resumed))
     }
@@ -86,12 +96,19 @@ impl SimplePush {
             (Job::Unregister(unregister), _) => self.unregister_failed(turn, &unregister),
             (Job::AckVersions(_), Outcome::Done) => {}
             (Job::AckVersions(_), _) => self.ack_failed(turn),
-            (Job::Refresh(asked), Outcome::Snapshot(snapshot)) => self.refreshed(turn, asked, snapshot),
-            (Job::Verify(asked), Outcome::Verified(last)) => self.verified(turn, asked, last),
+            (Job::Refresh(asked), Outcome::Snapshot(snapshot)) => {
+                self.compare(|channels| channels.are_in(&snapshot))?;
+                self.refreshed(turn, asked, snapshot);
+            }
+            (Job::Verify(asked), Outcome::Verified { last, channels: stored }) => {
+                self.compare(|channels| channels.len() <= stored)?;
+                self.verified(turn, asked, last);
+            }
             (Job::Verify(_), Outcome::Postponed) => self.verify_later(turn.repeat_at()),
             // A snapshot shows whether the socket owns the UAID, too.
             (Job::Refresh(_) | Job::Verify(_), _) => self.refresh_failed(turn),
             (Job::HelloAgain(asked), Outcome::Snapshot(snapshot)) => {
+                self.compare(|channels| channels.are_in(&snapshot))?;
                 self.greeted_again(turn, asked, snapshot);
             }
             (Job::HelloAgain(_) | Job::RemoveMessages(_) | Job::Fetch(_), _) => return Err(CloseCode::Error),
@@ -172,6 +189,7 @@ impl SimplePush {
     /// The store failed during an unregister. Updates for the channel were dropped meanwhile, and the channel may still
     /// be registered.
     fn unregister_failed(&mut self, turn: &mut Turn<'_>, unregister: &Unregister) {
+        self.may_have_unregistered = true;
         turn.send_error(&unregister.request, INTERNAL_ERROR);
         self.refresh(turn);
     }
@@ -222,6 +240,12 @@ impl SimplePush {
         }
     }
 
+    /// Compares the table with the store, which may have lost registrations. Then the socket has to be closed: the list of the
+    /// next hello makes the user agent register again.
+    fn compare(&self, has_all: impl FnOnce(&Channels) -> bool) -> Result<(), CloseCode> {
+        if self.may_have_unregistered || has_all(&self.channels) { Ok(()) } else { Err(CloseCode::Error) }
+    }
+
     /// This socket still owns the UAID. If anything was written of which it does not know, the store is read again: the socket
     /// may have missed it.
     fn verified(&mut self, turn: &mut Turn<'_>, asked: Sequence, last: Sequence) {
@@ -264,6 +288,7 @@ impl SimplePush {
         self.learn(turn, asked, snapshot.sequence);
         let is_known = |channel: &beckon_types::Channel| self.channels.contains(channel.id);
         self.may_lack_channels |= !snapshot.channels.iter().all(is_known);
+        self.may_have_unregistered = false;
         let pending = self.channels.read(turn.now, snapshot, reason, turn.steps);
         send_updates(turn, &pending);
     }

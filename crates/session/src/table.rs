@@ -31,7 +31,7 @@ impl<R: Row> Table<R> {
     }
 
     /// All rows.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &R> {
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &R> {
         self.0.iter()
     }
 

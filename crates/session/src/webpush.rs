@@ -145,7 +145,8 @@ impl WebPush {
             (Job::RemoveMessages(places), _) => self.remove_failed(turn, places),
             (Job::Fetch(fetch), Outcome::Backlog(backlog)) => self.fetched(turn, fetch, &backlog),
             (Job::Fetch(fetch), _) => self.fetch_failed(turn, fetch),
-            (Job::Verify(asked), Outcome::Verified(last)) => self.verified(turn, asked, last),
+            // A user agent does not say which channels it knows, so it would not notice that one is lacking by saying hello again.
+            (Job::Verify(asked), Outcome::Verified { last, channels: _ }) => self.verified(turn, asked, last),
             (Job::Verify(_), Outcome::Postponed) => self.verify_at = turn.repeat_at(),
             (Job::Verify(_), _) => self.verify_failed(turn),
             (Job::HelloAgain(_) | Job::Refresh(_) | Job::AckVersions(_), _) => return Err(CloseCode::Error),

@@ -194,23 +194,30 @@ async fn a_snapshot_has_all_channels_and_what_is_pending(store) {
     assert_eq!(pending(&seen), [(client.channels[0], None), (client.channels[1], Some(0))].into());
 }
 
-/// The owner of a UAID learns the sequence of the last write, and any other socket whether another one is the owner.
+/// The owner of a UAID learns the sequence of the last write and how many channels are registered, and any other socket whether
+/// another one is the owner.
 async fn a_claim_is_verified_for_its_owner_only(store) {
     let client = connected(&store, 1).await;
     let sequence = snapshot(&store, &client).await.sequence;
-    assert_eq!(store.verify(client.id, client.presence).await, Ok(Claim::Owned(sequence)));
+    assert_eq!(store.verify(client.id, client.presence).await, Ok(Claim::Owned { last: sequence, channels: 1 }));
     let (last, _) = stored(&store, client.id, client.channels[0], 3).await;
-    assert_eq!(store.verify(client.id, client.presence).await, Ok(Claim::Owned(last)));
+    assert_eq!(store.verify(client.id, client.presence).await, Ok(Claim::Owned { last, channels: 1 }));
     assert_eq!(store.verify(client.id, new_presence()).await, Ok(Claim::Taken));
     assert_eq!(store.verify(new_client_id(), client.presence).await, Ok(Claim::Lost));
     let newer = new_presence();
     claim(&store, simplepush(client.id, newer)).await;
     assert_eq!(store.verify(client.id, client.presence).await, Ok(Claim::Taken));
-    assert_eq!(store.verify(client.id, newer).await, Ok(Claim::Owned(last)));
+    assert_eq!(store.verify(client.id, newer).await, Ok(Claim::Owned { last, channels: 1 }));
     release(&store, client.id, newer).await;
     assert_eq!(store.verify(client.id, newer).await, Ok(Claim::Lost));
     let stranger = connected(&store, 0).await;
-    assert_eq!(store.verify(stranger.id, stranger.presence).await, Ok(Claim::Owned(Default::default())));
+    let none = Claim::Owned { last: Default::default(), channels: 0 };
+    assert_eq!(store.verify(stranger.id, stranger.presence).await, Ok(none));
+    for count in 1..=3 {
+        register(&store, &stranger, new_channel()).await;
+        let claim = Claim::Owned { last: Default::default(), channels: count };
+        assert_eq!(store.verify(stranger.id, stranger.presence).await, Ok(claim));
+    }
 }
 
 /// A socket that does not own the UAID gets no snapshot.

@@ -57,6 +57,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Verifies that a socket still owns the UAID.
     ///
+    /// * Its owner learns the last write to the client, and how many channels are registered.
     /// * Less than three quarters of the time until the record expires (`uaid_idle`) may be left; then it is renewed.
     /// * A store that has enough to do answers [`Claim::Postponed`], so that verifications delay no other step.
     fn verify(&self, client: ClientId, presence: Presence) -> Answer<Claim>;

@@ -105,7 +105,7 @@ async fn another_node_at_the_address_is_not_taken_for_the_one_that_is_meant() {
     // The connection hears of it through the store, and still has its client.
     assert_eq!(node.store.take_missed(meant).await, Ok(Missed::These(vec![presence.connection])));
     let claim = node.store.verify(ClientId([1; 16]), presence).await.unwrap();
-    assert!(matches!(claim, Claim::Owned(_)), "{claim:?}");
+    assert!(matches!(claim, Claim::Owned { .. }), "{claim:?}");
     assert!(server.until_taken(|_| true).await.is_empty());
     node.stop().await;
 }

@@ -49,8 +49,13 @@ pub enum Outcome {
     Backlog(Backlog),
     /// To [`Step::Snapshot`].
     Snapshot(Snapshot),
-    /// To [`Step::Verify`]: the socket owns the UAID, and this is the last write to the client.
-    Verified(Sequence),
+    /// To [`Step::Verify`]: the socket owns the UAID.
+    Verified {
+        /// The last write to the client.
+        last: Sequence,
+        /// How many channels are registered, or more.
+        channels: usize,
+    },
     /// To any other step: it was performed.
     Done,
     /// To [`Step::Verify`]: no socket owns the UAID, so the user agent has to say hello again.
@@ -104,7 +109,7 @@ impl From<Snapshot> for Outcome {
 impl From<Claim> for Outcome {
     fn from(claim: Claim) -> Self {
         match claim {
-            Claim::Owned(sequence) => Self::Verified(sequence),
+            Claim::Owned { last, channels } => Self::Verified { last, channels },
             Claim::Taken => Self::NotOwner,
             Claim::Lost => Self::ClaimLost,
             Claim::Postponed => Self::Postponed,

@@ -295,7 +295,7 @@ fn likely(step: &Step, number: u64) -> Outcome {
         }
         Step::Fetch(_) => Outcome::Backlog(backlog(number)),
         Step::Snapshot(..) => Outcome::Snapshot(snapshot(number)),
-        Step::Verify(..) => Outcome::Verified(Sequence(number)),
+        Step::Verify(..) => Outcome::Verified { last: Sequence(number), channels: (number % 4) as usize },
         Step::RemoveChannel(..)
         | Step::AckVersions(..)
         | Step::RemoveMessages(..)

@@ -7,7 +7,7 @@ use crate::{
     table::{self, Table},
 };
 use beckon_types::{Ack, Channel, ChannelId, Moment, Sequence, Snapshot, Spelling, Update, Version};
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 /// The channels that the client knows to be registered.
 #[derive(Debug, Clone)]
@@ -84,6 +84,17 @@ impl Channels {
             Ok(Row { id, spelling, known: Sequence(channel.sequence), sent: sent.transpose()? })
         };
         Ok(Self(parked.iter().map(resume).collect::<Result<_, Damaged>>()?))
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.iter().len()
+    }
+
+    /// Whether the snapshot has all of them.
+    pub(super) fn are_in(&self, snapshot: &Snapshot) -> bool {
+        let stored: HashSet<ChannelId> = snapshot.channels.iter().map(|channel| channel.id).collect();
+        self.0.iter().all(|row| stored.contains(&row.id))
     }
 
     /// Whether the channel is in the table.

@@ -1,7 +1,7 @@
 //! Register and unregister.
 
 use crate::talk::*;
-use beckon_session::{CloseCode, Effect, Outcome};
+use beckon_session::{CloseCode, Effect, Input, Outcome};
 
 fn error_500(request: &str) -> Effect {
     let members = request.strip_suffix('}').unwrap();
@@ -201,4 +201,43 @@ fn a_socket_that_does_not_own_the_uaid_is_closed() {
         talk.handle(text(&message));
         talk.check(&[refused()], &end);
     }
+}
+
+/// The list of the next hello makes the user agent register again.
+#[test]
+fn a_store_that_lacks_a_registration_closes_the_socket() {
+    let lost = [close(CloseCode::Error), release()];
+    let greeted = || Talk::greeted(&[(X, None), (Y, None)]);
+    for channels in 2..4 {
+        greeted().check(&[Input::Verify, verified_with(channels, 10)], &[verify()]);
+    }
+    for channels in 0..2 {
+        greeted().check(&[Input::Verify], &[verify()]).check(&[verified_with(channels, 10)], &lost);
+    }
+    let read = || looked(10, &[(Y, Some(1)), ("00000000-0000-4000-8000-000000000abc", None)]);
+    greeted().check(&[missed()], &[look()]).check(&[read()], &lost);
+    greeted().check(&[text(HELLO_A)], &[look()]).check(&[read()], &lost);
+    // A channel counts from the reply to its register until the reply to its unregister.
+    let (register, unregister) = (register_text(Y), unregister_text(X));
+    let mut talk = Talk::greeted(&[(X, None)]);
+    talk.check(&[Input::Verify, text(&register), Input::Verify, text(&unregister)], &[verify()]);
+    talk.check(&[verified_with(1, 10)], &[add_step(Y)]);
+    talk.check(&[registered(10)], &[register_reply(Y), verify()]);
+    talk.check(&[verified_with(2, 10)], &[remove_step(X)]);
+    talk.check(&[removed()], &[unregister_reply(X)]);
+    talk.check(&[Input::Verify, verified_with(1, 10)], &[verify()]);
+}
+
+#[test]
+fn an_unregister_that_failed_may_have_been_performed() {
+    let mut talk = Talk::greeted(&[(X, None), (Y, None)]);
+    talk.check(&[text(&unregister_text(X))], &[remove_step(X)]);
+    let effects = talk.handle(outcome(Outcome::Failed));
+    assert_eq!(effects[1..], [look()]);
+    // Not even if the read fails as well.
+    talk.check(&[outcome(Outcome::Failed), Input::Verify, verified_with(1, 10)], &[verify()]);
+    talk.wait_to_repeat().check(&[Input::Timer, looked(10, &[(Y, None)])], &[look()]);
+    talk.check(&[Input::Verify, verified_with(1, 10), update(X, 1, 11)], &[verify()]);
+    talk.check(&[Input::Verify], &[verify()])
+        .check(&[verified_with(0, 11)], &[close(CloseCode::Error), release()]);
 }

@@ -223,8 +223,14 @@ pub(crate) fn verify() -> Effect {
     store(Step::Verify(client(A), OWN))
 }
 
+/// The store has all channels.
 pub(crate) fn verified(sequence: u64) -> Input<'static> {
-    outcome(Outcome::Verified(Sequence(sequence)))
+    verified_with(usize::MAX, sequence)
+}
+
+/// The store has so many channels.
+pub(crate) fn verified_with(channels: usize, sequence: u64) -> Input<'static> {
+    outcome(Outcome::Verified { last: Sequence(sequence), channels })
 }
 
 pub(crate) fn outcome(outcome: Outcome) -> Input<'static> {

@@ -103,9 +103,10 @@ impl Batch<'_, '_> {
             return Ok(if is_taken { Claim::Taken } else { Claim::Lost });
         }
         let record = self.load(client)?;
-        let sequence = record.as_ref().map(|record| record.sequence).unwrap_or_default();
+        let last = record.as_ref().map(|record| record.sequence).unwrap_or_default();
+        let channels = record.as_ref().map_or(0, |record| record.channels.len());
         self.renew(client, record)?;
-        Ok(Claim::Owned(sequence))
+        Ok(Claim::Owned { last, channels })
     }
 
     /// See [`crate::Store::add_channel`].

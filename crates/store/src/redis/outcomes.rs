@@ -23,7 +23,13 @@ pub(super) fn claim(answer: Result<Value, Fault>) -> Result<Claim, StoreError> {
     match answer {
         Value::Int(0) => Ok(Claim::Lost),
         Value::Int(1) => Ok(Claim::Taken),
-        Value::BulkString(head) => Ok(Claim::Owned(record::head(&head)?.sequence)),
+        Value::Array(values) => match &values[..] {
+            [Value::BulkString(head), Value::Int(channels)] => {
+                let last = record::head(head)?.sequence;
+                Ok(Claim::Owned { last, channels: usize::try_from(*channels).unwrap_or_default() })
+            }
+            _ => Err(unexpected(&Value::Array(values))),
+        },
         other => Err(unexpected(&other)),
     }
 }

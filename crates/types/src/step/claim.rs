@@ -10,8 +10,13 @@ pub const UNREGISTERED_LIFETIME: Duration = Duration::from_secs(15 * 60);
 /// What a socket learns when it verifies its claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// It owns the UAID, and this is the last write to the client, zero if there was none.
-    Owned(Sequence),
+    /// It owns the UAID.
+    Owned {
+        /// The last write to the client, zero if there was none.
+        last: Sequence,
+        /// How many channels are registered. There may be fewer, if a newer version stores what this one does not know.
+        channels: usize,
+    },
     /// A newer hello has claimed the UAID.
     Taken,
     /// No connection owns the UAID: it was released, or the store has lost the record.

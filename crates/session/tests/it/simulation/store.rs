@@ -147,8 +147,10 @@ impl Store {
             }
             Step::Verify(client, presence) => {
                 let record = self.records.get(&client);
-                match record.and_then(|record| Some((record.presence?, record.sequence))) {
-                    Some((owner, sequence)) if owner == presence => Claim::Owned(sequence).into(),
+                match record.and_then(|record| Some((record.presence?, record))) {
+                    Some((owner, record)) if owner == presence => {
+                        Claim::Owned { last: record.sequence, channels: record.channels.len() }.into()
+                    }
                     Some(_) => Claim::Taken.into(),
                     None => Claim::Lost.into(),
                 }

@@ -2,7 +2,7 @@
 
 use super::talk::*;
 use crate::talk::*;
-use beckon_session::{ClientReport, CloseCode, Effect, Outcome};
+use beckon_session::{ClientReport, CloseCode, Effect, Input, Outcome};
 
 fn register_with(id: &str, key: &str) -> String {
     format!(r#"{{"messageType":"register","channelID":"{id}","key":{key}}}"#)
@@ -267,4 +267,10 @@ fn a_socket_that_does_not_own_the_uaid_is_closed() {
     let mut talk = Talk::webpush(&[]);
     talk.handle(missed());
     talk.check(&[outcome(Outcome::NotOwner)], &end);
+}
+
+/// The next hello names no channels, so nothing would become better.
+#[test]
+fn a_store_that_lacks_a_registration_closes_no_socket() {
+    Talk::webpush(&[X]).check(&[Input::Verify, verified_with(0, 10)], &[verify()]);
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 rows![
     a_store_that_goes_back_in_time_hides_nothing: [Server, Sentinel, Cluster],
+    a_registration_that_is_lost_is_noticed: [Server, Sentinel, Cluster],
     a_demoted_primary_is_left: [Server, Sentinel, Cluster],
     a_wrong_password_does_no_lasting_harm: [Server, Sentinel, Cluster],
     acknowledgements_are_repeated_until_they_are_stored: [Server, Sentinel, Cluster],
@@ -40,6 +41,18 @@ async fn a_store_that_goes_back_in_time_hides_nothing(topology: Topology) {
             site.expect_to_hear(device).await;
         }
     }
+}
+
+/// A fail-over loses the last registration of a connected client: it is told to say hello again, with a list that is not registered.
+async fn a_registration_that_is_lost_is_noticed(topology: Topology) {
+    let mut site = Site::start(topology);
+    let mut device = Device::join(site.node("c0"), Dialect::SimplePush).await;
+    site.store.stop_replication();
+    device.try_register_another().await.unwrap();
+    for shard in 0..site.store.shards() {
+        site.store.fail_over_by_kill(shard);
+    }
+    assert_eq!(device.try_await_close(HEARING).await, Ok(1011));
 }
 
 /// The primary becomes a replica, and its connections stay open: a fail-over by DNS, by a virtual address or by a proxy,
