@@ -13,7 +13,6 @@
 
 mod answer;
 mod authorization;
-mod body;
 mod cancel;
 mod encryption;
 mod exchange;
@@ -29,9 +28,9 @@ mod request_ids;
 mod simplepush;
 mod webpush;
 
-pub(crate) use body::BODY_LEN_MAX;
 pub(crate) use encryption::PARAMETERS_LEN_MAX;
 pub(crate) use handler::{Handler, HandlerSettings};
+pub(crate) use parameters::BODY_LEN_MAX;
 pub(crate) use rates::Rates;
 pub(crate) use request_ids::RequestIds;
 

@@ -10,8 +10,9 @@
 //! of PROTOCOL.md section 5.8.
 
 use crate::node::Node;
+use beckon_listener::body::{self, BodyError};
 use beckon_node::{
-    admin::{Admin, empty, json},
+    admin::{Admin, BODY_TIMEOUT, empty, json},
     routes::Route,
 };
 use beckon_store::{Store, StoreError};
@@ -19,10 +20,10 @@ use beckon_types::{
     BROADCAST_VERSION_LEN_MAX, BroadcastId, BroadcastVersion, InvalidBroadcast, TooManyBroadcasts,
 };
 use bytes::{Buf, Bytes};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::Stream;
 use http::{Method, Response, StatusCode};
 use serde::Serialize;
-use std::{collections::BTreeMap, pin::pin, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 use warp::{Filter, Rejection};
 
 /// What operators ask for here.
@@ -34,8 +35,8 @@ pub(crate) const ROUTES: [Route; 2] =
 enum Refusal {
     #[error(transparent)]
     Invalid(#[from] InvalidBroadcast),
-    #[error("the body did not arrive whole")]
-    Body,
+    #[error(transparent)]
+    Body(#[from] BodyError),
     #[error("there is no broadcast of that id")]
     Unknown,
     #[error(transparent)]
@@ -47,7 +48,8 @@ enum Refusal {
 impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Invalid(_) | Self::Body => StatusCode::BAD_REQUEST,
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Body(error) => error.status(),
             Self::Unknown => StatusCode::NOT_FOUND,
             Self::TooMany(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -121,19 +123,15 @@ fn parse_id(encoded: &str) -> Result<BroadcastId, InvalidBroadcast> {
     BroadcastId::parse(&text.map_err(|_| InvalidBroadcast::Id)?)
 }
 
-/// Reads no further than a version can be long.
+/// Reads the body, which is no longer than a version can be.
 async fn read_version(
     body: impl Stream<Item = Result<impl Buf, warp::Error>>,
 ) -> Result<BroadcastVersion, Refusal> {
-    let mut body = pin!(body);
-    let mut text = Vec::new();
-    while let Some(piece) = body.next().await {
-        let mut piece = piece.map_err(|_| Refusal::Body)?;
-        if text.len() + piece.remaining() > BROADCAST_VERSION_LEN_MAX {
-            return Err(InvalidBroadcast::Version.into());
-        }
-        text.extend_from_slice(&piece.copy_to_bytes(piece.remaining()));
-    }
+    let read = body::read(body, None, BROADCAST_VERSION_LEN_MAX, BODY_TIMEOUT).await;
+    let text = match read {
+        Err(BodyError::TooLarge) => return Err(InvalidBroadcast::Version.into()),
+        read => read?,
+    };
     let text = str::from_utf8(&text).map_err(|_| InvalidBroadcast::Version)?;
     Ok(BroadcastVersion::parse(text)?)
 }

@@ -27,9 +27,9 @@ use crate::{
     others::Others,
     refusal::Refusal,
 };
-use beckon_listener::port::Peer;
+use beckon_listener::{body, port::Peer};
 use beckon_node::{
-    admin::{empty, json},
+    admin::{BODY_TIMEOUT, empty, json},
     audit,
     guard::{Guard, SESSION_PATH},
     routes::Route,
@@ -38,14 +38,14 @@ use beckon_node::{
 use beckon_proto::admin::{Answer, AuditLine, Quantity, Question};
 use beckon_store::{NodeEntry, Store};
 use beckon_types::{BroadcastId, BroadcastVersion, NodeId};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::Stream;
 use hyper::{
     HeaderMap, Method, Response, StatusCode,
     body::{Buf, Bytes},
     header::{HeaderValue, SET_COOKIE},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{collections::BTreeMap, net::SocketAddr, pin::pin, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 /// The longest body of a request, in bytes: an endpoint and some words.
 const BODY_LEN_MAX: usize = 16 * 1024;
@@ -189,14 +189,13 @@ impl Api {
         body: impl Stream<Item = Result<B, warp::Error>>,
     ) -> Response<Bytes> {
         let answered = async {
-            let body = read(body).await?;
-            self.perform(asked, body).await
+            let body = body::read(body, None, BODY_LEN_MAX, BODY_TIMEOUT).await?;
+            self.perform(asked, &body).await
         };
         answered.await.unwrap_or_else(|refusal: Refusal| refusal.answer())
     }
 
-    async fn perform(&self, asked: Asked, body: Vec<u8>) -> Result<Response<Bytes>, Refusal> {
-        let body = body.as_slice();
+    async fn perform(&self, asked: Asked, body: &[u8]) -> Result<Response<Bytes>, Refusal> {
         match Path::of(&asked.path).ok_or(Refusal::Path)? {
             Path::Session => self.session(&asked, body),
             Path::Cluster => Ok(json(StatusCode::OK, &self.cluster.overview(since(&asked.query)).await)),
@@ -358,19 +357,6 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
         };
         Refusal::Body(kind.into())
     })
-}
-
-async fn read<B: Buf>(body: impl Stream<Item = Result<B, warp::Error>>) -> Result<Vec<u8>, Refusal> {
-    let mut body = pin!(body);
-    let mut whole = Vec::new();
-    while let Some(piece) = body.next().await {
-        let mut piece = piece.map_err(|_| Refusal::BodyLost)?;
-        if whole.len() + piece.remaining() > BODY_LEN_MAX {
-            return Err(Refusal::BodyLost);
-        }
-        whole.extend_from_slice(&piece.copy_to_bytes(piece.remaining()));
-    }
-    Ok(whole)
 }
 
 impl From<Session> for SignedIn {

@@ -1,6 +1,7 @@
 //! Why the API does not do what it is asked for: the one map to statuses.
 
 use crate::others::Unanswered;
+use beckon_listener::body::BodyError;
 use beckon_node::{admin::json, error_body::ErrorBody};
 use beckon_store::StoreError;
 use beckon_types::{InvalidBroadcast, TooManyBroadcasts};
@@ -15,9 +16,9 @@ pub(crate) enum Refusal {
     /// The body is not what the path takes.
     #[error("the body is not what this path takes: {0}")]
     Body(String),
-    /// The body is too long, or did not come whole.
-    #[error("the body did not arrive whole, or is too long")]
-    BodyLost,
+    /// The body could not be read.
+    #[error(transparent)]
+    BodyLost(#[from] BodyError),
     /// The node that is named is not in the directory.
     #[error("there is no such node in the directory")]
     NoSuchNode,
@@ -54,7 +55,8 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::Path | Self::NoSuchNode | Self::Unknown(_) => StatusCode::NOT_FOUND,
-            Self::Body(_) | Self::BodyLost | Self::Broadcast(_) => StatusCode::BAD_REQUEST,
+            Self::Body(_) | Self::Broadcast(_) => StatusCode::BAD_REQUEST,
+            Self::BodyLost(error) => error.status(),
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Unanswered(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::TooMany(_) => StatusCode::INSUFFICIENT_STORAGE,

@@ -15,8 +15,8 @@
 //! * [`port`]: a port that never stops accepting, and hands each connection on with a guard;
 //! * [`rate`]: how often something may happen, for each of very many keys; [`shares`]: what each source may take;
 //! * [`gate`]: what is checked of every request;
-//! * [`http`]: an HTTP/1.1 server behind such a port; `request_body`: what it knows of a body; `resting`: its connections while they
-//!   are handed over to another process.
+//! * [`http`]: an HTTP/1.1 server behind such a port; [`body`]: reading a body within limits; `request_body`: what the server knows of
+//!   it; `resting`: its connections while they are handed over to another process.
 //!
 //! # What holds
 //!
@@ -24,6 +24,7 @@
 //! that has been idle longest, then the oldest without a request. A connection whose request is being answered is never closed to make room: when all are busy,
 //! a few more are accepted, which get an answer to a health check and 503 to anything else.
 
+pub mod body;
 pub mod connections;
 pub mod forwarded;
 #[cfg(any(test, feature = "fuzzing"))]

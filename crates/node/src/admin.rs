@@ -68,6 +68,9 @@ const REPORT_STORE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Most connections of monitors and scrapers. They are few, and one that hangs must not keep the others out.
 const CONNECTIONS_MAX: usize = 256;
 
+/// Time limit for the body of what an operator asks for. Some of it is read before it is known who asks.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The limits of the admin listener.
 const LIMITS: Limits = Limits {
     connections_max: CONNECTIONS_MAX,

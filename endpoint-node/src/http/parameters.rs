@@ -8,6 +8,9 @@ use percent_encoding::percent_decode;
 use std::{borrow::Cow, convert::Infallible, sync::Arc};
 use warp::http::{HeaderMap, header::CONTENT_TYPE};
 
+/// The longest form, in bytes; a longer one is refused (PROTOCOL.md section 3, row 3).
+pub(crate) const BODY_LEN_MAX: usize = 64 * 1024;
+
 /// The parameters of a PUT, as far as they are given.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Parameters {

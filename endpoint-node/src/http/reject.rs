@@ -1,14 +1,14 @@
 //! The one map from what is wrong with a request to an answer, as data: `answer` makes the answer of it.
 
 use super::{
-    authorization::NoCredential, body::BodyError, encryption::InvalidEncryption, message_headers::InvalidTtl,
+    authorization::NoCredential, encryption::InvalidEncryption, message_headers::InvalidTtl,
     parameters::Unusable, rates::TooOften,
 };
 use crate::{
     dispatch::{MessageRefused, StoreFailed, VersionRefused},
     vapid::InvalidVapid,
 };
-use beckon_listener::gate::seconds;
+use beckon_listener::{body::BodyError, gate::seconds};
 use std::borrow::Cow;
 use warp::http::{
     HeaderName, HeaderValue, StatusCode,

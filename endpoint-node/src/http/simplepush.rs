@@ -2,12 +2,12 @@
 
 use super::{
     answer,
-    body::{self, BODY_LEN_MAX},
     handler::{Handler, Head},
-    parameters::{self, BodyKind, Unusable},
+    parameters::{self, BODY_LEN_MAX, BodyKind, Unusable},
     reject::VersionRejection,
 };
 use crate::dispatch::{Accepted, VersionRefused};
+use beckon_listener::body;
 use beckon_types::{Endpoint, PutVersion, Version};
 use bytes::Buf;
 use futures_util::Stream;

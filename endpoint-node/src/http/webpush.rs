@@ -3,13 +3,13 @@
 use super::{
     answer, authorization,
     authorization::NoCredential,
-    body::{self, BodyError},
     encryption::{self, CRYPTO_KEY},
     handler::{Handler, Head},
     message_headers::{self, TOPIC, TTL, URGENCY, value},
     reject::MessageRejection,
 };
 use crate::dispatch::MessageRefused;
+use beckon_listener::body::{self, BodyError};
 use beckon_node::store_room::Newcomer;
 use beckon_types::{
     Draft, Endpoint, FindChannel, MESSAGE_PATH, Nonce, Payload, PutMessage, TopicTag, Urgency,

@@ -19,8 +19,15 @@ use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     os::unix::fs::PermissionsExt as _,
 };
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
 
 const METRICS_TOKEN: &str = "metrics-token-of-the-test-bed";
+
+/// Connections that an admin listener accepts before it is busy.
+const ADMIN_CONNECTIONS_MAX: usize = 256;
 
 /// The status of the answer to a request for `address`, with these header lines, each ended by CRLF.
 async fn asked(address: SocketAddr, request: &str, headers: &str) -> u16 {
@@ -157,6 +164,47 @@ async fn guesses_at_the_token_are_limited_and_keep_no_other_host_out() {
         let log = node.log();
         let is_logged = |line: &str| line.contains(r#""reason":"guesses""#) && line.contains("127.0.0.66");
         assert!(log.lines().any(is_logged) && !log.contains("a-guess-at-the-token"), "{log}");
+    }
+}
+
+/// Signing in takes no token, so anyone can begin it.
+#[tokio::test]
+async fn bodies_that_do_not_come_do_not_keep_operators_out_for_long() {
+    let stage = Stage::own(Plan::new(Shape::Cluster));
+    let (stranger, operator) = (Host::new(66), Host::new(10));
+    let head = |node: &Node, request: &str, headers: &str| {
+        let host = host(node.addresses().admin);
+        format!("{request} HTTP/1.1\r\n{host}{headers}Content-Length: 10\r\n\r\n")
+    };
+    for node in stage.nodes() {
+        let admin = node.addresses().admin;
+        let metrics = format!("GET /metrics HTTP/1.1\r\n{}\r\n", host(admin));
+        let mut begun = Vec::new();
+        until(&format!("{} is busy", node.name()), async || {
+            // One whose head has not been read yet makes room.
+            while begun.len() < ADMIN_CONNECTIONS_MAX || operator.status(admin, &metrics).await == 200 {
+                let mut connection = stranger.connect(admin).await;
+                let sign_in = head(node, "POST /api/session", "");
+                connection.write_all(sign_in.as_bytes()).await.expect("there is room");
+                begun.push(connection);
+            }
+            (operator.status(admin, &metrics).await == 503).then_some(())
+        })
+        .await;
+        until("an operator is answered again", async || {
+            (operator.status(admin, &metrics).await == 200).then_some(())
+        })
+        .await;
+        let last = begun.last_mut().expect("there are many");
+        let mut answer = [0; 12];
+        let answered = timeout(PATIENCE, last.read_exact(&mut answer)).await.expect("it is answered");
+        assert!(answered.is_ok() && answer == *b"HTTP/1.1 408", "{}: {answer:?}", node.name());
+    }
+    let (sockets, requests) = (&stage.connection_nodes()[0], &stage.endpoint_nodes()[0]);
+    for (node, request) in [(sockets, "PUT /broadcasts/a"), (requests, "POST /api/client/find")] {
+        let request = head(node, request, &shown(ADMIN_TOKEN));
+        let (answer, _) = operator.ask_within(PATIENCE, node.addresses().admin, &request).await;
+        assert_eq!(status(&answer), 408, "{request} {answer}");
     }
 }
 

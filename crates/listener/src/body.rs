@@ -2,28 +2,44 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
+use hyper::StatusCode;
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
-
-/// The longest form, in bytes; a longer one is refused (PROTOCOL.md section 3, row 3).
-pub(crate) const BODY_LEN_MAX: usize = 64 * 1024;
 
 /// How many bytes of a refused body are read and discarded. A client that is still sending when its connection is closed
 /// may not receive the answer; that can happen to a client that sends more than this.
-pub(crate) const DISCARD_LEN_MAX: usize = 1024 * 1024;
+pub const DISCARD_LEN_MAX: usize = 1024 * 1024;
 
 /// Why a body could not be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BodyError {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
     /// It is longer than the limit.
+    #[error("the body is too long")]
     TooLarge,
     /// It did not arrive within the time limit.
+    #[error("the body did not arrive in time")]
     TooSlow,
     /// The connection broke, or the bytes were not HTTP.
+    #[error("the body did not arrive whole")]
     Broken,
 }
 
+impl BodyError {
+    /// The status of the answer to such a request.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Broken => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
 /// Reads a body of `declared` bytes, or of unknown length, within the time limit. More than `len_max` bytes are an error.
-pub(crate) async fn read<S, B, E>(
+///
+/// # Errors
+/// As of [`BodyError`].
+pub async fn read<S, B, E>(
     body: S,
     declared: Option<u64>,
     len_max: usize,
@@ -46,7 +62,7 @@ where
 
 /// Reads and discards the body of a request that is refused anyway, within the time limit and up to
 /// [`DISCARD_LEN_MAX`].
-pub(crate) async fn discard<S, B, E>(body: S, declared: Option<u64>, limit: Duration)
+pub async fn discard<S, B, E>(body: S, declared: Option<u64>, limit: Duration)
 where
     S: Stream<Item = Result<B, E>>,
     B: Buf,
@@ -92,14 +108,16 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(10);
 
+    const LEN_MAX: usize = 64 * 1024;
+
     /// A stream of chunks of these lengths.
     fn chunks(lengths: &[usize]) -> impl Stream<Item = Result<Bytes, ()>> + use<> {
         stream::iter(lengths.iter().map(|&length| Ok(Bytes::from(vec![7; length]))).collect::<Vec<_>>())
     }
 
     #[tokio::test]
-    async fn a_body_may_have_64_kib() {
-        let most = BODY_LEN_MAX;
+    async fn a_body_may_be_as_long_as_its_limit() {
+        let most = LEN_MAX;
         for (lengths, length) in [
             (&[][..], Ok(0)),
             (&[3], Ok(3)),
@@ -110,7 +128,7 @@ mod tests {
             (&[most + 1], Err(BodyError::TooLarge)),
             (&[most; 32], Err(BodyError::TooLarge)),
         ] {
-            let read = read(chunks(lengths), None, BODY_LEN_MAX, LIMIT).await;
+            let read = read(chunks(lengths), None, LEN_MAX, LIMIT).await;
             assert_eq!(read.map(|body| body.len()), length, "{lengths:?}");
         }
     }
@@ -119,18 +137,18 @@ mod tests {
     async fn a_body_that_is_declared_too_large_is_not_read() {
         let never = stream::pending::<Result<Bytes, ()>>();
         let declared = Some(DISCARD_LEN_MAX as u64 + 1);
-        assert_eq!(read(never, declared, BODY_LEN_MAX, LIMIT).await, Err(BodyError::TooLarge));
+        assert_eq!(read(never, declared, LEN_MAX, LIMIT).await, Err(BodyError::TooLarge));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_body_times_out() {
         let slow = chunks(&[1]).chain(stream::pending());
-        assert_eq!(read(slow, None, BODY_LEN_MAX, LIMIT).await, Err(BodyError::TooSlow));
+        assert_eq!(read(slow, None, LEN_MAX, LIMIT).await, Err(BodyError::TooSlow));
     }
 
     #[tokio::test]
     async fn a_broken_body_is_not_a_short_body() {
         let broken = chunks(&[1]).chain(stream::iter([Err(())]));
-        assert_eq!(read(broken, Some(2), BODY_LEN_MAX, LIMIT).await, Err(BodyError::Broken));
+        assert_eq!(read(broken, Some(2), LEN_MAX, LIMIT).await, Err(BodyError::Broken));
     }
 }
