@@ -77,11 +77,21 @@ impl StoreRoom {
     pub(crate) async fn keep_current(self: Arc<Self>, store: Arc<dyn Store>) {
         let mut interval = tokio::time::interval(INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut is_answered = true;
         loop {
             interval.tick().await;
-            // A store that does not say so may be as full as before.
-            if let Ok(fullness) = store.fullness().await {
-                self.set(fullness.unwrap_or_default());
+            match store.fullness().await {
+                Ok(fullness) => {
+                    self.set(fullness.unwrap_or_default());
+                    is_answered = true;
+                }
+                // It may be as full as before.
+                Err(error) => {
+                    if is_answered {
+                        tracing::warn!(%error, "the store does not say how full it is, and counts as full as before");
+                    }
+                    is_answered = false;
+                }
             }
         }
     }

@@ -60,7 +60,7 @@ use database::Opener;
 use futures_util::future::BoxFuture;
 use keeper::Keeper;
 use std::{
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -398,11 +398,12 @@ impl Store for EmbeddedStore {
         let (data_dir, high, is_high) = (self.data_dir.clone(), self.memory_high, self.is_high.clone());
         Box::pin(async move {
             let asked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&data_dir)).await;
-            let free = asked.ok().and_then(Result::ok).map(|disk| disk.f_bavail * disk.f_frsize);
+            let asked = asked.map_err(io::Error::other).and_then(|asked| Ok(asked?));
+            let disk = asked.map_err(|error| StoreError::unavailable(Cause::Disk, error.to_string()))?;
             let used = (database_bytes + log_bytes) as f64;
-            let fullness = free.map(|free| used / (used + free as f64).max(1.0));
-            is_high.store(fullness.is_some_and(|fullness| fullness >= high), Ordering::Relaxed);
-            Ok(fullness)
+            let fullness = used / (used + (disk.f_bavail * disk.f_frsize) as f64).max(1.0);
+            is_high.store(fullness >= high, Ordering::Relaxed);
+            Ok(Some(fullness))
         })
     }
 

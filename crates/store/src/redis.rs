@@ -453,7 +453,7 @@ impl Store for RedisStore {
     fn fullness(&self) -> Answer<Option<f64>> {
         let shared = self.shared.clone();
         Box::pin(async move {
-            let fullness = health::fullness(&shared.topology, &shared.vital).await;
+            let fullness = health::fullness(&shared.topology, &shared.vital).await?;
             let is_high = fullness.is_some_and(|fullness| fullness >= shared.memory_high);
             shared.is_high.store(is_high, Ordering::Relaxed);
             Ok(fullness)

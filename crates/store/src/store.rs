@@ -211,7 +211,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Checks that all of the store can be written to, for health checks.
     fn check(&self) -> Answer<()>;
 
-    /// How full the store is, from 0 to 1; for several primaries the fullest. `None` if it has no limit, or does not say.
+    /// How full the store is, from 0 to 1; for several primaries the fullest. `None` if it has no limit, or may not say.
+    ///
+    /// * A store that does not answer is as full as it was: this fails.
     fn fullness(&self) -> Answer<Option<f64>>;
 
     /// Performs [`Store::ack_versions`] and [`Store::remove_messages`] as soon as possible, if any that this thread has asked for

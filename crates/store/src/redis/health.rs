@@ -85,21 +85,33 @@ async fn check<'a>(
     fault.map(|fault| (&**primary, fault))
 }
 
-/// How full the fullest primary is, of those that say so.
-pub(super) async fn fullness(topology: &Topology, vital: &Links) -> Option<f64> {
+/// How full the fullest primary is, of those that say so. Fails if one does not answer: it may be the fullest.
+pub(super) async fn fullness(topology: &Topology, vital: &Links) -> Result<Option<f64>, Fault> {
     let map = topology.map();
     let asked = join_all(map.primaries().iter().map(|primary| memory(topology, vital, primary))).await;
-    asked.into_iter().flatten().max_by(f64::total_cmp)
+    let said: Vec<_> = asked.into_iter().collect::<Result<_, _>>()?;
+    Ok(said.into_iter().flatten().max_by(f64::total_cmp))
 }
 
-/// How full a primary is; `None` if it has no limit, does not answer, or its user may not send `INFO`.
-async fn memory(topology: &Topology, vital: &Links, primary: &Arc<Primary>) -> Option<f64> {
+/// How full a primary is; `None` if it has no limit, or its user may not send `INFO`.
+async fn memory(topology: &Topology, vital: &Links, primary: &Arc<Primary>) -> Result<Option<f64>, Fault> {
     // Any slot of the primary will do.
-    let (_, slot) = topology.check_call(primary)?;
+    let Some((_, slot)) = topology.check_call(primary) else { return Ok(None) };
     let mut call = redis::cmd("INFO");
     call.arg("memory");
-    let answer = vital.perform(Step { script: None, call, slot, haste: Haste::AtOnce }).await.ok()?;
-    let info: String = redis::from_redis_value(answer).ok()?;
+    match vital.perform(Step { script: None, call, slot, haste: Haste::AtOnce }).await {
+        Ok(answer) => {
+            let info: String = redis::from_redis_value(answer)
+                .map_err(|error| Fault::refused(Cause::Unreadable, error.to_string()))?;
+            Ok(fullness_in(&info))
+        }
+        Err(fault) if fault.is_lack_of_rights() => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// How full a primary is according to `INFO memory`.
+fn fullness_in(info: &str) -> Option<f64> {
     let field = |name: &str| -> Option<f64> {
         info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?.trim().parse().ok()
     };

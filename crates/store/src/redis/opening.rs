@@ -21,7 +21,8 @@ use tokio::time::timeout;
 /// Most primaries that are examined at the same time.
 const EXAMINED_MAX: usize = 32;
 
-/// The ACL rule for every command that is sent or called by a script. The last one is needed only for a warning.
+/// The ACL rule for every command that is sent or called by a script. Without the last one it is not known how full the store is,
+/// nor whether it evicts keys.
 const COMMANDS: &str = "-@all +eval +evalsha +time +cluster|slots +select +hset +hget +hmget +hgetall +hkeys +hlen +hdel \
                         +hexists +hrandfield +zadd +zcard +zrangebyscore +zrem +set +get +del +pexpire +pttl +wait +info";
 
@@ -93,12 +94,8 @@ async fn examine(
         let count = pipeline.len();
         let answers = connection.send_packed_commands(&pipeline, 0, count).await;
         let mut answers = answers.map_err(|error| Fault::from_dial(&error, &at))?.into_iter();
-        if answers.next().is_some_and(|info| evicts(&info)) {
-            tracing::warn!(
-                redis = %at,
-                "Redis evicts keys when its memory is full, which forgets clients and what is pending: set \
-                 maxmemory-policy to noeviction"
-            );
+        if let Some(info) = answers.next() {
+            warn_about_memory(info, &at, options.newcomers.memory_high);
         }
         let compared = if compares { answers.next_back() } else { None };
         answers.try_for_each(|refused| check_rights(refused, &at))?;
@@ -173,8 +170,27 @@ fn patterns(prefix: &KeyPrefix) -> String {
     }
 }
 
+/// Warns of what the answer to `INFO memory` says, and of what follows if it says nothing: not every user may send it.
+fn warn_about_memory(info: Value, at: &Node, memory_high: f64) {
+    match info.extract_error() {
+        Ok(info) if evicts(&info) => tracing::warn!(
+            redis = %at,
+            "Redis evicts keys when its memory is full, which forgets clients and what is pending: set \
+             maxmemory-policy to noeviction"
+        ),
+        Ok(_) => {}
+        Err(error) if memory_high < 1.0 => tracing::warn!(
+            redis = %at,
+            error = %Fault::from_redis(&error, at),
+            "Redis does not say how full its memory is, so nothing is refused when it fills up: allow the user +info, or \
+             set store_memory_high to 1"
+        ),
+        Err(_) => {}
+    }
+}
+
 /// Whether `INFO memory` shows a policy that evicts keys. The `volatile-*` policies are no better, because all keys of
-/// clients have a time to live. The answer may be an error: not every user may send `INFO`.
+/// clients have a time to live.
 pub(super) fn evicts(info: &Value) -> bool {
     let info: String = redis::from_redis_value(info.clone()).unwrap_or_default();
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));

@@ -5,16 +5,15 @@ mod lending;
 mod messages;
 mod weather;
 
-use crate::SetClock;
+use crate::{SetClock, log::Log};
 use beckon_store::{
-    Newcomers, Store, StoreError,
+    Cause, Newcomers, Store, StoreError,
     embedded::{EmbeddedStore, OpenError, Options, OsDisk},
 };
 use beckon_store_conformance::{Fixture, late, steps::*};
 use beckon_types::{HelloOutcome, PutVersionOutcome};
 use futures_util::future::BoxFuture;
 use std::{
-    io,
     path::Path,
     sync::{Arc, Condvar, Mutex},
     thread,
@@ -186,6 +185,9 @@ async fn a_client_that_never_came_back_expires_sooner() {
     stored(&store, returned.id, returned.channels[0], 2).await;
     let fullness = store.fullness().await.unwrap().unwrap();
     assert!((0.0..0.8).contains(&fullness), "{fullness}");
+    std::fs::remove_dir_all(directory.path()).unwrap();
+    let error = store.fullness().await.expect_err("the disk does not say how much room it has");
+    assert_eq!(error.cause(), Cause::Disk, "{error}");
 }
 
 #[tokio::test]
@@ -276,33 +278,6 @@ async fn an_unreadable_record_is_reported_and_kept() {
     let database = redb::Database::open(directory.path().join("store.redb")).unwrap();
     let kept = redb::ReadableDatabase::begin_read(&database).unwrap().open_table(clients).unwrap();
     assert_eq!(kept.get(&client.id.0).unwrap().unwrap().value(), newer);
-}
-
-/// What is logged, as text.
-#[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    /// Logs what a closure does on this thread.
-    fn of<T>(&self, work: impl FnOnce() -> T) -> T {
-        let log = self.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone()).finish();
-        tracing::subscriber::with_default(subscriber, work)
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// The last commit was not a checkpoint, as after `beckon compact` was killed: all of the file has to be read.

@@ -3,6 +3,7 @@
 
 mod embedded;
 mod faulty_disk;
+mod log;
 mod outage;
 mod random_steps;
 mod redis;

@@ -1,7 +1,7 @@
 //! The suite on Redis, and what is special about Redis.
 
 use beckon_store::{
-    Newcomers, OpenError, Store, StoreError,
+    Cause, Newcomers, OpenError, Store, StoreError,
     redis::{Access, ConnectError, RedisOptions, TlsFiles, connect},
 };
 use beckon_store_conformance::{Fixture, run_all, steps::*};
@@ -150,6 +150,15 @@ async fn a_client_that_never_came_back_expires_sooner() {
     connected(&store, 1).await;
     let left = number(&server.command(&["PTTL", &only_client(&server)]));
     assert!((90_000..=100_000).contains(&left), "{left}");
+
+    server.pause();
+    let error = store.fullness().await.expect_err("Redis does not answer");
+    assert_eq!(error.cause(), Cause::Timeout, "{error}");
+    server.resume();
+    server.command(&["DEL", &only_client(&server)]);
+    connected(&store, 1).await;
+    let left = number(&server.command(&["PTTL", &only_client(&server)]));
+    assert!((90_000..=100_000).contains(&left), "it is as full as before: {left}");
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Options of the store in Redis, and the checks at start.
 
-use crate::redis::number;
+use crate::{log::Log, redis::number};
 use beckon_store::{
-    Store,
+    Newcomers, Store,
     redis::{Access, ConnectError, RedisOptions, TlsFiles, TlsIdentity, connect},
 };
 use beckon_store_conformance::{message_steps, run_all, steps::*};
@@ -80,7 +80,7 @@ fn denials(server: &RedisServer) -> i64 {
 async fn a_user_that_lacks_a_right_is_refused_at_start_with_the_rule() {
     let server = RedisServer::start();
     let rights = documented_rights();
-    // INFO is for a warning. The others are for Redis Clusters and numbered databases.
+    // Without INFO there is only a warning. The others are for Redis Clusters and numbered databases.
     let optional = ["+info", "+cluster|slots", "+select"];
     let mut needed = 0;
     for (index, right) in rights.iter().enumerate() {
@@ -102,6 +102,24 @@ async fn a_user_that_lacks_a_right_is_refused_at_start_with_the_rule() {
         needed += 1;
     }
     assert!(needed > 18, "{needed}");
+}
+
+#[tokio::test]
+async fn a_user_that_may_not_send_info_is_warned_about_a_full_memory() {
+    let server = RedisServer::start();
+    let rights: Vec<_> = documented_rights().into_iter().filter(|right| *right != "+info").collect();
+    let url = server.add_user("beckon", &rights);
+    for (memory_high, is_warned) in [(0.8, true), (1.0, false)] {
+        let log = Log::default();
+        let newcomers = Newcomers { memory_high, ..Newcomers::default() };
+        let options = RedisOptions { newcomers, ..RedisOptions::default() };
+        let store = {
+            let _guard = log.begin();
+            connect(&url, options).await.expect("it can do without")
+        };
+        assert_eq!(log.text().contains("+info"), is_warned, "{}", log.text());
+        assert_eq!(store.fullness().await.unwrap(), None, "nobody says");
+    }
 }
 
 #[tokio::test]

@@ -6,8 +6,17 @@ use beckon_cluster_tests::{
     talk::new_channel,
     webpush::{KEPT, Subscribed},
 };
-use beckon_testbed::{PATIENCE, plan::Plan, redis::RedisServer, until};
+use beckon_testbed::{PATIENCE, node::Node, plan::Plan, redis::RedisServer, until};
 use serde_json::json;
+
+/// How full the store is, as a node has last heard.
+async fn fullness(stage: &Stage, node: &Node) -> f64 {
+    let url = format!("http://{}/metrics", node.addresses().admin);
+    let text = stage.get(&url).await.into_body();
+    let text = str::from_utf8(&text).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("beckon_store_fullness "));
+    line.unwrap().parse().unwrap()
+}
 
 /// Makes Redis so full, in percent, and waits until the nodes have noticed.
 async fn fill(stage: &Stage, redis: &RedisServer, percent: u64) {
@@ -15,11 +24,7 @@ async fn fill(stage: &Stage, redis: &RedisServer, percent: u64) {
     redis.command(&["CONFIG", "SET", "maxmemory", &(used * 100 / percent).to_string()]);
     for node in stage.nodes() {
         until(&format!("{} has noticed", node.name()), async || {
-            let url = format!("http://{}/metrics", node.addresses().admin);
-            let text = stage.get(&url).await.into_body();
-            let text = str::from_utf8(&text).unwrap();
-            let line = text.lines().find_map(|line| line.strip_prefix("beckon_store_fullness "));
-            let fullness: f64 = line.unwrap().parse().unwrap();
+            let fullness = fullness(stage, node).await;
             ((fullness * 100.0 - percent as f64).abs() < 4.0).then_some(())
         })
         .await;
@@ -75,6 +80,15 @@ async fn a_store_that_fills_up_refuses_what_is_new_first() {
     again.resume(&uaid, &[&channel]).await;
     again.expect_update(&channel, 7).await;
     again.ack(&channel, 7).await;
+
+    // One that does not answer is not empty.
+    redis.pause();
+    for node in stage.nodes() {
+        until("it is logged", async || node.log().contains("counts as full as before").then_some(())).await;
+        let fullness = fullness(&stage, node).await;
+        assert!(fullness > 0.9, "{}: {fullness}", node.name());
+    }
+    redis.resume();
 
     fill(&stage, &redis, 50).await;
     assert_eq!(first_hello(&stage).await, None);
