@@ -5,7 +5,7 @@ use crate::{
     config::Config,
     key_files::{TOKEN_KEYS, UAID_KEY},
 };
-use beckon_ops::{exit::Failure, stage::Stage};
+use beckon_ops::{exit::Failure, listener::accept_local, stage::Stage};
 use beckon_store::embedded::{EmbeddedStore, Figures};
 use beckon_types::KeyRing;
 use prometheus_client::{
@@ -85,7 +85,7 @@ impl Control {
             bound.map_err(|error| Failure::unavailable(format!("{}: {error}", self.path.display())))?;
         let stopping = stage.clone();
         stage.spawn(async move {
-            while let Some(Ok((client, _))) = stopping.run_until_stopping(listener.accept()).await {
+            while let Some(client) = stopping.run_until_stopping(accept_local(&listener)).await {
                 match stopping.run_until_stopping(self.answer(client, &stopping)).await {
                     Some(Ok(())) | None => {}
                     Some(Err(error)) => tracing::warn!(%error, "backup failed"),

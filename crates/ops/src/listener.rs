@@ -10,7 +10,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 /// Length of the kernel's queue of connections that are not accepted yet. Further clients repeat their SYN after one
 /// second. The kernel caps it at `net.core.somaxconn`.
@@ -165,7 +165,7 @@ pub fn stop_new(listener: &Listener) -> io::Result<()> {
 /// skipped, and while file descriptors or memory are short this pauses and tries again. Cancel safe.
 pub async fn accept(listener: &Listener) -> (TcpStream, SocketAddr) {
     let Listener { tcp, tenure } = listener;
-    let mut pause = PAUSE_MIN;
+    let mut pause = Pause::new();
     loop {
         tenure.reached(Phase::Serving).await;
         let accepted = tokio::select! {
@@ -179,16 +179,41 @@ pub async fn accept(listener: &Listener) -> (TcpStream, SocketAddr) {
                 let _ = stream.set_nodelay(true);
                 return (stream, peer);
             }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                ACCEPT_FAILURES.fetch_add(1, Ordering::Relaxed);
-                if pause == PAUSE_MIN {
-                    tracing::warn!(%error, "cannot accept connections, pausing");
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
-            }
+            Err(error) => pause.after(&error).await,
         }
+    }
+}
+
+/// As [`accept`], for a socket of this machine, which is not handed over.
+pub async fn accept_local(listener: &UnixListener) -> UnixStream {
+    let mut pause = Pause::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => pause.after(&error).await,
+        }
+    }
+}
+
+/// How long to wait when a connection could not be accepted: longer each time.
+struct Pause(Duration);
+
+impl Pause {
+    fn new() -> Self {
+        Self(PAUSE_MIN)
+    }
+
+    /// Waits, unless the error concerns one connection only.
+    async fn after(&mut self, error: &io::Error) {
+        if is_of_one_connection(error) {
+            return;
+        }
+        ACCEPT_FAILURES.fetch_add(1, Ordering::Relaxed);
+        if self.0 == PAUSE_MIN {
+            tracing::warn!(%error, "cannot accept connections, pausing");
+        }
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(PAUSE_MAX);
     }
 }
 

@@ -10,9 +10,10 @@ use beckon_testbed::{
     process,
     programs::Program,
 };
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::{Path, PathBuf},
 };
 
@@ -90,6 +91,17 @@ async fn metric(stage: &Stage, node: &Node, name: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }
 
+/// Somebody wants a backup while the server cannot open another file.
+async fn run_out_of_files(stage: &Stage, node: &Node) {
+    let pid = Pid::from_raw(node.pid().cast_signed());
+    let none = Rlimit { current: Some(0), maximum: getrlimit(Resource::Nofile).maximum };
+    let limit = prlimit(pid, Resource::Nofile, none).unwrap();
+    let waiting = UnixStream::connect(stage.folder().join("data/control")).unwrap();
+    beckon_testbed::until("it is logged", async || node.log().contains("cannot accept").then_some(())).await;
+    prlimit(pid, Resource::Nofile, limit).unwrap();
+    drop(waiting);
+}
+
 #[tokio::test]
 async fn a_backup_is_made_while_the_server_runs_and_restored_with_its_keys() {
     let stage = Stage::own(Plan::new(Shape::Standalone));
@@ -116,6 +128,7 @@ async fn a_backup_is_made_while_the_server_runs_and_restored_with_its_keys() {
     for name in ["store_database_bytes", "store_log_bytes", "store_content_bytes"] {
         assert!(metric(&stage, node, name).await > 0, "{name}");
     }
+    run_out_of_files(&stage, node).await;
     let again = command(&data, &["backup", saved]);
     assert!(again.0 == Some(64) && again.1.contains("there already"), "{again:?}");
     node.terminate();
