@@ -11,6 +11,7 @@ use beckon_ops::{
     program::{ServerConfig as _, print},
 };
 use beckon_store::embedded::{self, RestoreError};
+use beckon_types::{KeyRing, UaidKey};
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use std::{
     fs,
@@ -101,18 +102,24 @@ pub(crate) fn restore(matches: &ArgMatches) -> Result<(), Failure> {
     let source = fs::File::open(&file);
     let source = source.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
     let data_dir = &config.process.data_dir;
-    let keys = embedded::restore(data_dir, BufReader::new(source)).map_err(|error| match error {
+    let keep = |keys: &str| keep_keys(&config, keys);
+    embedded::restore(data_dir, BufReader::new(source), keep).map_err(|error| match error {
         RestoreError::DataDir(embedded::OpenError::InUse(_) | embedded::OpenError::Disk { .. })
         | RestoreError::Disk(_) => Failure::unavailable(error),
         RestoreError::DataDir(_) | RestoreError::Occupied(_) => Failure::usage(error),
         RestoreError::Backup(reason) => Failure::usage(format!("{}: {reason}", file.display())),
-    })?;
-    for (file, is_given) in [(TOKEN_KEYS, config.given.token_keys), (UAID_KEY, config.given.uaid_key)] {
-        if let Some(keys) = file.find_in(&keys).filter(|_| !is_given) {
-            file.keep(data_dir, keys)?;
-        }
-    }
-    Ok(())
+    })?
+}
+
+/// Makes the files with those keys of a backup that are not set. Makes none if one of them does not fit.
+fn keep_keys(config: &Config, keys: &str) -> Result<(), Failure> {
+    let data_dir = &config.process.data_dir;
+    let token_keys = TOKEN_KEYS.find_in(keys).filter(|_| !config.given.token_keys);
+    let uaid_key = UAID_KEY.find_in(keys).filter(|_| !config.given.uaid_key);
+    token_keys.map_or(Ok(()), |keys| TOKEN_KEYS.check::<KeyRing>(data_dir, keys))?;
+    uaid_key.map_or(Ok(()), |key| UAID_KEY.check::<UaidKey>(data_dir, key))?;
+    token_keys.map_or(Ok(()), |keys| TOKEN_KEYS.keep::<KeyRing>(data_dir, keys))?;
+    uaid_key.map_or(Ok(()), |key| UAID_KEY.keep::<UaidKey>(data_dir, key))
 }
 
 /// Runs `beckon compact`.

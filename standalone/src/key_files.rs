@@ -3,6 +3,7 @@
 
 use crate::{genkey, secret_file};
 use beckon_ops::{config::parsed, exit::Failure};
+use beckon_types::{KeyRing, UaidKey};
 use std::{fmt::Display, fs, io, path::Path, str::FromStr};
 
 /// The file of the database, which is of no use without its keys.
@@ -17,6 +18,24 @@ pub(crate) struct KeyFile {
     setting: &'static str,
     /// What the clients of a database lose without it.
     lost: &'static str,
+}
+
+/// What a file holds.
+pub(crate) trait Keys: FromStr<Err: Display> {
+    /// What tells them from other keys, in their order.
+    fn fingerprints(&self) -> Vec<u64>;
+}
+
+impl Keys for KeyRing {
+    fn fingerprints(&self) -> Vec<u64> {
+        Self::fingerprints(self)
+    }
+}
+
+impl Keys for UaidKey {
+    fn fingerprints(&self) -> Vec<u64> {
+        vec![self.fingerprint()]
+    }
 }
 
 /// The keys of endpoint tokens.
@@ -71,15 +90,33 @@ impl KeyFile {
     ///
     /// # Errors
     /// Exit code 64 if it holds something else, 69 if it cannot be written.
-    pub(crate) fn keep(self, data_dir: &Path, keys: &str) -> Result<(), Failure> {
+    pub(crate) fn keep<T: Keys>(self, data_dir: &Path, keys: &str) -> Result<(), Failure> {
         let path = data_dir.join(self.name);
         let unavailable = |error: io::Error| Failure::unavailable(format!("{}: {error}", path.display()));
         secret_file::make_directory(data_dir).map_err(unavailable)?;
         secret_file::make(&path, keys).map_err(unavailable)?;
-        if fs::read_to_string(&path).map_err(unavailable)?.trim() != keys {
-            return Err(self.unusable(&path, "it differs from that of the backup or export"));
+        self.check::<T>(data_dir, keys)
+    }
+
+    /// Checks that there is no file, or one with the keys of a backup or an export.
+    ///
+    /// # Errors
+    /// Exit code 64 if it holds something else, 69 if it cannot be read.
+    pub(crate) fn check<T: Keys>(self, data_dir: &Path, keys: &str) -> Result<(), Failure> {
+        let path = data_dir.join(self.name);
+        let found = match fs::read_to_string(&path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Failure::unavailable(format!("{}: {error}", path.display()))),
+        };
+        let fingerprints = |text: &str| parsed::<T>(text.trim()).map(|keys| keys.fingerprints());
+        match (fingerprints(&found), fingerprints(keys)) {
+            (Ok(found), Ok(keys)) if found == keys => Ok(()),
+            (Err(reason), _) => Err(self.unusable(&path, reason)),
+            (Ok(_), Ok(_) | Err(_)) => {
+                Err(self.unusable(&path, "it differs from that of the backup or export"))
+            }
         }
-        Ok(())
     }
 
     /// The failure for keys that cannot be used.
@@ -96,7 +133,6 @@ impl KeyFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use beckon_types::{KeyRing, UaidKey};
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
@@ -130,6 +166,23 @@ mod tests {
                 assert!(failure.message.contains(file.name), "{failure}");
                 assert!(failure.message.contains("backup"), "{failure}");
             }
+        }
+    }
+
+    #[test]
+    fn keys_are_the_same_however_they_are_written() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let [one, two] = [[1; 32], [2; 32]].map(|bytes| KeyRing::key_text(&bytes));
+        let check = |keys: &str| TOKEN_KEYS.check::<KeyRing>(data_dir.path(), keys);
+        check(&one).expect("there is no file");
+        fs::write(data_dir.path().join(TOKEN_KEYS.name), format!("{one}, {two}\n")).unwrap();
+        check(&format!("{one},{two}")).expect("the same keys");
+        for other in [one.clone(), format!("{two},{one}"), "none".to_owned()] {
+            let failure = check(&other).expect_err(&other);
+            assert!(
+                failure.code == beckon_ops::exit::USAGE && failure.message.contains("differs"),
+                "{failure}"
+            );
         }
     }
 

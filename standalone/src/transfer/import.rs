@@ -7,7 +7,7 @@ use super::{
 use crate::key_files::{TOKEN_KEYS, UAID_KEY};
 use beckon_ops::{clock::Clock, exit::Failure};
 use beckon_store::{Store, StoreError};
-use beckon_types::{ClientRecord, KeyRing, Payload};
+use beckon_types::{ClientRecord, KeyRing, Payload, UaidKey};
 use futures_util::{
     future::{BoxFuture, FutureExt as _},
     stream::{FuturesUnordered, StreamExt as _},
@@ -94,10 +94,10 @@ fn fitting_keys(order: &Order, exported: &Keys) -> Result<Keys, Failure> {
     if order.is_embedded() {
         let data_dir = &order.config.process.data_dir;
         if token_keys.is_none() {
-            TOKEN_KEYS.keep(data_dir, &exported.token_keys.secret_text())?;
+            TOKEN_KEYS.keep::<KeyRing>(data_dir, &exported.token_keys.secret_text())?;
         }
         if uaid_key.is_none() {
-            UAID_KEY.keep(data_dir, &exported.uaid_key.secret_text())?;
+            UAID_KEY.keep::<UaidKey>(data_dir, &exported.uaid_key.secret_text())?;
         }
     } else if token_keys.is_none() || uaid_key.is_none() {
         let reason = "set token_keys and uaid_key as the nodes will have them; token_keys has to include the keys in the \

@@ -51,7 +51,7 @@ pub struct Summary {
     pub messages: u64,
 }
 
-/// Why a backup was not restored. Nothing was changed.
+/// Why a backup was not restored. There is no new database.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The data directory cannot be used.
@@ -165,11 +165,16 @@ pub fn read_backup(
     String::from_utf8(keys).map_err(|_| RestoreError::Backup("its keys are not text".into()))
 }
 
-/// Makes the database of a backup in a data directory that has none. Returns the keys of the backup.
+/// Makes the database of a backup in a data directory that has none, if `keep` keeps the keys of the backup: a database is of no use
+/// without them.
 ///
 /// # Errors
-/// Nothing was changed.
-pub fn restore(data_dir: &Path, source: impl Read) -> Result<String, RestoreError> {
+/// There is no database. The inner error is that of `keep`.
+pub fn restore<E>(
+    data_dir: &Path,
+    source: impl Read,
+    keep: impl FnOnce(&str) -> Result<(), E>,
+) -> Result<Result<(), E>, RestoreError> {
     let data_dir = DataDir::open(data_dir)?;
     let path = |name: &str| data_dir.path().join(name);
     let (database, draft) = (path(DATABASE), path("store.redb.new"));
@@ -177,15 +182,20 @@ pub fn restore(data_dir: &Path, source: impl Read) -> Result<String, RestoreErro
         return Err(RestoreError::Occupied(database));
     }
     let written = write_draft(&draft, &path(LOG), source);
-    if written.is_err() {
+    let kept = written.map(|keys| keep(&keys));
+    if !matches!(kept, Ok(Ok(()))) {
         let _ = fs::remove_file(&draft);
+        if kept.is_ok() {
+            // It belongs to the draft.
+            let _ = fs::remove_file(path(LOG));
+        }
+        return kept;
     }
-    let keys = written?;
     let renamed = fs::rename(&draft, &database)
         .and_then(|()| fs::File::open(data_dir.path()))
         .and_then(|directory| directory.sync_all());
     renamed.map_err(|error| RestoreError::Disk(error.into()))?;
-    Ok(keys)
+    Ok(Ok(()))
 }
 
 fn write_draft(draft: &Path, log: &Path, source: impl Read) -> Result<String, RestoreError> {

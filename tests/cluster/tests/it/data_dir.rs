@@ -148,6 +148,13 @@ async fn a_backup_is_made_while_the_server_runs_and_restored_with_its_keys() {
         assert!(refused.0 == Some(64) && refused.1.contains("bad"), "{refused:?}");
         assert!(!other.join("store.redb").exists());
     }
+    // A database is of no use without its keys.
+    let (own, kept) = (other.join("uaid-key"), data.join("uaid-key"));
+    fs::write(&own, beckon_testbed::plan::key(9)).unwrap();
+    let misfit = command(&other, &["restore", saved]);
+    assert!(misfit.0 == Some(64) && misfit.1.contains("uaid-key: it differs"), "{misfit:?}");
+    assert!(!other.join("store.redb").exists() && !other.join("token-keys").exists());
+    fs::write(&own, format!("{}\n\n", fs::read_to_string(&kept).unwrap())).unwrap();
     assert_eq!(command(&other, &["restore", saved]), (Some(0), String::new()));
     let (code, output) = command(&other, &["compact"]);
     assert_eq!(code, Some(0), "{output}");

@@ -357,7 +357,12 @@ async fn a_restored_backup_has_every_message() {
     let summary = store.backup().await.unwrap().write_to("keys", &mut backup).unwrap();
     assert_eq!((summary.clients, summary.messages), (CLIENTS as u64, 100 * CLIENTS as u64));
     let copy = tempfile::tempdir().unwrap();
-    assert_eq!(beckon_store::embedded::restore(copy.path(), &backup[..]).unwrap(), "keys");
+    let restore = |keep: fn(&str) -> Result<(), String>| {
+        beckon_store::embedded::restore(copy.path(), &backup[..], keep).unwrap()
+    };
+    assert_eq!(restore(|keys| Err(format!("these {keys} do not fit"))), Err("these keys do not fit".into()));
+    assert!(!copy.path().join("store.redb").exists(), "it is of no use without its keys");
+    assert_eq!(restore(|_| Ok(())), Ok(()));
     assert_eq!(on_disk(copy.path()), 100 * CLIENTS as u64);
     let restored = shared(copy.path(), &clock);
     for client in clients {
