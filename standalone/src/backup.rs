@@ -4,6 +4,7 @@ use crate::{
     config::Config,
     control,
     key_files::{TOKEN_KEYS, UAID_KEY},
+    secret_file,
     settings::{source, with_settings},
 };
 use beckon_ops::{
@@ -15,9 +16,9 @@ use beckon_types::{KeyRing, UaidKey};
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use std::{
     fs,
-    io::{self, BufReader, BufWriter, Read, Write},
-    os::unix::{fs::OpenOptionsExt as _, net::UnixStream},
-    path::{Path, PathBuf},
+    io::{self, BufReader, Read, Write},
+    os::unix::net::UnixStream,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -74,26 +75,12 @@ pub(crate) fn back_up(matches: &ArgMatches) -> Result<(), Failure> {
     if file.exists() {
         return Err(Failure::usage(format!("{} is there already", file.display())));
     }
-    let mut draft = file.clone().into_os_string();
-    draft.push(".part");
-    let draft = PathBuf::from(draft);
-    let written = write_backup(&draft, server);
-    if written.is_err() {
-        let _ = fs::remove_file(&draft);
-    }
-    written?;
-    fs::rename(&draft, &file).map_err(named)
-}
-
-/// Writes what arrives, for its owner only, and checks that it is a whole backup.
-fn write_backup(path: &Path, server: UnixStream) -> Result<(), Failure> {
-    let named = |error: io::Error| Failure::unavailable(format!("{}: {error}", path.display()));
-    let mut options = fs::OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path).map_err(named)?;
-    let mut copy = Copying { from: BufReader::new(server), to: BufWriter::new(file) };
-    embedded::read_backup(&mut copy, |_| Ok(())).map_err(Failure::unavailable)?;
-    let file = copy.to.into_inner().map_err(|error| named(error.into_error()))?;
-    file.sync_all().map_err(named)
+    let written = secret_file::write(&file, |out| {
+        let mut copy = Copying { from: BufReader::new(server), to: out };
+        // Checks that what arrives is a whole backup.
+        embedded::read_backup(&mut copy, |_| Ok(())).map(Some).map_err(io::Error::other)
+    });
+    written.map(drop).map_err(named)
 }
 
 /// Runs `beckon restore`.

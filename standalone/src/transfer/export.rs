@@ -5,15 +5,14 @@ use super::{
     line::EndLine,
     order::{Keys, Order, Progress, patiently, say, unavailable},
 };
+use crate::secret_file;
 use beckon_ops::{clock::Clock, exit::Failure};
 use beckon_store::{Cause, Store, StoreError};
 use beckon_types::{BroadcastId, BroadcastVersion};
 use futures_util::stream::{self, StreamExt as _};
 use std::{
-    fs,
     io::{self, BufWriter, Write},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -122,21 +121,7 @@ fn write(file: Option<&Path>, keys: &Keys, pieces: mpsc::Receiver<Piece>) -> io:
         let written = write_all(BufWriter::new(io::stdout().lock()), keys, pieces)?;
         return Ok(written.map(|(end, _)| end));
     };
-    let mut draft = file.to_owned().into_os_string();
-    draft.push(".part");
-    let draft = PathBuf::from(draft);
-    let mut options = fs::OpenOptions::new();
-    let out = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    let written = write_all(BufWriter::new(out), keys, pieces).and_then(|written| {
-        let Some((end, out)) = written else { return Ok(None) };
-        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(&draft, file)?;
-        Ok(Some(end))
-    });
-    if !matches!(written, Ok(Some(_))) {
-        let _ = fs::remove_file(&draft);
-    }
-    written
+    secret_file::write(file, |out| Ok(write_all(out, keys, pieces)?.map(|(end, _)| end)))
 }
 
 fn write_all<W: Write>(
