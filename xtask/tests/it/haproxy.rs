@@ -1,6 +1,6 @@
 //! The load balancers' configuration, as far as it has to agree with the rest.
 
-use crate::tree::read;
+use crate::{defaults::silence_max_seconds, tree::read};
 
 /// One configuration file.
 #[derive(Debug)]
@@ -41,13 +41,10 @@ impl Balancer {
     }
 }
 
-/// Longest silence on the socket of a client that is alive: `keepalive_interval` and `keepalive_timeout`.
-const SILENCE_MAX_SECONDS: u64 = 300 + 30;
-
 #[test]
 fn an_open_websocket_is_left_to_the_server() {
     let balancer = Balancer::read("deploy/haproxy/websocket.cfg");
-    assert!(balancer.timeout("tunnel").unwrap() > SILENCE_MAX_SECONDS);
+    assert!(balancer.timeout("tunnel").unwrap() > silence_max_seconds());
     assert_eq!(balancer.timeout("tunne"), None);
 }
 

@@ -5,6 +5,7 @@ mod blocks;
 mod capacity;
 mod circles;
 mod crates;
+mod defaults;
 mod documents;
 mod haproxy;
 mod imports;

@@ -1,6 +1,9 @@
 //! The reverse proxies' configurations, as far as they have to agree with the rest. tests/browser runs them.
 
-use crate::tree::{assert_none, read};
+use crate::{
+    defaults::{default_of, silence_max_seconds},
+    tree::{assert_none, read},
+};
 
 /// The files.
 const FILES: &[&str] = &["deploy/nginx/beckon.conf", "deploy/caddy/Caddyfile"];
@@ -10,14 +13,6 @@ fn code(path: &str) -> Vec<String> {
     let text = read(path);
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim().to_owned());
     lines.filter(|line| !line.is_empty()).collect()
-}
-
-/// What the table of settings says is the default of the standalone server.
-fn default_of(setting: &str) -> String {
-    let text = read("docs/configuration.md");
-    let row = text.lines().find(|line| line.starts_with(&format!("| `{setting}` |"))).unwrap();
-    // The last of its cells.
-    row.trim_end_matches([' ', '|', '`']).rsplit('`').next().unwrap().to_owned()
 }
 
 #[test]
@@ -45,12 +40,6 @@ fn nginx_listens_for_both_families_of_addresses() {
 }
 
 #[test]
-fn defaults_are_found() {
-    assert_eq!(default_of("ws_listen"), "127.0.0.1:8080");
-    assert_eq!(default_of("max_message"), "262144");
-}
-
-#[test]
 fn an_open_websocket_is_left_to_the_server_by_nginx() {
     // Caddy has no such limit.
     let code = code("deploy/nginx/beckon.conf");
@@ -58,8 +47,6 @@ fn an_open_websocket_is_left_to_the_server_by_nginx() {
         let line = code.iter().find_map(|line| line.strip_prefix(directive)).unwrap();
         line.trim().trim_end_matches("m;").parse::<u64>().unwrap()
     };
-    // `keepalive_interval` and `keepalive_timeout` of the server.
-    let silence_max_seconds = 300 + 30;
-    assert!(minutes("proxy_read_timeout") * 60 > silence_max_seconds);
-    assert!(minutes("proxy_send_timeout") * 60 > silence_max_seconds);
+    assert!(minutes("proxy_read_timeout") * 60 > silence_max_seconds());
+    assert!(minutes("proxy_send_timeout") * 60 > silence_max_seconds());
 }
