@@ -68,8 +68,12 @@ impl Service<http::Request<Body>> for Services {
     }
 }
 
-/// Most connections that may be on their way to their worker. Further ones wait in the kernel's queue.
+/// Most connections that may be on their way to their worker, or have not begun with HTTP/2. Further ones wait in the kernel's queue.
 const ARRIVING_MAX: usize = 512;
+
+/// Most connections that may be open: each worker of each endpoint-node has one, and so has each connection-node. Further ones
+/// wait in the kernel's queue.
+const OPEN_MAX: usize = 16_384;
 
 /// Serves other nodes until `stage` is asked to stop: a gRPC server on each worker, and one accept loop.
 pub(crate) fn serve(
@@ -122,16 +126,27 @@ fn serve_on(
 
 /// Accepts connections until the stage is asked to stop.
 async fn accept_all(listener: Listener, arrivals: Arc<Arrivals>) {
-    let permits = Arc::new(Semaphore::new(ARRIVING_MAX));
+    let (arriving, open) = (Arc::new(Semaphore::new(ARRIVING_MAX)), Arc::new(Semaphore::new(OPEN_MAX)));
     let next = async || {
-        // Fails only if the semaphore is closed, which never happens.
-        let permit = permits.clone().acquire_owned().await.ok();
-        (permit, accept(&listener).await.0)
+        // Both fail only if the semaphore is closed, which never happens.
+        let permits = Permits {
+            arriving: arriving.clone().acquire_owned().await.ok(),
+            open: open.clone().acquire_owned().await.ok(),
+        };
+        (permits, accept(&listener).await.0)
     };
-    while let Some((permit, stream)) = arrivals.stage.run_until_stopping(next()).await {
+    while let Some((permits, stream)) = arrivals.stage.run_until_stopping(next()).await {
         let arriving = arrivals.clone();
-        arrivals.stage.spawn(async move { arriving.find_worker(stream, permit).await });
+        arrivals.stage.spawn(async move { arriving.find_worker(stream, permits).await });
     }
+}
+
+/// What a connection needs.
+struct Permits {
+    /// Until HTTP/2 has begun.
+    arriving: Option<OwnedSemaphorePermit>,
+    /// Until it ends.
+    open: Option<OwnedSemaphorePermit>,
 }
 
 /// Connections on their way to their workers.
@@ -146,7 +161,7 @@ struct Arrivals {
 impl Arrivals {
     /// Hands a connection to the worker that it asks for. A node that knows an earlier run of this one may ask for a worker
     /// that does not exist; any worker can take a notification for any socket.
-    async fn find_worker(self: Arc<Self>, mut stream: TcpStream, permit: Option<OwnedSemaphorePermit>) {
+    async fn find_worker(self: Arc<Self>, mut stream: TcpStream, permits: Permits) {
         let asked = async {
             let worker = self.workers.wrapping(worker_line::read(&mut stream).await?.into());
             Ok((worker, worker.adopt(stream)?))
@@ -159,11 +174,13 @@ impl Arrivals {
         let (arrivals, index) = (self.clone(), usize::from(worker.index()));
         let _entered = worker.enter();
         self.stage.spawn(async move {
-            let _permit = permit;
+            let Permits { arriving: _arriving, open } = permits;
             let accepted = transport::accept(stream, arrivals.tls.as_ref());
             match arrivals.stage.run_until_stopping(accepted).await {
                 // Fails only if the server has ended, which stops the node.
-                Some(Ok(stream)) => drop(arrivals.arrived[index].send(stream).await),
+                Some(Ok(stream)) => {
+                    drop(arrivals.arrived[index].send(stream.with_permit(open)).await);
+                }
                 Some(Err(error)) => lost(&error),
                 None => {}
             }

@@ -11,6 +11,7 @@ use beckon_types::TRACESTATE_LEN_MAX;
 use hyper_util::rt::TokioIo;
 use std::{io, time::Duration};
 use tokio::net::TcpStream;
+use tokio_util::either::Either;
 use tonic::{
     codegen::http::{Uri, uri::Authority},
     transport::{Channel, Endpoint, Server},
@@ -113,15 +114,21 @@ pub fn server() -> Server {
 }
 
 /// Makes a connection of another node, from which its worker line was read, ready to be served: with the handshake of TLS,
-/// if that is used.
+/// if that is used, and the beginning of HTTP/2.
 ///
 /// # Errors
-/// The other end is not a node of this cluster, or takes longer than [`CONNECT_TIMEOUT`].
+/// The other end is not a node of this cluster, or takes longer than [`CONNECT_TIMEOUT`] for the handshake, or than
+/// [`LINE_TIMEOUT`](crate::worker_line::LINE_TIMEOUT) for the beginning.
 pub async fn accept(stream: TcpStream, tls: Option<&Tls>) -> io::Result<ServerStream> {
     stream.set_nodelay(true)?;
-    let Some(tls) = tls else { return Ok(ServerStream::plain(stream)) };
-    let handshake = tokio::time::timeout(CONNECT_TIMEOUT, tls.server().accept(stream));
-    Ok(ServerStream::encrypted(handshake.await.map_err(|_| io::ErrorKind::TimedOut)??))
+    let stream = match tls {
+        None => Either::Left(stream),
+        Some(tls) => {
+            let handshake = tokio::time::timeout(CONNECT_TIMEOUT, tls.server().accept(stream));
+            Either::Right(handshake.await??)
+        }
+    };
+    ServerStream::begin(stream).await
 }
 
 #[cfg(test)]

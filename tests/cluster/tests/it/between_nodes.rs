@@ -5,6 +5,7 @@ use beckon_cluster_tests::{
     talk::{Client, new_channel},
 };
 use beckon_testbed::{
+    PATIENCE,
     forwarder::Forwarder,
     plan::{Plan, Shape, key},
     ports::Port,
@@ -12,6 +13,11 @@ use beckon_testbed::{
     programs::Program,
     redis::RedisServer,
     until,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,6 +79,19 @@ async fn a_node_with_another_secret_is_refused() {
     client.expect_nothing().await;
     client.resume(&uaid, &[]).await;
     client.expect_update(&channel, 2).await;
+}
+
+/// The server of HTTP/2 waits for its beginning without a limit.
+#[tokio::test]
+async fn a_connection_on_which_http_2_does_not_begin_is_closed() {
+    let stage = Stage::own(Plan::new(Shape::Cluster));
+    let grpc = stage.node("c0").addresses().grpc.unwrap();
+    for beginning in [&b"P"[..], b"PRI * HTTP/2.0\r\n", b"beckon\x01\x01P"] {
+        let mut stranger = TcpStream::connect(grpc).await.unwrap();
+        stranger.write_all(beginning).await.unwrap();
+        let read = timeout(PATIENCE, stranger.read(&mut [0])).await.expect("it is closed");
+        assert!(matches!(read, Ok(0) | Err(_)), "{beginning:?}: {read:?}");
+    }
 }
 
 #[tokio::test]
