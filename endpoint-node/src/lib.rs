@@ -158,7 +158,7 @@ pub async fn serve(
     let prepare =
         async |offered: &mut Offered, run| EndpointNode::prepare(&config, offered, store.clone(), run).await;
     let succeed = async |node: &EndpointNode, inheritance: Inheritance| {
-        Requests::adopt(&node.port, inheritance.requests);
+        node.port.serve_again(inheritance.requests);
         node.run.tenure.enter(Phase::Serving);
     };
     let run = Run::new(shutdown, workers);

@@ -10,11 +10,11 @@ use crate::{
 };
 use beckon_connection_node::{Adopted, Announcement, Former, Membership, Server};
 use beckon_endpoint_node::{HandlerParts, REQUESTS_STOP, Tuner, metrics::Metrics, serve_endpoints};
-use beckon_listener::port::Port;
+use beckon_listener::port::{Port, Rested};
 use beckon_node::{
     admin::{StorageCheck, Vitals},
     assembly::{Assembled, Assembly, Run},
-    hand_over::{self, Giver, HandOvers, Handed, Inheritance, Offered, PortFiles, Program, Requests, Seat},
+    hand_over::{self, Giver, HandOvers, Inheritance, Offered, PortFiles, Program, Requests, Seat},
     key_rings::KeyRings,
     try_page::{self, TryPage},
 };
@@ -63,7 +63,7 @@ async fn serve(
     };
     let prepare = async |offered: &mut Offered, run| Standalone::prepare(&config, offered, run).await;
     let succeed = async |standalone: &Standalone, (sockets, requests)| {
-        Requests::adopt(&standalone.http_port, requests);
+        standalone.http_port.serve_again(requests);
         standalone.server.succeed(sockets).await;
         if let Err(failure) = standalone.serve_control(&config) {
             tracing::error!(reason = failure.message, "backups cannot be taken");
@@ -176,7 +176,7 @@ impl Standalone {
         config: &Config,
         offered: &mut Offered,
         run: Run,
-    ) -> Result<(Self, PortFiles, (Adopted, Handed)), Failure> {
+    ) -> Result<(Self, PortFiles, (Adopted, Vec<Rested>)), Failure> {
         let listeners = Listeners::inherit(config, offered)?;
         let ports = listeners.files()?;
         let (former, _) = Former::read(&offered.about).map_err(Failure::unavailable)?;
@@ -203,7 +203,7 @@ impl Standalone {
     }
 
     /// Prepares the connections of another process.
-    async fn adopt(&self, mut inheritance: Inheritance) -> Result<(Adopted, Handed), Failure> {
+    async fn adopt(&self, mut inheritance: Inheritance) -> Result<(Adopted, Vec<Rested>), Failure> {
         let requests = std::mem::take(&mut inheritance.requests);
         let sockets = self.server.adopt(inheritance)?;
         if let Some(store) = &self.embedded {

@@ -31,4 +31,4 @@ pub use giving::{Failed, Giver, Holdings, Outgoing, Rest};
 pub use paths::HandOvers;
 pub use requests::Requests;
 pub use seat::{PortFiles, Seat, port_files, until};
-pub use taking::{Beginning, Handed, Inheritance, Offered, Successor, begin};
+pub use taking::{Beginning, Inheritance, Offered, Successor, begin};

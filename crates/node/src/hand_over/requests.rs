@@ -83,16 +83,12 @@ impl Requests {
     pub fn forget(&mut self) {
         self.rested.clear();
     }
+}
 
-    /// Serves the connections of another process on this port.
-    pub fn adopt(port: &Port, connections: Vec<(Vec<u8>, net::TcpStream)>) {
-        let rested = connections.into_iter().filter_map(|(connection, tcp)| {
-            let Connection { address, read, was_answered } =
-                Connection::decode(connection.as_slice()).ok()?;
-            Some(Rested { tcp, address: address.parse().ok()?, was_answered, read: read.into() })
-        });
-        port.serve_again(rested.collect());
-    }
+/// A connection of another process; `None` if that is not what it could have had.
+pub(super) fn read(connection: &[u8], tcp: net::TcpStream) -> Option<Rested> {
+    let Connection { address, read, was_answered } = Connection::decode(connection).ok()?;
+    Some(Rested { tcp, address: address.parse().ok()?, was_answered, read: read.into() })
 }
 
 /// Those of a program that has nothing else.
@@ -125,5 +121,26 @@ impl Holdings for Requests {
 
     async fn leave(&mut self) {
         self.forget();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_cannot_be_read_is_not_left_out_in_silence() {
+        let listener = net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let connect =
+            || net::TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
+        let sent = |address: &str| {
+            let (address, was_answered) = (address.to_owned(), true);
+            Connection { address, read: b"GET".to_vec(), was_answered }.encode_to_vec()
+        };
+        let rested = read(&sent("192.0.2.1"), connect()).expect("it is whole");
+        assert_eq!((rested.address.to_string().as_str(), &rested.read[..]), ("192.0.2.1", &b"GET"[..]));
+        for damaged in [sent("nowhere"), b"\xff".to_vec()] {
+            assert!(read(&damaged, connect()).is_none(), "{damaged:?}");
+        }
     }
 }

@@ -2,8 +2,10 @@
 
 use super::{
     format::{self, Abort, Batch, Complete, FORMATS, Greeting, Kind, Offer, Prepared, Ready, Said, Serving},
+    requests::read,
     seat::{Seat, step},
 };
+use beckon_listener::port::Rested;
 use beckon_ops::{
     clock::Clock,
     exit::Failure,
@@ -57,16 +59,13 @@ pub struct Offered {
     place: Place,
 }
 
-/// Connections of another process, and what it says of each.
-pub type Handed = Vec<(Vec<u8>, net::TcpStream)>;
-
 /// What another process has sent, and still may decide to keep.
 #[derive(Debug, Default)]
 pub struct Inheritance {
-    /// Its WebSockets.
-    pub sockets: Handed,
+    /// Its WebSockets, and what it says of each.
+    pub sockets: Vec<(Vec<u8>, net::TcpStream)>,
     /// Its HTTP connections.
-    pub requests: Handed,
+    pub requests: Vec<Rested>,
     /// What it says besides.
     pub rest: Vec<u8>,
     /// When it began to stand still, in milliseconds of the clock.
@@ -201,13 +200,18 @@ impl Offered {
         let complete = loop {
             match answer(channel).await? {
                 (Said::Batch(batch), files) if batch.connections.len() == files.len() => {
-                    let connections = match Kind::try_from(batch.kind) {
-                        Ok(Kind::Socket) => &mut inheritance.sockets,
-                        Ok(Kind::Request) => &mut inheritance.requests,
-                        Err(_) => return Err(protocol()),
-                    };
+                    let kind = Kind::try_from(batch.kind).map_err(|_| protocol())?;
                     let Batch { connections: batch, .. } = batch;
-                    connections.extend(batch.into_iter().zip(files.into_iter().map(net::TcpStream::from)));
+                    for (connection, tcp) in
+                        batch.into_iter().zip(files.into_iter().map(net::TcpStream::from))
+                    {
+                        match kind {
+                            Kind::Socket => inheritance.sockets.push((connection, tcp)),
+                            Kind::Request => {
+                                inheritance.requests.push(read(&connection, tcp).ok_or_else(protocol)?);
+                            }
+                        }
+                    }
                 }
                 (Said::Complete(complete), _) => break complete,
                 (Said::Abort(Abort { is_stopping: true, .. }), _) => return Err(Failed::Stopping),
