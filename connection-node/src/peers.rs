@@ -73,36 +73,34 @@ impl Peers {
             let _permit = permit;
             // A node without a lease has no sockets, or notices that its lease had lapsed.
             let eviction = match peers.find(former).await {
-                Some(entry) => peers.evict_from(former, &entry.grpc_address).await,
-                None => Eviction::NodeGone,
+                Ok(entry) => peers.evict_from(former, &entry.grpc_address).await,
+                Err(eviction) => eviction,
             };
             metrics.evicted(eviction);
         });
     }
 
     async fn evict_from(&self, former: Presence, address: &str) -> Eviction {
-        for _ in 0..ATTEMPTS {
-            match self.attempt(former, address).await {
-                Ok(()) => return Eviction::There,
-                Err(reason) => {
-                    tracing::debug!(node.id = %former.node, reason, "socket not evicted");
-                    tokio::time::sleep(ATTEMPT_INTERVAL).await;
-                }
+        for attempt in 1..=ATTEMPTS {
+            let Err(reason) = self.attempt(former, address).await else { return Eviction::There };
+            tracing::debug!(node.id = %former.node, reason, "socket not evicted");
+            if attempt < ATTEMPTS {
+                tokio::time::sleep(ATTEMPT_INTERVAL).await;
             }
         }
         Eviction::Failed
     }
 
-    /// The entry of a node, if this copy of the directory or the next one has it.
-    async fn find(&self, presence: Presence) -> Option<NodeEntry> {
+    /// The entry of a node, if this copy of the directory or the next one has it; otherwise what becomes of the eviction.
+    async fn find(&self, presence: Presence) -> Result<NodeEntry, Eviction> {
         let mut directory = self.directory.subscribe();
-        let entry = entry_of(presence, &directory.borrow_and_update());
-        if entry.is_some() {
-            return entry;
+        if let Some(entry) = entry_of(presence, &directory.borrow_and_update()) {
+            return Ok(entry);
         }
-        let _permit = self.unknown_permits.try_acquire().ok()?;
-        tokio::time::timeout(LEASE, directory.changed()).await.ok()?.ok()?;
-        entry_of(presence, &directory.borrow())
+        let Ok(_permit) = self.unknown_permits.try_acquire() else { return Err(Eviction::Skipped) };
+        // Without a next copy, nobody has seen the node for as long as a lease.
+        let _ = tokio::time::timeout(LEASE, directory.changed()).await;
+        entry_of(presence, &directory.borrow()).ok_or(Eviction::NodeGone)
     }
 
     async fn attempt(&self, former: Presence, address: &str) -> Result<(), String> {
@@ -123,4 +121,37 @@ impl Peers {
 
 fn entry_of(presence: Presence, directory: &[NodeEntry]) -> Option<NodeEntry> {
     directory.iter().find(|entry| entry.node == presence.node).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use beckon_ops::shutdown::Shutdown;
+    use beckon_types::{ConnectionId, NodeId};
+    use tokio::time::timeout;
+
+    fn peers() -> Arc<Peers> {
+        let stage = Stage::new(&Shutdown::new(), "peers");
+        Arc::new(Peers::new(Channels::new(beckon_proto::auth::ClusterSecret::default(), None), stage))
+    }
+
+    const FORMER: Presence = Presence { node: NodeId(7), connection: ConnectionId(1) };
+
+    #[tokio::test(start_paused = true)]
+    async fn an_eviction_that_is_not_tried_is_skipped() {
+        let peers = peers();
+        assert_eq!(peers.find(FORMER).await, Err(Eviction::NodeGone));
+        let all = peers.unknown_permits.acquire_many(UNKNOWN_MAX as u32).await.unwrap();
+        assert_eq!(peers.find(FORMER).await, Err(Eviction::Skipped));
+        drop(all);
+        assert_eq!(peers.find(FORMER).await, Err(Eviction::NodeGone));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_waited_for_after_the_last_attempt() {
+        let peers = peers();
+        let pauses = ATTEMPT_INTERVAL * (ATTEMPTS as u32 - 1);
+        let evicted = timeout(pauses + ATTEMPT_INTERVAL / 2, peers.evict_from(FORMER, "no address")).await;
+        assert_eq!(evicted, Ok(Eviction::Failed));
+    }
 }
