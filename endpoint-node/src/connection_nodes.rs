@@ -21,7 +21,7 @@ mod pending;
 use crate::metrics::Metrics;
 use arc_swap::ArcSwap;
 use beckon_dashboard::local::Local;
-use beckon_node::key_rings::KeyRings;
+use beckon_node::{key_rings::KeyRings, step_failures::StepFailures};
 use beckon_ops::{clock::Clock, stage::Stage, workers::Workers};
 use beckon_proto::{
     auth::ClusterSecret,
@@ -275,6 +275,7 @@ impl Shared {
             links.iter().for_each(|link| link.close());
         }
         if let Err(error) = self.store.retire(self.id).await {
+            StepFailures::count(&self.context.metrics.steps_failed, &error);
             tracing::warn!(%error, "could not end the lease; it will lapse");
         }
     }
@@ -309,6 +310,7 @@ impl Shared {
                 self.update(nodes);
             }
             Err(error) => {
+                StepFailures::count(&self.context.metrics.steps_failed, &error);
                 if !std::mem::replace(failing, true) {
                     tracing::warn!(%error, "directory of nodes cannot be read, the last one stays in use");
                 }

@@ -260,9 +260,11 @@ impl Dispatcher {
             return;
         };
         let released = self.store.release(client, presence, None);
+        let (failures, clock) = (self.failures.clone(), self.clock);
         self.stage.spawn(async move {
             if let Err(error) = released.await {
-                tracing::debug!(%error, "stale presence not released, the next notification tries again");
+                // The next notification tries again.
+                failures.record(&error, clock.now_ms());
             }
             drop(permit);
         });

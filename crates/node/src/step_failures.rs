@@ -43,10 +43,15 @@ impl StepFailures {
         Self { counter, throttle: LogThrottle::new(log_throttle::INTERVAL) }
     }
 
+    /// Counts a failed step in a counter of a [`StepFailures`]. Its caller logs it.
+    pub fn count(counter: &StepFailureCounter, error: &StoreError) {
+        counter.get_or_create(&CauseLabels { cause: CauseLabel(error.cause()) }).inc();
+    }
+
     /// Counts a failed step and perhaps logs it. `now_ms` is from a clock that does not go back.
     pub fn record(&self, error: &StoreError, now_ms: u64) {
         let cause = error.cause();
-        self.counter.get_or_create(&CauseLabels { cause: CauseLabel(cause) }).inc();
+        Self::count(&self.counter, error);
         let Some(suppressed) = self.throttle.admit(cause, now_ms) else { return };
         let message = "the store did not perform a step";
         match error {

@@ -6,7 +6,7 @@ use crate::{
 };
 use beckon_types::{ChannelId, ClientId, HelloOutcome, NodeId, PutVersion, PutVersionOutcome, Version};
 use std::time::Duration;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 
 fn assert_cors(answer: &Answer) {
     for (name, value) in [
@@ -224,6 +224,28 @@ async fn requests_are_counted_and_timed() {
     node.stop().await;
 }
 
+/// Nobody asks for anything but the node itself, which reads the directory.
+#[tokio::test]
+async fn a_step_of_the_node_that_fails_is_counted() {
+    let node = TestNode::start().await;
+    let failed = async || {
+        let metrics = send(node.admin, "GET", "/metrics", "", b"").await.body;
+        let timeouts = r#"beckon_endpoint_steps_failed_total{cause="timeout"} "#;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(timeouts)).map(str::to_owned);
+        line.expect("every cause is there").parse::<u64>().expect("a number")
+    };
+    assert_eq!(failed().await, 0);
+    node.redis.pause();
+    let counted = async {
+        while failed().await == 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), counted).await.expect("the announcement that failed is counted");
+    node.redis.resume();
+    node.stop().await;
+}
+
 #[tokio::test]
 async fn without_a_store_nothing_is_accepted_until_it_is_back() {
     let node = TestNode::start().await;
@@ -241,7 +263,7 @@ async fn without_a_store_nothing_is_accepted_until_it_is_back() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), back).await.expect("the store is used again");
+    timeout(Duration::from_secs(20), back).await.expect("the store is used again");
     node.stop().await;
 }
 
@@ -259,7 +281,7 @@ async fn a_request_that_has_begun_is_answered_in_the_drain() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), refused).await.expect("no new connections are taken");
+    timeout(Duration::from_secs(5), refused).await.expect("no new connections are taken");
     assert_eq!(send(node.admin, "GET", "/__lbheartbeat__", "", b"").await.status, 503);
     stream.write_all(b"version=1").await.unwrap();
     assert_eq!(read_answer(&mut stream).await.status, 202);
