@@ -168,6 +168,25 @@ pub(crate) fn outcome_name(outcome: Option<Result<Receipt, Undelivered>>) -> &'s
     }
 }
 
+/// The outcome after this one, in an order that begins with `None` and has them all.
+fn next_outcome(
+    outcome: Option<Result<Receipt, Undelivered>>,
+) -> Option<Option<Result<Receipt, Undelivered>>> {
+    let next = match outcome {
+        None => Ok(Receipt::Delivered),
+        Some(Ok(Receipt::Delivered)) => Ok(Receipt::NotHere),
+        Some(Ok(Receipt::NotHere)) => Ok(Receipt::Busy),
+        Some(Ok(Receipt::Busy)) => Err(Undelivered::NodeGone),
+        Some(Err(Undelivered::NodeGone)) => Err(Undelivered::NodeLongGone),
+        Some(Err(Undelivered::NodeLongGone)) => Err(Undelivered::TimedOut),
+        Some(Err(Undelivered::TimedOut)) => Err(Undelivered::Broken),
+        Some(Err(Undelivered::Broken)) => Err(Undelivered::Unreadable),
+        Some(Err(Undelivered::Unreadable)) => Err(Undelivered::Overloaded),
+        Some(Err(Undelivered::Overloaded)) => return None,
+    };
+    Some(Some(next))
+}
+
 /// The numbers of PROTOCOL.md section 5.8 that this node answers with.
 const ERRNOS: [Option<u16>; 12] = [
     None,
@@ -227,19 +246,9 @@ impl RequestLabels {
 
 impl NotificationLabels {
     fn all() -> impl Iterator<Item = Self> {
-        let outcomes = [
-            Some(Ok(Receipt::Delivered)),
-            None,
-            Some(Ok(Receipt::NotHere)),
-            Some(Ok(Receipt::Busy)),
-            Some(Err(Undelivered::NodeGone)),
-            Some(Err(Undelivered::TimedOut)),
-            Some(Err(Undelivered::Broken)),
-            Some(Err(Undelivered::Unreadable)),
-            Some(Err(Undelivered::Overloaded)),
-        ];
-        let of = move |dialect| {
-            outcomes.map(|outcome| Self { dialect: DialectName(dialect), outcome: OutcomeName(outcome) })
+        let of = |dialect| {
+            let outcomes = std::iter::successors(Some(None), |outcome| next_outcome(*outcome));
+            outcomes.map(move |outcome| Self { dialect: DialectName(dialect), outcome: OutcomeName(outcome) })
         };
         [Dialect::SimplePush, Dialect::WebPush].into_iter().flat_map(of)
     }
