@@ -64,7 +64,9 @@ pub(crate) async fn run(
         tokio::select! {
             () = stage.stopping() => break,
             // Came too late for its batch.
-            Some(late) = suspended.recv() => resume(&shard, vec![late], &stage).await,
+            Some(late) = suspended.recv() => {
+                resume(&shard, vec![late], &stage).await;
+            }
             Some(order) = orders.recv() => match order {
                 Order::Park(patience, mut reply) => {
                     let mut parked = Vec::new();
@@ -76,7 +78,9 @@ pub(crate) async fn run(
                         resume(&shard, parked, &stage).await;
                     }
                 }
-                Order::Resume(connections) => resume(&shard, connections, &stage).await,
+                Order::Resume(connections) => {
+                    resume(&shard, connections, &stage).await;
+                }
             },
             _ = checks.tick() => {
                 let (open, peak) = (registry.open_of(shard.worker), registry.peak_of(shard.worker));
@@ -94,7 +98,7 @@ pub(crate) async fn run(
     resume(&shard, rest, &stage).await;
 }
 
-/// Moves all connections that are at rest. Returns how many there were.
+/// Moves all connections that are at rest. Returns how many were moved.
 async fn compact(shard: &Arc<Shard>, suspended: &mut mpsc::Receiver<Suspended>, stage: &Stage) -> usize {
     let mut moved = 0;
     for batch in shard.node.registry.all_of(shard.worker).chunks(BATCH_LEN) {
@@ -104,8 +108,9 @@ async fn compact(shard: &Arc<Shard>, suspended: &mut mpsc::Receiver<Suspended>, 
         batch.iter().for_each(|mailbox| mailbox.signal_suspend());
         let mut gathered = Vec::with_capacity(batch.len());
         gather(suspended, batch.len(), &mut gathered).await;
-        moved += gathered.len();
-        resume(shard, gathered, stage).await;
+        let resumed = resume(shard, gathered, stage).await;
+        shard.node.metrics.connections_moved.inc_by(resumed as u64);
+        moved += resumed;
     }
     moved
 }
@@ -166,8 +171,9 @@ async fn gather(suspended: &mut mpsc::Receiver<Suspended>, max: usize, gathered:
     }
 }
 
-/// Resumes connections, each in its own task.
-async fn resume(shard: &Arc<Shard>, connections: Vec<Suspended>, stage: &Stage) {
+/// Resumes connections, each in its own task. Returns how many.
+async fn resume(shard: &Arc<Shard>, connections: Vec<Suspended>, stage: &Stage) -> usize {
+    let mut resumed = 0;
     let mut old_sessions = Vec::with_capacity(connections.len());
     for (index, mut suspended) in connections.into_iter().enumerate() {
         let session = suspended.session.clone();
@@ -175,14 +181,15 @@ async fn resume(shard: &Arc<Shard>, connections: Vec<Suspended>, stage: &Stage) 
         match Connection::resume(shard.clone(), suspended) {
             Ok(connection) => {
                 stage.spawn(connection.run());
-                shard.node.metrics.connections_moved.inc();
+                resumed += 1;
             }
-            Err(error) => tracing::warn!(%error, "connection lost while being moved"),
+            Err(error) => tracing::warn!(%error, "connection lost while it was suspended"),
         }
         if index % RESUMED_AT_ONCE == RESUMED_AT_ONCE - 1 {
             yield_now().await;
         }
     }
+    resumed
 }
 
 #[cfg(test)]
@@ -247,6 +254,7 @@ mod tests {
         for peer in &mut peers {
             peer.ping().await;
         }
+        assert_eq!(test.node.metrics.connections_moved.get(), 0, "they were not moved to free memory");
         drop(peers);
         assert_eq!(stage.stop(PATIENCE).await, Stopped::Complete);
     }
