@@ -57,7 +57,6 @@ fn quantity(query: &str) -> Option<Quantity> {
 /// Why a request is not done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// Its method is not POST.
     /// It does not say how many sockets.
     #[error("say share=S, from 0 to 1, or count=N in the query")]
     Quantity,

@@ -102,7 +102,7 @@ impl Ledger {
         self.lock().calm_since.is_some()
     }
 
-    /// Whether a fault is going on.
+    /// Sets whether no fault is going on.
     pub(crate) fn set_calm(&self, is_calm: bool) {
         let at = self.now();
         let mut state = self.lock();
