@@ -64,7 +64,7 @@ impl Collector for Process {
         }
         for (name, help, count) in [
             (
-                "log_lines_dropped",
+                "beckon_log_lines_dropped",
                 "Lines of the log that were dropped, because stderr was blocked",
                 log_writer::dropped(),
             ),
@@ -119,6 +119,9 @@ mod tests {
             "# EOF",
         ] {
             assert!(text.lines().any(|candidate| candidate == line), "{line} is not in\n{text}");
+        }
+        for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            assert!(name.starts_with("beckon_") || name.starts_with("process_"), "{name}");
         }
     }
 }

@@ -21,7 +21,7 @@ impl Drop for Unread {
 /// The lines that the log has no room for; 0 if the node does not say.
 async fn dropped(admin: SocketAddr) -> u64 {
     let metrics = Host::new(1).body(admin, "/metrics").await;
-    let value = metrics.lines().find_map(|line| line.strip_prefix("log_lines_dropped_total "));
+    let value = metrics.lines().find_map(|line| line.strip_prefix("beckon_log_lines_dropped_total "));
     value.and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
