@@ -57,9 +57,6 @@ impl Dashboard {
     /// Those of its page.
     pub const PAGES: &[Route] = page::ROUTES;
 
-    /// All of them.
-    pub const ROUTES: [&'static [Route]; 2] = [Self::API, Self::PAGES];
-
     /// The dashboard of a node. `channels` lead to the other nodes; `stage` owns the task that closes them when no operator
     /// asks any more.
     pub fn new(

@@ -53,12 +53,6 @@ impl Limits {
     pub const DEFAULT: Self = Self { write_timeout: Duration::from_secs(30) };
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
 /// The service of a warp filter that answers every request: rejections have to be recovered from first.
 pub fn warp_service<F, R>(
     filter: F,

@@ -12,7 +12,7 @@ use std::{
 };
 use tokio::task::JoinHandle;
 use tokio_util::{
-    sync::{CancellationToken, WaitForCancellationFuture, WaitForCancellationFutureOwned},
+    sync::{CancellationToken, WaitForCancellationFuture},
     task::TaskTracker,
 };
 
@@ -71,11 +71,6 @@ impl Stage {
     /// Ready as soon as the stage is asked to stop. Cheap enough for one in every connection: it allocates nothing.
     pub fn stopping(&self) -> WaitForCancellationFuture<'_> {
         self.shared.stopping.cancelled()
-    }
-
-    /// As [`Stage::stopping`], for a future or a stream that keeps it.
-    pub fn stopping_owned(&self) -> WaitForCancellationFutureOwned {
-        self.shared.stopping.clone().cancelled_owned()
     }
 
     /// Runs work until it ends or the stage is asked to stop; `None` if that comes first. The work is dropped then.
