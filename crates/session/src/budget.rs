@@ -3,8 +3,8 @@
 use crate::api::Settings;
 use beckon_types::Moment;
 
-/// A token bucket (GCRA). It holds one request more for each notification that is sent, so that acknowledgements are
-/// never late.
+/// A token bucket (GCRA). Each notification that is sent adds a request, up to the limit, so that acknowledgements do not use up what
+/// a user agent may ask for besides.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
     /// When it is full again; it is full if that has passed.

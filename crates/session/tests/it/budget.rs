@@ -1,7 +1,8 @@
 //! How many requests are read, and what a source may not ask for.
 
-use crate::talk::{HELLO_A, Talk, X, close, register_text};
+use crate::talk::{HELLO_A, Talk, X, close, notified, register_text, update};
 use beckon_session::{CloseCode, Demand, Effect, Input, Outcome};
+use std::{ops::RangeInclusive, time::Duration};
 
 /// Registers that are read at once.
 fn burst(talk: &mut Talk) -> usize {
@@ -29,6 +30,22 @@ fn requests_are_read_at_once_up_to_the_limit_and_then_evenly() {
     assert_eq!(burst(&mut talk), 100);
     talk.wait(3600);
     assert_eq!(burst(&mut talk), 600, "no more than the limit");
+}
+
+#[test]
+fn a_notification_adds_a_request_up_to_the_limit() {
+    let mut talk = Talk::greeted(&[(X, None)]);
+    (talk.settings.requests_max, talk.settings.request_interval) = (4, Duration::from_millis(250));
+    let notify = |talk: &mut Talk, numbers: RangeInclusive<u64>| {
+        for number in numbers {
+            assert_eq!(talk.handle(update(X, number, 100 + number)), [notified(&[(X, number)])]);
+        }
+    };
+    burst(&mut talk);
+    notify(&mut talk, 1..=2);
+    assert_eq!(burst(&mut talk), 2, "one for each");
+    notify(&mut talk, 3..=100);
+    assert_eq!(burst(&mut talk), 4, "no more than the limit");
 }
 
 #[test]
