@@ -10,4 +10,4 @@ pub(crate) mod fuzzing;
 mod sockets;
 
 pub use adopting::Adopted;
-pub use sockets::{FROZEN_MAX, Sockets};
+pub use sockets::Sockets;

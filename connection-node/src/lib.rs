@@ -56,7 +56,7 @@ mod traces;
 
 pub use advertise::Advertise;
 pub use delivery_service::DeliveryService;
-pub use hand_over::{Adopted, FROZEN_MAX, Sockets};
+pub use hand_over::{Adopted, Sockets};
 pub use node::{Former, Limits};
 pub use presence::Announcement;
 pub use reloading::{RELOADED, Tuner};

@@ -112,11 +112,7 @@ struct DialectName(Dialect);
 
 impl EncodeLabelValue for DialectName {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        let text = match self.0 {
-            Dialect::SimplePush => "simplepush",
-            Dialect::WebPush => "webpush",
-        };
-        text.encode(encoder)
+        self.0.name().encode(encoder)
     }
 }
 
@@ -211,8 +207,7 @@ impl Default for Metrics {
             notifications: Counters::new(NotificationLabels::all()),
             refusals: Counters::new(ERRNOS.map(|errno| RefusalLabels { errno: Errno(errno) })),
             request_duration: Labelled::new(
-                [Dialect::SimplePush, Dialect::WebPush]
-                    .map(|dialect| DialectLabels { dialect: DialectName(dialect) }),
+                Dialect::ALL.map(|dialect| DialectLabels { dialect: DialectName(dialect) }),
             ),
             announcements: Counters::new([true, false].map(ResultLabels::from)),
             messages_dropped: Counter::default(),
@@ -250,7 +245,7 @@ impl NotificationLabels {
             let outcomes = std::iter::successors(Some(None), |outcome| next_outcome(*outcome));
             outcomes.map(move |outcome| Self { dialect: DialectName(dialect), outcome: OutcomeName(outcome) })
         };
-        [Dialect::SimplePush, Dialect::WebPush].into_iter().flat_map(of)
+        Dialect::ALL.into_iter().flat_map(of)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a server hands over to its next process: its WebSockets, its HTTP connections, and the embedded store.
 
-use beckon_connection_node::{FROZEN_MAX, Sockets};
+use beckon_connection_node::Sockets;
 use beckon_node::hand_over::{Failed, Holdings, Outgoing, Requests, Rest};
 use beckon_store::embedded::{EmbeddedStore, Lent};
 use std::{sync::Arc, time::Duration};
@@ -32,10 +32,6 @@ pub(crate) struct Whole {
 impl Holdings for Whole {
     fn about(&self) -> Vec<u8> {
         self.sockets.about()
-    }
-
-    fn frozen_max(&self) -> Duration {
-        FROZEN_MAX
     }
 
     async fn prepare(&mut self) {

@@ -21,7 +21,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use device::{Device, Language};
 use futures_util::future::join_all;
 use http::Uri;
-use metrics::{Metrics, name_of};
+use metrics::Metrics;
 use prometheus_client::registry::Registry;
 use round::{Prober, Round};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -36,6 +36,9 @@ use warp::{Filter as _, Reply as _, http::StatusCode};
 /// The WebSocket URL of a server that runs with the default settings.
 const DEFAULT_URL: &str = "ws://127.0.0.1:8080/";
 
+/// Speak every dialect.
+const BOTH: &str = "both";
+
 /// `beckon probe`.
 pub(crate) fn command() -> Command {
     let option = |name: &'static str, value: &'static str, default: &'static str| {
@@ -48,8 +51,8 @@ pub(crate) fn command() -> Command {
         .arg(url.help("WebSocket URL of the service, ws:// or wss://"))
         .arg(endpoints.help("Where to send to, in place of where the endpoints say that they are"))
         .arg(
-            option("dialect", "DIALECT", "both")
-                .value_parser(["both", "simplepush", "webpush"])
+            option("dialect", "DIALECT", BOTH)
+                .value_parser([BOTH, Dialect::SimplePush.name(), Dialect::WebPush.name()])
                 .hide_possible_values(true)
                 .help("Which protocols to speak: simplepush, webpush or both"),
         )
@@ -113,9 +116,10 @@ impl Arguments {
     fn of(matches: &ArgMatches) -> Self {
         let time = |name| matches.get_one(name).copied().unwrap_or_default();
         let dialects = match matches.get_one::<String>("dialect").map(String::as_str) {
-            Some("simplepush") => vec![Dialect::SimplePush],
-            Some("webpush") => vec![Dialect::WebPush],
-            _ => vec![Dialect::SimplePush, Dialect::WebPush],
+            Some(name) if name != BOTH => {
+                Dialect::ALL.into_iter().filter(|dialect| dialect.name() == name).collect()
+            }
+            _ => Dialect::ALL.to_vec(),
         };
         Self {
             url: matches.get_one("url").cloned().unwrap_or_else(|| DEFAULT_URL.to_owned()),
@@ -158,7 +162,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
 async fn once(probers: Vec<Prober>) -> Result<(), Failure> {
     let mut failed = Vec::new();
     for mut prober in probers {
-        let (dialect, round) = (name_of(prober.dialect()), prober.round().await);
+        let (dialect, round) = (prober.dialect().name(), prober.round().await);
         print(&format!("{dialect}: {}\n", line_of(&round)))?;
         failed.extend(round.failure.map(|_| dialect));
         leave(&mut prober).await;
@@ -224,7 +228,7 @@ async fn rounds(mut prober: Prober, every: Duration, metrics: &Metrics, stopping
         metrics.count(prober.dialect(), &round);
         // Every failure is worth a line, and so is its end.
         if round.failure.is_some() || !was_well {
-            report(&format!("{}: {}", name_of(prober.dialect()), line_of(&round)));
+            report(&format!("{}: {}", prober.dialect().name(), line_of(&round)));
         }
         was_well = round.failure.is_none();
     }
@@ -233,10 +237,7 @@ async fn rounds(mut prober: Prober, every: Duration, metrics: &Metrics, stopping
 
 async fn leave(prober: &mut Prober) {
     if let Err(error) = prober.leave().await {
-        report(&format!(
-            "{}: the channel stays until its record expires: {error}",
-            name_of(prober.dialect())
-        ));
+        report(&format!("{}: the channel stays until its record expires: {error}", prober.dialect().name()));
     }
 }
 

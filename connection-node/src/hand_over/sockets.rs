@@ -31,9 +31,6 @@ const STREAMS_MAX: Duration = Duration::from_millis(500);
 /// Time for sockets to come to rest: a step of the store that is well, and the rest of a message.
 const PARK_MAX: Duration = Duration::from_millis(500);
 
-/// The longest time for which nothing is served. The lease lasts longer.
-pub const FROZEN_MAX: Duration = Duration::from_secs(6);
-
 /// The sockets of a node.
 #[derive(Debug)]
 pub struct Sockets {
@@ -133,10 +130,6 @@ impl Holdings for Sockets {
             tables: self.node.registry.generations().len() as u32,
         };
         about.encode_to_vec()
-    }
-
-    fn frozen_max(&self) -> Duration {
-        FROZEN_MAX
     }
 
     async fn settle(&mut self) -> Result<(), Failed> {

@@ -220,28 +220,25 @@ impl HelloLabels {
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let of = |dialect| ["claimed", "unknown"].map(|outcome| Self { dialect, outcome });
         let others = ["deleted", "list_missing", "no_room"];
-        ["simplepush", "webpush"]
+        Dialect::ALL
             .into_iter()
-            .flat_map(of)
-            .chain(others.map(|outcome| Self { dialect: "simplepush", outcome }))
+            .flat_map(move |dialect| of(dialect.name()))
+            .chain(others.map(|outcome| Self { dialect: Dialect::SimplePush.name(), outcome }))
             .chain(["blocked", "failed"].map(|outcome| Self { dialect: "", outcome }))
     }
 }
 
 impl From<&Outcome> for HelloLabels {
     fn from(outcome: &Outcome) -> Self {
-        let name = |dialect: &Dialect| match dialect {
-            Dialect::SimplePush => "simplepush",
-            Dialect::WebPush => "webpush",
-        };
+        let simplepush = Dialect::SimplePush.name();
         // No other outcome is one of a hello.
         let Outcome::Hello(hello) = outcome else { return Self { dialect: "", outcome: "failed" } };
         let (dialect, outcome) = match hello {
-            HelloOutcome::Claimed { dialect, .. } => (name(dialect), "claimed"),
-            HelloOutcome::Unknown { dialect } => (name(dialect), "unknown"),
-            HelloOutcome::Deleted { .. } => ("simplepush", "deleted"),
-            HelloOutcome::ListMissing => ("simplepush", "list_missing"),
-            HelloOutcome::NoRoom => ("simplepush", "no_room"),
+            HelloOutcome::Claimed { dialect, .. } => (dialect.name(), "claimed"),
+            HelloOutcome::Unknown { dialect } => (dialect.name(), "unknown"),
+            HelloOutcome::Deleted { .. } => (simplepush, "deleted"),
+            HelloOutcome::ListMissing => (simplepush, "list_missing"),
+            HelloOutcome::NoRoom => (simplepush, "no_room"),
             HelloOutcome::Blocked => ("", "blocked"),
         };
         Self { dialect, outcome }

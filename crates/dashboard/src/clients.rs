@@ -381,10 +381,7 @@ impl StoredView {
     fn of(record: &ClientRecord) -> Self {
         let len = |message: &Message| message.draft.payload.as_ref().map_or(0, |payload| payload.body.len());
         Self {
-            dialect: match record.dialect {
-                Dialect::SimplePush => "simplepush",
-                Dialect::WebPush => "webpush",
-            },
+            dialect: record.dialect.name(),
             channels: record.channels.len(),
             pending: pending(record),
             messages: record.messages.len(),

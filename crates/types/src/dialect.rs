@@ -8,3 +8,17 @@ pub enum Dialect {
     /// Encrypted payloads with a time to live.
     WebPush,
 }
+
+impl Dialect {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::SimplePush, Self::WebPush];
+
+    /// What it is called in metrics, and wherever an operator names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SimplePush => "simplepush",
+            Self::WebPush => "webpush",
+        }
+    }
+}

@@ -9,14 +9,6 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// How a dialect is called in metrics.
-pub(super) fn name_of(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::SimplePush => "simplepush",
-        Dialect::WebPush => "webpush",
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RoundLabels {
     dialect: &'static str,
@@ -47,7 +39,7 @@ pub(super) struct Metrics {
 impl Metrics {
     /// Metrics that the registry exports, for these dialects.
     pub(super) fn register(registry: &mut Registry, dialects: &[Dialect]) -> Self {
-        let names = || dialects.iter().copied().map(name_of);
+        let names = || dialects.iter().map(|dialect| dialect.name());
         let results = || std::iter::once("ok").chain(Stage::ALL.map(Stage::name));
         let of_rounds =
             names().flat_map(|dialect| results().map(move |result| RoundLabels { dialect, result }));
@@ -72,7 +64,7 @@ impl Metrics {
 
     /// Counts a round.
     pub(super) fn count(&self, dialect: Dialect, round: &Round) {
-        let dialect = name_of(dialect);
+        let dialect = dialect.name();
         for (stage, took_us) in &round.took {
             self.durations.observe(&StageLabels { dialect, stage: stage.name() }, 0, *took_us);
         }

@@ -35,17 +35,17 @@ const READY_MAX: Duration = Duration::from_secs(30);
 /// Bytes of connections in a frame. The one that exceeds it is the last in its frame.
 const BATCH_WEIGHT: usize = 128 * 1024;
 
+/// The longest time for which nothing is served. The lease of a node lasts longer.
+const FROZEN_MAX: Duration = Duration::from_secs(6);
+
 /// Wait after something that is not a hand-over.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a program hands over, in the order in which it is asked. Each of these has a time limit of its own, as
-/// [`Holdings::frozen_max`] is that of all from [`Holdings::park`] on.
+/// [`FROZEN_MAX`] is that of all from [`Holdings::park`] on.
 pub trait Holdings: fmt::Debug + Send + Sync + 'static {
     /// What the new process has to know before it is ready.
     fn about(&self) -> Vec<u8>;
-
-    /// The longest time for which nothing is served.
-    fn frozen_max(&self) -> Duration;
 
     /// Does what takes long and can be done before. Everything is served meanwhile.
     fn prepare(&mut self) -> impl Future<Output = ()> + Send {
@@ -305,8 +305,7 @@ impl<H: Holdings> Giver<H> {
         if self.stage.shutdown().is_requested() {
             return Err(Failed::Stopping);
         }
-        let frozen_max = self.holdings.frozen_max();
-        let given = timeout(frozen_max, self.give(channel, format, frozen_ms)).await;
+        let given = timeout(FROZEN_MAX, self.give(channel, format, frozen_ms)).await;
         let given = given.unwrap_or(Err(Failed::TimedOut))?;
         // From here on the new process serves, whatever becomes of it.
         timeout(ANSWER_MAX, commit(channel, lock)).await.unwrap_or(Err(Failed::TimedOut))?;
@@ -329,7 +328,7 @@ impl<H: Holdings> Giver<H> {
         let complete = Complete { connections: sent.sockets + sent.requests, rest, frozen_ms };
         say(channel, Said::Complete(complete), &[]).await?;
         step("complete");
-        match answer_within(self.holdings.frozen_max(), channel).await? {
+        match answer_within(FROZEN_MAX, channel).await? {
             (Said::Prepared(_), _) => Ok((sent, closed)),
             (Said::Abort(Abort { reason, .. }), _) => Err(Failed::Aborted(reason)),
             _ => Err(Failed::Protocol),

@@ -15,9 +15,6 @@ const PARK_MAX: Duration = Duration::from_millis(500);
 /// Time for requests that have come in whole to be answered, if the store needs longer than that.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// The longest time for which nothing is served.
-const FROZEN_MAX: Duration = Duration::from_secs(6);
-
 /// An HTTP connection between two requests.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Connection {
@@ -95,10 +92,6 @@ pub(super) fn read(connection: &[u8], tcp: net::TcpStream) -> Option<Rested> {
 impl Holdings for Requests {
     fn about(&self) -> Vec<u8> {
         Vec::new()
-    }
-
-    fn frozen_max(&self) -> Duration {
-        FROZEN_MAX
     }
 
     async fn settle(&mut self) -> Result<(), Failed> {
