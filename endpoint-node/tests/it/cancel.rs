@@ -41,6 +41,7 @@ async fn a_message_that_was_never_stored_is_cancelled_too() {
 #[tokio::test]
 async fn an_unknown_id_cancels_nothing() {
     let node = TestNode::start().await;
+    node.expect_other_nodes().await;
     let path = node.subscribe_offline(1).await;
     let answer = node.post(&path, "", b"a").await;
     let id = answer.header("location").strip_prefix("http://push.example.net/m/").unwrap();

@@ -129,7 +129,7 @@ async fn it_waits_for_the_store_if_set_to_and_exits_with_0_on_sigterm() {
     let serving = running.until("serving endpoints");
     let http: SocketAddr = serving["http.listen"].as_str().unwrap().parse().unwrap();
     let answer = http_client::put(http, "/update/unknown", "").await;
-    assert_eq!(answer.status, 404);
+    assert_eq!(answer.status, 503, "it knows no node that makes endpoints");
     assert_eq!(running.terminate().code(), Some(0));
 }
 

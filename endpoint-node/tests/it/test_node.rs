@@ -4,8 +4,8 @@ use crate::http_client::{self, Answer};
 use beckon_endpoint_node::{EndpointNode, Listeners, config::Config};
 use beckon_node::assembly::Run;
 use beckon_ops::{config::Source, program::ServerConfig as _, shutdown::Shutdown, workers::Threads};
-use beckon_store::Store;
-use beckon_testbed::redis::RedisServer;
+use beckon_store::{NodeEntry, Store};
+use beckon_testbed::{redis::RedisServer, until};
 use beckon_types::{
     AddChannel, AddChannelOutcome, Backlog, ChannelId, ClientId, ConnectionId, Dialect, Endpoint, Hello,
     HelloOutcome, KeyHash, KeyId, KeyRing, Listed, Message, NodeId, Presence, Spelling,
@@ -68,6 +68,23 @@ impl TestNode {
             tokio::spawn(node.run())
         };
         Self { http, admin, redis, store, shutdown, keys, run, _threads: threads }
+    }
+
+    /// Announces a connection-node, at an address where there is none, and waits until the node has read of it: before, it does not
+    /// know whether it has all keys.
+    pub(crate) async fn expect_other_nodes(&self) {
+        let entry = NodeEntry {
+            node: NodeId(99),
+            name: "other".to_owned(),
+            grpc_address: "127.0.0.1:1".to_owned(),
+            workers: 1,
+            ws_url: None,
+            room: true,
+            keys: self.keys.fingerprints(),
+        };
+        self.store.announce(entry).await.unwrap();
+        let has_read = async || (self.put("/update/unknown", "").await.status == 404).then_some(());
+        until("the node has read the directory", has_read).await;
     }
 
     /// Stops the node and waits for its end.

@@ -23,6 +23,7 @@ fn assert_cors(answer: &Answer) {
 #[tokio::test]
 async fn the_first_failing_check_answers() {
     let node = TestNode::start().await;
+    node.expect_other_nodes().await;
     let path = node.register_offline(1).await;
     let long = format!("data={}", "x".repeat(4097));
     let long_and_bad = format!("{long}&version=x");

@@ -129,6 +129,7 @@ async fn the_answer_to_an_unusable_message_says_why() {
 #[tokio::test]
 async fn the_first_failing_check_answers() {
     let node = TestNode::start().await;
+    node.expect_other_nodes().await;
     let presence = connected_to(NodeId(1), 1);
     let open = node.subscribe(1, presence, None).await;
     let restricted = node.subscribe(2, presence, Some(KEY)).await;
@@ -194,6 +195,7 @@ async fn a_gone_endpoint_answers_410_whatever_is_sent() {
 #[tokio::test]
 async fn other_endpoints_do_not_exist() {
     let node = TestNode::start().await;
+    node.expect_other_nodes().await;
     let presence = connected_to(NodeId(1), 1);
     let open = node.subscribe(1, presence, None).await;
     let restricted = node.subscribe(2, presence, Some(KEY)).await;
@@ -266,6 +268,7 @@ async fn the_operator_limits_the_body() {
 #[tokio::test]
 async fn a_body_declared_too_large_is_refused_before_it_is_sent() {
     let node = TestNode::start().await;
+    node.expect_other_nodes().await;
     let path = node.subscribe_offline(1).await;
     for (path, status) in [(path.as_str(), 413), ("/wpush/v1/x", 404)] {
         let mut stream = TcpStream::connect(node.http).await.unwrap();
@@ -279,6 +282,7 @@ async fn a_body_declared_too_large_is_refused_before_it_is_sent() {
 #[tokio::test]
 async fn a_client_that_expects_100_continue_need_not_send_the_body() {
     let node = TestNode::start().await;
+    node.expect_other_nodes().await;
     let head = "HTTP/1.1\r\nHost: a\r\nTTL: 1\r\nContent-Encoding: aes128gcm\r\nContent-Length: 6\r\nExpect: 100-continue\r\n\r\n";
     let mut refused = TcpStream::connect(node.http).await.unwrap();
     let answer = exchange(&mut refused, format!("POST /wpush/v1/x {head}").as_bytes()).await;
@@ -293,6 +297,7 @@ async fn a_client_that_expects_100_continue_need_not_send_the_body() {
 #[tokio::test]
 async fn a_refused_client_that_is_still_sending_receives_the_answer() {
     let node = TestNode::start().await;
+    node.expect_other_nodes().await;
     let mut stream = TcpStream::connect(node.http).await.unwrap();
     let head = b"POST /wpush/v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
     stream.write_all(head).await.unwrap();
@@ -308,6 +313,7 @@ async fn a_refused_client_that_is_still_sending_receives_the_answer() {
 #[tokio::test]
 async fn a_slow_body_is_answered_and_nothing_is_stored() {
     let node = TestNode::start_with(&[("BECKON_HTTP_BODY_TIMEOUT", "100ms")]).await;
+    node.expect_other_nodes().await;
     let path = node.subscribe_offline(1).await;
     for (path, status) in [(path.as_str(), 408), ("/wpush/v1/x", 404)] {
         let mut stream = TcpStream::connect(node.http).await.unwrap();

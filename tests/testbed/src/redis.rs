@@ -20,6 +20,7 @@
 //! Both can be reached over [`Links`]: forwarders to each of their servers, and a [`Watch`] tells when they choose other primaries. A server starts in about 50 ms, a cluster in
 //! a few seconds. The servers end when the handle is dropped.
 
+mod clock;
 mod cluster;
 mod deployment;
 mod faults;

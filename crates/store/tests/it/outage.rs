@@ -364,3 +364,48 @@ async fn a_step_that_was_given_up_while_the_network_stood_still_changes_nothing(
     let store: Arc<dyn Store> = Arc::new(open(&server.url()).await);
     late::a_step_that_was_given_up_changes_nothing(&held_up, &store, &Stalled(&way)).await;
 }
+
+/// Longer than it takes to ask for the time again.
+const CLOCK_LEARNED: Duration = Duration::from_secs(5);
+
+/// Every step for a client succeeds at the first attempt.
+async fn expect_steps(store: &Arc<dyn Store>) {
+    let client = connected(store, 1).await;
+    stored(store, client.id, client.channels[0], 1).await;
+    message_steps::accepted(store, message_steps::message(&subscribed(store, 1).await, "a")).await;
+}
+
+/// The clock of Redis is set forward, back, and to what it was: nothing is refused, and a step that its caller has given up still
+/// has no effect later.
+#[tokio::test]
+async fn a_clock_that_jumps_refuses_no_step_and_no_step_comes_late() {
+    let server = RedisServer::start_with(Options { own_clock: true, ..Options::default() });
+    let way = Forwarder::to(server.address());
+    let held_up: Arc<dyn Store> = Arc::new(open(&server.url_at(way.address())).await);
+    let store: Arc<dyn Store> = Arc::new(open(&server.url()).await);
+    for ahead in [3600, 0, -3600, 0] {
+        server.set_clock(ahead);
+        expect_steps(&store).await;
+        tokio::time::sleep(CLOCK_LEARNED).await;
+        late::a_step_that_was_given_up_changes_nothing(&held_up, &store, &Stalled(&way)).await;
+    }
+}
+
+/// Another server takes the place of the primary, with a clock that is an hour apart.
+#[tokio::test]
+async fn a_server_with_another_clock_takes_the_place_of_the_primary() {
+    let options = || Options { own_clock: true, ..Options::default() };
+    let servers = [(); 3].map(|()| RedisServer::start_with(options()));
+    let way = Forwarder::to(servers[0].address());
+    let store: Arc<dyn Store> = Arc::new(open(&servers[0].url_at(way.address())).await);
+    expect_steps(&store).await;
+    for (server, ahead) in servers[1..].iter().zip([3600, -3600]) {
+        server.set_clock(ahead);
+        way.point_to(server.address());
+        way.reset();
+        recovers(&store).await;
+        expect_steps(&store).await;
+        let direct: Arc<dyn Store> = Arc::new(open(&server.url()).await);
+        late::a_step_that_was_given_up_changes_nothing(&store, &direct, &Stalled(&way)).await;
+    }
+}

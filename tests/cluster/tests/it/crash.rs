@@ -239,6 +239,7 @@ async fn endpoints_survive_a_rotation_of_keys() {
     for node in stage.nodes() {
         node.start();
     }
+    stage.wait_until_connected();
     assert_eq!(stage.put(&endpoint, 3).await, 404);
 }
 

@@ -1,5 +1,6 @@
 //! One Redis server.
 
+use super::clock::Clock;
 use crate::{
     PATIENCE, POLL, certificates::Certificates, folder, forwarder::Forwarder, ports::Port, process::Process,
     wait_until,
@@ -38,6 +39,8 @@ pub struct Options {
     pub appendonly: bool,
     /// Serve TLS only, for `rediss`, with a certificate for `localhost` and 127.0.0.1.
     pub tls: bool,
+    /// A clock of its own, for [`RedisServer::set_clock`].
+    pub own_clock: bool,
     /// Further arguments of `redis-server`, such as `["--maxmemory", "2mb"]`.
     pub arguments: Vec<String>,
 }
@@ -54,6 +57,7 @@ pub struct RedisServer {
     /// The port that is announced to others instead of `port`. A forwarder listens there.
     announced: Option<Arc<Port>>,
     certificates: Option<Certificates>,
+    clock: Option<Clock>,
     folder: TempDir,
 }
 
@@ -81,7 +85,8 @@ impl RedisServer {
     fn start_as(options: Options, bus: Option<Port>, announced: Option<Arc<Port>>) -> Self {
         let certificates = options.tls.then(Certificates::make);
         let (port, folder) = (Port::free(), folder::temporary());
-        let mut server = Self { process: None, options, port, bus, announced, certificates, folder };
+        let clock = options.own_clock.then(|| Clock::new(folder.path()));
+        let mut server = Self { process: None, options, port, bus, announced, certificates, clock, folder };
         server.launch();
         server
     }
@@ -159,6 +164,14 @@ impl RedisServer {
 
     pub(super) fn process(&self) -> &Process {
         self.process.as_ref().expect("redis-server runs")
+    }
+
+    /// Sets the clock of a server with [`Options::own_clock`] so many seconds ahead of the system's, or behind.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn set_clock(&self, ahead: i64) {
+        self.clock.as_ref().expect("a server with its own clock").set(ahead);
     }
 
     /// Stops the server as a crash does (SIGKILL), and waits until it is gone.
@@ -244,8 +257,8 @@ impl RedisServer {
     /// Starts the process and waits until it answers.
     fn launch(&mut self) {
         let log = self.folder.path().join("redis-server.log");
-        let none: [(String, String); 0] = [];
-        let process = Process::start(&program(), &self.arguments(), &none, &log);
+        let settings = self.clock.iter().flat_map(Clock::settings).collect::<Vec<_>>();
+        let process = Process::start(&program(), &self.arguments(), &settings, &log);
         self.process = Some(process);
         wait_until(&format!("redis-server answers on {}", self.address()), || {
             if let Err(ended) = self.process_mut().check() {
