@@ -41,8 +41,8 @@ const FROZEN_MAX: Duration = Duration::from_secs(6);
 /// Wait after something that is not a hand-over.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What a program hands over, in the order in which it is asked. Each of these has a time limit of its own, as
-/// [`FROZEN_MAX`] is that of all from [`Holdings::park`] on.
+/// What a program hands over, in the order in which it is asked. Each of these has a time limit of its own, and all from
+/// [`Holdings::park`] on have six seconds together.
 pub trait Holdings: fmt::Debug + Send + Sync + 'static {
     /// What the new process has to know before it is ready.
     fn about(&self) -> Vec<u8>;
