@@ -5,7 +5,7 @@ use crate::{
     run::{cargo, run, succeeds},
     site, templates, test,
 };
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use std::{process::Command, time::Instant};
 
 /// One of the checks.
@@ -16,7 +16,7 @@ type Check = fn() -> Result<()>;
 /// # Errors
 /// At least one check failed; the message names them.
 pub(crate) fn ci() -> Result<()> {
-    let checks: [(&str, Check); 13] = [
+    let checks: [(&str, Check); 12] = [
         ("format", format),
         ("lints", lints),
         ("documentation", documentation),
@@ -25,10 +25,9 @@ pub(crate) fn ci() -> Result<()> {
         ("tests", tests),
         ("strangers", fuzz::strangers_in_ci),
         ("parsers", fuzz::check),
-        ("rolling restart and soak", restarts),
+        ("restarts and templates", restarts_and_templates),
         ("browser", with_a_browser),
         ("api", api::in_ci),
-        ("templates", templates::in_ci),
         ("deploy", deploy::in_ci),
     ];
     let (mut failed, mut times) = (Vec::new(), Vec::new());
@@ -77,17 +76,25 @@ fn tests() -> Result<()> {
     test::in_rust(&["--no-fail-fast"])
 }
 
-/// A small rolling restart and a small soak, at the same time: both wait most of the time, four and eight minutes.
-fn restarts() -> Result<()> {
-    std::thread::scope(|scope| {
-        let soak = scope.spawn(|| bench::soak(&["--small"]));
+/// Checks that wait most of the time, two at a time: a small rolling restart and then a small soak, beside the templates. Each takes
+/// four to twelve minutes.
+fn restarts_and_templates() -> Result<()> {
+    let outcomes = std::thread::scope(|scope| {
+        let templates = scope.spawn(templates::in_ci);
         let rolling = bench::rolling(&["--small", "--seconds", "65"]);
-        let soak = soak.join().unwrap_or_else(|_| bail!("the soak has panicked"));
-        if let (Err(error), Err(_)) = (&soak, &rolling) {
-            eprintln!("xtask: {error:#}");
+        let soak = bench::soak(&["--small"]);
+        let templates = templates.join().unwrap_or_else(|_| bail!("it has panicked"));
+        [("rolling restart", rolling), ("soak", soak), ("templates", templates)]
+    });
+    let mut failed = Vec::new();
+    for (name, outcome) in outcomes {
+        if let Err(error) = outcome {
+            eprintln!("xtask: {name}: {error:#}");
+            failed.push(name);
         }
-        rolling.and(soak)
-    })
+    }
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    Ok(())
 }
 
 fn with_a_browser() -> Result<()> {

@@ -7,7 +7,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
+
+/// Held by whoever uses apt-get, which refuses a second one.
+static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// Something that tests start, and where it comes from.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +89,7 @@ pub(crate) const FOR_SERVERS: &[Needed] = &[program(
 /// # Errors
 /// Something is missing and cannot be installed; the message tells what to install.
 pub(crate) fn install(needed: &[Needed]) -> Result<()> {
+    let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let missing = missing(needed);
     if missing.is_empty() {
         return Ok(());
@@ -111,6 +116,7 @@ pub(crate) fn install(needed: &[Needed]) -> Result<()> {
 /// # Errors
 /// It is not there and cannot be downloaded; the message tells what to install.
 pub(crate) fn unpacked(program: &str, package: &str, directory: &Path) -> Result<PathBuf> {
+    let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let folders = [PathBuf::from("/"), directory.to_owned()];
     // The search path of a user other than root may lack sbin.
     let places = ["usr/sbin", "usr/bin", "usr/local/sbin", "usr/local/bin"];

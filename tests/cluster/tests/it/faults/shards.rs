@@ -13,6 +13,7 @@ rows![
     a_takeover_leaves_no_client_deaf: [Cluster],
     clients_are_heard_of_without_the_directory: [Cluster],
     a_silent_primary_harms_no_other_shard: [Cluster],
+    a_silent_directory_harms_no_other_shard: [Cluster],
     a_node_starts_beside_a_silent_primary: [Cluster],
 ];
 
@@ -41,7 +42,7 @@ async fn devices_by_shard(site: &Site, count: usize) -> Vec<Vec<Device>> {
     shards
 }
 
-/// The shard of the nodes' directory. What the cluster does without that is another matter.
+/// The shard of the nodes' directory.
 fn shard_of_directory(site: &Site) -> usize {
     site.store.shard_of_key("{beckon}nodes")
 }
@@ -127,24 +128,34 @@ async fn expect_to_hear(site: &Site, devices: &mut [Vec<Device>]) {
 /// else to do. That adds to it now and then, and the fault does every time, so it is looked at several times, and the
 /// shortest counts.
 async fn a_silent_primary_harms_no_other_shard(topology: Topology) {
+    let site = Site::start(topology);
+    let silent = (shard_of_directory(&site) + 1) % site.store.shards();
+    expect_no_harm_by(silent, &site).await;
+}
+
+/// The same with the primary that has the directory.
+async fn a_silent_directory_harms_no_other_shard(topology: Topology) {
+    let site = Site::start(topology);
+    expect_no_harm_by(shard_of_directory(&site), &site).await;
+}
+
+async fn expect_no_harm_by(silent: usize, site: &Site) {
     const P99_MAX: Duration = Duration::from_millis(100);
     const TIMES: usize = 3;
-    let site = Site::start(topology);
-    let mut devices = devices_by_shard(&site, 2).await;
-    let silent = (shard_of_directory(&site) + 1) % site.store.shards();
+    let mut devices = devices_by_shard(site, 2).await;
     devices.remove(silent);
     let mut devices: Vec<Device> = devices.into_iter().flatten().collect();
-    let before = work(&site, &mut devices).await;
+    let before = work(site, &mut devices).await;
     assert_eq!(before.failures, Vec::<String>::new(), "before the fault");
     let (mut steps, mut failures, mut p99s) = (0, Vec::new(), Vec::new());
     for _ in 0..TIMES {
         site.all_links().for_each(|links| links.shard(silent).silence());
-        let during = work(&site, &mut devices).await;
+        let during = work(site, &mut devices).await;
         steps += during.steps;
         failures.extend(during.failures);
         p99s.push(during.p99);
         site.all_links().for_each(|links| links.shard(silent).heal());
-        expect_health(&site).await;
+        expect_health(site).await;
     }
     assert!(failures.len() * 1000 <= steps, "{} of {steps} steps failed: {failures:?}", failures.len());
     let max = P99_MAX.max(before.p99);
