@@ -52,6 +52,7 @@ pub(crate) async fn keep_lease(
         disturbances: node.store.disturbances(),
         announced_ms: node.clock.now_ms(),
         blind_ms: None,
+        owed: None,
     };
     let mut interval = if is_inherited { Duration::ZERO } else { ANNOUNCE_INTERVAL };
     let mut next = async || {
@@ -126,6 +127,8 @@ struct Witness {
     announced_ms: u64,
     /// When all connections verified their claims last because the store did not say whether they have to.
     blind_ms: Option<u64>,
+    /// Why they have to do so again: at the next time for it, or as soon as the store answers.
+    owed: Option<Doubt>,
 }
 
 impl Witness {
@@ -158,11 +161,15 @@ impl Witness {
             blind = Some(Doubt::LeaseLapsed);
         }
         let is_due = |at: u64| u128::from(now_ms - at) >= BLIND_INTERVAL.as_millis();
-        let blind = blind.filter(|_| self.blind_ms.is_none_or(is_due));
+        if blind.is_some() && !self.blind_ms.is_none_or(is_due) {
+            // What was missed may have been taken, and nobody will say it again.
+            self.owed = blind;
+            return seen;
+        }
         if blind.is_some() {
             self.blind_ms = Some(now_ms);
         }
-        seen.or(blind)
+        seen.or(blind).or(self.owed.take())
     }
 }
 
@@ -226,7 +233,8 @@ mod tests {
 
     #[test]
     fn claims_are_in_doubt_after_whatever_may_have_taken_them_away() {
-        let mut witness = Witness { epoch: None, disturbances: 4, announced_ms: 0, blind_ms: None };
+        let mut witness =
+            Witness { epoch: None, disturbances: 4, announced_ms: 0, blind_ms: None, owed: None };
         let mut doubt = |(epoch, lapsed), disturbances, began_ms, now_ms| {
             witness.doubt(Some(&announced(epoch, lapsed)), None, disturbances, began_ms, now_ms)
         };
@@ -246,7 +254,8 @@ mod tests {
 
     #[test]
     fn without_an_answer_claims_are_in_doubt_from_time_to_time() {
-        let mut witness = Witness { epoch: Some(1), disturbances: 4, announced_ms: 0, blind_ms: None };
+        let mut witness =
+            Witness { epoch: Some(1), disturbances: 4, announced_ms: 0, blind_ms: None, owed: None };
         let unknown = Some(Doubt::MissedUnknown);
         assert_eq!(witness.doubt(None, None, 4, 9000, 9001), None, "the lease lasts");
         assert_eq!(witness.doubt(None, None, 4, 12_000, 12_001), Some(Doubt::LeaseLapsed));
@@ -260,5 +269,12 @@ mod tests {
         }
         assert_eq!(witness.doubt(Some(&quiet), unknown, 5, 102_000, 102_001), unknown);
         assert_eq!(witness.doubt(Some(&quiet), None, 5, 105_000, 105_001), None);
+        assert_eq!(witness.doubt(Some(&quiet), unknown, 5, 108_000, 108_001), None);
+        assert_eq!(
+            witness.doubt(Some(&quiet), None, 5, 111_000, 111_001),
+            unknown,
+            "the store answers again"
+        );
+        assert_eq!(witness.doubt(Some(&quiet), None, 5, 114_000, 114_001), None);
     }
 }

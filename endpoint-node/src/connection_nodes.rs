@@ -220,8 +220,8 @@ impl Shared {
         }
         let last = *self.readings.borrow();
         if last.ended > 0 && !last.is_current {
-            // The store has not answered the last time. The node hears of the notification through the store, which may have lost one
-            // primary only.
+            // The last reading failed, and the next one would probably fail too. The primary that has the client may be well, so the
+            // node hears of the notification through the store.
             return Err(Undelivered::NodeGone);
         }
         let read = timeout(self.context.delivery_timeout, self.fresh_reading()).await;
