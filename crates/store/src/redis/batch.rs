@@ -50,6 +50,8 @@ pub(super) enum Haste {
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) command: Cmd,
+    /// When it was sent first, for a script that notes a repetition and may have been executed already.
+    pub(super) since: Option<Instant>,
     /// When its caller gives up, for a script that takes its deadline as the last argument.
     pub(super) deadline: Option<Instant>,
     /// Whether `ASKING` goes before it.
@@ -240,7 +242,14 @@ mod tests {
     async fn ask(submitter: Arc<Submitter>, haste: Haste) -> Result<Reply, Fault> {
         let (reply, answer) = oneshot::channel();
         assert!(submitter.try_submit(
-            Request { command: redis::cmd("PING"), deadline: None, asking: false, replicated: false, reply },
+            Request {
+                command: redis::cmd("PING"),
+                since: None,
+                deadline: None,
+                asking: false,
+                replicated: false,
+                reply
+            },
             haste
         ));
         answer.await.unwrap()
@@ -318,7 +327,8 @@ mod tests {
             for expected in [None, None, Some(pause)] {
                 let (reply, _answer) = oneshot::channel();
                 let command = redis::cmd("PING");
-                let request = Request { command, deadline: None, asking: false, replicated: false, reply };
+                let request =
+                    Request { command, since: None, deadline: None, asking: false, replicated: false, reply };
                 assert!(submitter.try_submit(request, Haste::Patient));
                 let start = now();
                 assert_eq!(queue.next(BATCH_LEN_MAX).await.unwrap().len(), 1);
@@ -394,6 +404,7 @@ mod tests {
             let (reply, answer) = oneshot::channel();
             let request = Request {
                 command: redis::cmd("PING"),
+                since: None,
                 deadline: None,
                 asking: false,
                 replicated: false,
@@ -427,6 +438,7 @@ mod tests {
             let (reply, answer) = oneshot::channel();
             let request = Request {
                 command: redis::cmd("PING"),
+                since: None,
                 deadline: None,
                 asking: false,
                 replicated: false,

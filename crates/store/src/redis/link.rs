@@ -46,6 +46,9 @@ const GOOD_AFTER: Duration = Duration::from_secs(5);
 /// The longest pause before a connection is replaced at once.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How far the clock of a primary may be ahead of that of the server whose place it has taken, so that a repeated step is recognized.
+const CLOCKS_APART_MAX: Duration = Duration::from_secs(1);
+
 /// Replicas have to have what was written within the time limit of a step divided by this.
 const REPLICAS_SHARE: u32 = 4;
 
@@ -123,12 +126,13 @@ impl Link {
         self.submitter.hurry();
     }
 
-    /// Sends a command and waits for its answer. If the caller gives up first, the command is not sent. `deadline` is
-    /// added to its arguments by the clock of the primary. With `asking`, `ASKING` goes in front of it.
+    /// Sends a command and waits for its answer. If the caller gives up first, the command is not sent. `since` and `deadline`
+    /// are added to its arguments by the clock of the primary. With `asking`, `ASKING` goes in front of it.
     pub(super) async fn send(
         &self,
         command: Cmd,
         haste: Haste,
+        since: Option<Instant>,
         deadline: Option<Instant>,
         asking: bool,
         replicated: bool,
@@ -141,7 +145,9 @@ impl Link {
         let (load, waiting) = (&self.shared.load, self.submitter.len());
         if load.is_overloaded(waiting)
             || haste == Haste::Spare && !load.has_spare_room(waiting)
-            || !self.submitter.try_submit(Request { command, deadline, asking, replicated, reply }, haste)
+            || !self
+                .submitter
+                .try_submit(Request { command, since, deadline, asking, replicated, reply }, haste)
         {
             return Err(Fault::refused(Cause::Overloaded, "more steps wait than Redis can perform in time"));
         }
@@ -294,7 +300,11 @@ async fn perform(flight: Flight, wire: Arc<Wire>, batch: Vec<Request>) {
     let sent = now();
     let clock = shared.primary.clock();
     let waits = batch.iter().any(|request| request.replicated);
-    for Request { mut command, deadline, asking, replicated, reply } in batch {
+    for Request { mut command, since, deadline, asking, replicated, reply } in batch {
+        if let Some(since) = since {
+            let since = clock.map_or(0, |clock| clock.earliest_ms(since));
+            command.arg(since.saturating_sub(CLOCKS_APART_MAX.as_millis() as u64));
+        }
         if let Some(deadline) = deadline {
             // With an unknown clock it is refused, and the answer says what the clock shows.
             command.arg(clock.map_or(0, |clock| clock.earliest_ms(deadline)));

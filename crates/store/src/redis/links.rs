@@ -34,9 +34,6 @@ const ATTEMPTS_MAX: usize = 8;
 /// The first pause before a step is sent again to a slot that is moving. It doubles each time.
 const MOVING_PAUSE: Duration = Duration::from_millis(20);
 
-/// How far the clock of a primary may be behind that of the server whose place it has taken, so that a repeated step is recognized.
-const CLOCKS_APART_MAX: Duration = Duration::from_secs(1);
-
 /// Links to nodes that serve no slot yet but import one. When there are more, all are dropped and created again when
 /// needed.
 const IMPORTING_MAX: usize = 16;
@@ -94,14 +91,13 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// The call for a primary.
-    fn call(&self, primary: &Primary) -> Cmd {
-        let mut call = self.changed.as_ref().unwrap_or(&self.step.call).clone();
-        if self.was_lost && self.step.script.is_some_and(Script::notes_repetition) {
-            let since = primary.clock().map_or(0, |clock| clock.earliest_ms(self.since));
-            call.arg(since.saturating_sub(CLOCKS_APART_MAX.as_millis() as u64));
-        }
-        call
+    fn call(&self) -> Cmd {
+        self.changed.as_ref().unwrap_or(&self.step.call).clone()
+    }
+
+    /// When the step was sent first, if the primary has to know that.
+    fn repeats(&self) -> Option<Instant> {
+        (self.was_lost && self.step.script.is_some_and(Script::notes_repetition)).then_some(self.since)
     }
 
     /// Notes whether the step may have been executed.
@@ -190,7 +186,7 @@ impl Links {
         loop {
             attempt += 1;
             let (witness, ask_at) = (course.witness.take(), course.ask_at.take());
-            let (is_witness, asking) = (witness.is_some(), ask_at.is_some());
+            let (is_witness, asking, since) = (witness.is_some(), ask_at.is_some(), course.repeats());
             let link = match (witness, ask_at) {
                 (Some(witness), _) => witness,
                 (None, Some(node)) => self.link_at(&node),
@@ -204,7 +200,7 @@ impl Links {
                 self.topology.replicas_wanted() > 0 && course.script.is_some_and(Script::is_replicated);
             // A witness redirects. It may be a replica, which has none, or lack its own.
             let waits = replicated && !is_witness;
-            let answer = link.send(course.call(link.primary()), step.haste, deadline, asking, waits).await;
+            let answer = link.send(course.call(), step.haste, since, deadline, asking, waits).await;
             let fault = match course.noting(answer) {
                 Ok(reply) if !course.script.is_some_and(|script| script.denies(&reply.value)) => {
                     if !course.denials.is_empty() {
@@ -306,7 +302,7 @@ impl Links {
         let check =
             if self.topology.replicas_wanted() > 0 { self.topology.check_call(link.primary()) } else { None };
         let Some((call, _)) = check else { return Ok(()) };
-        let check = link.send(SCRIPTS.check.with_text(&call), Haste::AtOnce, None, false, true).await?;
+        let check = link.send(SCRIPTS.check.with_text(&call), Haste::AtOnce, None, None, false, true).await?;
         if Arc::ptr_eq(&check.from, server) {
             return Ok(());
         }
