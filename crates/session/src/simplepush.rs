@@ -104,9 +104,10 @@ impl SimplePush {
                 self.compare(|channels| channels.len() <= stored)?;
                 self.verified(turn, asked, last);
             }
-            (Job::Verify(_), Outcome::Postponed) => self.verify_later(turn.repeat_at()),
-            // A snapshot shows whether the socket owns the UAID, too.
-            (Job::Refresh(_) | Job::Verify(_), _) => self.refresh_failed(turn),
+            // Not a snapshot, which says the same: all clients may be in doubt, and a store that has trouble may put off
+            // verifications only.
+            (Job::Verify(_), _) => self.verify_later(turn.repeat_at()),
+            (Job::Refresh(_), _) => self.refresh_failed(turn),
             (Job::HelloAgain(asked), Outcome::Snapshot(snapshot)) => {
                 self.compare(|channels| channels.are_in(&snapshot))?;
                 self.greeted_again(turn, asked, snapshot);

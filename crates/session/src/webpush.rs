@@ -147,8 +147,9 @@ impl WebPush {
             (Job::Fetch(fetch), _) => self.fetch_failed(turn, fetch),
             // A user agent does not say which channels it knows, so it would not notice that one is lacking by saying hello again.
             (Job::Verify(asked), Outcome::Verified { last, channels: _ }) => self.verified(turn, asked, last),
-            (Job::Verify(_), Outcome::Postponed) => self.verify_at = turn.repeat_at(),
-            (Job::Verify(_), _) => self.verify_failed(turn),
+            // Not a read of the backlog, which says the same: all clients may be in doubt, and a store that has trouble may put
+            // off verifications only.
+            (Job::Verify(_), _) => self.verify_at = turn.repeat_at(),
             (Job::HelloAgain(_) | Job::Refresh(_) | Job::AckVersions(_), _) => return Err(CloseCode::Error),
         }
         Ok(())
@@ -433,13 +434,6 @@ impl WebPush {
             }
         }
         if is_other { self.read_again(turn) } else { self.read_on(turn) }
-    }
-
-    /// The store failed to say whether this socket owns the UAID. A read of the backlog says it, too.
-    fn verify_failed(&mut self, turn: &Turn<'_>) {
-        let progress = self.progress();
-        progress.start_over();
-        progress.fail(turn.repeat_at());
     }
 
     /// When to call [`Self::resume`].
