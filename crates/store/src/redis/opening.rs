@@ -23,8 +23,8 @@ const EXAMINED_MAX: usize = 32;
 
 /// The ACL rule for every command that is sent or called by a script. Without the last one it is not known how full the store is,
 /// nor whether it evicts keys.
-const COMMANDS: &str = "-@all +eval +evalsha +time +cluster|slots +select +hset +hget +hmget +hgetall +hkeys +hlen +hdel \
-                        +hexists +hrandfield +zadd +zcard +zrangebyscore +zrem +set +get +del +pexpire +pttl +wait +info";
+const COMMANDS: &str = "-@all +eval +evalsha +time +cluster|slots +asking +select +hset +hget +hmget +hgetall +hkeys +hlen \
+                        +hdel +hexists +hrandfield +zadd +zcard +zrangebyscore +zrem +set +get +del +pexpire +pttl +wait +info";
 
 /// Refusals that say nothing about rights, and are no reason not to start: a lack of memory, of replicas, or of space on the disk.
 const PASSING: [&str; 3] = ["OOM ", "NOREPLICAS ", "MISCONF "];
@@ -108,6 +108,10 @@ async fn examine(
 /// Adds commands that do everything that steps do, on keys that belong to no client.
 fn add_probe_of_rights(pipeline: &mut Pipeline, topology: &Topology, primary: &Primary, prefix: &KeyPrefix) {
     let map = topology.map();
+    if topology.is_cluster() {
+        // It allows the next command what that may do anyway.
+        pipeline.cmd("ASKING");
+    }
     if let Some(tag) = map.tag_for(primary) {
         let call = SCRIPTS.rights.call(&keys::probes(prefix, tag), 0, 0);
         pipeline.add_command(SCRIPTS.rights.with_text(&call)).add_command(call);

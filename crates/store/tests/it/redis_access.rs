@@ -1,6 +1,10 @@
 //! Options of the store in Redis, and the checks at start.
 
-use crate::{log::Log, redis::number};
+use crate::{
+    log::Log,
+    redis::{number, only_client},
+    redis_messages::keys,
+};
 use beckon_store::{
     Newcomers, Store,
     redis::{Access, ConnectError, RedisOptions, TlsFiles, TlsIdentity, connect},
@@ -56,17 +60,43 @@ async fn the_documented_rule_is_enough_on_a_server() {
 #[tokio::test]
 async fn the_documented_rule_is_enough_on_a_cluster() {
     let mut cluster = RedisCluster::start(3);
-    let url = cluster.url();
-    let users: Vec<_> =
-        cluster.nodes().iter().map(|node| node.add_user("beckon", &rights_with_export())).collect();
-    let (user, _) = users[0].rsplit_once('@').unwrap();
-    let url = url.replace("redis-cluster://", &user.replace("redis://", "redis-cluster://")).replacen(
-        "127.0.0.1",
-        "@127.0.0.1",
-        1,
-    );
+    let url = with_user(&mut cluster, &rights_with_export());
     run_all(&open(&url, Access::default()).await).await;
     assert_eq!(cluster.nodes().iter().map(denials).sum::<i64>(), 0);
+}
+
+/// What is not at its node any more is asked for at the other one.
+#[tokio::test]
+async fn the_documented_rule_is_enough_while_a_slot_moves() {
+    let mut cluster = RedisCluster::start(3);
+    let url = with_user(&mut cluster, &documented_rights());
+    let store = open(&url, Access::default()).await;
+    let client = connected(&store, 1).await;
+    let nodes = cluster.nodes();
+    let source = nodes.iter().position(|node| !keys(node, "c").is_empty()).unwrap();
+    let (source, target) = (&nodes[source], &nodes[(source + 1) % 3]);
+    let record = only_client(source);
+    let id = |node: &RedisServer| redis::from_redis_value(node.command(&["CLUSTER", "MYID"])).unwrap();
+    let (from, to): (String, String) = (id(source), id(target));
+    let slot = number(&source.command(&["CLUSTER", "KEYSLOT", &record])).to_string();
+    target.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from]);
+    source.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to]);
+    source.command(&["MIGRATE", "127.0.0.1", &target.port().to_string(), &record, "0", "5000"]);
+    store.snapshot(client.id, client.presence).await.unwrap().unwrap();
+    assert_eq!(cluster.nodes().iter().map(denials).sum::<i64>(), 0);
+    for node in cluster.nodes() {
+        node.command(&["ACL", "SETUSER", "beckon", "-asking"]);
+    }
+    is_misconfigured(&url, Access::default(), "+asking").await;
+}
+
+/// The URL of a Redis Cluster for a user that has these rights at each node.
+fn with_user(cluster: &mut RedisCluster, rights: &[&str]) -> String {
+    let url = cluster.url();
+    let users: Vec<_> = cluster.nodes().iter().map(|node| node.add_user("beckon", rights)).collect();
+    let (user, _) = users[0].rsplit_once('@').unwrap();
+    let user = user.replace("redis://", "redis-cluster://");
+    url.replace("redis-cluster://", &user).replacen("127.0.0.1", "@127.0.0.1", 1)
 }
 
 /// How often a user was refused a command or a key.
@@ -81,7 +111,7 @@ async fn a_user_that_lacks_a_right_is_refused_at_start_with_the_rule() {
     let server = RedisServer::start();
     let rights = documented_rights();
     // Without INFO there is only a warning. The others are for Redis Clusters and numbered databases.
-    let optional = ["+info", "+cluster|slots", "+select"];
+    let optional = ["+info", "+cluster|slots", "+asking", "+select"];
     let mut needed = 0;
     for (index, right) in rights.iter().enumerate() {
         if optional.contains(right) || *right == "-@all" || *right == "~{beckon}*" {

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use std::{sync::Arc, time::Duration};
 
 /// The names of all keys that begin like this.
-fn keys(server: &RedisServer, start: &str) -> Vec<String> {
+pub(crate) fn keys(server: &RedisServer, start: &str) -> Vec<String> {
     let redis::Value::Array(keys) = server.command(&["KEYS", &format!("{start}{{*")]) else {
         panic!("keys expected")
     };
