@@ -110,7 +110,6 @@ impl Leaving {
             }
             Awaits::Release | Awaits::Note => {
                 self.awaits = Awaits::Steps { is_owner: false };
-                self.former.take_if(|_| *outcome == Outcome::Failed);
             }
         }
     }

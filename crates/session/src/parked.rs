@@ -125,6 +125,8 @@ pub(crate) struct ParkedSimplePush {
     pub(crate) client: ParkedClient,
     #[prost(bool, tag = "2")]
     pub(crate) may_have_unregistered: bool,
+    #[prost(bool, tag = "3")]
+    pub(crate) may_have_others: bool,
 }
 
 /// A Web Push client.

@@ -28,6 +28,18 @@ struct Ahead {
     due: Option<Moment>,
 }
 
+/// What an answer of the store says about the writes that a socket knows of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Learned {
+    /// There are no others.
+    Nothing,
+    /// There may be others, until the socket reads them.
+    Others,
+    /// The same, and the store has lost some of them: it has gone back in time. The next writes may have any sequence above the last
+    /// one that it has.
+    Losses,
+}
+
 impl Seen {
     /// All writes up to this one, which the store has just been read at.
     pub(crate) fn at(upto: Sequence) -> Self {
@@ -76,17 +88,17 @@ impl Seen {
         }
     }
 
-    /// The store has said which write was the last one. It was asked when [`Self::last`] was `asked`. Returns whether it is
-    /// another than expected, so that there may be writes of which the socket does not know until it reads them. If there is a
-    /// gap that this does not explain, the claim has to be verified again at the time that `due` returns.
-    pub(crate) fn learn(&mut self, asked: Sequence, last: Sequence, due: impl FnOnce() -> Moment) -> bool {
-        // A store that has gone back may have what seemed to be older than the writes that it has lost.
-        let is_other = last != self.upto || last < asked;
+    /// The store has said which write was the last one. It was asked when [`Self::last`] was `asked`, or later. If there is a gap
+    /// that this does not explain, the claim has to be verified again at the time that `due` returns.
+    pub(crate) fn learn(&mut self, asked: Sequence, last: Sequence, due: impl FnOnce() -> Moment) -> Learned {
+        let learned = if last != self.upto { Learned::Others } else { Learned::Nothing };
         if self.last() == asked {
             // Nothing has come meanwhile, so a store that has less has gone back in time.
             (self.upto, self.ahead) = (last, None);
-            return is_other;
+            return if last < asked { Learned::Losses } else { learned };
         }
+        // A store that has gone back may have what seemed to be older than the writes that it has lost.
+        let learned = if last < asked { Learned::Others } else { learned };
         // What has come meanwhile may be more than there was then.
         self.upto = self.upto.max(last);
         if let Some(ahead) = &mut self.ahead {
@@ -97,7 +109,7 @@ impl Seen {
                 ahead.due = ahead.due.map(|_| due());
             }
         }
-        is_other
+        learned
     }
 
     /// When to verify the claim because of a gap; the end of time if there is none.
@@ -205,7 +217,7 @@ mod tests {
         seen.came(Some(Sequence(14)), Sequence(15), || Moment(7));
         seen.came(None, Sequence(16), || panic!("there is a time"));
         assert_eq!(state(&seen), (10, 16, Moment(7)));
-        assert!(seen.learn(Sequence(16), Sequence(16), || NEVER));
+        assert_eq!(seen.learn(Sequence(16), Sequence(16), || NEVER), Learned::Others);
         assert_eq!(state(&seen), (16, 16, NEVER));
         // The next sequence follows in any case.
         seen.came(None, Sequence(17), || NEVER);
@@ -216,20 +228,20 @@ mod tests {
     fn a_read_shows_what_has_not_come() {
         let learn = |writes: &[(u64, u64)], asked, last| {
             let mut seen = seen(writes);
-            let is_other = seen.learn(Sequence(asked), Sequence(last), || Moment(99));
-            (is_other, state(&seen))
+            let learned = seen.learn(Sequence(asked), Sequence(last), || Moment(99));
+            (learned, state(&seen))
         };
         // Nothing was missed; something was; the store has gone back in time, with a gap and without one.
-        assert_eq!(learn(&[], 10, 10), (false, (10, 10, NEVER)));
-        assert_eq!(learn(&[(10, 11)], 11, 11), (false, (11, 11, NEVER)));
-        assert_eq!(learn(&[], 10, 11), (true, (11, 11, NEVER)));
-        assert_eq!(learn(&[(11, 12)], 12, 14), (true, (14, 14, NEVER)));
-        assert_eq!(learn(&[], 10, 5), (true, (5, 5, NEVER)));
-        assert_eq!(learn(&[(11, 12)], 12, 10), (true, (10, 10, NEVER)));
+        assert_eq!(learn(&[], 10, 10), (Learned::Nothing, (10, 10, NEVER)));
+        assert_eq!(learn(&[(10, 11)], 11, 11), (Learned::Nothing, (11, 11, NEVER)));
+        assert_eq!(learn(&[], 10, 11), (Learned::Others, (11, 11, NEVER)));
+        assert_eq!(learn(&[(11, 12)], 12, 14), (Learned::Others, (14, 14, NEVER)));
+        assert_eq!(learn(&[], 10, 5), (Learned::Losses, (5, 5, NEVER)));
+        assert_eq!(learn(&[(11, 12)], 12, 10), (Learned::Losses, (10, 10, NEVER)));
         // What has come since is not forgotten.
-        assert_eq!(learn(&[(10, 11), (11, 12)], 11, 11), (true, (12, 12, NEVER)));
-        assert_eq!(learn(&[(10, 11), (12, 13)], 11, 12), (true, (13, 13, NEVER)));
-        assert_eq!(learn(&[(10, 11), (12, 13)], 11, 11), (false, (11, 13, Moment(99))));
+        assert_eq!(learn(&[(10, 11), (11, 12)], 11, 11), (Learned::Others, (12, 12, NEVER)));
+        assert_eq!(learn(&[(10, 11), (12, 13)], 11, 12), (Learned::Others, (13, 13, NEVER)));
+        assert_eq!(learn(&[(10, 11), (12, 13)], 11, 11), (Learned::Nothing, (11, 13, Moment(99))));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
         unregister_reply,
     },
     parked::{Damaged, ParkedClient, ParkedSimplePush},
-    seen::Seen,
+    seen::{Learned, Seen},
     steps::{Job, Register, Unregister},
     turn::Turn,
     violation::{INTERNAL_ERROR, Violation},
@@ -35,6 +35,10 @@ pub(crate) struct SimplePush {
     /// Whether the store may lack channels that are known here, because an unregister has failed. The next read of the store
     /// removes them.
     may_have_unregistered: bool,
+    /// Whether the store may have other channels than those that are known here: it did when it was read last, or a channel was
+    /// unregistered since then, or a register has failed, and the store may have gone back. So the number of its channels does
+    /// not show that one is lacking.
+    may_have_others: bool,
 }
 
 impl SimplePush {
@@ -50,6 +54,7 @@ impl SimplePush {
             rereads: false,
             may_lack_channels: false,
             may_have_unregistered: false,
+            may_have_others: false,
         }
     }
 
@@ -62,7 +67,11 @@ impl SimplePush {
             reread: self.rereads.then_some(self.ask_at.0),
             ..identity.park()
         };
-        ParkedSimplePush { client, may_have_unregistered: self.may_have_unregistered }
+        ParkedSimplePush {
+            client,
+            may_have_unregistered: self.may_have_unregistered,
+            may_have_others: self.may_have_others,
+        }
     }
 
     /// The client that was parked.
@@ -74,6 +83,7 @@ impl SimplePush {
             rereads: client.reread.is_some(),
             may_lack_channels: client.may_lack_channels,
             may_have_unregistered: parked.may_have_unregistered,
+            may_have_others: parked.may_have_others,
         };
         Ok((Identity::resume(client)?, resumed))
     }
@@ -97,20 +107,21 @@ impl SimplePush {
             (Job::AckVersions(_), Outcome::Done) => {}
             (Job::AckVersions(_), _) => self.ack_failed(turn),
             (Job::Refresh(asked), Outcome::Snapshot(snapshot)) => {
-                self.compare(|channels| channels.are_in(&snapshot))?;
+                let compared = self.compare(&snapshot);
                 self.refreshed(turn, asked, snapshot);
+                compared?;
             }
             (Job::Verify(asked), Outcome::Verified { last, channels: stored }) => {
-                self.compare(|channels| channels.len() <= stored)?;
-                self.verified(turn, asked, last);
+                self.verified(turn, asked, last, stored);
             }
             // Not a snapshot, which says the same: all clients may be in doubt, and a store that has trouble may put off
             // verifications only.
             (Job::Verify(_), _) => self.verify_later(turn.repeat_at()),
             (Job::Refresh(_), _) => self.refresh_failed(turn),
             (Job::HelloAgain(asked), Outcome::Snapshot(snapshot)) => {
-                self.compare(|channels| channels.are_in(&snapshot))?;
+                let compared = self.compare(&snapshot);
                 self.greeted_again(turn, asked, snapshot);
+                compared?;
             }
             (Job::HelloAgain(_) | Job::RemoveMessages(_) | Job::Fetch(_), _) => return Err(CloseCode::Error),
         }
@@ -164,7 +175,7 @@ impl SimplePush {
 
     /// The store failed during a register.
     fn register_failed(&mut self, turn: &mut Turn<'_>, register: &Register) {
-        self.may_lack_channels = true;
+        (self.may_lack_channels, self.may_have_others) = (true, true);
         turn.send_error(&register.request, INTERNAL_ERROR);
         if register.missed {
             self.refresh(turn);
@@ -184,6 +195,7 @@ impl SimplePush {
     /// The store has unregistered a channel, and dropped what was pending on it.
     fn unregistered(&mut self, turn: &mut Turn<'_>, unregister: &Unregister) {
         self.channels.remove(unregister.channel);
+        self.may_have_others = true;
         turn.send(unregister_reply(&channel_json(unregister.channel, unregister.spelling)));
     }
 
@@ -241,28 +253,31 @@ impl SimplePush {
         }
     }
 
-    /// Compares the table with the store, which may have lost registrations. Then the socket has to be closed: the list of the
-    /// next hello makes the user agent register again.
-    fn compare(&self, has_all: impl FnOnce(&Channels) -> bool) -> Result<(), CloseCode> {
-        if self.may_have_unregistered || has_all(&self.channels) { Ok(()) } else { Err(CloseCode::Error) }
+    /// Compares the table with the store, which may have lost registrations. Then the socket has to be closed, when all that is
+    /// pending has been sent: the list of the next hello makes the user agent register again, and deletes what is pending.
+    fn compare(&self, snapshot: &Snapshot) -> Result<(), CloseCode> {
+        let has_all = self.may_have_unregistered || self.channels.are_in(snapshot);
+        if has_all { Ok(()) } else { Err(CloseCode::Error) }
     }
 
-    /// This socket still owns the UAID. If anything was written of which it does not know, the store is read again: the socket
-    /// may have missed it.
-    fn verified(&mut self, turn: &mut Turn<'_>, asked: Sequence, last: Sequence) {
+    /// This socket still owns the UAID. The store, which has so many channels, is read again if anything was written of which the
+    /// socket does not know, because it may have missed that, and if registrations may be lost.
+    fn verified(&mut self, turn: &mut Turn<'_>, asked: Sequence, last: Sequence, stored: usize) {
         self.verify_later(turn.verify_at());
-        if self.learn(turn, asked, last) {
+        let knows_all = self.learn(turn, asked, last) == Learned::Nothing;
+        let has_all = self.may_have_unregistered || self.channels.len() <= stored;
+        if !knows_all || !has_all || self.may_have_others {
             self.refresh(turn);
         }
     }
 
-    /// As [`Turn::learn`]. The next writes to a store that has gone back in time may have any sequence above its last one.
-    fn learn(&mut self, turn: &mut Turn<'_>, asked: Sequence, last: Sequence) -> bool {
-        let is_other = turn.learn(asked, last);
-        if turn.seen.last() < asked {
+    /// As [`Turn::learn`].
+    fn learn(&mut self, turn: &mut Turn<'_>, asked: Sequence, last: Sequence) -> Learned {
+        let learned = turn.learn(asked, last);
+        if learned == Learned::Losses {
             self.channels.forget_after(last);
         }
-        is_other
+        learned
     }
 
     /// The claim is to be verified at this time, unless the store is re-read anyway.
@@ -286,12 +301,17 @@ impl SimplePush {
 
     fn read(&mut self, turn: &mut Turn<'_>, asked: Sequence, snapshot: Snapshot, reason: Reason) {
         (self.ask_at, self.rereads) = (turn.verify_at(), false);
-        self.learn(turn, asked, snapshot.sequence);
+        let learned = self.learn(turn, asked, snapshot.sequence);
         let is_known = |channel: &beckon_types::Channel| self.channels.contains(channel.id);
-        self.may_lack_channels |= !snapshot.channels.iter().all(is_known);
+        self.may_have_others = !snapshot.channels.iter().all(is_known);
+        self.may_lack_channels |= self.may_have_others;
         self.may_have_unregistered = false;
         let pending = self.channels.read(turn.now, snapshot, reason, turn.steps);
         send_updates(turn, &pending);
+        if learned == Learned::Losses {
+            // What came meanwhile seemed to be older than what was lost.
+            self.refresh(turn);
+        }
     }
 
     /// When to call [`Self::resume`]: to repeat a read that failed, to send again what was not acknowledged, or to verify

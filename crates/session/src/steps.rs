@@ -230,9 +230,13 @@ impl Steps {
         self.waiting().any(|job| matches!(job, Job::Refresh(_) | Job::HelloAgain(_)))
     }
 
-    /// Whether a read is waiting, which will show whether the socket owns the UAID.
-    pub(crate) fn has_read_waiting(&self) -> bool {
-        self.waiting().any(Job::is_read)
+    /// Whether a read is waiting that will show whether the socket owns the UAID, and whatever it has missed.
+    pub(crate) fn has_verification_waiting(&self) -> bool {
+        self.waiting().any(|job| match job {
+            Job::HelloAgain(_) | Job::Refresh(_) | Job::Verify(_) => true,
+            Job::Fetch(fetch) => fetch.after.is_none(),
+            Job::Register(_) | Job::Unregister(_) | Job::AckVersions(_) | Job::RemoveMessages(_) => false,
+        })
     }
 
     fn waiting(&self) -> impl Iterator<Item = &Job> {

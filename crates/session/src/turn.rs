@@ -6,7 +6,7 @@ use crate::{
     doubt,
     identity::Identity,
     message::{Request, error_reply},
-    seen::Seen,
+    seen::{Learned, Seen},
     steps::{Job, Register, Steps, Unregister},
     violation::Error,
 };
@@ -108,7 +108,7 @@ impl<'a> Turn<'a> {
     /// Asks the store whether this socket still owns the UAID. A step that is under way may have been performed before the
     /// doubt arose, so it does not count.
     pub(crate) fn verify(&mut self) {
-        if !self.steps.has_read_waiting() {
+        if !self.steps.has_verification_waiting() {
             self.ask(Job::Verify(self.seen.last()));
             // Until there is an outcome. A store that fails is not asked again at once because of a gap.
             let again = self.repeat_at();
@@ -123,7 +123,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Notes what the store has said about the last write. `asked` and the result are as in [`Seen::learn`].
-    pub(crate) fn learn(&mut self, asked: Sequence, last: Sequence) -> bool {
+    pub(crate) fn learn(&mut self, asked: Sequence, last: Sequence) -> Learned {
         let (connection, now) = (self.presence.connection, self.now);
         self.seen.learn(asked, last, || doubt::gap_at(connection, now))
     }

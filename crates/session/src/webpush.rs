@@ -12,7 +12,7 @@ use crate::{
         webpush::{NamedBroadcasts, URGENCY_REPLY, broadcast, hello_reply, notification, register_reply},
     },
     parked::{Damaged, ParkedClient, ParkedWebPush},
-    seen::Seen,
+    seen::{Learned, Seen},
     steps::{Job, Register, Steps, Unregister},
     turn::Turn,
     violation::{INTERNAL_ERROR, INVALID_KEY, Violation},
@@ -368,7 +368,9 @@ impl WebPush {
 
     /// Sends as many stored messages as the batch has room for. They were read behind the position `after`.
     fn send_backlog(&mut self, turn: &mut Turn<'_>, mut after: Option<Position>, backlog: &Backlog) {
-        self.verify_at = turn.verify_at();
+        if after.is_none() {
+            self.verify_at = turn.verify_at();
+        }
         let outstanding = self.ongoing.as_ref().map_or(0, |ongoing| ongoing.progress.outstanding(turn.now));
         let mut room = turn.settings.batch_size.saturating_sub(outstanding);
         let mut has_more = backlog.more && !backlog.messages.is_empty();
@@ -425,15 +427,14 @@ impl WebPush {
     /// socket may have missed it.
     fn verified(&mut self, turn: &mut Turn<'_>, asked: Sequence, last: Sequence) {
         self.verify_at = turn.verify_at();
-        let is_other = turn.learn(asked, last);
-        // The next writes to a store that has gone back in time may have any sequence above its last one.
-        if turn.seen.last() < asked {
+        let learned = turn.learn(asked, last);
+        if learned == Learned::Losses {
             self.channels.forget_after(last);
             if let Some(ongoing) = &mut self.ongoing {
                 ongoing.progress.forget_after(last);
             }
         }
-        if is_other { self.read_again(turn) } else { self.read_on(turn) }
+        if learned == Learned::Nothing { self.read_on(turn) } else { self.read_again(turn) }
     }
 
     /// When to call [`Self::resume`].

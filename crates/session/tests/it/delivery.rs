@@ -439,6 +439,24 @@ fn a_store_that_goes_back_with_a_clock_that_is_behind_hides_no_version() {
     }
 }
 
+/// The store has gone back, and is written to while it is read for a reason that arose before that was noticed.
+#[test]
+fn what_comes_while_a_store_that_has_gone_back_is_read_is_not_lost() {
+    // It is noticed by the read: what came meanwhile seemed old.
+    let mut talk = Talk::greeted(&[(X, None), (Y, None)]);
+    talk.check(&[after(10, update(X, 1, 100))], &[notified(&[(X, 1)])]);
+    talk.check(&[missed(), after(50, update(X, 8, 60))], &[look()]);
+    talk.check(&[looked(50, &[(X, None), (Y, None)])], &[look()]);
+    talk.check(&[looked(60, &[(X, Some(8)), (Y, None)])], &[notified(&[(X, 8)])]);
+    // It is noticed before: what comes is sent, and the read shows what was before it.
+    let mut talk = Talk::greeted(&[(X, None), (Y, None)]);
+    talk.check(&[after(10, update(X, 1, 100))], &[notified(&[(X, 1)])]);
+    talk.check(&[Input::Verify, missed(), verified(50)], &[verify(), look()]);
+    talk.check(&[after(50, update(X, 8, 60))], &[notified(&[(X, 8)])]);
+    talk.check(&[looked(50, &[(X, Some(5)), (Y, None)])], &[]);
+    talk.check(&[Input::Verify, verified(60)], &[verify()]);
+}
+
 /// A hundred notifications per second through several endpoint-nodes, for ten seconds. Returns how often the store was asked.
 fn asked_for(order: impl Fn(u64) -> Option<u64>) -> usize {
     let mut talk = Talk::greeted(&[(X, None)]);

@@ -46,6 +46,27 @@ fn the_next_batch_follows_when_all_of_the_former_is_acknowledged() {
     assert_eq!(talk.deadline(), Some(300));
 }
 
+/// A page of the backlog does not show what was stored before it.
+#[test]
+fn a_claim_is_verified_while_the_backlog_is_read() {
+    let stored = messages(0..30);
+    let mut talk = Talk::webpush_with(settings(), &[X], &stored[..10], true);
+    let sent = &stored[..10];
+    talk.check(&[text(&ack_messages(sent))], &[told(10), vec![remove_messages(sent)]].concat());
+    talk.check(&[Input::Verify, Input::Verify, outcome(Outcome::Done)], &[fetch(Some(&stored[9]))]);
+    talk.wait(50).check_fetched(&stored[10..20], true, &stored[10..20], &[verify()]);
+    talk.check(&[outcome(Outcome::Failed)], &[]);
+    // No page puts off the next verification either.
+    let mut settings = settings();
+    settings.uaid_idle = Duration::from_secs(300);
+    let mut talk = Talk::webpush_with(settings, &[X], sent, true);
+    assert_eq!(talk.deadline(), Some(100));
+    talk.wait(50).handle(text(&ack_messages(sent)));
+    talk.check(&[outcome(Outcome::Done)], &[fetch(Some(&stored[9]))]);
+    talk.check_fetched(&stored[10..20], true, &stored[10..20], &[]);
+    assert_eq!(talk.deadline(), Some(50));
+}
+
 #[test]
 fn a_position_behind_messages_with_a_topic_is_kept() {
     let stored = [with_topic(message(X, 9), "t"), message(X, 3)];

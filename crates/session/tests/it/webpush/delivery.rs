@@ -349,6 +349,20 @@ fn a_gap_that_opens_during_a_fetch_is_not_closed_by_it() {
     }
 }
 
+/// Not even if the store says twice that it has gone back, and the second time has said so before the message.
+#[test]
+fn a_message_that_came_after_the_store_went_back_is_not_sent_again() {
+    let mut talk = Talk::webpush(&[X]);
+    let (lost, sent) = (message(X, 100), message(X, 60));
+    talk.check(&[after(10, bring(&lost))], &[notified_message(&lost)]);
+    talk.check(&[Input::Verify, Input::Verify, verified(50)], &[verify(), verify()]);
+    talk.check(&[after(50, bring(&sent))], &[notified_message(&sent)]);
+    talk.check(&[verified(50)], &[fetch(None)]);
+    for next in [&[fetch(None)][..], &[]] {
+        talk.check_fetched(std::slice::from_ref(&sent), false, &[], next);
+    }
+}
+
 #[test]
 fn a_gap_is_not_forgotten_when_the_store_fails() {
     for answer in [Outcome::Failed, Outcome::Postponed] {
