@@ -3,7 +3,7 @@
 //! Each node announces the fingerprints of its keys. A node that lacks a key of another one cannot tell an endpoint that was
 //! made with it from one that never existed. So it must not answer that an endpoint does not exist: senders would forget it.
 
-use beckon_store::NodeEntry;
+use beckon_store::{LEASE, NodeEntry};
 use beckon_types::{KeyRing, Moment, NodeId};
 use parking_lot::Mutex;
 use std::{
@@ -29,8 +29,8 @@ pub struct KeyRings {
 /// What is known of the other nodes.
 #[derive(Debug, Default)]
 struct Others {
-    /// The ring of this node that was compared last. It can have got other keys since.
-    compared: Mutex<Vec<u64>>,
+    /// The ring of this node that was compared last, and when. It can have got other keys since, and so can the others.
+    compared: Mutex<(Vec<u64>, Moment)>,
     /// The keys of the nodes in the directory, now and until a while ago.
     keys: Mutex<Keys>,
     /// The nodes whose rings were complained about.
@@ -90,12 +90,13 @@ impl KeyRings {
         self.own.fingerprints()
     }
 
-    /// Whether another node may have a key that this one lacks. So it is until the ring that this node has now was compared, with
-    /// that of a connection-node among others.
-    pub fn lacks_keys(&self) -> bool {
+    /// Whether another node may have a key that this one lacks. So it is unless the ring that this node has now was compared, with
+    /// that of a connection-node among others, less than a lease ago.
+    pub fn lacks_keys(&self, now: Moment) -> bool {
         self.others.as_ref().is_some_and(|others| {
             let own = self.own();
-            others.keys.lock().are_more_than(&own) || *others.compared.lock() != own
+            let (compared, at) = &*others.compared.lock();
+            now.since(*at) > LEASE || *compared != own || others.keys.lock().are_more_than(&own)
         })
     }
 
@@ -105,7 +106,7 @@ impl KeyRings {
         let Some(others) = &self.others else { return };
         let own = self.own();
         others.keys.lock().learn(directory, now);
-        others.compared.lock().clone_from(&own);
+        *others.compared.lock() = (own.clone(), now);
         let mut named = others.named.lock();
         named.retain(|node| directory.iter().any(|entry| entry.node == *node));
         for entry in directory {
@@ -163,13 +164,14 @@ mod tests {
         let rings = KeyRings::in_cluster(&ring(&[1, 2]));
         let compare = |directory: &[NodeEntry], time| {
             rings.compare(directory, after(time));
-            rings.lacks_keys()
+            rings.lacks_keys(after(time))
         };
-        assert!(rings.lacks_keys(), "it does not know yet");
+        assert!(rings.lacks_keys(Moment(0)), "it does not know yet");
         assert!(compare(&[endpoint_node(1, &[1, 2])], Duration::ZERO), "no node makes endpoints");
         assert!(!compare(&[node(1, &[1, 2]), node(2, &[2, 1]), node(3, &[1])], Duration::ZERO));
         assert!(compare(&[node(1, &[1, 2]), endpoint_node(2, &[1, 2, 3])], Duration::from_secs(3)));
-        assert!(!KeyRings::alone(&ring(&[1])).lacks_keys());
+        let days = after(Duration::from_secs(1_000_000));
+        assert!(!KeyRings::alone(&ring(&[1])).lacks_keys(days));
     }
 
     #[test]
@@ -177,7 +179,7 @@ mod tests {
         let rings = KeyRings::in_cluster(&ring(&[1, 2]));
         let compare = |directory: &[NodeEntry], time| {
             rings.compare(directory, after(time));
-            rings.lacks_keys()
+            rings.lacks_keys(after(time))
         };
         assert!(compare(&[node(1, &[1, 2]), node(2, &[3])], Duration::ZERO));
         assert!(compare(&[node(1, &[1, 2])], KEY_MEMORY - Duration::from_secs(1)));
@@ -191,11 +193,22 @@ mod tests {
         let own = ring(&[1]);
         let rings = KeyRings::in_cluster(&own);
         rings.compare(&[node(1, &[1])], Moment(0));
-        assert!(!rings.lacks_keys());
+        assert!(!rings.lacks_keys(after(LEASE)));
+        assert!(
+            rings.lacks_keys(after(LEASE + Duration::from_millis(1))),
+            "the others may have got another one"
+        );
         own.replace(&ring(&[2, 1]));
-        assert!(rings.lacks_keys(), "it does not know whether the others have any that this one has not");
+        assert!(
+            rings.lacks_keys(Moment(0)),
+            "it does not know whether the others have any that this one has not"
+        );
         rings.compare(&[node(1, &[1])], Moment(0));
-        assert!(!rings.lacks_keys());
+        assert!(!rings.lacks_keys(after(LEASE)));
+        assert!(
+            rings.lacks_keys(after(LEASE + Duration::from_millis(1))),
+            "the others may have got another one"
+        );
         assert_eq!(rings.own(), ring(&[2, 1]).fingerprints());
     }
 

@@ -37,7 +37,7 @@ async fn cancel(handler: &Handler, id: &str, head: &Head) -> Result<(), CancelRe
         return Err(CancelRejection::Method);
     }
     let message = MessageId::open(&handler.keys, id).map_err(|_| {
-        if handler.key_rings.lacks_keys() { CancelRejection::Storage } else { CancelRejection::MessageId }
+        if handler.lacks_keys() { CancelRejection::Storage } else { CancelRejection::MessageId }
     })?;
     Ok(handler.dispatcher.cancel(message, &head.cause).await?)
 }

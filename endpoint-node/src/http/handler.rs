@@ -5,7 +5,7 @@ use crate::{config::HttpSettings, dispatch::Dispatcher, metrics::Metrics, vapid:
 use arc_swap::{ArcSwap, Guard};
 use beckon_node::{key_rings::KeyRings, store_room::StoreRoom, trace::Tracer};
 use beckon_ops::{clock::Clock, log_throttle::LogThrottle};
-use beckon_types::{Cause, EndpointUrl, KeyRing};
+use beckon_types::{Cause, EndpointUrl, KeyRing, Moment};
 use std::{sync::Arc, time::Duration};
 use warp::http::{HeaderMap, HeaderValue, Method, header::CONTENT_LENGTH};
 
@@ -57,6 +57,11 @@ impl Handler {
     /// What an operator has set, as it is now. Not to be kept while waiting.
     pub(super) fn settings(&self) -> Guard<Arc<HandlerSettings>> {
         self.settings.load()
+    }
+
+    /// Whether what this node cannot open may have been made by another one, so that it must not be denied.
+    pub(super) fn lacks_keys(&self) -> bool {
+        self.key_rings.lacks_keys(Moment(self.clock.now_ms()))
     }
 }
 

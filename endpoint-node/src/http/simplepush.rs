@@ -69,7 +69,7 @@ where
             .map_err(|_| VersionRejection::Parameters(Unusable::Invalid))?,
     };
     let Ok(Endpoint::SimplePush { client, channel }) = Endpoint::from_path(&handler.keys, path) else {
-        return Err(if handler.key_rings.lacks_keys() {
+        return Err(if handler.lacks_keys() {
             VersionRejection::Refused(VersionRefused::Storage)
         } else {
             VersionRejection::Token

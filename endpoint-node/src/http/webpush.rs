@@ -113,7 +113,7 @@ fn admit(handler: &Handler, path: &str, head: &Head) -> Result<FindChannel, Mess
     }
     let Ok(Endpoint::WebPush { client, channel, restricted }) = Endpoint::from_path(&handler.keys, path)
     else {
-        if handler.key_rings.lacks_keys() {
+        if handler.lacks_keys() {
             return Err(MessageRejection::Refused(MessageRefused::Storage));
         }
         return Err(MessageRejection::Endpoint);
