@@ -71,9 +71,9 @@ impl Service<http::Request<Body>> for Services {
 /// Most connections that may be on their way to their worker, or have not begun with HTTP/2. Further ones wait in the kernel's queue.
 const ARRIVING_MAX: usize = 512;
 
-/// Most connections that may be open: each worker of each endpoint-node has one, and so has each connection-node. Further ones
-/// wait in the kernel's queue.
-const OPEN_MAX: usize = 16_384;
+/// Most connections that may be open for each worker: each endpoint-node has one to it, and each connection-node may have one to
+/// the node. Further ones wait in the kernel's queue.
+const OPEN_PER_WORKER_MAX: usize = 4096;
 
 /// Serves other nodes until `stage` is asked to stop: a gRPC server on each worker, and one accept loop.
 pub(crate) fn serve(
@@ -126,7 +126,8 @@ fn serve_on(
 
 /// Accepts connections until the stage is asked to stop.
 async fn accept_all(listener: Listener, arrivals: Arc<Arrivals>) {
-    let (arriving, open) = (Arc::new(Semaphore::new(ARRIVING_MAX)), Arc::new(Semaphore::new(OPEN_MAX)));
+    let open_max = OPEN_PER_WORKER_MAX * arrivals.arrived.len();
+    let (arriving, open) = (Arc::new(Semaphore::new(ARRIVING_MAX)), Arc::new(Semaphore::new(open_max)));
     let next = async || {
         // Both fail only if the semaphore is closed, which never happens.
         let permits = Permits {
