@@ -46,12 +46,21 @@ pub(super) enum Haste {
     Spare,
 }
 
+/// When a step was sent that may have been executed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Since {
+    pub(super) at: Instant,
+    /// What the clock of its primary showed then, in milliseconds since the Unix epoch, if that was known. It may have jumped, or
+    /// another server may be the primary.
+    pub(super) clock_ms: Option<u64>,
+}
+
 /// A command and the channel for its answer.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) command: Cmd,
     /// When it was sent first, for a script that notes a repetition and may have been executed already.
-    pub(super) since: Option<Instant>,
+    pub(super) since: Option<Since>,
     /// When its caller gives up, for a script that takes its deadline as the last argument.
     pub(super) deadline: Option<Instant>,
     /// Whether `ASKING` goes before it.

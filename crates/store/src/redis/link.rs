@@ -8,7 +8,7 @@
 use super::{
     address::Node,
     backoff::{Backoff, jittered, random},
-    batch::{self, Haste, Queue, Reply, Request, Submitter},
+    batch::{self, Haste, Queue, Reply, Request, Since, Submitter},
     dial::{Dialed, now},
     fault::{Fault, LinkAction, StepAction},
     load::Load,
@@ -132,7 +132,7 @@ impl Link {
         &self,
         command: Cmd,
         haste: Haste,
-        since: Option<Instant>,
+        since: Option<Since>,
         deadline: Option<Instant>,
         asking: bool,
         replicated: bool,
@@ -301,9 +301,10 @@ async fn perform(flight: Flight, wire: Arc<Wire>, batch: Vec<Request>) {
     let clock = shared.primary.clock();
     let waits = batch.iter().any(|request| request.replicated);
     for Request { mut command, since, deadline, asking, replicated, reply } in batch {
-        if let Some(since) = since {
-            let since = clock.map_or(0, |clock| clock.earliest_ms(since));
-            command.arg(since.saturating_sub(CLOCKS_APART_MAX.as_millis() as u64));
+        if let Some(Since { at, clock_ms }) = since {
+            let ms = clock.map_or(0, |clock| clock.earliest_ms(at));
+            let ms = clock_ms.map_or(ms, |then| then.min(ms));
+            command.arg(ms.saturating_sub(CLOCKS_APART_MAX.as_millis() as u64));
         }
         if let Some(deadline) = deadline {
             // With an unknown clock it is refused, and the answer says what the clock shows.

@@ -6,7 +6,7 @@
 use super::{
     address::Node,
     backoff::{jittered, random},
-    batch::{Haste, Reply},
+    batch::{Haste, Reply, Since},
     dial::now,
     fault::{Fault, StepAction},
     link::Link,
@@ -66,8 +66,8 @@ struct Course<'a> {
     /// The link to that other node.
     witness: Option<Arc<Link>>,
     was_lost: bool,
-    /// When the step was begun.
-    since: Instant,
+    /// When the step was begun, by the clock of the primary that it was sent to before its answer was lost.
+    since: Since,
     /// Whether the primary may have executed it, or may still do so until its deadline.
     is_uncertain: bool,
     pause: Duration,
@@ -85,7 +85,7 @@ impl<'a> Course<'a> {
             denials: Vec::new(),
             witness: None,
             was_lost: false,
-            since: now(),
+            since: Since { at: now(), clock_ms: None },
             is_uncertain: false,
             pause: MOVING_PAUSE,
         }
@@ -95,9 +95,16 @@ impl<'a> Course<'a> {
         self.changed.as_ref().unwrap_or(&self.step.call).clone()
     }
 
-    /// When the step was sent first, if the primary has to know that.
-    fn repeats(&self) -> Option<Instant> {
-        (self.was_lost && self.step.script.is_some_and(Script::notes_repetition)).then_some(self.since)
+    /// When the step was sent first, if the primary of this link, to which it is sent now, has to know that.
+    fn since(&mut self, link: &Link) -> Option<Since> {
+        if !self.step.script.is_some_and(Script::notes_repetition) {
+            return None;
+        }
+        if !self.was_lost {
+            self.since.clock_ms = link.primary().clock().map(|clock| clock.earliest_ms(self.since.at));
+            return None;
+        }
+        Some(self.since)
     }
 
     /// Notes whether the step may have been executed.
@@ -180,27 +187,33 @@ impl Links {
         answer
     }
 
+    /// The link to the primary that serves the slot of a step, as far as is known.
+    fn link_for(&self, course: &Course<'_>) -> Result<Arc<Link>, Fault> {
+        // The map may be of a node that does not know better.
+        match course.redirected.as_ref().filter(|_| !course.denials.is_empty()) {
+            Some(node) => Ok(self.link_at(node)),
+            None => self.link_of(course.step.slot),
+        }
+    }
+
     async fn attempts(&self, course: &mut Course<'_>, deadline: Option<Instant>) -> Result<Value, Fault> {
         let step = course.step;
         let mut attempt = 0;
         loop {
             attempt += 1;
             let (witness, ask_at) = (course.witness.take(), course.ask_at.take());
-            let (is_witness, asking, since) = (witness.is_some(), ask_at.is_some(), course.repeats());
+            let (is_witness, asking) = (witness.is_some(), ask_at.is_some());
             let link = match (witness, ask_at) {
                 (Some(witness), _) => witness,
                 (None, Some(node)) => self.link_at(&node),
-                // The map may be of a node that does not know better.
-                (None, None) => match course.redirected.as_ref().filter(|_| !course.denials.is_empty()) {
-                    Some(node) => self.link_at(node),
-                    None => self.link_of(step.slot)?,
-                },
+                (None, None) => self.link_for(course)?,
             };
             let replicated =
                 self.topology.replicas_wanted() > 0 && course.script.is_some_and(Script::is_replicated);
             // A witness redirects. It may be a replica, which has none, or lack its own.
             let waits = replicated && !is_witness;
-            let answer = link.send(course.call(), step.haste, since, deadline, asking, waits).await;
+            let answer =
+                link.send(course.call(), step.haste, course.since(&link), deadline, asking, waits).await;
             let fault = match course.noting(answer) {
                 Ok(reply) if !course.script.is_some_and(|script| script.denies(&reply.value)) => {
                     if !course.denials.is_empty() {

@@ -189,19 +189,20 @@ async fn a_message_that_was_acknowledged_before_its_step_is_repeated_is_not_stor
     message_steps::accepted(&store, message(&client, "c")).await;
 }
 
-/// Another version is stored before the step whose answer is lost is repeated: it stays.
+/// Another version is stored before the step whose answer is lost is repeated: it stays, also if the clock jumps meanwhile.
 #[tokio::test]
 async fn a_repeated_version_replaces_no_newer_one() {
-    let server = RedisServer::start();
+    let server = RedisServer::start_with(Options { own_clock: true, ..Options::default() });
     let direct: Arc<dyn Store> = Arc::new(open(&server.url()).await);
     let client = connected(&direct, 1).await;
-    for newer in [None, Some(6)] {
+    for (newer, ahead) in [(None, 0), (Some(6), 0), (Some(6), 60)] {
         let (store, way) = about_to_lose_an_answer(&server).await;
         let meanwhile = async {
             until("the answer is lost", async || way.has_lost_answer().then_some(())).await;
             if let Some(newer) = newer {
                 stored(&direct, client.id, client.channels[0], newer).await;
             }
+            server.set_clock(ahead);
             way.heal();
         };
         let (answer, ()) = tokio::join!(store.put_version(put_of(&client, 5)), meanwhile);
