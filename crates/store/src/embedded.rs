@@ -47,7 +47,7 @@ pub use disk::{Disk, DiskFile, OsDisk};
 pub use open_error::OpenError;
 pub use writer::{Clock, Lent};
 
-use crate::{Announced, Answer, Cause, Missed, Newcomers, NodeEntry, Store, StoreError};
+use crate::{Announced, Answer, Cause, Disturbances, Missed, Newcomers, NodeEntry, Store, StoreError};
 use batch::{Batch, Counts, Idle, Memory};
 use beckon_types::{
     Ack, AddChannel, AddChannelOutcome, Backlog, BroadcastId, BroadcastVersion, Broadcasts, ChannelId, Claim,
@@ -409,9 +409,9 @@ impl Store for EmbeddedStore {
 
     fn hurry(&self) {}
 
-    fn disturbances(&self) -> u64 {
+    fn disturbances(&self) -> Disturbances {
         // The sockets end with the process.
-        0
+        Disturbances::default()
     }
 
     fn reach(&self) -> Answer<()> {

@@ -28,4 +28,4 @@ pub use directory::{ANNOUNCE_INTERVAL, Announced, LEASE, MISSED_LIFETIME, MISSED
 pub use error::{Cause, StoreError};
 pub use newcomers::Newcomers;
 pub use open::{EMBEDDED, OpenError, OpenOptions, open, open_embedded};
-pub use store::{Answer, Store};
+pub use store::{Answer, Disturbances, Store};

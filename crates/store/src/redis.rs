@@ -61,7 +61,9 @@ pub use options::{
 };
 pub use survey::{Info, Surveyed, survey};
 
-use crate::{Announced, Answer, MISSED_LIFETIME, MISSED_MAX, Missed, NodeEntry, Store, StoreError};
+use crate::{
+    Announced, Answer, Disturbances, MISSED_LIFETIME, MISSED_MAX, Missed, NodeEntry, Store, StoreError,
+};
 use ::redis::{Cmd, Value};
 use answer::{done, failed, unexpected};
 use batch::Haste;
@@ -464,7 +466,7 @@ impl Store for RedisStore {
         self.links.hurry();
     }
 
-    fn disturbances(&self) -> u64 {
+    fn disturbances(&self) -> Disturbances {
         self.shared.topology.disturbances()
     }
 

@@ -17,6 +17,15 @@ use tokio::runtime::Handle;
 /// The future of an outcome. It ends within the time limit of the store, if need be with [`StoreError::Unavailable`].
 pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
 
+/// How often something happened since a store was opened after which it may lack what it had acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Disturbances {
+    /// Connections that were lost or established again, and primaries that were replaced.
+    pub interruptions: u64,
+    /// Primaries that had lost their data.
+    pub losses: u64,
+}
+
 /// What the cluster remembers. Cheap to share; all methods may be called concurrently.
 ///
 /// A step that is refused, or fails with [`StoreError::Unreadable`], changes nothing. Whether a step that fails with
@@ -220,9 +229,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// wait for others to share their way. With none under way it applies to the next one.
     fn hurry(&self);
 
-    /// How often something happened after which the store may lack what it had acknowledged, such as a failover or a
-    /// restart. When the number has grown, presences have to be verified.
-    fn disturbances(&self) -> u64;
+    /// How often something happened after which the store may lack what it had acknowledged. When a number has grown, presences
+    /// have to be verified.
+    fn disturbances(&self) -> Disturbances;
 
     /// Checks that any part of the store can be written to, for readiness: a node that reaches none of it should get no
     /// new clients, and one shard that fails is no reason to send away those of the others.

@@ -14,7 +14,7 @@ use super::{
     record,
     script::SCRIPTS,
 };
-use crate::{Announced, Cause, LEASE, NodeEntry, StoreError};
+use crate::{Announced, Cause, Disturbances, LEASE, NodeEntry, StoreError};
 use beckon_types::NodeId;
 use redis::{Cmd, Value};
 use std::{collections::BTreeMap, time::Duration};
@@ -37,8 +37,8 @@ pub(super) struct Known {
     revision: u64,
     /// Until when changes are enough. `None` if it was never read.
     is_good_until: Option<Instant>,
-    /// How many disturbances there were when it was read last.
-    disturbances: u64,
+    /// Those that there were when it was read last.
+    disturbances: Disturbances,
 }
 
 /// The call that announces a node. What it lacks is added when it is sent.
@@ -56,13 +56,13 @@ pub(super) fn call(prefix: &KeyPrefix, entry: &NodeEntry, uaid_key: Option<u64>)
 }
 
 impl Copy {
-    /// Performs the step of a [`call`], and returns the directory. `disturbances` is how many there were so far
+    /// Performs the step of a [`call`], and returns the directory. `disturbances` are those so far
     /// ([`crate::Store::disturbances`]). `unfit` is cancelled if this process cannot use the store.
     pub(super) async fn announce(
         &self,
         mut step: Step,
         links: &Links,
-        disturbances: u64,
+        disturbances: Disturbances,
         unfit: &CancellationToken,
     ) -> Result<Announced, StoreError> {
         let mut known = self.0.lock().await;
@@ -79,7 +79,7 @@ impl Copy {
 
 impl Known {
     /// The revision to name in an announcement; zero if the directory has to be read as a whole.
-    fn revision(&self, now: Instant, disturbances: u64) -> u64 {
+    fn revision(&self, now: Instant, disturbances: Disturbances) -> u64 {
         let is_good = self.is_good_until.is_some_and(|until| now < until);
         if is_good && self.disturbances == disturbances { self.revision } else { 0 }
     }

@@ -11,9 +11,9 @@ use std::{ops::Deref, time::Duration};
 /// Length of a client's key without the prefix: `c`, braces, and 22 characters for the 16 bytes of its id.
 const CLIENT_LEN: usize = 25;
 
-/// How long the key that checks write is kept after the last one. It is written more often, so its value changes only if the
-/// primary has lost its data, or nobody has reached it for so long.
-pub(super) const CHECK_LIFETIME: Duration = Duration::from_secs(60);
+/// How long the key that checks write is kept after the last one. Its value changes only if the primary has lost its data, or
+/// nobody has reached it for so long.
+pub(super) const CHECK_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The name of a key.
 #[derive(Debug, Clone, Copy)]

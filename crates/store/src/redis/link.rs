@@ -12,7 +12,7 @@ use super::{
     dial::{Dialed, now},
     fault::{Fault, LinkAction, StepAction},
     load::Load,
-    primary::Primary,
+    primary::{Failure, Primary},
     script::SCRIPTS,
     topology::{Topology, learn_time, note_time},
 };
@@ -174,7 +174,7 @@ impl Shared {
                     backoff.succeeded();
                     self.is_connected.store(true, Ordering::Release);
                     if self.primary.succeeded() {
-                        self.topology.disturbed();
+                        self.topology.interrupted(&self.primary);
                         tracing::info!(redis = %self.primary, "connected to Redis again");
                     }
                     return dialed;
@@ -195,8 +195,11 @@ impl Shared {
     fn failed(&self, fault: &Fault, is_lasting: bool) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault.clone());
         self.topology.request_refresh();
-        if self.primary.failed(fault, is_lasting) {
-            self.topology.disturbed();
+        let failure = self.primary.failed(fault, is_lasting);
+        if failure == Failure::First {
+            self.topology.interrupted(&self.primary);
+        }
+        if failure != Failure::Same {
             tracing::warn!(redis = %self.primary, cause = %fault.cause, error = %fault, "no connection to Redis");
         }
     }

@@ -46,6 +46,17 @@ enum Outage {
     Lasting(Fault),
 }
 
+/// A failure of a link, compared with the failures of the other links to its primary since one of them has connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// There was none.
+    First,
+    /// The last one had another cause.
+    Other,
+    /// The last one had the same cause.
+    Same,
+}
+
 /// A reading of the primary's clock. It was read during the round trip that ended at `received`, so at that moment the
 /// clock showed between `time` and `time + round_trip`.
 #[derive(Debug, Clone, Copy)]
@@ -122,16 +133,19 @@ impl Primary {
         self.attempts.lock().await
     }
 
-    /// A link has lost its connection or could not connect. With `is_lasting` steps are refused from now on. Returns
-    /// whether the cause is a new one.
-    pub(super) fn failed(&self, fault: &Fault, is_lasting: bool) -> bool {
+    /// A link has lost its connection or could not connect. With `is_lasting` steps are refused from now on.
+    pub(super) fn failed(&self, fault: &Fault, is_lasting: bool) -> Failure {
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         let known = match &*outage {
             Outage::None => None,
             Outage::Recent(known) | Outage::Lasting(known) => Some(known.cause),
         };
         *outage = if is_lasting { Outage::Lasting(fault.clone()) } else { Outage::Recent(fault.clone()) };
-        known != Some(fault.cause)
+        match known {
+            None => Failure::First,
+            Some(known) if known == fault.cause => Failure::Same,
+            Some(_) => Failure::Other,
+        }
     }
 
     /// A link has connected. Returns whether that ends an outage.
@@ -207,10 +221,11 @@ mod tests {
         let primary = Primary::new(None);
         let (gone, loading) = (Fault::lost("reset".into()), Fault::refused(Cause::Loading, "LOADING"));
         assert!(!primary.succeeded(), "there was no outage");
-        assert!(primary.failed(&gone, false) && primary.refusal().is_none());
-        assert!(!primary.failed(&gone, true), "the same cause");
+        assert_eq!(primary.failed(&gone, false), Failure::First);
+        assert!(primary.refusal().is_none());
+        assert_eq!(primary.failed(&gone, true), Failure::Same);
         assert_eq!(primary.refusal(), Some(gone.unsent()));
-        assert!(primary.failed(&loading, true));
+        assert_eq!(primary.failed(&loading, true), Failure::Other);
         assert!(primary.succeeded() && primary.refusal().is_none());
     }
 

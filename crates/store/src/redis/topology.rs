@@ -21,7 +21,7 @@ use super::{
     sentinels::Sentinels,
     slot::Slot,
 };
-use crate::Cause;
+use crate::{Cause, Disturbances};
 use futures_util::{
     FutureExt as _,
     future::BoxFuture,
@@ -79,8 +79,10 @@ struct Shared {
     /// Increases whenever the map changes.
     version: AtomicU64,
     outdated: Notify,
-    /// How often a primary was lost or found again, was replaced, or has lost its data.
-    disturbances: AtomicU64,
+    /// How often a primary was lost or found again, or was replaced.
+    interruptions: AtomicU64,
+    /// How often a primary has lost its data.
+    losses: AtomicU64,
 }
 
 impl Topology {
@@ -104,7 +106,8 @@ impl Topology {
             replicas: RwLock::default(),
             version: AtomicU64::new(0),
             outdated: Notify::new(),
-            disturbances: AtomicU64::new(0),
+            interruptions: AtomicU64::new(0),
+            losses: AtomicU64::new(0),
         });
         if let Seeds::Cluster(_) = shared.seeds {
             shared.read_slots().await?;
@@ -134,14 +137,17 @@ impl Topology {
         self.shared.version.load(Ordering::Acquire)
     }
 
-    /// How often something happened after which a primary may lack what it had acknowledged.
-    pub(super) fn disturbances(&self) -> u64 {
-        self.shared.disturbances.load(Ordering::Relaxed)
+    /// What happened after which a primary may lack what it had acknowledged.
+    pub(super) fn disturbances(&self) -> Disturbances {
+        let interruptions = self.shared.interruptions.load(Ordering::Relaxed);
+        Disturbances { interruptions, losses: self.shared.losses.load(Ordering::Relaxed) }
     }
 
-    /// A primary was lost, or is reached again.
-    pub(super) fn disturbed(&self) {
-        self.shared.disturbances.fetch_add(1, Ordering::Relaxed);
+    /// A primary was lost, or is reached again. What serves no slot, such as a replica that is asked to redirect, does not count.
+    pub(super) fn interrupted(&self, primary: &Primary) {
+        if self.map().tag_for(primary).is_some() {
+            self.shared.interruptions.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Asks for the slots to be read again: the map may be out of date, or a primary cannot be reached.
@@ -200,7 +206,7 @@ impl Topology {
         if let Value::BulkString(epoch) = answer
             && primary.learn_epoch(slot, epoch)
         {
-            self.disturbed();
+            self.shared.losses.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(redis = %primary, "Redis has lost its data");
         }
     }
@@ -237,7 +243,7 @@ impl Shared {
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(other) = change(&map) {
             if map.has_lost_one_in(&other) {
-                self.disturbances.fetch_add(1, Ordering::Relaxed);
+                self.interruptions.fetch_add(1, Ordering::Relaxed);
             }
             *map = Arc::new(other);
             self.version.fetch_add(1, Ordering::Release);
