@@ -5,7 +5,7 @@
 
 use crate::{mailbox::Mailbox, metrics::Doubt, node::Node, pace::spread};
 use beckon_ops::{stage::Stage, tenure::Phase};
-use beckon_store::{ANNOUNCE_INTERVAL, Announced, LEASE, Missed, NodeEntry, StoreError};
+use beckon_store::{ANNOUNCE_INTERVAL, Announced, Disturbances, LEASE, Missed, NodeEntry, StoreError};
 use beckon_types::Notification;
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -52,7 +52,7 @@ pub(crate) async fn keep_lease(
         disturbances: node.store.disturbances(),
         announced_ms: node.clock.now_ms(),
         blind_ms: None,
-        owed: None,
+        owed: is_inherited.then_some(Doubt::HandedOver),
     };
     let mut interval = if is_inherited { Duration::ZERO } else { ANNOUNCE_INTERVAL };
     let mut next = async || {
@@ -62,7 +62,8 @@ pub(crate) async fn keep_lease(
     };
     while let Some(_announcing) = stage.run_until_stopping(next()).await {
         let began_ms = node.clock.now_ms();
-        let announced = announce(&node, &announcement).await;
+        // Not one after the other: the primary that has the directory may be away alone, and the clients of the others go on.
+        let (announced, missed) = tokio::join!(announce(&node, &announcement), pass_on_missed(&node));
         match &announced {
             Ok(announced) => node.epoch.store(announced.epoch, Ordering::Relaxed),
             Err(error) => {
@@ -70,13 +71,15 @@ pub(crate) async fn keep_lease(
                 tracing::warn!(%error, "could not renew the lease");
             }
         }
-        // The primary that has the directory may be away alone, and the clients of the others go on.
-        let missed = pass_on_missed(&node).await;
         let (now_ms, disturbances) = (node.clock.now_ms(), node.store.disturbances());
         let reason = witness.doubt(announced.as_ref().ok(), missed, disturbances, began_ms, now_ms);
         if let Some(reason) = reason {
             node.metrics.doubt(reason);
-            tracing::warn!(reason = reason.text(), "all connections verify their claims");
+            if reason == Doubt::HandedOver {
+                tracing::info!(reason = reason.text(), "all connections verify their claims");
+            } else {
+                tracing::warn!(reason = reason.text(), "all connections verify their claims");
+            }
             doubt.notify_one();
         }
     }
@@ -122,7 +125,7 @@ async fn pass_on_missed(node: &Node) -> Option<Doubt> {
 #[derive(Debug)]
 struct Witness {
     epoch: Option<u64>,
-    disturbances: u64,
+    disturbances: Disturbances,
     /// When the last announcement that succeeded began.
     announced_ms: u64,
     /// When all connections verified their claims last because the store did not say whether they have to.
@@ -138,12 +141,16 @@ impl Witness {
         &mut self,
         announced: Option<&Announced>,
         missed: Option<Doubt>,
-        disturbances: u64,
+        disturbances: Disturbances,
         began_ms: u64,
         now_ms: u64,
     ) -> Option<Doubt> {
         let had_disturbances = std::mem::replace(&mut self.disturbances, disturbances);
-        let is_disturbed = (disturbances != had_disturbances).then_some(Doubt::StoreConnectionLost);
+        let is_disturbed = match disturbances {
+            same if same == had_disturbances => None,
+            Disturbances { losses, .. } if losses != had_disturbances.losses => Some(Doubt::StoreLostData),
+            _ => Some(Doubt::StoreConnectionLost),
+        };
         // An announcement that was given up may be performed late, and then there is no lapse that the next one can see.
         let has_lapsed = u128::from(now_ms - self.announced_ms) > LEASE.as_millis();
         let mut blind = missed.filter(|missed| *missed == Doubt::MissedUnknown);
@@ -154,7 +161,7 @@ impl Witness {
             self.announced_ms = began_ms;
             if epoch.is_some_and(|epoch| epoch != announced.epoch) {
                 seen = Some(Doubt::StoreLostData);
-            } else if announced.lapsed || has_lapsed {
+            } else if (announced.lapsed || has_lapsed) && seen != Some(Doubt::StoreLostData) {
                 seen = Some(Doubt::LeaseLapsed);
             }
         } else if has_lapsed {
@@ -231,12 +238,19 @@ mod tests {
         Announced { nodes: Vec::new(), epoch, lapsed }
     }
 
+    fn witness(epoch: Option<u64>) -> Witness {
+        Witness { epoch, disturbances: after(4), announced_ms: 0, blind_ms: None, owed: None }
+    }
+
+    fn after(interruptions: u64) -> Disturbances {
+        Disturbances { interruptions, losses: 1 }
+    }
+
     #[test]
     fn claims_are_in_doubt_after_whatever_may_have_taken_them_away() {
-        let mut witness =
-            Witness { epoch: None, disturbances: 4, announced_ms: 0, blind_ms: None, owed: None };
-        let mut doubt = |(epoch, lapsed), disturbances, began_ms, now_ms| {
-            witness.doubt(Some(&announced(epoch, lapsed)), None, disturbances, began_ms, now_ms)
+        let mut witness = witness(None);
+        let mut doubt = |(epoch, lapsed), interruptions, began_ms, now_ms| {
+            witness.doubt(Some(&announced(epoch, lapsed)), None, after(interruptions), began_ms, now_ms)
         };
         let quiet = (1, false);
         assert_eq!(doubt(quiet, 4, 3000, 3001), None, "the first epoch that is known");
@@ -246,35 +260,40 @@ mod tests {
         assert_eq!(doubt(quiet, 6, 26_000, 26_001), Some(Doubt::StoreConnectionLost));
         assert_eq!(doubt((2, true), 6, 29_000, 29_001), Some(Doubt::StoreLostData));
         assert_eq!(doubt((2, false), 6, 32_000, 32_001), None);
+        let quiet = announced(2, false);
+        let many_missed = Some(Doubt::ManyMissed);
+        assert_eq!(witness.doubt(Some(&quiet), many_missed, after(6), 35_000, 35_001), many_missed);
+        // Another primary than that of the directory.
+        let lost = Disturbances { losses: 2, ..after(8) };
         assert_eq!(
-            witness.doubt(Some(&announced(2, false)), Some(Doubt::ManyMissed), 6, 35_000, 35_001),
-            Some(Doubt::ManyMissed)
+            witness.doubt(Some(&announced(2, true)), None, lost, 38_000, 38_001),
+            Some(Doubt::StoreLostData)
         );
+        assert_eq!(witness.doubt(Some(&quiet), None, lost, 41_000, 41_001), None);
     }
 
     #[test]
     fn without_an_answer_claims_are_in_doubt_from_time_to_time() {
-        let mut witness =
-            Witness { epoch: Some(1), disturbances: 4, announced_ms: 0, blind_ms: None, owed: None };
+        let mut witness = witness(Some(1));
         let unknown = Some(Doubt::MissedUnknown);
-        assert_eq!(witness.doubt(None, None, 4, 9000, 9001), None, "the lease lasts");
-        assert_eq!(witness.doubt(None, None, 4, 12_000, 12_001), Some(Doubt::LeaseLapsed));
-        assert_eq!(witness.doubt(None, unknown, 4, 15_000, 15_001), None);
-        assert_eq!(witness.doubt(None, None, 5, 18_000, 18_001), Some(Doubt::StoreConnectionLost));
-        assert_eq!(witness.doubt(None, None, 5, 57_000, 57_001), Some(Doubt::LeaseLapsed));
+        assert_eq!(witness.doubt(None, None, after(4), 9000, 9001), None, "the lease lasts");
+        assert_eq!(witness.doubt(None, None, after(4), 12_000, 12_001), Some(Doubt::LeaseLapsed));
+        assert_eq!(witness.doubt(None, unknown, after(4), 15_000, 15_001), None);
+        assert_eq!(witness.doubt(None, None, after(5), 18_000, 18_001), Some(Doubt::StoreConnectionLost));
+        assert_eq!(witness.doubt(None, None, after(5), 57_000, 57_001), Some(Doubt::LeaseLapsed));
         let quiet = announced(1, false);
-        assert_eq!(witness.doubt(Some(&quiet), unknown, 5, 60_000, 60_001), Some(Doubt::LeaseLapsed));
+        assert_eq!(witness.doubt(Some(&quiet), unknown, after(5), 60_000, 60_001), Some(Doubt::LeaseLapsed));
         for ms in (63_000..102_000).step_by(3000) {
-            assert_eq!(witness.doubt(Some(&quiet), unknown, 5, ms, ms + 1), None);
+            assert_eq!(witness.doubt(Some(&quiet), unknown, after(5), ms, ms + 1), None);
         }
-        assert_eq!(witness.doubt(Some(&quiet), unknown, 5, 102_000, 102_001), unknown);
-        assert_eq!(witness.doubt(Some(&quiet), None, 5, 105_000, 105_001), None);
-        assert_eq!(witness.doubt(Some(&quiet), unknown, 5, 108_000, 108_001), None);
+        assert_eq!(witness.doubt(Some(&quiet), unknown, after(5), 102_000, 102_001), unknown);
+        assert_eq!(witness.doubt(Some(&quiet), None, after(5), 105_000, 105_001), None);
+        assert_eq!(witness.doubt(Some(&quiet), unknown, after(5), 108_000, 108_001), None);
         assert_eq!(
-            witness.doubt(Some(&quiet), None, 5, 111_000, 111_001),
+            witness.doubt(Some(&quiet), None, after(5), 111_000, 111_001),
             unknown,
             "the store answers again"
         );
-        assert_eq!(witness.doubt(Some(&quiet), None, 5, 114_000, 114_001), None);
+        assert_eq!(witness.doubt(Some(&quiet), None, after(5), 114_000, 114_001), None);
     }
 }

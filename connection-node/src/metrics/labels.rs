@@ -439,6 +439,8 @@ pub(crate) enum Doubt {
     StoreConnectionLost,
     ManyMissed,
     MissedUnknown,
+    /// The former process may have had a reason, and not have told all connections yet.
+    HandedOver,
 }
 
 impl Doubt {
@@ -450,6 +452,7 @@ impl Doubt {
             Self::StoreConnectionLost => "the connection to the store was lost",
             Self::ManyMissed => "many notifications could not be handed over",
             Self::MissedUnknown => "the store failed to say what was missed",
+            Self::HandedOver => "the connections were handed over",
         }
     }
 }
@@ -460,9 +463,10 @@ pub(super) struct DoubtLabels {
 }
 
 impl DoubtLabels {
-    pub(super) fn all() -> [Self; 5] {
-        use Doubt::{LeaseLapsed, ManyMissed, MissedUnknown, StoreConnectionLost, StoreLostData};
-        [StoreLostData, LeaseLapsed, StoreConnectionLost, ManyMissed, MissedUnknown].map(Self::from)
+    pub(super) fn all() -> [Self; 6] {
+        use Doubt::{HandedOver, LeaseLapsed, ManyMissed, MissedUnknown, StoreConnectionLost, StoreLostData};
+        [StoreLostData, LeaseLapsed, StoreConnectionLost, ManyMissed, MissedUnknown, HandedOver]
+            .map(Self::from)
     }
 }
 
@@ -474,6 +478,7 @@ impl From<Doubt> for DoubtLabels {
             Doubt::StoreConnectionLost => "store_connection_lost",
             Doubt::ManyMissed => "many_missed",
             Doubt::MissedUnknown => "missed_unknown",
+            Doubt::HandedOver => "handed_over",
         };
         Self { reason }
     }

@@ -44,6 +44,18 @@ use tokio::{
 /// How long a server that has stopped reading is given to read on.
 const STALLED: Duration = Duration::from_millis(500);
 
+/// The former process may have been about to let its connections do so, for a reason that only that one knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_are_verified_by_the_new_process() {
+    const FORGET: &str = "for _, key in ipairs(redis.call('KEYS', 'c{*')) do redis.call('DEL', key) end";
+    let (plan, _folder, _) = plan();
+    let stage = Stage::own(plan);
+    let Registered { mut client, .. } = stage.registered().await;
+    stage.redis().unwrap().command(&["EVAL", FORGET, "0"]);
+    block_in_place(|| hand_over(stage.node("c0")));
+    client.expect_close(1011).await;
+}
+
 /// A socket with half a message in it, and one whose peer does not take the answers, stay in the old process, which closes them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sockets_in_the_middle_of_something_are_closed_and_counted() {
