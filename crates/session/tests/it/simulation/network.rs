@@ -115,12 +115,7 @@ impl Network {
     /// The store goes back to its snapshot, and its clock may be behind from then on. Returns whether there is a snapshot.
     pub(super) fn go_back(&mut self, clock_is_behind: bool) -> bool {
         let Some(kept) = self.kept.clone() else { return false };
-        let behind = self.store.behind;
-        self.store = kept;
-        self.store.behind = behind;
-        if clock_is_behind {
-            self.store.fall_behind();
-        }
+        self.store.go_back_to(kept, clock_is_behind);
         self.now = self.now + RESTART;
         self.has_gone_back = true;
         true

@@ -23,7 +23,9 @@ pub(super) struct Store {
     /// Whether sequences are not below the clock.
     follows_clock: bool,
     /// How often that clock has fallen behind.
-    pub(super) behind: u64,
+    behind: u64,
+    /// How often the store has gone back in time.
+    losses: u64,
     /// The versions that acknowledgements have removed.
     pub(super) acknowledged: Vec<Version>,
 }
@@ -97,14 +99,22 @@ impl Record {
 impl Store {
     /// An empty store.
     pub(super) fn new(follows_clock: bool) -> Self {
-        Self { records: BTreeMap::new(), sequence: 0, follows_clock, behind: 0, acknowledged: Vec::new() }
+        Self {
+            records: BTreeMap::new(),
+            sequence: 0,
+            follows_clock,
+            behind: 0,
+            losses: 0,
+            acknowledged: Vec::new(),
+        }
     }
 
-    /// From now on the clock is further behind. No write gets the sequence of one that was lost, because of which it would be taken for
-    /// that one: more time passes between them than there are writes.
-    pub(super) fn fall_behind(&mut self) {
-        self.behind += 1;
-        self.sequence += self.behind * SKIPPED;
+    /// It has gone back to this, and its clock may be further behind from now on. No write gets the sequence of one that was lost,
+    /// because of which it would be taken for that one: more time passes between them than there are writes.
+    pub(super) fn go_back_to(&mut self, kept: Self, clock_is_behind: bool) {
+        let (behind, losses) = (self.behind + u64::from(clock_is_behind), self.losses + 1);
+        let skipped = if behind > 0 { losses * SKIPPED } else { 0 };
+        *self = Self { behind, losses, sequence: kept.sequence + skipped, ..kept };
     }
 
     /// The sequence of the next write.
