@@ -1,5 +1,6 @@
 //! What is measured on a connection-node. docs/metrics.md lists it, as a program exports it.
 
+mod ends;
 mod labels;
 
 use crate::{memory::Memory, registry::Registry as Connections};
@@ -11,10 +12,12 @@ use beckon_ops::{
 use beckon_proto::delivery::Receipt;
 use beckon_session::{ClientReport, Outcome};
 use beckon_types::Sequence;
-pub(crate) use labels::{Because, Doubt, End, Eviction, HandOver, Kind, StepKind, Upgrade};
+use ends::EndLabels;
+pub(crate) use ends::{Because, End};
+pub(crate) use labels::{Doubt, Eviction, HandOver, Kind, StepKind, Upgrade};
 use labels::{
-    DoubtLabels, EndLabels, EvictionLabels, HandOverLabels, HelloLabels, ParcelLabels, ReportLabels,
-    ResultLabels, StepLabels, UpgradeLabels,
+    DoubtLabels, EvictionLabels, HandOverLabels, HelloLabels, ParcelLabels, ReportLabels, ResultLabels,
+    StepLabels, UpgradeLabels,
 };
 use prometheus_client::{
     collector::Collector,

@@ -1,6 +1,6 @@
 //! docs/metrics.md has every metric that the programs export, and no other; and what some of them count.
 
-use crate::probe::Probe;
+use crate::{probe::Probe, revoking::done};
 use beckon_cluster_tests::{
     bare::BareSocket,
     stage::{Registered, Stage},
@@ -10,6 +10,7 @@ use beckon_testbed::{
     plan::{Plan, Shape},
     until,
 };
+use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -165,6 +166,12 @@ async fn the_end_of_each_connection_is_counted_once_by_whom_and_why() {
     newer.expect_close(1007).await;
     let mut stranger = stage.connect().await;
     stranger.expect_close(1008).await;
+    let node = stage.connection_nodes()[0];
+    let blocked = "6fa1c3e2d40b4f5a8c7e9b1032a4d5f6";
+    done(&stage, node, "block", json!({ "uaid": blocked })).await;
+    let mut refused = stage.connect().await;
+    refused.send_text(&json!({"messageType": "hello", "uaid": blocked, "channelIDs": []}).to_string()).await;
+    refused.expect_close(1008).await;
     // This one answers no pings.
     let mut silent = BareSocket::connect(address).await;
     silent.send(0x81, br#"{"messageType":"hello","use_webpush":true}"#).await;
@@ -180,6 +187,7 @@ async fn the_end_of_each_connection_is_counted_once_by_whom_and_why() {
     let expected = [
         "network/lost",
         "peer/closed",
+        "server/blocked",
         "server/hello_timeout",
         "server/keepalive",
         "server/malformed",

@@ -21,7 +21,7 @@ async fn ask(stage: &Stage, node: &Node, verb: &str, named: Value) -> (u16, Valu
     (answer.status().as_u16(), serde_json::from_slice(answer.body()).unwrap_or_default())
 }
 
-async fn done(stage: &Stage, node: &Node, verb: &str, named: Value) -> Value {
+pub(crate) async fn done(stage: &Stage, node: &Node, verb: &str, named: Value) -> Value {
     let (status, answer) = ask(stage, node, verb, named).await;
     assert_eq!(status, 200, "{verb} at {}: {answer}", node.name());
     answer

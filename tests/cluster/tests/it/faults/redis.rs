@@ -53,6 +53,11 @@ async fn a_registration_that_is_lost_is_noticed(topology: Topology) {
         site.store.fail_over_by_kill(shard);
     }
     assert_eq!(device.try_await_close(HEARING).await, Ok(1011));
+    let counted = r#"beckon_connection_ends_total{by="server",reason="registration_lost"}"#;
+    until_within(RECOVERY, "it is counted", async || {
+        site.connection_nodes().iter().any(|node| metric(node, counted) == Some(1.0)).then_some(())
+    })
+    .await;
 }
 
 /// The primary becomes a replica, and its connections stay open: a fail-over by DNS, by a virtual address or by a proxy,
