@@ -6,7 +6,9 @@
 
 use crate::{
     api::Settings,
-    limits::{GAP_WAIT, RENEWAL_MIN, RENEWALS_PER_UAID_IDLE, REPEAT_AFTER, VERIFY_INTERVAL},
+    limits::{
+        GAP_WAIT, RENEWAL_MIN, RENEWALS_PER_UAID_IDLE, REPEAT_AFTER, VERIFY_AGAIN_MAX, VERIFY_INTERVAL,
+    },
 };
 use beckon_types::{ConnectionId, Moment};
 use std::time::Duration;
@@ -25,6 +27,11 @@ pub(crate) fn verify_at(settings: &Settings, connection: ConnectionId, verified:
 /// When the session of this connection repeats a step that has failed now.
 pub(crate) fn repeat_at(connection: ConnectionId, now: Moment) -> Moment {
     now + REPEAT_AFTER + spread(REPEAT_AFTER / 2, connection, now)
+}
+
+/// When the session of this connection verifies its claim again, if the store has failed to do so now.
+pub(crate) fn verify_again_at(connection: ConnectionId, now: Moment) -> Moment {
+    now + REPEAT_AFTER + spread(VERIFY_AGAIN_MAX - REPEAT_AFTER, connection, now)
 }
 
 /// When the session of this connection verifies its claim because of a gap between writes that it has noticed now.
@@ -68,5 +75,11 @@ mod tests {
             assert!((150..250).contains(&count), "{count} of 1000 after {second} s");
         }
         assert_eq!(times.iter().filter(|time| !(10..15).contains(*time)).count(), 0);
+        let times: Vec<u64> =
+            (0..3000).map(|id| verify_again_at(ConnectionId(id), now).since(now).as_secs()).collect();
+        for second in 10..40 {
+            let count = times.iter().filter(|time| **time == second).count();
+            assert!((50..200).contains(&count), "{count} of 3000 after {second} s");
+        }
     }
 }

@@ -23,6 +23,10 @@ pub(crate) const UPDATES_PER_NOTIFICATION_MAX: usize = 100;
 /// as long again.
 pub(crate) const REPEAT_AFTER: Duration = Duration::from_secs(10);
 
+/// Longest wait before a claim is verified again because the store failed to do so; the shortest is [`REPEAT_AFTER`]. While the store
+/// is away all connections wait for this, and when it has lost its data all of them are closed then.
+pub(crate) const VERIFY_AGAIN_MAX: Duration = Duration::from_secs(40);
+
 /// Shortest wait before a claim is verified because a write has come and one before it has not, which may still be on its way
 /// from another endpoint-node. The longest is half as long again.
 pub(crate) const GAP_WAIT: Duration = Duration::from_secs(1);

@@ -116,7 +116,8 @@ impl SimplePush {
             }
             // Not a snapshot, which says the same: all clients may be in doubt, and a store that has trouble may put off
             // verifications only.
-            (Job::Verify(_), _) => self.verify_later(turn.repeat_at()),
+            (Job::Verify(_), Outcome::Postponed) => self.verify_later(turn.repeat_at()),
+            (Job::Verify(_), _) => self.verify_later(turn.verify_again_at()),
             (Job::Refresh(_), _) => self.refresh_failed(turn),
             (Job::HelloAgain(asked), Outcome::Snapshot(snapshot)) => {
                 let compared = self.compare(&snapshot);

@@ -133,6 +133,11 @@ impl<'a> Turn<'a> {
         doubt::verify_at(self.settings, self.presence.connection, self.now)
     }
 
+    /// When to verify the claim again, if the store has failed to do so now.
+    pub(crate) fn verify_again_at(&self) -> Moment {
+        doubt::verify_again_at(self.presence.connection, self.now)
+    }
+
     /// When to repeat a step that has failed now.
     pub(crate) fn repeat_at(&self) -> Moment {
         doubt::repeat_at(self.presence.connection, self.now)

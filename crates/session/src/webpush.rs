@@ -149,7 +149,8 @@ impl WebPush {
             (Job::Verify(asked), Outcome::Verified { last, channels: _ }) => self.verified(turn, asked, last),
             // Not a read of the backlog, which says the same: all clients may be in doubt, and a store that has trouble may put
             // off verifications only.
-            (Job::Verify(_), _) => self.verify_at = turn.repeat_at(),
+            (Job::Verify(_), Outcome::Postponed) => self.verify_at = turn.repeat_at(),
+            (Job::Verify(_), _) => self.verify_at = turn.verify_again_at(),
             (Job::HelloAgain(_) | Job::Refresh(_) | Job::AckVersions(_), _) => return Err(CloseCode::Error),
         }
         Ok(())

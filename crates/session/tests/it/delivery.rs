@@ -326,8 +326,8 @@ fn a_verification_that_failed_or_is_postponed_is_repeated_as_one() {
     for answer in [Outcome::Failed, Outcome::Postponed] {
         let mut talk = Talk::greeted(&[(X, None)]);
         talk.check(&[Input::Verify, outcome(answer.clone()), Input::Timer], &[verify()]);
-        talk.wait_to_repeat().check(&[Input::Timer, outcome(answer), Input::Timer], &[verify()]);
-        talk.wait_to_repeat().check(&[Input::Timer, verified(11)], &[verify(), look()]);
+        talk.wait_to_verify_again().check(&[Input::Timer, outcome(answer), Input::Timer], &[verify()]);
+        talk.wait_to_verify_again().check(&[Input::Timer, verified(11)], &[verify(), look()]);
         talk.check(&[looked(11, &[(X, Some(1))]), Input::Timer], &[notified(&[(X, 1)])]);
     }
 }

@@ -173,6 +173,16 @@ impl Talk {
         self
     }
 
+    /// Waits until a claim is verified again that the store has just failed to verify.
+    #[track_caller]
+    pub(crate) fn wait_to_verify_again(&mut self) -> &mut Self {
+        let at = self.session.deadline(self.now, &self.settings).expect("a deadline");
+        let wait = at.since(self.now).as_secs();
+        assert!((10..40).contains(&wait), "verified again after {wait} s");
+        self.now = at;
+        self
+    }
+
     /// Waits until a claim is verified because of a gap that has just been noticed.
     #[track_caller]
     pub(crate) fn wait_for_a_gap(&mut self) -> &mut Self {

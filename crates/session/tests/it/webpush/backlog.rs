@@ -210,7 +210,7 @@ fn the_record_of_a_connected_client_is_renewed() {
         talk.wait(100).check(&[Input::Control, Input::Timer, Input::Timer, verified(10)], &[verify()]);
     }
     talk.wait(100).check(&[Input::Control, Input::Timer, outcome(Outcome::Failed)], &[verify()]);
-    talk.wait_to_repeat().check(&[Input::Timer, verified(10)], &[verify()]);
+    talk.wait_to_verify_again().check(&[Input::Timer, verified(10)], &[verify()]);
     // A fetch renews too.
     talk.wait(50).check(&[Input::Control, missed()], &[fetch(None)]);
     talk.check_fetched(&[], false, &[], &[]);
