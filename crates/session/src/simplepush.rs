@@ -302,14 +302,15 @@ impl SimplePush {
 
     fn read(&mut self, turn: &mut Turn<'_>, asked: Sequence, snapshot: Snapshot, reason: Reason) {
         (self.ask_at, self.rereads) = (turn.verify_at(), false);
-        let learned = self.learn(turn, asked, snapshot.sequence);
+        let has_gone_back = snapshot.sequence < asked;
+        self.learn(turn, asked, snapshot.sequence);
         let is_known = |channel: &beckon_types::Channel| self.channels.contains(channel.id);
         self.may_have_others = !snapshot.channels.iter().all(is_known);
         self.may_lack_channels |= self.may_have_others;
         self.may_have_unregistered = false;
         let pending = self.channels.read(turn.now, snapshot, reason, turn.steps);
         send_updates(turn, &pending);
-        if learned == Learned::Losses {
+        if has_gone_back {
             // What came meanwhile seemed to be older than what was lost.
             self.refresh(turn);
         }

@@ -230,12 +230,15 @@ impl Steps {
         self.waiting().any(|job| matches!(job, Job::Refresh(_) | Job::HelloAgain(_)))
     }
 
-    /// Whether a read is waiting that will show whether the socket owns the UAID, and whatever it has missed.
+    /// Whether a read is waiting that will show whether the socket owns the UAID, and which write was the last one.
     pub(crate) fn has_verification_waiting(&self) -> bool {
         self.waiting().any(|job| match job {
             Job::HelloAgain(_) | Job::Refresh(_) | Job::Verify(_) => true,
-            Job::Fetch(fetch) => fetch.after.is_none(),
-            Job::Register(_) | Job::Unregister(_) | Job::AckVersions(_) | Job::RemoveMessages(_) => false,
+            Job::Register(_)
+            | Job::Unregister(_)
+            | Job::AckVersions(_)
+            | Job::RemoveMessages(_)
+            | Job::Fetch(_) => false,
         })
     }
 

@@ -448,12 +448,22 @@ fn what_comes_while_a_store_that_has_gone_back_is_read_is_not_lost() {
     talk.check(&[missed(), after(50, update(X, 8, 60))], &[look()]);
     talk.check(&[looked(50, &[(X, None), (Y, None)])], &[look()]);
     talk.check(&[looked(60, &[(X, Some(8)), (Y, None)])], &[notified(&[(X, 8)])]);
+    // Another write seems new, and to follow what is known.
+    let mut talk = Talk::greeted(&[(X, None), (Y, None)]);
+    talk.check(&[after(10, update(X, 1, 100))], &[notified(&[(X, 1)])]);
+    talk.check(
+        &[missed(), after(50, update(X, 8, 60)), after(60, update(Y, 1, 120))],
+        &[look(), notified(&[(Y, 1)])],
+    );
+    talk.check(&[looked(60, &[(X, Some(8)), (Y, None)])], &[look()]);
+    talk.check(&[looked(120, &[(X, Some(8)), (Y, Some(1))])], &[notified(&[(X, 8)])]);
     // It is noticed before: what comes is sent, and the read shows what was before it.
     let mut talk = Talk::greeted(&[(X, None), (Y, None)]);
     talk.check(&[after(10, update(X, 1, 100))], &[notified(&[(X, 1)])]);
     talk.check(&[Input::Verify, missed(), verified(50)], &[verify(), look()]);
     talk.check(&[after(50, update(X, 8, 60))], &[notified(&[(X, 8)])]);
-    talk.check(&[looked(50, &[(X, Some(5)), (Y, None)])], &[]);
+    talk.check(&[looked(50, &[(X, Some(5)), (Y, None)])], &[look()]);
+    talk.check(&[looked(60, &[(X, Some(8)), (Y, None)])], &[]);
     talk.check(&[Input::Verify, verified(60)], &[verify()]);
 }
 
