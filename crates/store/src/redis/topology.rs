@@ -143,9 +143,9 @@ impl Topology {
         Disturbances { interruptions, losses: self.shared.losses.load(Ordering::Relaxed) }
     }
 
-    /// A primary was lost, or is reached again. What serves no slot, such as a replica that is asked to redirect, does not count.
+    /// A primary was lost, or is reached again. A replica of a Redis Cluster that is asked to redirect does not count.
     pub(super) fn interrupted(&self, primary: &Primary) {
-        if self.map().tag_for(primary).is_some() {
+        if !primary.node().is_some_and(|node| self.replicas().contains(node)) {
             self.shared.interruptions.fetch_add(1, Ordering::Relaxed);
         }
     }
