@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -36,8 +37,9 @@ impl Clock {
 
     /// Sets it so many seconds ahead of the system's, or behind.
     pub(super) fn set(&self, ahead: i64) {
-        // The file is mapped, so it is written and not replaced.
-        fs::write(&self.ahead, ahead.to_ne_bytes())
+        // The file is mapped, so it must never be empty: that would end the server.
+        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&self.ahead);
+        file.and_then(|mut file| file.write_all(&ahead.to_ne_bytes()))
             .unwrap_or_else(|error| panic!("{}: {error}", self.ahead.display()));
     }
 
